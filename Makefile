@@ -1,0 +1,127 @@
+# amad: PostgreSQL extension
+#
+#   make && make install        for an existing server; PG_CONFIG= picks which
+#   make demo                   private server, real data, a picture; ENTITY=omi-4 for the other data
+#   make test                   everything; test-unit, test-sql, test-isolation, test-tap for a part,
+#                               TESTS="a b" for some of it, ACCEPT=1 to take sql and isolation output as expected;
+#                               test-asan: the unit tests under sanitizers
+#   make server                 private server with the extension, until Ctrl-C
+#
+# Variables: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings pass).
+
+PG_CONFIG ?= pg_config
+TESTS ?=
+.DEFAULT_GOAL := all
+
+# These run before there need be a PostgreSQL to build against: they install it.
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan server packages
+.PHONY: $(TOOL_GOALS)
+
+packages:
+	tools/packages.sh
+
+demo: packages
+	tools/demo.sh $(ENTITY)
+
+test: packages
+	tools/test.sh
+
+test-unit test-sql test-isolation test-tap test-asan: packages
+	tools/test.sh $(@:test-%=%) $(TESTS)
+
+server: packages
+	tools/server.sh
+
+export PG_CONFIG ACCEPT
+
+ifneq ($(filter-out $(TOOL_GOALS),$(or $(MAKECMDGOALS),all)),)
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error PostgreSQL server headers not found: install postgresql-server-dev-NN, or say where: make PG_CONFIG=/path/to/pg_config)
+endif
+
+MODULE_big = amad
+EXTENSION = amad
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
+INSTALL_SQL = sql/amad--$(EXTVERSION).sql
+DATA = $(sort $(wildcard sql/amad--*--*.sql))
+DATA_built = $(INSTALL_SQL)
+
+PG_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+NN_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/nn/*.c)))
+OBJS = $(PG_OBJS) $(NN_OBJS)
+ALL_HEADERS = $(wildcard src/*.h src/nn/*.h)
+
+# Serial OpenBLAS, by path: a threaded BLAS starts threads inside a backend as soon as it is loaded,
+# and all Debian's builds share one SONAME, so the run path has to choose.
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+BLAS_DIR := $(patsubst %/,%,$(dir $(firstword \
+	$(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.so.0) \
+	$(wildcard /usr/lib/*/openblas-serial/libopenblas.so.0))))
+ifneq ($(BLAS_DIR),)
+BLAS_CFLAGS ?= $(addprefix -I,$(firstword $(wildcard $(patsubst /usr/lib/%,/usr/include/%,$(BLAS_DIR)))))
+BLAS_LIBS ?= -L$(BLAS_DIR) -l:libopenblas.so.0 -Wl,-rpath,$(BLAS_DIR)
+else
+BLAS_CFLAGS ?= $(shell pkg-config --cflags openblas 2>/dev/null)
+BLAS_LIBS ?= $(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)
+endif
+
+WERROR ?= -Werror
+# fcinfo, List cells and designated initialisers trip these in PostgreSQL's own headers and idioms
+WARNINGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# The loops beside BLAS must vectorise: no errno, no traps, fused multiply-add. Wide vectors are passed
+# to inline functions only, so their ABI (psabi) does not matter.
+NN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast \
+	-Wno-psabi -Wno-declaration-after-statement
+
+PG_CPPFLAGS = -Isrc $(BLAS_CFLAGS)
+# From PostgreSQL 16 on PGDLLEXPORT means this by itself
+PG_CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
+PG_CPPFLAGS += -DAMAD_VERSION='"$(EXTVERSION)"'
+PG_CFLAGS = -std=gnu11 -fvisibility=hidden $(WARNINGS)
+SHLIB_LINK = $(BLAS_LIBS) -lm
+EXTRA_CLEAN = build sql/amad--$(EXTVERSION).sql
+
+# JIT inlining is of no use for calls that spend their time in BLAS, and needs clang
+override with_llvm = no
+include $(PGXS)
+
+$(NN_OBJS): override CFLAGS += $(NN_CFLAGS)
+$(OBJS): $(ALL_HEADERS) Makefile
+
+$(INSTALL_SQL): sql/amad.sql amad.control
+	cp $< $@
+
+# Unit tests of src/nn: every test/unit/test_*.c is a program; the other files there are linked into
+# each. Plain ones in build/unit, those with sanitizers (objects of their own) in build/asan.
+UNIT_SRCS = $(sort $(wildcard test/unit/*.c))
+UNIT_NAMES = $(patsubst test/unit/%.c,%,$(filter test/unit/test_%,$(UNIT_SRCS)))
+UNIT_HELPERS = $(patsubst test/unit/%.c,%,$(filter-out test/unit/test_%,$(UNIT_SRCS)))
+UNIT_DEPS = $(ALL_HEADERS) $(wildcard test/unit/*.h) Makefile
+UNIT_CFLAGS = $(CFLAGS) $(NN_CFLAGS) -Wno-missing-prototypes -Isrc/nn -Itest/unit
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g -Wno-error
+
+.PHONY: unit-tests asan-tests
+unit-tests: $(UNIT_NAMES:%=build/unit/%)
+asan-tests: $(UNIT_NAMES:%=build/asan/%)
+
+build/unit/%.o: test/unit/%.c $(UNIT_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(CPPFLAGS) -c $< -o $@
+build/asan/%.o: test/unit/%.c $(UNIT_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(SANITIZE) $(CPPFLAGS) -c $< -o $@
+build/asan/nn/%.o: src/nn/%.c $(UNIT_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(SANITIZE) $(CPPFLAGS) -c $< -o $@
+
+$(UNIT_NAMES:%=build/unit/%): build/unit/%: build/unit/%.o $(UNIT_HELPERS:%=build/unit/%.o) $(NN_OBJS)
+	$(CC) $^ $(BLAS_LIBS) -lm -o $@
+$(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=build/asan/%.o) $(NN_OBJS:src/nn/%=build/asan/nn/%)
+	$(CC) $(SANITIZE) $^ $(BLAS_LIBS) -lm -o $@
+
+# Objects are prerequisites of pattern rules only: keep them
+.SECONDARY:
+
+endif

@@ -1,0 +1,72 @@
+/*
+ * amad.c
+ *	  The module: settings and amad_version().
+ *
+ * Where things are, in the order data flows:
+ *
+ *	fit.c			aggregates amad_fit, amad_train: rows from SQL
+ *	feature.c		features of a row, from arguments of any numeric type
+ *	timestamps.c	the time column
+ *	series.c		rows sorted, filled, scaled
+ *	options.c		the options jsonb
+ *	train.c			chunks of a series through the network: weights
+ *	calibrate.c		weights and rows: scales and threshold
+ *	model.c			the type amad_model
+ *	registry.c		the table amad_models
+ *	cache.c			models ready to score
+ *	score.c			window function amad_score
+ *	describe.c		amad_describe, amad_weights
+ *	blas.c, json.c	small helpers
+ *	nn/				the network; knows no PostgreSQL
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "utils/guc.h"
+
+#include "blas.h"
+#include "json.h"
+#include "nn/nn.h"
+#include "train.h"
+
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "amad", .version = AMAD_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+SQL_FUNCTION(amad_version);
+
+void
+_PG_init(void)
+{
+	blas_init();
+	DefineCustomBoolVariable("amad.verbose",
+							 "Reports the progress of trainings as notices",
+							 NULL,
+							 &train_verbose,
+							 false,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+	MarkGUCPrefixReserved("amad");
+}
+
+Datum
+amad_version(PG_FUNCTION_ARGS)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	json_key(&text, "amad");
+	json_string(&text, AMAD_VERSION);
+	json_key(&text, "postgresql");
+	json_string(&text, PG_VERSION);
+	json_key(&text, "kernels");
+	json_string(&text, nn_kernel_name());
+	json_key(&text, "blas");
+	blas_describe(&text);
+	appendStringInfoChar(&text, '}');
+	PG_RETURN_JSONB_P(json_to_jsonb(text.data));
+}

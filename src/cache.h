@@ -1,0 +1,31 @@
+/*
+ * cache.h
+ *	  Models ready to score, kept in the backend.
+ *
+ * A name is looked up in amad_models by every scan that uses it, so a newer
+ * version, trained by whomever, is used at once; only decoding is saved.
+ */
+#ifndef AMAD_CACHE_H
+#define AMAD_CACHE_H
+
+#include "model.h"
+
+typedef struct LoadedModel
+{
+	const Model *model;			/* without its weights */
+	nn_scaling	scaling;
+	nn_calibration calibration;
+	nn_shape	shape;
+	nn_packed  *packed;
+	int			context;		/* rows before a row with a raw score */
+} LoadedModel;
+
+/* The model in use under a name; ERROR if there is none.  Release it after use. */
+extern LoadedModel *cache_by_name(Oid function, const char *name);
+
+/* A model by value, not shared.  Release it after use. */
+extern LoadedModel *cache_by_value(struct varlena *value);
+
+extern void cache_release(LoadedModel *loaded);
+
+#endif							/* AMAD_CACHE_H */

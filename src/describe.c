@@ -1,0 +1,185 @@
+/*
+ * describe.c
+ *	  What a model holds, for people and other programs: amad_describe and
+ *	  amad_weights.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "json.h"
+#include "registry.h"
+
+#define FORMAT_VERSION 1
+
+SQL_FUNCTION(amad_describe);
+SQL_FUNCTION(amad_describe_name);
+SQL_FUNCTION(amad_weights);
+
+static void
+write_features(const Model *m, StringInfo out)
+{
+	json_key(out, "features");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < m->features; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		json_string(out, model_feature_name(m, i));
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+write_scaling(const Model *m, StringInfo out)
+{
+	json_key(out, "scaling");
+	appendStringInfoChar(out, '{');
+	json_key(out, "mean");
+	json_doubles(out, m->features, m->mean);
+	json_key(out, "std");
+	json_doubles(out, m->features, m->std);
+	appendStringInfoChar(out, '}');
+}
+
+static void
+write_calibration(const Model *m, StringInfo out)
+{
+	json_key(out, "calibration");
+	appendStringInfoChar(out, '{');
+	json_key(out, "rho");
+	json_doubles(out, m->features, m->rho);
+	json_key(out, "mu_d");
+	json_doubles(out, m->options.layers, m->mu);
+	json_key(out, "theta");
+	json_doubles(out, m->options.nhorizons, m->theta);
+	appendStringInfoChar(out, '}');
+}
+
+/* training: a JSON object */
+static Jsonb *
+describe(const Model *m, const char *training)
+{
+	nn_shape	shape = model_shape(m);
+	StringInfoData text;
+	StringInfoData options;
+
+	initStringInfo(&text);
+	initStringInfo(&options);
+	options_write(&m->options, &options);
+	appendStringInfoChar(&text, '{');
+	json_key(&text, "options");
+	appendStringInfoString(&text, options.data);
+	write_features(m, &text);
+	write_scaling(m, &text);
+	write_calibration(m, &text);
+	json_key(&text, "threshold");
+	json_double(&text, m->threshold);
+	json_key(&text, "context");
+	json_int(&text, nn_context(&shape));
+	json_key(&text, "warmup");
+	json_int(&text, options_warmup(&m->options, m->features));
+	json_key(&text, "weights");
+	json_int(&text, m->nparams);
+	json_key(&text, "training");
+	appendStringInfoString(&text, training);
+	json_key(&text, "format_version");
+	json_int(&text, FORMAT_VERSION);
+	json_key(&text, "core");
+	json_string(&text, m->core);
+	appendStringInfoChar(&text, '}');
+	return json_to_jsonb(text.data);
+}
+
+Datum
+amad_describe(PG_FUNCTION_ARGS)
+{
+	Model	   *m = DatumGetModel(PG_GETARG_DATUM(0));
+
+	PG_RETURN_JSONB_P(describe(m, m->training));
+}
+
+/* (model_name, version): with the facts of the run, too.  version NULL: in use. */
+Datum
+amad_describe_name(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	int			version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	RegistryEntry entry;
+	Jsonb	   *facts;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(1) && version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("version must be at least 1")));
+	entry = registry_find(function, text_to_cstring(PG_GETARG_TEXT_PP(0)), version);
+	facts = registry_facts(function, entry.id);
+	PG_RETURN_JSONB_P(describe(model_decode(registry_value(function, entry.id)),
+							   JsonbToCString(NULL, &facts->root, -1)));
+}
+
+/* ---- weights -------------------------------------------------------------------------- */
+
+static Datum
+shape_array(const nn_param *p)
+{
+	Datum		dims[3];
+
+	for (int i = 0; i < p->ndim; i++)
+		dims[i] = Int32GetDatum(p->dims[i]);
+	return PointerGetDatum(construct_array(dims, p->ndim, INT4OID, sizeof(int32), true,
+										   TYPALIGN_INT));
+}
+
+static Datum
+data_array(const Model *m, const nn_param *p)
+{
+	Datum	   *data = palloc_extended(sizeof(Datum) * p->size, MCXT_ALLOC_HUGE);
+
+	for (size_t i = 0; i < p->size; i++)
+		data[i] = Float4GetDatum(m->params[p->offset + i]);
+	return PointerGetDatum(construct_array(data, p->size, FLOAT4OID, sizeof(float4), true,
+										   TYPALIGN_INT));
+}
+
+/* Set of (name text, shape int[], data real[]), one row a tensor. */
+Datum
+amad_weights(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Model	   *m;
+	nn_shape	shape;
+	nn_param	p;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext old;
+
+		call = SRF_FIRSTCALL_INIT();
+		old = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &call->tuple_desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		call->tuple_desc = BlessTupleDesc(call->tuple_desc);
+		call->user_fctx = DatumGetModel(PG_GETARG_DATUM(0));
+		MemoryContextSwitchTo(old);
+	}
+	call = SRF_PERCALL_SETUP();
+	m = call->user_fctx;
+	shape = model_shape(m);
+	if (call->call_cntr >= nn_param_count(&shape))
+		SRF_RETURN_DONE(call);
+	p = nn_param_at(&shape, (int) call->call_cntr);
+	values[0] = CStringGetTextDatum(p.name);
+	values[1] = shape_array(&p);
+	values[2] = data_array(m, &p);
+	SRF_RETURN_NEXT(call, HeapTupleGetDatum(heap_form_tuple(call->tuple_desc, values, nulls)));
+}

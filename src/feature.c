@@ -1,0 +1,151 @@
+/*
+ * feature.c
+ *	  Features of a row: the arguments of a call, as double precision.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+
+#include "feature.h"
+
+/* `number` counts features from 1, for the message. */
+static FeatureType
+type_of(Oid type, int number)
+{
+	switch (getBaseType(type))
+	{
+		case INT2OID:
+			return FEATURE_INT2;
+		case INT4OID:
+			return FEATURE_INT4;
+		case INT8OID:
+			return FEATURE_INT8;
+		case FLOAT4OID:
+			return FEATURE_FLOAT4;
+		case FLOAT8OID:
+			return FEATURE_FLOAT8;
+		case NUMERICOID:
+			return FEATURE_NUMERIC;
+		case UNKNOWNOID:
+			return FEATURE_NULL;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("feature %d has type %s, which is not numeric",
+							number, format_type_be(type)),
+					 errhint("Cast it to double precision, or leave it out.")));
+	}
+	return FEATURE_NULL;		/* not reached */
+}
+
+Features *
+feature_open(FmgrInfo *flinfo, int first, int nargs)
+{
+	Features   *f = palloc0(sizeof(Features));
+
+	f->first = first;
+	f->nargs = nargs - first;
+	f->type = palloc(sizeof(FeatureType) * Max(f->nargs, 1));
+	f->array = get_fn_expr_variadic(flinfo);
+	if (f->nargs < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no features given"),
+				 errhint("Name at least one numeric column after the timestamp.")));
+	if (f->array)
+	{
+		Oid			array = getBaseType(get_fn_expr_argtype(flinfo, first));
+
+		f->type[0] = type_of(get_element_type(array), 1);
+		return f;
+	}
+	f->count = f->nargs;
+	for (int i = 0; i < f->nargs; i++)
+		f->type[i] = type_of(get_fn_expr_argtype(flinfo, first + i), i + 1);
+	return f;
+}
+
+double
+feature_value(FeatureType type, Datum value, bool isnull)
+{
+	double		x = NAN;
+
+	if (isnull)
+		return NAN;
+	switch (type)
+	{
+		case FEATURE_INT2:
+			return DatumGetInt16(value);
+		case FEATURE_INT4:
+			return DatumGetInt32(value);
+		case FEATURE_INT8:
+			return (double) DatumGetInt64(value);
+		case FEATURE_FLOAT4:
+			x = DatumGetFloat4(value);
+			break;
+		case FEATURE_FLOAT8:
+			x = DatumGetFloat8(value);
+			break;
+		case FEATURE_NUMERIC:
+			/* out of double's range: infinite, so missing */
+			x = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+			break;
+		case FEATURE_NULL:
+			/* a literal that is not NULL has not been given a type */
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("a feature is a literal of unknown type"),
+					 errhint("Cast it to double precision.")));
+	}
+	return isfinite(x) ? x : NAN;
+}
+
+int
+feature_array_length(Datum array)
+{
+	ArrayType  *a = DatumGetArrayTypeP(array);
+	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+
+	if (ARR_NDIM(a) != 1 || n < 1 || n > FEATURES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("features must be a one-dimensional array of 1 to %d elements",
+						FEATURES_MAX)));
+	return n;
+}
+
+void
+feature_array_values(const Features *f, Datum array, bool isnull, double *values)
+{
+	ArrayType  *a;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	int16		length;
+	bool		byval;
+	char		align;
+
+	if (isnull)
+	{
+		for (int i = 0; i < f->count; i++)
+			values[i] = NAN;
+		return;
+	}
+	a = DatumGetArrayTypeP(array);
+	get_typlenbyvalalign(ARR_ELEMTYPE(a), &length, &byval, &align);
+	deconstruct_array(a, ARR_ELEMTYPE(a), length, byval, align, &elements, &nulls, &n);
+	if (n != f->count)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("array of %d features where %d are expected", n, f->count),
+				 errhint("All rows must have the same features in the same order.")));
+	for (int i = 0; i < n; i++)
+		values[i] = feature_value(f->type[0], elements[i], nulls[i]);
+}

@@ -1,0 +1,48 @@
+/*
+ * feature.h
+ *	  Features of a row: the arguments of a call, as double precision.
+ *
+ * They are the call's last arguments, each of a numeric type, or one array of a
+ * numeric type (VARIADIC array).  NULL, NaN and infinite values are missing;
+ * they come back as NaN.
+ */
+#ifndef AMAD_FEATURES_H
+#define AMAD_FEATURES_H
+
+#define FEATURES_MAX 4096
+
+typedef enum FeatureType
+{
+	FEATURE_INT2,
+	FEATURE_INT4,
+	FEATURE_INT8,
+	FEATURE_FLOAT4,
+	FEATURE_FLOAT8,
+	FEATURE_NUMERIC,
+	FEATURE_NULL				/* an untyped NULL: always missing */
+} FeatureType;
+
+typedef struct Features
+{
+	int			first;			/* number of the first argument, from 0 */
+	int			nargs;			/* arguments from there on */
+	bool		array;			/* one array argument holds them all */
+	int			count;			/* features of a row; 0: not known yet (array) */
+	FeatureType *type;			/* (nargs); of the elements when array */
+} Features;
+
+/* Look at the argument types of the call, once.  Allocates in the current context. */
+extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs);
+
+/* One argument that is not an array. */
+extern double feature_value(FeatureType type, Datum value, bool isnull);
+
+/*
+ * For an array argument: the number of its elements, which is that of the
+ * features, and the elements as values (count); a null array is all missing.
+ */
+extern int	feature_array_length(Datum array);
+extern void feature_array_values(const Features *features, Datum array, bool isnull,
+								 double *values);
+
+#endif							/* AMAD_FEATURES_H */

@@ -1,0 +1,292 @@
+/*
+ * fit.c
+ *	  The aggregates amad_fit and amad_train: collect rows, then train.
+ *
+ *		amad_fit([options jsonb,] ts, VARIADIC features) → amad_model
+ *		amad_train(model_name, [options jsonb,] ts, VARIADIC features) → jsonb
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "feature.h"
+#include "json.h"
+#include "registry.h"
+#include "series.h"
+#include "train.h"
+
+/* Where a call has its arguments; 0 is the state, -1: it has none. */
+typedef struct ArgumentPlaces
+{
+	const char *function;		/* for messages */
+	int			name;
+	int			options;
+	int			ts;
+} ArgumentPlaces;
+
+/* State of one group. */
+typedef struct FitState
+{
+	const ArgumentPlaces *places;
+	Features   *features;
+	char	   *name;			/* of the model; NULL: amad_fit */
+	Jsonb	   *json;			/* options as given; NULL: none */
+	Options		options;
+	Series	   *series;			/* NULL until the features are counted */
+	double	   *values;			/* of a row */
+} FitState;
+
+SQL_FUNCTION(amad_fit_step);
+SQL_FUNCTION(amad_fit_options_step);
+SQL_FUNCTION(amad_train_step);
+SQL_FUNCTION(amad_train_options_step);
+SQL_FUNCTION(amad_fit_final);
+SQL_FUNCTION(amad_train_final);
+
+static MemoryContext
+aggregate_context(FunctionCallInfo fcinfo, const char *function)
+{
+	MemoryContext context;
+	int			kind = AggCheckCallContext(fcinfo, &context);
+
+	if (kind == AGG_CONTEXT_WINDOW)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot be used as a window function", function),
+				 errhint("Use GROUP BY to train one model a group.")));
+	if (kind == 0)
+		elog(ERROR, "%s called in non-aggregate context", function);
+	return context;
+}
+
+/* ---- rows ------------------------------------------------------------------------------ */
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("model_name must not be null")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/* First row of a group: everything but the timestamp and the features. */
+static FitState *
+open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	FitState   *state = palloc0(sizeof(FitState));
+
+	state->places = places;
+	state->features = feature_open(fcinfo->flinfo, places->ts + 1, PG_NARGS());
+	if (places->name >= 0)
+	{
+		/* before an hour of training, not after it */
+		PreventCommandIfReadOnly("amad_train()");
+		state->name = text_argument(fcinfo, places->name);
+		if (state->name[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("model_name must not be empty")));
+	}
+	if (places->options >= 0 && !PG_ARGISNULL(places->options))
+		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(places->options));
+	options_parse(&state->options, state->json);
+	MemoryContextSwitchTo(old);
+	return state;
+}
+
+/* Name and options are properties of the group, not of a row. */
+static void
+check_constant_arguments(FunctionCallInfo fcinfo, const FitState *state)
+{
+	const ArgumentPlaces *places = state->places;
+	const char *changed = NULL;
+
+	if (places->name >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->name) &&
+		strcmp(text_argument(fcinfo, places->name), state->name) != 0)
+		changed = "model_name";
+	if (places->options >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->options))
+	{
+		Jsonb	   *json = PG_ARGISNULL(places->options) ? NULL : PG_GETARG_JSONB_P(places->options);
+
+		if ((json == NULL) != (state->json == NULL) ||
+			(json != NULL && compareJsonbContainers(&json->root, &state->json->root) != 0))
+			changed = "options";
+	}
+	if (changed)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument %s of %s must be the same in all rows of a group",
+						changed, places->function),
+				 errhint("Use GROUP BY with the columns that it depends on.")));
+}
+
+/* The row's features into state->values; the first row fixes their number. */
+static void
+read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
+{
+	Features   *f = state->features;
+
+	if (f->array && f->count == 0)
+	{
+		if (PG_ARGISNULL(f->first))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the first array of features must not be null")));
+		f->count = feature_array_length(PG_GETARG_DATUM(f->first));
+	}
+	if (state->series == NULL)
+	{
+		state->series = series_open(context, f->count,
+									get_fn_expr_argtype(fcinfo->flinfo, state->places->ts));
+		state->values = MemoryContextAlloc(context, sizeof(double) * f->count);
+	}
+	if (f->array)
+		feature_array_values(f, PG_GETARG_DATUM(f->first), PG_ARGISNULL(f->first), state->values);
+	else
+		for (int i = 0; i < f->count; i++)
+			state->values[i] = feature_value(f->type[i], PG_GETARG_DATUM(f->first + i),
+											 PG_ARGISNULL(f->first + i));
+}
+
+static Datum
+step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
+{
+	MemoryContext context = aggregate_context(fcinfo, places->function);
+	FitState   *state = PG_ARGISNULL(0) ? NULL : (FitState *) PG_GETARG_POINTER(0);
+
+	if (state == NULL)
+		state = open_state(fcinfo, places, context);
+	else
+		check_constant_arguments(fcinfo, state);
+	if (PG_ARGISNULL(places->ts))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timestamp of a training row must not be null"),
+				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
+	read_features(fcinfo, state, context);
+	series_add(state->series, PG_GETARG_INT64(places->ts), state->values);
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+amad_fit_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_fit", -1, -1, 1};
+
+	return step(fcinfo, &places);
+}
+
+Datum
+amad_fit_options_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_fit", -1, 1, 2};
+
+	return step(fcinfo, &places);
+}
+
+Datum
+amad_train_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_train", 1, -1, 2};
+
+	return step(fcinfo, &places);
+}
+
+Datum
+amad_train_options_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_train", 1, 2, 3};
+
+	return step(fcinfo, &places);
+}
+
+/* ---- the result -------------------------------------------------------------------------- */
+
+static FitState *
+final_state(FunctionCallInfo fcinfo, const char *function)
+{
+	aggregate_context(fcinfo, function);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no rows to train a model")));
+	return (FitState *) PG_GETARG_POINTER(0);
+}
+
+/* The series is consumed: its memory is given back before the group ends. */
+static Model *
+train_state(FitState *state, TrainFacts *facts)
+{
+	Model	   *model = train_model(state->series, &state->options, facts);
+
+	series_close(state->series);
+	state->series = NULL;
+	return model;
+}
+
+Datum
+amad_fit_final(PG_FUNCTION_ARGS)
+{
+	FitState   *state = final_state(fcinfo, "amad_fit");
+	TrainFacts	facts;
+
+	PG_RETURN_POINTER(model_encode(train_state(state, &facts)));
+}
+
+static Jsonb *
+summary(const FitState *state, const Model *model, int version, const TrainFacts *facts,
+		const RegistryFacts *run)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	json_key(&text, "model_name");
+	json_string(&text, state->name);
+	json_key(&text, "version");
+	json_int(&text, version);
+	json_key(&text, "rows");
+	json_int(&text, facts->rows);
+	json_key(&text, "features");
+	json_int(&text, model->features);
+	json_key(&text, "imputed_rows");
+	json_int(&text, facts->imputed_rows);
+	json_key(&text, "imputed_values");
+	json_int(&text, facts->imputed);
+	json_key(&text, "steps");
+	json_int(&text, facts->steps);
+	json_key(&text, "loss");
+	json_double(&text, facts->loss);
+	json_key(&text, "threshold");
+	json_double(&text, model->threshold);
+	json_key(&text, "warmup");
+	json_int(&text, options_warmup(&model->options, model->features));
+	json_key(&text, "seconds");
+	json_double(&text, run->seconds);
+	json_key(&text, "workers");
+	json_int(&text, run->workers);
+	json_key(&text, "core");
+	json_string(&text, model->core);
+	appendStringInfoChar(&text, '}');
+	return json_to_jsonb(text.data);
+}
+
+Datum
+amad_train_final(PG_FUNCTION_ARGS)
+{
+	FitState   *state = final_state(fcinfo, "amad_train");
+	TrainFacts	facts;
+	Model	   *model = train_state(state, &facts);
+	RegistryFacts run = {.seconds = facts.seconds, .workers = 0};
+	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model, &run);
+
+	PG_RETURN_JSONB_P(summary(state, model, version, &facts, &run));
+}

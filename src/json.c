@@ -1,0 +1,89 @@
+/*
+ * json.c
+ *	  Writing JSON text, number by number.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "common/shortest_dec.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+
+#include "json.h"
+
+void
+json_key(StringInfo out, const char *key)
+{
+	if (out->len > 0 && out->data[out->len - 1] != '{')
+		appendStringInfoString(out, ", ");
+	escape_json(out, key);
+	appendStringInfoString(out, ": ");
+}
+
+void
+json_string(StringInfo out, const char *value)
+{
+	escape_json(out, value);
+}
+
+void
+json_double(StringInfo out, double value)
+{
+	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	if (!isfinite(value))
+	{
+		appendStringInfoString(out, "null");
+		return;
+	}
+	double_to_shortest_decimal_buf(value, text);
+	appendStringInfoString(out, text);
+}
+
+void
+json_doubles(StringInfo out, int n, const double *values)
+{
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		json_double(out, values[i]);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+void
+json_int(StringInfo out, int64 value)
+{
+	appendStringInfo(out, INT64_FORMAT, value);
+}
+
+void
+json_strings(StringInfo out, int n, char **values)
+{
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		json_string(out, values[i]);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+Jsonb *
+json_to_jsonb(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+JsonbValue *
+json_get(JsonbContainer *object, const char *key)
+{
+	if (!JsonContainerIsObject(object))
+		return NULL;
+	return getKeyJsonValueFromContainer(object, key, strlen(key), NULL);
+}

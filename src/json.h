@@ -1,0 +1,26 @@
+/*
+ * json.h
+ *	  Writing JSON text, number by number.
+ *
+ * json_key() puts a comma before every key but the first of its object.
+ */
+#ifndef AMAD_JSON_H
+#define AMAD_JSON_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+
+extern void json_key(StringInfo out, const char *key);
+extern void json_string(StringInfo out, const char *value);
+
+/* Shortest text that reads back as the same double; null unless finite. */
+extern void json_double(StringInfo out, double value);
+extern void json_doubles(StringInfo out, int n, const double *values);
+extern void json_int(StringInfo out, int64 value);
+extern void json_strings(StringInfo out, int n, char **values);
+
+/* JSON text as jsonb, and the value of a key of an object (NULL: none). */
+extern Jsonb *json_to_jsonb(const char *text);
+extern JsonbValue *json_get(JsonbContainer *object, const char *key);
+
+#endif							/* AMAD_JSON_H */

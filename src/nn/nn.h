@@ -1,0 +1,258 @@
+/*
+ * nn.h
+ *	  The AMAD network: parameters, training, streaming inference, scores.
+ *
+ * Pure C11 and CBLAS; nothing here knows PostgreSQL.  The caller hands in all
+ * memory (ask *_bytes() first, then *_open()), so nothing is allocated inside a
+ * step and an error may unwind through any function without a leak.
+ *
+ * The mathematics is docs/model.md; its section numbers are those used below.
+ * Symbols: C features, D = d_model, H heads, d = D/H, N blocks, W window,
+ * K = NN_BASIS mask functions, T rows of a chunk, B chunks.  All tensors are
+ * float32, row-major; shapes are written (outer … inner).
+ */
+#ifndef NN_H
+#define NN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NN_BASIS 8				/* K: basis functions of the AutoMask */
+#define NN_TAPS 15				/* widest convolution of the embedding */
+#define NN_SCALES 4				/* convolutions of the embedding: widths 1, 3, 7, 15 */
+#define NN_NAME_MAX 32			/* bytes of a parameter's name, with its 0 */
+#define NN_HORIZONS_MAX 16		/* most horizons a score can have */
+#define NN_SHARD_CHUNKS 2		/* chunks that pass through the network together */
+
+/* ---- shape and parameters (nn_params.c) --------------------------------- */
+
+/* What fixes every tensor's size. */
+typedef struct nn_shape
+{
+	int			features;		/* C, 1 … */
+	int			window;			/* W, 1 … : a row attends to itself and W - 1 rows before it */
+	int			d_model;		/* D, a multiple of 4 and of heads */
+	int			heads;			/* H, 1 … */
+	int			layers;			/* N, 1 … */
+} nn_shape;
+
+/* One named tensor in the flat parameter buffer. */
+typedef struct nn_param
+{
+	char		name[NN_NAME_MAX];	/* e.g. "block0.q.weight" */
+	int			ndim;			/* 1 … 3 */
+	int			dims[3];		/* linear: (out, in); convolution: (out, in, width) */
+	size_t		offset;			/* in floats from the buffer's start */
+	size_t		size;			/* in floats */
+	int			fan_in;			/* 0 for layer norms, which start at */
+	float		start;
+} nn_param;
+
+/* Rows before a row that its output depends on: N·(W - 1) + 14 (section 2.4). */
+extern int	nn_context(const nn_shape *shape);
+
+/* Number of named tensors, the i-th of them, and the floats of all together. */
+extern int	nn_param_count(const nn_shape *shape);
+extern nn_param nn_param_at(const nn_shape *shape, int i);
+extern size_t nn_params_size(const nn_shape *shape);
+
+/*
+ * Initial weights: uniform ±1/sqrt(fan_in) for linear layers, convolutions and
+ * their biases, 1 and 0 for layer norms.  The same seed gives the same bytes.
+ */
+extern void nn_params_init(const nn_shape *shape, uint64_t seed, float *params);
+
+/* ---- random numbers (nn_rng.c) ------------------------------------------- */
+
+typedef struct nn_rng
+{
+	uint64_t	state[4];		/* xoshiro256** */
+} nn_rng;
+
+extern void nn_rng_seed(nn_rng *rng, uint64_t seed, uint64_t stream);
+extern uint64_t nn_rng_next(nn_rng *rng);
+
+/* Uniform in [0, 1), and a uniform integer in [0, n) without bias. */
+extern double nn_rng_double(nn_rng *rng);
+extern uint64_t nn_rng_below(nn_rng *rng, uint64_t n);
+
+/* ---- training (nn_train.c, nn_loss.c) ------------------------------------ */
+
+/* Called between pieces of work of a few milliseconds; it may not return. */
+typedef void (*nn_poll) (void);
+
+/* Weights of the losses (section 2.5). */
+typedef struct nn_objective
+{
+	int			skip;			/* first rows of each chunk without a loss, 0 … T - 1 */
+	float		maxmin;			/* k */
+	float		contrast;		/* w_c */
+	float		temperature;	/* of the contrast's logits */
+} nn_objective;
+
+/* Losses, summed so that adding those of all shards gives the batch's means. */
+typedef struct nn_losses
+{
+	double		reconstruction; /* R */
+	double		discrepancy;	/* D, mean over rows, heads and blocks */
+	double		contrast;
+	double		total;			/* 2R - k·D + k·D + w_c·contrast */
+} nn_losses;
+
+/* Activations of one shard: up to `chunks` chunks of `rows` rows. */
+typedef struct nn_train nn_train;
+
+extern size_t nn_train_bytes(const nn_shape *shape, int chunks, int rows);
+extern nn_train *nn_train_open(void *memory, const nn_shape *shape, int chunks,
+							   int rows, nn_poll poll);
+
+/*
+ * Forward pass of nchunks chunks; chunk[b] points at its first row of (T, C)
+ * scaled values.  Keeps what the backward pass needs.
+ */
+extern void nn_forward(nn_train *train, const float *params,
+					   const float *const *chunk, int nchunks);
+
+/*
+ * Backward pass of the chunks just forwarded.  `grads` (like params) is
+ * overwritten with the gradient of the batch's total loss, `losses` with these
+ * chunks' share of it; batch_chunks is the number of chunks of the whole batch.
+ */
+extern void nn_backward(nn_train *train, const float *params, const nn_objective *objective,
+						int batch_chunks, float *grads, nn_losses *losses);
+
+/* What the last forward pass computed, for tests. */
+extern const float *nn_train_output(const nn_train *train);	/* (B, T, C) */
+
+/*
+ * Association of row i of chunk b in a block and head: global (which = 'G') or
+ * local ('A') weights of the rows i - W + 1 … i, oldest first, as W floats;
+ * 0 before the chunk's first row.
+ */
+extern void nn_train_association(const nn_train *train, int block, int b, int head,
+								 int row, char which, float *weights);
+
+/* ---- optimiser (nn_adam.c) ------------------------------------------------ */
+
+typedef struct nn_adam
+{
+	float		beta1;
+	float		beta2;
+	float		epsilon;
+	float		clip;			/* of the gradient's global norm; 0: none */
+} nn_adam;
+
+/*
+ * Step number `step` (1 …) of Adam with the bias corrections of Kingma & Ba.
+ * moment1 and moment2 are like params and start as zeros.  grads is scaled in
+ * place when its norm exceeds the clip.  Returns the norm before clipping.
+ */
+extern double nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
+						   float *params, float *grads, float *moment1, float *moment2);
+
+/*
+ * One-cycle learning rate of step (0 … steps - 1): linear from peak/div to peak
+ * over the first pct_start of the steps, then a cosine down to peak/div/final_div.
+ */
+extern double nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start,
+						   double div, double final_div);
+
+/* ---- streaming inference (nn_stream.c) ------------------------------------ */
+
+#define NN_STREAM_ROWS 96		/* rows in one push at most; the best block size */
+
+/* Weights laid out for inference, shared by any number of streams. */
+typedef struct nn_packed nn_packed;
+
+extern size_t nn_packed_bytes(const nn_shape *shape);
+extern nn_packed *nn_pack(void *memory, const nn_shape *shape, const float *params);
+
+/*
+ * A series being scored: rows in, reconstructions and discrepancies out, each
+ * row computed once.  Keys and values of the last rows are kept, so memory does
+ * not grow.  A row's outputs are bit-equal however the rows are cut into
+ * pushes, once nn_context() rows precede it.
+ */
+typedef struct nn_stream nn_stream;
+
+extern size_t nn_stream_bytes(const nn_shape *shape);
+extern nn_stream *nn_stream_open(void *memory, const nn_packed *packed);
+extern void nn_stream_reset(nn_stream *stream);	/* a new series begins */
+
+/*
+ * The next n (1 … NN_STREAM_ROWS) rows of the series, scaled, (n, C).
+ * expected: (n, C) reconstructions; discrepancy: (n, N) mean over heads of
+ * JS(A, G) in each block.
+ */
+extern void nn_stream_push(nn_stream *stream, const float *rows, int n,
+						   float *expected, float *discrepancy);
+
+/* ---- scores (nn_score.c) -------------------------------------------------- */
+
+/* Scaling of section 2.1; std 0 marks a constant feature. */
+typedef struct nn_scaling
+{
+	int			features;
+	const double *mean;
+	const double *std;
+	double		clip;
+} nn_scaling;
+
+extern float nn_scale(const nn_scaling *scaling, int feature, double value);
+extern bool nn_is_constant(double mean, double std);
+
+/* What turns residuals into scores (section 2.7). */
+typedef struct nn_calibration
+{
+	int			features;
+	int			layers;
+	int			nhorizons;
+	const int  *horizons;
+	double		gamma;			/* discrepancy_weight */
+	const double *rho;			/* (C) mean squared residual */
+	const double *mu;			/* (N) mean discrepancy */
+	const double *theta;		/* (nhorizons) scale of A_h */
+	double		threshold;
+} nn_calibration;
+
+extern int	nn_max_horizon(const nn_calibration *calibration);
+
+/* Raw score of a row: mean_c (x̂ - z)²/rho_c · (mean_n D/mu)^gamma. */
+extern double nn_raw_score(const nn_calibration *calibration, const float *scaled,
+						   const float *expected, const float *discrepancy);
+
+/*
+ * The last rows' raw scores, newest last; the caller gives max horizon doubles
+ * of room to nn_horizons_open().
+ */
+typedef struct nn_horizons
+{
+	const nn_calibration *calibration;
+	int			size;			/* max horizon */
+	int64_t		count;			/* raw scores seen */
+	double	   *ring;			/* (size) */
+} nn_horizons;
+
+extern void nn_horizons_open(nn_horizons *horizons, const nn_calibration *calibration, double *ring);
+extern void nn_horizons_reset(nn_horizons *horizons);
+extern void nn_horizons_add(nn_horizons *horizons, double raw);
+
+/* Mean of the newest h raw scores for each horizon; NaN while fewer were seen. */
+extern void nn_horizons_means(const nn_horizons *horizons, double *means);
+
+/* anomaly_score: max over h of A_h / theta_h; NaN until every horizon is full. */
+extern double nn_horizons_score(const nn_horizons *horizons);
+
+/* q-quantile (0 … 1) of n values, linear between order statistics; sorts them. */
+extern double nn_quantile(double *values, size_t n, double q);
+
+/* ---- machine (nn_kernels.c) ------------------------------------------------ */
+
+/* Kernels in use: "avx2" or "portable"; chosen once by the CPU. */
+extern const char *nn_kernel_name(void);
+
+/* Choose kernels by name, for tests; NULL: the best.  False when the CPU lacks them. */
+extern bool nn_kernel_use(const char *name);
+
+#endif							/* NN_H */

@@ -1,0 +1,56 @@
+/*
+ * nn_adam.c
+ *	  Adam with a clip of the gradient's norm, and the one-cycle learning rate
+ *	  (section 2.6).
+ */
+#include <math.h>
+
+#include "nn_kernels.h"
+
+static double
+norm_of(size_t n, const float *x)
+{
+	double		sum = 0.0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (double) x[i] * x[i];
+	return sqrt(sum);
+}
+
+double
+nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
+			 float *params, float *grads, float *moment1, float *moment2)
+{
+	double		norm = norm_of(n, grads);
+	double		correction1 = 1.0 - pow(adam->beta1, (double) step);
+	double		correction2 = 1.0 - pow(adam->beta2, (double) step);
+
+	if (adam->clip > 0 && norm > adam->clip)
+	{
+		float		scale = (float) (adam->clip / (norm + 1e-6));
+
+		for (size_t i = 0; i < n; i++)
+			grads[i] *= scale;
+	}
+	nn_kernels_get()->adam(n, adam->beta1, adam->beta2, (float) (rate / correction1),
+						   adam->epsilon, (float) (1.0 / correction2),
+						   grads, moment1, moment2, params);
+	return norm;
+}
+
+double
+nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start,
+			 double div, double final_div)
+{
+	double		first = peak / div;
+	double		lowest = first / final_div;
+	double		turn = pct_start * steps - 1.0;	/* the step at the peak */
+	double		share;
+
+	if (step < turn)
+		return first + (peak - first) * step / turn;
+	if (turn < 0.0)
+		turn = 0.0;
+	share = steps - 1 > turn ? (step - turn) / (steps - 1 - turn) : 0.0;
+	return lowest + (peak - lowest) * 0.5 * (1.0 + cos(M_PI * share));
+}

@@ -1,0 +1,119 @@
+/*
+ * nn_attention.c
+ *	  AutoMask attention (section 2.3) in training, chunk after chunk.
+ *
+ * The kernels want keys and values in two orders: transposed, for the products
+ * along the band, and by rows with padded heads, for the sums over it.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "nn_train.h"
+
+/* Columns from … of proj, transposed behind Wp columns of history. */
+static void
+transpose(const nn_train *t, const float *proj, int from, float *to)
+{
+	for (int c = 0; c < t->g.D; c++)
+		for (int i = 0; i < t->rows; i++)
+			to[(size_t) c * t->ldk + t->g.Wp + i] = proj[(size_t) i * t->g.P + from + c];
+}
+
+/* Columns from … of proj, by rows with padded heads. */
+static void
+pad_heads(const nn_train *t, const float *proj, int from, float scale, float *to)
+{
+	for (int i = 0; i < t->rows; i++)
+		for (int h = 0; h < t->g.H; h++)
+			for (int c = 0; c < t->g.d; c++)
+				to[((size_t) i * t->g.H + h) * t->g.dp + c] =
+					scale * proj[(size_t) i * t->g.P + from + h * t->g.d + c];
+}
+
+/* The b-th chunk's part of a block's bands. */
+static nn_bands
+chunk_bands(const nn_train *t, int n, int b)
+{
+	const nn_bands *all = &t->block[n].bands;
+	size_t		row = (size_t) b * t->rows;
+	size_t		band = row * t->g.H * t->g.Wp;
+	nn_bands	bands = {
+		.G = all->G + band,
+		.A = all->A + band,
+		.S = all->S + band,
+		.zg = all->zg + row * t->g.D,
+		.za = all->za + row * t->g.D,
+		.gate = all->gate + row * t->g.H,
+	};
+
+	return bands;
+}
+
+static nn_segment
+chunk_segment(const nn_train *t, int n, int b)
+{
+	nn_segment	s = {
+		.rows = t->rows,
+		.history = 0,
+		.proj = t->block[n].proj + (size_t) b * t->rows * t->g.P,
+		.kt = t->kt,
+		.ldk = t->ldk,
+		.v = t->v,
+		.phi = t->phi,
+	};
+
+	return s;
+}
+
+void
+nn_attention(nn_train *t, int n)
+{
+	const size_t history = (size_t) t->g.Wp * t->g.H * t->g.dp;
+
+	for (int b = 0; b < t->active; b++)
+	{
+		nn_segment	s = chunk_segment(t, n, b);
+		nn_bands	bands = chunk_bands(t, n, b);
+
+		transpose(t, s.proj, t->g.k_col, t->kt);
+		pad_heads(t, s.proj, t->g.v_col, 1.0f, t->v + history);
+		nn_kernels_get()->attend_forward(&t->g, &s, &bands, t->scratch,
+										 t->block[n].z + (size_t) b * t->rows * t->g.D);
+	}
+}
+
+double
+nn_attention_backward(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
+{
+	const size_t history = (size_t) t->g.Wp * t->g.H * t->g.dp;
+	const double terms = (double) batch_chunks * (t->rows - objective->skip) * t->g.H * t->g.N;
+	double		js = 0.0;
+
+	for (int b = 0; b < t->active; b++)
+	{
+		size_t		row = (size_t) b * t->rows;
+		nn_segment	s = chunk_segment(t, n, b);
+		nn_bands	bands = chunk_bands(t, n, b);
+		nn_band_grads grads = {
+			.skip = objective->skip,
+			.weight = (float) (objective->maxmin / terms),
+			.vt = t->vt,
+			.k = t->k,
+			.q = t->q,
+			.dz = t->dz + row * t->g.D,
+			.dzg_extra = t->dzg + row * t->g.D,
+			.dza_extra = t->dza + row * t->g.D,
+			.dzg = t->dzg_pad,
+			.dza = t->dza_pad,
+			.scratch = t->scratch,
+			.dproj = t->dproj + row * t->g.P,
+			.js = &js,
+		};
+
+		transpose(t, s.proj, t->g.v_col, t->vt);
+		pad_heads(t, s.proj, t->g.k_col, 1.0f, t->k + history);
+		pad_heads(t, s.proj, t->g.q_col, 1.0f / sqrtf((float) t->g.d), t->q);
+		nn_kernels_get()->attend_backward(&t->g, &s, &bands, &grads);
+	}
+	return js / terms;
+}

@@ -1,0 +1,81 @@
+/*
+ * nn_embed.c
+ *	  Multi-scale embedding (section 2.2) in training: four causal convolutions.
+ *
+ * taps holds each row with the 14 rows before it; the windows of the narrower
+ * convolutions are the tails of that, so one array serves all four, and each is
+ * one matrix product with weights turned from (E, C, width) to (E, width, C).
+ */
+#include <string.h>
+
+#include "nn_linear.h"
+#include "nn_train.h"
+
+static void
+gather_taps(nn_train *t, const float *const *chunk)
+{
+	const int	C = t->g.C;
+	float	   *to = t->taps;
+
+	for (int b = 0; b < t->active; b++)
+		for (int i = 0; i < t->rows; i++)
+			for (int tap = NN_TAPS - 1; tap >= 0; tap--, to += C)
+			{
+				int			row = i - tap > 0 ? i - tap : 0;	/* the first row repeats */
+
+				memcpy(to, chunk[b] + (size_t) row * C, sizeof(float) * C);
+			}
+}
+
+void
+nn_embed(nn_train *t, const float *params, const float *const *chunk)
+{
+	const int	C = t->g.C;
+	const int	E = t->g.E;
+	const int	rows = t->active * t->rows;
+
+	gather_taps(t, chunk);
+	for (int s = 0; s < NN_SCALES; s++)
+	{
+		const int	width = nn_scale_width[s];
+		const float *w = params + t->at.conv_w[s];
+
+		for (int e = 0; e < E; e++)
+			for (int c = 0; c < C; c++)
+				for (int tap = 0; tap < width; tap++)
+					t->conv_w[s][((size_t) e * width + tap) * C + c] =
+						w[((size_t) e * C + c) * width + tap];
+		nn_linear(rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
+				  (size_t) NN_TAPS * C, t->conv_w[s], params + t->at.conv_b[s], t->conv_y, false);
+		for (int r = 0; r < rows; r++)
+			memcpy(t->block[0].h + (size_t) r * t->g.D + s * E, t->conv_y + (size_t) r * E,
+				   sizeof(float) * E);
+	}
+}
+
+void
+nn_embed_backward(nn_train *t, float *grads)
+{
+	const int	C = t->g.C;
+	const int	E = t->g.E;
+	const int	rows = t->active * t->rows;
+
+	for (int s = 0; s < NN_SCALES; s++)
+	{
+		const int	width = nn_scale_width[s];
+		float	   *dw = grads + t->at.conv_w[s];
+
+		for (int r = 0; r < rows; r++)
+			memcpy(t->conv_y + (size_t) r * E, t->dh + (size_t) r * t->g.D + s * E,
+				   sizeof(float) * E);
+		memset(t->conv_dw, 0, sizeof(float) * E * width * C);
+		nn_linear_backward(rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
+						   (size_t) NN_TAPS * C, t->conv_w[s], t->conv_y, NULL,
+						   t->conv_dw, grads + t->at.conv_b[s]);
+		for (int e = 0; e < E; e++)
+			for (int c = 0; c < C; c++)
+				for (int tap = 0; tap < width; tap++)
+					dw[((size_t) e * C + c) * width + tap] +=
+						t->conv_dw[((size_t) e * width + tap) * C + c];
+	}
+}

@@ -1,0 +1,156 @@
+/*
+ * nn_kernels.h
+ *	  Inner loops of the network, one table of them per instruction set.
+ *
+ * nn_kernels_impl.h holds the only source of each loop; nn_kernels_avx2.c and
+ * nn_kernels_portable.c compile it for their machines, nn_kernels.c chooses.
+ *
+ * Promise 1 (same row, same score) rests on these loops: whatever they compute
+ * for a row is one fixed chain of operations that does not depend on where in a
+ * block the row stands.  That is why inference multiplies matrices with gemm()
+ * below and not with a BLAS, whose edge rows may pass through other code.
+ */
+#ifndef NN_KERNELS_H
+#define NN_KERNELS_H
+
+#include "nn.h"
+
+#define NN_LANES 8				/* floats of a vector; padding of rows in memory */
+#define NN_PANEL 16				/* columns of a panel of packed weights */
+
+/* Sizes derived from a shape, used by every layer. */
+typedef struct nn_geometry
+{
+	int			C,
+				D,
+				H,
+				N,
+				W;
+	int			d;				/* D / H */
+	int			dp;				/* d, padded to NN_LANES */
+	int			Wp;				/* W, padded to NN_LANES */
+	int			E;				/* D / NN_SCALES: channels of one convolution */
+	int			F;				/* 2·D: width of the feed-forward layer */
+	int			P;				/* columns of the projections of x: q, k, v, mask, gate */
+	int			q_col,
+				k_col,
+				v_col,
+				a_col,
+				g_col;			/* where each begins */
+} nn_geometry;
+
+extern nn_geometry nn_geometry_of(const nn_shape *shape);
+
+/* Basis functions of the AutoMask (section 2.3): (NN_BASIS, Wp), oldest place first. */
+extern void nn_basis(const nn_geometry *g, float *phi);
+
+/*
+ * A band is what a row and head see: Wp floats, oldest key first, the row itself
+ * last.  The first Wp - W are padding, so are keys before the series' start; they
+ * are 0 or, by whole vectors, untouched.
+ *
+ * Keys and values of a segment of rows stand in buffers whose first Wp columns
+ * (rows, for v) are history: row i's band is columns i + 1 … i + Wp.
+ */
+typedef struct nn_segment
+{
+	int			rows;
+	int			history;		/* valid columns before the first row, 0 … Wp */
+	const float *proj;			/* (rows, P) projections of x */
+	const float *kt;			/* (H·d, ldk) keys, transposed */
+	size_t		ldk;			/* at least Wp + rows + 1, rounded up to NN_LANES */
+	const float *v;				/* (Wp + rows, H·dp) values, heads padded */
+	const float *phi;			/* (NN_BASIS, Wp) basis functions, oldest first */
+} nn_segment;
+
+/* Activations of one chunk's attention that the backward pass needs. */
+typedef struct nn_bands
+{
+	float	   *G;				/* (rows, H, Wp) global association */
+	float	   *A;				/* (rows, H, Wp) local association */
+	float	   *S;				/* (rows, H, Wp) σ(M); backward leaves dS here */
+	float	   *zg;				/* (rows, D) G·V */
+	float	   *za;				/* (rows, D) A·V */
+	float	   *gate;			/* (rows, H) */
+} nn_bands;
+
+/* Gradients of one chunk's attention. */
+typedef struct nn_band_grads
+{
+	int			skip;			/* first rows without a discrepancy loss */
+	float		weight;			/* of each row's and head's JS in the two phases */
+	const float *vt;			/* (H·d, ldk) values, transposed */
+	const float *k;				/* (rows + Wp, H·dp) keys, heads padded, Wp rows of history */
+	const float *q;				/* (rows, H·dp) queries / sqrt(d), heads padded */
+	const float *dz;			/* (rows, D) gradient of the mixture */
+	const float *dzg_extra;		/* (rows, D) gradients from the contrast loss */
+	const float *dza_extra;
+	float	   *dzg;			/* (rows, H·dp) scratch */
+	float	   *dza;			/* (rows, H·dp) scratch */
+	float	   *scratch;		/* (4·Wp) */
+	float	   *dproj;			/* (rows, P) out */
+	double	   *js;				/* sum of JS over rows and heads, added to */
+} nn_band_grads;
+
+typedef struct nn_kernels
+{
+	const char *name;
+
+	/* y(rows, n) = x·packed + bias, or y += …; x's rows are ldx apart and may overlap */
+	void		(*gemm) (int rows, int n, int k, const float *x, size_t ldx, const float *packed,
+						 const float *bias, float *y, size_t ldy, bool add);
+
+	/* y = (x - mean)·rstd·w + b by rows of d; mean and rstd (rows) may be NULL */
+	void		(*norm) (int rows, int d, const float *x, const float *w, const float *b,
+						 float *y, float *mean, float *rstd);
+	/* dx += …, dw += …, db += … */
+	void		(*norm_backward) (int rows, int d, const float *x, const float *w,
+								  const float *mean, const float *rstd, const float *dy,
+								  float *dx, float *dw, float *db);
+
+	/* y = gelu(x), exact (erf) form; dx = dy·gelu'(x), dx may be dy */
+	void		(*gelu) (size_t n, const float *x, float *y);
+	void		(*gelu_backward) (size_t n, const float *x, const float *dy, float *dx);
+
+	/* inference: z (rows, D), js (rows): mean over heads of JS(A, G); scratch 4·Wp + dp */
+	void		(*attend) (const nn_geometry *g, const nn_segment *s, float *scratch,
+						   float *z, float *js);
+	/* training: fills bands and z; scratch 4·Wp + 2·dp */
+	void		(*attend_forward) (const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
+								   float *scratch, float *z);
+	void		(*attend_backward) (const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
+									const nn_band_grads *grads);
+
+	/* x (n, n) ← exp(x); sums of its rows and of its columns */
+	void		(*exp_sums) (int n, float *x, float *row_sum, float *col_sum);
+	/* x_ij ← x_ij·(row_i + col_j) */
+	void		(*scale_rows_cols) (int n, float *x, const float *row, const float *col);
+
+	/* sum (n) += sum over rows of x (rows, n) */
+	void		(*column_sums) (int rows, int n, const float *x, float *sum);
+	/* Adam's element-wise update; rate and epsilon include the bias corrections */
+	void		(*adam) (size_t n, float beta1, float beta2, float rate, float epsilon,
+						 float scale2, const float *grad, float *moment1, float *moment2,
+						 float *param);
+
+	/* approximations, element-wise, for their tests */
+	void		(*exp) (size_t n, const float *x, float *y);
+	void		(*log) (size_t n, const float *x, float *y);
+	void		(*erf) (size_t n, const float *x, float *y);
+} nn_kernels;
+
+extern const nn_kernels nn_kernels_portable;
+#if defined(__x86_64__)
+extern const nn_kernels nn_kernels_avx2;
+#endif
+
+/* The table in use. */
+extern const nn_kernels *nn_kernels_get(void);
+
+static inline size_t
+nn_round_up(size_t n, size_t unit)
+{
+	return (n + unit - 1) / unit * unit;
+}
+
+#endif							/* NN_KERNELS_H */

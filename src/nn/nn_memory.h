@@ -1,0 +1,49 @@
+/*
+ * nn_memory.h
+ *	  Cutting one block of the caller's memory into arrays.
+ *
+ * A layout function takes everything it needs from an arena.  Run on an empty
+ * arena it only counts, so sizes and pointers come from the same lines.
+ */
+#ifndef NN_MEMORY_H
+#define NN_MEMORY_H
+
+#include <stddef.h>
+
+#define NN_ALIGN 64				/* a cache line */
+
+typedef struct nn_arena
+{
+	char	   *base;			/* NULL: count only */
+	size_t		used;
+} nn_arena;
+
+static inline void *
+nn_take(nn_arena *arena, size_t bytes)
+{
+	void	   *p = arena->base ? arena->base + arena->used : NULL;
+
+	arena->used += (bytes + NN_ALIGN - 1) / NN_ALIGN * NN_ALIGN;
+	return p;
+}
+
+static inline float *
+nn_take_floats(nn_arena *arena, size_t n)
+{
+	return nn_take(arena, n * sizeof(float));
+}
+
+/* Start of the arena in memory of nn_arena_bytes(used) bytes. */
+static inline char *
+nn_arena_start(void *memory)
+{
+	return (char *) (((size_t) memory + NN_ALIGN - 1) / NN_ALIGN * NN_ALIGN);
+}
+
+static inline size_t
+nn_arena_bytes(size_t used)
+{
+	return used + NN_ALIGN;
+}
+
+#endif							/* NN_MEMORY_H */

@@ -1,0 +1,153 @@
+/*
+ * nn_score.c
+ *	  From residuals to scores: scaling (section 2.1), raw score, horizons,
+ *	  quantiles (section 2.7).  In double precision, in a fixed order.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "nn.h"
+
+#define CONSTANT_TOLERANCE 1e-6
+
+/* How far a value may stray from mean and still be the same constant. */
+static double
+tolerance(double mean)
+{
+	return CONSTANT_TOLERANCE * (fabs(mean) > 1.0 ? fabs(mean) : 1.0);
+}
+
+bool
+nn_is_constant(double mean, double std)
+{
+	return std <= tolerance(mean);
+}
+
+float
+nn_scale(const nn_scaling *s, int feature, double value)
+{
+	double		mean = s->mean[feature];
+	double		std = s->std[feature];
+	double		z;
+
+	if (std > 0)
+		z = (value - mean) / std;
+	else if (fabs(value - mean) <= tolerance(mean))
+		z = 0.0;
+	else
+		z = value > mean ? s->clip : -s->clip;
+	if (z > s->clip)
+		z = s->clip;
+	if (z < -s->clip)
+		z = -s->clip;
+	return (float) z;
+}
+
+int
+nn_max_horizon(const nn_calibration *calibration)
+{
+	int			most = 1;
+
+	for (int i = 0; i < calibration->nhorizons; i++)
+		if (calibration->horizons[i] > most)
+			most = calibration->horizons[i];
+	return most;
+}
+
+double
+nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expected,
+			 const float *discrepancy)
+{
+	double		nu = 0.0;
+	double		delta = 0.0;
+
+	for (int c = 0; c < cal->features; c++)
+	{
+		double		r = (double) expected[c] - scaled[c];
+
+		nu += r * r / cal->rho[c];
+	}
+	for (int n = 0; n < cal->layers; n++)
+		delta += discrepancy[n] / cal->mu[n];
+	/* rounding can leave a divergence a little below 0 */
+	delta = delta > 0 ? delta / cal->layers : 0.0;
+	return nu / cal->features * (cal->gamma == 0 ? 1.0 : pow(delta, cal->gamma));
+}
+
+void
+nn_horizons_open(nn_horizons *h, const nn_calibration *calibration, double *ring)
+{
+	h->calibration = calibration;
+	h->size = nn_max_horizon(calibration);
+	h->ring = ring;
+	h->count = 0;
+}
+
+void
+nn_horizons_reset(nn_horizons *h)
+{
+	h->count = 0;
+}
+
+void
+nn_horizons_add(nn_horizons *h, double raw)
+{
+	h->ring[h->count++ % h->size] = raw;
+}
+
+/*
+ * Sums run from the newest row backwards, always afresh: a running sum would
+ * carry the rounding of rows long gone, and a score would depend on them.
+ */
+void
+nn_horizons_means(const nn_horizons *h, double *means)
+{
+	int64_t		have = h->count < h->size ? h->count : h->size;
+	double		sum = 0.0;
+
+	for (int i = 0; i < h->calibration->nhorizons; i++)
+		means[i] = NAN;
+	for (int n = 1; n <= have; n++)
+	{
+		sum += h->ring[(h->count - n) % h->size];
+		for (int i = 0; i < h->calibration->nhorizons; i++)
+			if (h->calibration->horizons[i] == n)
+				means[i] = sum / n;
+	}
+}
+
+double
+nn_horizons_score(const nn_horizons *h)
+{
+	double		means[NN_HORIZONS_MAX];
+	double		score = 0.0;
+
+	if (h->count < h->size)
+		return NAN;
+	nn_horizons_means(h, means);
+	for (int i = 0; i < h->calibration->nhorizons; i++)
+		if (means[i] / h->calibration->theta[i] > score)
+			score = means[i] / h->calibration->theta[i];
+	return score;
+}
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return (x > y) - (x < y);
+}
+
+double
+nn_quantile(double *values, size_t n, double q)
+{
+	double		at = q * (n - 1);
+	size_t		low = (size_t) at;
+
+	qsort(values, n, sizeof(double), compare_doubles);
+	if (low + 1 >= n)
+		return values[n - 1];
+	return values[low] + (at - low) * (values[low + 1] - values[low]);
+}

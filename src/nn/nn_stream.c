@@ -1,0 +1,356 @@
+/*
+ * nn_stream.c
+ *	  Inference: each row through the network once, keys and values of the last
+ *	  rows kept (section 2's "causal and banded").
+ *
+ * Nothing in here depends on where in a push a row stands: every row passes the
+ * same kernels with the same sizes, see nn_kernels.h.
+ */
+#include <string.h>
+
+#include "nn_kernels.h"
+#include "nn_memory.h"
+#include "nn_params.h"
+
+#define HISTORY (NN_TAPS - 1)	/* rows that the convolutions look back */
+
+/* A linear layer for nn_kernels.gemm: panels of NN_PANEL outputs, inputs inside. */
+typedef struct packed_linear
+{
+	int			in,
+				out;
+	float	   *w;
+	float	   *b;				/* padded with zeros to whole panels */
+} packed_linear;
+
+typedef struct packed_norm
+{
+	float	   *w;
+	float	   *b;
+} packed_norm;
+
+typedef struct packed_block
+{
+	packed_norm ln1,
+				ln2;
+	packed_linear proj,
+				o,
+				w1,
+				w2;
+} packed_block;
+
+struct nn_packed
+{
+	nn_shape	shape;
+	nn_geometry g;
+	float	   *phi;
+	packed_linear conv[NN_SCALES];	/* inputs (width, C), as rows stand in memory */
+	packed_block *block;		/* (N) */
+	packed_norm ln;
+	packed_linear out;
+};
+
+/* Keys and values of a block, behind Wp columns (rows) of history. */
+typedef struct stream_block
+{
+	float	   *kt;				/* (H·d, ldk) */
+	float	   *v;				/* (Wp + NN_STREAM_ROWS, H·dp) */
+} stream_block;
+
+struct nn_stream
+{
+	const nn_packed *packed;
+	int64_t		count;			/* rows of this series so far */
+	size_t		ldk;
+	float	   *taps;			/* (HISTORY + NN_STREAM_ROWS, C) scaled rows */
+	stream_block *block;		/* (N) */
+	float	   *h;				/* (rows, D) */
+	float	   *x;				/* (rows, D) */
+	float	   *proj;			/* (rows, P) */
+	float	   *z;				/* (rows, D) */
+	float	   *u;				/* (rows, F) */
+	float	   *js;				/* (rows) */
+	float	   *scratch;
+};
+
+/* ---- packed weights ------------------------------------------------------------- */
+
+static packed_linear
+take_linear(nn_arena *arena, int in, int out)
+{
+	size_t		padded = nn_round_up(out, NN_PANEL);
+	packed_linear l = {.in = in, .out = out};
+
+	l.w = nn_take_floats(arena, padded * in);
+	l.b = nn_take_floats(arena, padded);
+	return l;
+}
+
+static packed_norm
+take_norm(nn_arena *arena, int d)
+{
+	packed_norm n;
+
+	n.w = nn_take_floats(arena, d);
+	n.b = nn_take_floats(arena, d);
+	return n;
+}
+
+static void
+layout_packed(nn_arena *arena, const nn_geometry *g, nn_packed *p)
+{
+	packed_block unused;
+
+	p->block = nn_take(arena, sizeof(packed_block) * g->N);
+	p->phi = nn_take_floats(arena, (size_t) NN_BASIS * g->Wp);
+	for (int s = 0; s < NN_SCALES; s++)
+		p->conv[s] = take_linear(arena, nn_scale_width[s] * g->C, g->E);
+	for (int n = 0; n < g->N; n++)
+	{
+		packed_block *b = p->block ? &p->block[n] : &unused;
+
+		b->ln1 = take_norm(arena, g->D);
+		b->proj = take_linear(arena, g->D, g->P);
+		b->o = take_linear(arena, g->D, g->D);
+		b->ln2 = take_norm(arena, g->D);
+		b->w1 = take_linear(arena, g->D, g->F);
+		b->w2 = take_linear(arena, g->F, g->D);
+	}
+	p->ln = take_norm(arena, g->D);
+	p->out = take_linear(arena, g->D, g->C);
+}
+
+size_t
+nn_packed_bytes(const nn_shape *shape)
+{
+	nn_geometry g = nn_geometry_of(shape);
+	nn_arena	arena = {0};
+	nn_packed	unused;
+
+	nn_take(&arena, sizeof(nn_packed));
+	layout_packed(&arena, &g, &unused);
+	return nn_arena_bytes(arena.used);
+}
+
+static void
+fill_linear(const packed_linear *l, const float *w, const float *b)
+{
+	for (int o = 0; o < l->out; o++)
+	{
+		float	   *panel = l->w + (size_t) (o / NN_PANEL) * NN_PANEL * l->in + o % NN_PANEL;
+
+		for (int i = 0; i < l->in; i++)
+			panel[(size_t) i * NN_PANEL] = w[(size_t) o * l->in + i];
+		l->b[o] = b[o];
+	}
+}
+
+/* Weights (E, C, width) to inputs (width, C). */
+static void
+fill_conv(const packed_linear *l, int C, int width, const float *w, const float *b)
+{
+	for (int e = 0; e < l->out; e++)
+	{
+		float	   *panel = l->w + (size_t) (e / NN_PANEL) * NN_PANEL * l->in + e % NN_PANEL;
+
+		for (int c = 0; c < C; c++)
+			for (int tap = 0; tap < width; tap++)
+				panel[((size_t) tap * C + c) * NN_PANEL] = w[((size_t) e * C + c) * width + tap];
+		l->b[e] = b[e];
+	}
+}
+
+static void
+fill_norm(const packed_norm *n, int d, const float *w, const float *b)
+{
+	memcpy(n->w, w, sizeof(float) * d);
+	memcpy(n->b, b, sizeof(float) * d);
+}
+
+nn_packed *
+nn_pack(void *memory, const nn_shape *shape, const float *params)
+{
+	nn_arena	arena = {.base = nn_arena_start(memory)};
+	nn_packed  *p = nn_take(&arena, sizeof(nn_packed));
+	nn_layout	at = nn_layout_of(shape);
+
+	memset(memory, 0, nn_packed_bytes(shape));	/* padding of panels */
+	p->shape = *shape;
+	p->g = nn_geometry_of(shape);
+	layout_packed(&arena, &p->g, p);
+	nn_basis(&p->g, p->phi);
+	for (int s = 0; s < NN_SCALES; s++)
+		fill_conv(&p->conv[s], p->g.C, nn_scale_width[s],
+				  params + at.conv_w[s], params + at.conv_b[s]);
+	for (int n = 0; n < p->g.N; n++)
+	{
+		nn_block_layout b = nn_block_layout_of(shape, n);
+
+		fill_norm(&p->block[n].ln1, p->g.D, params + b.ln1_w, params + b.ln1_b);
+		fill_linear(&p->block[n].proj, params + b.proj_w, params + b.proj_b);
+		fill_linear(&p->block[n].o, params + b.o_w, params + b.o_b);
+		fill_norm(&p->block[n].ln2, p->g.D, params + b.ln2_w, params + b.ln2_b);
+		fill_linear(&p->block[n].w1, params + b.w1_w, params + b.w1_b);
+		fill_linear(&p->block[n].w2, params + b.w2_w, params + b.w2_b);
+	}
+	fill_norm(&p->ln, p->g.D, params + at.ln_w, params + at.ln_b);
+	fill_linear(&p->out, params + at.out_w, params + at.out_b);
+	return p;
+}
+
+/* ---- the stream -------------------------------------------------------------------- */
+
+static void
+layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
+{
+	stream_block unused;
+
+	s->ldk = nn_round_up(g->Wp + NN_STREAM_ROWS + 1, NN_LANES);
+	s->block = nn_take(arena, sizeof(stream_block) * g->N);
+	s->taps = nn_take_floats(arena, (size_t) (HISTORY + NN_STREAM_ROWS) * g->C);
+	for (int n = 0; n < g->N; n++)
+	{
+		stream_block *b = s->block ? &s->block[n] : &unused;
+
+		b->kt = nn_take_floats(arena, g->D * s->ldk);
+		b->v = nn_take_floats(arena, (size_t) (g->Wp + NN_STREAM_ROWS) * g->H * g->dp);
+	}
+	s->h = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
+	s->x = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
+	s->proj = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->P);
+	s->z = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
+	s->u = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->F);
+	s->js = nn_take_floats(arena, NN_STREAM_ROWS);
+	s->scratch = nn_take_floats(arena, 4 * g->Wp + g->dp);
+}
+
+size_t
+nn_stream_bytes(const nn_shape *shape)
+{
+	nn_geometry g = nn_geometry_of(shape);
+	nn_arena	arena = {0};
+	nn_stream	unused;
+
+	nn_take(&arena, sizeof(nn_stream));
+	layout_stream(&arena, &g, &unused);
+	return nn_arena_bytes(arena.used);
+}
+
+nn_stream *
+nn_stream_open(void *memory, const nn_packed *packed)
+{
+	nn_arena	arena = {.base = nn_arena_start(memory)};
+	nn_stream  *s = nn_take(&arena, sizeof(nn_stream));
+
+	/* zeros: history and padding are read, and must be finite */
+	memset(memory, 0, nn_stream_bytes(&packed->shape));
+	layout_stream(&arena, &packed->g, s);
+	s->packed = packed;
+	return s;
+}
+
+void
+nn_stream_reset(nn_stream *s)
+{
+	s->count = 0;				/* the old history is masked, see nn_segment */
+}
+
+static void
+apply(const packed_linear *l, int rows, const float *x, size_t ldx, float *y, size_t ldy, bool add)
+{
+	nn_kernels_get()->gemm(rows, l->out, l->in, x, ldx, l->w, l->b, y, ldy, add);
+}
+
+/* Multi-scale embedding of the n newest rows into h. */
+static void
+embed(nn_stream *s, const float *rows, int n)
+{
+	const nn_geometry *g = &s->packed->g;
+	float	   *newest = s->taps + (size_t) HISTORY * g->C;
+
+	if (s->count == 0)
+		for (int i = 0; i < HISTORY; i++)
+			memcpy(s->taps + (size_t) i * g->C, rows, sizeof(float) * g->C);
+	memcpy(newest, rows, sizeof(float) * n * g->C);
+
+	/* rows are contiguous, so a row and those before it are one long row */
+	for (int k = 0; k < NN_SCALES; k++)
+		apply(&s->packed->conv[k], n, newest - (size_t) (nn_scale_width[k] - 1) * g->C, g->C,
+			  s->h + k * g->E, g->D, false);
+	memmove(s->taps, s->taps + (size_t) n * g->C, sizeof(float) * HISTORY * g->C);
+}
+
+/* Keys and values of n rows from proj to behind the history. */
+static void
+append(nn_stream *s, stream_block *b, int n)
+{
+	const nn_geometry *g = &s->packed->g;
+
+	for (int i = 0; i < n; i++)
+	{
+		const float *row = s->proj + (size_t) i * g->P;
+		float	   *v = b->v + (size_t) (g->Wp + i) * g->H * g->dp;
+
+		for (int c = 0; c < g->D; c++)
+			b->kt[(size_t) c * s->ldk + g->Wp + i] = row[g->k_col + c];
+		for (int h = 0; h < g->H; h++)
+			memcpy(v + h * g->dp, row + g->v_col + h * g->d, sizeof(float) * g->d);
+	}
+}
+
+/* The last Wp rows become the history of the next push. */
+static void
+age(nn_stream *s, stream_block *b, int n)
+{
+	const nn_geometry *g = &s->packed->g;
+	size_t		wide = (size_t) g->H * g->dp;
+
+	for (int c = 0; c < g->D; c++)
+		memmove(b->kt + c * s->ldk, b->kt + c * s->ldk + n, sizeof(float) * g->Wp);
+	memmove(b->v, b->v + n * wide, sizeof(float) * g->Wp * wide);
+}
+
+static void
+pass_block(nn_stream *s, int index, int n, float *discrepancy)
+{
+	const nn_kernels *kernels = nn_kernels_get();
+	const nn_geometry *g = &s->packed->g;
+	const packed_block *p = &s->packed->block[index];
+	stream_block *b = &s->block[index];
+	nn_segment	segment = {
+		.rows = n,
+		.history = s->count < g->Wp ? (int) s->count : g->Wp,
+		.proj = s->proj,
+		.kt = b->kt,
+		.ldk = s->ldk,
+		.v = b->v,
+		.phi = s->packed->phi,
+	};
+
+	kernels->norm(n, g->D, s->h, p->ln1.w, p->ln1.b, s->x, NULL, NULL);
+	apply(&p->proj, n, s->x, g->D, s->proj, g->P, false);
+	append(s, b, n);
+	kernels->attend(g, &segment, s->scratch, s->z, s->js);
+	for (int i = 0; i < n; i++)
+		discrepancy[(size_t) i * g->N + index] = s->js[i];
+	age(s, b, n);
+	apply(&p->o, n, s->z, g->D, s->h, g->D, true);
+
+	kernels->norm(n, g->D, s->h, p->ln2.w, p->ln2.b, s->x, NULL, NULL);
+	apply(&p->w1, n, s->x, g->D, s->u, g->F, false);
+	kernels->gelu((size_t) n * g->F, s->u, s->u);
+	apply(&p->w2, n, s->u, g->F, s->h, g->D, true);
+}
+
+void
+nn_stream_push(nn_stream *s, const float *rows, int n, float *expected, float *discrepancy)
+{
+	const nn_geometry *g = &s->packed->g;
+
+	embed(s, rows, n);
+	for (int i = 0; i < g->N; i++)
+		pass_block(s, i, n, discrepancy);
+	nn_kernels_get()->norm(n, g->D, s->h, s->packed->ln.w, s->packed->ln.b, s->x, NULL, NULL);
+	apply(&s->packed->out, n, s->x, g->D, expected, g->C, false);
+	s->count += n;
+}

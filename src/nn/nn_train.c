@@ -1,0 +1,256 @@
+/*
+ * nn_train.c
+ *	  The network in training: forward and backward passes of a shard.
+ */
+#include <string.h>
+
+#include "nn_linear.h"
+#include "nn_memory.h"
+#include "nn_train.h"
+
+static void
+layout_block(nn_arena *arena, const nn_geometry *g, size_t R, nn_block *block)
+{
+	size_t		band = R * g->H * g->Wp;
+
+	block->x1 = nn_take_floats(arena, R * g->D);
+	block->mean1 = nn_take_floats(arena, R);
+	block->rstd1 = nn_take_floats(arena, R);
+	block->proj = nn_take_floats(arena, R * g->P);
+	block->bands.G = nn_take_floats(arena, band);
+	block->bands.A = nn_take_floats(arena, band);
+	block->bands.S = nn_take_floats(arena, band);
+	block->bands.zg = nn_take_floats(arena, R * g->D);
+	block->bands.za = nn_take_floats(arena, R * g->D);
+	block->bands.gate = nn_take_floats(arena, R * g->H);
+	block->z = nn_take_floats(arena, R * g->D);
+	block->mid = nn_take_floats(arena, R * g->D);
+	block->x2 = nn_take_floats(arena, R * g->D);
+	block->mean2 = nn_take_floats(arena, R);
+	block->rstd2 = nn_take_floats(arena, R);
+	block->u = nn_take_floats(arena, R * g->F);
+	block->act = nn_take_floats(arena, R * g->F);
+	block->h = nn_take_floats(arena, R * g->D);
+}
+
+static void
+layout_chunk(nn_arena *arena, const nn_geometry *g, size_t T, nn_train *t)
+{
+	size_t		wide = (size_t) g->H * g->dp;
+
+	t->ldk = nn_round_up(g->Wp + T + 1, NN_LANES);
+	t->kt = nn_take_floats(arena, g->D * t->ldk);
+	t->vt = nn_take_floats(arena, g->D * t->ldk);
+	t->k = nn_take_floats(arena, (g->Wp + T) * wide);
+	t->v = nn_take_floats(arena, (g->Wp + T) * wide);
+	t->q = nn_take_floats(arena, T * wide);
+	t->dzg_pad = nn_take_floats(arena, T * wide);
+	t->dza_pad = nn_take_floats(arena, T * wide);
+	t->scratch = nn_take_floats(arena, 4 * g->Wp + 2 * g->dp);
+	t->unit_g = nn_take_floats(arena, T * g->D);
+	t->unit_a = nn_take_floats(arena, T * g->D);
+	t->norm_g = nn_take_floats(arena, T);
+	t->norm_a = nn_take_floats(arena, T);
+	t->dunit = nn_take_floats(arena, T * g->D);
+	t->logits = nn_take_floats(arena, T * T);
+	t->row_sum = nn_take_floats(arena, T);
+	t->col_sum = nn_take_floats(arena, T);
+}
+
+/* All arrays of a shard, into t.  With an empty arena it only counts. */
+static void
+layout(nn_arena *arena, const nn_shape *shape, int chunks, int rows, nn_train *t)
+{
+	nn_block	unused;
+	nn_geometry g = nn_geometry_of(shape);
+	size_t		R = (size_t) chunks * rows;
+
+	t->block = nn_take(arena, sizeof(nn_block) * g.N);
+	t->taps = nn_take_floats(arena, R * NN_TAPS * g.C);
+	for (int s = 0; s < NN_SCALES; s++)
+		t->conv_w[s] = nn_take_floats(arena, (size_t) g.E * nn_scale_width[s] * g.C);
+	t->conv_dw = nn_take_floats(arena, (size_t) g.E * NN_TAPS * g.C);
+	t->conv_y = nn_take_floats(arena, R * g.E);
+	t->phi = nn_take_floats(arena, (size_t) NN_BASIS * g.Wp);
+	for (int n = 0; n < g.N; n++)
+		layout_block(arena, &g, R, t->block ? &t->block[n] : &unused);
+	t->h = nn_take_floats(arena, R * g.D);
+	t->x = nn_take_floats(arena, R * g.D);
+	t->mean = nn_take_floats(arena, R);
+	t->rstd = nn_take_floats(arena, R);
+	t->out = nn_take_floats(arena, R * g.C);
+	t->dh = nn_take_floats(arena, R * g.D);
+	t->dx = nn_take_floats(arena, R * g.D);
+	t->dz = nn_take_floats(arena, R * g.D);
+	t->dzg = nn_take_floats(arena, R * g.D);
+	t->dza = nn_take_floats(arena, R * g.D);
+	t->dproj = nn_take_floats(arena, R * g.P);
+	t->du = nn_take_floats(arena, R * g.F);
+	t->dout = nn_take_floats(arena, R * g.C);
+	layout_chunk(arena, &g, rows, t);
+}
+
+size_t
+nn_train_bytes(const nn_shape *shape, int chunks, int rows)
+{
+	nn_arena	arena = {0};
+	nn_train	unused;
+
+	nn_take(&arena, sizeof(nn_train));
+	layout(&arena, shape, chunks, rows, &unused);
+	return nn_arena_bytes(arena.used);
+}
+
+nn_train *
+nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll poll)
+{
+	nn_arena	arena = {.base = nn_arena_start(memory)};
+	nn_train   *t = nn_take(&arena, sizeof(nn_train));
+
+	/* zeros: history and padding are read, and must be finite */
+	memset(memory, 0, nn_train_bytes(shape, chunks, rows));
+	layout(&arena, shape, chunks, rows, t);
+	t->shape = *shape;
+	t->g = nn_geometry_of(shape);
+	t->at = nn_layout_of(shape);
+	t->poll = poll;
+	t->chunks = chunks;
+	t->rows = rows;
+	nn_basis(&t->g, t->phi);
+	for (int n = 0; n < t->g.N; n++)
+		t->block[n].at = nn_block_layout_of(shape, n);
+	return t;
+}
+
+static void
+poll(const nn_train *t)
+{
+	if (t->poll)
+		t->poll();
+}
+
+/* ---- a block ------------------------------------------------------------------ */
+
+static void
+block_forward(nn_train *t, int n, const float *params, float *h_out)
+{
+	const nn_kernels *kernels = nn_kernels_get();
+	const nn_geometry *g = &t->g;
+	const int	R = t->active * t->rows;
+	nn_block   *b = &t->block[n];
+
+	kernels->norm(R, g->D, b->h, params + b->at.ln1_w, params + b->at.ln1_b,
+				  b->x1, b->mean1, b->rstd1);
+	nn_linear(R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, params + b->at.proj_b,
+			  b->proj, false);
+	poll(t);
+	nn_attention(t, n);
+	poll(t);
+	memcpy(b->mid, b->h, sizeof(float) * R * g->D);
+	nn_linear(R, g->D, g->D, b->z, g->D, params + b->at.o_w, params + b->at.o_b, b->mid, true);
+
+	kernels->norm(R, g->D, b->mid, params + b->at.ln2_w, params + b->at.ln2_b,
+				  b->x2, b->mean2, b->rstd2);
+	nn_linear(R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, params + b->at.w1_b, b->u, false);
+	kernels->gelu((size_t) R * g->F, b->u, b->act);
+	poll(t);
+	memcpy(h_out, b->mid, sizeof(float) * R * g->D);
+	nn_linear(R, g->F, g->D, b->act, g->F, params + b->at.w2_w, params + b->at.w2_b, h_out, true);
+	poll(t);
+}
+
+/* From dh at the block's end to dh at its beginning. */
+static void
+block_backward(nn_train *t, int n, const float *params, const nn_objective *objective,
+			   int batch_chunks, float *grads, nn_losses *losses)
+{
+	const nn_kernels *kernels = nn_kernels_get();
+	const nn_geometry *g = &t->g;
+	const int	R = t->active * t->rows;
+	nn_block   *b = &t->block[n];
+
+	nn_linear_backward(R, g->F, g->D, b->act, g->F, params + b->at.w2_w, t->dh,
+					   t->du, grads + b->at.w2_w, grads + b->at.w2_b);
+	kernels->gelu_backward((size_t) R * g->F, b->u, t->du, t->du);
+	poll(t);
+	nn_linear_backward(R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, t->du,
+					   t->dx, grads + b->at.w1_w, grads + b->at.w1_b);
+	kernels->norm_backward(R, g->D, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2, t->dx,
+						   t->dh, grads + b->at.ln2_w, grads + b->at.ln2_b);
+	poll(t);
+
+	nn_linear_backward(R, g->D, g->D, b->z, g->D, params + b->at.o_w, t->dh,
+					   t->dz, grads + b->at.o_w, grads + b->at.o_b);
+	losses->contrast += nn_contrast(t, n, objective, batch_chunks);
+	poll(t);
+	losses->discrepancy += nn_attention_backward(t, n, objective, batch_chunks);
+	poll(t);
+	nn_linear_backward(R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, t->dproj,
+					   t->dx, grads + b->at.proj_w, grads + b->at.proj_b);
+	kernels->norm_backward(R, g->D, b->h, params + b->at.ln1_w, b->mean1, b->rstd1, t->dx,
+						   t->dh, grads + b->at.ln1_w, grads + b->at.ln1_b);
+	poll(t);
+}
+
+/* ---- the network ----------------------------------------------------------------- */
+
+void
+nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchunks)
+{
+	const nn_geometry *g = &t->g;
+	int			R;
+
+	t->active = nchunks;
+	R = t->active * t->rows;
+	nn_embed(t, params, chunk);
+	poll(t);
+	for (int n = 0; n < g->N; n++)
+		block_forward(t, n, params, n + 1 < g->N ? t->block[n + 1].h : t->h);
+	nn_kernels_get()->norm(R, g->D, t->h, params + t->at.ln_w, params + t->at.ln_b,
+						   t->x, t->mean, t->rstd);
+	nn_linear(R, g->D, g->C, t->x, g->D, params + t->at.out_w, params + t->at.out_b, t->out, false);
+}
+
+void
+nn_backward(nn_train *t, const float *params, const nn_objective *objective,
+			int batch_chunks, float *grads, nn_losses *losses)
+{
+	const nn_geometry *g = &t->g;
+	const int	R = t->active * t->rows;
+
+	memset(grads, 0, sizeof(float) * nn_params_size(&t->shape));
+	memset(losses, 0, sizeof(*losses));
+
+	losses->reconstruction = nn_reconstruction(t, objective, batch_chunks);
+	nn_linear_backward(R, g->D, g->C, t->x, g->D, params + t->at.out_w, t->dout,
+					   t->dx, grads + t->at.out_w, grads + t->at.out_b);
+	memset(t->dh, 0, sizeof(float) * R * g->D);
+	nn_kernels_get()->norm_backward(R, g->D, t->h, params + t->at.ln_w, t->mean, t->rstd, t->dx,
+									t->dh, grads + t->at.ln_w, grads + t->at.ln_b);
+	for (int n = g->N - 1; n >= 0; n--)
+		block_backward(t, n, params, objective, batch_chunks, grads, losses);
+	nn_embed_backward(t, grads);
+	/* the phases' discrepancies have opposite signs and the same value */
+	losses->total = 2 * losses->reconstruction + objective->contrast * losses->contrast;
+}
+
+/* ---- for tests ---------------------------------------------------------------------- */
+
+const float *
+nn_train_output(const nn_train *t)
+{
+	return t->out;
+}
+
+void
+nn_train_association(const nn_train *t, int block, int b, int head, int row, char which,
+					 float *weights)
+{
+	const nn_geometry *g = &t->g;
+	const nn_bands *bands = &t->block[block].bands;
+	const float *all = which == 'G' ? bands->G : bands->A;
+	const float *band = all + ((((size_t) b * t->rows + row) * g->H) + head) * g->Wp;
+
+	for (int w = 0; w < g->W; w++)
+		weights[w] = w >= g->W - 1 - row ? band[g->Wp - g->W + w] : 0.0f;
+}

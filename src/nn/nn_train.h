@@ -1,0 +1,101 @@
+/*
+ * nn_train.h
+ *	  Activations and scratch of a shard in training: what forward leaves for
+ *	  backward.
+ *
+ * R = chunks · rows.  Every array is for the whole shard except those under
+ * "one chunk", which attention and contrast use chunk after chunk.
+ */
+#ifndef NN_TRAIN_H
+#define NN_TRAIN_H
+
+#include "nn_kernels.h"
+#include "nn_params.h"
+
+typedef struct nn_block
+{
+	nn_block_layout at;
+	float	   *h;				/* (R, D) the residual stream entering */
+	float	   *x1;				/* (R, D) LN1(h) */
+	float	   *mean1,
+			   *rstd1;			/* (R) */
+	float	   *proj;			/* (R, P) */
+	nn_bands	bands;			/* of the R rows */
+	float	   *z;				/* (R, D) mixture, heads concatenated */
+	float	   *mid;			/* (R, D) h + Attn */
+	float	   *x2;				/* (R, D) LN2(mid) */
+	float	   *mean2,
+			   *rstd2;			/* (R) */
+	float	   *u;				/* (R, F) W1·x2 + b1 */
+	float	   *act;			/* (R, F) gelu(u) */
+} nn_block;
+
+struct nn_train
+{
+	nn_shape	shape;
+	nn_geometry g;
+	nn_layout	at;
+	nn_poll		poll;
+	int			chunks;			/* most in a shard */
+	int			rows;			/* T */
+	int			active;			/* chunks of the last forward pass */
+
+	float	   *taps;			/* (R, NN_TAPS·C) a row and the 14 before it, oldest first */
+	float	   *conv_w[NN_SCALES];	/* (E, width, C) convolution weights, as taps wants them */
+	float	   *conv_dw;		/* (E, NN_TAPS, C) */
+	float	   *conv_y;			/* (R, E) */
+	float	   *phi;			/* (NN_BASIS, Wp) */
+	nn_block   *block;			/* (N) */
+	float	   *h;				/* (R, D) leaving the last block */
+	float	   *x;				/* (R, D) LN(h) */
+	float	   *mean,
+			   *rstd;			/* (R) */
+	float	   *out;			/* (R, C) x̂ */
+
+	/* gradients */
+	float	   *dh;				/* (R, D) */
+	float	   *dx;				/* (R, D) */
+	float	   *dz;				/* (R, D) */
+	float	   *dzg,
+			   *dza;			/* (R, D) from the contrast loss */
+	float	   *dproj;			/* (R, P) */
+	float	   *du;				/* (R, F) */
+	float	   *dout;			/* (R, C) */
+
+	/* one chunk */
+	size_t		ldk;
+	float	   *kt,
+			   *vt;				/* (H·d, ldk) */
+	float	   *k,
+			   *v;				/* (Wp + T, H·dp) */
+	float	   *q,
+			   *dzg_pad,
+			   *dza_pad;		/* (T, H·dp) */
+	float	   *scratch;
+	float	   *unit_g,
+			   *unit_a;			/* (T, D) normalised z_G, z_A */
+	float	   *norm_g,
+			   *norm_a;			/* (T) their lengths */
+	float	   *dunit;			/* (T, D) */
+	float	   *logits;			/* (T, T) */
+	float	   *row_sum,
+			   *col_sum;		/* (T) */
+};
+
+/*
+ * nn_loss.c.  Reconstruction: sets dout, returns this shard's share of R.
+ * Contrast of block n: sets dzg and dza, returns this shard's share.
+ */
+extern double nn_reconstruction(nn_train *train, const nn_objective *objective, int batch_chunks);
+extern double nn_contrast(nn_train *train, int n, const nn_objective *objective, int batch_chunks);
+
+/* nn_attention.c: attention of block n, from proj to z, and back to dproj. */
+extern void nn_attention(nn_train *train, int n);
+extern double nn_attention_backward(nn_train *train, int n, const nn_objective *objective,
+									int batch_chunks);
+
+/* nn_embed.c: rows of chunks to h of the first block; gradients from dh. */
+extern void nn_embed(nn_train *train, const float *params, const float *const *chunk);
+extern void nn_embed_backward(nn_train *train, float *grads);
+
+#endif							/* NN_TRAIN_H */

@@ -1,0 +1,427 @@
+/*
+ * options.c
+ *	  Options of a training: one table of keys, types, ranges and defaults.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "common/shortest_dec.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#include "json.h"
+#include "options.h"
+
+typedef enum OptionType
+{
+	OPTION_INT,					/* int */
+	OPTION_BIGINT,				/* int64 */
+	OPTION_REAL					/* double */
+} OptionType;
+
+typedef struct OptionSpec
+{
+	const char *key;
+	OptionType	type;
+	size_t		offset;
+	double		least;
+	double		most;
+	double		preset;			/* the default */
+} OptionSpec;
+
+#define SPEC(field, type, least, most, preset) \
+	{#field, type, offsetof(Options, field), least, most, preset}
+
+/* Ranges keep every size computed from them far below overflow. */
+static const OptionSpec specs[] = {
+	SPEC(window, OPTION_INT, 1, 4096, 64),
+	SPEC(d_model, OPTION_INT, 4, 2048, 64),
+	SPEC(heads, OPTION_INT, 1, 64, 4),
+	SPEC(layers, OPTION_INT, 1, 16, 2),
+	SPEC(batch_size, OPTION_INT, 1, 1024, 8),
+	SPEC(chunk_length, OPTION_INT, 2, 16384, 0),
+	SPEC(skip, OPTION_INT, 0, 16383, -1),
+	SPEC(steps, OPTION_BIGINT, 1, 10000000, 500),
+	SPEC(epochs, OPTION_REAL, 1e-3, 1e6, 0),
+	SPEC(learning_rate, OPTION_REAL, 1e-8, 1, 2e-3),
+	SPEC(pct_start, OPTION_REAL, 0, 1, 0.1),
+	SPEC(div_factor, OPTION_REAL, 1, 1e6, 25),
+	SPEC(final_div_factor, OPTION_REAL, 1, 1e12, 1e4),
+	SPEC(adam_beta1, OPTION_REAL, 0, 0.999999, 0.9),
+	SPEC(adam_beta2, OPTION_REAL, 0, 0.999999, 0.999),
+	SPEC(adam_epsilon, OPTION_REAL, 1e-12, 1, 1e-8),
+	SPEC(gradient_clip, OPTION_REAL, 0, 1e6, 1),
+	SPEC(maxmin_weight, OPTION_REAL, 0, 100, 1),
+	SPEC(contrast_weight, OPTION_REAL, 0, 100, 0.02),
+	SPEC(contrast_temperature, OPTION_REAL, 0.02, 100, 0.1),
+	SPEC(validation_fraction, OPTION_REAL, 0.01, 0.9, 0.1),
+	SPEC(seed, OPTION_BIGINT, 0, 9007199254740991.0, 0),
+	SPEC(clip, OPTION_REAL, 0.1, 1000, 5),
+	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
+	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
+	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.01),
+	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
+};
+
+#define MAX_HORIZON 65536
+
+static const char *const missing_names[] = {"locf", "linear", "error"};
+
+/* Keys that are not numbers. */
+static const char *const other_keys[] = {"horizons", "missing", "features", "preset"};
+
+static void
+assign(Options *options, const OptionSpec *spec, double value)
+{
+	void	   *field = (char *) options + spec->offset;
+
+	switch (spec->type)
+	{
+		case OPTION_INT:
+			*(int *) field = (int) value;
+			break;
+		case OPTION_BIGINT:
+			*(int64 *) field = (int64) value;
+			break;
+		case OPTION_REAL:
+			*(double *) field = value;
+			break;
+	}
+}
+
+static double
+value_of(const Options *options, const OptionSpec *spec)
+{
+	const void *field = (const char *) options + spec->offset;
+
+	switch (spec->type)
+	{
+		case OPTION_INT:
+			return *(const int *) field;
+		case OPTION_BIGINT:
+			return (double) *(const int64 *) field;
+		case OPTION_REAL:
+			break;
+	}
+	return *(const double *) field;
+}
+
+/* "1", "0.001": for messages */
+static char *
+number_text(double value)
+{
+	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(value, text);
+	return pstrdup(text);
+}
+
+static void
+out_of_range(const OptionSpec *spec, const char *got)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": %s", spec->key, got),
+			 errdetail("It must be %s from %s to %s.",
+					   spec->type == OPTION_REAL ? "a number" : "an integer",
+					   number_text(spec->least), number_text(spec->most))));
+}
+
+static char *
+json_value_text(JsonbValue *value)
+{
+	return JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+}
+
+static double
+numeric_to_double(JsonbValue *value)
+{
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+											  NumericGetDatum(value->val.numeric)));
+}
+
+static void
+parse_number(Options *options, const OptionSpec *spec, JsonbValue *value)
+{
+	double		x;
+
+	if (value->type != jbvNumeric)
+		out_of_range(spec, json_value_text(value));
+	x = numeric_to_double(value);
+	if (!(x >= spec->least && x <= spec->most) ||
+		(spec->type != OPTION_REAL && x != floor(x)))
+		out_of_range(spec, json_value_text(value));
+	assign(options, spec, x);
+}
+
+static int
+compare_ints(const void *a, const void *b)
+{
+	return *(const int *) a - *(const int *) b;
+}
+
+static void
+invalid_horizons(JsonbValue *value)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"horizons\": %s", json_value_text(value)),
+			 errdetail("It must be an array of 1 to %d different integers from 1 to %d.",
+					   NN_HORIZONS_MAX, MAX_HORIZON)));
+}
+
+static void
+parse_horizons(Options *options, JsonbValue *value)
+{
+	JsonbContainer *array = value->val.binary.data;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(array) ||
+		JsonContainerSize(array) < 1 || JsonContainerSize(array) > NN_HORIZONS_MAX)
+		invalid_horizons(value);
+	options->nhorizons = JsonContainerSize(array);
+	for (int i = 0; i < options->nhorizons; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+		double		x = element->type == jbvNumeric ? numeric_to_double(element) : 0;
+
+		if (!(x >= 1 && x <= MAX_HORIZON) || x != floor(x))
+			invalid_horizons(value);
+		options->horizons[i] = (int) x;
+	}
+	qsort(options->horizons, options->nhorizons, sizeof(int), compare_ints);
+	for (int i = 1; i < options->nhorizons; i++)
+		if (options->horizons[i] == options->horizons[i - 1])
+			invalid_horizons(value);
+}
+
+static void
+parse_names(Options *options, JsonbValue *value)
+{
+	JsonbContainer *array = value->val.binary.data;
+	bool		valid = value->type == jbvBinary && JsonContainerIsArray(array) &&
+		JsonContainerSize(array) > 0;
+
+	if (valid)
+	{
+		options->nnames = JsonContainerSize(array);
+		options->names = palloc(sizeof(char *) * options->nnames);
+	}
+	for (int i = 0; valid && i < options->nnames; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+
+		valid = element->type == jbvString && element->val.string.len > 0;
+		if (!valid)
+			break;
+		options->names[i] = pnstrdup(element->val.string.val, element->val.string.len);
+		for (int j = 0; j < i && valid; j++)
+			valid = strcmp(options->names[i], options->names[j]) != 0;
+	}
+	if (!valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"features\": %s", json_value_text(value)),
+				 errdetail("It must be an array of the features' names, all different.")));
+}
+
+static void
+parse_missing(Options *options, JsonbValue *value)
+{
+	for (int i = 0; value->type == jbvString && i < lengthof(missing_names); i++)
+		if (value->val.string.len == strlen(missing_names[i]) &&
+			memcmp(value->val.string.val, missing_names[i], value->val.string.len) == 0)
+		{
+			options->missing = i;
+			return;
+		}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"missing\": %s", json_value_text(value)),
+			 errdetail("It must be \"locf\", \"linear\" or \"error\".")));
+}
+
+/* Presets replace defaults; keys beside them override the preset. */
+static void
+apply_preset(Options *options, JsonbValue *value)
+{
+	if (value->type == jbvString && value->val.string.len == strlen("paper") &&
+		memcmp(value->val.string.val, "paper", strlen("paper")) == 0)
+	{
+		options->window = 100;
+		options->d_model = 512;
+		options->heads = 8;
+		options->layers = 3;
+		options->learning_rate = 1e-4;
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"preset\": %s", json_value_text(value)),
+			 errdetail("The only preset is \"paper\".")));
+}
+
+static void
+unknown_option(const char *key)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(specs); i++)
+		appendStringInfo(&list, "%s, ", specs[i].key);
+	for (int i = 0; i < lengthof(other_keys); i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", other_keys[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\"", key),
+			 errhint("Valid options are: %s.", list.data)));
+}
+
+static void
+parse_key(Options *options, const char *key, JsonbValue *value)
+{
+	for (int i = 0; i < lengthof(specs); i++)
+		if (strcmp(key, specs[i].key) == 0)
+		{
+			parse_number(options, &specs[i], value);
+			return;
+		}
+	if (strcmp(key, "horizons") == 0)
+		parse_horizons(options, value);
+	else if (strcmp(key, "missing") == 0)
+		parse_missing(options, value);
+	else if (strcmp(key, "features") == 0)
+		parse_names(options, value);
+	else if (strcmp(key, "preset") != 0)	/* was applied first */
+		unknown_option(key);
+}
+
+static void
+set_defaults(Options *options)
+{
+	static const int horizons[] = {4, 16, 64};
+
+	memset(options, 0, sizeof(*options));
+	for (int i = 0; i < lengthof(specs); i++)
+		assign(options, &specs[i], specs[i].preset);
+	options->missing = MISSING_LOCF;
+	options->nhorizons = lengthof(horizons);
+	memcpy(options->horizons, horizons, sizeof(horizons));
+}
+
+static void
+check_relations(Options *options, bool steps_given)
+{
+	if (options->d_model % NN_SCALES != 0 || options->d_model % options->heads != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"d_model\": %d", options->d_model),
+				 errdetail("It must be a multiple of %d and of the number of heads, %d.",
+						   NN_SCALES, options->heads)));
+	if (options->epochs > 0 && steps_given)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options \"steps\" and \"epochs\" exclude each other"),
+				 errhint("Give one of them.")));
+	if (options->epochs > 0)
+		options->steps = 0;
+	if (options->chunk_length == 0)
+		options->chunk_length = 2 * options->window;
+	if (options->skip < 0)
+		options->skip = options->window / 2;
+	if (options->skip >= options->chunk_length)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"skip\": %d", options->skip),
+				 errdetail("It must be less than chunk_length, %d.", options->chunk_length)));
+}
+
+void
+options_parse(Options *options, Jsonb *json)
+{
+	JsonbIterator *it;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	JsonbValue *preset;
+
+	set_defaults(options);
+	if (json != NULL && !JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example '{\"window\": 64}'.")));
+	if (json != NULL)
+	{
+		preset = json_get(&json->root, "preset");
+		if (preset != NULL)
+			apply_preset(options, preset);
+		it = JsonbIteratorInit(&json->root);
+		JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
+		while ((token = JsonbIteratorNext(&it, &value, true)) == WJB_KEY)
+		{
+			char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
+
+			JsonbIteratorNext(&it, &value, true);
+			parse_key(options, key, &value);
+		}
+	}
+	check_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
+}
+
+void
+options_write(const Options *options, StringInfo out)
+{
+	appendStringInfoChar(out, '{');
+	for (int i = 0; i < lengthof(specs); i++)
+	{
+		double		value = value_of(options, &specs[i]);
+
+		/* of steps and epochs only the one in force is within its range */
+		if (value < specs[i].least)
+			continue;
+		json_key(out, specs[i].key);
+		json_double(out, value);
+	}
+	json_key(out, "horizons");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < options->nhorizons; i++)
+		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", options->horizons[i]);
+	appendStringInfoChar(out, ']');
+	json_key(out, "missing");
+	json_string(out, missing_names[options->missing]);
+	if (options->nnames > 0)
+	{
+		json_key(out, "features");
+		json_strings(out, options->nnames, options->names);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+nn_shape
+options_shape(const Options *options, int features)
+{
+	nn_shape	shape = {
+		.features = features,
+		.window = options->window,
+		.d_model = options->d_model,
+		.heads = options->heads,
+		.layers = options->layers,
+	};
+
+	return shape;
+}
+
+int
+options_max_horizon(const Options *options)
+{
+	return options->horizons[options->nhorizons - 1];
+}
+
+int
+options_warmup(const Options *options, int features)
+{
+	nn_shape	shape = options_shape(options, features);
+
+	return nn_context(&shape) + options_max_horizon(options) - 1;
+}

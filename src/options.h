@@ -1,0 +1,74 @@
+/*
+ * options.h
+ *	  Options of a training: the jsonb argument, checked (docs/sql.md, Options).
+ */
+#ifndef AMAD_OPTIONS_H
+#define AMAD_OPTIONS_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+
+#include "nn/nn.h"
+
+/* What to do with NULL, NaN and infinite features of training rows. */
+typedef enum MissingPolicy
+{
+	MISSING_LOCF,				/* last observation carried forward */
+	MISSING_LINEAR,				/* on the line between the neighbours, by time */
+	MISSING_ERROR				/* refuse */
+} MissingPolicy;
+
+typedef struct Options
+{
+	/* network */
+	int			window;
+	int			d_model;
+	int			heads;
+	int			layers;
+	/* training */
+	int			batch_size;
+	int			chunk_length;	/* T; 0 until resolved: 2·window */
+	int			skip;			/* -1 until resolved: window / 2 */
+	int64		steps;			/* 0: by epochs */
+	double		epochs;			/* 0: by steps */
+	double		learning_rate;
+	double		pct_start;
+	double		div_factor;
+	double		final_div_factor;
+	double		adam_beta1;
+	double		adam_beta2;
+	double		adam_epsilon;
+	double		gradient_clip;
+	double		maxmin_weight;
+	double		contrast_weight;
+	double		contrast_temperature;
+	double		validation_fraction;
+	int64		seed;
+	/* data */
+	double		clip;
+	int			missing;		/* MissingPolicy */
+	/* score */
+	double		contamination;
+	double		discrepancy_weight;
+	double		residual_floor;
+	double		horizon_quantile;
+	int			nhorizons;
+	int			horizons[NN_HORIZONS_MAX];	/* ascending */
+	/* names of the features, if the caller gave them; palloc'd */
+	int			nnames;
+	char	  **names;
+} Options;
+
+/* Defaults overridden by json (NULL: none).  ERRORs name key, range and remedy. */
+extern void options_parse(Options *options, Jsonb *json);
+
+/* The options in force, as a JSON object that options_parse() accepts. */
+extern void options_write(const Options *options, StringInfo out);
+
+extern nn_shape options_shape(const Options *options, int features);
+
+/* Rows before a scored row: context + max(horizons) - 1. */
+extern int	options_warmup(const Options *options, int features);
+extern int	options_max_horizon(const Options *options);
+
+#endif							/* AMAD_OPTIONS_H */

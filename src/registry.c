@@ -1,0 +1,320 @@
+/*
+ * registry.c
+ *	  The table amad_models: versions of models under names, by owner.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "json.h"
+#include "registry.h"
+
+#define TABLE_NAME "amad_models"
+
+/* Statements, with the table's schema for %s. */
+typedef enum Statement
+{
+	LAST_VERSION,
+	RETIRE,
+	INSERT,
+	FIND,
+	VALUE,
+	FACTS,
+	STATEMENTS
+} Statement;
+
+typedef struct StatementSpec
+{
+	const char *text;
+	int			nargs;
+	Oid			args[6];		/* 0: amad_model, which has no fixed oid */
+} StatementSpec;
+
+static const StatementSpec specs[STATEMENTS] = {
+	[LAST_VERSION] = {
+		"SELECT pg_catalog.max(version) FROM %s." TABLE_NAME
+		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER",
+		1, {TEXTOID}
+	},
+	[RETIRE] = {
+		"UPDATE %s." TABLE_NAME " SET deployed = false"
+		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER"
+		" AND deployed",
+		1, {TEXTOID}
+	},
+	[INSERT] = {
+		"INSERT INTO %s." TABLE_NAME " (model_name, version, model, features, options, training)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		6, {TEXTOID, INT4OID, InvalidOid, TEXTARRAYOID, JSONBOID, JSONBOID}
+	},
+	[FIND] = {
+		"SELECT id, version, owner, owner OPERATOR(pg_catalog.=) CURRENT_USER AS own, ctid, xmin"
+		" FROM %s." TABLE_NAME
+		" WHERE model_name OPERATOR(pg_catalog.=) $1"
+		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
+		" ELSE version OPERATOR(pg_catalog.=) $2 END"
+		" ORDER BY own DESC, version DESC LIMIT 2",
+		2, {TEXTOID, INT4OID}
+	},
+	[VALUE] = {
+		"SELECT model FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}
+	},
+	[FACTS] = {
+		"SELECT training FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}
+	},
+};
+
+/* Prepared once in a backend, for one schema. */
+static SPIPlanPtr plans[STATEMENTS];
+static Oid	plans_schema = InvalidOid;
+
+static Oid
+schema_of(Oid function)
+{
+	Oid			schema = get_func_namespace(function);
+
+	if (!OidIsValid(schema))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	return schema;
+}
+
+static void
+forget_plan(Statement statement)
+{
+	if (plans[statement] != NULL)
+		SPI_freeplan(plans[statement]);
+	plans[statement] = NULL;
+}
+
+/* The type amad_model, in the schema it was created in. */
+static Oid
+model_type(Oid schema)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("amad_model"),
+						   ObjectIdGetDatum(schema));
+}
+
+static SPIPlanPtr
+plan_of(Oid function, Statement statement)
+{
+	const StatementSpec *spec = &specs[statement];
+	Oid			schema = schema_of(function);
+	Oid			args[lengthof(spec->args)];
+	char	   *text;
+
+	/* an invalid plan would be made anew, but with the old oid of amad_model */
+	for (int i = 0; i < STATEMENTS; i++)
+		if (plans_schema != schema || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
+			forget_plan(i);
+	plans_schema = schema;
+	if (plans[statement] != NULL)
+		return plans[statement];
+	for (int i = 0; i < spec->nargs; i++)
+		args[i] = OidIsValid(spec->args[i]) ? spec->args[i] : model_type(schema);
+	text = psprintf(spec->text, quote_identifier(get_namespace_name(schema)));
+	plans[statement] = SPI_prepare(text, spec->nargs, args);
+	if (plans[statement] == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plans[statement]);
+	return plans[statement];
+}
+
+/*
+ * Runs a statement.  Reads of a STABLE function see the query's snapshot;
+ * `snapshot` replaces it when given.
+ */
+static void
+execute(Oid function, Statement statement, Datum *values, const char *nulls, Snapshot snapshot,
+		bool read_only)
+{
+	int			rc = SPI_execute_snapshot(plan_of(function, statement), values, nulls, snapshot,
+										  InvalidSnapshot, read_only, true, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+}
+
+/* ---- storing --------------------------------------------------------------------------- */
+
+/* Trainings of one owner and name take turns from here to the transaction's end. */
+static void
+lock_name(Oid function, const char *name)
+{
+	Oid			table = get_relname_relid(TABLE_NAME, schema_of(function));
+	uint32		hash = hash_bytes((const unsigned char *) name, strlen(name));
+
+	LockDatabaseObject(table, hash_combine(hash, hash_bytes_uint32(GetUserId())), 0,
+					   ExclusiveLock);
+}
+
+/*
+ * The next version, with the others retired.  A snapshot taken under the lock
+ * sees what the last holder committed, also under REPEATABLE READ.
+ */
+static int
+next_version(Oid function, const char *name)
+{
+	Datum		values[] = {CStringGetTextDatum(name)};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		isnull;
+	Datum		last;
+
+	execute(function, LAST_VERSION, values, NULL, snapshot, true);
+	last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	execute(function, RETIRE, values, NULL, snapshot, false);
+	UnregisterSnapshot(snapshot);
+	return isnull ? 1 : DatumGetInt32(last) + 1;
+}
+
+static Datum
+names_array(const Model *m)
+{
+	Datum	   *names = palloc(sizeof(Datum) * Max(m->options.nnames, 1));
+
+	for (int i = 0; i < m->options.nnames; i++)
+		names[i] = CStringGetTextDatum(m->options.names[i]);
+	return PointerGetDatum(construct_array(names, m->options.nnames, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* The model's own facts and those of the run. */
+static Datum
+training_json(const Model *m, const RegistryFacts *facts)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, m->training);
+	text.data[--text.len] = '\0';	/* reopen the object */
+	json_key(&text, "seconds");
+	json_double(&text, facts->seconds);
+	json_key(&text, "workers");
+	json_int(&text, facts->workers);
+	appendStringInfoChar(&text, '}');
+	return JsonbPGetDatum(json_to_jsonb(text.data));
+}
+
+int
+registry_store(Oid function, const char *name, const Model *model, const RegistryFacts *facts)
+{
+	StringInfoData options;
+	Datum		values[6];
+	char		nulls[] = "      ";
+	int			version;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	lock_name(function, name);
+	version = next_version(function, name);
+
+	initStringInfo(&options);
+	options_write(&model->options, &options);
+	values[0] = CStringGetTextDatum(name);
+	values[1] = Int32GetDatum(version);
+	values[2] = PointerGetDatum(model_encode(model));
+	values[3] = names_array(model);
+	nulls[3] = model->options.nnames > 0 ? ' ' : 'n';
+	values[4] = JsonbPGetDatum(json_to_jsonb(options.data));
+	values[5] = training_json(model, facts);
+	execute(function, INSERT, values, nulls, InvalidSnapshot, false);
+	SPI_finish();
+	return version;
+}
+
+/* ---- finding ---------------------------------------------------------------------------- */
+
+static Datum
+column(int row, int number)
+{
+	bool		isnull;
+
+	/* all columns asked for are NOT NULL */
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
+}
+
+static void
+not_found(const char *name, int version)
+{
+	if (version > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" has no version %d", name, version)));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", name),
+			 errhint("Train it with amad_train(), or look into the table amad_models for the models "
+					 "that you may use.")));
+}
+
+RegistryEntry
+registry_find(Oid function, const char *name, int version)
+{
+	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
+	RegistryEntry entry;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	execute(function, FIND, values, NULL, InvalidSnapshot, true);
+	if (SPI_processed == 0)
+		not_found(name, version);
+	if (SPI_processed == 2 && !DatumGetBool(column(0, 4)))
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
+				 errmsg("model name \"%s\" is ambiguous", name),
+				 errdetail("Roles \"%s\" and \"%s\" both have a model of that name.",
+						   NameStr(*DatumGetName(column(0, 3))),
+						   NameStr(*DatumGetName(column(1, 3)))),
+				 errhint("Use SET ROLE to become the owner of the one you mean.")));
+	entry.id = DatumGetInt64(column(0, 1));
+	entry.version = DatumGetInt32(column(0, 2));
+	entry.tid = *(ItemPointer) DatumGetPointer(column(0, 5));
+	entry.xmin = DatumGetTransactionId(column(0, 6));
+	SPI_finish();
+	return entry;
+}
+
+/* The only column of an entry, copied into the caller's context. */
+static struct varlena *
+fetch(Oid function, Statement statement, int64 id)
+{
+	Datum		values[] = {Int64GetDatum(id)};
+	MemoryContext caller = CurrentMemoryContext;
+	struct varlena *value;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	execute(function, statement, values, NULL, InvalidSnapshot, true);
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the model was dropped while it was being looked up")));
+	MemoryContextSwitchTo(caller);
+	value = PG_DETOAST_DATUM_COPY(column(0, 1));
+	SPI_finish();
+	return value;
+}
+
+struct varlena *
+registry_value(Oid function, int64 id)
+{
+	return fetch(function, VALUE, id);
+}
+
+Jsonb *
+registry_facts(Oid function, int64 id)
+{
+	return (Jsonb *) fetch(function, FACTS, id);
+}

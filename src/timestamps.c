@@ -1,0 +1,42 @@
+/*
+ * timestamps.c
+ *	  The time column: timestamptz, timestamp or bigint, all 64-bit integers.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "timestamps.h"
+
+const char *
+timestamps_type_name(Oid type)
+{
+	return format_type_be(type);
+}
+
+char *
+timestamps_text(Oid type, int64 ts)
+{
+	switch (type)
+	{
+		case TIMESTAMPTZOID:
+			return DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(ts)));
+		case TIMESTAMPOID:
+			return DatumGetCString(DirectFunctionCall1(timestamp_out, TimestampGetDatum(ts)));
+		default:
+			return psprintf(INT64_FORMAT, ts);
+	}
+}
+
+void
+timestamps_check(Oid type, int64 ts)
+{
+	if (type != INT8OID && TIMESTAMP_NOT_FINITE(ts))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp of a row must be finite, not %s", timestamps_text(type, ts)),
+				 errhint("Leave such rows out with WHERE isfinite(...).")));
+}

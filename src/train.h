@@ -1,0 +1,32 @@
+/*
+ * train.h
+ *	  Training: from a series of rows to a model.
+ */
+#ifndef AMAD_TRAIN_H
+#define AMAD_TRAIN_H
+
+#include "model.h"
+#include "series.h"
+
+/* GUC amad.verbose: progress as NOTICEs. */
+extern bool train_verbose;
+
+/* Facts of a training that are not part of the model, for the summary. */
+typedef struct TrainFacts
+{
+	int64		rows;
+	int64		imputed;
+	int64		imputed_rows;
+	int64		steps;
+	double		loss;			/* total, mean over the last part of the steps */
+	double		seconds;
+} TrainFacts;
+
+/*
+ * Trains and calibrates a model on the series, which is consumed.  The model is
+ * allocated in the current context.  ERRORs: too few rows, duplicate timestamps,
+ * missing values that cannot be filled, memory beyond maintenance_work_mem.
+ */
+extern Model *train_model(Series *series, const Options *options, TrainFacts *facts);
+
+#endif							/* AMAD_TRAIN_H */

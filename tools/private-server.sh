@@ -1,0 +1,119 @@
+# shellcheck shell=bash disable=SC2034 # variables for those who source it
+# Sourced by the other tools: builds amad and runs a PostgreSQL server of its own, which touches
+# nothing of this machine's: a copy of the server's programs, with amad beside them, a data directory
+# and a socket, all in one scratch directory that is gone afterwards. No port is opened.
+#
+#   scratch_make          $scratch, removed on exit
+#   build_and_install     into the private tree; sets $bindir, $pgxs_src
+#   server_start, server_stop
+#   as_server cmd ...     run as the account that owns the server
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Whatever the caller's shell points at, it is not our server; and the BLAS picks its kernel itself.
+for v in ${!PG@}; do [ "$v" = PG_CONFIG ] || unset "$v"; done
+unset OPENBLAS_CORETYPE v
+export LC_ALL=C.UTF-8 PG_CONFIG="${PG_CONFIG:-pg_config}"
+# A make above us may have a job server that we cannot reach; keep its variables
+MAKEFLAGS=$(sed -E 's/(^| )(-j[0-9]*|--jobserver-[^ ]*)//g' <<<"${MAKEFLAGS-}")
+export MAKEFLAGS
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+scratch=
+server_running=
+
+# The server refuses to run as root
+if [ "$(id -u)" != 0 ]; then
+  account=
+elif id postgres >/dev/null 2>&1; then
+  account=postgres
+else
+  account=nobody
+fi
+
+as_server() {
+  if [ -z "$account" ]; then
+    "$@"
+  elif command -v setpriv >/dev/null; then
+    HOME=$scratch setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups -- "$@"
+  else
+    HOME=$scratch runuser -u "$account" -- "$@"
+  fi
+}
+
+cleanup() {
+  local status=$?
+  trap - EXIT
+  trap '' INT TERM HUP
+  server_stop
+  cd /
+  [ -z "$scratch" ] || rm -rf "$scratch"
+  exit "$status"
+}
+
+scratch_make() {
+  # /tmp rather than TMPDIR: the account must get in, and socket paths are short
+  scratch=$(mktemp -d "${AMAD_SCRATCH:-/tmp}/amad.XXXXXX")
+  trap cleanup EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  [ -z "$account" ] || chown "$account:" "$scratch"
+}
+
+build() {
+  make -s -j"$jobs" "$@"
+}
+
+# PostgreSQL finds its libraries and share files relative to its programs, so copies of the programs
+# with links to the rest make an installation that is ours to add to. Programs are copied, since a
+# link would lead back to the original place.
+build_and_install() {
+  build all
+
+  local root=$scratch/pg libdir sharedir f
+  bindir=$("$PG_CONFIG" --bindir)
+  libdir=$("$PG_CONFIG" --pkglibdir)
+  sharedir=$("$PG_CONFIG" --sharedir)
+  pgxs_src=$(dirname "$("$PG_CONFIG" --pgxs)")/..
+  if [ ! -x "$bindir/postgres" ]; then
+    echo "no PostgreSQL server in $bindir" >&2
+    exit 1
+  fi
+
+  mkdir -p "$root$bindir" "$root$libdir" "$root$sharedir/extension"
+  cp "$bindir"/* "$root$bindir/"
+  for f in "$libdir"/* "$sharedir"/* "$sharedir"/extension/*; do
+    case $f in
+      */extension | */amad.so | */extension/amad*) ;;
+      *) ln -s "$f" "$root$f" ;;
+    esac
+  done
+  make -s install DESTDIR="$root" >/dev/null
+  bindir=$root$bindir
+  PATH=$bindir:$PATH
+}
+
+server_start() {
+  as_server "$bindir/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --no-locale --no-sync \
+    >"$scratch/initdb.log" 2>&1 || { cat "$scratch/initdb.log" >&2; exit 1; }
+  {
+    echo "listen_addresses = ''"
+    echo "unix_socket_directories = '$scratch'"
+    echo "timezone = 'UTC'"
+    echo "fsync = off"
+    echo "max_worker_processes = 16"
+    if [ -n "${TEMP_CONFIG-}" ]; then cat "$TEMP_CONFIG"; fi
+  } | as_server tee -a "$scratch/data/postgresql.conf" >/dev/null
+  server_running=yes
+  as_server "$bindir/pg_ctl" -s -w -D "$scratch/data" -l "$scratch/server.log" start </dev/null ||
+    { cat "$scratch/server.log" >&2; exit 1; }
+  export PGHOST=$scratch PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+}
+
+server_stop() {
+  [ -n "$server_running" ] || return 0
+  server_running=
+  as_server "$bindir/pg_ctl" -s -w -t 30 -D "$scratch/data" -m fast stop >/dev/null 2>&1 ||
+    as_server "$bindir/pg_ctl" -s -w -D "$scratch/data" -m immediate stop >/dev/null 2>&1 || true
+}

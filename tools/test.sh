@@ -1,0 +1,180 @@
+#!/bin/bash
+# Runs the tests and ends with "N passed, N failed".
+#
+#   tools/test.sh [unit|sql|isolation|tap|asan [name ...]]
+#
+# unit       programs of test/unit (TAP)           asan  the same under sanitizers
+# sql        test/sql/*.sql against expected/*.out, by pg_regress
+# isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
+# tap        test/t/*.pl, with PostgreSQL::Test::Cluster
+#
+# ACCEPT=1 makes what sql and isolation tests print their expected output: read the diff before
+# committing it.
+set -euo pipefail
+# shellcheck source=tools/private-server.sh
+. "$(dirname "$0")/private-server.sh"
+exec </dev/null
+
+part=${1:-all}
+shift || true
+passed=0 failed=0 skipped=0
+
+# names dir ext: the tests there, or those asked for
+names() {
+  local dir=$1 ext=$2 f
+  shift 2
+  if [ $# -gt 0 ]; then
+    printf '%s\n' "$@"
+    return
+  fi
+  for f in "$dir"/*"$ext"; do
+    [ ! -e "$f" ] || basename "$f" "$ext"
+  done
+}
+
+# run_tap name cmd ...: counts the test points of a program that speaks TAP
+run_tap() {
+  local name=$1 log=$scratch/tap.log status=0 p f s plan
+  shift
+  "$@" >"$log" 2>&1 || status=$?
+  read -r p f s plan < <(awk '
+    /^(not )?ok/ && toupper($0) ~ /# *SKIP/ { s++; next }
+    /^not ok/ && toupper($0) ~ /# *TODO/ { p++; next }
+    /^not ok/ { f++; next }
+    /^ok/ { p++; next }
+    /^1\.\.0 *# *[Ss][Kk][Ii][Pp]/ { s++; plan = 1; next }
+    /^1\.\.[0-9]+/ { plan = substr($1, 4) }
+    END { print p + 0, f + 0, s + 0, plan == "" ? -1 : plan }' "$log")
+  # died, or stopped early, without saying so
+  if [ "$f" = 0 ] && { [ $status != 0 ] || [ $((p + s)) != "$plan" ]; }; then
+    f=1
+    echo "# exit status $status, $((p + s)) of $plan test points seen" >>"$log"
+  fi
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  printf '%-44s %4d ok' "$name" "$p"
+  [ "$s" = 0 ] || printf ', %d skipped' "$s"
+  if [ "$f" = 0 ]; then
+    echo
+  else
+    printf ', %d FAILED\n' "$f"
+    grep -v '^ok' "$log" | tail -n 60
+    return 1
+  fi
+}
+
+# run_regress driver inputdir expecteddir name ...: pg_regress or a relative of it
+run_regress() {
+  local driver=$1 inputdir=$2 expected=$3 out=$scratch/out n f
+  shift 3
+  n=$#
+  [ "$n" -gt 0 ] || return 0
+  as_server mkdir -p "$out"
+  # regression.out and the results directory land in $out; lines pass through as they come
+  (cd "$out" && as_server "$driver" --bindir="$bindir" --inputdir="$inputdir" --outputdir="$out" \
+    --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" --dbname=amad_regress \
+    --load-extension=amad "$@") 2>&1 | tee "$scratch/regress.log" |
+    grep --line-buffered -E '^(test |ok |not ok )' || true
+  # PostgreSQL 16 and later print TAP
+  f=$(grep -cE '^(test .* FAILED|not ok )' "$scratch/regress.log" || true)
+  if [ "$f" = 0 ] && ! grep -qE 'All [0-9]+ tests passed' "$scratch/regress.log"; then
+    cat "$scratch/regress.log"
+    tail -n 30 "$scratch/server.log"
+    f=$n
+  fi
+  passed=$((passed + n - f)) failed=$((failed + f))
+  if [ "$f" != 0 ] && [ -s "$out/regression.diffs" ]; then
+    cat "$out/regression.diffs"
+  fi
+  if [ -n "${ACCEPT-}" ]; then
+    mkdir -p "$expected"
+    cp "$out"/results/*.out "$expected/"
+  fi
+  rm -rf "$out"
+}
+
+# the version stands in amad.control; META.json cannot read it there
+test_version() {
+  local v
+  v=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
+  if [ "$(grep -c "\"version\": \"$v\"" META.json)" = 2 ]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "META.json does not say version $v as amad.control does: FAILED"
+  fi
+}
+
+test_unit() {
+  local t dir=build/unit target=unit-tests
+  if [ "$part" = asan ]; then
+    dir=build/asan target=asan-tests
+    # the network allocates nothing itself, and leak checks need ptrace
+    export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+  fi
+  build "$target"
+  for t in $(names test/unit .c "$@"); do
+    case $t in
+      test_*) run_tap "$part $t" timeout 900 "$dir/$t" || true ;;
+    esac
+  done
+}
+
+test_sql() {
+  # shellcheck disable=SC2046 # names have no spaces
+  run_regress "$pgxs_src/test/regress/pg_regress" "$tests" expected $(names test/sql .sql "$@")
+}
+
+test_isolation() {
+  # shellcheck disable=SC2046
+  run_regress "$pgxs_src/test/isolation/pg_isolation_regress" "$tests/isolation" \
+    test/isolation/expected $(names test/isolation/specs .spec "$@")
+}
+
+test_tap() {
+  local t
+  as_server mkdir -p "$scratch/tap"
+  for t in $(names test/t .pl "$@"); do
+    run_tap "tap $t" as_server env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
+      TESTDIR="$scratch/tap" TESTDATADIR="$scratch/tap" TESTLOGDIR="$scratch/tap/log" \
+      TMPDIR="$scratch" PG_TEST_PORT_DIR="$scratch/tap/ports" PG_ABS_SRCDIR="$tests" \
+      PG_REGRESS="$pgxs_src/test/regress/pg_regress" PERL5LIB="$pgxs_src/test/perl" \
+      timeout 900 perl "$tests/t/$t.pl" ||
+      tail -n 40 "$scratch/tap/tmp_check/log/regress_log_$t" 2>/dev/null || true
+  done
+}
+
+scratch_make
+case $part in
+  unit | asan) ;;
+  all | sql | isolation | tap)
+    build_and_install
+    # a copy that the server's account can read and that the drivers can write beside
+    tests=$scratch/test
+    cp -r test "$tests"
+    if [ -d expected ]; then cp -r expected "$tests/"; fi
+    [ -z "$account" ] || chown -R "$account:" "$tests"
+    server_start
+    ;;
+  *)
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
+
+case $part in
+  all)
+    test_version
+    part=unit test_unit "$@"
+    test_sql "$@"
+    test_isolation "$@"
+    server_stop
+    test_tap "$@"
+    ;;
+  asan) test_unit "$@" ;;
+  *) "test_$part" "$@" ;;
+esac
+
+summary="$passed passed, $failed failed"
+[ "$skipped" = 0 ] || summary+=", $skipped skipped"
+echo "$summary"
+[ "$failed" = 0 ]
