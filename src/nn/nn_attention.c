@@ -3,7 +3,7 @@
  *	  AutoMask attention (section 2.3) in training, chunk after chunk.
  *
  * The kernels want keys and values in two orders: transposed, for the products
- * along the band, and by rows with padded heads, for the sums over it.
+ * along the band, and by rows, for the sums over it.
  */
 #include <math.h>
 #include <string.h>
@@ -19,15 +19,19 @@ transpose(const nn_train *t, const float *proj, int from, float *to)
 			to[(size_t) c * t->ldk + t->g.Wp + i] = proj[(size_t) i * t->g.P + from + c];
 }
 
-/* Columns from … of proj, by rows with padded heads. */
+/* Columns from … of proj, head by head: (H, history + T, dp). */
 static void
-pad_heads(const nn_train *t, const float *proj, int from, float scale, float *to)
+split_heads(const nn_train *t, const float *proj, int from, float scale, int history, float *to)
 {
-	for (int i = 0; i < t->rows; i++)
-		for (int h = 0; h < t->g.H; h++)
+	for (int h = 0; h < t->g.H; h++)
+	{
+		float	   *head = to + ((size_t) h * (history + t->rows) + history) * t->g.dp;
+
+		for (int i = 0; i < t->rows; i++)
 			for (int c = 0; c < t->g.d; c++)
-				to[((size_t) i * t->g.H + h) * t->g.dp + c] =
+				head[(size_t) i * t->g.dp + c] =
 					scale * proj[(size_t) i * t->g.P + from + h * t->g.d + c];
+	}
 }
 
 /* The b-th chunk's part of a block's bands. */
@@ -59,6 +63,7 @@ chunk_segment(const nn_train *t, int n, int b)
 		.kt = t->kt,
 		.ldk = t->ldk,
 		.v = t->v,
+		.ldv = (size_t) (t->g.Wp + t->rows) * t->g.dp,
 		.phi = t->phi,
 	};
 
@@ -68,15 +73,13 @@ chunk_segment(const nn_train *t, int n, int b)
 void
 nn_attention(nn_train *t, int n)
 {
-	const size_t history = (size_t) t->g.Wp * t->g.H * t->g.dp;
-
 	for (int b = 0; b < t->active; b++)
 	{
 		nn_segment	s = chunk_segment(t, n, b);
 		nn_bands	bands = chunk_bands(t, n, b);
 
 		transpose(t, s.proj, t->g.k_col, t->kt);
-		pad_heads(t, s.proj, t->g.v_col, 1.0f, t->v + history);
+		split_heads(t, s.proj, t->g.v_col, 1.0f, t->g.Wp, t->v);
 		nn_kernels_get()->attend_forward(&t->g, &s, &bands, t->scratch,
 										 t->block[n].z + (size_t) b * t->rows * t->g.D);
 	}
@@ -85,7 +88,6 @@ nn_attention(nn_train *t, int n)
 double
 nn_attention_backward(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 {
-	const size_t history = (size_t) t->g.Wp * t->g.H * t->g.dp;
 	const double terms = (double) batch_chunks * (t->rows - objective->skip) * t->g.H * t->g.N;
 	double		js = 0.0;
 
@@ -111,8 +113,8 @@ nn_attention_backward(nn_train *t, int n, const nn_objective *objective, int bat
 		};
 
 		transpose(t, s.proj, t->g.v_col, t->vt);
-		pad_heads(t, s.proj, t->g.k_col, 1.0f, t->k + history);
-		pad_heads(t, s.proj, t->g.q_col, 1.0f / sqrtf((float) t->g.d), t->q);
+		split_heads(t, s.proj, t->g.k_col, 1.0f, t->g.Wp, t->k);
+		split_heads(t, s.proj, t->g.q_col, 1.0f / sqrtf((float) t->g.d), 0, t->q);
 		nn_kernels_get()->attend_backward(&t->g, &s, &bands, &grads);
 	}
 	return js / terms;

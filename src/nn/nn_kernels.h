@@ -50,7 +50,8 @@ extern void nn_basis(const nn_geometry *g, float *phi);
  * are 0 or, by whole vectors, untouched.
  *
  * Keys and values of a segment of rows stand in buffers whose first Wp columns
- * (rows, for v) are history: row i's band is columns i + 1 … i + Wp.
+ * (rows, for v) are history: row i's band is columns i + 1 … i + Wp.  What a head
+ * works with is contiguous, so that it stays in the nearest cache.
  */
 typedef struct nn_segment
 {
@@ -59,16 +60,17 @@ typedef struct nn_segment
 	const float *proj;			/* (rows, P) projections of x */
 	const float *kt;			/* (H·d, ldk) keys, transposed */
 	size_t		ldk;			/* at least Wp + rows + 1, rounded up to NN_LANES */
-	const float *v;				/* (Wp + rows, H·dp) values, heads padded */
+	const float *v;				/* (H, …, dp) values: Wp + rows rows a head */
+	size_t		ldv;			/* floats from head to head of v */
 	const float *phi;			/* (NN_BASIS, Wp) basis functions, oldest first */
 } nn_segment;
 
 /* Activations of one chunk's attention that the backward pass needs. */
 typedef struct nn_bands
 {
-	float	   *G;				/* (rows, H, Wp) global association */
-	float	   *A;				/* (rows, H, Wp) local association */
-	float	   *S;				/* (rows, H, Wp) σ(M); backward leaves dS here */
+	float	   *G;				/* (H, rows, Wp) global association */
+	float	   *A;				/* (H, rows, Wp) local association */
+	float	   *S;				/* (H, rows, Wp) σ(M); backward leaves dS here */
 	float	   *zg;				/* (rows, D) G·V */
 	float	   *za;				/* (rows, D) A·V */
 	float	   *gate;			/* (rows, H) */
@@ -80,14 +82,14 @@ typedef struct nn_band_grads
 	int			skip;			/* first rows without a discrepancy loss */
 	float		weight;			/* of each row's and head's JS in the two phases */
 	const float *vt;			/* (H·d, ldk) values, transposed */
-	const float *k;				/* (rows + Wp, H·dp) keys, heads padded, Wp rows of history */
-	const float *q;				/* (rows, H·dp) queries / sqrt(d), heads padded */
+	const float *k;				/* (H, …, dp) keys, as nn_segment's v */
+	const float *q;				/* (H, rows, dp) queries / sqrt(d) */
 	const float *dz;			/* (rows, D) gradient of the mixture */
 	const float *dzg_extra;		/* (rows, D) gradients from the contrast loss */
 	const float *dza_extra;
-	float	   *dzg;			/* (rows, H·dp) scratch */
-	float	   *dza;			/* (rows, H·dp) scratch */
-	float	   *scratch;		/* (4·Wp) */
+	float	   *dzg;			/* (H, rows, dp) scratch */
+	float	   *dza;			/* (H, rows, dp) scratch */
+	float	   *scratch;		/* (3·Wp + dp) */
 	float	   *dproj;			/* (rows, P) out */
 	double	   *js;				/* sum of JS over rows and heads, added to */
 } nn_band_grads;
@@ -112,10 +114,10 @@ typedef struct nn_kernels
 	void		(*gelu) (size_t n, const float *x, float *y);
 	void		(*gelu_backward) (size_t n, const float *x, const float *dy, float *dx);
 
-	/* inference: z (rows, D), js (rows): mean over heads of JS(A, G); scratch 4·Wp + dp */
+	/* inference: z (rows, D), js (rows): mean over heads of JS(A, G); scratch 5·Wp + dp */
 	void		(*attend) (const nn_geometry *g, const nn_segment *s, float *scratch,
 						   float *z, float *js);
-	/* training: fills bands and z; scratch 4·Wp + 2·dp */
+	/* training: fills bands and z; scratch 3·Wp + 2·dp */
 	void		(*attend_forward) (const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 								   float *scratch, float *z);
 	void		(*attend_backward) (const nn_geometry *g, const nn_segment *s, const nn_bands *bands,

@@ -421,41 +421,109 @@ band_dot(int from, int to, int n, const float *coef, const float *base, size_t l
 		band_dot_groups(1, n, coef, base + w, ld, out + w);
 }
 
-/* Vectors of out = Σ_w p[w]·rows[w·ld + …], four partial sums to hide latency. */
+/* The same for two rows of coefficients, which share the loads of base. */
 INLINE void
-band_sum_vectors(int vectors, int from, int to, const float *p, const float *rows, size_t ld,
-				 float *out)
+band_dot2_groups(int groups, int n, const float *coef1, const float *coef2, const float *base,
+				 size_t ld, float *out1, float *out2)
+{
+	v8			acc1[4];
+	v8			acc2[4];
+
+#pragma GCC unroll 4
+	for (int g = 0; g < groups; g++)
+		acc1[g] = acc2[g] = splat(0.0f);
+	for (int i = 0; i < n; i++)
+	{
+		v8			c1 = splat(coef1[i]);
+		v8			c2 = splat(coef2[i]);
+
+#pragma GCC unroll 4
+		for (int g = 0; g < groups; g++)
+		{
+			v8			x = load(base + (size_t) i * ld + g * NN_LANES);
+
+			acc1[g] += c1 * x;
+			acc2[g] += c2 * x;
+		}
+	}
+#pragma GCC unroll 4
+	for (int g = 0; g < groups; g++)
+	{
+		store(out1 + g * NN_LANES, acc1[g]);
+		store(out2 + g * NN_LANES, acc2[g]);
+	}
+}
+
+INLINE void
+band_dot2(int from, int to, int n, const float *coef1, const float *coef2, const float *base,
+		  size_t ld, float *out1, float *out2)
+{
+	int			w = from;
+
+	for (; w + 4 * NN_LANES <= to; w += 4 * NN_LANES)
+		band_dot2_groups(4, n, coef1, coef2, base + w, ld, out1 + w, out2 + w);
+	for (; w < to; w += NN_LANES)
+		band_dot2_groups(1, n, coef1, coef2, base + w, ld, out1 + w, out2 + w);
+}
+
+/*
+ * Vectors of out = Σ_w p[w]·rows[w·dp + …], and of out2 with p2 unless that is
+ * NULL.  Partial sums hide the latency of the additions.
+ */
+INLINE void
+band_sum_vectors(int vectors, int from, int to, const float *p, const float *p2,
+				 const float *rows, size_t dp, float *out, float *out2)
 {
 	v8			acc[4][2];
+	v8			acc2[4][2];
 
 #pragma GCC unroll 4
 	for (int u = 0; u < 4; u++)
 #pragma GCC unroll 2
 		for (int i = 0; i < vectors; i++)
-			acc[u][i] = splat(0.0f);
+			acc[u][i] = acc2[u][i] = splat(0.0f);
 	for (int w = from; w < to; w += 4)
 	{
 #pragma GCC unroll 4
 		for (int u = 0; u < 4; u++)
 #pragma GCC unroll 2
 			for (int i = 0; i < vectors; i++)
-				acc[u][i] += splat(p[w + u]) * load(rows + (size_t) (w + u) * ld + i * NN_LANES);
+			{
+				v8			x = load(rows + (size_t) (w + u) * dp + i * NN_LANES);
+
+				/* two outputs have twice the chains already */
+				acc[u][i] += splat(p[w + u]) * x;
+				if (p2)
+					acc2[u][i] += splat(p2[w + u]) * x;
+			}
 	}
 #pragma GCC unroll 2
 	for (int i = 0; i < vectors; i++)
+	{
 		store(out + i * NN_LANES, (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]));
+		if (p2)
+			store(out2 + i * NN_LANES, (acc2[0][i] + acc2[1][i]) + (acc2[2][i] + acc2[3][i]));
+	}
 }
 
-/* out (width) = Σ_w p[w]·rows[w]; width is a multiple of NN_LANES. */
+/* out (dp) = Σ_w p[w]·rows[w], dp floats a row; dp is a multiple of NN_LANES. */
 INLINE void
-band_sum(int width, int from, int to, const float *p, const float *rows, size_t ld, float *out)
+band_sum(int dp, int from, int to, const float *p, const float *rows, float *out)
 {
 	int			c = 0;
 
-	for (; c + 2 * NN_LANES <= width; c += 2 * NN_LANES)
-		band_sum_vectors(2, from, to, p, rows + c, ld, out + c);
-	for (; c < width; c += NN_LANES)
-		band_sum_vectors(1, from, to, p, rows + c, ld, out + c);
+	for (; c + 2 * NN_LANES <= dp; c += 2 * NN_LANES)
+		band_sum_vectors(2, from, to, p, NULL, rows + c, dp, out + c, NULL);
+	for (; c < dp; c += NN_LANES)
+		band_sum_vectors(1, from, to, p, NULL, rows + c, dp, out + c, NULL);
+}
+
+INLINE void
+band_sum2(int dp, int from, int to, const float *p, const float *p2, const float *rows,
+		  float *out, float *out2)
+{
+	for (int c = 0; c < dp; c += NN_LANES)
+		band_sum_vectors(1, from, to, p, p2, rows + c, dp, out + c, out2 + c);
 }
 
 /* First valid place of row i's band, and the vector it lies in. */
@@ -470,9 +538,9 @@ band_first(const nn_geometry *g, const nn_segment *s, int i, int *from)
 	return first;
 }
 
-/* x ← exp(x - max) over a band's valid places, 0 before; the sum. */
+/* e = exp(x - max) over a band's valid places, 0 before; the sum.  e may be x. */
 INLINE float
-band_exp(int first, int from, int to, float *x)
+band_exp(int first, int from, int to, const float *x, float *e)
 {
 	v8			top = splat(-3e38f);
 	v8			total = splat(0.0f);
@@ -483,21 +551,21 @@ band_exp(int first, int from, int to, float *x)
 	max = max8(top);
 	for (int w = from; w < to; w += NN_LANES)
 	{
-		v8			e = vexp(load(x + w) - splat(max));
+		v8			y = vexp(load(x + w) - splat(max));
 
-		e = (v8) ((i8) e & lanes_from(first - w));
-		store(x + w, e);
-		total += e;
+		y = (v8) ((i8) y & lanes_from(first - w));
+		store(e + w, y);
+		total += y;
 	}
 	return sum8(total);
 }
 
 /*
  * Local weights when e^S·σ(M) underflows: softmax(S + log σ(M)) with a maximum
- * of its own.  x: S on input.
+ * of its own.  Returns the sum that e is still to be divided by.
  */
 static float
-band_local_careful(int first, int from, int to, const float *mask, float *x)
+band_local_careful(int first, int from, int to, const float *score, const float *mask, float *e)
 {
 	for (int w = from; w < to; w += NN_LANES)
 	{
@@ -505,78 +573,48 @@ band_local_careful(int first, int from, int to, const float *mask, float *x)
 		v8			a = (v8) ((i8) m & isplat(0x7fffffff));
 		v8			softplus = vlog(splat(1.0f) + vexp(-a));
 
-		store(x + w, load(x + w) + vmin(m, splat(0.0f)) - softplus);
+		store(e + w, load(score + w) + vmin(m, splat(0.0f)) - softplus);
 	}
-	return band_exp(first, from, to, x);
+	return band_exp(first, from, to, e, e);
 }
 
 /*
- * Both associations of one row and head.  score: Q·K / sqrt(d); mask: M.
- * Leaves G, A and σ(M); since softmax(S + log σ(M)) ∝ e^S·σ(M), no logarithm is
- * needed.  global may be score's place, sigma may be mask's.
+ * Both associations of one row and head, not yet divided by their sums.  score:
+ * Q·K / sqrt(d); mask: M; leaves σ(M) in sigma.  Since softmax(S + log σ(M)) is
+ * proportional to e^S·σ(M), no logarithm is needed.  No two places may be one.
  */
 INLINE void
 band_softmax(int first, int from, int to, const float *score, const float *mask,
-			 float *global, float *local, float *sigma)
+			 float *global, float *local, float *sigma, float *global_sum, float *local_sum)
 {
-	v8			local_sum = splat(0.0f);
-	v8			inv_global,
-				inv_local;
-	float		sum;
+	v8			total = splat(0.0f);
 
-	/* local first holds S, for the careful way */
-	for (int w = from; w < to; w += NN_LANES)
-	{
-		v8			x = load(score + w);
-
-		store(local + w, x);
-		store(global + w, x);
-	}
-	inv_global = splat(1.0f / band_exp(first, from, to, global));
+	*global_sum = band_exp(first, from, to, score, global);
 	for (int w = from; w < to; w += NN_LANES)
 	{
 		v8			s = splat(1.0f) / (splat(1.0f) + vexp(-load(mask + w)));
+		v8			e = load(global + w) * s;
 
-		local_sum += load(global + w) * s;
-	}
-	sum = sum8(local_sum);
-	if (sum < TINY_SUM)
-	{
-		inv_local = splat(1.0f / band_local_careful(first, from, to, mask, local));
-		for (int w = from; w < to; w += NN_LANES)
-			store(local + w, load(local + w) * inv_local);
-	}
-	for (int w = from; w < to; w += NN_LANES)
-	{
-		v8			s = splat(1.0f) / (splat(1.0f) + vexp(-load(mask + w)));
-		v8			e = load(global + w);
-
-		if (sum >= TINY_SUM)
-			store(local + w, e * s * splat(1.0f / sum));
-		store(global + w, e * inv_global);
 		store(sigma + w, s);
+		store(local + w, e);
+		total += e;
 	}
+	*local_sum = sum8(total);
+	if (*local_sum < TINY_SUM)
+		*local_sum = band_local_careful(first, from, to, score, mask, local);
 }
 
 /*
- * JS(A, G) of one row and head.  With x = (A - G) / (A + G + 2ε) the ratios
+ * Twice JS(A, G), lane by lane.  With x = (A - G) / (A + G + 2ε) the ratios
  * (A + ε)/(m + ε) and (G + ε)/(m + ε) are 1 + x and 1 - x: two logarithms and
  * one division, and no cancellation between large logarithms.
  */
-INLINE float
-band_divergence(int from, int to, const float *global, const float *local)
+INLINE v8
+divergence(v8 global, v8 local)
 {
-	v8			sum = splat(0.0f);
+	v8			x = (local - global) / (local + global + splat(2 * JS_EPSILON));
 
-	for (int w = from; w < to; w += NN_LANES)
-	{
-		v8			a = load(local + w);
-		v8			g = load(global + w);
-		v8			x = (a - g) / (a + g + splat(2 * JS_EPSILON));
-
-		sum += a * vlog(splat(1.0f) + x) + g * vlog(splat(1.0f) - x);
-	}
-	return 0.5f * sum8(sum);
+	return local * vlog(splat(1.0f) + x) + global * vlog(splat(1.0f) - x);
 }
 
 INLINE float
@@ -587,7 +625,7 @@ logistic(float x)
 	return y[0];
 }
 
-/* Scores and mask of row i and head h into s and m. */
+/* Scores and mask of row i and head h. */
 INLINE int
 band_open(const nn_geometry *g, const nn_segment *s, int i, int h, float *score, float *mask,
 		  int *from)
@@ -604,36 +642,64 @@ band_open(const nn_geometry *g, const nn_segment *s, int i, int h, float *score,
 	return first;
 }
 
+/* Values that row i's band of head h meets. */
+INLINE const float *
+band_values(const nn_geometry *g, const nn_segment *s, int i, int h)
+{
+	return s->v + h * s->ldv + (size_t) (i + 1) * g->dp;
+}
+
+/*
+ * The mixture of the associations into mixed (which may be global), and JS(A, G):
+ * one sum over the values is left to do.
+ */
+INLINE float
+band_mix(int from, int to, float gate, float global_sum, float local_sum,
+		 const float *global, const float *local, float *mixed)
+{
+	v8			sum = splat(0.0f);
+	v8			inv_g = splat(1.0f / global_sum);
+	v8			inv_a = splat(1.0f / local_sum);
+
+	for (int w = from; w < to; w += NN_LANES)
+	{
+		v8			g = load(global + w) * inv_g;
+		v8			a = load(local + w) * inv_a;
+
+		sum += divergence(g, a);
+		store(mixed + w, splat(gate) * g + splat(1.0f - gate) * a);
+	}
+	return 0.5f * sum8(sum);
+}
+
 static void
 attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, float *js)
 {
 	float	   *score = scratch;
 	float	   *mask = score + g->Wp;
-	float	   *local = mask + g->Wp;
-	float	   *out = local + g->Wp;
-	size_t		ldv = (size_t) g->H * g->dp;
+	float	   *global = mask + g->Wp;
+	float	   *local = global + g->Wp;
+	float	   *sigma = local + g->Wp;
+	float	   *out = sigma + g->Wp;
 
-	for (int i = 0; i < s->rows; i++)
-	{
-		js[i] = 0.0f;
-		for (int h = 0; h < g->H; h++)
+	memset(js, 0, sizeof(float) * s->rows);
+	for (int h = 0; h < g->H; h++)
+		for (int i = 0; i < s->rows; i++)
 		{
 			int			from;
 			int			first = band_open(g, s, i, h, score, mask, &from);
 			float		gate = logistic(s->proj[(size_t) i * g->P + g->g_col + h]);
+			float		global_sum;
+			float		local_sum;
 
-			band_softmax(first, from, g->Wp, score, mask, score, local, mask);
-			js[i] += band_divergence(from, g->Wp, score, local);
-
-			/* the mixture of the associations, then one sum over the values */
-			for (int w = from; w < g->Wp; w += NN_LANES)
-				store(score + w, splat(gate) * load(score + w) +
-					  splat(1.0f - gate) * load(local + w));
-			band_sum(g->dp, from, g->Wp, score, s->v + (size_t) (i + 1) * ldv + h * g->dp, ldv, out);
+			band_softmax(first, from, g->Wp, score, mask, global, local, sigma,
+						 &global_sum, &local_sum);
+			js[i] += band_mix(from, g->Wp, gate, global_sum, local_sum, global, local, global);
+			band_sum(g->dp, from, g->Wp, global, band_values(g, s, i, h), out);
 			memcpy(z + (size_t) i * g->D + h * g->d, out, sizeof(float) * g->d);
 		}
+	for (int i = 0; i < s->rows; i++)
 		js[i] /= g->H;
-	}
 }
 
 static void
@@ -644,22 +710,28 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 	float	   *mask = score + g->Wp;
 	float	   *zg = mask + g->Wp;
 	float	   *za = zg + g->dp;
-	size_t		ldv = (size_t) g->H * g->dp;
 
-	for (int i = 0; i < s->rows; i++)
-		for (int h = 0; h < g->H; h++)
+	for (int h = 0; h < g->H; h++)
+		for (int i = 0; i < s->rows; i++)
 		{
-			size_t		band = ((size_t) i * g->H + h) * g->Wp;
+			size_t		band = ((size_t) h * s->rows + i) * g->Wp;
 			size_t		at = (size_t) i * g->D + h * g->d;
-			const float *v = s->v + (size_t) (i + 1) * ldv + h * g->dp;
+			float	   *global = bands->G + band;
+			float	   *local = bands->A + band;
 			int			from;
 			int			first = band_open(g, s, i, h, score, mask, &from);
 			float		gate = logistic(s->proj[(size_t) i * g->P + g->g_col + h]);
+			float		global_sum;
+			float		local_sum;
 
-			band_softmax(first, from, g->Wp, score, mask,
-						 bands->G + band, bands->A + band, bands->S + band);
-			band_sum(g->dp, from, g->Wp, bands->G + band, v, ldv, zg);
-			band_sum(g->dp, from, g->Wp, bands->A + band, v, ldv, za);
+			band_softmax(first, from, g->Wp, score, mask, global, local, bands->S + band,
+						 &global_sum, &local_sum);
+			for (int w = from; w < g->Wp; w += NN_LANES)
+			{
+				store(global + w, load(global + w) * splat(1.0f / global_sum));
+				store(local + w, load(local + w) * splat(1.0f / local_sum));
+			}
+			band_sum2(g->dp, from, g->Wp, global, local, band_values(g, s, i, h), zg, za);
 			memcpy(bands->zg + at, zg, sizeof(float) * g->d);
 			memcpy(bands->za + at, za, sizeof(float) * g->d);
 			bands->gate[(size_t) i * g->H + h] = gate;
@@ -702,7 +774,7 @@ band_divergence_backward(int first, int from, int to, const float *global, const
 	return 0.5f * sum8(sum);
 }
 
-/* Gradients of the scores (into bands->S) and of the mask (into dmask). */
+/* Gradients of the scores (into sigma's place) and of the mask (into dmask). */
 INLINE void
 band_softmax_backward(int from, int to, const float *global, const float *local, float *sigma,
 					  const float *dglobal, const float *dlocal, float *dmask)
@@ -727,23 +799,45 @@ band_softmax_backward(int from, int to, const float *global, const float *local,
 	}
 }
 
+/* Eight sums over the band, one a basis function: da = dM·φᵀ. */
+INLINE void
+band_mask_backward(int from, int to, const float *dmask, const float *phi, float *da)
+{
+	v8			sum[NN_BASIS];
+
+#pragma GCC unroll 8
+	for (int k = 0; k < NN_BASIS; k++)
+		sum[k] = splat(0.0f);
+	for (int w = from; w < to; w += NN_LANES)
+	{
+		v8			x = load(dmask + w);
+
+#pragma GCC unroll 8
+		for (int k = 0; k < NN_BASIS; k++)
+			sum[k] += x * load(phi + (size_t) k * to + w);
+	}
+#pragma GCC unroll 8
+	for (int k = 0; k < NN_BASIS; k++)
+		da[k] = sum8(sum[k]);
+}
+
 /* One row and head: everything but the gradients of keys and values. */
 INLINE void
 attend_backward_row(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 					const nn_band_grads *grads, int i, int h)
 {
-	size_t		band = ((size_t) i * g->H + h) * g->Wp;
+	size_t		band = ((size_t) h * s->rows + i) * g->Wp;
 	size_t		at = (size_t) i * g->D + h * g->d;
-	size_t		padded = ((size_t) i * g->H + h) * g->dp;
-	size_t		ldk = (size_t) g->H * g->dp;
 	float	   *dproj = grads->dproj + (size_t) i * g->P;
+	float	   *dzg = grads->dzg + ((size_t) h * s->rows + i) * g->dp;
+	float	   *dza = grads->dza + ((size_t) h * s->rows + i) * g->dp;
 	float	   *dglobal = grads->scratch;
 	float	   *dlocal = dglobal + g->Wp;
 	float	   *dmask = dlocal + g->Wp;
 	float	   *dq = dmask + g->Wp;
-	const float *vt = grads->vt + (size_t) h * g->d * s->ldk + i + 1;
 	float		gate = bands->gate[(size_t) i * g->H + h];
 	float		dgate = 0.0f;
+	float		scale = 1.0f / sqrtf((float) g->d);
 	int			from;
 	int			first = band_first(g, s, i, &from);
 
@@ -751,32 +845,24 @@ attend_backward_row(const nn_geometry *g, const nn_segment *s, const nn_bands *b
 	{
 		float		dz = grads->dz[at + c];
 
-		grads->dzg[padded + c] = gate * dz + grads->dzg_extra[at + c];
-		grads->dza[padded + c] = (1.0f - gate) * dz + grads->dza_extra[at + c];
+		dzg[c] = gate * dz + grads->dzg_extra[at + c];
+		dza[c] = (1.0f - gate) * dz + grads->dza_extra[at + c];
 		dgate += dz * (bands->zg[at + c] - bands->za[at + c]);
 	}
 	dproj[g->g_col + h] = dgate * gate * (1.0f - gate);
 
-	band_dot(from, g->Wp, g->d, grads->dzg + padded, vt, s->ldk, dglobal);
-	band_dot(from, g->Wp, g->d, grads->dza + padded, vt, s->ldk, dlocal);
+	band_dot2(from, g->Wp, g->d, dzg, dza, grads->vt + (size_t) h * g->d * s->ldk + i + 1,
+			  s->ldk, dglobal, dlocal);
 	if (i >= grads->skip)
 		*grads->js += band_divergence_backward(first, from, g->Wp, bands->G + band, bands->A + band,
 											   grads->weight, dglobal, dlocal);
 	band_softmax_backward(from, g->Wp, bands->G + band, bands->A + band, bands->S + band,
 						  dglobal, dlocal, dmask);
-
-	for (int k = 0; k < NN_BASIS; k++)
-	{
-		v8			sum = splat(0.0f);
-
-		for (int w = from; w < g->Wp; w += NN_LANES)
-			sum += load(dmask + w) * load(s->phi + (size_t) k * g->Wp + w);
-		dproj[g->a_col + h * NN_BASIS + k] = sum8(sum);
-	}
-	band_sum(g->dp, from, g->Wp, bands->S + band, grads->k + (size_t) (i + 1) * ldk + h * g->dp,
-			 ldk, dq);
+	band_mask_backward(from, g->Wp, dmask, s->phi, dproj + g->a_col + h * NN_BASIS);
+	band_sum(g->dp, from, g->Wp, bands->S + band,
+			 grads->k + h * s->ldv + (size_t) (i + 1) * g->dp, dq);
 	for (int c = 0; c < g->d; c++)
-		dproj[g->q_col + h * g->d + c] = dq[c] / sqrtf((float) g->d);
+		dproj[g->q_col + h * g->d + c] = dq[c] * scale;
 }
 
 /*
@@ -787,38 +873,36 @@ INLINE void
 attend_backward_key(int vectors, const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 					const nn_band_grads *grads, int j, int h, int c, float *dk, float *dv)
 {
-	size_t		ld = (size_t) g->H * g->dp;
-	size_t		band = ((size_t) j * g->H + h) * g->Wp + g->Wp - 1;
-	size_t		step = (size_t) g->H * g->Wp - 1;
-	size_t		at = ((size_t) j * g->H + h) * g->dp + c;
+	size_t		row = (size_t) h * s->rows + j;
+	size_t		at = row * g->dp + c;
+	const float *ds = bands->S + (row + 1) * g->Wp - 1;
+	const float *global = bands->G + (row + 1) * g->Wp - 1;
+	const float *local = bands->A + (row + 1) * g->Wp - 1;
 	int			seen = s->rows - j < g->W ? s->rows - j : g->W;
-	v8			sk[2][2];
-	v8			sg[2][2];
+	v8			sk[2];
+	v8			sg[2];
+	v8			sa[2];
 
 #pragma GCC unroll 2
-	for (int u = 0; u < 2; u++)
-#pragma GCC unroll 2
-		for (int i = 0; i < vectors; i++)
-			sk[u][i] = sg[u][i] = splat(0.0f);
-	for (int n = 0; n < seen; n++, band += step, at += ld)
+	for (int i = 0; i < vectors; i++)
+		sk[i] = sg[i] = sa[i] = splat(0.0f);
+	for (int n = 0; n < seen; n++, at += g->dp)
 	{
-		v8			ds = splat(bands->S[band]);
-		v8			wg = splat(bands->G[band]);
-		v8			wa = splat(bands->A[band]);
+		size_t		place = (size_t) n * (g->Wp - 1);
 
 #pragma GCC unroll 2
 		for (int i = 0; i < vectors; i++)
 		{
-			sk[0][i] += ds * load(grads->q + at + i * NN_LANES);
-			sg[0][i] += wg * load(grads->dzg + at + i * NN_LANES);
-			sg[1][i] += wa * load(grads->dza + at + i * NN_LANES);
+			sk[i] += splat(ds[place]) * load(grads->q + at + i * NN_LANES);
+			sg[i] += splat(global[place]) * load(grads->dzg + at + i * NN_LANES);
+			sa[i] += splat(local[place]) * load(grads->dza + at + i * NN_LANES);
 		}
 	}
 #pragma GCC unroll 2
 	for (int i = 0; i < vectors; i++)
 	{
-		store(dk + c + i * NN_LANES, sk[0][i]);
-		store(dv + c + i * NN_LANES, sg[0][i] + sg[1][i]);
+		store(dk + c + i * NN_LANES, sk[i]);
+		store(dv + c + i * NN_LANES, sg[i] + sa[i]);
 	}
 }
 
@@ -829,12 +913,11 @@ attend_backward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands
 	float	   *dk = grads->scratch;
 	float	   *dv = dk + g->dp;
 
-	for (int i = 0; i < s->rows; i++)
-		for (int h = 0; h < g->H; h++)
+	for (int h = 0; h < g->H; h++)
+	{
+		for (int i = 0; i < s->rows; i++)
 			attend_backward_row(g, s, bands, grads, i, h);
-
-	for (int j = 0; j < s->rows; j++)
-		for (int h = 0; h < g->H; h++)
+		for (int j = 0; j < s->rows; j++)
 		{
 			float	   *dproj = grads->dproj + (size_t) j * g->P + h * g->d;
 			int			c = 0;
@@ -846,6 +929,7 @@ attend_backward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands
 			memcpy(dproj + g->k_col, dk, sizeof(float) * g->d);
 			memcpy(dproj + g->v_col, dv, sizeof(float) * g->d);
 		}
+	}
 }
 
 /* ---- contrast ------------------------------------------------------------------------ */

@@ -54,14 +54,15 @@ struct nn_packed
 typedef struct stream_block
 {
 	float	   *kt;				/* (H·d, ldk) */
-	float	   *v;				/* (Wp + NN_STREAM_ROWS, H·dp) */
+	float	   *v;				/* (H, Wp + NN_STREAM_ROWS, dp) */
 } stream_block;
 
 struct nn_stream
 {
 	const nn_packed *packed;
 	int64_t		count;			/* rows of this series so far */
-	size_t		ldk;
+	size_t		ldk;			/* from key column to key column */
+	size_t		ldv;			/* from head to head of v */
 	float	   *taps;			/* (HISTORY + NN_STREAM_ROWS, C) scaled rows */
 	stream_block *block;		/* (N) */
 	float	   *h;				/* (rows, D) */
@@ -206,6 +207,7 @@ layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 	stream_block unused;
 
 	s->ldk = nn_round_up(g->Wp + NN_STREAM_ROWS + 1, NN_LANES);
+	s->ldv = (size_t) (g->Wp + NN_STREAM_ROWS) * g->dp;
 	s->block = nn_take(arena, sizeof(stream_block) * g->N);
 	s->taps = nn_take_floats(arena, (size_t) (HISTORY + NN_STREAM_ROWS) * g->C);
 	for (int n = 0; n < g->N; n++)
@@ -213,7 +215,7 @@ layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 		stream_block *b = s->block ? &s->block[n] : &unused;
 
 		b->kt = nn_take_floats(arena, g->D * s->ldk);
-		b->v = nn_take_floats(arena, (size_t) (g->Wp + NN_STREAM_ROWS) * g->H * g->dp);
+		b->v = nn_take_floats(arena, g->H * s->ldv);
 	}
 	s->h = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
 	s->x = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
@@ -221,7 +223,7 @@ layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 	s->z = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
 	s->u = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->F);
 	s->js = nn_take_floats(arena, NN_STREAM_ROWS);
-	s->scratch = nn_take_floats(arena, 4 * g->Wp + g->dp);
+	s->scratch = nn_take_floats(arena, 5 * g->Wp + g->dp);
 }
 
 size_t
@@ -289,12 +291,12 @@ append(nn_stream *s, stream_block *b, int n)
 	for (int i = 0; i < n; i++)
 	{
 		const float *row = s->proj + (size_t) i * g->P;
-		float	   *v = b->v + (size_t) (g->Wp + i) * g->H * g->dp;
+		float	   *v = b->v + (size_t) (g->Wp + i) * g->dp;
 
 		for (int c = 0; c < g->D; c++)
 			b->kt[(size_t) c * s->ldk + g->Wp + i] = row[g->k_col + c];
 		for (int h = 0; h < g->H; h++)
-			memcpy(v + h * g->dp, row + g->v_col + h * g->d, sizeof(float) * g->d);
+			memcpy(v + h * s->ldv, row + g->v_col + h * g->d, sizeof(float) * g->d);
 	}
 }
 
@@ -303,11 +305,12 @@ static void
 age(nn_stream *s, stream_block *b, int n)
 {
 	const nn_geometry *g = &s->packed->g;
-	size_t		wide = (size_t) g->H * g->dp;
 
 	for (int c = 0; c < g->D; c++)
 		memmove(b->kt + c * s->ldk, b->kt + c * s->ldk + n, sizeof(float) * g->Wp);
-	memmove(b->v, b->v + n * wide, sizeof(float) * g->Wp * wide);
+	for (int h = 0; h < g->H; h++)
+		memmove(b->v + h * s->ldv, b->v + h * s->ldv + (size_t) n * g->dp,
+				sizeof(float) * g->Wp * g->dp);
 }
 
 static void
@@ -324,6 +327,7 @@ pass_block(nn_stream *s, int index, int n, float *discrepancy)
 		.kt = b->kt,
 		.ldk = s->ldk,
 		.v = b->v,
+		.ldv = s->ldv,
 		.phi = s->packed->phi,
 	};
 

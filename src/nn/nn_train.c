@@ -46,7 +46,7 @@ layout_chunk(nn_arena *arena, const nn_geometry *g, size_t T, nn_train *t)
 	t->q = nn_take_floats(arena, T * wide);
 	t->dzg_pad = nn_take_floats(arena, T * wide);
 	t->dza_pad = nn_take_floats(arena, T * wide);
-	t->scratch = nn_take_floats(arena, 4 * g->Wp + 2 * g->dp);
+	t->scratch = nn_take_floats(arena, 3 * g->Wp + 2 * g->dp);
 	t->unit_g = nn_take_floats(arena, T * g->D);
 	t->unit_a = nn_take_floats(arena, T * g->D);
 	t->norm_g = nn_take_floats(arena, T);
@@ -249,7 +249,7 @@ nn_train_association(const nn_train *t, int block, int b, int head, int row, cha
 	const nn_geometry *g = &t->g;
 	const nn_bands *bands = &t->block[block].bands;
 	const float *all = which == 'G' ? bands->G : bands->A;
-	const float *band = all + ((((size_t) b * t->rows + row) * g->H) + head) * g->Wp;
+	const float *band = all + (((size_t) b * g->H + head) * t->rows + row) * g->Wp;
 
 	for (int w = 0; w < g->W; w++)
 		weights[w] = w >= g->W - 1 - row ? band[g->Wp - g->W + w] : 0.0f;

@@ -20,7 +20,7 @@ typedef struct nn_block
 	float	   *mean1,
 			   *rstd1;			/* (R) */
 	float	   *proj;			/* (R, P) */
-	nn_bands	bands;			/* of the R rows */
+	nn_bands	bands;			/* of the R rows, chunk after chunk */
 	float	   *z;				/* (R, D) mixture, heads concatenated */
 	float	   *mid;			/* (R, D) h + Attn */
 	float	   *x2;				/* (R, D) LN2(mid) */
@@ -67,10 +67,10 @@ struct nn_train
 	float	   *kt,
 			   *vt;				/* (H·d, ldk) */
 	float	   *k,
-			   *v;				/* (Wp + T, H·dp) */
+			   *v;				/* (H, Wp + T, dp) */
 	float	   *q,
 			   *dzg_pad,
-			   *dza_pad;		/* (T, H·dp) */
+			   *dza_pad;		/* (H, T, dp) */
 	float	   *scratch;
 	float	   *unit_g,
 			   *unit_a;			/* (T, D) normalised z_G, z_A */
