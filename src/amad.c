@@ -9,7 +9,8 @@
  *	timestamps.c	the time column
  *	series.c		rows sorted, filled, scaled
  *	options.c		the options jsonb
- *	train.c			chunks of a series through the network: weights
+ *	train.c			a series to a model, by way of
+ *	steps.c			chunks through the network: weights; steps_parallel.c: on workers
  *	calibrate.c		weights and rows: scales and threshold
  *	model.c			the type amad_model
  *	registry.c		the table amad_models
@@ -27,7 +28,7 @@
 #include "blas.h"
 #include "json.h"
 #include "nn/nn.h"
-#include "train.h"
+#include "steps.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
 PG_MODULE_MAGIC_EXT(.name = "amad", .version = AMAD_VERSION);
@@ -44,11 +45,19 @@ _PG_init(void)
 	DefineCustomBoolVariable("amad.verbose",
 							 "Reports the progress of trainings as notices",
 							 NULL,
-							 &train_verbose,
+							 &steps_verbose,
 							 false,
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("amad.max_parallel_workers",
+							"Maximum number of parallel workers of a training",
+							"-1 takes max_parallel_maintenance_workers.",
+							&steps_max_workers,
+							-1, -1, 1024,
+							PGC_USERSET,
+							0,
+							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("amad");
 }
 

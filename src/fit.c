@@ -242,8 +242,7 @@ amad_fit_final(PG_FUNCTION_ARGS)
 }
 
 static Jsonb *
-summary(const FitState *state, const Model *model, int version, const TrainFacts *facts,
-		const RegistryFacts *run)
+summary(const FitState *state, const Model *model, int version, const TrainFacts *facts)
 {
 	StringInfoData text;
 
@@ -254,13 +253,13 @@ summary(const FitState *state, const Model *model, int version, const TrainFacts
 	json_key(&text, "version");
 	json_int(&text, version);
 	json_key(&text, "rows");
-	json_int(&text, facts->rows);
+	json_int(&text, facts->series.rows);
 	json_key(&text, "features");
 	json_int(&text, model->features);
 	json_key(&text, "imputed_rows");
-	json_int(&text, facts->imputed_rows);
+	json_int(&text, facts->series.imputed_rows);
 	json_key(&text, "imputed_values");
-	json_int(&text, facts->imputed);
+	json_int(&text, facts->series.imputed);
 	json_key(&text, "steps");
 	json_int(&text, facts->steps);
 	json_key(&text, "loss");
@@ -270,9 +269,9 @@ summary(const FitState *state, const Model *model, int version, const TrainFacts
 	json_key(&text, "warmup");
 	json_int(&text, options_warmup(&model->options, model->features));
 	json_key(&text, "seconds");
-	json_double(&text, run->seconds);
+	json_double(&text, facts->seconds);
 	json_key(&text, "workers");
-	json_int(&text, run->workers);
+	json_int(&text, facts->workers);
 	json_key(&text, "core");
 	json_string(&text, model->core);
 	appendStringInfoChar(&text, '}');
@@ -285,8 +284,7 @@ amad_train_final(PG_FUNCTION_ARGS)
 	FitState   *state = final_state(fcinfo, "amad_train");
 	TrainFacts	facts;
 	Model	   *model = train_state(state, &facts);
-	RegistryFacts run = {.seconds = facts.seconds, .workers = 0};
-	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model, &run);
+	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model, &facts);
 
-	PG_RETURN_JSONB_P(summary(state, model, version, &facts, &run));
+	PG_RETURN_JSONB_P(summary(state, model, version, &facts));
 }

@@ -192,7 +192,7 @@ names_array(const Model *m)
 
 /* The model's own facts and those of the run. */
 static Datum
-training_json(const Model *m, const RegistryFacts *facts)
+training_json(const Model *m, const TrainFacts *facts)
 {
 	StringInfoData text;
 
@@ -208,7 +208,7 @@ training_json(const Model *m, const RegistryFacts *facts)
 }
 
 int
-registry_store(Oid function, const char *name, const Model *model, const RegistryFacts *facts)
+registry_store(Oid function, const char *name, const Model *model, const TrainFacts *facts)
 {
 	StringInfoData options;
 	Datum		values[6];

@@ -11,6 +11,7 @@
 
 #include "model.h"
 #include "storage/itemptr.h"
+#include "train.h"
 
 /* What identifies a stored model, and tells whether its row has changed. */
 typedef struct RegistryEntry
@@ -21,19 +22,12 @@ typedef struct RegistryEntry
 	TransactionId xmin;
 } RegistryEntry;
 
-/* A training's seconds and the like, which are not part of the value. */
-typedef struct RegistryFacts
-{
-	double		seconds;
-	int			workers;
-} RegistryFacts;
-
 /*
  * Stores a model as the next version under the name and deploys it.  Returns the
  * version.  Concurrent callers get different versions, in any isolation level.
  */
 extern int	registry_store(Oid function, const char *name, const Model *model,
-						   const RegistryFacts *facts);
+						   const TrainFacts *facts);
 
 /*
  * The version of a model in use, or the given one (0: in use).  A caller's own

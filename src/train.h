@@ -8,17 +8,13 @@
 #include "model.h"
 #include "series.h"
 
-/* GUC amad.verbose: progress as NOTICEs. */
-extern bool train_verbose;
-
-/* Facts of a training that are not part of the model, for the summary. */
+/* Facts of a training, for its summary. */
 typedef struct TrainFacts
 {
-	int64		rows;
-	int64		imputed;
-	int64		imputed_rows;
+	SeriesFacts series;
 	int64		steps;
 	double		loss;			/* total, mean over the last part of the steps */
+	int			workers;
 	double		seconds;
 } TrainFacts;
 

@@ -93,7 +93,7 @@ lanes_from(int first)
 
 /*
  * exp(x): 2^n · e^r with |r| ≤ ln 2 / 2 and e^r by a polynomial of degree 6.
- * Relative error below 2e-7; arguments are clamped to [-87, 88].
+ * Relative error below 3e-7; arguments are clamped to [-87, 88].
  */
 INLINE v8
 vexp(v8 x)

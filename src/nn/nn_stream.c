@@ -254,7 +254,17 @@ nn_stream_open(void *memory, const nn_packed *packed)
 void
 nn_stream_reset(nn_stream *s)
 {
-	s->count = 0;				/* the old history is masked, see nn_segment */
+	const nn_geometry *g = &s->packed->g;
+
+	s->count = 0;
+	/* the old history has weight 0, but 0·NaN is NaN: one bad series may not spoil the next */
+	for (int n = 0; n < g->N; n++)
+	{
+		for (int c = 0; c < g->D; c++)
+			memset(s->block[n].kt + c * s->ldk, 0, sizeof(float) * g->Wp);
+		for (int h = 0; h < g->H; h++)
+			memset(s->block[n].v + h * s->ldv, 0, sizeof(float) * g->Wp * g->dp);
+	}
 }
 
 static void

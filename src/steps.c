@@ -1,0 +1,302 @@
+/*
+ * steps.c
+ *	  The steps of a training (docs/model.md, Training), as one process runs them.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "utils/memutils.h"
+
+#include "steps.h"
+
+#define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
+
+/*
+ * Below so many multiplications a training is over before workers have started:
+ * about a tenth of a second.
+ */
+#define PARALLEL_WORK 4e9
+
+bool		steps_verbose = false;
+int			steps_max_workers = -1;
+
+/* A training under way. */
+typedef struct Steps
+{
+	const StepsPlan *plan;
+	const StepsExchange *exchange;	/* NULL: alone */
+	size_t		nparams;
+	const float *rows;
+	float	   *params;
+	float	   *grads;			/* of the batch */
+	float	   *shard_grads;	/* of a shard, when alone */
+	float	   *moment1;
+	float	   *moment2;
+	nn_rng		rng;
+	nn_train   *workspace;
+	const float **chunk;		/* (batch_size) */
+	StepsReport *report;
+} Steps;
+
+/* The network's poll: may leave it by an ERROR. */
+static void
+poll_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* ---- plans ---------------------------------------------------------------------------- */
+
+StepsPlan
+steps_plan(const Options *o, int features, int64 rows)
+{
+	double		batch = (double) o->batch_size * o->chunk_length;
+	StepsPlan	plan = {
+		.shape = options_shape(o, features),
+		.objective = {
+			.skip = o->skip,
+			.maxmin = (float) o->maxmin_weight,
+			.contrast = (float) o->contrast_weight,
+			.temperature = (float) o->contrast_temperature,
+		},
+		.adam = {
+			.beta1 = (float) o->adam_beta1,
+			.beta2 = (float) o->adam_beta2,
+			.epsilon = (float) o->adam_epsilon,
+			.clip = (float) o->gradient_clip,
+		},
+		.learning_rate = o->learning_rate,
+		.pct_start = o->pct_start,
+		.div_factor = o->div_factor,
+		.final_div_factor = o->final_div_factor,
+		.seed = o->seed,
+		.steps = o->steps > 0 ? o->steps : Max((int64) ceil(o->epochs * rows / batch), 1),
+		.rows = rows,
+		.chunk_length = o->chunk_length,
+		.batch_size = o->batch_size,
+	};
+
+	return plan;
+}
+
+int
+steps_shards(const StepsPlan *plan)
+{
+	return (plan->batch_size + NN_SHARD_CHUNKS - 1) / NN_SHARD_CHUNKS;
+}
+
+static int
+shard_chunks(const StepsPlan *plan)
+{
+	return Min(NN_SHARD_CHUNKS, plan->batch_size);
+}
+
+Size
+steps_bytes(const StepsPlan *plan)
+{
+	/* gradients of the batch and of a shard, two moments */
+	return nn_train_bytes(&plan->shape, shard_chunks(plan), plan->chunk_length) +
+		4 * sizeof(float) * nn_params_size(&plan->shape);
+}
+
+int
+steps_workers_wanted(const StepsPlan *plan)
+{
+	int			most = steps_max_workers < 0 ? max_parallel_maintenance_workers : steps_max_workers;
+	double		work = 3.0 * nn_params_size(&plan->shape) * plan->batch_size * plan->chunk_length *
+		plan->steps;
+
+	if (IsInParallelMode() || IsParallelWorker() || work < PARALLEL_WORK)
+		return 0;
+	return Min(most, steps_shards(plan) - 1);
+}
+
+/* ---- a step ----------------------------------------------------------------------------- */
+
+/* All participants draw all chunks, so that they need not tell each other. */
+static void
+draw_chunks(Steps *s)
+{
+	uint64		starts = s->plan->rows - s->plan->chunk_length + 1;
+
+	for (int b = 0; b < s->plan->batch_size; b++)
+		s->chunk[b] = s->rows + nn_rng_below(&s->rng, starts) * s->plan->shape.features;
+}
+
+static void
+pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
+{
+	int			first = shard * NN_SHARD_CHUNKS;
+	int			n = Min(NN_SHARD_CHUNKS, s->plan->batch_size - first);
+
+	nn_forward(s->workspace, s->params, s->chunk + first, n);
+	nn_backward(s->workspace, s->params, &s->plan->objective, s->plan->batch_size, grads, losses);
+}
+
+/* Adds a shard's gradients and losses; the first one begins the sums. */
+static void
+add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_losses *sum)
+{
+	if (shard == 0)
+	{
+		if (grads != s->grads)
+			memcpy(s->grads, grads, sizeof(float) * s->nparams);
+		*sum = *losses;
+		return;
+	}
+	for (size_t i = 0; i < s->nparams; i++)
+		s->grads[i] += grads[i];
+	sum->reconstruction += losses->reconstruction;
+	sum->discrepancy += losses->discrepancy;
+	sum->contrast += losses->contrast;
+	sum->total += losses->total;
+}
+
+/* The batch's gradients in s->grads, and its losses. */
+static nn_losses
+pass_batch_alone(Steps *s)
+{
+	nn_losses	losses;
+	nn_losses	sum;
+
+	for (int shard = 0; shard < steps_shards(s->plan); shard++)
+	{
+		float	   *grads = shard == 0 ? s->grads : s->shard_grads;
+
+		pass_shard(s, shard, grads, &losses);
+		add_shard(s, shard, grads, &losses, &sum);
+	}
+	return sum;
+}
+
+/*
+ * The same with others.  One meeting a step is enough: while a slow participant
+ * still reads the gradients of this step, a fast one writes those of the next to
+ * the other set.
+ */
+static nn_losses
+pass_batch_together(Steps *s, int64 step)
+{
+	const StepsExchange *x = s->exchange;
+	int			shards = steps_shards(s->plan);
+	float	   *grads = x->grads + (step % 2) * shards * s->nparams;
+	nn_losses  *losses = x->losses + (step % 2) * shards;
+	nn_losses	sum;
+
+	for (int shard = x->me; shard < shards; shard += x->participants)
+		pass_shard(s, shard, grads + shard * s->nparams, &losses[shard]);
+	x->meet(x->arg);
+	for (int shard = 0; shard < shards; shard++)
+		add_shard(s, shard, grads + shard * s->nparams, &losses[shard], &sum);
+	return sum;
+}
+
+static void
+take_step(Steps *s, int64 step, const nn_losses *losses)
+{
+	const StepsPlan *p = s->plan;
+	double		rate = nn_one_cycle(step, p->steps, p->learning_rate, p->pct_start,
+									p->div_factor, p->final_div_factor);
+
+	if (!isfinite(losses->total) ||
+		!isfinite(nn_adam_step(&p->adam, step + 1, rate, s->nparams,
+							   s->params, s->grads, s->moment1, s->moment2)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("training diverged in step " INT64_FORMAT, step + 1),
+				 errhint("Choose a smaller learning_rate.")));
+}
+
+static void
+report_progress(const Steps *s, int64 step, const nn_losses *losses)
+{
+	if (steps_verbose && !IsParallelWorker())
+		ereport(NOTICE,
+				(errmsg("step " INT64_FORMAT " of " INT64_FORMAT ": loss %.4f, reconstruction %.4f, "
+						"discrepancy %.4f, contrast %.4f", step + 1, s->plan->steps, losses->total,
+						losses->reconstruction, losses->discrepancy, losses->contrast)));
+}
+
+static void
+run(Steps *s)
+{
+	int64		steps = s->plan->steps;
+	double		part = 0.0;
+	int64		part_steps = 0;
+
+	for (int64 step = 0; step < steps; step++)
+	{
+		nn_losses	losses;
+
+		CHECK_FOR_INTERRUPTS();
+		draw_chunks(s);
+		losses = s->exchange ? pass_batch_together(s, step) : pass_batch_alone(s);
+		take_step(s, step, &losses);
+		part += losses.total;
+		part_steps++;
+		if ((step + 1) * STEPS_CURVE / steps > step * STEPS_CURVE / steps)
+		{
+			s->report->curve[s->report->points++] = part / part_steps;
+			report_progress(s, step, &losses);
+			part = 0.0;
+			part_steps = 0;
+		}
+	}
+}
+
+/* ---- a training --------------------------------------------------------------------------- */
+
+static float *
+zeros(size_t n)
+{
+	return palloc_extended(sizeof(float) * n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+void
+steps_participate(const StepsPlan *plan, const float *rows, float *params,
+				  StepsReport *report, const StepsExchange *exchange)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "amad steps",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(work);
+	Size		bytes = nn_train_bytes(&plan->shape, shard_chunks(plan), plan->chunk_length);
+	Steps		s = {
+		.plan = plan,
+		.exchange = exchange,
+		.nparams = nn_params_size(&plan->shape),
+		.rows = rows,
+		.params = params,
+		.report = report,
+	};
+
+	s.grads = zeros(s.nparams);
+	s.shard_grads = exchange ? NULL : zeros(s.nparams);
+	s.moment1 = zeros(s.nparams);
+	s.moment2 = zeros(s.nparams);
+	s.chunk = palloc(sizeof(float *) * plan->batch_size);
+	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape,
+								shard_chunks(plan), plan->chunk_length, poll_interrupts);
+	report->points = 0;
+	nn_params_init(&plan->shape, plan->seed, params);
+	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
+	run(&s);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(work);
+}
+
+void
+steps_run(const StepsPlan *plan, const float *rows, float *params, StepsReport *report)
+{
+	int			workers = steps_workers_wanted(plan);
+
+	report->workers = 0;
+	if (workers > 0 && steps_run_parallel(plan, rows, params, workers, report))
+		return;
+	steps_participate(plan, rows, params, report, NULL);
+}

@@ -1,0 +1,89 @@
+/*
+ * steps.h
+ *	  The steps of a training, by one process or by several together.
+ *
+ * A batch is cut into shards of NN_SHARD_CHUNKS chunks, whatever the number of
+ * processes.  Each process holds a replica of the weights, computes the gradients
+ * of its shards, adds up those of all shards in one order, and takes the same
+ * step: replicas stay equal to the last bit, and so does the model, however many
+ * processes made it.
+ */
+#ifndef AMAD_STEPS_H
+#define AMAD_STEPS_H
+
+#include "options.h"
+
+#define STEPS_CURVE 20			/* points of the loss curve at most */
+
+/* All that fixes a training besides the rows; flat, so it can be shared. */
+typedef struct StepsPlan
+{
+	nn_shape	shape;
+	nn_objective objective;
+	nn_adam		adam;
+	double		learning_rate;
+	double		pct_start;
+	double		div_factor;
+	double		final_div_factor;
+	uint64		seed;
+	int64		steps;
+	int64		rows;			/* rows to draw chunks from */
+	int			chunk_length;
+	int			batch_size;
+} StepsPlan;
+
+/* What the steps tell about themselves. */
+typedef struct StepsReport
+{
+	double		curve[STEPS_CURVE];	/* total loss, means of equal parts of the steps */
+	int			points;
+	int			workers;		/* besides the leader */
+} StepsReport;
+
+/* GUC amad.verbose: progress as NOTICEs. */
+extern bool steps_verbose;
+
+/* GUC amad.max_parallel_workers; -1: max_parallel_maintenance_workers. */
+extern int	steps_max_workers;
+
+extern StepsPlan steps_plan(const Options *options, int features, int64 rows);
+extern int	steps_shards(const StepsPlan *plan);
+
+/* Bytes that a process allocates beside rows and weights. */
+extern Size steps_bytes(const StepsPlan *plan);
+
+/* Workers that would be asked for: 0 for a small job or inside a worker. */
+extern int	steps_workers_wanted(const StepsPlan *plan);
+
+/* Shared memory that so many workers and the leader need, rows included. */
+extern Size steps_shared_bytes(const StepsPlan *plan, int workers);
+
+/*
+ * Trains params (initialised here) on rows (plan->rows, C), in the current
+ * context.
+ */
+extern void steps_run(const StepsPlan *plan, const float *rows, float *params,
+					  StepsReport *report);
+
+/* ---- between steps.c and steps_parallel.c ------------------------------------------- */
+
+/* Gradients and losses of all shards, where processes meet.  Two sets, by step. */
+typedef struct StepsExchange
+{
+	int			participants;
+	int			me;				/* 0: leader */
+	float	   *grads;			/* (2, shards, weights) */
+	nn_losses  *losses;			/* (2, shards) */
+	void		(*meet) (void *arg);	/* returns when all participants have called it */
+	void	   *arg;
+} StepsExchange;
+
+/* The whole training as one participant sees it; exchange NULL: alone. */
+extern void steps_participate(const StepsPlan *plan, const float *rows, float *params,
+							  StepsReport *report, const StepsExchange *exchange);
+
+/* Tries with workers; false when none was to be had, and nothing was done. */
+extern bool steps_run_parallel(const StepsPlan *plan, const float *rows, float *params,
+							   int workers, StepsReport *report);
+
+#endif							/* AMAD_STEPS_H */
