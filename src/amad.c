@@ -15,7 +15,7 @@
  *	model.c			the type amad_model
  *	registry.c		the table amad_models
  *	cache.c			models ready to score
- *	score.c			window function amad_score
+ *	score.c			window function amad_score; window_row.c: its arguments
  *	describe.c		amad_describe, amad_weights
  *	blas.c, json.c	small helpers
  *	nn/				the network; knows no PostgreSQL

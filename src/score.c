@@ -16,11 +16,11 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "windowapi.h"
 
 #include "cache.h"
 #include "feature.h"
 #include "timestamps.h"
+#include "window_row.h"
 
 #define MODEL_ARG 0
 #define TS_ARG 1
@@ -192,9 +192,7 @@ static void
 check_same_model(WindowObject window, const ScoreState *s, int offset)
 {
 	bool		isnull;
-	bool		isout;
-	Datum		model = WinGetFuncArgInPartition(window, MODEL_ARG, offset, WINDOW_SEEK_CURRENT,
-												 false, &isnull, &isout);
+	Datum		model = window_row_argument(window, MODEL_ARG, offset, &isnull);
 
 	if (isnull ||
 		(s->by_value ? !same_value(s, model)
@@ -249,16 +247,14 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	s->block_rows = 0;
 }
 
-/* False at the partition's end. */
+/* Goes to a row; false at the partition's end. */
 static bool
 read_ts(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s, int offset)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, TS_ARG);
 	bool		isnull;
 	bool		isout;
-	int64		ts = DatumGetInt64(WinGetFuncArgInPartition(window, TS_ARG, offset,
-															WINDOW_SEEK_CURRENT, false,
-															&isnull, &isout));
+	int64		ts = DatumGetInt64(window_row_seek(window, TS_ARG, offset, &isnull, &isout));
 
 	if (isout)
 		return false;
@@ -286,20 +282,17 @@ read_features(WindowObject window, ScoreState *s, int offset)
 {
 	const Features *f = s->features;
 	bool		isnull;
-	bool		isout;
 
 	if (f->array)
 	{
-		Datum		array = WinGetFuncArgInPartition(window, FEATURES_ARG, offset,
-													 WINDOW_SEEK_CURRENT, false, &isnull, &isout);
+		Datum		array = window_row_argument(window, FEATURES_ARG, offset, &isnull);
 
 		feature_array_values(f, array, isnull, s->row);
 		return;
 	}
 	for (int c = 0; c < f->count; c++)
 	{
-		Datum		value = WinGetFuncArgInPartition(window, FEATURES_ARG + c, offset,
-													 WINDOW_SEEK_CURRENT, false, &isnull, &isout);
+		Datum		value = window_row_argument(window, FEATURES_ARG + c, offset, &isnull);
 
 		s->row[c] = feature_value(f->type[c], value, isnull);
 	}
