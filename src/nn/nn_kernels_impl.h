@@ -340,7 +340,14 @@ norm_backward(int rows, int d, const float *x, const float *w, const float *mean
 		}
 		g_mean = (g_mean + sum8(vg)) / d;
 		gn_mean = (gn_mean + sum8(vgn)) / d;
-		for (c = 0; c < d; c++)
+		for (c = 0; c + NN_LANES <= d; c += NN_LANES)
+		{
+			v8			n = (load(x + c) - splat(m)) * splat(s);
+			v8			g = load(dy + c) * load(w + c);
+
+			store(dx + c, load(dx + c) + splat(s) * (g - splat(g_mean) - n * splat(gn_mean)));
+		}
+		for (; c < d; c++)
 			dx[c] += s * (dy[c] * w[c] - g_mean - (x[c] - m) * s * gn_mean);
 	}
 }
@@ -735,8 +742,9 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 			memcpy(bands->zg + at, zg, sizeof(float) * g->d);
 			memcpy(bands->za + at, za, sizeof(float) * g->d);
 			bands->gate[(size_t) i * g->H + h] = gate;
-			for (int c = 0; c < g->d; c++)
-				z[at + c] = gate * zg[c] + (1.0f - gate) * za[c];
+			for (int c = 0; c < g->dp; c += NN_LANES)
+				store(zg + c, splat(gate) * load(zg + c) + splat(1.0f - gate) * load(za + c));
+			memcpy(z + at, zg, sizeof(float) * g->d);
 		}
 }
 
@@ -821,6 +829,36 @@ band_mask_backward(int from, int to, const float *dmask, const float *phi, float
 		da[k] = sum8(sum[k]);
 }
 
+/*
+ * Gradients of G·V and A·V of the row and head at `at`; returns that of the gate.
+ */
+INLINE float
+mixture_backward(const nn_geometry *g, const nn_bands *bands, const nn_band_grads *grads,
+				 size_t at, float gate, float *dzg, float *dza)
+{
+	v8			sum = splat(0.0f);
+	float		tail = 0.0f;
+	int			c = 0;
+
+	for (; c + NN_LANES <= g->d; c += NN_LANES)
+	{
+		v8			dz = load(grads->dz + at + c);
+
+		store(dzg + c, splat(gate) * dz + load(grads->dzg_extra + at + c));
+		store(dza + c, splat(1.0f - gate) * dz + load(grads->dza_extra + at + c));
+		sum += dz * (load(bands->zg + at + c) - load(bands->za + at + c));
+	}
+	for (; c < g->d; c++)
+	{
+		float		dz = grads->dz[at + c];
+
+		dzg[c] = gate * dz + grads->dzg_extra[at + c];
+		dza[c] = (1.0f - gate) * dz + grads->dza_extra[at + c];
+		tail += dz * (bands->zg[at + c] - bands->za[at + c]);
+	}
+	return sum8(sum) + tail;
+}
+
 /* One row and head: everything but the gradients of keys and values. */
 INLINE void
 attend_backward_row(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
@@ -836,19 +874,12 @@ attend_backward_row(const nn_geometry *g, const nn_segment *s, const nn_bands *b
 	float	   *dmask = dlocal + g->Wp;
 	float	   *dq = dmask + g->Wp;
 	float		gate = bands->gate[(size_t) i * g->H + h];
-	float		dgate = 0.0f;
+	float		dgate;
 	float		scale = 1.0f / sqrtf((float) g->d);
 	int			from;
 	int			first = band_first(g, s, i, &from);
 
-	for (int c = 0; c < g->d; c++)
-	{
-		float		dz = grads->dz[at + c];
-
-		dzg[c] = gate * dz + grads->dzg_extra[at + c];
-		dza[c] = (1.0f - gate) * dz + grads->dza_extra[at + c];
-		dgate += dz * (bands->zg[at + c] - bands->za[at + c]);
-	}
+	dgate = mixture_backward(g, bands, grads, at, gate, dzg, dza);
 	dproj[g->g_col + h] = dgate * gate * (1.0f - gate);
 
 	band_dot2(from, g->Wp, g->d, dzg, dza, grads->vt + (size_t) h * g->d * s->ldk + i + 1,

@@ -69,8 +69,8 @@ nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expect
 	}
 	for (int n = 0; n < cal->layers; n++)
 		delta += discrepancy[n] / cal->mu[n];
-	/* rounding can leave a divergence a little below 0 */
-	delta = delta > 0 ? delta / cal->layers : 0.0;
+	/* rounding can leave a divergence a little below 0; NaN stays */
+	delta = delta < 0 ? 0.0 : delta / cal->layers;
 	return nu / cal->features * (cal->gamma == 0 ? 1.0 : pow(delta, cal->gamma));
 }
 
@@ -126,8 +126,14 @@ nn_horizons_score(const nn_horizons *h)
 		return NAN;
 	nn_horizons_means(h, means);
 	for (int i = 0; i < h->calibration->nhorizons; i++)
-		if (means[i] / h->calibration->theta[i] > score)
-			score = means[i] / h->calibration->theta[i];
+	{
+		double		scaled = means[i] / h->calibration->theta[i];
+
+		if (isnan(scaled))
+			return NAN;			/* not the 0 of a quiet row */
+		if (scaled > score)
+			score = scaled;
+	}
 	return score;
 }
 
