@@ -208,7 +208,7 @@ typedef struct nn_calibration
 	int			features;
 	int			layers;
 	int			nhorizons;
-	const int  *horizons;
+	const int  *horizons;		/* (nhorizons) ascending, all different */
 	double		gamma;			/* discrepancy_weight */
 	const double *rho;			/* (C) mean squared residual */
 	const double *mu;			/* (N) mean discrepancy */

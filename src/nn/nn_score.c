@@ -102,18 +102,21 @@ nn_horizons_add(nn_horizons *h, double raw)
 void
 nn_horizons_means(const nn_horizons *h, double *means)
 {
-	int64_t		have = h->count < h->size ? h->count : h->size;
+	const nn_calibration *cal = h->calibration;
+	int			have = h->count < h->size ? (int) h->count : h->size;
+	int			newest = (int) ((h->count + h->size - 1) % h->size);
+	int			next = 0;
 	double		sum = 0.0;
 
-	for (int i = 0; i < h->calibration->nhorizons; i++)
-		means[i] = NAN;
 	for (int n = 1; n <= have; n++)
 	{
-		sum += h->ring[(h->count - n) % h->size];
-		for (int i = 0; i < h->calibration->nhorizons; i++)
-			if (h->calibration->horizons[i] == n)
-				means[i] = sum / n;
+		sum += h->ring[newest];
+		newest = newest > 0 ? newest - 1 : h->size - 1;
+		if (cal->horizons[next] == n)
+			means[next++] = sum / n;
 	}
+	for (; next < cal->nhorizons; next++)
+		means[next] = NAN;
 }
 
 double
