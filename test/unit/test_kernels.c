@@ -1,0 +1,473 @@
+/*
+ * test_kernels.c
+ *	  The inner loops, each by itself, against double precision.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "nn_kernels.h"
+
+#define SAMPLES 200000
+
+/* ---- approximations: the bounds stated in nn_kernels_impl.h --------------------- */
+
+static void
+test_exp(const nn_kernels *kernels)
+{
+	const float ends[] = {-88.0f, -1000.0f, -INFINITY, 89.0f, 1000.0f, INFINITY};
+	float		y[6];
+	double		worst = 0;
+
+	for (int i = 0; i <= SAMPLES; i++)
+	{
+		float		x = (float) (-87.0 + 175.0 * i / SAMPLES);
+		float		e;
+
+		kernels->exp(1, &x, &e);
+		worst = fmax(worst, fabs(e / exp(x) - 1));
+	}
+	ok_close(worst, 3e-7, "%s: exp between its clamps", kernels->name);
+	kernels->exp(6, ends, y);
+	for (int i = 0; i < 6; i++)
+		y[i] = (float) fabs(y[i] / exp(i < 3 ? -87.0 : 88.0) - 1);
+	ok_close(fmaxf(fmaxf(fmaxf(y[0], y[1]), fmaxf(y[2], y[3])), fmaxf(y[4], y[5])), 3e-7,
+			 "%s: exp beyond its clamps", kernels->name);
+}
+
+static double
+log_error(const nn_kernels *kernels, float x)
+{
+	double		want = log(x);
+	float		y;
+
+	kernels->log(1, &x, &y);
+	return fabs(y - want) / fmax(1, fabs(want));
+}
+
+static void
+test_log(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	/* all magnitudes, from the least normal number to the greatest */
+	for (int i = 0; i <= SAMPLES; i++)
+		worst = fmax(worst, log_error(kernels, (float) exp2(-126 + 253.99 * i / SAMPLES)));
+	worst = fmax(worst, log_error(kernels, FLT_MIN));
+	worst = fmax(worst, log_error(kernels, FLT_MAX));
+	ok_close(worst, 2e-7, "%s: log of normal numbers", kernels->name);
+
+	/* near 1, and where the mantissa's range turns */
+	worst = 0;
+	for (int i = -SAMPLES; i <= SAMPLES; i++)
+	{
+		worst = fmax(worst, log_error(kernels, 1 + i * 1e-6f));
+		worst = fmax(worst, log_error(kernels, (float) sqrt(0.5) + i * 1e-7f));
+	}
+	ok_close(worst, 2e-7, "%s: log near 1 and the square root of 1/2", kernels->name);
+}
+
+static void
+test_erf(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	for (int i = -SAMPLES; i <= SAMPLES; i++)
+	{
+		float		x = 10.0f * i / SAMPLES;
+		float		y;
+
+		kernels->erf(1, &x, &y);
+		worst = fmax(worst, fabs(y - erf(x)));
+	}
+	ok_close(worst, 5e-7, "%s: erf", kernels->name);
+}
+
+/* ---- gelu -------------------------------------------------------------------------- */
+
+static void
+test_gelu(const nn_kernels *kernels)
+{
+	enum
+	{
+		N = 8000
+	};
+	float	   *x = dirty(N * sizeof(float));
+	float	   *y = dirty(N * sizeof(float));
+	float	   *dx = dirty(N * sizeof(float));
+	double		worst = 0;
+	double		slope = 0;
+
+	for (int i = 0; i < N; i++)
+	{
+		x[i] = 40.0f * i / N - 20.0f;
+		dx[i] = 2.0f;
+	}
+	kernels->gelu(N, x, y);
+	kernels->gelu_backward(N, x, dx, dx);
+	for (int i = 0; i < N; i++)
+	{
+		double		cdf = 0.5 * erfc(-x[i] / sqrt(2));
+		double		density = exp(-0.5 * x[i] * (double) x[i]) / sqrt(2 * M_PI);
+
+		/* the error of erf stays absolute: x times it */
+		worst = fmax(worst, fabs(y[i] - x[i] * cdf) / fmax(1, fabs(x[i])));
+		slope = fmax(slope, fabs(dx[i] - 2 * (cdf + x[i] * density)));
+	}
+	ok_close(worst, 5e-7, "%s: gelu", kernels->name);
+	ok_close(slope, 2e-6, "%s: gelu's derivative, in place", kernels->name);
+	free(x);
+	free(y);
+	free(dx);
+}
+
+/* ---- matrices ------------------------------------------------------------------------ */
+
+typedef struct product
+{
+	int			rows,
+				n,
+				k;
+	size_t		ldx,
+				ldy;
+	bool		add;
+} product;
+
+static float *
+random_floats(size_t n, uint64_t seed)
+{
+	float	   *x = dirty(n * sizeof(float));
+	nn_rng		rng;
+
+	nn_rng_seed(&rng, seed, 3);
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float) random_between(&rng, -1, 1);
+	return x;
+}
+
+/* Weights (n, k) as gemm wants them: panels of NN_PANEL outputs, padded with 0. */
+static float *
+pack_panels(int n, int k, const float *w)
+{
+	size_t		padded = nn_round_up(n, NN_PANEL);
+	float	   *packed = calloc(padded * k, sizeof(float));
+
+	for (int o = 0; o < n; o++)
+		for (int i = 0; i < k; i++)
+			packed[((size_t) (o / NN_PANEL) * k + i) * NN_PANEL + o % NN_PANEL] = w[o * k + i];
+	return packed;
+}
+
+/* Off by how much; infinite when it wrote beside its columns. */
+static double
+product_error(const nn_kernels *kernels, const product *p)
+{
+	size_t		nx = (p->rows - 1) * p->ldx + p->k;
+	size_t		ny = p->rows * p->ldy;
+	float	   *x = random_floats(nx, 1);
+	float	   *w = random_floats((size_t) p->n * p->k, 2);
+	float	   *b = random_floats(nn_round_up(p->n, NN_PANEL), 3);
+	float	   *y = random_floats(ny, 4);
+	float	   *before = random_floats(ny, 4);
+	float	   *packed = pack_panels(p->n, p->k, w);
+	double		worst = 0;
+
+	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, y, p->ldy, p->add);
+	for (size_t i = 0; i < ny; i++)
+	{
+		int			r = (int) (i / p->ldy);
+		int			o = (int) (i % p->ldy);
+		double		want = o < p->n && !p->add ? 0 : before[i];
+
+		if (o >= p->n)
+		{
+			worst = y[i] != before[i] ? INFINITY : worst;
+			continue;
+		}
+		want += b[o];
+		for (int c = 0; c < p->k; c++)
+			want += (double) x[r * p->ldx + c] * w[(size_t) o * p->k + c];
+		worst = fmax(worst, fabs(y[i] - want) / sqrt(p->k));
+	}
+	free(x);
+	free(w);
+	free(b);
+	free(y);
+	free(before);
+	free(packed);
+	return worst;
+}
+
+static void
+test_gemm(const nn_kernels *kernels)
+{
+	static const int sizes[] = {1, 2, 5, 6, 7, 15, 16, 17, 33, 64};
+	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	double		plain = 0;
+	double		overlap = 0;
+
+	for (int i = 0; i < n * n * n; i++)
+	{
+		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+
+		p.ldy = p.n + i % 3;
+		p.ldx = p.k + i % 4;
+		plain = fmax(plain, product_error(kernels, &p));
+		p.ldx = (p.k + 2) / 3;
+		overlap = fmax(overlap, product_error(kernels, &p));
+	}
+	ok_close(plain, 1e-6, "%s: matrix products of all sizes", kernels->name);
+	ok_close(overlap, 1e-6, "%s: matrix products of overlapping rows", kernels->name);
+}
+
+/* A row's product is the same wherever in a block it stands. */
+static void
+test_gemm_place(const nn_kernels *kernels)
+{
+	enum
+	{
+		ROWS = 20, N = 37, K = 29
+	};
+	float	   *x = random_floats(ROWS * K, 1);
+	float	   *w = random_floats(N * K, 2);
+	float	   *b = random_floats(nn_round_up(N, NN_PANEL), 3);
+	float	   *packed = pack_panels(N, K, w);
+	float		y[ROWS * N];
+	float		alone[ROWS * N];
+	bool		equal = true;
+
+	kernels->gemm(ROWS, N, K, x, K, packed, b, y, N, false);
+	for (int from = 0; from < ROWS; from++)
+		for (int to = from + 1; to <= ROWS; to++)
+		{
+			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, alone, N, false);
+			equal = equal && memcmp(alone, y + from * N, sizeof(float) * N * (to - from)) == 0;
+		}
+	ok(equal, "%s: matrix products do not depend on a row's place", kernels->name);
+	free(x);
+	free(w);
+	free(b);
+	free(packed);
+}
+
+/* ---- layer norm ------------------------------------------------------------------------ */
+
+static double
+norm_error(const nn_kernels *kernels, int d, float offset)
+{
+	enum
+	{
+		ROWS = 5
+	};
+	float	   *x = random_floats((size_t) ROWS * d, 1);
+	float	   *w = random_floats(d, 2);
+	float	   *b = random_floats(d, 3);
+	float	   *y = dirty((size_t) ROWS * d * sizeof(float));
+	float		mean[ROWS],
+				rstd[ROWS];
+	double		worst = 0;
+
+	for (int i = 0; i < ROWS * d; i++)
+		x[i] += offset;
+	kernels->norm(ROWS, d, x, w, b, y, mean, rstd);
+	for (int r = 0; r < ROWS; r++)
+	{
+		double		m = 0;
+		double		v = 0;
+
+		for (int c = 0; c < d; c++)
+			m += x[r * d + c] / (double) d;
+		for (int c = 0; c < d; c++)
+			v += (x[r * d + c] - m) * (x[r * d + c] - m) / d;
+		worst = fmax(worst, fabs(mean[r] - m) / (1 + fabs(offset)));
+		worst = fmax(worst, fabs(rstd[r] * sqrt(v + 1e-5) - 1));
+		for (int c = 0; c < d; c++)
+			worst = fmax(worst, fabs(y[r * d + c] - ((x[r * d + c] - m) / sqrt(v + 1e-5) *
+													 w[c] + b[c])) / (1 + fabs(offset)));
+	}
+	free(x);
+	free(w);
+	free(b);
+	free(y);
+	return worst;
+}
+
+static void
+test_norm(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	for (int d = 4; d <= 68; d += 4)
+		worst = fmax(worst, fmax(norm_error(kernels, d, 0), norm_error(kernels, d, 50)));
+	ok_close(worst, 2e-6, "%s: layer norm", kernels->name);
+}
+
+/* ---- extreme associations ---------------------------------------------------------------- */
+
+/* One head of one feature sees WINDOW rows; scores and masks are set by hand. */
+enum
+{
+	WINDOW = 21, ROWS = 40, BAND = 24
+};
+
+typedef struct extreme
+{
+	const char *name;
+	float		query;			/* of every row; keys run from -1 to 1 */
+	float		mask[NN_BASIS]; /* coefficients of every row */
+} extreme;
+
+typedef struct bands
+{
+	float		G[ROWS * BAND];
+	float		A[ROWS * BAND];
+	float		S[ROWS * BAND];
+	float		zg[ROWS * 4];
+	float		za[ROWS * 4];
+	float		gate[ROWS];
+	float		z[ROWS * 4];
+	float		js[ROWS];
+} bands;
+
+static float
+key_of(int row)
+{
+	return (float) sin(row * 1.7);
+}
+
+/* Attention of every row over a shape of one head of 4. */
+static void
+run_attention(const nn_kernels *kernels, const nn_geometry *g, const extreme *e, bands *out)
+{
+	const size_t ldk = nn_round_up(BAND + ROWS + 1, NN_LANES);
+	float	   *proj = calloc((size_t) ROWS * g->P, sizeof(float));
+	float	   *kt = calloc(g->D * ldk, sizeof(float));
+	float	   *v = calloc((size_t) (BAND + ROWS) * g->dp, sizeof(float));
+	float	   *phi = dirty(NN_BASIS * BAND * sizeof(float));
+	float	   *scratch = dirty((5 * BAND + 2 * g->dp) * sizeof(float));
+	nn_segment	segment = {.rows = ROWS, .proj = proj, .kt = kt, .ldk = ldk, .v = v, .phi = phi};
+	nn_bands	bands = {out->G, out->A, out->S, out->zg, out->za, out->gate};
+
+	memset(out, 0, sizeof(*out));
+	nn_basis(g, phi);
+	for (int i = 0; i < ROWS; i++)
+	{
+		proj[i * g->P + g->q_col] = e->query;
+		memcpy(proj + i * g->P + g->a_col, e->mask, sizeof(e->mask));
+		kt[BAND + i] = key_of(i);
+		v[(BAND + i) * g->dp] = 1;
+	}
+	kernels->attend_forward(g, &segment, &bands, scratch, out->z);
+	kernels->attend(g, &segment, scratch, out->zg, out->js);
+	free(proj);
+	free(kt);
+	free(v);
+	free(phi);
+	free(scratch);
+}
+
+/* Row i's local weights in double: softmax of q·k/sqrt(4) + log σ(M). */
+static void
+local_weights(const extreme *e, const float *phi, int i, double *weight)
+{
+	double		max = -INFINITY;
+	double		sum = 0;
+
+	for (int w = 0; w < BAND; w++)
+	{
+		int			j = i - (BAND - 1 - w);
+		double		m = 0;
+
+		weight[w] = -INFINITY;
+		if (j < 0 || w < BAND - WINDOW)
+			continue;
+		for (int k = 0; k < NN_BASIS; k++)
+			m += e->mask[k] * phi[k * BAND + w];
+		weight[w] = e->query * key_of(j) / 2 + (m < 0 ? m - log1p(exp(m)) : -log1p(exp(-m)));
+		max = fmax(max, weight[w]);
+	}
+	for (int w = 0; w < BAND; w++)
+		sum += weight[w] = exp(weight[w] - max);
+	for (int w = 0; w < BAND; w++)
+		weight[w] /= sum;
+}
+
+static void
+test_extreme(const nn_kernels *kernels, const extreme *e)
+{
+	const nn_shape shape = {1, WINDOW, 4, 1, 1};
+	const nn_geometry g = nn_geometry_of(&shape);
+	static bands out;
+	float		phi[NN_BASIS * BAND];
+	double		worst = 0;
+	bool		finite = true;
+
+	nn_basis(&g, phi);
+	run_attention(kernels, &g, e, &out);
+	for (int i = 0; i < ROWS; i++)
+	{
+		double		want[BAND];
+		double		global = 0;
+		double		local = 0;
+
+		local_weights(e, phi, i, want);
+		for (int w = 0; w < BAND; w++)
+		{
+			global += out.G[i * BAND + w];
+			local += out.A[i * BAND + w];
+			worst = fmax(worst, fabs(out.A[i * BAND + w] - want[w]));
+		}
+		worst = fmax(worst, fmax(fabs(global - 1), fabs(local - 1)));
+		/* values are 1, so are their means */
+		worst = fmax(worst, fmax(fabs(out.z[i * 4] - 1), fabs(out.zg[i * 4] - 1)));
+		finite = finite && isfinite(out.js[i]) && out.js[i] > -1e-6f && out.js[i] < 0.6932f;
+		for (int w = 0; w < BAND; w++)
+			finite = finite && isfinite(out.G[i * BAND + w]) && isfinite(out.S[i * BAND + w]);
+	}
+	ok(finite, "%s: %s: finite, divergences between 0 and ln 2", kernels->name, e->name);
+	/* scores of some hundreds have rounding errors of 1e-5 */
+	ok_close(worst, 5e-5, "%s: %s: associations", kernels->name, e->name);
+}
+
+static void
+test_attention(const nn_kernels *kernels)
+{
+	const extreme trials[] = {
+		{"no score, no mask", 0, {0}},
+		{"usual masks", 1, {0.5f, 1, -1, 1, 0.3f, -0.3f, 0.2f, 0.5f}},
+		{"masks of -60", 2, {-60}},	/* e^S·σ(M) is below 1e-20: the careful way */
+		{"masks of -500", 2, {-500}},	/* σ(M) underflows */
+		{"masks of +500", 2, {500}},
+		{"masks from -500 to 500", 2, {0, 0, 0, 0, 0, 0, 0, 500}},
+		{"masks that hide all but the far", 2, {-40, 0, 0, 0, 0, 0, -40, -40}},
+		{"scores from -300 to 300", 600, {0}},
+		{"scores against masks", 200, {-50, -100, 0, 0, 0, 0, 0, 200}},
+	};
+
+	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++)
+		test_extreme(kernels, &trials[i]);
+}
+
+int
+main(void)
+{
+	for (int k = 0; k < KERNELS; k++)
+	{
+		const nn_kernels *kernels;
+
+		if (!use_kernel(k))
+			continue;
+		kernels = nn_kernels_get();
+		test_exp(kernels);
+		test_log(kernels);
+		test_erf(kernels);
+		test_gelu(kernels);
+		test_gemm(kernels);
+		test_gemm_place(kernels);
+		test_norm(kernels);
+		test_attention(kernels);
+	}
+	return done();
+}
