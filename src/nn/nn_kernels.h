@@ -114,7 +114,7 @@ typedef struct nn_kernels
 	void		(*gelu) (size_t n, const float *x, float *y);
 	void		(*gelu_backward) (size_t n, const float *x, const float *dy, float *dx);
 
-	/* inference: z (rows, D), js (rows): mean over heads of JS(A, G); scratch 5·Wp + dp */
+	/* inference: z (rows, D), js (rows): mean over heads of JS(A, G); scratch 4·Wp + dp */
 	void		(*attend) (const nn_geometry *g, const nn_segment *s, float *scratch,
 						   float *z, float *js);
 	/* training: fills bands and z; scratch 3·Wp + 2·dp */

@@ -20,6 +20,7 @@ typedef int32_t i8 __attribute__((vector_size(32)));
 #define JS_EPSILON 1e-4f		/* inside the logarithms of section 2.5 */
 #define NORM_EPSILON 1e-5f
 #define TINY_SUM 1e-20f			/* below it a sum of weights has lost digits */
+#define MAX_EXPONENT 60.0f		/* above it a sum of exponentials might overflow */
 
 /* ---- vectors --------------------------------------------------------------- */
 
@@ -54,16 +55,25 @@ choose(i8 mask, v8 x, v8 y)
 	return (v8) ((mask & (i8) x) | (~mask & (i8) y));
 }
 
+/* The greater and the lesser; y where x is NaN. */
 INLINE v8
 vmax(v8 x, v8 y)
 {
+#ifdef __AVX__
+	return __builtin_ia32_maxps256(x, y);
+#else
 	return choose((i8) (x > y), x, y);
+#endif
 }
 
 INLINE v8
 vmin(v8 x, v8 y)
 {
+#ifdef __AVX__
+	return __builtin_ia32_minps256(x, y);
+#else
 	return choose((i8) (x < y), x, y);
+#endif
 }
 
 INLINE float
@@ -545,9 +555,9 @@ band_first(const nn_geometry *g, const nn_segment *s, int i, int *from)
 	return first;
 }
 
-/* e = exp(x - max) over a band's valid places, 0 before; the sum.  e may be x. */
-INLINE float
-band_exp(int first, int from, int to, const float *x, float *e)
+/* x ← exp(x - max) over a band's valid places, 0 before; the sum. */
+static float
+band_exp(int first, int from, int to, float *x)
 {
 	v8			top = splat(-3e38f);
 	v8			total = splat(0.0f);
@@ -558,57 +568,81 @@ band_exp(int first, int from, int to, const float *x, float *e)
 	max = max8(top);
 	for (int w = from; w < to; w += NN_LANES)
 	{
-		v8			y = vexp(load(x + w) - splat(max));
+		v8			e = vexp(load(x + w) - splat(max));
 
-		y = (v8) ((i8) y & lanes_from(first - w));
-		store(e + w, y);
-		total += y;
+		e = (v8) ((i8) e & lanes_from(first - w));
+		store(x + w, e);
+		total += e;
 	}
 	return sum8(total);
 }
 
 /*
- * Local weights when e^S·σ(M) underflows: softmax(S + log σ(M)) with a maximum
- * of its own.  Returns the sum that e is still to be divided by.
+ * band_weights() when exponentials over- or underflow: softmax(S) and
+ * softmax(S + log σ(M)), each with its maximum taken off before.
  */
-static float
-band_local_careful(int first, int from, int to, const float *score, const float *mask, float *e)
+static void
+band_weights_careful(int first, int from, int to, float scale, const float *score,
+					 const float *mask, float *global, float *local,
+					 float *global_sum, float *local_sum)
 {
 	for (int w = from; w < to; w += NN_LANES)
 	{
+		v8			s = load(score + w) * splat(scale);
 		v8			m = load(mask + w);
-		v8			a = (v8) ((i8) m & isplat(0x7fffffff));
-		v8			softplus = vlog(splat(1.0f) + vexp(-a));
+		v8			magnitude = (v8) ((i8) m & isplat(0x7fffffff));
+		v8			softplus = vlog(splat(1.0f) + vexp(-magnitude));
 
-		store(e + w, load(score + w) + vmin(m, splat(0.0f)) - softplus);
+		store(global + w, s);
+		store(local + w, s + vmin(m, splat(0.0f)) - softplus);
 	}
-	return band_exp(first, from, to, e, e);
+	*global_sum = band_exp(first, from, to, global);
+	*local_sum = band_exp(first, from, to, local);
 }
 
 /*
- * Both associations of one row and head, not yet divided by their sums.  score:
- * Q·K / sqrt(d); mask: M; leaves σ(M) in sigma.  Since softmax(S + log σ(M)) is
- * proportional to e^S·σ(M), no logarithm is needed.  No two places may be one.
+ * Both associations of one row and head, not yet divided by their sums.  scale ·
+ * score: S; mask: M; leaves σ(M) in sigma, if given.  softmax(S + log σ(M)) is
+ * proportional to e^S·σ(M), so no logarithm is needed; and no maximum is taken
+ * off before, unless it turns out to be needed: one pass has no waiting for a
+ * reduction in it.
  */
 INLINE void
-band_softmax(int first, int from, int to, const float *score, const float *mask,
+band_weights(int first, int from, int to, float scale, const float *score, const float *mask,
 			 float *global, float *local, float *sigma, float *global_sum, float *local_sum)
 {
-	v8			total = splat(0.0f);
+	v8			gsum = splat(0.0f);
+	v8			lsum = splat(0.0f);
+	v8			top = splat(-3e38f);
+	i8			valid = lanes_from(first - from);
 
-	*global_sum = band_exp(first, from, to, score, global);
 	for (int w = from; w < to; w += NN_LANES)
 	{
-		v8			s = splat(1.0f) / (splat(1.0f) + vexp(-load(mask + w)));
-		v8			e = load(global + w) * s;
+		v8			s = load(score + w) * splat(scale);
+		v8			e = vexp(s);
+		v8			sig = splat(1.0f) / (splat(1.0f) + vexp(-load(mask + w)));
+		v8			l;
 
-		store(sigma + w, s);
-		store(local + w, e);
-		total += e;
+		/* all places but those of the first vector are valid */
+		if (w == from)
+		{
+			e = (v8) ((i8) e & valid);
+			s = (v8) ((i8) s & valid);
+		}
+		l = e * sig;
+		top = vmax(top, s);
+		gsum += e;
+		lsum += l;
+		store(global + w, e);
+		store(local + w, l);
+		if (sigma)
+			store(sigma + w, sig);
 	}
-	*local_sum = sum8(total);
-	if (*local_sum < TINY_SUM)
-		*local_sum = band_local_careful(first, from, to, score, mask, local);
+	*global_sum = sum8(gsum);
+	*local_sum = sum8(lsum);
+	if (max8(top) > MAX_EXPONENT || *global_sum < TINY_SUM || *local_sum < TINY_SUM)
+		band_weights_careful(first, from, to, scale, score, mask, global, local,
+							 global_sum, local_sum);
 }
 
 /*
@@ -632,19 +666,16 @@ logistic(float x)
 	return y[0];
 }
 
-/* Scores and mask of row i and head h. */
+/* Q·K and mask of row i and head h. */
 INLINE int
 band_open(const nn_geometry *g, const nn_segment *s, int i, int h, float *score, float *mask,
 		  int *from)
 {
 	const float *row = s->proj + (size_t) i * g->P;
 	int			first = band_first(g, s, i, from);
-	v8			scale = splat(1.0f / sqrtf((float) g->d));
 
 	band_dot(*from, g->Wp, g->d, row + g->q_col + h * g->d,
 			 s->kt + (size_t) h * g->d * s->ldk + i + 1, s->ldk, score);
-	for (int w = *from; w < g->Wp; w += NN_LANES)
-		store(score + w, load(score + w) * scale);
 	band_dot(*from, g->Wp, NN_BASIS, row + g->a_col + h * NN_BASIS, s->phi, g->Wp, mask);
 	return first;
 }
@@ -686,8 +717,8 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 	float	   *mask = score + g->Wp;
 	float	   *global = mask + g->Wp;
 	float	   *local = global + g->Wp;
-	float	   *sigma = local + g->Wp;
-	float	   *out = sigma + g->Wp;
+	float	   *out = local + g->Wp;
+	const float scale = 1.0f / sqrtf((float) g->d);
 
 	memset(js, 0, sizeof(float) * s->rows);
 	for (int h = 0; h < g->H; h++)
@@ -699,7 +730,7 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 			float		global_sum;
 			float		local_sum;
 
-			band_softmax(first, from, g->Wp, score, mask, global, local, sigma,
+			band_weights(first, from, g->Wp, scale, score, mask, global, local, NULL,
 						 &global_sum, &local_sum);
 			js[i] += band_mix(from, g->Wp, gate, global_sum, local_sum, global, local, global);
 			band_sum(g->dp, from, g->Wp, global, band_values(g, s, i, h), out);
@@ -717,6 +748,7 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 	float	   *mask = score + g->Wp;
 	float	   *zg = mask + g->Wp;
 	float	   *za = zg + g->dp;
+	const float scale = 1.0f / sqrtf((float) g->d);
 
 	for (int h = 0; h < g->H; h++)
 		for (int i = 0; i < s->rows; i++)
@@ -731,7 +763,7 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 			float		global_sum;
 			float		local_sum;
 
-			band_softmax(first, from, g->Wp, score, mask, global, local, bands->S + band,
+			band_weights(first, from, g->Wp, scale, score, mask, global, local, bands->S + band,
 						 &global_sum, &local_sum);
 			for (int w = from; w < g->Wp; w += NN_LANES)
 			{

@@ -223,7 +223,7 @@ layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 	s->z = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
 	s->u = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->F);
 	s->js = nn_take_floats(arena, NN_STREAM_ROWS);
-	s->scratch = nn_take_floats(arena, 5 * g->Wp + g->dp);
+	s->scratch = nn_take_floats(arena, 4 * g->Wp + g->dp);
 }
 
 size_t
