@@ -47,6 +47,7 @@ CREATE TABLE amad_models (
 );
 
 COMMENT ON TABLE amad_models IS 'trained models: versions under a name, each role its own';
+COMMENT ON SEQUENCE amad_models_id_seq IS 'ids of amad_models';
 COMMENT ON COLUMN amad_models.id IS 'identity of the row';
 COMMENT ON COLUMN amad_models.owner IS 'role that trained the model; it and members of it see the row';
 COMMENT ON COLUMN amad_models.model_name IS 'name, chosen in amad_train()';
@@ -72,7 +73,11 @@ CREATE POLICY amad_models_owner ON amad_models
 						   AND pg_catalog.pg_has_role(r.oid, 'USAGE')));
 COMMENT ON POLICY amad_models_owner ON amad_models IS 'models of the role and of roles it is a member of';
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON amad_models TO PUBLIC;
+-- Not the id: a role that could choose it could take those of others' trainings.
+GRANT SELECT, DELETE,
+	INSERT (owner, model_name, version, deployed, features, options, training, model, created_at),
+	UPDATE (owner, model_name, version, deployed, features)
+	ON amad_models TO PUBLIC;
 GRANT SELECT ON SEQUENCE amad_models_id_seq TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('amad_models', '');

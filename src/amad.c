@@ -42,10 +42,10 @@ void
 _PG_init(void)
 {
 	blas_init();
-	DefineCustomBoolVariable("amad.verbose",
+	DefineCustomBoolVariable("amad.report_progress",
 							 "Reports the progress of trainings as notices",
 							 NULL,
-							 &steps_verbose,
+							 &steps_report_progress,
 							 false,
 							 PGC_USERSET,
 							 0,

@@ -53,18 +53,22 @@ feature_open(FmgrInfo *flinfo, int first, int nargs)
 	f->first = first;
 	f->nargs = nargs - first;
 	f->type = palloc(sizeof(FeatureType) * Max(f->nargs, 1));
-	f->array = get_fn_expr_variadic(flinfo);
 	if (f->nargs < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no features given"),
 				 errhint("Name at least one numeric column after the timestamp.")));
-	if (f->array)
+	if (f->nargs == 1)
 	{
-		Oid			array = getBaseType(get_fn_expr_argtype(flinfo, first));
+		/* a call of a window function does not tell whether VARIADIC was written */
+		Oid			element = get_base_element_type(get_fn_expr_argtype(flinfo, first));
 
-		f->type[0] = type_of(get_element_type(array), 1);
-		return f;
+		f->array = OidIsValid(element);
+		if (f->array)
+		{
+			f->type[0] = type_of(element, 1);
+			return f;
+		}
 	}
 	f->count = f->nargs;
 	for (int i = 0; i < f->nargs; i++)
@@ -107,10 +111,9 @@ feature_value(FeatureType type, Datum value, bool isnull)
 	return isfinite(x) ? x : NAN;
 }
 
-int
-feature_array_length(Datum array)
+static void
+check_array(ArrayType *a)
 {
-	ArrayType  *a = DatumGetArrayTypeP(array);
 	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
 
 	if (ARR_NDIM(a) != 1 || n < 1 || n > FEATURES_MAX)
@@ -118,7 +121,15 @@ feature_array_length(Datum array)
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("features must be a one-dimensional array of 1 to %d elements",
 						FEATURES_MAX)));
-	return n;
+}
+
+int
+feature_array_length(Datum array)
+{
+	ArrayType  *a = DatumGetArrayTypeP(array);
+
+	check_array(a);
+	return ARR_DIMS(a)[0];
 }
 
 void
@@ -139,6 +150,7 @@ feature_array_values(const Features *f, Datum array, bool isnull, double *values
 		return;
 	}
 	a = DatumGetArrayTypeP(array);
+	check_array(a);
 	get_typlenbyvalalign(ARR_ELEMTYPE(a), &length, &byval, &align);
 	deconstruct_array(a, ARR_ELEMTYPE(a), length, byval, align, &elements, &nulls, &n);
 	if (n != f->count)

@@ -3,7 +3,7 @@
  *	  Features of a row: the arguments of a call, as double precision.
  *
  * They are the call's last arguments, each of a numeric type, or one array of a
- * numeric type (VARIADIC array).  NULL, NaN and infinite values are missing;
+ * numeric type.  NULL, NaN and infinite values are missing;
  * they come back as NaN.
  */
 #ifndef AMAD_FEATURES_H

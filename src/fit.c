@@ -52,14 +52,9 @@ static MemoryContext
 aggregate_context(FunctionCallInfo fcinfo, const char *function)
 {
 	MemoryContext context;
-	int			kind = AggCheckCallContext(fcinfo, &context);
 
-	if (kind == AGG_CONTEXT_WINDOW)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s cannot be used as a window function", function),
-				 errhint("Use GROUP BY to train one model a group.")));
-	if (kind == 0)
+	/* as window functions they are refused by their FINALFUNC_MODIFY */
+	if (AggCheckCallContext(fcinfo, &context) != AGG_CONTEXT_AGGREGATE)
 		elog(ERROR, "%s called in non-aggregate context", function);
 	return context;
 }
@@ -221,12 +216,28 @@ final_state(FunctionCallInfo fcinfo, const char *function)
 	return (FitState *) PG_GETARG_POINTER(0);
 }
 
+/* Tells which of many groups an error is about. */
+static void
+train_context(void *arg)
+{
+	if (((FitState *) arg)->name)
+		errcontext("training of model \"%s\"", ((FitState *) arg)->name);
+}
+
 /* The series is consumed: its memory is given back before the group ends. */
 static Model *
 train_state(FitState *state, TrainFacts *facts)
 {
-	Model	   *model = train_model(state->series, &state->options, facts);
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = train_context,
+		.arg = state,
+	};
+	Model	   *model;
 
+	error_context_stack = &context;
+	model = train_model(state->series, &state->options, facts);
+	error_context_stack = context.previous;
 	series_close(state->series);
 	state->series = NULL;
 	return model;
@@ -239,6 +250,25 @@ amad_fit_final(PG_FUNCTION_ARGS)
 	TrainFacts	facts;
 
 	PG_RETURN_POINTER(model_encode(train_state(state, &facts)));
+}
+
+/* Features that the scaling takes for constant: their changes are not learned. */
+static void
+write_constant_features(const Model *model, StringInfo out)
+{
+	bool		any = false;
+
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < model->features; i++)
+	{
+		if (model->std[i] > 0)
+			continue;
+		if (any)
+			appendStringInfoString(out, ", ");
+		json_string(out, model_feature_name(model, i));
+		any = true;
+	}
+	appendStringInfoChar(out, ']');
 }
 
 static Jsonb *
@@ -260,6 +290,8 @@ summary(const FitState *state, const Model *model, int version, const TrainFacts
 	json_int(&text, facts->series.imputed_rows);
 	json_key(&text, "imputed_values");
 	json_int(&text, facts->series.imputed);
+	json_key(&text, "constant_features");
+	write_constant_features(model, &text);
 	json_key(&text, "steps");
 	json_int(&text, facts->steps);
 	json_key(&text, "loss");

@@ -12,7 +12,7 @@
  *		uint64		number of weights
  *		float8		mean[C], std[C], rho[C], mu[N], theta[n], threshold
  *		float4		weights, in the order of nn_params.c
- *		JSON text	{"options": …, "training": …, "core": …}
+ *		JSON text	{"options": …, "training": …, "core": …}, in UTF-8
  *
  * A reader recomputes every length and checks every number, for a value can
  * come from anywhere.  A new format gets a new number, and this file keeps
@@ -26,6 +26,7 @@
 
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
@@ -203,7 +204,8 @@ model_encode(const Model *m)
 {
 	StringInfoData body;
 	StringInfoData out;
-	char	   *json = metadata(m);
+	char	   *text = metadata(m);
+	char	   *json = pg_server_to_any(text, strlen(text), PG_UTF8);
 
 	initStringInfo(&body);
 	put_uint32(&body, m->features);
@@ -312,6 +314,13 @@ member_text(Jsonb *json, const char *key)
 	return JsonbToCString(NULL, value->val.binary.data, value->val.binary.len);
 }
 
+/* Of errors that the metadata's JSON and options cause by themselves. */
+static void
+metadata_context(void *arg)
+{
+	errcontext("metadata of a value of type amad_model");
+}
+
 /* The model of the metadata's options, its arrays still empty. */
 static Model *
 create_from_metadata(const char *text, int features, uint64 nparams)
@@ -349,6 +358,7 @@ decode(const char *data, size_t bytes)
 				json_bytes;
 	uint64		nparams,
 				expected;
+	ErrorContextCallback context = {.callback = metadata_context};
 	char	   *json;
 	Model	   *m;
 
@@ -371,10 +381,12 @@ decode(const char *data, size_t bytes)
 	if (expected != bytes)
 		invalid("Its length is wrong.");
 
-	json = pnstrdup(data + bytes - json_bytes, json_bytes);
-	if (strlen(json) != json_bytes)
-		invalid("Its metadata is incomplete.");
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	/* also refuses what is not UTF-8 */
+	json = pg_any_to_server(pnstrdup(data + bytes - json_bytes, json_bytes), json_bytes, PG_UTF8);
 	m = create_from_metadata(json, features, nparams);
+	error_context_stack = context.previous;
 	if (m->options.layers != layers || m->options.nhorizons != horizons)
 		invalid("Its sizes do not agree with its options.");
 	get_doubles(&in, features, -DBL_MAX, m->mean);

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "common/shortest_dec.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -66,6 +67,7 @@ static const OptionSpec specs[] = {
 };
 
 #define MAX_HORIZON 65536
+#define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
 
 static const char *const missing_names[] = {"locf", "linear", "error"};
 
@@ -110,10 +112,12 @@ value_of(const Options *options, const OptionSpec *spec)
 
 /* "1", "0.001": for messages */
 static char *
-number_text(double value)
+number_text(const OptionSpec *spec, double value)
 {
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
+	if (spec->type != OPTION_REAL)
+		return psprintf(INT64_FORMAT, (int64) value);
 	double_to_shortest_decimal_buf(value, text);
 	return pstrdup(text);
 }
@@ -126,13 +130,20 @@ out_of_range(const OptionSpec *spec, const char *got)
 			 errmsg("invalid value for option \"%s\": %s", spec->key, got),
 			 errdetail("It must be %s from %s to %s.",
 					   spec->type == OPTION_REAL ? "a number" : "an integer",
-					   number_text(spec->least), number_text(spec->most))));
+					   number_text(spec, spec->least), number_text(spec, spec->most))));
 }
 
+/* The value as given, for messages: no more of it than a line. */
 static char *
 json_value_text(JsonbValue *value)
 {
-	return JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+	int			length = strlen(text);
+
+	if (length <= MAX_VALUE_TEXT)
+		return text;
+	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
+	return psprintf("%s…", text);
 }
 
 static double
@@ -329,7 +340,7 @@ check_relations(Options *options, bool steps_given)
 	if (options->chunk_length == 0)
 		options->chunk_length = 2 * options->window;
 	if (options->skip < 0)
-		options->skip = options->window / 2;
+		options->skip = Min(options->window / 2, options->chunk_length - 1);
 	if (options->skip >= options->chunk_length)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

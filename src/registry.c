@@ -22,7 +22,7 @@
 
 #define TABLE_NAME "amad_models"
 
-/* Statements, with the table's schema for %s. */
+/* Statements, with the table's schema for each %s, two at most. */
 typedef enum Statement
 {
 	LAST_VERSION,
@@ -59,12 +59,16 @@ static const StatementSpec specs[STATEMENTS] = {
 		6, {TEXTOID, INT4OID, InvalidOid, TEXTARRAYOID, JSONBOID, JSONBOID}
 	},
 	[FIND] = {
-		"SELECT id, version, owner, owner OPERATOR(pg_catalog.=) CURRENT_USER AS own, ctid, xmin"
-		" FROM %s." TABLE_NAME
+		"SELECT DISTINCT ON (owner) id, version, owner, ctid, xmin"
+		" FROM %s." TABLE_NAME " m"
 		" WHERE model_name OPERATOR(pg_catalog.=) $1"
 		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
 		" ELSE version OPERATOR(pg_catalog.=) $2 END"
-		" ORDER BY own DESC, version DESC LIMIT 2",
+		" AND (owner OPERATOR(pg_catalog.=) CURRENT_USER"
+		" OR NOT EXISTS (SELECT FROM %s." TABLE_NAME " o"
+		" WHERE o.model_name OPERATOR(pg_catalog.=) $1"
+		" AND o.owner OPERATOR(pg_catalog.=) CURRENT_USER))"
+		" ORDER BY owner, version DESC LIMIT 2",
 		2, {TEXTOID, INT4OID}
 	},
 	[VALUE] = {
@@ -124,7 +128,8 @@ plan_of(Oid function, Statement statement)
 		return plans[statement];
 	for (int i = 0; i < spec->nargs; i++)
 		args[i] = OidIsValid(spec->args[i]) ? spec->args[i] : model_type(schema);
-	text = psprintf(spec->text, quote_identifier(get_namespace_name(schema)));
+	text = psprintf(spec->text, quote_identifier(get_namespace_name(schema)),
+					quote_identifier(get_namespace_name(schema)));
 	plans[statement] = SPI_prepare(text, spec->nargs, args);
 	if (plans[statement] == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -251,7 +256,7 @@ not_found(const char *name, int version)
 	if (version > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" has no version %d", name, version)));
+				 errmsg("version %d of model \"%s\" does not exist", version, name)));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("model \"%s\" does not exist", name),
@@ -270,7 +275,7 @@ registry_find(Oid function, const char *name, int version)
 	execute(function, FIND, values, NULL, InvalidSnapshot, true);
 	if (SPI_processed == 0)
 		not_found(name, version);
-	if (SPI_processed == 2 && !DatumGetBool(column(0, 4)))
+	if (SPI_processed == 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
 				 errmsg("model name \"%s\" is ambiguous", name),
@@ -280,8 +285,8 @@ registry_find(Oid function, const char *name, int version)
 				 errhint("Use SET ROLE to become the owner of the one you mean.")));
 	entry.id = DatumGetInt64(column(0, 1));
 	entry.version = DatumGetInt32(column(0, 2));
-	entry.tid = *(ItemPointer) DatumGetPointer(column(0, 5));
-	entry.xmin = DatumGetTransactionId(column(0, 6));
+	entry.tid = *(ItemPointer) DatumGetPointer(column(0, 4));
+	entry.xmin = DatumGetTransactionId(column(0, 5));
 	SPI_finish();
 	return entry;
 }

@@ -23,7 +23,7 @@
  */
 #define PARALLEL_WORK 4e9
 
-bool		steps_verbose = false;
+bool		steps_report_progress = false;
 int			steps_max_workers = -1;
 
 /* A training under way. */
@@ -216,7 +216,7 @@ take_step(Steps *s, int64 step, const nn_losses *losses)
 static void
 report_progress(const Steps *s, int64 step, const nn_losses *losses)
 {
-	if (steps_verbose && !IsParallelWorker())
+	if (steps_report_progress && !IsParallelWorker())
 		ereport(NOTICE,
 				(errmsg("step " INT64_FORMAT " of " INT64_FORMAT ": loss %.4f, reconstruction %.4f, "
 						"discrepancy %.4f, contrast %.4f", step + 1, s->plan->steps, losses->total,

@@ -40,8 +40,8 @@ typedef struct StepsReport
 	int			workers;		/* besides the leader */
 } StepsReport;
 
-/* GUC amad.verbose: progress as NOTICEs. */
-extern bool steps_verbose;
+/* GUC amad.report_progress: progress as NOTICEs. */
+extern bool steps_report_progress;
 
 /* GUC amad.max_parallel_workers; -1: max_parallel_maintenance_workers. */
 extern int	steps_max_workers;

@@ -36,13 +36,12 @@ held_out_rows(const Options *options, int features, int64 rows)
 static void
 check_rows(const Options *options, int features, int64 rows)
 {
-	int64		held = held_out_rows(options, features, rows);
-	int64		least = options->chunk_length + held_out_rows(options, features, 1);
+	int64		least = options->chunk_length;
 
-	if (rows - held >= options->chunk_length)
+	if (rows - held_out_rows(options, features, rows) >= options->chunk_length)
 		return;
-	/* a large validation_fraction asks for more than one chunk beside the least */
-	least = Max(least, (int64) ceil(options->chunk_length / (1.0 - options->validation_fraction)) + 1);
+	while (least - held_out_rows(options, features, least) < options->chunk_length)
+		least++;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to train a model: " INT64_FORMAT, rows),

@@ -1,0 +1,237 @@
+--
+-- The type amad_model: a value survives text and binary form to the last bit, and
+-- whatever is not a model, by accident or design, is refused with an error.
+--
+CREATE TABLE model_rows AS
+SELECT i AS ts, sin(i * 0.3) AS a, cos(i * 0.17) + (hashint4(i) % 1000) / 1e4 AS b
+FROM generate_series(1, 120) i;
+
+CREATE TABLE kept (name text, model amad_model);
+INSERT INTO kept SELECT 'tiny', amad_fit(
+	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4],
+	  "batch_size": 2, "features": ["flow", "döner"]}'::jsonb, ts, a, b)
+FROM model_rows;
+INSERT INTO kept SELECT 'large', amad_fit(
+	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "batch_size": 2}'::jsonb, ts, a, b)
+FROM model_rows;
+
+-- ---- how it is stored
+
+SELECT typname, typlen, typalign, typstorage, typcategory FROM pg_type WHERE oid = 'amad_model'::regtype;
+SELECT attname, attstorage, attcompression FROM pg_attribute
+WHERE attrelid = 'amad_models'::regclass AND attname = 'model';
+-- the large one is out of line
+SELECT pg_relation_size(reltoastrelid) > 50000 AS toasted FROM pg_class WHERE oid = 'kept'::regclass;
+
+-- ---- text and binary form
+
+SELECT name, left(model::text, 10) AS begins,
+	model::text = '\x' || encode(amad_model_send(model), 'hex') AS hex,
+	amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip,
+	amad_model_send(('\x' || upper(encode(amad_model_send(model), 'hex')))::amad_model) = amad_model_send(model) AS capitals
+FROM kept ORDER BY name;
+-- the text does not depend on settings
+SELECT md5(model::text) AS before FROM kept WHERE name = 'tiny' \gset
+SET bytea_output = escape;
+SELECT md5(model::text) = :'before' AS same, model::text::amad_model::text = model::text AS round_trip
+FROM kept WHERE name = 'tiny';
+RESET bytea_output;
+
+
+\getenv abs_builddir PG_ABS_BUILDDIR
+\set file :abs_builddir '/results/model.bin'
+COPY kept TO :'file' (FORMAT binary);
+CREATE TABLE copied (LIKE kept);
+COPY copied FROM :'file' (FORMAT binary);
+SELECT name, amad_model_send(c.model) = amad_model_send(k.model) AS same
+FROM kept k JOIN copied c USING (name) ORDER BY name;
+TRUNCATE copied;
+COPY kept TO :'file';
+COPY copied FROM :'file';
+SELECT name, amad_model_send(c.model) = amad_model_send(k.model) AS same
+FROM kept k JOIN copied c USING (name) ORDER BY name;
+-- binary form is checked as text is
+COPY (SELECT name, substr(amad_model_send(model), 1, 500) FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
+COPY copied FROM :'file' (FORMAT binary);
+COPY (SELECT name, ''::bytea FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
+COPY copied FROM :'file' (FORMAT binary);
+
+-- a model works after the round trip
+SELECT count(s) AS scored, bool_and(s = t) AS same
+FROM (SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s,
+			 amad_score(k.model::text::amad_model, ts, a, b) OVER (ORDER BY ts) AS t
+	  FROM model_rows, kept k WHERE name = 'tiny') x WHERE s IS NOT NULL;
+
+-- ---- NULL
+
+SELECT NULL::amad_model IS NULL AS in, (NULL::amad_model)::text IS NULL AS out,
+	amad_model_send(NULL) IS NULL AS send, amad_describe(NULL::amad_model) IS NULL AS describe,
+	(SELECT count(*) FROM amad_weights(NULL)) AS weights;
+
+-- ---- not a model
+
+SELECT ''::amad_model;
+SELECT 'pump'::amad_model;
+SELECT '{"threshold": 1}'::amad_model;
+SELECT '\x'::amad_model;
+SELECT '\x414d4144'::amad_model;
+SELECT '\x414d41440'::amad_model;
+SELECT '\x414d41zz'::amad_model;
+SELECT ('\x' || repeat('00', 1000))::amad_model;
+SELECT (' ' || model::text)::amad_model FROM kept WHERE name = 'tiny';
+SELECT (substr(model::text, 3))::amad_model FROM kept WHERE name = 'tiny';
+SELECT (model::text || 'f')::amad_model FROM kept WHERE name = 'tiny';
+SELECT (model::text || 'ff')::amad_model FROM kept WHERE name = 'tiny';
+SELECT left(model::text, -2)::amad_model FROM kept WHERE name = 'tiny';
+SELECT left(model::text, 42)::amad_model FROM kept WHERE name = 'tiny';
+
+-- What becomes of a try to make a model of bytes.
+CREATE FUNCTION verdict(b bytea) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE detail text; model amad_model;
+BEGIN
+	model := ('\x' || encode(b, 'hex'))::amad_model;
+	RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN sqlstate || ' ' || sqlerrm || coalesce(': ' || nullif(detail, ''), '');
+END $$;
+
+-- every possible truncation, and every byte damaged
+SELECT verdict(substr(b, 1, n)), CASE WHEN min(n) < 100 THEN min(n) END AS from, CASE WHEN max(n) < 100 THEN max(n) END AS to,
+	CASE WHEN max(n) >= 100 THEN length(b) - max(n) END AS bytes_missing, count(*) = max(n) - min(n) + 1 AS without_gap
+FROM (SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny') k, generate_series(0, length(b)) n
+GROUP BY 1, length(b) ORDER BY min(n);
+SELECT verdict(set_byte(b, n, get_byte(b, n) # 64)), min(n) AS from, CASE WHEN max(n) < 100 THEN max(n) END AS to,
+	max(n) = length(b) - 1 AS to_the_end, count(*) = max(n) - min(n) + 1 AS without_gap
+FROM (SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny') k, generate_series(0, length(b) - 1) n
+GROUP BY 1, length(b) ORDER BY min(n);
+
+-- ---- forged: the checksum is right, the rest lies
+
+CREATE FUNCTION crc32c(b bytea) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$
+DECLARE crc bigint := x'ffffffff'::bigint;
+BEGIN
+	FOR i IN 0 .. length(b) - 1 LOOP
+		crc := crc # get_byte(b, i);
+		FOR bit IN 1 .. 8 LOOP
+			crc := (crc >> 1) # CASE WHEN crc & 1 = 1 THEN x'82f63b78'::bigint ELSE 0 END;
+		END LOOP;
+	END LOOP;
+	RETURN crc # x'ffffffff'::bigint;
+END $$;
+-- little-endian numbers
+CREATE FUNCTION u32(x bigint) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT decode(string_agg(lpad(to_hex((x >> shift) & 255), 2, '0'), '' ORDER BY shift), 'hex')
+	FROM unnest('{0, 8, 16, 24}'::int[]) shift $$;
+CREATE FUNCTION reversed(b bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT string_agg(substr(b, i, 1), NULL ORDER BY i DESC) FROM generate_series(1, length(b)) i $$;
+CREATE FUNCTION f64(x float8) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$ SELECT reversed(float8send(x)) $$;
+CREATE FUNCTION f32(x float4) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$ SELECT reversed(float4send(x)) $$;
+
+CREATE FUNCTION put(b bytea, at int, new bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT overlay(b PLACING new FROM at + 1) $$;
+CREATE FUNCTION signed(b bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT put(b, 8, u32(crc32c(substr(b, 13)))) $$;
+-- bytes of the JSON text, and the same value with another text
+CREATE FUNCTION json_bytes(b bytea) RETURNS int IMMUTABLE LANGUAGE sql AS $$
+	SELECT get_byte(b, 24) + 256 * get_byte(b, 25) $$;
+CREATE FUNCTION json_of(b bytea) RETURNS text IMMUTABLE LANGUAGE sql AS $$
+	SELECT convert_from(substr(b, length(b) - json_bytes(b) + 1), 'UTF8') $$;
+CREATE FUNCTION with_json(b bytea, json bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT put(substr(b, 1, length(b) - json_bytes(b)), 24, u32(length(json))) || json $$;
+CREATE FUNCTION with_json(b bytea, json text) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT with_json(b, convert_to(json, 'UTF8')) $$;
+
+SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny' \gset
+SELECT crc32c('123456789') = x'e3069283'::bigint AS crc_is_right,
+	signed(:'b') = :'b' AS value_is_signed_so,
+	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
+
+-- The sizes and numbers of a model of 2 features, 1 layer, 2 horizons:
+-- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes); mean at 36, std 52, rho 68,
+-- mu 84, theta 92, threshold 108; weights from 116.
+SELECT what, verdict(signed(forged)) FROM (VALUES
+	(1, 'nothing', :'b'::bytea),
+	(2, 'other magic', put(:'b', 0, 'AMAE')),
+	(3, 'format 0', put(:'b', 4, u32(0))),
+	(4, 'format 2', put(:'b', 4, u32(2))),
+	(10, 'features 0', put(:'b', 12, u32(0))),
+	(11, 'features 1', put(:'b', 12, u32(1))),
+	(12, 'features 3', put(:'b', 12, u32(3))),
+	(13, 'features 4096', put(:'b', 12, u32(4096))),
+	(14, 'features 4097', put(:'b', 12, u32(4097))),
+	(15, 'features 2^31', put(:'b', 12, u32(2147483648))),
+	(16, 'features 2^32 - 1', put(:'b', 12, u32(4294967295))),
+	(20, 'layers 0', put(:'b', 16, u32(0))),
+	(21, 'layers 2', put(:'b', 16, u32(2))),
+	(22, 'layers 2^32 - 1', put(:'b', 16, u32(4294967295))),
+	(23, 'layers 2, horizons 1', put(put(:'b', 16, u32(2)), 20, u32(1))),
+	(24, 'layers 0, horizons 3', put(put(:'b', 16, u32(0)), 20, u32(3))),
+	(25, 'horizons 2^32 - 1', put(:'b', 20, u32(4294967295))),
+	(30, 'JSON 0', put(:'b', 24, u32(0))),
+	(31, 'JSON 2^32 - 1', put(:'b', 24, u32(4294967295))),
+	(32, 'weights 0', put(:'b', 28, u32(0))),
+	(33, 'weights 2^32', put(put(:'b', 28, u32(0)), 32, u32(1))),
+	(34, 'weights 2^64 - 1', put(:'b', 28, u32(4294967295) || u32(4294967295))),
+	(35, 'weights 2^62, whose bytes wrap around', put(:'b', 32, u32(1073741824))),
+	(36, 'the last two weights are JSON',
+		put(put(put(:'b', 24, u32(json_bytes(:'b') + 8)), 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 2)),
+			length(:'b'::bytea) - json_bytes(:'b') - 8, 'AAAAAAAA')),
+	(40, 'mean NaN', put(:'b', 36, f64('NaN'))),
+	(41, 'mean Infinity', put(:'b', 44, f64('Infinity'))),
+	(42, 'std negative', put(:'b', 60, f64(-1))),
+	(43, 'std NaN', put(:'b', 52, f64('NaN'))),
+	(44, 'rho negative', put(:'b', 68, f64(-0.1))),
+	(45, 'rho 0', put(:'b', 76, f64(0))),
+	(46, 'mu 0', put(:'b', 84, f64(0))),
+	(47, 'mu Infinity', put(:'b', 84, f64('Infinity'))),
+	(48, 'theta negative', put(:'b', 92, f64(-1))),
+	(49, 'threshold 0', put(:'b', 108, f64(0))),
+	(50, 'threshold NaN', put(:'b', 108, f64('NaN'))),
+	(51, 'first weight NaN', put(:'b', 116, f32('NaN'))),
+	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
+	(53, 'first weight 1000, which is a weight', put(:'b', 116, f32(1000))))
+	AS v(n, what, forged) ORDER BY n;
+
+SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
+	(1, 'empty', ''),
+	(2, 'garbage', 'garbage'),
+	(3, 'open', '{"options": {'),
+	(4, 'deep', repeat('[', 100000)),
+	(5, 'scalar', '1'),
+	(6, 'array', '[]'),
+	(7, 'nothing in it', '{}'),
+	(8, 'no training', '{"options": {}}'),
+	(9, 'options not an object', '{"options": [1], "training": {}}'),
+	(10, 'options a scalar', '{"options": 1, "training": {}}'),
+	(11, 'defaults', '{"options": {}, "training": {}}'),
+	(12, 'window 0', '{"options": {"window": 0}, "training": {}}'),
+	(13, 'unknown option', '{"options": {"depth": 1}, "training": {}}'),
+	(14, 'other width', replace(json_of(:'b'), '"d_model": 4', '"d_model": 8')),
+	(15, 'other layers', replace(json_of(:'b'), '"layers": 1', '"layers": 2')),
+	(16, 'other horizons', replace(json_of(:'b'), '[2, 4]', '[2, 4, 8]')),
+	(17, 'fewer names', replace(json_of(:'b'), ', "döner"', '')),
+	(18, 'more names', replace(json_of(:'b'), '"flow"', '"flow", "pressure"')),
+	(19, 'same name twice', replace(json_of(:'b'), '"döner"', '"flow"')),
+	(20, 'other name, which is a name', replace(json_of(:'b'), '"flow"', '"glow"')))
+	AS v(n, what, json) ORDER BY n;
+-- text that is not text
+SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
+	(1, 'zero byte in the end', convert_to(json_of(:'b'), 'UTF8') || '\x00'),
+	(2, 'zero byte in a name', convert_to(split_part(json_of(:'b'), 'flow', 1), 'UTF8') || 'fl\000w'
+		|| convert_to(split_part(json_of(:'b'), 'flow', 2), 'UTF8')),
+	(3, 'not UTF-8', convert_to(split_part(json_of(:'b'), 'flow', 1), 'UTF8') || '\xfff0c3'
+		|| convert_to(split_part(json_of(:'b'), 'flow', 2), 'UTF8')))
+	AS v(n, what, json) ORDER BY n;
+-- a forged value that is a model is used as one
+SELECT amad_describe(('\x' || encode(signed(put(:'b', 108, f64(0.125))), 'hex'))::amad_model)->'threshold'
+	AS threshold;
+
+-- ---- what the type has not: an order
+
+SELECT count(DISTINCT model) FROM kept;
+SELECT model = model FROM kept;
+
+DROP FUNCTION verdict, crc32c, u32, reversed, f64, f32, put, signed, json_bytes, json_of,
+	with_json(bytea, bytea), with_json(bytea, text);
+DROP TABLE kept, copied, model_rows;
