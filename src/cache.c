@@ -65,7 +65,7 @@ load(struct varlena *value)
 								   &entry->loaded.shape, m->params);
 	pfree(m->params);
 	m->params = NULL;
-	entry->bytes = bytes;
+	entry->bytes = MemoryContextMemAllocated(context, true);
 	entry->pins = 1;
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, CacheMemoryContext);
@@ -99,7 +99,8 @@ lookup(Oid schema, const RegistryEntry *row)
 
 		if (entry->row.id != row->id || entry->schema != schema)
 			continue;
-		if (entry->row.xmin == row->xmin && ItemPointerEquals(&entry->row.tid, (ItemPointer) &row->tid))
+		if (entry->row.xmin == row->xmin && entry->row.cmin == row->cmin &&
+			ItemPointerEquals(&entry->row.tid, (ItemPointer) &row->tid))
 			return entry;
 		if (entry->pins == 0)
 			drop(entry);

@@ -146,6 +146,7 @@ set_theta(Scorer *s, const double *raw, int64 nrows, double *means)
 		{
 			double		sum = 0.0;
 
+			CHECK_FOR_INTERRUPTS();
 			for (int back = 0; back < h; back++)
 				sum += raw[row - back];
 			means[n++] = sum / h;
@@ -168,6 +169,7 @@ set_threshold(Scorer *s, const double *raw, int64 nrows, int64 held_from, double
 	{
 		double		score;
 
+		CHECK_FOR_INTERRUPTS();
 		nn_horizons_add(&horizons, raw[row]);
 		if (row < held_from)
 			continue;

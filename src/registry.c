@@ -59,7 +59,7 @@ static const StatementSpec specs[STATEMENTS] = {
 		6, {TEXTOID, INT4OID, InvalidOid, TEXTARRAYOID, JSONBOID, JSONBOID}
 	},
 	[FIND] = {
-		"SELECT DISTINCT ON (owner) id, version, owner, ctid, xmin"
+		"SELECT DISTINCT ON (owner) id, version, owner, ctid, xmin, cmin"
 		" FROM %s." TABLE_NAME " m"
 		" WHERE model_name OPERATOR(pg_catalog.=) $1"
 		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
@@ -287,6 +287,7 @@ registry_find(Oid function, const char *name, int version)
 	entry.version = DatumGetInt32(column(0, 2));
 	entry.tid = *(ItemPointer) DatumGetPointer(column(0, 4));
 	entry.xmin = DatumGetTransactionId(column(0, 5));
+	entry.cmin = DatumGetCommandId(column(0, 6));
 	SPI_finish();
 	return entry;
 }

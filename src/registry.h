@@ -20,6 +20,7 @@ typedef struct RegistryEntry
 	int			version;
 	ItemPointerData tid;
 	TransactionId xmin;
+	CommandId	cmin;			/* tells rows apart that stood there in one transaction */
 } RegistryEntry;
 
 /*

@@ -179,6 +179,7 @@ compare_entries(const void *a, const void *b)
 	int64		x = ((const SortEntry *) a)->ts;
 	int64		y = ((const SortEntry *) b)->ts;
 
+	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own: it may be left */
 	return (x > y) - (x < y);
 }
 
@@ -210,7 +211,6 @@ sort_rows(Series *series)
 			entries[n].row = (SeriesRow *) (s->data + i * series->stride);
 			entries[n].ts = entries[n].row->ts;
 		}
-	CHECK_FOR_INTERRUPTS();
 	qsort(entries, series->rows, sizeof(SortEntry), compare_entries);
 	refuse_duplicates(series, entries);
 	return entries;
@@ -290,12 +290,15 @@ count_incomplete_rows(const Series *series, const SortEntry *entries)
 	int64		n = 0;
 
 	for (int64 i = 0; i < series->rows; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		for (int c = 0; c < series->features; c++)
 			if (isnan(entries[i].row->values[c]))
 			{
 				n++;
 				break;
 			}
+	}
 	return n;
 }
 
@@ -345,8 +348,11 @@ scale_rows(Series *series, const Options *options, const SortEntry *entries,
 	claim(series, "scaled training rows", bytes);
 	scaled = MemoryContextAllocHuge(series->context, bytes);
 	for (int64 i = 0; i < series->rows; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		for (int c = 0; c < series->features; c++)
 			scaled[i * series->features + c] = nn_scale(&scaling, c, entries[i].row->values[c]);
+	}
 	return scaled;
 }
 
@@ -386,6 +392,7 @@ series_finish(Series *series, const Options *options, double *mean, double *std,
 	{
 		CHECK_FOR_INTERRUPTS();
 		fill_feature(series, options, entries, c, facts);
+		CHECK_FOR_INTERRUPTS();
 		moments(series, entries, c, &mean[c], &std[c]);
 	}
 	scaled = scale_rows(series, options, entries, mean, std);

@@ -150,6 +150,7 @@ add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_l
 		*sum = *losses;
 		return;
 	}
+	CHECK_FOR_INTERRUPTS();
 	for (size_t i = 0; i < s->nparams; i++)
 		s->grads[i] += grads[i];
 	sum->reconstruction += losses->reconstruction;
@@ -206,7 +207,7 @@ take_step(Steps *s, int64 step, const nn_losses *losses)
 
 	if (!isfinite(losses->total) ||
 		!isfinite(nn_adam_step(&p->adam, step + 1, rate, s->nparams,
-							   s->params, s->grads, s->moment1, s->moment2)))
+							   s->params, s->grads, s->moment1, s->moment2, poll_interrupts)))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("training diverged in step " INT64_FORMAT, step + 1),

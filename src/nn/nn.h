@@ -145,11 +145,12 @@ typedef struct nn_adam
 
 /*
  * Step number `step` (1 …) of Adam with the bias corrections of Kingma & Ba.
- * moment1 and moment2 are like params and start as zeros.  grads is scaled in
- * place when its norm exceeds the clip.  Returns the norm before clipping.
+ * moment1 and moment2 are like params and start as zeros.  Gradients whose norm
+ * exceeds the clip are scaled down to it.  Returns the norm before clipping.
  */
 extern double nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
-						   float *params, float *grads, float *moment1, float *moment2);
+						   float *params, const float *grads, float *moment1, float *moment2,
+						   nn_poll poll);
 
 /*
  * One-cycle learning rate of step (0 … steps - 1): linear from peak/div to peak
@@ -244,7 +245,7 @@ extern void nn_horizons_means(const nn_horizons *horizons, double *means);
 /* anomaly_score: max over h of A_h / theta_h; NaN until every horizon is full. */
 extern double nn_horizons_score(const nn_horizons *horizons);
 
-/* q-quantile (0 … 1) of n values, linear between order statistics; sorts them. */
+/* q-quantile (0 … 1) of n values, linear between order statistics; reorders them. */
 extern double nn_quantile(double *values, size_t n, double q);
 
 /* ---- machine (nn_kernels.c) ------------------------------------------------ */

@@ -7,34 +7,40 @@
 
 #include "nn_kernels.h"
 
+#define SLICE 1048576			/* weights between two polls */
+
+static size_t
+slice(size_t n, size_t at, nn_poll poll)
+{
+	if (at > 0 && poll)
+		poll();
+	return n - at < SLICE ? n - at : SLICE;
+}
+
 static double
-norm_of(size_t n, const float *x)
+norm_of(size_t n, const float *x, nn_poll poll)
 {
 	double		sum = 0.0;
 
-	for (size_t i = 0; i < n; i++)
-		sum += (double) x[i] * x[i];
+	for (size_t at = 0; at < n; at += SLICE)
+		sum += nn_kernels_get()->square_sum(slice(n, at, poll), x + at);
 	return sqrt(sum);
 }
 
 double
 nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
-			 float *params, float *grads, float *moment1, float *moment2)
+			 float *params, const float *grads, float *moment1, float *moment2, nn_poll poll)
 {
-	double		norm = norm_of(n, grads);
+	double		norm = norm_of(n, grads, poll);
 	double		correction1 = 1.0 - pow(adam->beta1, (double) step);
 	double		correction2 = 1.0 - pow(adam->beta2, (double) step);
+	float		clip = adam->clip > 0 && norm > adam->clip ? (float) (adam->clip / (norm + 1e-6)) : 1.0f;
 
-	if (adam->clip > 0 && norm > adam->clip)
-	{
-		float		scale = (float) (adam->clip / (norm + 1e-6));
-
-		for (size_t i = 0; i < n; i++)
-			grads[i] *= scale;
-	}
-	nn_kernels_get()->adam(n, adam->beta1, adam->beta2, (float) (rate / correction1),
-						   adam->epsilon, (float) (1.0 / correction2),
-						   grads, moment1, moment2, params);
+	for (size_t at = 0; at < n; at += SLICE)
+		nn_kernels_get()->adam(slice(n, at, poll), adam->beta1, adam->beta2,
+							   (float) (rate / correction1), adam->epsilon,
+							   (float) (1.0 / correction2), clip,
+							   grads + at, moment1 + at, moment2 + at, params + at);
 	return norm;
 }
 

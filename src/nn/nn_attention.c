@@ -65,6 +65,7 @@ chunk_segment(const nn_train *t, int n, int b)
 		.v = t->v,
 		.ldv = (size_t) (t->g.Wp + t->rows) * t->g.dp,
 		.phi = t->phi,
+		.poll = t->poll,
 	};
 
 	return s;

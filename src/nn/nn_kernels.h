@@ -63,6 +63,7 @@ typedef struct nn_segment
 	const float *v;				/* (H, …, dp) values: Wp + rows rows a head */
 	size_t		ldv;			/* floats from head to head of v */
 	const float *phi;			/* (NN_BASIS, Wp) basis functions, oldest first */
+	nn_poll		poll;			/* called every few milliseconds of work; may be NULL */
 } nn_segment;
 
 /* Activations of one chunk's attention that the backward pass needs. */
@@ -130,10 +131,12 @@ typedef struct nn_kernels
 
 	/* sum (n) += sum over rows of x (rows, n) */
 	void		(*column_sums) (int rows, int n, const float *x, float *sum);
-	/* Adam's element-wise update; rate and epsilon include the bias corrections */
+	/* sum of squares, in double precision */
+	double		(*square_sum) (size_t n, const float *x);
+	/* Adam's element-wise update; rate and scale2 hold the bias corrections, clip scales grad */
 	void		(*adam) (size_t n, float beta1, float beta2, float rate, float epsilon,
-						 float scale2, const float *grad, float *moment1, float *moment2,
-						 float *param);
+						 float scale2, float clip, const float *grad, float *moment1,
+						 float *moment2, float *param);
 
 	/* approximations, element-wise, for their tests */
 	void		(*exp) (size_t n, const float *x, float *y);

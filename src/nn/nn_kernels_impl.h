@@ -20,6 +20,7 @@ typedef int32_t i8 __attribute__((vector_size(32)));
 #define JS_EPSILON 1e-4f		/* inside the logarithms of section 2.5 */
 #define NORM_EPSILON 1e-5f
 #define TINY_SUM 1e-20f			/* below it a sum of weights has lost digits */
+#define POLL_FLOATS 262144		/* a few milliseconds of attention */
 #define MAX_EXPONENT 60.0f		/* above it a sum of exponentials might overflow */
 
 /* ---- vectors --------------------------------------------------------------- */
@@ -666,6 +667,14 @@ logistic(float x)
 	return y[0];
 }
 
+/* Gives the caller a chance to stop, every so many floats of bands. */
+INLINE void
+rest(const nn_geometry *g, const nn_segment *s, int i)
+{
+	if (s->poll && i % (POLL_FLOATS / g->Wp + 1) == 0)
+		s->poll();
+}
+
 /* Q·K and mask of row i and head h. */
 INLINE int
 band_open(const nn_geometry *g, const nn_segment *s, int i, int h, float *score, float *mask,
@@ -730,6 +739,7 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 			float		global_sum;
 			float		local_sum;
 
+			rest(g, s, i);
 			band_weights(first, from, g->Wp, scale, score, mask, global, local, NULL,
 						 &global_sum, &local_sum);
 			js[i] += band_mix(from, g->Wp, gate, global_sum, local_sum, global, local, global);
@@ -763,6 +773,7 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 			float		global_sum;
 			float		local_sum;
 
+			rest(g, s, i);
 			band_weights(first, from, g->Wp, scale, score, mask, global, local, bands->S + band,
 						 &global_sum, &local_sum);
 			for (int w = from; w < g->Wp; w += NN_LANES)
@@ -979,12 +990,16 @@ attend_backward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands
 	for (int h = 0; h < g->H; h++)
 	{
 		for (int i = 0; i < s->rows; i++)
+		{
+			rest(g, s, i);
 			attend_backward_row(g, s, bands, grads, i, h);
+		}
 		for (int j = 0; j < s->rows; j++)
 		{
 			float	   *dproj = grads->dproj + (size_t) j * g->P + h * g->d;
 			int			c = 0;
 
+			rest(g, s, j);
 			for (; c + 2 * NN_LANES <= g->dp; c += 2 * NN_LANES)
 				attend_backward_key(2, g, s, bands, grads, j, h, c, dk, dv);
 			for (; c < g->dp; c += NN_LANES)
@@ -1038,14 +1053,35 @@ scale_rows_cols(int n, float *x, const float *row, const float *col)
 
 /* ---- optimiser ------------------------------------------------------------------------- */
 
+/* Eight sums side by side, for a single one would wait for each addition. */
+static double
+square_sum(size_t n, const float *x)
+{
+	double		sum[NN_LANES] = {0};
+	double		tail = 0.0;
+	size_t		i = 0;
+
+	for (; i + NN_LANES <= n; i += NN_LANES)
+		for (int l = 0; l < NN_LANES; l++)
+			sum[l] += (double) x[i + l] * x[i + l];
+	for (; i < n; i++)
+		tail += (double) x[i] * x[i];
+	for (int l = 0; l < NN_LANES; l++)
+		tail += sum[l];
+	return tail;
+}
+
 static void
-adam(size_t n, float beta1, float beta2, float rate, float epsilon, float scale2,
-	 const float *grad, float *moment1, float *moment2, float *param)
+adam(size_t n, float beta1, float beta2, float rate, float epsilon, float scale2, float clip,
+	 const float *restrict grad, float *restrict moment1, float *restrict moment2,
+	 float *restrict param)
 {
 	for (size_t i = 0; i < n; i++)
 	{
-		moment1[i] = beta1 * moment1[i] + (1.0f - beta1) * grad[i];
-		moment2[i] = beta2 * moment2[i] + (1.0f - beta2) * grad[i] * grad[i];
+		float		g = clip * grad[i];
+
+		moment1[i] = beta1 * moment1[i] + (1.0f - beta1) * g;
+		moment2[i] = beta2 * moment2[i] + (1.0f - beta2) * g * g;
 		param[i] -= rate * moment1[i] / (sqrtf(moment2[i] * scale2) + epsilon);
 	}
 }
@@ -1082,6 +1118,7 @@ const nn_kernels NN_ISA = {
 	.exp_sums = exp_sums,
 	.scale_rows_cols = scale_rows_cols,
 	.column_sums = column_sums,
+	.square_sum = square_sum,
 	.adam = adam,
 	.exp = each_exp,
 	.log = each_log,

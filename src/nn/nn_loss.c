@@ -85,6 +85,7 @@ info_nce(nn_train *t, int n, float weight)
 		t->row_sum[i] = 0.5f * weight / t->row_sum[i];
 		t->col_sum[i] = 0.5f * weight / t->col_sum[i];
 	}
+	nn_rest(t);
 	nn_kernels_get()->scale_rows_cols(n, t->logits, t->row_sum, t->col_sum);
 	for (int i = 0; i < n; i++)
 		t->logits[(size_t) i * n + i] -= weight;
@@ -108,14 +109,18 @@ nn_contrast(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 	{
 		size_t		at = ((size_t) b * t->rows + objective->skip) * D;
 
+		nn_rest(t);
 		normalise(rows, D, t->block[n].bands.zg + at, t->unit_g, t->norm_g);
 		normalise(rows, D, t->block[n].bands.za + at, t->unit_a, t->norm_a);
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, rows, D,
 					scale, t->unit_g, D, t->unit_a, D, 0.0f, t->logits, rows);
+		nn_rest(t);
 		sum += info_nce(t, rows, (float) (objective->contrast / terms));
+		nn_rest(t);
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, D, rows,
 					scale, t->logits, rows, t->unit_a, D, 0.0f, t->dunit, D);
 		normalise_backward(rows, D, t->unit_g, t->norm_g, t->dunit, t->dzg + at);
+		nn_rest(t);
 		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, D, rows,
 					scale, t->logits, rows, t->unit_g, D, 0.0f, t->dunit, D);
 		normalise_backward(rows, D, t->unit_a, t->norm_a, t->dunit, t->dza + at);

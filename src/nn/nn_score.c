@@ -4,7 +4,6 @@
  *	  quantiles (section 2.7).  In double precision, in a fixed order.
  */
 #include <math.h>
-#include <stdlib.h>
 
 #include "nn.h"
 
@@ -140,23 +139,59 @@ nn_horizons_score(const nn_horizons *h)
 	return score;
 }
 
-static int
-compare_doubles(const void *a, const void *b)
+/*
+ * Quickselect (Hoare): the k-th smallest in its place, none greater before it,
+ * none smaller behind.  The middle as pivot serves sorted values, too.
+ */
+static double
+select_kth(double *x, size_t n, size_t k)
 {
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
+	size_t		low = 0;
+	size_t		high = n - 1;
 
-	return (x > y) - (x < y);
+	while (low < high)
+	{
+		double		pivot = x[low + (high - low) / 2];
+		size_t		i = low - 1;
+		size_t		j = high + 1;
+
+		for (;;)
+		{
+			double		t;
+
+			while (x[++i] < pivot)
+				;
+			while (x[--j] > pivot)
+				;
+			if (i >= j)
+				break;
+			t = x[i];
+			x[i] = x[j];
+			x[j] = t;
+		}
+		/* now x[low … j] ≤ pivot ≤ x[j + 1 … high] */
+		if (k <= j)
+			high = j;
+		else
+			low = j + 1;
+	}
+	return x[k];
 }
 
 double
 nn_quantile(double *values, size_t n, double q)
 {
 	double		at = q * (n - 1);
-	size_t		low = (size_t) at;
+	size_t		k = (size_t) at;
+	double		low,
+				high;
 
-	qsort(values, n, sizeof(double), compare_doubles);
-	if (low + 1 >= n)
-		return values[n - 1];
-	return values[low] + (at - low) * (values[low + 1] - values[low]);
+	if (k + 1 >= n)
+		return select_kth(values, n, n - 1);
+	low = select_kth(values, n, k);
+	high = values[k + 1];
+	for (size_t i = k + 2; i < n; i++)
+		if (values[i] < high)
+			high = values[i];
+	return low + (at - k) * (high - low);
 }

@@ -122,13 +122,6 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 	return t;
 }
 
-static void
-poll(const nn_train *t)
-{
-	if (t->poll)
-		t->poll();
-}
-
 /* ---- a block ------------------------------------------------------------------ */
 
 static void
@@ -143,9 +136,9 @@ block_forward(nn_train *t, int n, const float *params, float *h_out)
 				  b->x1, b->mean1, b->rstd1);
 	nn_linear(R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, params + b->at.proj_b,
 			  b->proj, false);
-	poll(t);
+	nn_rest(t);
 	nn_attention(t, n);
-	poll(t);
+	nn_rest(t);
 	memcpy(b->mid, b->h, sizeof(float) * R * g->D);
 	nn_linear(R, g->D, g->D, b->z, g->D, params + b->at.o_w, params + b->at.o_b, b->mid, true);
 
@@ -153,10 +146,10 @@ block_forward(nn_train *t, int n, const float *params, float *h_out)
 				  b->x2, b->mean2, b->rstd2);
 	nn_linear(R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, params + b->at.w1_b, b->u, false);
 	kernels->gelu((size_t) R * g->F, b->u, b->act);
-	poll(t);
+	nn_rest(t);
 	memcpy(h_out, b->mid, sizeof(float) * R * g->D);
 	nn_linear(R, g->F, g->D, b->act, g->F, params + b->at.w2_w, params + b->at.w2_b, h_out, true);
-	poll(t);
+	nn_rest(t);
 }
 
 /* From dh at the block's end to dh at its beginning. */
@@ -172,24 +165,24 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 	nn_linear_backward(R, g->F, g->D, b->act, g->F, params + b->at.w2_w, t->dh,
 					   t->du, grads + b->at.w2_w, grads + b->at.w2_b);
 	kernels->gelu_backward((size_t) R * g->F, b->u, t->du, t->du);
-	poll(t);
+	nn_rest(t);
 	nn_linear_backward(R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, t->du,
 					   t->dx, grads + b->at.w1_w, grads + b->at.w1_b);
 	kernels->norm_backward(R, g->D, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2, t->dx,
 						   t->dh, grads + b->at.ln2_w, grads + b->at.ln2_b);
-	poll(t);
+	nn_rest(t);
 
 	nn_linear_backward(R, g->D, g->D, b->z, g->D, params + b->at.o_w, t->dh,
 					   t->dz, grads + b->at.o_w, grads + b->at.o_b);
 	losses->contrast += nn_contrast(t, n, objective, batch_chunks);
-	poll(t);
+	nn_rest(t);
 	losses->discrepancy += nn_attention_backward(t, n, objective, batch_chunks);
-	poll(t);
+	nn_rest(t);
 	nn_linear_backward(R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, t->dproj,
 					   t->dx, grads + b->at.proj_w, grads + b->at.proj_b);
 	kernels->norm_backward(R, g->D, b->h, params + b->at.ln1_w, b->mean1, b->rstd1, t->dx,
 						   t->dh, grads + b->at.ln1_w, grads + b->at.ln1_b);
-	poll(t);
+	nn_rest(t);
 }
 
 /* ---- the network ----------------------------------------------------------------- */
@@ -203,7 +196,7 @@ nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchu
 	t->active = nchunks;
 	R = t->active * t->rows;
 	nn_embed(t, params, chunk);
-	poll(t);
+	nn_rest(t);
 	for (int n = 0; n < g->N; n++)
 		block_forward(t, n, params, n + 1 < g->N ? t->block[n + 1].h : t->h);
 	nn_kernels_get()->norm(R, g->D, t->h, params + t->at.ln_w, params + t->at.ln_b,

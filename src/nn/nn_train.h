@@ -82,6 +82,14 @@ struct nn_train
 			   *col_sum;		/* (T) */
 };
 
+/* Gives the caller a chance to stop. */
+static inline void
+nn_rest(const nn_train *t)
+{
+	if (t->poll)
+		t->poll();
+}
+
 /*
  * nn_loss.c.  Reconstruction: sets dout, returns this shard's share of R.
  * Contrast of block n: sets dzg and dza, returns this shard's share.

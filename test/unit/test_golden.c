@@ -279,7 +279,8 @@ test_adam(const golden *g)
 		shards(g, t.train, params, grads, &losses);
 		ok_close(deviation_of_doubles(1, &losses.total, &want[step], 0), TOLERANCE,
 				 "total loss before Adam step %d", step + 1);
-		nn_adam_step(&adam, step + 1, 1e-3, g->size, params, grads, moments, moments + g->size);
+		nn_adam_step(&adam, step + 1, 1e-3, g->size, params, grads, moments, moments + g->size,
+					 NULL);
 	}
 	free(params);
 	free(grads);
