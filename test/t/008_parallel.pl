@@ -1,0 +1,121 @@
+# Training on parallel workers: they are used, the model does not tell how many there were, and
+# cancelling, failing and dying of one of them end the training cleanly.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use AmadTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('parallel');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 8');
+$node->restart;
+create_rows($node, 1500);
+
+# above the size from which workers are worth their start
+my $options = '{"window": 16, "d_model": 32, "heads": 2, "layers": 1, "steps": 800, "horizons": [2, 4]}';
+my $train = "SELECT amad_train('m', '$options', ts, a, b, c)->>'workers' FROM readings";
+my $last = 'SELECT md5(model::text) FROM amad_models ORDER BY id DESC LIMIT 1';
+
+sub trained
+{
+	my ($settings) = @_;
+	my ($stdout, $stderr);
+
+	$node->psql('postgres', "$settings; SET client_min_messages = debug1; $train; RESET client_min_messages; $last",
+		stdout => \$stdout, stderr => \$stderr, on_error_die => 1);
+	return (split(/\n/, $stdout), $stderr);
+}
+
+my ($none, $expected) = trained('SET amad.max_parallel_workers = 0');
+is($none, 0, 'no worker when none is allowed');
+
+foreach my $workers (1 .. 3)
+{
+	my ($used, $model, $stderr) = trained("SET amad.max_parallel_workers = $workers");
+
+	is($used, $workers, "$workers workers are used");
+	like($stderr, qr/training with $workers parallel workers/, "and reported at DEBUG1");
+	is($model, $expected, 'the model is the same');
+}
+
+# a batch of 8 chunks has 4 shards
+my ($used, $model) = trained('SET amad.max_parallel_workers = 7');
+is($used, 3, 'no more processes than shards');
+is($model, $expected, 'the model is the same');
+
+($used, $model) = trained('SET max_parallel_maintenance_workers = 1');
+is($used, 1, 'max_parallel_maintenance_workers is the default');
+
+foreach my $setting ('max_parallel_workers = 0', 'max_parallel_maintenance_workers = 0')
+{
+	($used, $model) = trained("SET $setting");
+	is($used, 0, "alone with $setting");
+	is($model, $expected, 'the model is the same');
+}
+
+# an odd last shard, and fewer chunks than a shard takes
+foreach my $batch (1, 3, 5)
+{
+	my @models;
+
+	foreach my $workers (0, 3)
+	{
+		push @models, $node->safe_psql('postgres', "SET amad.max_parallel_workers = $workers; "
+			  . "SELECT md5(amad_fit('$options'::jsonb || '{\"batch_size\": $batch, \"steps\": 3000}', ts, a, b, c)::text) FROM readings");
+	}
+	is($models[0], $models[1], "batches of $batch chunks: the model is the same");
+}
+
+# within other things
+is($node->safe_psql('postgres', "BEGIN; CREATE TABLE log (t text); INSERT INTO log SELECT amad_train('m', '$options', ts, a, b, c)->>'workers' FROM readings; "
+		  . "SAVEPOINT s; $train; ROLLBACK TO s; COMMIT; SELECT t > '0' FROM log"),
+	"2\nt", 'in a transaction that writes, and under a savepoint');
+is($node->safe_psql('postgres', "BEGIN ISOLATION LEVEL SERIALIZABLE; $train; COMMIT"), 2, 'under SERIALIZABLE');
+
+# ---- endings -----------------------------------------------------------------------------------
+
+my $models = $node->safe_psql('postgres', 'SELECT count(*) FROM amad_models');
+my $endless = $train =~ s/"steps": 800/"steps": 10000000/r;
+my $workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'";
+
+sub no_workers_left
+{
+	my ($what) = @_;
+
+	ok($node->poll_query_until('postgres', "SELECT ($workers) = 0"), "no worker is left after $what");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM amad_models'), $models, 'and nothing stored');
+	return;
+}
+
+my ($stdout, $stderr);
+isnt($node->psql('postgres', "SET statement_timeout = '1s'; $endless", stderr => \$stderr), 0, 'a training is cancelled');
+like($stderr, qr/statement timeout/, 'by its timeout');
+no_workers_left('a cancel');
+
+# a worker that is told to end, as on shutdown
+my $session = $node->background_psql('postgres', on_error_stop => 0) if $node->can('background_psql');
+SKIP:
+{
+	skip 'this PostgreSQL has no background_psql that waits', 2 unless $session && $session->can('query_until');
+	$session->query_until(qr/begun/, "\\echo begun\n$endless;\n");
+	$node->poll_query_until('postgres', "SELECT ($workers) > 0");
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker'");
+	no_workers_left('the end of one');
+	$session->quit;
+}
+
+# all diverge in the same step; the leader's error or a worker's is one and the same
+my $diverging = $train =~ s/"steps": 800/"steps": 8000, "learning_rate": 1, "gradient_clip": 0, "adam_epsilon": 1e-12, "adam_beta2": 0/r;
+$node->psql('postgres', $diverging, stderr => \$stderr);
+note($stderr);
+$models = $node->safe_psql('postgres', 'SELECT count(*) FROM amad_models');
+no_workers_left('a training that may diverge');
+is($node->safe_psql('postgres', $train), 2, 'the next training goes on as ever');
+
+$node->stop;
+done_testing();
