@@ -139,7 +139,7 @@ pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
 	nn_backward(s->workspace, s->params, &s->plan->objective, s->plan->batch_size, grads, losses);
 }
 
-/* Adds a shard's gradients and losses; the first one begins the sums. */
+/* Adds a shard's gradients and losses to the batch's; the first begins its gradients. */
 static void
 add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_losses *sum)
 {
@@ -147,12 +147,11 @@ add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_l
 	{
 		if (grads != s->grads)
 			memcpy(s->grads, grads, sizeof(float) * s->nparams);
-		*sum = *losses;
-		return;
 	}
+	else
+		for (size_t i = 0; i < s->nparams; i++)
+			s->grads[i] += grads[i];
 	CHECK_FOR_INTERRUPTS();
-	for (size_t i = 0; i < s->nparams; i++)
-		s->grads[i] += grads[i];
 	sum->reconstruction += losses->reconstruction;
 	sum->discrepancy += losses->discrepancy;
 	sum->contrast += losses->contrast;
@@ -164,7 +163,7 @@ static nn_losses
 pass_batch_alone(Steps *s)
 {
 	nn_losses	losses;
-	nn_losses	sum;
+	nn_losses	sum = {0};
 
 	for (int shard = 0; shard < steps_shards(s->plan); shard++)
 	{
@@ -188,7 +187,7 @@ pass_batch_together(Steps *s, int64 step)
 	int			shards = steps_shards(s->plan);
 	float	   *grads = x->grads + (step % 2) * shards * s->nparams;
 	nn_losses  *losses = x->losses + (step % 2) * shards;
-	nn_losses	sum;
+	nn_losses	sum = {0};
 
 	for (int shard = x->me; shard < shards; shard += x->participants)
 		pass_shard(s, shard, grads + shard * s->nparams, &losses[shard]);
