@@ -245,11 +245,13 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM 
 ORDER BY p.oid::regprocedure::text COLLATE "C";
 SELECT pg_describe_object(classid, objid, objsubid) COLLATE "C" AS other
 FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'amad') AND deptype = 'e' AND classid <> 'pg_proc'::regclass
+AND (classid <> 'pg_type'::regclass OR objid = 'amad_model'::regtype) -- PostgreSQL 17 lists types of rows and arrays, too
 ORDER BY 1;
 -- without a comment
 SELECT pg_describe_object(classid, objid, objsubid) AS object
 FROM pg_depend d WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'amad') AND deptype = 'e'
 AND NOT EXISTS (SELECT FROM pg_description c WHERE c.objoid = d.objid AND c.classoid = d.classid AND c.objsubid = 0)
+AND (classid <> 'pg_type'::regclass OR objid = 'amad_model'::regtype)
 ORDER BY 1;
 SELECT attname FROM pg_attribute WHERE attrelid = 'amad_models'::regclass AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
 SELECT polname FROM pg_policy WHERE polrelid = 'amad_models'::regclass AND obj_description(oid, 'pg_policy') IS NULL;

@@ -137,10 +137,10 @@ CREATE FUNCTION json_bytes(b bytea) RETURNS int IMMUTABLE LANGUAGE sql AS $$
 	SELECT get_byte(b, 24) + 256 * get_byte(b, 25) $$;
 CREATE FUNCTION json_of(b bytea) RETURNS text IMMUTABLE LANGUAGE sql AS $$
 	SELECT convert_from(substr(b, length(b) - json_bytes(b) + 1), 'UTF8') $$;
-CREATE FUNCTION with_json(b bytea, json bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
-	SELECT put(substr(b, 1, length(b) - json_bytes(b)), 24, u32(length(json))) || json $$;
-CREATE FUNCTION with_json(b bytea, json text) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
-	SELECT with_json(b, convert_to(json, 'UTF8')) $$;
+CREATE FUNCTION with_json(b bytea, doc bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT put(substr(b, 1, length(b) - json_bytes(b)), 24, u32(length(doc))) || doc $$;
+CREATE FUNCTION with_json(b bytea, doc text) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT with_json(b, convert_to(doc, 'UTF8')) $$;
 
 SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny' \gset
 SELECT crc32c('123456789') = x'e3069283'::bigint AS crc_is_right,
