@@ -33,6 +33,7 @@ typedef struct ScoreState
 {
 	bool		by_value;		/* the model is an amad_model, else a name */
 	bool		constant_model; /* the same for all rows, by its expression */
+	Oid			ts_type;
 	Features   *features;
 	MemoryContextCallback release;
 
@@ -44,7 +45,6 @@ typedef struct ScoreState
 	MemoryContext memory;		/* of all that depends on the model */
 
 	/* the partition */
-	bool		started;		/* every feature has had a value */
 	int64		rows;			/* rows pushed into the stream */
 	bool		has_ts;
 	int64		last_ts;
@@ -213,6 +213,7 @@ open_state(FunctionCallInfo fcinfo)
 
 	s->by_value = get_fn_expr_argtype(fcinfo->flinfo, MODEL_ARG) != TEXTOID;
 	s->constant_model = get_fn_expr_arg_stable(fcinfo->flinfo, MODEL_ARG);
+	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, TS_ARG);
 	s->features = feature_open(fcinfo->flinfo, FEATURES_ARG, PG_NARGS());
 	s->memory = AllocSetContextCreate(CurrentMemoryContext, "amad score", ALLOCSET_DEFAULT_SIZES);
 	s->release.func = release_model;
@@ -240,7 +241,6 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	nn_horizons_reset(&s->horizons);
 	for (int c = 0; c < s->features->count; c++)
 		s->last[c] = NAN;
-	s->started = false;
 	s->rows = 0;
 	s->has_ts = false;
 	s->block_start = 0;
@@ -249,9 +249,8 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 
 /* Goes to a row; false at the partition's end. */
 static bool
-read_ts(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s, int offset)
+read_ts(WindowObject window, ScoreState *s, int offset)
 {
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, TS_ARG);
 	bool		isnull;
 	bool		isout;
 	int64		ts = DatumGetInt64(window_row_seek(window, TS_ARG, offset, &isnull, &isout));
@@ -263,12 +262,12 @@ read_ts(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s, int offset)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("timestamp of amad_score must not be null"),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
-	timestamps_check(type, ts);
+	timestamps_check(s->ts_type, ts);
 	if (s->has_ts && ts <= s->last_ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timestamp %s follows %s within a partition of amad_score",
-						timestamps_text(type, ts), timestamps_text(type, s->last_ts)),
+						timestamps_text(s->ts_type, ts), timestamps_text(s->ts_type, s->last_ts)),
 				 errdetail("The rows of a series must have increasing timestamps."),
 				 errhint("Use OVER (ORDER BY …) with the same timestamp, and PARTITION BY with the "
 						 "columns that identify a series.")));
@@ -314,19 +313,18 @@ carry_forward(ScoreState *s)
 			s->last[c] = s->row[c];
 		complete = complete && !isnan(s->last[c]);
 	}
-	s->started = s->started || complete;
-	return s->started;
+	return complete;
 }
 
 /* Reads the next rows of the partition, scaled; leaves their number in block_rows. */
 static void
-read_block(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
+read_block(WindowObject window, ScoreState *s)
 {
 	const int	C = s->features->count;
 	int			n = 0;
 
 	s->skipped = 0;
-	for (; n < NN_STREAM_ROWS && read_ts(fcinfo, window, s, n); n++)
+	for (; n < NN_STREAM_ROWS && read_ts(window, s, n); n++)
 	{
 		float	   *scaled = s->scaled + (size_t) (n - s->skipped) * C;
 
@@ -390,7 +388,7 @@ amad_score(PG_FUNCTION_ARGS)
 	if (position >= s->block_start + s->block_rows)
 	{
 		CHECK_FOR_INTERRUPTS();
-		read_block(fcinfo, window, s);
+		read_block(window, s);
 		score_block(s);
 		s->block_start = position;
 		/* nothing before the block's last row is needed again */

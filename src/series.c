@@ -128,12 +128,6 @@ series_rows(const Series *series)
 	return series->rows;
 }
 
-Oid
-series_ts_type(const Series *series)
-{
-	return series->ts_type;
-}
-
 static Segment *
 add_segment(Series *series)
 {

@@ -28,7 +28,6 @@ extern Series *series_open(MemoryContext parent, int features, Oid ts_type);
 extern void series_close(Series *series);
 extern int	series_features(const Series *series);
 extern int64 series_rows(const Series *series);
-extern Oid	series_ts_type(const Series *series);
 
 /* Adds a row; NaN marks a missing value.  ERROR beyond maintenance_work_mem. */
 extern void series_add(Series *series, int64 ts, const double *values);

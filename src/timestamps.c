@@ -11,12 +11,6 @@
 
 #include "timestamps.h"
 
-const char *
-timestamps_type_name(Oid type)
-{
-	return format_type_be(type);
-}
-
 char *
 timestamps_text(Oid type, int64 ts)
 {

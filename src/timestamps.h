@@ -5,8 +5,7 @@
 #ifndef AMAD_TIMESTAMPS_H
 #define AMAD_TIMESTAMPS_H
 
-/* The type's name and the text of a value, for messages and models. */
-extern const char *timestamps_type_name(Oid type);
+/* The text of a value, for messages. */
 extern char *timestamps_text(Oid type, int64 ts);
 
 /* ERROR for values that have no place on a time line: infinities. */

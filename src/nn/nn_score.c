@@ -45,12 +45,7 @@ nn_scale(const nn_scaling *s, int feature, double value)
 int
 nn_max_horizon(const nn_calibration *calibration)
 {
-	int			most = 1;
-
-	for (int i = 0; i < calibration->nhorizons; i++)
-		if (calibration->horizons[i] > most)
-			most = calibration->horizons[i];
-	return most;
+	return calibration->horizons[calibration->nhorizons - 1];	/* they ascend */
 }
 
 double

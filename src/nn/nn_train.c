@@ -110,9 +110,9 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 	/* zeros: history and padding are read, and must be finite */
 	memset(memory, 0, nn_train_bytes(shape, chunks, rows));
 	layout(&arena, shape, chunks, rows, t);
-	t->shape = *shape;
 	t->g = nn_geometry_of(shape);
 	t->at = nn_layout_of(shape);
+	t->nparams = nn_params_size(shape);
 	t->poll = poll;
 	t->chunks = chunks;
 	t->rows = rows;
@@ -211,7 +211,7 @@ nn_backward(nn_train *t, const float *params, const nn_objective *objective,
 	const nn_geometry *g = &t->g;
 	const int	R = t->active * t->rows;
 
-	memset(grads, 0, sizeof(float) * nn_params_size(&t->shape));
+	memset(grads, 0, sizeof(float) * t->nparams);
 	memset(losses, 0, sizeof(*losses));
 
 	losses->reconstruction = nn_reconstruction(t, objective, batch_chunks);

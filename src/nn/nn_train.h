@@ -32,9 +32,9 @@ typedef struct nn_block
 
 struct nn_train
 {
-	nn_shape	shape;
 	nn_geometry g;
 	nn_layout	at;
+	size_t		nparams;		/* floats of params and gradients */
 	nn_poll		poll;
 	int			chunks;			/* most in a shard */
 	int			rows;			/* T */
