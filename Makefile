@@ -45,6 +45,8 @@ MODULE_big = amad
 EXTENSION = amad
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
+# Topics of the install script, in the order they need each other
+SQL_PARTS = $(patsubst %,sql/%.sql,type models train score describe version)
 DATA = $(sort $(wildcard sql/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)
 
@@ -92,8 +94,8 @@ include $(PGXS)
 $(NN_OBJS): override CFLAGS += $(NN_CFLAGS)
 $(OBJS): $(ALL_HEADERS) Makefile
 
-$(INSTALL_SQL): sql/amad.sql amad.control
-	cp $< $@
+$(INSTALL_SQL): $(SQL_PARTS) amad.control Makefile
+	cat $(SQL_PARTS) > $@
 
 # Unit tests of src/nn: every test/unit/test_*.c is a program; the other files there are linked into
 # each. Plain ones in build/unit, those with sanitizers (objects of their own) in build/asan.
