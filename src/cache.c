@@ -52,17 +52,10 @@ load(struct varlena *value)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	CacheEntry *entry = palloc0(sizeof(CacheEntry));
 	Model	   *m = model_decode(value);
-	Size		bytes;
 
 	entry->context = context;
 	entry->loaded.model = m;
-	entry->loaded.scaling = model_scaling(m);
-	entry->loaded.calibration = model_calibration(m);
-	entry->loaded.shape = model_shape(m);
-	entry->loaded.context = nn_context(&entry->loaded.shape);
-	bytes = nn_packed_bytes(&entry->loaded.shape);
-	entry->loaded.packed = nn_pack(palloc_extended(bytes, MCXT_ALLOC_HUGE),
-								   &entry->loaded.shape, m->params);
+	entry->loaded.predictor = predict_open(m);
 	pfree(m->params);
 	m->params = NULL;
 	entry->bytes = MemoryContextMemAllocated(context, true);
@@ -123,6 +116,7 @@ cache_by_name(Oid function, const char *name)
 	}
 	entry = load(registry_value(function, row.id));
 	entry->row = row;
+	entry->loaded.version = row.version;
 	entry->schema = schema;
 	entry->listed = true;
 	dlist_push_head(&entries, &entry->node);

@@ -8,16 +8,13 @@
 #ifndef AMAD_CACHE_H
 #define AMAD_CACHE_H
 
-#include "model.h"
+#include "predict.h"
 
 typedef struct LoadedModel
 {
 	const Model *model;			/* without its weights */
-	nn_scaling	scaling;
-	nn_calibration calibration;
-	nn_shape	shape;
-	nn_packed  *packed;
-	int			context;		/* rows before a row with a raw score */
+	const Predictor *predictor;
+	int			version;		/* 0: a value that is not stored */
 } LoadedModel;
 
 /* The model in use under a name; ERROR if there is none.  Release it after use. */

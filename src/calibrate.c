@@ -1,9 +1,10 @@
 /*
  * calibrate.c
- *	  Calibration of a trained network on its training rows (docs/model.md, Score).
+ *	  Calibration of a trained model on its training rows (docs/model.md, Score).
  *
  * Residuals and discrepancies of the held-out rows give rho and mu; raw scores
  * of all rows give theta; anomaly scores of the held-out rows the threshold.
+ * In a fleet each series has these of its own, if it has enough rows.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -13,21 +14,36 @@
 #include "miscadmin.h"
 
 #include "calibrate.h"
+#include "predict.h"
 
 #define LEAST 1e-12				/* of a number that divides */
 
-/* The network as it will score, and a place for its outputs. */
-typedef struct Scorer
+/* Sums over held-out rows, of a series or of all. */
+typedef struct Sums
+{
+	double	   *residual;		/* (C) */
+	int64	   *given;			/* (C) */
+	double	   *discrepancy;	/* (N) */
+	int64		rows;
+} Sums;
+
+typedef struct Calibration
 {
 	Model	   *model;
+	const Dataset *dataset;
+	ModelStats **stats;			/* (series) where each one's figures go */
+	bool	   *own;			/* (series) whether they are of its own rows */
+	bool		use_all;		/* no held-out row has a score: all rows count */
 	int			context;
-	nn_stream  *stream;
-	float	   *expected;		/* (NN_STREAM_ROWS, C) */
-	float	   *discrepancy;	/* (NN_STREAM_ROWS, N) */
-} Scorer;
+	Prediction	prediction;
+	float	   *expected;		/* (PREDICT_ROWS, C) */
+	float	   *discrepancy;	/* (PREDICT_ROWS, N) */
+	double	   *raw;			/* (rows) NaN: none */
+	double	   *scratch;		/* (rows) */
+} Calibration;
 
 /* What to do with a row's outputs. */
-typedef void (*visit_row) (Scorer *scorer, int64 row, const float *scaled,
+typedef void (*visit_row) (Calibration *c, const DatasetRun *run, int64 row,
 						   const float *expected, const float *discrepancy, void *arg);
 
 Size
@@ -35,161 +51,382 @@ calibrate_bytes(const Model *m, int64 rows)
 {
 	nn_shape	shape = model_shape(m);
 
-	return nn_packed_bytes(&shape) + nn_stream_bytes(&shape) +
-		NN_STREAM_ROWS * sizeof(float) * (m->features + m->options.layers) +
+	return predict_bytes(m) +
+		(m->options.method == METHOD_AMAD ? nn_stream_bytes(&shape) : 0) +
+		PREDICT_ROWS * sizeof(float) * (m->features + options_blocks(&m->options)) +
 		2 * sizeof(double) * rows;
 }
 
-static void
-scorer_open(Scorer *s, Model *m)
+/* Place in a run of its first row that is held out. */
+static int64
+held_place(const Calibration *c, const DatasetRun *run)
 {
-	nn_shape	shape = model_shape(m);
-	nn_packed  *packed = nn_pack(palloc_extended(nn_packed_bytes(&shape), MCXT_ALLOC_HUGE),
-								 &shape, m->params);
-
-	s->model = m;
-	s->context = nn_context(&shape);
-	s->stream = nn_stream_open(palloc_extended(nn_stream_bytes(&shape), MCXT_ALLOC_HUGE), packed);
-	s->expected = palloc(sizeof(float) * NN_STREAM_ROWS * m->features);
-	s->discrepancy = palloc(sizeof(float) * NN_STREAM_ROWS * m->options.layers);
+	return c->use_all ? 0 : dataset_training_rows(c->dataset, run);
 }
 
-/* Visits rows from … nrows - 1 that have their whole context among them. */
+/* Visits the rows of a run, from a place on, that have their whole context in it. */
 static void
-scorer_run(Scorer *s, const float *rows, int64 nrows, int64 from, visit_row visit, void *arg)
+visit_run(Calibration *c, const DatasetRun *run, int64 place, visit_row visit, void *arg)
 {
-	const int	C = s->model->features;
-	const int	N = s->model->options.layers;
+	const int	C = c->model->features;
+	const int	N = options_blocks(&c->model->options);
+	int64		from = Max(0, place - c->context);
 
-	nn_stream_reset(s->stream);
-	for (int64 at = from; at < nrows; at += NN_STREAM_ROWS)
+	predict_series_reset(&c->prediction);
+	for (int64 at = from; at < run->rows; at += PREDICT_ROWS)
 	{
-		int			n = (int) Min(nrows - at, NN_STREAM_ROWS);
+		int			n = (int) Min(run->rows - at, PREDICT_ROWS);
 
 		CHECK_FOR_INTERRUPTS();
-		nn_stream_push(s->stream, rows + at * C, n, s->expected, s->discrepancy);
+		predict_push(&c->prediction, c->dataset->rows + (run->first + at) * C, n, c->expected,
+					 c->discrepancy);
 		for (int i = 0; i < n; i++)
-			if (at + i - from >= s->context)
-				visit(s, at + i, rows + (at + i) * C, s->expected + (size_t) i * C,
-					  s->discrepancy + (size_t) i * N, arg);
+			if (at + i >= place && at + i - from >= c->context)
+				visit(c, run, run->first + at + i, c->expected + (size_t) i * C,
+					  c->discrepancy + (size_t) i * N, arg);
 	}
 }
 
-/* Sums for rho and mu over the rows from held_from on. */
-typedef struct Means
+/* ---- which series have enough ------------------------------------------------------ */
+
+/* Held-out rows of a run that have a score. */
+static int64
+scored_rows(const Calibration *c, const DatasetRun *run)
 {
-	int64		held_from;
-	int64		rows;
-} Means;
+	int64		first = options_warmup(&c->model->options, c->model->features);
+
+	return Max(run->rows - Max(first, held_place(c, run)), 0);
+}
 
 static void
-add_to_means(Scorer *s, int64 row, const float *scaled, const float *expected,
-			 const float *discrepancy, void *arg)
+find_own(Calibration *c)
 {
-	Means	   *means = arg;
+	const Options *o = &c->model->options;
+	double		least = Max(2 * options_max_horizon(o), 1 / o->contamination);
+	int64	   *scored = palloc0(sizeof(int64) * c->dataset->nseries);
+	int64		all = 0;
 
-	if (row < means->held_from)
+	for (int i = 0; i < c->dataset->nruns; i++)
+	{
+		scored[c->dataset->runs[i].series] += scored_rows(c, &c->dataset->runs[i]);
+		all += scored_rows(c, &c->dataset->runs[i]);
+	}
+	for (int i = 0; i < c->dataset->nseries; i++)
+		c->own[i] = scored[i] >= least;
+	if (all > 0)
 		return;
-	means->rows++;
-	for (int c = 0; c < s->model->features; c++)
-	{
-		double		r = (double) expected[c] - scaled[c];
-
-		s->model->rho[c] += r * r;
-	}
-	for (int n = 0; n < s->model->options.layers; n++)
-		s->model->mu[n] += discrepancy[n];
+	if (c->use_all)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no stretch of the training rows is long enough to be scored"),
+				 errdetail("A row has a score when %d rows precede it without a gap.",
+						   options_warmup(o, c->model->features)),
+				 errhint("Choose a greater max_gap, or smaller values of the options window, layers "
+						 "and horizons.")));
+	c->use_all = true;
+	find_own(c);
 }
 
+/* ---- rho and mu ------------------------------------------------------------------------ */
+
 static void
-set_means(Scorer *s, const float *rows, int64 nrows, int64 held_from)
+clear(Sums *sums, int features, int blocks)
 {
-	Model	   *m = s->model;
-	Means		means = {.held_from = held_from};
-	double		floor = 0.0;
-
-	scorer_run(s, rows, nrows, Max(0, held_from - s->context), add_to_means, &means);
-	for (int c = 0; c < m->features; c++)
-	{
-		m->rho[c] /= means.rows;
-		floor += m->rho[c] / m->features;
-	}
-	floor = Max(floor * m->options.residual_floor, LEAST);
-	for (int c = 0; c < m->features; c++)
-		m->rho[c] = Max(m->rho[c], floor);
-	for (int n = 0; n < m->options.layers; n++)
-		m->mu[n] = Max(m->mu[n] / means.rows, LEAST);
+	memset(sums->residual, 0, sizeof(double) * features);
+	memset(sums->given, 0, sizeof(int64) * features);
+	memset(sums->discrepancy, 0, sizeof(double) * Max(blocks, 1));
+	sums->rows = 0;
 }
 
 static void
-store_raw(Scorer *s, int64 row, const float *scaled, const float *expected,
+open_sums(Sums *sums, int features, int blocks)
+{
+	sums->residual = palloc(sizeof(double) * features);
+	sums->given = palloc(sizeof(int64) * features);
+	sums->discrepancy = palloc(sizeof(double) * Max(blocks, 1));
+	clear(sums, features, blocks);
+}
+
+static void
+add_row(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
+		const float *discrepancy, void *arg)
+{
+	const int	C = c->model->features;
+	const float *scaled = c->dataset->rows + row * C;
+	const uint8 *imputed = dataset_imputed(c->dataset, row);
+	Sums	   *sums = arg;
+
+	sums->rows++;
+	for (int i = 0; i < C; i++)
+	{
+		double		r = (double) expected[i] - scaled[i];
+
+		if (NN_IMPUTED(imputed, i))
+			continue;
+		sums->residual[i] += r * r;
+		sums->given[i]++;
+	}
+	for (int n = 0; n < options_blocks(&c->model->options); n++)
+		sums->discrepancy[n] += discrepancy[n];
+}
+
+static void
+add_sums(Sums *to, const Sums *from, int features, int blocks)
+{
+	for (int i = 0; i < features; i++)
+	{
+		to->residual[i] += from->residual[i];
+		to->given[i] += from->given[i];
+	}
+	for (int n = 0; n < blocks; n++)
+		to->discrepancy[n] += from->discrepancy[n];
+	to->rows += from->rows;
+}
+
+/* A feature never given has the mean of the others. */
+static void
+set_means(const Model *m, const Sums *sums, ModelStats *stats)
+{
+	double		mean = 0.0;
+	double		floor;
+	int			features = 0;
+
+	for (int i = 0; i < m->features; i++)
+		if (sums->given[i] > 0)
+		{
+			stats->rho[i] = sums->residual[i] / sums->given[i];
+			mean += stats->rho[i];
+			features++;
+		}
+	mean = features > 0 ? mean / features : 1.0;
+	floor = Max(mean * m->options.residual_floor, LEAST);
+	for (int i = 0; i < m->features; i++)
+		stats->rho[i] = Max(sums->given[i] > 0 ? stats->rho[i] : mean, floor);
+	for (int n = 0; n < options_blocks(&m->options); n++)
+		stats->mu[n] = Max(sums->discrepancy[n] / Max(sums->rows, 1), LEAST);
+}
+
+static void
+calibrate_means(Calibration *c)
+{
+	Model	   *m = c->model;
+	const Dataset *d = c->dataset;
+	const int	N = options_blocks(&m->options);
+	Sums		all;
+	Sums		one;
+
+	open_sums(&all, m->features, N);
+	open_sums(&one, m->features, N);
+	/* the runs of a series stand together */
+	for (int i = 0; i < d->nruns; i++)
+	{
+		int			series = d->runs[i].series;
+
+		visit_run(c, &d->runs[i], held_place(c, &d->runs[i]), add_row, &one);
+		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
+			continue;
+		if (c->own[series])
+			set_means(m, &one, c->stats[series]);
+		add_sums(&all, &one, m->features, N);
+		clear(&one, m->features, N);
+	}
+	set_means(m, &all, &m->stats);
+}
+
+/* ---- raw scores -------------------------------------------------------------------------- */
+
+/* The figures that score a series. */
+static const ModelStats *
+stats_of(const Calibration *c, int series)
+{
+	return c->own[series] ? c->stats[series] : &c->model->stats;
+}
+
+static void
+store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
 		  const float *discrepancy, void *arg)
 {
-	nn_calibration calibration = model_calibration(s->model);
-
-	((double *) arg)[row] = nn_raw_score(&calibration, scaled, expected, discrepancy);
+	c->raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
+							   discrepancy, dataset_imputed(c->dataset, row));
 }
 
-/* theta: for each horizon a quantile of the mean of so many raw scores. */
 static void
-set_theta(Scorer *s, const double *raw, int64 nrows, double *means)
+calibrate_raw(Calibration *c)
 {
-	Model	   *m = s->model;
-
-	for (int i = 0; i < m->options.nhorizons; i++)
+	for (int64 row = 0; row < c->dataset->nrows; row++)
+		c->raw[row] = NAN;
+	for (int i = 0; i < c->dataset->nruns; i++)
 	{
-		int			h = m->options.horizons[i];
-		int64		n = 0;
+		const DatasetRun *run = &c->dataset->runs[i];
+		nn_calibration calibration = model_calibration(c->model, stats_of(c, run->series));
 
-		CHECK_FOR_INTERRUPTS();
-		for (int64 row = s->context + h - 1; row < nrows; row++)
+		visit_run(c, run, 0, store_raw, &calibration);
+	}
+}
+
+/* ---- theta and threshold -------------------------------------------------------------------- */
+
+/*
+ * Values of the runs first … last - 1 for a quantile: of the mean of h raw scores
+ * of every row (scores NULL), or of the anomaly score of every row held out.
+ */
+static int64
+collect_means(Calibration *c, int first, int last, int h)
+{
+	int64		n = 0;
+
+	for (int i = first; i < last; i++)
+	{
+		const DatasetRun *run = &c->dataset->runs[i];
+
+		for (int64 place = c->context + h - 1; place < run->rows; place++)
 		{
+			const double *newest = c->raw + run->first + place;
 			double		sum = 0.0;
+			int			given = 0;
 
 			CHECK_FOR_INTERRUPTS();
 			for (int back = 0; back < h; back++)
-				sum += raw[row - back];
-			means[n++] = sum / h;
+				if (newest[-back] != NN_NO_SCORE)
+				{
+					sum += newest[-back];
+					given++;
+				}
+			if (given > 0)
+				c->scratch[n++] = sum / given;
 		}
-		m->theta[i] = Max(nn_quantile(means, n, m->options.horizon_quantile), LEAST);
 	}
+	return n;
+}
+
+static int64
+collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
+{
+	nn_calibration calibration = model_calibration(c->model, stats);
+	nn_horizons horizons;
+	double	   *ring = palloc(sizeof(double) * nn_max_horizon(&calibration));
+	int64		n = 0;
+
+	nn_horizons_open(&horizons, &calibration, ring);
+	for (int i = first; i < last; i++)
+	{
+		const DatasetRun *run = &c->dataset->runs[i];
+
+		nn_horizons_reset(&horizons);
+		for (int64 place = c->context; place < run->rows; place++)
+		{
+			double		score;
+
+			CHECK_FOR_INTERRUPTS();
+			nn_horizons_add(&horizons, c->raw[run->first + place]);
+			if (place < held_place(c, run))
+				continue;
+			score = nn_horizons_score(&horizons);
+			if (!isnan(score))
+				c->scratch[n++] = score;
+		}
+	}
+	pfree(ring);
+	return n;
 }
 
 static void
-set_threshold(Scorer *s, const double *raw, int64 nrows, int64 held_from, double *scores)
+calibrate_scores(Calibration *c, int first, int last, ModelStats *stats)
 {
-	Model	   *m = s->model;
-	nn_calibration calibration = model_calibration(m);
-	nn_horizons horizons;
-	int64		n = 0;
+	const Options *o = &c->model->options;
+	int64		n;
 
-	nn_horizons_open(&horizons, &calibration,
-					 palloc(sizeof(double) * nn_max_horizon(&calibration)));
-	for (int64 row = s->context; row < nrows; row++)
+	for (int i = 0; i < o->nhorizons; i++)
 	{
-		double		score;
-
-		CHECK_FOR_INTERRUPTS();
-		nn_horizons_add(&horizons, raw[row]);
-		if (row < held_from)
-			continue;
-		score = nn_horizons_score(&horizons);
-		if (!isnan(score))
-			scores[n++] = score;
+		n = collect_means(c, first, last, o->horizons[i]);
+		stats->theta[i] = n == 0 ? LEAST
+			: Max(nn_quantile(c->scratch, n, o->horizon_quantile), LEAST);
 	}
-	m->threshold = Max(nn_quantile(scores, n, 1.0 - m->options.contamination), LEAST);
+	n = collect_scores(c, first, last, stats);
+	stats->threshold = n == 0 ? 1.0
+		: Max(nn_quantile(c->scratch, n, 1.0 - o->contamination), LEAST);
+}
+
+/* ---- series of a fleet ------------------------------------------------------------------------ */
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
+}
+
+/* Slots for the dataset's series in the model, in order of their keys. */
+static void
+create_series(Model *m, const Dataset *d)
+{
+	if (d->series[0].key == NULL)
+		return;
+	model_create_series(m, d->nseries);
+	for (int i = 0; i < d->nseries; i++)
+	{
+		ModelStats *s = &m->series[i].stats;
+
+		m->series[i].key = pstrdup(d->series[i].key);
+		memcpy(s->mean, d->series[i].mean, sizeof(double) * m->features);
+		memcpy(s->std, d->series[i].std, sizeof(double) * m->features);
+		s->step = d->series[i].step;
+		s->max_gap = d->series[i].max_gap;
+	}
+	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_keys);
+}
+
+static void
+copy_calibration(const Model *m, const ModelStats *from, ModelStats *to)
+{
+	memcpy(to->rho, from->rho, sizeof(double) * m->features);
+	memcpy(to->mu, from->mu, sizeof(double) * options_blocks(&m->options));
+	memcpy(to->theta, from->theta, sizeof(double) * m->options.nhorizons);
+	to->threshold = from->threshold;
+}
+
+static void
+calibrate_series(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+
+	for (int first = 0, last; first < d->nruns; first = last)
+	{
+		int			series = d->runs[first].series;
+
+		for (last = first; last < d->nruns && d->runs[last].series == series; last++)
+			;
+		if (c->own[series])
+			calibrate_scores(c, first, last, c->stats[series]);
+	}
 }
 
 void
-calibrate_model(Model *m, const float *rows, int64 nrows, int64 held_from)
+calibrate_model(Model *m, const Dataset *d)
 {
-	Scorer		scorer;
-	double	   *raw = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
-	double	   *scratch = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
+	Calibration c = {
+		.model = m,
+		.dataset = d,
+		.context = options_context(&m->options, m->features),
+		.own = palloc(sizeof(bool) * d->nseries),
+		.stats = palloc(sizeof(ModelStats *) * d->nseries),
+		.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features),
+		.discrepancy = palloc(sizeof(float) * PREDICT_ROWS * Max(options_blocks(&m->options), 1)),
+		.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+		.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+	};
 
-	scorer_open(&scorer, m);
-	set_means(&scorer, rows, nrows, held_from);
-	scorer_run(&scorer, rows, nrows, 0, store_raw, raw);
-	set_theta(&scorer, raw, nrows, scratch);
-	set_threshold(&scorer, raw, nrows, held_from, scratch);
+	create_series(m, d);
+	for (int i = 0; i < d->nseries; i++)
+		c.stats[i] = m->nseries > 0 ? (ModelStats *) model_series_stats(m, d->series[i].key)
+			: &m->stats;
+	predict_series_open(&c.prediction, predict_open(m));
+	find_own(&c);
+	calibrate_means(&c);
+	calibrate_raw(&c);
+	if (m->nseries > 0)
+		calibrate_series(&c);
+	calibrate_scores(&c, 0, d->nruns, &m->stats);
+	for (int i = 0; i < m->nseries; i++)
+		if (!c.own[i])
+			copy_calibration(m, &m->stats, c.stats[i]);
 }

@@ -1,19 +1,20 @@
 /*
  * calibrate.h
- *	  Calibration of a trained network on its training rows (docs/model.md, Score).
+ *	  Calibration of a trained model on its training rows (docs/model.md, Score).
  */
 #ifndef AMAD_CALIBRATE_H
 #define AMAD_CALIBRATE_H
 
-#include "model.h"
+#include "dataset.h"
 
 /* Bytes that calibrate_model() allocates for so many rows. */
 extern Size calibrate_bytes(const Model *model, int64 rows);
 
 /*
- * Sets rho, mu, theta and threshold.  rows: (nrows, features), scaled; those from
- * held_from on were held out of training.
+ * Sets rho, mu, theta and threshold of the model, whose other figures of all rows
+ * and weights are there; and all figures of the series of a fleet.  A series with
+ * too few held-out rows gets those of all together.  ERROR when no row has a score.
  */
-extern void calibrate_model(Model *model, const float *rows, int64 nrows, int64 held_from);
+extern void calibrate_model(Model *model, const Dataset *dataset);
 
 #endif							/* AMAD_CALIBRATE_H */

@@ -15,7 +15,7 @@
 #include "json.h"
 #include "registry.h"
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 
 SQL_FUNCTION(amad_describe);
 SQL_FUNCTION(amad_describe_name);
@@ -41,9 +41,9 @@ write_scaling(const Model *m, StringInfo out)
 	json_key(out, "scaling");
 	appendStringInfoChar(out, '{');
 	json_key(out, "mean");
-	json_doubles(out, m->features, m->mean);
+	json_doubles(out, m->features, m->stats.mean);
 	json_key(out, "std");
-	json_doubles(out, m->features, m->std);
+	json_doubles(out, m->features, m->stats.std);
 	appendStringInfoChar(out, '}');
 }
 
@@ -53,11 +53,11 @@ write_calibration(const Model *m, StringInfo out)
 	json_key(out, "calibration");
 	appendStringInfoChar(out, '{');
 	json_key(out, "rho");
-	json_doubles(out, m->features, m->rho);
+	json_doubles(out, m->features, m->stats.rho);
 	json_key(out, "mu_d");
-	json_doubles(out, m->options.layers, m->mu);
+	json_doubles(out, options_blocks(&m->options), m->stats.mu);
 	json_key(out, "theta");
-	json_doubles(out, m->options.nhorizons, m->theta);
+	json_doubles(out, m->options.nhorizons, m->stats.theta);
 	appendStringInfoChar(out, '}');
 }
 
@@ -65,7 +65,6 @@ write_calibration(const Model *m, StringInfo out)
 static Jsonb *
 describe(const Model *m, const char *training)
 {
-	nn_shape	shape = model_shape(m);
 	StringInfoData text;
 	StringInfoData options;
 
@@ -79,9 +78,9 @@ describe(const Model *m, const char *training)
 	write_scaling(m, &text);
 	write_calibration(m, &text);
 	json_key(&text, "threshold");
-	json_double(&text, m->threshold);
+	json_double(&text, m->stats.threshold);
 	json_key(&text, "context");
-	json_int(&text, nn_context(&shape));
+	json_int(&text, options_context(&m->options, m->features));
 	json_key(&text, "warmup");
 	json_int(&text, options_warmup(&m->options, m->features));
 	json_key(&text, "weights");

@@ -15,9 +15,7 @@
 #include "utils/memutils.h"
 
 #include "feature.h"
-#include "json.h"
 #include "registry.h"
-#include "series.h"
 #include "train.h"
 
 /* Where a call has its arguments; 0 is the state, -1: it has none. */
@@ -37,7 +35,7 @@ typedef struct FitState
 	char	   *name;			/* of the model; NULL: amad_fit */
 	Jsonb	   *json;			/* options as given; NULL: none */
 	Options		options;
-	Series	   *series;			/* NULL until the features are counted */
+	Dataset    *dataset;		/* NULL until the features are counted */
 	double	   *values;			/* of a row */
 } FitState;
 
@@ -137,10 +135,12 @@ read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
 					 errmsg("the first array of features must not be null")));
 		f->count = feature_array_length(PG_GETARG_DATUM(f->first));
 	}
-	if (state->series == NULL)
+	if (state->dataset == NULL)
 	{
-		state->series = series_open(context, f->count,
-									get_fn_expr_argtype(fcinfo->flinfo, state->places->ts));
+		state->dataset = dataset_open(context, &state->options, f->count,
+									  get_fn_expr_argtype(fcinfo->flinfo, state->places->ts),
+									  false, 0);
+		dataset_begin(state->dataset, NULL);
 		state->values = MemoryContextAlloc(context, sizeof(double) * f->count);
 	}
 	if (f->array)
@@ -167,7 +167,7 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 				 errmsg("timestamp of a training row must not be null"),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
 	read_features(fcinfo, state, context);
-	series_add(state->series, PG_GETARG_INT64(places->ts), state->values);
+	dataset_add(state->dataset, PG_GETARG_INT64(places->ts), state->values);
 	PG_RETURN_POINTER(state);
 }
 
@@ -224,7 +224,6 @@ train_context(void *arg)
 		errcontext("training of model \"%s\"", ((FitState *) arg)->name);
 }
 
-/* The series is consumed: its memory is given back before the group ends. */
 static Model *
 train_state(FitState *state, TrainFacts *facts)
 {
@@ -236,10 +235,9 @@ train_state(FitState *state, TrainFacts *facts)
 	Model	   *model;
 
 	error_context_stack = &context;
-	model = train_model(state->series, &state->options, facts);
+	model = train_model(state->dataset, NULL, facts);
 	error_context_stack = context.previous;
-	series_close(state->series);
-	state->series = NULL;
+	state->dataset = NULL;
 	return model;
 }
 
@@ -252,64 +250,6 @@ amad_fit_final(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(model_encode(train_state(state, &facts)));
 }
 
-/* Features that the scaling takes for constant: their changes are not learned. */
-static void
-write_constant_features(const Model *model, StringInfo out)
-{
-	bool		any = false;
-
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < model->features; i++)
-	{
-		if (model->std[i] > 0)
-			continue;
-		if (any)
-			appendStringInfoString(out, ", ");
-		json_string(out, model_feature_name(model, i));
-		any = true;
-	}
-	appendStringInfoChar(out, ']');
-}
-
-static Jsonb *
-summary(const FitState *state, const Model *model, int version, const TrainFacts *facts)
-{
-	StringInfoData text;
-
-	initStringInfo(&text);
-	appendStringInfoChar(&text, '{');
-	json_key(&text, "model_name");
-	json_string(&text, state->name);
-	json_key(&text, "version");
-	json_int(&text, version);
-	json_key(&text, "rows");
-	json_int(&text, facts->series.rows);
-	json_key(&text, "features");
-	json_int(&text, model->features);
-	json_key(&text, "imputed_rows");
-	json_int(&text, facts->series.imputed_rows);
-	json_key(&text, "imputed_values");
-	json_int(&text, facts->series.imputed);
-	json_key(&text, "constant_features");
-	write_constant_features(model, &text);
-	json_key(&text, "steps");
-	json_int(&text, facts->steps);
-	json_key(&text, "loss");
-	json_double(&text, facts->loss);
-	json_key(&text, "threshold");
-	json_double(&text, model->threshold);
-	json_key(&text, "warmup");
-	json_int(&text, options_warmup(&model->options, model->features));
-	json_key(&text, "seconds");
-	json_double(&text, facts->seconds);
-	json_key(&text, "workers");
-	json_int(&text, facts->workers);
-	json_key(&text, "core");
-	json_string(&text, model->core);
-	appendStringInfoChar(&text, '}');
-	return json_to_jsonb(text.data);
-}
-
 Datum
 amad_train_final(PG_FUNCTION_ARGS)
 {
@@ -318,5 +258,5 @@ amad_train_final(PG_FUNCTION_ARGS)
 	Model	   *model = train_state(state, &facts);
 	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model, &facts);
 
-	PG_RETURN_JSONB_P(summary(state, model, version, &facts));
+	PG_RETURN_JSONB_P(train_summary(state->name, version, model, &facts));
 }

@@ -2,17 +2,22 @@
  * model.c
  *	  The value of type amad_model: layout, encoding, decoding, input and output.
  *
- * Layout (format 1), the same on disk, on the wire and, in hexadecimal, as text;
+ * Layout (format 2), the same on disk, on the wire and, in hexadecimal, as text;
  * numbers are little-endian, floats are IEEE 754:
  *
  *		4 bytes		"AMAD"
- *		uint32		format, 1
+ *		uint32		format, 2
  *		uint32		CRC-32C of all that follows
- *		uint32		features C, layers N, horizons n, bytes of JSON
+ *		uint32		features C, blocks N, horizons n, bytes of JSON
  *		uint64		number of weights
- *		float8		mean[C], std[C], rho[C], mu[N], theta[n], threshold
- *		float4		weights, in the order of nn_params.c
- *		JSON text	{"options": …, "training": …, "core": …}, in UTF-8
+ *		uint32		number of series, 0
+ *		figures		of all rows together
+ *		float4		weights, in the order of nn_params.c; or components (k, C)
+ *		figures		of each series
+ *		JSON text	{"options": …, "training": …, "core": …, …}, in UTF-8
+ *
+ * Figures are float8 mean[C], std[C], rho[C], mu[N], theta[n], threshold, step,
+ * max_gap.  Format 1 lacks what concerns series, step and max_gap.
  *
  * A reader recomputes every length and checks every number, for a value can
  * come from anywhere.  A new format gets a new number, and this file keeps
@@ -24,6 +29,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
@@ -35,32 +41,71 @@
 #include "json.h"
 #include "model.h"
 
-#define FORMAT 1
+#define FORMAT 2
 #define PREFIX_BYTES 12			/* magic, format, checksum */
-#define HEADER_BYTES 36
+#define HEADER1_BYTES 36		/* of format 1 */
+#define HEADER_BYTES 44
 
 static const char magic[4] = {'A', 'M', 'A', 'D'};
 
 /* ---- models in memory ------------------------------------------------------------ */
 
+static void
+create_stats(ModelStats *s, const Options *options, int features)
+{
+	s->mean = palloc0(sizeof(double) * features);
+	s->std = palloc0(sizeof(double) * features);
+	s->rho = palloc0(sizeof(double) * features);
+	s->mu = palloc0(sizeof(double) * Max(options_blocks(options), 1));
+	s->theta = palloc0(sizeof(double) * options->nhorizons);
+}
+
 Model *
-model_create(const Options *options, int features)
+model_create(const Options *options, int features, size_t nparams)
 {
 	Model	   *m = palloc0(sizeof(Model));
 	nn_shape	shape = options_shape(options, features);
 
 	m->options = *options;
 	m->features = features;
-	m->mean = palloc0(sizeof(double) * features);
-	m->std = palloc0(sizeof(double) * features);
-	m->rho = palloc0(sizeof(double) * features);
-	m->mu = palloc0(sizeof(double) * options->layers);
-	m->theta = palloc0(sizeof(double) * options->nhorizons);
-	m->nparams = nn_params_size(&shape);
-	m->params = palloc_extended(sizeof(float) * m->nparams, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	create_stats(&m->stats, options, features);
+	m->nparams = options->method == METHOD_AMAD ? nn_params_size(&shape) : nparams;
+	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1),
+								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	m->training = pstrdup("{}");
 	m->core = pstrdup("");
 	return m;
+}
+
+void
+model_create_series(Model *m, int nseries)
+{
+	m->nseries = nseries;
+	m->series = palloc_extended(sizeof(ModelSeries) * Max(nseries, 1),
+								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < nseries; i++)
+		create_stats(&m->series[i].stats, &m->options, m->features);
+}
+
+const ModelStats *
+model_series_stats(const Model *m, const char *key)
+{
+	int			low = 0;
+	int			high = m->nseries - 1;
+
+	while (key != NULL && low <= high)
+	{
+		int			middle = low + (high - low) / 2;
+		int			order = strcmp(key, m->series[middle].key);
+
+		if (order == 0)
+			return &m->series[middle].stats;
+		if (order < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	return NULL;
 }
 
 nn_shape
@@ -70,12 +115,12 @@ model_shape(const Model *m)
 }
 
 nn_scaling
-model_scaling(const Model *m)
+model_scaling(const Model *m, const ModelStats *stats)
 {
 	nn_scaling	scaling = {
 		.features = m->features,
-		.mean = m->mean,
-		.std = m->std,
+		.mean = stats->mean,
+		.std = stats->std,
 		.clip = m->options.clip,
 	};
 
@@ -83,18 +128,18 @@ model_scaling(const Model *m)
 }
 
 nn_calibration
-model_calibration(const Model *m)
+model_calibration(const Model *m, const ModelStats *stats)
 {
 	nn_calibration calibration = {
 		.features = m->features,
-		.layers = m->options.layers,
+		.layers = options_blocks(&m->options),
 		.nhorizons = m->options.nhorizons,
 		.horizons = m->options.horizons,
 		.gamma = m->options.discrepancy_weight,
-		.rho = m->rho,
-		.mu = m->mu,
-		.theta = m->theta,
-		.threshold = m->threshold,
+		.rho = stats->rho,
+		.mu = stats->mu,
+		.theta = stats->theta,
+		.threshold = stats->threshold,
 	};
 
 	return calibration;
@@ -195,8 +240,37 @@ metadata(const Model *m)
 	appendStringInfoString(&text, m->training);
 	json_key(&text, "core");
 	json_string(&text, m->core);
-	appendStringInfoChar(&text, '}');
+	json_key(&text, "ts_type");
+	json_string(&text, m->ts_type == TIMESTAMPTZOID ? "timestamptz"
+				: m->ts_type == TIMESTAMPOID ? "timestamp"
+				: m->ts_type == INT8OID ? "bigint" : "");
+	json_key(&text, "types");
+	json_strings(&text, m->ntypes, m->types);
+	json_key(&text, "series_cols");
+	json_strings(&text, m->nseries_cols, m->series_cols);
+	json_key(&text, "series");
+	appendStringInfoChar(&text, '[');
+	for (int i = 0; i < m->nseries; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&text, ", ");
+		json_string(&text, m->series[i].key);
+	}
+	appendStringInfoString(&text, "]}");
 	return text.data;
+}
+
+static void
+put_stats(StringInfo out, const Model *m, const ModelStats *s)
+{
+	put_doubles(out, m->features, s->mean);
+	put_doubles(out, m->features, s->std);
+	put_doubles(out, m->features, s->rho);
+	put_doubles(out, options_blocks(&m->options), s->mu);
+	put_doubles(out, m->options.nhorizons, s->theta);
+	put_doubles(out, 1, &s->threshold);
+	put_doubles(out, 1, &s->step);
+	put_doubles(out, 1, &s->max_gap);
 }
 
 struct varlena *
@@ -209,17 +283,16 @@ model_encode(const Model *m)
 
 	initStringInfo(&body);
 	put_uint32(&body, m->features);
-	put_uint32(&body, m->options.layers);
+	put_uint32(&body, options_blocks(&m->options));
 	put_uint32(&body, m->options.nhorizons);
 	put_uint32(&body, strlen(json));
 	put_uint64(&body, m->nparams);
-	put_doubles(&body, m->features, m->mean);
-	put_doubles(&body, m->features, m->std);
-	put_doubles(&body, m->features, m->rho);
-	put_doubles(&body, m->options.layers, m->mu);
-	put_doubles(&body, m->options.nhorizons, m->theta);
-	put_doubles(&body, 1, &m->threshold);
+	put_uint32(&body, m->nseries);
+	put_uint32(&body, 0);
+	put_stats(&body, m, &m->stats);
 	put_floats(&body, m->nparams, m->params);
+	for (int i = 0; i < m->nseries; i++)
+		put_stats(&body, m, &m->series[i].stats);
 	appendStringInfoString(&body, json);
 
 	initStringInfo(&out);
@@ -321,30 +394,179 @@ metadata_context(void *arg)
 	errcontext("metadata of a value of type amad_model");
 }
 
-/* The model of the metadata's options, its arrays still empty. */
+/* A member that is a string, or an empty one. */
+static char *
+member_string(Jsonb *json, const char *key)
+{
+	JsonbValue *value = json_get(&json->root, key);
+
+	return value == NULL || value->type != jbvString ? pstrdup("")
+		: pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+/* A member that is an array of strings, if it is there; their number. */
+static int
+member_strings(Jsonb *json, const char *key, char ***strings)
+{
+	JsonbValue *value = json_get(&json->root, key);
+	int			n;
+
+	*strings = NULL;
+	if (value == NULL)
+		return 0;
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		invalid("Its metadata is incomplete.");
+	n = JsonContainerSize(value->val.binary.data);
+	*strings = palloc_extended(sizeof(char *) * Max(n, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(value->val.binary.data, i);
+
+		if (element->type != jbvString)
+			invalid("Its metadata is incomplete.");
+		(*strings)[i] = pnstrdup(element->val.string.val, element->val.string.len);
+	}
+	return n;
+}
+
+static Oid
+ts_type_of(const char *name)
+{
+	return strcmp(name, "timestamptz") == 0 ? TIMESTAMPTZOID
+		: strcmp(name, "timestamp") == 0 ? TIMESTAMPOID
+		: strcmp(name, "bigint") == 0 ? INT8OID : InvalidOid;
+}
+
+static void
+read_series_keys(Model *m, Jsonb *json, uint32 nseries)
+{
+	char	  **keys;
+
+	if (member_strings(json, "series", &keys) != nseries)
+		invalid("It has not as many names of series as series.");
+	model_create_series(m, nseries);
+	for (int i = 0; i < nseries; i++)
+	{
+		m->series[i].key = keys[i];
+		if (i > 0 && strcmp(keys[i - 1], keys[i]) >= 0)
+			invalid("Its series are not in order.");
+	}
+}
+
+/* Sizes as the header tells them. */
+typedef struct Header
+{
+	uint32		format;
+	uint32		features;
+	uint32		blocks;
+	uint32		horizons;
+	uint32		json_bytes;
+	uint64		nparams;
+	uint32		nseries;
+} Header;
+
+/* The network's weights; or whole components, as many as features at most. */
+static bool
+params_fit(const Options *options, const Header *h)
+{
+	nn_shape	shape = options_shape(options, h->features);
+
+	switch ((Method) options->method)
+	{
+		case METHOD_AMAD:
+			return nn_params_size(&shape) == h->nparams;
+		case METHOD_PCA:
+			return h->nparams % h->features == 0 && h->nparams / h->features <= h->features;
+		case METHOD_ZSCORE:
+			break;
+	}
+	return h->nparams == 0;
+}
+
+/* The model of the metadata's options, its arrays of numbers still empty. */
 static Model *
-create_from_metadata(const char *text, int features, uint64 nparams)
+create_from_metadata(const char *text, const Header *h)
 {
 	Jsonb	   *json = json_to_jsonb(text);
-	JsonbValue *core;
 	Options		options;
-	nn_shape	shape;
 	Model	   *m;
 
 	if (!JB_ROOT_IS_OBJECT(json))
 		invalid("Its metadata is incomplete.");
 	options_parse(&options, json_to_jsonb(member_text(json, "options")));
-	if (options.nnames > 0 && options.nnames != features)
+	if (options.nnames > 0 && options.nnames != h->features)
 		invalid("It has not as many names as features.");
-	shape = options_shape(&options, features);
-	if (nn_params_size(&shape) != nparams)
+	if (!params_fit(&options, h))
 		invalid("It has not as many weights as its options say.");
-	m = model_create(&options, features);
+	if (options_blocks(&options) != h->blocks || options.nhorizons != h->horizons)
+		invalid("Its sizes do not agree with its options.");
+	m = model_create(&options, h->features, h->nparams);
 	m->training = member_text(json, "training");
-	core = json_get(&json->root, "core");
-	if (core != NULL && core->type == jbvString)
-		m->core = pnstrdup(core->val.string.val, core->val.string.len);
+	m->core = member_string(json, "core");
+	m->ts_type = ts_type_of(member_string(json, "ts_type"));
+	m->ntypes = member_strings(json, "types", &m->types);
+	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
+	if (m->ntypes != 0 && m->ntypes != h->features)
+		invalid("It has not as many types as features.");
+	read_series_keys(m, json, h->nseries);
 	return m;
+}
+
+static void
+get_stats(Reader *in, const Header *h, ModelStats *s)
+{
+	get_doubles(in, h->features, -DBL_MAX, s->mean);
+	get_doubles(in, h->features, 0, s->std);
+	get_doubles(in, h->features, DBL_MIN, s->rho);
+	get_doubles(in, h->blocks, DBL_MIN, s->mu);
+	get_doubles(in, h->horizons, DBL_MIN, s->theta);
+	get_doubles(in, 1, DBL_MIN, &s->threshold);
+	if (h->format > 1)
+	{
+		get_doubles(in, 1, 0, &s->step);
+		get_doubles(in, 1, 0, &s->max_gap);
+	}
+}
+
+/* The header, and whether the length is what it says. */
+static Header
+read_header(Reader *in, const char *data, size_t bytes)
+{
+	Header		h = {0};
+	uint64		figures;
+	size_t		header_bytes;
+
+	if (bytes < HEADER1_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
+		invalid("It does not begin as a model does.");
+	h.format = get_uint32(in);
+	if (h.format < 1 || h.format > FORMAT)
+		invalid("Its format is not known to this version of amad.");
+	header_bytes = h.format == 1 ? HEADER1_BYTES : HEADER_BYTES;
+	if (bytes < header_bytes)
+		invalid("Its length is wrong.");
+	if (get_uint32(in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
+		invalid("Its checksum is wrong.");
+	h.features = get_uint32(in);
+	h.blocks = get_uint32(in);
+	h.horizons = get_uint32(in);
+	h.json_bytes = get_uint32(in);
+	h.nparams = get_uint64(in);
+	if (h.format > 1)
+	{
+		h.nseries = get_uint32(in);
+		if (get_uint32(in) != 0)
+			invalid("It has flags not known to this version of amad.");
+	}
+	if (h.features < 1 || h.features > FEATURES_MAX || h.blocks > 1024 ||
+		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
+		h.nseries > bytes / sizeof(double))
+		invalid("A size is out of range.");
+	figures = sizeof(double) * (3 * (uint64) h.features + h.blocks + h.horizons +
+								(h.format == 1 ? 1 : 3));
+	if (header_bytes + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
+		h.json_bytes != bytes)
+		invalid("Its length is wrong.");
+	return h;
 }
 
 /* A body of so many bytes, after the varlena header. */
@@ -352,50 +574,22 @@ static Model *
 decode(const char *data, size_t bytes)
 {
 	Reader		in = {data + sizeof(magic)};
-	uint32		features,
-				layers,
-				horizons,
-				json_bytes;
-	uint64		nparams,
-				expected;
+	Header		h = read_header(&in, data, bytes);
 	ErrorContextCallback context = {.callback = metadata_context};
 	char	   *json;
 	Model	   *m;
 
-	if (bytes < HEADER_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
-		invalid("It does not begin as a model does.");
-	if (get_uint32(&in) != FORMAT)
-		invalid("Its format is not known to this version of amad.");
-	if (get_uint32(&in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
-		invalid("Its checksum is wrong.");
-	features = get_uint32(&in);
-	layers = get_uint32(&in);
-	horizons = get_uint32(&in);
-	json_bytes = get_uint32(&in);
-	nparams = get_uint64(&in);
-	if (features < 1 || features > FEATURES_MAX || layers > 1024 ||
-		horizons > NN_HORIZONS_MAX || nparams > bytes / sizeof(float))
-		invalid("A size is out of range.");
-	expected = HEADER_BYTES + sizeof(double) * (3 * (uint64) features + layers + horizons + 1) +
-		sizeof(float) * nparams + json_bytes;
-	if (expected != bytes)
-		invalid("Its length is wrong.");
-
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	/* also refuses what is not UTF-8 */
-	json = pg_any_to_server(pnstrdup(data + bytes - json_bytes, json_bytes), json_bytes, PG_UTF8);
-	m = create_from_metadata(json, features, nparams);
+	json = pg_any_to_server(pnstrdup(data + bytes - h.json_bytes, h.json_bytes), h.json_bytes,
+							PG_UTF8);
+	m = create_from_metadata(json, &h);
 	error_context_stack = context.previous;
-	if (m->options.layers != layers || m->options.nhorizons != horizons)
-		invalid("Its sizes do not agree with its options.");
-	get_doubles(&in, features, -DBL_MAX, m->mean);
-	get_doubles(&in, features, 0, m->std);
-	get_doubles(&in, features, DBL_MIN, m->rho);
-	get_doubles(&in, layers, DBL_MIN, m->mu);
-	get_doubles(&in, horizons, DBL_MIN, m->theta);
-	get_doubles(&in, 1, DBL_MIN, &m->threshold);
-	get_floats(&in, nparams, m->params);
+	get_stats(&in, &h, &m->stats);
+	get_floats(&in, h.nparams, m->params);
+	for (int i = 0; i < m->nseries; i++)
+		get_stats(&in, &h, &m->series[i].stats);
 	return m;
 }
 

@@ -10,28 +10,59 @@
 
 #include "options.h"
 
+/* Scaling and calibration: of one series, or of all rows together. */
+typedef struct ModelStats
+{
+	double	   *mean;			/* (features) */
+	double	   *std;			/* (features) 0: constant */
+	double	   *rho;			/* (features) */
+	double	   *mu;				/* (blocks) */
+	double	   *theta;			/* (horizons) */
+	double		threshold;
+	double		step;			/* median distance of neighbouring timestamps; 0: not known */
+	double		max_gap;		/* distance beyond which a series begins anew; 0: none */
+} ModelStats;
+
+/* What a fleet knows of one of its series. */
+typedef struct ModelSeries
+{
+	char	   *key;			/* series_key.h */
+	ModelStats	stats;
+} ModelSeries;
+
 typedef struct Model
 {
 	Options		options;
 	int			features;
-	double	   *mean;			/* (features) */
-	double	   *std;			/* (features) 0: constant */
-	double	   *rho;			/* (features) */
-	double	   *mu;				/* (layers) */
-	double	   *theta;			/* (horizons) */
-	double		threshold;
+	ModelStats	stats;			/* of all rows: for the only series, and for unknown ones */
+	int			nseries;		/* series with figures of their own, in order of their keys */
+	ModelSeries *series;
 	size_t		nparams;
-	float	   *params;
+	float	   *params;			/* weights (METHOD_AMAD), components (METHOD_PCA) */
+	Oid			ts_type;		/* of the time column; 0: not known (format 1) */
+	int			ntypes;			/* features, or 0 when types were not recorded */
+	char	  **types;			/* of the features, for messages */
+	int			nseries_cols;	/* columns that tell series apart */
+	char	  **series_cols;
 	char	   *training;		/* JSON object: rows, steps, loss … */
 	char	   *core;			/* BLAS core and kernels that trained it */
 } Model;
 
-/* A model with arrays of the right size, zeroed, in the current context. */
-extern Model *model_create(const Options *options, int features);
+/*
+ * A model with arrays of the right size, zeroed, in the current context.
+ * nparams: weights, or components times features; the network's when 0.
+ */
+extern Model *model_create(const Options *options, int features, size_t nparams);
+
+/* Room for the figures of so many series, keys still NULL. */
+extern void model_create_series(Model *model, int nseries);
+
+/* The figures of a series by its key (NULL: none is told); NULL when unknown. */
+extern const ModelStats *model_series_stats(const Model *model, const char *key);
 
 extern nn_shape model_shape(const Model *model);
-extern nn_scaling model_scaling(const Model *model);
-extern nn_calibration model_calibration(const Model *model);
+extern nn_scaling model_scaling(const Model *model, const ModelStats *stats);
+extern nn_calibration model_calibration(const Model *model, const ModelStats *stats);
 
 /* "flow" if the names are known, else "3"; features are counted from 0 here. */
 extern const char *model_feature_name(const Model *model, int feature);

@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
 #include "json.h"
 #include "options.h"
@@ -60,6 +61,9 @@ static const OptionSpec specs[] = {
 	SPEC(validation_fraction, OPTION_REAL, 0.01, 0.9, 0.1),
 	SPEC(seed, OPTION_BIGINT, 0, 9007199254740991.0, 0),
 	SPEC(clip, OPTION_REAL, 0.1, 1000, 5),
+	SPEC(fill_limit, OPTION_INT, 0, 65536, -1),
+	SPEC(max_gap, OPTION_REAL, 1e-6, 1e15, 0),
+	SPEC(variance, OPTION_REAL, 0.01, 1, 0.9),
 	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.01),
@@ -70,9 +74,10 @@ static const OptionSpec specs[] = {
 #define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
 
 static const char *const missing_names[] = {"locf", "linear", "error"};
+static const char *const method_names[] = {"amad", "pca", "zscore"};
 
 /* Keys that are not numbers. */
-static const char *const other_keys[] = {"horizons", "missing", "features", "preset"};
+static const char *const other_keys[] = {"horizons", "method", "missing", "features", "preset"};
 
 static void
 assign(Options *options, const OptionSpec *spec, double value)
@@ -237,20 +242,39 @@ parse_names(Options *options, JsonbValue *value)
 				 errdetail("It must be an array of the features' names, all different.")));
 }
 
-static void
-parse_missing(Options *options, JsonbValue *value)
+/* The place of a string among three names. */
+static int
+parse_choice(const char *key, const char *const names[3], JsonbValue *value)
 {
-	for (int i = 0; value->type == jbvString && i < lengthof(missing_names); i++)
-		if (value->val.string.len == strlen(missing_names[i]) &&
-			memcmp(value->val.string.val, missing_names[i], value->val.string.len) == 0)
-		{
-			options->missing = i;
-			return;
-		}
+	for (int i = 0; value->type == jbvString && i < 3; i++)
+		if (value->val.string.len == strlen(names[i]) &&
+			memcmp(value->val.string.val, names[i], value->val.string.len) == 0)
+			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"missing\": %s", json_value_text(value)),
-			 errdetail("It must be \"locf\", \"linear\" or \"error\".")));
+			 errmsg("invalid value for option \"%s\": %s", key, json_value_text(value)),
+			 errdetail("It must be \"%s\", \"%s\" or \"%s\".", names[0], names[1], names[2])));
+	return 0;					/* not reached */
+}
+
+/* A number of seconds (of units when the time column is bigint), or an interval. */
+static void
+parse_max_gap(Options *options, const OptionSpec *spec, JsonbValue *value)
+{
+	Interval   *interval;
+
+	if (value->type != jbvString)
+	{
+		parse_number(options, spec, value);
+		return;
+	}
+	interval = DatumGetIntervalP(DirectFunctionCall3(
+		interval_in, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len)),
+		ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	options->max_gap = interval->time / (double) USECS_PER_SEC +
+		SECS_PER_DAY * (interval->day + (double) DAYS_PER_MONTH * interval->month);
+	if (!(options->max_gap >= spec->least && options->max_gap <= spec->most))
+		out_of_range(spec, json_value_text(value));
 }
 
 /* Presets replace defaults; keys beside them override the preset. */
@@ -295,13 +319,18 @@ parse_key(Options *options, const char *key, JsonbValue *value)
 	for (int i = 0; i < lengthof(specs); i++)
 		if (strcmp(key, specs[i].key) == 0)
 		{
-			parse_number(options, &specs[i], value);
+			if (strcmp(key, "max_gap") == 0)
+				parse_max_gap(options, &specs[i], value);
+			else
+				parse_number(options, &specs[i], value);
 			return;
 		}
 	if (strcmp(key, "horizons") == 0)
 		parse_horizons(options, value);
 	else if (strcmp(key, "missing") == 0)
-		parse_missing(options, value);
+		options->missing = parse_choice(key, missing_names, value);
+	else if (strcmp(key, "method") == 0)
+		options->method = parse_choice(key, method_names, value);
 	else if (strcmp(key, "features") == 0)
 		parse_names(options, value);
 	else if (strcmp(key, "preset") != 0)	/* was applied first */
@@ -316,6 +345,7 @@ set_defaults(Options *options)
 	memset(options, 0, sizeof(*options));
 	for (int i = 0; i < lengthof(specs); i++)
 		assign(options, &specs[i], specs[i].preset);
+	options->method = METHOD_AMAD;
 	options->missing = MISSING_LOCF;
 	options->nhorizons = lengthof(horizons);
 	memcpy(options->horizons, horizons, sizeof(horizons));
@@ -339,6 +369,8 @@ check_relations(Options *options, bool steps_given)
 		options->steps = 0;
 	if (options->chunk_length == 0)
 		options->chunk_length = 2 * options->window;
+	if (options->fill_limit < 0)
+		options->fill_limit = options->window;
 	if (options->skip < 0)
 		options->skip = Min(options->window / 2, options->chunk_length - 1);
 	if (options->skip >= options->chunk_length)
@@ -399,6 +431,8 @@ options_write(const Options *options, StringInfo out)
 	for (int i = 0; i < options->nhorizons; i++)
 		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", options->horizons[i]);
 	appendStringInfoChar(out, ']');
+	json_key(out, "method");
+	json_string(out, method_names[options->method]);
 	json_key(out, "missing");
 	json_string(out, missing_names[options->missing]);
 	if (options->nnames > 0)
@@ -424,6 +458,20 @@ options_shape(const Options *options, int features)
 }
 
 int
+options_blocks(const Options *options)
+{
+	return options->method == METHOD_AMAD ? options->layers : 0;
+}
+
+int
+options_context(const Options *options, int features)
+{
+	nn_shape	shape = options_shape(options, features);
+
+	return options->method == METHOD_AMAD ? nn_context(&shape) : 0;
+}
+
+int
 options_max_horizon(const Options *options)
 {
 	return options->horizons[options->nhorizons - 1];
@@ -432,7 +480,5 @@ options_max_horizon(const Options *options)
 int
 options_warmup(const Options *options, int features)
 {
-	nn_shape	shape = options_shape(options, features);
-
-	return nn_context(&shape) + options_max_horizon(options) - 1;
+	return options_context(options, features) + options_max_horizon(options) - 1;
 }

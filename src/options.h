@@ -18,8 +18,18 @@ typedef enum MissingPolicy
 	MISSING_ERROR				/* refuse */
 } MissingPolicy;
 
+/* What reconstructs a row. */
+typedef enum Method
+{
+	METHOD_AMAD,				/* the network */
+	METHOD_PCA,					/* the first principal components */
+	METHOD_ZSCORE				/* the mean */
+} Method;
+
 typedef struct Options
 {
+	int			method;			/* Method */
+	double		variance;		/* share of it that the components of METHOD_PCA keep */
 	/* network */
 	int			window;
 	int			d_model;
@@ -47,6 +57,8 @@ typedef struct Options
 	/* data */
 	double		clip;
 	int			missing;		/* MissingPolicy */
+	int			fill_limit;		/* rows a missing value is carried; -1 until resolved: window */
+	double		max_gap;		/* between rows, seconds or units of ts; 0: by the median step */
 	/* score */
 	double		contamination;
 	double		discrepancy_weight;
@@ -66,6 +78,10 @@ extern void options_parse(Options *options, Jsonb *json);
 extern void options_write(const Options *options, StringInfo out);
 
 extern nn_shape options_shape(const Options *options, int features);
+
+/* Blocks of the network, and rows before a row that its reconstruction depends on. */
+extern int	options_blocks(const Options *options);
+extern int	options_context(const Options *options, int features);
 
 /* Rows before a scored row: context + max(horizons) - 1. */
 extern int	options_warmup(const Options *options, int features);

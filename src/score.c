@@ -1,38 +1,46 @@
 /*
  * score.c
- *	  The window function amad_score(model, ts, VARIADIC features).
+ *	  The window functions amad_score and amad_explain:
+ *
+ *		(model, [series jsonb,] ts, VARIADIC features) OVER (ORDER BY ts)
  *
  * Rows are read ahead in blocks, for the network is fastest on blocks; each row
- * is read and computed once.  A block's severities are then served one by one.
- * All else that is kept is the stream's ring of keys and values and the last raw
- * scores, so memory does not grow with the partition.
+ * is read and computed once (scorer.c).  A block's results are then served one by
+ * one.  Memory does not grow with the partition.
  */
 #include "postgres.h"
 #include "compat.h"
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
-#include "cache.h"
 #include "feature.h"
+#include "result.h"
+#include "series_key.h"
 #include "timestamps.h"
 #include "window_row.h"
 
 #define MODEL_ARG 0
-#define TS_ARG 1
-#define FEATURES_ARG 2
+#define SERIES_ARG 1			/* if there is one */
 
 #define VALUE_HEAD_BYTES 32		/* of a model, enough to tell it from another */
 
 /* State of a call site: the model and the partition in hand. */
 typedef struct ScoreState
 {
+	const char *function;		/* for messages */
 	bool		by_value;		/* the model is an amad_model, else a name */
 	bool		constant_model; /* the same for all rows, by its expression */
+	bool		has_series;		/* there is an argument for the series */
+	bool		constant_series;
+	int			ts_arg;
 	Oid			ts_type;
 	Features   *features;
 	MemoryContextCallback release;
@@ -40,25 +48,22 @@ typedef struct ScoreState
 	LoadedModel *loaded;
 	char	   *name;			/* of the model, by name */
 	struct varlena *value_head; /* first bytes of the model, by value */
-	nn_stream  *stream;
-	nn_horizons horizons;
 	MemoryContext memory;		/* of all that depends on the model */
+	Scorer	   *scorer;
+	double	   *row;			/* (C) */
 
-	/* the partition */
-	int64		rows;			/* rows pushed into the stream */
-	bool		has_ts;
-	int64		last_ts;
-	double	   *last;			/* (C) last known values, NaN: none yet */
+	struct varlena *series;		/* of the partition, as given; NULL: null */
+	MemoryContext partition;	/* of it */
 
 	/* the block of rows read ahead */
 	int64		block_start;	/* position in the partition */
 	int			block_rows;
-	int			skipped;		/* leading rows of it before the series' start */
-	double	   *row;			/* (C) */
-	float	   *scaled;			/* (NN_STREAM_ROWS, C) */
-	float	   *expected;		/* (NN_STREAM_ROWS, C) */
-	float	   *discrepancy;	/* (NN_STREAM_ROWS, N) */
-	double		severity[NN_STREAM_ROWS];	/* NaN: warm-up */
+
+	/* amad_explain */
+	TupleDesc	columns;		/* ts and those of result.h */
+	ResultWriter *writer;
+	Datum		values[RESULT_COLUMNS + 1];
+	bool		nulls[RESULT_COLUMNS + 1];
 } ScoreState;
 
 /* What a partition has: only whether it was begun. */
@@ -68,6 +73,7 @@ typedef struct PartitionState
 } PartitionState;
 
 SQL_FUNCTION(amad_score);
+SQL_FUNCTION(amad_explain);
 
 /* ---- the model --------------------------------------------------------------------------- */
 
@@ -79,19 +85,6 @@ release_model(void *arg)
 	if (s->loaded)
 		cache_release(s->loaded);
 	s->loaded = NULL;
-}
-
-static void
-check_memory(const nn_shape *shape)
-{
-	Size		bytes = nn_stream_bytes(shape);
-
-	if (bytes > (Size) work_mem * 1024)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("memory required to score is %zu kB, work_mem is %d kB",
-						bytes / 1024 + 1, work_mem),
-				 errhint("Raise work_mem.")));
 }
 
 static void
@@ -108,28 +101,19 @@ check_features(const ScoreState *s)
 				 errhint("Give the features that the model was trained with, in the same order.")));
 }
 
-/* Room for a model's stream and outputs. */
+/* Room for what depends on the model. */
 static void
-open_stream(ScoreState *s)
+open_scorer(ScoreState *s)
 {
-	const nn_shape *shape = &s->loaded->shape;
-	const int	C = shape->features;
 	MemoryContext old;
 
-	check_memory(shape);
 	MemoryContextReset(s->memory);
 	s->name = NULL;
 	s->value_head = NULL;
 	old = MemoryContextSwitchTo(s->memory);
-	s->stream = nn_stream_open(palloc_extended(nn_stream_bytes(shape), MCXT_ALLOC_HUGE),
-							   s->loaded->packed);
-	nn_horizons_open(&s->horizons, &s->loaded->calibration,
-					 palloc(sizeof(double) * nn_max_horizon(&s->loaded->calibration)));
-	s->last = palloc(sizeof(double) * C);
-	s->row = palloc(sizeof(double) * C);
-	s->scaled = palloc(sizeof(float) * NN_STREAM_ROWS * C);
-	s->expected = palloc(sizeof(float) * NN_STREAM_ROWS * C);
-	s->discrepancy = palloc(sizeof(float) * NN_STREAM_ROWS * shape->layers);
+	s->scorer = scorer_open(s->loaded, SCORER_ROWS);
+	s->row = palloc(sizeof(double) * s->loaded->model->features);
+	s->writer = s->columns ? result_open(s->loaded) : NULL;
 	MemoryContextSwitchTo(old);
 }
 
@@ -150,7 +134,7 @@ use_value(ScoreState *s, Datum model)
 		return;
 	release_model(s);
 	s->loaded = cache_by_value(PG_DETOAST_DATUM(model));
-	open_stream(s);
+	open_scorer(s);
 	s->value_head = MemoryContextAlloc(s->memory, VARHDRSZ + VALUE_HEAD_BYTES);
 	memcpy(s->value_head, PG_DETOAST_DATUM_SLICE(model, 0, VALUE_HEAD_BYTES),
 		   VARHDRSZ + VALUE_HEAD_BYTES);
@@ -166,7 +150,7 @@ use_name(ScoreState *s, Oid function, const char *name)
 	s->loaded = loaded;
 	if (same)
 		return;
-	open_stream(s);
+	open_scorer(s);
 	s->name = MemoryContextStrdup(s->memory, name);
 }
 
@@ -180,48 +164,106 @@ use_model(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	if (isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model of amad_score must not be null")));
+				 errmsg("model of %s must not be null", s->function)));
 	if (s->by_value)
 		use_value(s, model);
 	else
 		use_name(s, fcinfo->flinfo->fn_oid, TextDatumGetCString(model));
 }
 
-/* A model that is an expression of columns must not change within a partition. */
 static void
-check_same_model(WindowObject window, const ScoreState *s, int offset)
+refuse_change(const ScoreState *s, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s of %s must be the same in all rows of a partition", what, s->function),
+			 errhint("Add PARTITION BY with the columns that it depends on.")));
+}
+
+/* Model and series that are expressions of columns must not change within a partition. */
+static void
+check_constants(WindowObject window, const ScoreState *s, int offset)
 {
 	bool		isnull;
-	Datum		model = window_row_argument(window, MODEL_ARG, offset, &isnull);
+	Datum		value;
 
-	if (isnull ||
-		(s->by_value ? !same_value(s, model)
-		 : strcmp(TextDatumGetCString(model), s->name) != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("model of amad_score must be the same in all rows of a partition"),
-				 errhint("Add PARTITION BY with the columns that it depends on.")));
+	if (!s->constant_model)
+	{
+		value = window_row_argument(window, MODEL_ARG, offset, &isnull);
+		if (isnull || (s->by_value ? !same_value(s, value)
+					   : strcmp(TextDatumGetCString(value), s->name) != 0))
+			refuse_change(s, "model");
+	}
+	if (s->has_series && !s->constant_series)
+	{
+		struct varlena *series;
+
+		value = window_row_argument(window, SERIES_ARG, offset, &isnull);
+		series = isnull ? NULL : PG_DETOAST_DATUM_PACKED(value);
+		if ((series == NULL) != (s->series == NULL) ||
+			(series != NULL && (VARSIZE_ANY_EXHDR(series) != VARSIZE_ANY_EXHDR(s->series) ||
+								memcmp(VARDATA_ANY(series), VARDATA_ANY(s->series),
+									   VARSIZE_ANY_EXHDR(series)) != 0)))
+			refuse_change(s, "series");
+	}
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 static ScoreState *
-open_state(FunctionCallInfo fcinfo)
+open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 {
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	ScoreState *s = palloc0(sizeof(ScoreState));
 
+	s->function = function;
 	s->by_value = get_fn_expr_argtype(fcinfo->flinfo, MODEL_ARG) != TEXTOID;
 	s->constant_model = get_fn_expr_arg_stable(fcinfo->flinfo, MODEL_ARG);
-	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, TS_ARG);
-	s->features = feature_open(fcinfo->flinfo, FEATURES_ARG, PG_NARGS());
+	s->has_series = get_fn_expr_argtype(fcinfo->flinfo, SERIES_ARG) == JSONBOID;
+	s->constant_series = get_fn_expr_arg_stable(fcinfo->flinfo, SERIES_ARG);
+	s->ts_arg = s->has_series ? SERIES_ARG + 1 : SERIES_ARG;
+	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, s->ts_arg);
+	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS());
+	if (explain)
+	{
+		if (get_call_result_type(fcinfo, NULL, &s->columns) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		s->columns = BlessTupleDesc(s->columns);
+	}
 	s->memory = AllocSetContextCreate(CurrentMemoryContext, "amad score", ALLOCSET_DEFAULT_SIZES);
+	s->partition = AllocSetContextCreate(CurrentMemoryContext, "amad partition",
+										 ALLOCSET_SMALL_SIZES);
 	s->release.func = release_model;
 	s->release.arg = s;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &s->release);
 	fcinfo->flinfo->fn_extra = s;
 	MemoryContextSwitchTo(old);
 	return s;
+}
+
+/* The series argument of the current row, and the scorer's figures for it. */
+static void
+use_series(WindowObject window, ScoreState *s)
+{
+	const char *key = NULL;
+	MemoryContext old;
+	bool		isnull;
+	Datum		series;
+
+	MemoryContextReset(s->partition);
+	s->series = NULL;
+	if (s->has_series)
+	{
+		series = WinGetFuncArgCurrent(window, SERIES_ARG, &isnull);
+		old = MemoryContextSwitchTo(s->partition);
+		if (!isnull)
+		{
+			s->series = PG_DETOAST_DATUM_COPY(series);
+			key = series_key_of_jsonb(s->loaded->model, (Jsonb *) s->series);
+		}
+		MemoryContextSwitchTo(old);
+	}
+	scorer_begin(s->scorer, key);
 }
 
 static void
@@ -231,49 +273,46 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	if (s->features->array)
 	{
 		bool		isnull;
-		Datum		array = WinGetFuncArgCurrent(window, FEATURES_ARG, &isnull);
+		Datum		array = WinGetFuncArgCurrent(window, s->ts_arg + 1, &isnull);
 
 		s->features->count = isnull ? s->loaded->model->features
 			: feature_array_length(array);
 	}
 	check_features(s);
-	nn_stream_reset(s->stream);
-	nn_horizons_reset(&s->horizons);
-	for (int c = 0; c < s->features->count; c++)
-		s->last[c] = NAN;
-	s->rows = 0;
-	s->has_ts = false;
+	timestamps_check_model(s->loaded->model->ts_type, s->ts_type);
+	use_series(window, s);
 	s->block_start = 0;
 	s->block_rows = 0;
 }
 
-/* Goes to a row; false at the partition's end. */
-static bool
-read_ts(WindowObject window, ScoreState *s, int offset)
+/*
+ * amad_score cannot tell a reason, so a row that has no place in the series is an
+ * error; rows out of order mean a wrong query in any case.
+ */
+static void
+refuse_misplaced(const ScoreState *s, int64 ts, bool isnull)
 {
-	bool		isnull;
-	bool		isout;
-	int64		ts = DatumGetInt64(window_row_seek(window, TS_ARG, offset, &isnull, &isout));
+	int64		last;
 
-	if (isout)
-		return false;
-	if (isnull)
+	if (isnull && s->columns == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("timestamp of amad_score must not be null"),
+				 errmsg("timestamp of %s must not be null", s->function),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
-	timestamps_check(s->ts_type, ts);
-	if (s->has_ts && ts <= s->last_ts)
+	if (isnull)
+		return;
+	if (s->columns == NULL)
+		timestamps_check(s->ts_type, ts);
+	if (scorer_last_ts(s->scorer, &last) && timestamps_finite(s->ts_type, ts) &&
+		(ts < last || (ts == last && s->columns == NULL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timestamp %s follows %s within a partition of amad_score",
-						timestamps_text(s->ts_type, ts), timestamps_text(s->ts_type, s->last_ts)),
+				 errmsg("timestamp %s follows %s within a partition of %s",
+						timestamps_text(s->ts_type, ts), timestamps_text(s->ts_type, last),
+						s->function),
 				 errdetail("The rows of a series must have increasing timestamps."),
 				 errhint("Use OVER (ORDER BY …) with the same timestamp, and PARTITION BY with the "
 						 "columns that identify a series.")));
-	s->has_ts = true;
-	s->last_ts = ts;
-	return true;
 }
 
 static void
@@ -284,118 +323,98 @@ read_features(WindowObject window, ScoreState *s, int offset)
 
 	if (f->array)
 	{
-		Datum		array = window_row_argument(window, FEATURES_ARG, offset, &isnull);
+		Datum		array = window_row_argument(window, s->ts_arg + 1, offset, &isnull);
 
 		feature_array_values(f, array, isnull, s->row);
 		return;
 	}
 	for (int c = 0; c < f->count; c++)
 	{
-		Datum		value = window_row_argument(window, FEATURES_ARG + c, offset, &isnull);
+		Datum		value = window_row_argument(window, s->ts_arg + 1 + c, offset, &isnull);
 
 		s->row[c] = feature_value(f->type[c], value, isnull);
 	}
 }
 
-/*
- * Missing values become the last known ones.  The series starts with the first
- * row by which every feature has had a value: were the unknown guessed, a row's
- * score could depend on where the query's range begins.
- */
-static bool
-carry_forward(ScoreState *s)
-{
-	bool		complete = true;
-
-	for (int c = 0; c < s->features->count; c++)
-	{
-		if (!isnan(s->row[c]))
-			s->last[c] = s->row[c];
-		complete = complete && !isnan(s->last[c]);
-	}
-	return complete;
-}
-
-/* Reads the next rows of the partition, scaled; leaves their number in block_rows. */
+/* Reads and scores the next rows of the partition. */
 static void
-read_block(WindowObject window, ScoreState *s)
+next_block(WindowObject window, ScoreState *s)
 {
-	const int	C = s->features->count;
 	int			n = 0;
 
-	s->skipped = 0;
-	for (; n < NN_STREAM_ROWS && read_ts(window, s, n); n++)
+	while (!scorer_full(s->scorer))
 	{
-		float	   *scaled = s->scaled + (size_t) (n - s->skipped) * C;
+		bool		isnull;
+		bool		isout;
+		int64		ts = DatumGetInt64(window_row_seek(window, s->ts_arg, n, &isnull, &isout));
 
-		if (!s->constant_model)
-			check_same_model(window, s, n);
+		if (isout)
+			break;
+		refuse_misplaced(s, ts, isnull);
+		check_constants(window, s, n);
 		read_features(window, s, n);
-		if (!carry_forward(s))
-		{
-			s->skipped++;
-			continue;
-		}
-		for (int c = 0; c < C; c++)
-			scaled[c] = nn_scale(&s->loaded->scaling, c, s->last[c]);
+		scorer_add(s->scorer, ts, !isnull && timestamps_finite(s->ts_type, ts), s->row);
+		n++;
 	}
+	scorer_run(s->scorer);
 	s->block_rows = n;
 }
 
-static void
-score_block(ScoreState *s)
+/* The current row, scored. */
+static ScoredRow
+current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
-	const nn_calibration *cal = &s->loaded->calibration;
-	int			n = s->block_rows - s->skipped;
-
-	for (int i = 0; i < s->skipped; i++)
-		s->severity[i] = NAN;
-	if (n > 0)
-		nn_stream_push(s->stream, s->scaled, n, s->expected, s->discrepancy);
-	for (int i = 0; i < n; i++)
-	{
-		size_t		at = (size_t) i * cal->features;
-
-		if (s->rows++ >= s->loaded->context)
-			nn_horizons_add(&s->horizons,
-							nn_raw_score(cal, s->scaled + at, s->expected + at,
-										 s->discrepancy + (size_t) i * cal->layers));
-		s->severity[s->skipped + i] = nn_horizons_score(&s->horizons) / cal->threshold;
-	}
-}
-
-Datum
-amad_score(PG_FUNCTION_ARGS)
-{
-	WindowObject window = PG_WINDOW_OBJECT();
-	ScoreState *s = fcinfo->flinfo->fn_extra;
 	PartitionState *partition;
-	int64		position;
-	double		severity;
+	int64		position = WinGetCurrentPosition(window);
 
-	if (!WindowObjectIsValid(window))
-		elog(ERROR, "amad_score called in non-window context");
-	if (s == NULL)
-		s = open_state(fcinfo);
 	partition = WinGetPartitionLocalMemory(window, sizeof(PartitionState));
 	if (!partition->begun)
 	{
 		begin_partition(fcinfo, window, s);
 		partition->begun = true;
 	}
-
-	position = WinGetCurrentPosition(window);
 	if (position >= s->block_start + s->block_rows)
 	{
 		CHECK_FOR_INTERRUPTS();
-		read_block(window, s);
-		score_block(s);
+		next_block(window, s);
 		s->block_start = position;
 		/* nothing before the block's last row is needed again */
 		WinSetMarkPosition(window, position + s->block_rows - 1);
 	}
-	severity = s->severity[position - s->block_start];
-	if (isnan(severity))
+	return scorer_row(s->scorer, (int) (position - s->block_start));
+}
+
+static ScoreState *
+state_of(FunctionCallInfo fcinfo, const char *function, bool explain)
+{
+	if (!WindowObjectIsValid(PG_WINDOW_OBJECT()))
+		elog(ERROR, "%s called in non-window context", function);
+	if (fcinfo->flinfo->fn_extra == NULL)
+		return open_state(fcinfo, function, explain);
+	return fcinfo->flinfo->fn_extra;
+}
+
+/* → float8: the severity, NULL where there is none */
+Datum
+amad_score(PG_FUNCTION_ARGS)
+{
+	ScoreState *s = state_of(fcinfo, "amad_score", false);
+	ScoredRow	row = current_row(fcinfo, PG_WINDOW_OBJECT(), s);
+
+	if (isnan(row.score))
 		PG_RETURN_NULL();
-	PG_RETURN_FLOAT8(severity);
+	PG_RETURN_FLOAT8(result_severity(s->scorer, &row));
+}
+
+/* → amad_result: ts and the columns of result.h */
+Datum
+amad_explain(PG_FUNCTION_ARGS)
+{
+	ScoreState *s = state_of(fcinfo, "amad_explain", true);
+	WindowObject window = PG_WINDOW_OBJECT();
+	ScoredRow	row = current_row(fcinfo, window, s);
+
+	s->values[0] = WinGetFuncArgCurrent(window, s->ts_arg, &s->nulls[0]);
+	result_columns(s->writer, s->scorer, &row, true, s->values + 1, s->nulls + 1);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
 }

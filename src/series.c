@@ -1,6 +1,6 @@
 /*
  * series.c
- *	  A series of rows (ts, features …) on its way from SQL to the network.
+ *	  The rows of one series (ts, features …) as they come from SQL.
  *
  * Rows stand in segments of growing size, each a timestamp and then the values
  * as doubles: float32 would lose the small changes of features with a large
@@ -19,10 +19,12 @@
 
 #define FIRST_SEGMENT_ROWS 64
 #define MAX_SEGMENT_BYTES (1024 * 1024)
+#define STEP_SAMPLE 10001		/* distances that the median step is taken of */
 
 typedef struct SeriesRow
 {
 	int64		ts;
+	int64		number;
 	double		values[FLEXIBLE_ARRAY_MEMBER];
 } SeriesRow;
 
@@ -34,65 +36,21 @@ typedef struct Segment
 	char	   *data;
 } Segment;
 
-/* An entry of the sort: a row by its timestamp. */
-typedef struct SortEntry
-{
-	int64		ts;
-	SeriesRow  *row;
-} SortEntry;
-
 struct Series
 {
 	MemoryContext context;
-	MemoryContextCallback forget;	/* takes bytes off the backend's sum */
+	Budget		budget;
 	Oid			ts_type;
 	int			features;
 	Size		stride;			/* bytes of a row */
 	int64		rows;
-	Size		bytes;			/* counted in live_bytes */
+	bool		complete;		/* no value is missing */
+	bool		in_order;		/* rows came in order of time */
+	int64		last_ts;		/* of the row that came last */
 	Segment    *first;
 	Segment    *last;
+	SeriesRow **order;			/* (rows) by time; NULL until sorted */
 };
-
-/*
- * Bytes of all series of this backend: GROUP BY keeps many at once, and the
- * planner knows nothing of their size.
- */
-static Size live_bytes = 0;
-
-static void
-forget_bytes(void *arg)
-{
-	live_bytes -= ((Series *) arg)->bytes;
-}
-
-static void
-out_of_memory(const char *what, Size bytes)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("memory required for %s is %zu MB, maintenance_work_mem is %d MB",
-					what, bytes / (1024 * 1024) + 1, maintenance_work_mem / 1024),
-			 errhint("Raise maintenance_work_mem, or train on fewer rows or a smaller network.")));
-}
-
-void
-series_check_memory(const char *what, Size bytes)
-{
-	Size		limit = (Size) maintenance_work_mem * 1024;
-
-	if (live_bytes + bytes > limit)
-		out_of_memory(what, live_bytes + bytes);
-}
-
-/* Counts bytes as the series', after checking that they fit. */
-static void
-claim(Series *series, const char *what, Size bytes)
-{
-	series_check_memory(what, bytes);
-	series->bytes += bytes;
-	live_bytes += bytes;
-}
 
 Series *
 series_open(MemoryContext parent, int features, Oid ts_type)
@@ -104,9 +62,9 @@ series_open(MemoryContext parent, int features, Oid ts_type)
 	series->features = features;
 	series->ts_type = ts_type;
 	series->stride = offsetof(SeriesRow, values) + sizeof(double) * features;
-	series->forget.func = forget_bytes;
-	series->forget.arg = series;
-	MemoryContextRegisterResetCallback(context, &series->forget);
+	series->complete = true;
+	series->in_order = true;
+	budget_open(&series->budget, context);
 	return series;
 }
 
@@ -116,17 +74,25 @@ series_close(Series *series)
 	MemoryContextDelete(series->context);
 }
 
-int
-series_features(const Series *series)
-{
-	return series->features;
-}
-
 int64
 series_rows(const Series *series)
 {
 	return series->rows;
 }
+
+bool
+series_complete(const Series *series)
+{
+	return series->complete;
+}
+
+Size
+series_row_bytes(int features)
+{
+	return offsetof(SeriesRow, values) + sizeof(double) * features + sizeof(SeriesRow *);
+}
+
+/* ---- collecting -------------------------------------------------------------------- */
 
 static Segment *
 add_segment(Series *series)
@@ -136,7 +102,7 @@ add_segment(Series *series)
 	Segment    *segment;
 
 	room = Min(room, most);
-	claim(series, "training rows", sizeof(Segment) + room * series->stride);
+	budget_claim(&series->budget, "training rows", sizeof(Segment) + room * series->stride);
 	segment = MemoryContextAlloc(series->context, sizeof(Segment));
 	segment->next = NULL;
 	segment->rows = 0;
@@ -150,8 +116,16 @@ add_segment(Series *series)
 	return segment;
 }
 
+static void
+free_segment(Series *series, Segment *segment)
+{
+	budget_release(&series->budget, sizeof(Segment) + segment->room * series->stride);
+	pfree(segment->data);
+	pfree(segment);
+}
+
 void
-series_add(Series *series, int64 ts, const double *values)
+series_add(Series *series, int64 ts, int64 number, const double *values)
 {
 	Segment    *segment = series->last;
 	SeriesRow  *row;
@@ -161,235 +135,281 @@ series_add(Series *series, int64 ts, const double *values)
 		segment = add_segment(series);
 	row = (SeriesRow *) (segment->data + segment->rows++ * series->stride);
 	row->ts = ts;
+	row->number = number;
 	memcpy(row->values, values, sizeof(double) * series->features);
+	for (int c = 0; c < series->features && series->complete; c++)
+		series->complete = !isnan(values[c]);
+	series->in_order = series->in_order && (series->rows == 0 || ts > series->last_ts);
+	series->last_ts = ts;
 	series->rows++;
 }
 
-/* ---- finishing ---------------------------------------------------------------- */
+void
+series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg)
+{
+	Segment    *to = series->first;
+	Segment    *next;
+
+	if (to == NULL)
+		return;
+	series->rows = 0;
+	/* rows move towards the beginning: what is written to has been read */
+	for (Segment *from = series->first; from; from = from->next)
+	{
+		int64		rows = from->rows;
+
+		CHECK_FOR_INTERRUPTS();
+		from->rows = 0;
+		for (int64 i = 0; i < rows; i++)
+		{
+			SeriesRow  *row = (SeriesRow *) (from->data + i * series->stride);
+
+			if (!keep(row->number, arg))
+				continue;
+			if (to->rows == to->room)
+				to = to->next;
+			memmove(to->data + to->rows++ * series->stride, row, series->stride);
+			series->rows++;
+		}
+	}
+	for (Segment *s = to->next; s; s = next)
+	{
+		next = s->next;
+		free_segment(series, s);
+	}
+	to->next = NULL;
+	series->last = to;
+}
+
+/* ---- order ---------------------------------------------------------------------------- */
 
 static int
-compare_entries(const void *a, const void *b)
+compare_rows(const void *a, const void *b)
 {
-	int64		x = ((const SortEntry *) a)->ts;
-	int64		y = ((const SortEntry *) b)->ts;
+	int64		x = (*(SeriesRow *const *) a)->ts;
+	int64		y = (*(SeriesRow *const *) b)->ts;
 
 	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own: it may be left */
 	return (x > y) - (x < y);
 }
 
 static void
-refuse_duplicates(const Series *series, const SortEntry *entries)
+refuse_duplicates(const Series *series)
 {
 	for (int64 i = 1; i < series->rows; i++)
-		if (entries[i].ts == entries[i - 1].ts)
+		if (series->order[i]->ts == series->order[i - 1]->ts)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 errmsg("duplicate timestamp %s in the training rows",
-							timestamps_text(series->ts_type, entries[i].ts)),
+							timestamps_text(series->ts_type, series->order[i]->ts)),
 					 errhint("A series has one row a timestamp: aggregate such rows first, or "
 							 "use GROUP BY to train one model a series.")));
 }
 
-/* The rows in order of their timestamps. */
-static SortEntry *
-sort_rows(Series *series)
+void
+series_sort(Series *series)
 {
-	SortEntry  *entries;
+	Size		bytes = series->rows * sizeof(SeriesRow *);
 	int64		n = 0;
 
-	claim(series, "sorting training rows", series->rows * sizeof(SortEntry));
-	entries = MemoryContextAllocHuge(series->context, series->rows * sizeof(SortEntry));
+	budget_claim(&series->budget, "sorting training rows", bytes);
+	series->order = MemoryContextAllocHuge(series->context, Max(bytes, 1));
 	for (Segment *s = series->first; s; s = s->next)
-		for (int64 i = 0; i < s->rows; i++, n++)
-		{
-			entries[n].row = (SeriesRow *) (s->data + i * series->stride);
-			entries[n].ts = entries[n].row->ts;
-		}
-	qsort(entries, series->rows, sizeof(SortEntry), compare_entries);
-	refuse_duplicates(series, entries);
-	return entries;
+		for (int64 i = 0; i < s->rows; i++)
+			series->order[n++] = (SeriesRow *) (s->data + i * series->stride);
+	if (series->in_order)
+		return;
+	qsort(series->order, series->rows, sizeof(SeriesRow *), compare_rows);
+	refuse_duplicates(series);
+	/* the rows had been numbered as they came */
+	for (int64 i = 0; i < series->rows; i++)
+		series->order[i]->number = i;
 }
 
-static void
-refuse_missing(const Series *series, const Options *options, int feature, int64 ts, bool all)
-{
-	const char *name = options->nnames > 0 ? options->names[feature] : NULL;
-	char	   *number = psprintf("%d", feature + 1);
+/* ---- measures --------------------------------------------------------------------------- */
 
-	if (all)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("feature %s has no value in any training row", name ? name : number),
-				 errhint("Leave the column out.")));
+double
+series_step(const Series *series)
+{
+	int64		distances = series->rows - 1;
+	int64		n = Min(distances, STEP_SAMPLE);
+	double	   *step;
+	double		median;
+
+	if (n < 1)
+		return 0.0;
+	step = palloc(sizeof(double) * n);
+	for (int64 i = 0; i < n; i++)
+	{
+		int64		at = (int64) ((double) i * distances / n);
+
+		step[i] = (double) series->order[at + 1]->ts - (double) series->order[at]->ts;
+	}
+	median = nn_quantile(step, n, 0.5);
+	pfree(step);
+	return median;
+}
+
+SeriesRun
+series_run(const Series *series, int64 first, double max_gap)
+{
+	SeriesRun	run = {.first = first, .rows = 1, .number = series->order[first]->number};
+
+	for (int64 i = first + 1; i < series->rows; i++, run.rows++)
+	{
+		const SeriesRow *before = series->order[i - 1];
+		const SeriesRow *row = series->order[i];
+
+		if (row->number != before->number + 1 ||
+			(max_gap > 0 && (double) row->ts - (double) before->ts > max_gap))
+			break;
+	}
+	return run;
+}
+
+/*
+ * Two passes over values divided by their largest magnitude: squares of the
+ * largest doubles must not overflow.
+ */
+void
+series_moments(const Series *series, double *mean, double *std, int64 *known)
+{
+	const int	C = series->features;
+	double	   *largest = palloc0(sizeof(double) * C);
+
+	memset(mean, 0, sizeof(double) * C);
+	memset(std, 0, sizeof(double) * C);
+	memset(known, 0, sizeof(int64) * C);
+	for (int pass = 0; pass < 3; pass++)
+	{
+		for (int64 i = 0; i < series->rows; i++)
+		{
+			const double *x = series->order[i]->values;
+
+			CHECK_FOR_INTERRUPTS();
+			for (int c = 0; c < C; c++)
+			{
+				double		y;
+
+				if (isnan(x[c]))
+					continue;
+				y = pass > 0 ? x[c] / largest[c] : 0.0;
+				if (pass == 0)
+				{
+					largest[c] = Max(largest[c], fabs(x[c]));
+					known[c]++;
+				}
+				else if (pass == 1)
+					mean[c] += y;
+				else
+					std[c] += (y - mean[c]) * (y - mean[c]);
+			}
+		}
+		for (int c = 0; c < C; c++)
+		{
+			if (pass == 0 && largest[c] == 0.0)
+				largest[c] = 1.0;
+			else if (pass == 1 && known[c] > 0)
+				mean[c] /= known[c];
+		}
+	}
+	for (int c = 0; c < C; c++)
+	{
+		mean[c] *= largest[c];
+		std[c] = known[c] > 0 ? sqrt(std[c] / known[c]) * largest[c] : 0.0;
+		if (nn_is_constant(mean[c], std[c]))
+			std[c] = 0.0;
+	}
+	pfree(largest);
+}
+
+/* ---- scaling ------------------------------------------------------------------------------ */
+
+static void
+refuse_missing(const Series *series, const Options *options, int feature, int64 ts)
+{
+	const char *name = options->nnames > 0 ? options->names[feature] : psprintf("%d", feature + 1);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-			 errmsg("feature %s is null, NaN or infinite at %s", name ? name : number,
+			 errmsg("feature %s is null, NaN or infinite at %s", name,
 					timestamps_text(series->ts_type, ts)),
 			 errhint("Leave the row out, or choose \"missing\": \"locf\" or \"linear\".")));
 }
 
-/*
- * Fill the gap of a feature between the known rows before and after it (-1 and
- * rows: none).  At the ends the nearest known value is all there is.
- */
-static void
-fill_gap(const Series *series, MissingPolicy policy, SortEntry *entries, int feature,
-		 int64 before, int64 after)
-{
-	bool		linear = policy == MISSING_LINEAR && before >= 0 && after < series->rows;
-	double		x0 = entries[before >= 0 ? before : after].row->values[feature];
-
-	for (int64 i = before + 1; i < after; i++)
-	{
-		double		x = x0;
-
-		if (linear)
-		{
-			double		x1 = entries[after].row->values[feature];
-			double		span = (double) entries[after].ts - (double) entries[before].ts;
-			double		share = ((double) entries[i].ts - (double) entries[before].ts) / span;
-
-			x = x0 * (1 - share) + x1 * share;
-		}
-		entries[i].row->values[feature] = x;
-	}
-}
-
-static void
-fill_feature(const Series *series, const Options *options, SortEntry *entries, int feature,
-			 SeriesFacts *facts)
-{
-	int64		known = -1;
-
-	for (int64 i = 0; i <= series->rows; i++)
-	{
-		if (i < series->rows && isnan(entries[i].row->values[feature]))
-			continue;
-		if (i == series->rows && known < 0)
-			refuse_missing(series, options, feature, 0, true);
-		if (i > known + 1)
-		{
-			if (options->missing == MISSING_ERROR)
-				refuse_missing(series, options, feature, entries[known + 1].ts, false);
-			facts->imputed += i - known - 1;
-			fill_gap(series, options->missing, entries, feature, known, i);
-		}
-		known = i;
-	}
-}
-
+/* The run's next row with a value of the feature; its end when there is none. */
 static int64
-count_incomplete_rows(const Series *series, const SortEntry *entries)
+next_known(const Series *series, const SeriesRun *run, int64 row, int feature)
 {
-	int64		n = 0;
-
-	for (int64 i = 0; i < series->rows; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		for (int c = 0; c < series->features; c++)
-			if (isnan(entries[i].row->values[c]))
-			{
-				n++;
-				break;
-			}
-	}
-	return n;
+	while (row < run->first + run->rows && isnan(series->order[row]->values[feature]))
+		row++;
+	return row;
 }
 
 /*
- * Mean and standard deviation, in two passes over values divided by their
- * largest magnitude: squares of the largest doubles must not overflow.
+ * What stands for a missing value: `before` is the last row with one (-1: none).
+ * NaN: nothing does.
  */
-static void
-moments(const Series *series, const SortEntry *entries, int feature, double *mean, double *std)
+static double
+fill(const Series *series, const SeriesRun *run, const Options *options, int64 row, int feature,
+	 int64 before)
 {
-	double		largest = 0.0;
-	double		sum = 0.0;
-	double		squares = 0.0;
+	const SeriesRow *left;
+	int64		after;
 
-	for (int64 i = 0; i < series->rows; i++)
-		largest = Max(largest, fabs(entries[i].row->values[feature]));
-	if (largest == 0.0)
-		largest = 1.0;
-	for (int64 i = 0; i < series->rows; i++)
-		sum += entries[i].row->values[feature] / largest;
-	sum /= series->rows;
-	for (int64 i = 0; i < series->rows; i++)
+	if (options->missing == MISSING_ERROR)
+		refuse_missing(series, options, feature, series->order[row]->ts);
+	if (before < 0)
+		return NAN;
+	left = series->order[before];
+	if (options->missing == MISSING_LINEAR)
 	{
-		double		d = entries[i].row->values[feature] / largest - sum;
+		after = next_known(series, run, row, feature);
+		if (after < run->first + run->rows && after - before - 1 <= options->fill_limit)
+		{
+			const SeriesRow *right = series->order[after];
+			double		span = (double) right->ts - (double) left->ts;
+			double		share = ((double) series->order[row]->ts - (double) left->ts) / span;
 
-		squares += d * d;
+			return left->values[feature] * (1 - share) + right->values[feature] * share;
+		}
 	}
-	*mean = sum * largest;
-	*std = sqrt(squares / series->rows) * largest;
-	if (nn_is_constant(*mean, *std))
-		*std = 0.0;
+	return row - before <= options->fill_limit ? left->values[feature] : NAN;
 }
 
-static float *
-scale_rows(Series *series, const Options *options, const SortEntry *entries,
-		   const double *mean, const double *std)
+void
+series_scale(const Series *series, const SeriesRun *run, const Options *options,
+			 const nn_scaling *scaling, float *scaled, uint8 *imputed, SeriesFacts *facts)
 {
-	nn_scaling	scaling = {
-		.features = series->features,
-		.mean = mean,
-		.std = std,
-		.clip = options->clip,
-	};
-	Size		bytes = series->rows * series->features * sizeof(float);
-	float	   *scaled;
+	const int	C = series->features;
+	int64	   *before = palloc(sizeof(int64) * C);
 
-	claim(series, "scaled training rows", bytes);
-	scaled = MemoryContextAllocHuge(series->context, bytes);
-	for (int64 i = 0; i < series->rows; i++)
+	for (int c = 0; c < C; c++)
+		before[c] = -1;
+	for (int64 row = run->first; row < run->first + run->rows; row++, scaled += C)
 	{
+		const double *x = series->order[row]->values;
+		bool		any = false;
+
 		CHECK_FOR_INTERRUPTS();
-		for (int c = 0; c < series->features; c++)
-			scaled[i * series->features + c] = nn_scale(&scaling, c, entries[i].row->values[c]);
+		for (int c = 0; c < C; c++)
+		{
+			double		value = x[c];
+
+			if (!isnan(value))
+				before[c] = row;
+			else
+			{
+				value = fill(series, run, options, row, c, before[c]);
+				imputed[c / 8] |= 1 << c % 8;
+				facts->imputed++;
+				any = true;
+			}
+			scaled[c] = isnan(value) ? 0.0f : nn_scale(scaling, c, value);
+		}
+		facts->imputed_rows += any;
+		if (imputed)
+			imputed += IMPUTED_BYTES(C);
 	}
-	return scaled;
-}
-
-/* The raw rows are of no more use. */
-static void
-free_rows(Series *series, SortEntry *entries)
-{
-	Size		freed = series->rows * sizeof(SortEntry);
-	Segment    *next;
-
-	pfree(entries);
-	for (Segment *s = series->first; s; s = next)
-	{
-		next = s->next;
-		freed += sizeof(Segment) + s->room * series->stride;
-		pfree(s->data);
-		pfree(s);
-	}
-	series->first = series->last = NULL;
-	series->bytes -= freed;
-	live_bytes -= freed;
-}
-
-float *
-series_finish(Series *series, const Options *options, double *mean, double *std,
-			  SeriesFacts *facts)
-{
-	SortEntry  *entries = sort_rows(series);
-	float	   *scaled;
-
-	memset(facts, 0, sizeof(*facts));
-	facts->rows = series->rows;
-	facts->first_ts = entries[0].ts;
-	facts->last_ts = entries[series->rows - 1].ts;
-	facts->imputed_rows = count_incomplete_rows(series, entries);
-	for (int c = 0; c < series->features; c++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		fill_feature(series, options, entries, c, facts);
-		CHECK_FOR_INTERRUPTS();
-		moments(series, entries, c, &mean[c], &std[c]);
-	}
-	scaled = scale_rows(series, options, entries, mean, std);
-	free_rows(series, entries);
-	return scaled;
+	pfree(before);
 }

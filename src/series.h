@@ -1,49 +1,81 @@
 /*
  * series.h
- *	  A series of rows (ts, features …) on its way from SQL to the network.
+ *	  The rows of one series (ts, features …) as they come from SQL.
  *
- * Rows are added in any order, then series_finish() sorts them, refuses
- * duplicates, fills missing values and scales.  State lives in a context of its
- * own; all states of a backend together are held below maintenance_work_mem.
+ * Rows are added in any order; series_sort() puts them in order and refuses
+ * duplicates, then they can be cut at gaps, measured and scaled.
  */
 #ifndef AMAD_SERIES_H
 #define AMAD_SERIES_H
 
+#include "budget.h"
 #include "options.h"
 
 typedef struct Series Series;
 
-/* What a finished series tells about its rows. */
+/* What scaling tells about a series' rows. */
 typedef struct SeriesFacts
 {
-	int64		rows;
 	int64		imputed;		/* values that were missing and filled */
 	int64		imputed_rows;	/* rows with at least one of them */
-	int64		first_ts;
-	int64		last_ts;
 } SeriesFacts;
+
+/* A stretch of rows that belong together: no gap, and none left out between them. */
+typedef struct SeriesRun
+{
+	int64		first;			/* row, in order of time */
+	int64		rows;
+	int64		number;			/* of the first row */
+} SeriesRun;
 
 /* A new series in a child of parent, of rows with so many features. */
 extern Series *series_open(MemoryContext parent, int features, Oid ts_type);
 extern void series_close(Series *series);
-extern int	series_features(const Series *series);
 extern int64 series_rows(const Series *series);
 
-/* Adds a row; NaN marks a missing value.  ERROR beyond maintenance_work_mem. */
-extern void series_add(Series *series, int64 ts, const double *values);
+/* Bytes that a row takes here. */
+extern Size series_row_bytes(int features);
 
 /*
- * Sorts, checks and fills; sets mean and standard deviation of every feature
- * (std 0 where constant); returns the scaled rows (rows, C), allocated in the
- * series' context, in place of the raw ones.
+ * Adds a row; NaN marks a missing value.  `number` counts the rows of the series,
+ * those left out included: neighbours have consecutive ones.  ERROR beyond
+ * maintenance_work_mem.
  */
-extern float *series_finish(Series *series, const Options *options,
-							double *mean, double *std, SeriesFacts *facts);
+extern void series_add(Series *series, int64 ts, int64 number, const double *values);
+
+/* Keeps only the rows whose number the function accepts. */
+extern void series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg);
+
+/* Sorts by time.  ERROR for a timestamp that occurs twice. */
+extern void series_sort(Series *series);
+
+/* ---- of a sorted series ---------------------------------------------------------- */
+
+/* Median distance of neighbouring timestamps, in units of ts; 0 for fewer than two rows. */
+extern double series_step(const Series *series);
 
 /*
- * ERROR unless `bytes` more fit into maintenance_work_mem beside the series of
- * this backend; what: "training" …
+ * Mean and standard deviation of the known values of every feature, 0 where they
+ * are constant, and their number (features).  Without any, mean and std are 0.
  */
-extern void series_check_memory(const char *what, Size bytes);
+extern void series_moments(const Series *series, double *mean, double *std, int64 *known);
+
+/* The run that begins at a row: up to a gap of more than max_gap (0: any is allowed). */
+extern SeriesRun series_run(const Series *series, int64 first, double max_gap);
+
+/*
+ * The rows of a run, scaled (rows, C).  Missing values are filled by the options'
+ * policy, and are 0 (the mean) where it has no value; their bits are set in
+ * imputed (rows, bytes of a row's map), which the caller has cleared.  It may be
+ * NULL when series_complete().
+ */
+extern void series_scale(const Series *series, const SeriesRun *run, const Options *options,
+						 const nn_scaling *scaling, float *scaled, uint8 *imputed,
+						 SeriesFacts *facts);
+
+/* Whether no value is missing. */
+extern bool series_complete(const Series *series);
+
+#define IMPUTED_BYTES(features) (((features) + 7) / 8)	/* of a row's map */
 
 #endif							/* AMAD_SERIES_H */

@@ -32,7 +32,7 @@ typedef struct Steps
 	const StepsPlan *plan;
 	const StepsExchange *exchange;	/* NULL: alone */
 	size_t		nparams;
-	const float *rows;
+	const StepsRows *rows;
 	float	   *params;
 	float	   *grads;			/* of the batch */
 	float	   *shard_grads;	/* of a shard, when alone */
@@ -53,12 +53,32 @@ poll_interrupts(void)
 
 /* ---- plans ---------------------------------------------------------------------------- */
 
-StepsPlan
-steps_plan(const Options *o, int features, int64 rows)
+/* The runs that have room for a chunk; their training rows are added to *trained. */
+static void
+find_runs(const Dataset *d, StepsPlan *plan, StepsRun *runs, int64 *trained)
 {
+	for (int i = 0; i < d->nruns; i++)
+	{
+		int64		rows = dataset_training_rows(d, &d->runs[i]);
+
+		if (rows < plan->chunk_length)
+			continue;
+		runs[plan->nruns].first = d->runs[i].first;
+		runs[plan->nruns++].before = plan->starts;
+		plan->starts += rows - plan->chunk_length + 1;
+		*trained += rows;
+	}
+}
+
+StepsPlan
+steps_plan(const Dataset *dataset, StepsRows *rows)
+{
+	const Options *o = dataset->options;
 	double		batch = (double) o->batch_size * o->chunk_length;
+	StepsRun   *runs = palloc_extended(sizeof(StepsRun) * dataset->nruns, MCXT_ALLOC_HUGE);
+	int64		trained = 0;
 	StepsPlan	plan = {
-		.shape = options_shape(o, features),
+		.shape = options_shape(o, dataset->features),
 		.objective = {
 			.skip = o->skip,
 			.maxmin = (float) o->maxmin_weight,
@@ -76,12 +96,15 @@ steps_plan(const Options *o, int features, int64 rows)
 		.div_factor = o->div_factor,
 		.final_div_factor = o->final_div_factor,
 		.seed = o->seed,
-		.steps = o->steps > 0 ? o->steps : Max((int64) ceil(o->epochs * rows / batch), 1),
-		.rows = rows,
+		.rows = dataset->nrows,
 		.chunk_length = o->chunk_length,
 		.batch_size = o->batch_size,
 	};
 
+	find_runs(dataset, &plan, runs, &trained);
+	plan.steps = o->steps > 0 ? o->steps : Max((int64) ceil(o->epochs * trained / batch), 1);
+	rows->rows = dataset->rows;
+	rows->runs = runs;
 	return plan;
 }
 
@@ -92,41 +115,67 @@ steps_shards(const StepsPlan *plan)
 }
 
 static int
-shard_chunks(const StepsPlan *plan)
+shard_chunks(int batch_size)
 {
-	return Min(NN_SHARD_CHUNKS, plan->batch_size);
+	return Min(NN_SHARD_CHUNKS, batch_size);
 }
 
 Size
-steps_bytes(const StepsPlan *plan)
+steps_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 {
 	/* gradients of the batch and of a shard, two moments */
-	return nn_train_bytes(&plan->shape, shard_chunks(plan), plan->chunk_length) +
-		4 * sizeof(float) * nn_params_size(&plan->shape);
+	return nn_train_bytes(shape, shard_chunks(batch_size), chunk_length) +
+		4 * sizeof(float) * nn_params_size(shape);
 }
 
 int
-steps_workers_wanted(const StepsPlan *plan)
+steps_workers_wanted(const StepsPlan *plan, Size bytes)
 {
-	int			most = steps_max_workers < 0 ? max_parallel_maintenance_workers : steps_max_workers;
+	int			workers = steps_max_workers < 0 ? max_parallel_maintenance_workers : steps_max_workers;
 	double		work = 3.0 * nn_params_size(&plan->shape) * plan->batch_size * plan->chunk_length *
 		plan->steps;
 
 	if (IsInParallelMode() || IsParallelWorker() || work < PARALLEL_WORK)
 		return 0;
-	return Min(most, steps_shards(plan) - 1);
+	workers = Min(workers, steps_shards(plan) - 1);
+	while (workers > 0 && !budget_fits(bytes + steps_shared_bytes(plan, workers)))
+		workers--;
+	return workers;
 }
 
 /* ---- a step ----------------------------------------------------------------------------- */
+
+/* The row that is the n-th possible start of a chunk. */
+static int64
+start_row(const Steps *s, int64 n)
+{
+	const StepsRun *runs = s->rows->runs;
+	int			low = 0;
+	int			high = s->plan->nruns - 1;
+
+	/* the last run with before <= n */
+	while (low < high)
+	{
+		int			middle = low + (high - low + 1) / 2;
+
+		if (runs[middle].before <= n)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return runs[low].first + n - runs[low].before;
+}
 
 /* All participants draw all chunks, so that they need not tell each other. */
 static void
 draw_chunks(Steps *s)
 {
-	uint64		starts = s->plan->rows - s->plan->chunk_length + 1;
-
 	for (int b = 0; b < s->plan->batch_size; b++)
-		s->chunk[b] = s->rows + nn_rng_below(&s->rng, starts) * s->plan->shape.features;
+	{
+		int64		row = start_row(s, nn_rng_below(&s->rng, s->plan->starts));
+
+		s->chunk[b] = s->rows->rows + row * s->plan->shape.features;
+	}
 }
 
 static void
@@ -259,13 +308,12 @@ zeros(size_t n)
 }
 
 void
-steps_participate(const StepsPlan *plan, const float *rows, float *params,
+steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 				  StepsReport *report, const StepsExchange *exchange)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "amad steps",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(work);
-	Size		bytes = nn_train_bytes(&plan->shape, shard_chunks(plan), plan->chunk_length);
 	Steps		s = {
 		.plan = plan,
 		.exchange = exchange,
@@ -274,16 +322,21 @@ steps_participate(const StepsPlan *plan, const float *rows, float *params,
 		.params = params,
 		.report = report,
 	};
+	Size		bytes;
+	int			chunks;
 
 	s.grads = zeros(s.nparams);
 	s.shard_grads = exchange ? NULL : zeros(s.nparams);
 	s.moment1 = zeros(s.nparams);
 	s.moment2 = zeros(s.nparams);
 	s.chunk = palloc(sizeof(float *) * plan->batch_size);
-	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape,
-								shard_chunks(plan), plan->chunk_length, poll_interrupts);
+	chunks = shard_chunks(plan->batch_size);
+	bytes = nn_train_bytes(&plan->shape, chunks, plan->chunk_length);
+	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape, chunks,
+								plan->chunk_length, poll_interrupts);
 	report->points = 0;
-	nn_params_init(&plan->shape, plan->seed, params);
+	if (!plan->warm)
+		nn_params_init(&plan->shape, plan->seed, params);
 	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
 	run(&s);
 	MemoryContextSwitchTo(old);
@@ -291,10 +344,9 @@ steps_participate(const StepsPlan *plan, const float *rows, float *params,
 }
 
 void
-steps_run(const StepsPlan *plan, const float *rows, float *params, StepsReport *report)
+steps_run(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
+		  StepsReport *report)
 {
-	int			workers = steps_workers_wanted(plan);
-
 	report->workers = 0;
 	if (workers > 0 && steps_run_parallel(plan, rows, params, workers, report))
 		return;

@@ -11,7 +11,7 @@
 #ifndef AMAD_STEPS_H
 #define AMAD_STEPS_H
 
-#include "options.h"
+#include "dataset.h"
 
 #define STEPS_CURVE 20			/* points of the loss curve at most */
 
@@ -27,10 +27,27 @@ typedef struct StepsPlan
 	double		final_div_factor;
 	uint64		seed;
 	int64		steps;
-	int64		rows;			/* rows to draw chunks from */
+	int64		rows;			/* of the dataset */
+	int64		starts;			/* rows that a chunk can begin with */
+	int			nruns;			/* runs that have such rows */
+	bool		warm;			/* weights are given, not initialised */
 	int			chunk_length;
 	int			batch_size;
 } StepsPlan;
+
+/* A run of rows that chunks are cut from. */
+typedef struct StepsRun
+{
+	int64		first;			/* row of the dataset */
+	int64		before;			/* starts in the runs before it */
+} StepsRun;
+
+/* The rows to train on. */
+typedef struct StepsRows
+{
+	const float *rows;			/* (plan->rows, C) */
+	const StepsRun *runs;		/* (plan->nruns) */
+} StepsRows;
 
 /* What the steps tell about themselves. */
 typedef struct StepsReport
@@ -46,23 +63,25 @@ extern bool steps_report_progress;
 /* GUC amad.max_parallel_workers; -1: max_parallel_maintenance_workers. */
 extern int	steps_max_workers;
 
-extern StepsPlan steps_plan(const Options *options, int features, int64 rows);
+/* The plan for a dataset, and the rows for it; runs are allocated in the current context. */
+extern StepsPlan steps_plan(const Dataset *dataset, StepsRows *rows);
 extern int	steps_shards(const StepsPlan *plan);
 
 /* Bytes that a process allocates beside rows and weights. */
-extern Size steps_bytes(const StepsPlan *plan);
+extern Size steps_bytes(const nn_shape *shape, int batch_size, int chunk_length);
 
-/* Workers that would be asked for: 0 for a small job or inside a worker. */
-extern int	steps_workers_wanted(const StepsPlan *plan);
+/* Workers that would be asked for: 0 for a small job or inside a worker; fewer than
+ * the setting allows when `bytes` and what they need exceed maintenance_work_mem. */
+extern int	steps_workers_wanted(const StepsPlan *plan, Size bytes);
 
 /* Shared memory that so many workers and the leader need, rows included. */
 extern Size steps_shared_bytes(const StepsPlan *plan, int workers);
 
 /*
- * Trains params (initialised here) on rows (plan->rows, C), in the current
- * context.
+ * Trains params (initialised here unless plan->warm) with so many workers, in the
+ * current context.
  */
-extern void steps_run(const StepsPlan *plan, const float *rows, float *params,
+extern void steps_run(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
 					  StepsReport *report);
 
 /* ---- between steps.c and steps_parallel.c ------------------------------------------- */
@@ -79,11 +98,11 @@ typedef struct StepsExchange
 } StepsExchange;
 
 /* The whole training as one participant sees it; exchange NULL: alone. */
-extern void steps_participate(const StepsPlan *plan, const float *rows, float *params,
+extern void steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 							  StepsReport *report, const StepsExchange *exchange);
 
 /* Tries with workers; false when none was to be had, and nothing was done. */
-extern bool steps_run_parallel(const StepsPlan *plan, const float *rows, float *params,
+extern bool steps_run_parallel(const StepsPlan *plan, const StepsRows *rows, float *params,
 							   int workers, StepsReport *report);
 
 #endif							/* AMAD_STEPS_H */

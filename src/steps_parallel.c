@@ -26,6 +26,8 @@
 #define KEY_GRADS UINT64CONST(0xA3AD000000000003)
 #define KEY_LOSSES UINT64CONST(0xA3AD000000000004)
 #define KEY_QUERY UINT64CONST(0xA3AD000000000005)
+#define KEY_RUNS UINT64CONST(0xA3AD000000000006)
+#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000007)	/* given ones, when warm */
 
 typedef struct StepsShared
 {
@@ -45,6 +47,18 @@ rows_bytes(const StepsPlan *plan)
 }
 
 static Size
+runs_bytes(const StepsPlan *plan)
+{
+	return mul_size(sizeof(StepsRun), plan->nruns);
+}
+
+static Size
+weights_bytes(const StepsPlan *plan)
+{
+	return mul_size(sizeof(float), nn_params_size(&plan->shape));
+}
+
+static Size
 grads_bytes(const StepsPlan *plan)
 {
 	return mul_size(2 * steps_shards(plan) * sizeof(float), nn_params_size(&plan->shape));
@@ -60,11 +74,10 @@ losses_bytes(const StepsPlan *plan)
 Size
 steps_shared_bytes(const StepsPlan *plan, int workers)
 {
-	Size		replica = sizeof(float) * nn_params_size(&plan->shape);
-
 	return workers == 0 ? 0
-		: rows_bytes(plan) + grads_bytes(plan) + losses_bytes(plan) +
-		workers * (steps_bytes(plan) + replica);
+		: rows_bytes(plan) + runs_bytes(plan) + weights_bytes(plan) + grads_bytes(plan) +
+		losses_bytes(plan) + workers * (steps_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
+				   weights_bytes(plan));
 }
 
 static void
@@ -112,7 +125,10 @@ void
 amad_steps_worker(dsm_segment *segment, shm_toc *toc)
 {
 	StepsShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
-	const float *rows = shm_toc_lookup(toc, KEY_ROWS, false);
+	StepsRows	rows = {
+		.rows = shm_toc_lookup(toc, KEY_ROWS, false),
+		.runs = shm_toc_lookup(toc, KEY_RUNS, false),
+	};
 	StepsExchange exchange;
 	StepsReport report;
 	float	   *params;
@@ -121,8 +137,9 @@ amad_steps_worker(dsm_segment *segment, shm_toc *toc)
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 	wait_until_counted(shared);
 	exchange = exchange_of(shared, toc, ParallelWorkerNumber + 1);
-	params = palloc_extended(sizeof(float) * nn_params_size(&shared->plan.shape), MCXT_ALLOC_HUGE);
-	steps_participate(&shared->plan, rows, params, &report, &exchange);
+	params = palloc_extended(weights_bytes(&shared->plan), MCXT_ALLOC_HUGE);
+	memcpy(params, shm_toc_lookup(toc, KEY_WEIGHTS, false), weights_bytes(&shared->plan));
+	steps_participate(&shared->plan, &rows, params, &report, &exchange);
 }
 
 /* ---- the leader --------------------------------------------------------------------------- */
@@ -134,9 +151,11 @@ create_context(const StepsPlan *plan, int workers)
 
 	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(StepsShared));
 	shm_toc_estimate_chunk(&pcxt->estimator, rows_bytes(plan));
+	shm_toc_estimate_chunk(&pcxt->estimator, runs_bytes(plan));
+	shm_toc_estimate_chunk(&pcxt->estimator, weights_bytes(plan));
 	shm_toc_estimate_chunk(&pcxt->estimator, grads_bytes(plan));
 	shm_toc_estimate_chunk(&pcxt->estimator, losses_bytes(plan));
-	shm_toc_estimate_keys(&pcxt->estimator, 4);
+	shm_toc_estimate_keys(&pcxt->estimator, 6);
 	if (debug_query_string)
 	{
 		shm_toc_estimate_chunk(&pcxt->estimator, strlen(debug_query_string) + 1);
@@ -146,28 +165,34 @@ create_context(const StepsPlan *plan, int workers)
 	return pcxt;
 }
 
+/* A chunk of the segment with a copy of the data, under a key. */
+static void
+share(ParallelContext *pcxt, uint64 key, const void *data, Size bytes)
+{
+	void	   *chunk = shm_toc_allocate(pcxt->toc, bytes);
+
+	memcpy(chunk, data, bytes);
+	shm_toc_insert(pcxt->toc, key, chunk);
+}
+
 static StepsShared *
-fill_context(ParallelContext *pcxt, const StepsPlan *plan, const float *rows)
+fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows,
+			 const float *params)
 {
 	StepsShared *shared = shm_toc_allocate(pcxt->toc, sizeof(StepsShared));
-	float	   *shared_rows = shm_toc_allocate(pcxt->toc, rows_bytes(plan));
 
 	shared->plan = *plan;
 	shared->participants = 0;
 	SpinLockInit(&shared->mutex);
 	ConditionVariableInit(&shared->counted);
-	memcpy(shared_rows, rows, rows_bytes(plan));
 	shm_toc_insert(pcxt->toc, KEY_SHARED, shared);
-	shm_toc_insert(pcxt->toc, KEY_ROWS, shared_rows);
+	share(pcxt, KEY_ROWS, rows->rows, rows_bytes(plan));
+	share(pcxt, KEY_RUNS, rows->runs, runs_bytes(plan));
+	share(pcxt, KEY_WEIGHTS, params, weights_bytes(plan));
 	shm_toc_insert(pcxt->toc, KEY_GRADS, shm_toc_allocate(pcxt->toc, grads_bytes(plan)));
 	shm_toc_insert(pcxt->toc, KEY_LOSSES, shm_toc_allocate(pcxt->toc, losses_bytes(plan)));
 	if (debug_query_string)
-	{
-		char	   *query = shm_toc_allocate(pcxt->toc, strlen(debug_query_string) + 1);
-
-		strcpy(query, debug_query_string);
-		shm_toc_insert(pcxt->toc, KEY_QUERY, query);
-	}
+		share(pcxt, KEY_QUERY, debug_query_string, strlen(debug_query_string) + 1);
 	return shared;
 }
 
@@ -184,7 +209,7 @@ begin(ParallelContext *pcxt, StepsShared *shared)
 }
 
 bool
-steps_run_parallel(const StepsPlan *plan, const float *rows, float *params, int workers,
+steps_run_parallel(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
 				   StepsReport *report)
 {
 	ParallelContext *pcxt;
@@ -193,7 +218,7 @@ steps_run_parallel(const StepsPlan *plan, const float *rows, float *params, int 
 	pcxt = create_context(plan, workers);
 	if (pcxt->seg != NULL)		/* else there is no shared memory to be had */
 	{
-		StepsShared *shared = fill_context(pcxt, plan, rows);
+		StepsShared *shared = fill_context(pcxt, plan, rows, params);
 
 		LaunchParallelWorkers(pcxt);
 		if (pcxt->nworkers_launched > 0)

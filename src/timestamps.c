@@ -25,10 +25,27 @@ timestamps_text(Oid type, int64 ts)
 	}
 }
 
+bool
+timestamps_finite(Oid type, int64 ts)
+{
+	return type == INT8OID || !TIMESTAMP_NOT_FINITE(ts);
+}
+
+/* Gaps are measured in units of the time column: integers are no microseconds. */
+void
+timestamps_check_model(Oid model_type, Oid type)
+{
+	if (OidIsValid(model_type) && (model_type == INT8OID) != (type == INT8OID))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("time column of type %s, but the model was trained with %s",
+						format_type_be(type), format_type_be(model_type))));
+}
+
 void
 timestamps_check(Oid type, int64 ts)
 {
-	if (type != INT8OID && TIMESTAMP_NOT_FINITE(ts))
+	if (!timestamps_finite(type, ts))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp of a row must be finite, not %s", timestamps_text(type, ts)),

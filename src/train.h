@@ -1,17 +1,18 @@
 /*
  * train.h
- *	  Training: from a series of rows to a model.
+ *	  Training: from a dataset to a model.
  */
 #ifndef AMAD_TRAIN_H
 #define AMAD_TRAIN_H
 
-#include "model.h"
-#include "series.h"
+#include "dataset.h"
 
 /* Facts of a training, for its summary. */
 typedef struct TrainFacts
 {
-	SeriesFacts series;
+	DatasetFacts rows;
+	int			nseries;		/* of a fleet; 0: rows of one series */
+	int			sampled;		/* of so many rows about one was kept */
 	int64		steps;
 	double		loss;			/* total, mean over the last part of the steps */
 	int			workers;
@@ -19,10 +20,18 @@ typedef struct TrainFacts
 } TrainFacts;
 
 /*
- * Trains and calibrates a model on the series, which is consumed.  The model is
- * allocated in the current context.  ERRORs: too few rows, duplicate timestamps,
- * missing values that cannot be filled, memory beyond maintenance_work_mem.
+ * Trains and calibrates a model on a dataset that has all its rows; its memory is
+ * given back.  The model is allocated in the current context.  initial: weights to
+ * begin with, of the same shape; NULL: random ones.  ERRORs: too few rows, missing
+ * values that cannot be filled, memory beyond maintenance_work_mem.
  */
-extern Model *train_model(Series *series, const Options *options, TrainFacts *facts);
+extern Model *train_model(Dataset *dataset, const Model *initial, TrainFacts *facts);
+
+/* Bytes that a training needs beside its rows, without workers. */
+extern Size train_bytes(const Options *options, int features);
+
+/* Summary of a stored training: jsonb. */
+extern Jsonb *train_summary(const char *name, int version, const Model *model,
+							const TrainFacts *facts);
 
 #endif							/* AMAD_TRAIN_H */

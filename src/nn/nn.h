@@ -189,6 +189,23 @@ extern void nn_stream_reset(nn_stream *stream);	/* a new series begins */
 extern void nn_stream_push(nn_stream *stream, const float *rows, int n,
 						   float *expected, float *discrepancy);
 
+/* ---- principal components (nn_pca.c) --------------------------------------- */
+
+/*
+ * Components of scaled rows: begin, add all rows (n, C), end.  The last call sets
+ * components (k, C), orthonormal, by falling variance, and returns k, the least
+ * number that keeps the share `variance` (0 … 1], C - 1 at most; -1 when LAPACK
+ * fails.  memory: nn_pca_bytes().
+ */
+extern size_t nn_pca_bytes(int features);
+extern void nn_pca_begin(void *memory, int features);
+extern void nn_pca_add(void *memory, int features, const float *rows, int64_t n, nn_poll poll);
+extern int	nn_pca_end(void *memory, int features, double variance, float *components);
+
+/* Projections of rows (n, C) onto the components, row by row the same: (n, C). */
+extern void nn_pca_reconstruct(int features, int k, const float *components, const float *rows,
+							   int n, float *expected);
+
 /* ---- scores (nn_score.c) -------------------------------------------------- */
 
 /* Scaling of section 2.1; std 0 marks a constant feature. */
@@ -219,9 +236,19 @@ typedef struct nn_calibration
 
 extern int	nn_max_horizon(const nn_calibration *calibration);
 
-/* Raw score of a row: mean_c (x̂ - z)²/rho_c · (mean_n D/mu)^gamma. */
+#define NN_NO_SCORE (-1.0)		/* raw score of a row without any input */
+
+/* Bit c of a row's map of imputed features: they take no part in the score. */
+#define NN_IMPUTED(map, c) ((map) != NULL && ((map)[(c) / 8] >> (c) % 8 & 1) != 0)
+
+/*
+ * Raw score of a row: mean_c (x̂ - z)²/rho_c · (mean_n D/mu)^gamma, the first mean
+ * over the features that are not imputed (imputed NULL: all are given);
+ * NN_NO_SCORE when all are imputed.
+ */
 extern double nn_raw_score(const nn_calibration *calibration, const float *scaled,
-						   const float *expected, const float *discrepancy);
+						   const float *expected, const float *discrepancy,
+						   const uint8_t *imputed);
 
 /*
  * The last rows' raw scores, newest last; the caller gives max horizon doubles
@@ -239,10 +266,16 @@ extern void nn_horizons_open(nn_horizons *horizons, const nn_calibration *calibr
 extern void nn_horizons_reset(nn_horizons *horizons);
 extern void nn_horizons_add(nn_horizons *horizons, double raw);
 
-/* Mean of the newest h raw scores for each horizon; NaN while fewer were seen. */
+/*
+ * Mean of the newest h raw scores for each horizon, those that are NN_NO_SCORE
+ * left out; NaN while fewer were seen, or when all are left out.
+ */
 extern void nn_horizons_means(const nn_horizons *horizons, double *means);
 
-/* anomaly_score: max over h of A_h / theta_h; NaN until every horizon is full. */
+/*
+ * anomaly_score: max over h of A_h / theta_h; NaN until every horizon is full, and
+ * for a row that has no raw score itself.
+ */
 extern double nn_horizons_score(const nn_horizons *horizons);
 
 /* q-quantile (0 … 1) of n values, linear between order statistics; reorders them. */

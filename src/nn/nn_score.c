@@ -50,22 +50,30 @@ nn_max_horizon(const nn_calibration *calibration)
 
 double
 nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expected,
-			 const float *discrepancy)
+			 const float *discrepancy, const uint8_t *imputed)
 {
 	double		nu = 0.0;
 	double		delta = 0.0;
+	int			given = 0;
 
 	for (int c = 0; c < cal->features; c++)
 	{
 		double		r = (double) expected[c] - scaled[c];
 
+		if (NN_IMPUTED(imputed, c))
+			continue;
 		nu += r * r / cal->rho[c];
+		given++;
 	}
+	if (given == 0)
+		return NN_NO_SCORE;
 	for (int n = 0; n < cal->layers; n++)
 		delta += discrepancy[n] / cal->mu[n];
+	if (cal->layers == 0 || cal->gamma == 0)
+		return nu / given;
 	/* rounding can leave a divergence a little below 0; NaN stays */
 	delta = delta < 0 ? 0.0 : delta / cal->layers;
-	return nu / cal->features * (cal->gamma == 0 ? 1.0 : pow(delta, cal->gamma));
+	return nu / given * pow(delta, cal->gamma);
 }
 
 void
@@ -100,14 +108,19 @@ nn_horizons_means(const nn_horizons *h, double *means)
 	int			have = h->count < h->size ? (int) h->count : h->size;
 	int			newest = (int) ((h->count + h->size - 1) % h->size);
 	int			next = 0;
+	int			given = 0;
 	double		sum = 0.0;
 
 	for (int n = 1; n <= have; n++)
 	{
-		sum += h->ring[newest];
+		if (h->ring[newest] != NN_NO_SCORE)
+		{
+			sum += h->ring[newest];
+			given++;
+		}
 		newest = newest > 0 ? newest - 1 : h->size - 1;
 		if (cal->horizons[next] == n)
-			means[next++] = sum / n;
+			means[next++] = given > 0 ? sum / given : NAN;
 	}
 	for (; next < cal->nhorizons; next++)
 		means[next] = NAN;
@@ -119,7 +132,7 @@ nn_horizons_score(const nn_horizons *h)
 	double		means[NN_HORIZONS_MAX];
 	double		score = 0.0;
 
-	if (h->count < h->size)
+	if (h->count < h->size || h->ring[(h->count - 1) % h->size] == NN_NO_SCORE)
 		return NAN;
 	nn_horizons_means(h, means);
 	for (int i = 0; i < h->calibration->nhorizons; i++)

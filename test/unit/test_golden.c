@@ -314,7 +314,7 @@ score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 			s->contributions[(size_t) i * C + c] = NAN;
 		if (i < context)
 			continue;
-		s->raw[i] = nn_raw_score(cal, rows, expected, discrepancy);
+		s->raw[i] = nn_raw_score(cal, rows, expected, discrepancy, NULL);
 		nn_horizons_add(&horizons, s->raw[i]);
 		s->score[i] = nn_horizons_score(&horizons);
 		for (int c = 0; c < C; c++)

@@ -469,15 +469,15 @@ test_raw_score(void)
 	const float below[] = {-1e-9f, -1e-9f};
 	const float broken[] = {NAN, 0.1f};
 	nn_calibration flat = calibration;
-	double		raw = nn_raw_score(&calibration, scaled, expected, discrepancy);
+	double		raw = nn_raw_score(&calibration, scaled, expected, discrepancy, NULL);
 
 	flat.gamma = 0;
 	/* mean of 1/0.5 and 4/2, times the fourth root of (2 + 4)/2 */
 	ok(fabs(raw - 2 * pow(3, 0.25)) < 1e-6, "raw score");
-	ok(nn_raw_score(&flat, scaled, expected, discrepancy) == 2, "raw score without discrepancy");
-	ok(nn_raw_score(&calibration, scaled, expected, below) == 0,
+	ok(nn_raw_score(&flat, scaled, expected, discrepancy, NULL) == 2, "raw score without discrepancy");
+	ok(nn_raw_score(&calibration, scaled, expected, below, NULL) == 0,
 	   "a discrepancy rounded below 0 counts as 0");
-	ok(isnan(nn_raw_score(&calibration, scaled, expected, broken)),
+	ok(isnan(nn_raw_score(&calibration, scaled, expected, broken, NULL)),
 	   "a discrepancy that is no number gives no score");
 }
 

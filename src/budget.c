@@ -1,0 +1,67 @@
+/*
+ * budget.c
+ *	  What trainings of this backend may hold in memory: maintenance_work_mem.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "miscadmin.h"
+
+#include "budget.h"
+
+static Size live_bytes = 0;		/* claims of all holders */
+
+static void
+forget(void *arg)
+{
+	live_bytes -= ((Budget *) arg)->bytes;
+}
+
+void
+budget_open(Budget *budget, MemoryContext context)
+{
+	budget->bytes = 0;
+	budget->forget.func = forget;
+	budget->forget.arg = budget;
+	MemoryContextRegisterResetCallback(context, &budget->forget);
+}
+
+Size
+budget_rest(void)
+{
+	Size		limit = (Size) maintenance_work_mem * 1024;
+
+	return live_bytes < limit ? limit - live_bytes : 0;
+}
+
+bool
+budget_fits(Size bytes)
+{
+	return bytes <= budget_rest();
+}
+
+void
+budget_check(const char *what, Size bytes)
+{
+	if (!budget_fits(bytes))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("memory required for %s is %zu MB, maintenance_work_mem is %d MB", what,
+						(live_bytes + bytes) / (1024 * 1024) + 1, maintenance_work_mem / 1024),
+				 errhint("Raise maintenance_work_mem, or train on fewer rows or a smaller network.")));
+}
+
+void
+budget_claim(Budget *budget, const char *what, Size bytes)
+{
+	budget_check(what, bytes);
+	budget->bytes += bytes;
+	live_bytes += bytes;
+}
+
+void
+budget_release(Budget *budget, Size bytes)
+{
+	budget->bytes -= bytes;
+	live_bytes -= bytes;
+}

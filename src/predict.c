@@ -1,0 +1,80 @@
+/*
+ * predict.c
+ *	  What a model expects of each row, whatever its method.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "utils/memutils.h"
+
+#include "predict.h"
+
+Size
+predict_bytes(const Model *m)
+{
+	nn_shape	shape = model_shape(m);
+
+	return m->options.method == METHOD_AMAD ? nn_packed_bytes(&shape)
+		: sizeof(float) * m->nparams;
+}
+
+Predictor *
+predict_open(const Model *m)
+{
+	Predictor  *p = palloc0(sizeof(Predictor));
+	void	   *memory = palloc_extended(Max(predict_bytes(m), 1), MCXT_ALLOC_HUGE);
+
+	p->method = m->options.method;
+	p->shape = model_shape(m);
+	p->blocks = options_blocks(&m->options);
+	p->context = options_context(&m->options, m->features);
+	if (p->method == METHOD_AMAD)
+		p->packed = nn_pack(memory, &p->shape, m->params);
+	else
+	{
+		memcpy(memory, m->params, sizeof(float) * m->nparams);
+		p->components = memory;
+		p->k = (int) (m->nparams / m->features);
+	}
+	return p;
+}
+
+Size
+predict_series_bytes(const Predictor *p)
+{
+	return p->method == METHOD_AMAD ? nn_stream_bytes(&p->shape) : 0;
+}
+
+void
+predict_series_open(Prediction *prediction, const Predictor *p)
+{
+	prediction->predictor = p;
+	prediction->stream = p->method != METHOD_AMAD ? NULL
+		: nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE), p->packed);
+}
+
+void
+predict_series_reset(Prediction *prediction)
+{
+	if (prediction->stream)
+		nn_stream_reset(prediction->stream);
+}
+
+void
+predict_push(Prediction *prediction, const float *rows, int n, float *expected, float *discrepancy)
+{
+	const Predictor *p = prediction->predictor;
+
+	switch (p->method)
+	{
+		case METHOD_AMAD:
+			nn_stream_push(prediction->stream, rows, n, expected, discrepancy);
+			break;
+		case METHOD_PCA:
+			nn_pca_reconstruct(p->shape.features, p->k, p->components, rows, n, expected);
+			break;
+		case METHOD_ZSCORE:
+			memset(expected, 0, sizeof(float) * n * p->shape.features);
+			break;
+	}
+}

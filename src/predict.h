@@ -1,0 +1,49 @@
+/*
+ * predict.h
+ *	  What a model expects of each row, whatever its method.
+ *
+ * A predictor is a model laid out for inference; a prediction is one series
+ * passing through it.  Scaled rows in, reconstructions and discrepancies out.
+ */
+#ifndef AMAD_PREDICT_H
+#define AMAD_PREDICT_H
+
+#include "model.h"
+
+#define PREDICT_ROWS NN_STREAM_ROWS /* rows in one push at most */
+
+typedef struct Predictor
+{
+	Method		method;
+	nn_shape	shape;
+	int			blocks;			/* N: discrepancies of a row */
+	int			context;		/* rows before a row with a prediction */
+	const nn_packed *packed;	/* METHOD_AMAD */
+	int			k;				/* METHOD_PCA: components */
+	const float *components;	/* (k, C) */
+} Predictor;
+
+typedef struct Prediction
+{
+	const Predictor *predictor;
+	nn_stream  *stream;			/* METHOD_AMAD */
+} Prediction;
+
+/* In the current context; the model's params are copied. */
+extern Size predict_bytes(const Model *model);
+extern Predictor *predict_open(const Model *model);
+
+/* A prediction in the current context, and a new series through it. */
+extern Size predict_series_bytes(const Predictor *predictor);
+extern void predict_series_open(Prediction *prediction, const Predictor *predictor);
+extern void predict_series_reset(Prediction *prediction);
+
+/*
+ * The next n (1 … PREDICT_ROWS) scaled rows (n, C): expected (n, C), discrepancy
+ * (n, N).  The outputs of a row are bit-equal however rows are cut into pushes,
+ * once `context` rows precede it.
+ */
+extern void predict_push(Prediction *prediction, const float *rows, int n,
+						 float *expected, float *discrepancy);
+
+#endif							/* AMAD_PREDICT_H */
