@@ -9,6 +9,7 @@ CREATE TABLE amad_models (
 	features text[],
 	options jsonb NOT NULL,
 	training jsonb NOT NULL,
+	source jsonb,
 	model amad_model NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	UNIQUE (owner, model_name, version)
@@ -24,6 +25,7 @@ COMMENT ON COLUMN amad_models.deployed IS 'whether this is the version that scor
 COMMENT ON COLUMN amad_models.features IS 'names of the features, in order; null if not known';
 COMMENT ON COLUMN amad_models.options IS 'all options in force in the training';
 COMMENT ON COLUMN amad_models.training IS 'facts of the training: rows, steps, loss curve, seconds …';
+COMMENT ON COLUMN amad_models.source IS 'relation or query that the rows came from, with its columns; null if not known';
 COMMENT ON COLUMN amad_models.model IS 'the model itself';
 COMMENT ON COLUMN amad_models.created_at IS 'time the model was stored';
 
@@ -43,7 +45,7 @@ COMMENT ON POLICY amad_models_owner ON amad_models IS 'models of the role and of
 
 -- Not the id: a role that could choose it could take those of others' trainings.
 GRANT SELECT, DELETE,
-	INSERT (owner, model_name, version, deployed, features, options, training, model, created_at),
+	INSERT (owner, model_name, version, deployed, features, options, training, source, model, created_at),
 	UPDATE (owner, model_name, version, deployed, features)
 	ON amad_models TO PUBLIC;
 GRANT SELECT ON SEQUENCE amad_models_id_seq TO PUBLIC;

@@ -154,3 +154,18 @@ CREATE AGGREGATE amad_train(model_name text, options jsonb, ts bigint, VARIADIC 
 COMMENT ON AGGREGATE amad_train(model_name text, options jsonb, ts bigint, VARIADIC features "any") IS
 	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
 
+-- ---- training: by the name of a source -----------------------------------------
+
+CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
+		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
+		options jsonb DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
+		series_cols text[], label_col text, options jsonb) IS
+	'train a model on a relation or query, store it with its source as the next version of model_name and return a summary';
+
+CREATE FUNCTION amad_retrain(model_name text, warm_start boolean DEFAULT false) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_retrain(model_name text, warm_start boolean) IS
+	'train the deployed version again on the rows its source has now; warm_start continues from its weights';
+

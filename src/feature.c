@@ -15,34 +15,50 @@
 
 #include "feature.h"
 
-/* `number` counts features from 1, for the message. */
-static FeatureType
-type_of(Oid type, int number)
+bool
+feature_type(Oid type, FeatureType *how)
 {
 	switch (getBaseType(type))
 	{
 		case INT2OID:
-			return FEATURE_INT2;
+			*how = FEATURE_INT2;
+			return true;
 		case INT4OID:
-			return FEATURE_INT4;
+			*how = FEATURE_INT4;
+			return true;
 		case INT8OID:
-			return FEATURE_INT8;
+			*how = FEATURE_INT8;
+			return true;
 		case FLOAT4OID:
-			return FEATURE_FLOAT4;
+			*how = FEATURE_FLOAT4;
+			return true;
 		case FLOAT8OID:
-			return FEATURE_FLOAT8;
+			*how = FEATURE_FLOAT8;
+			return true;
 		case NUMERICOID:
-			return FEATURE_NUMERIC;
+			*how = FEATURE_NUMERIC;
+			return true;
 		case UNKNOWNOID:
-			return FEATURE_NULL;
+			*how = FEATURE_NULL;
+			return true;
 		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("feature %d has type %s, which is not numeric",
-							number, format_type_be(type)),
-					 errhint("Cast it to double precision, or leave it out.")));
+			return false;
 	}
-	return FEATURE_NULL;		/* not reached */
+}
+
+/* `number` counts features from 1, for the message. */
+static FeatureType
+type_of(Oid type, int number)
+{
+	FeatureType how = FEATURE_NULL;
+
+	if (!feature_type(type, &how))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("feature %d has type %s, which is not numeric",
+						number, format_type_be(type)),
+				 errhint("Cast it to double precision, or leave it out.")));
+	return how;
 }
 
 Features *

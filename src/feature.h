@@ -31,6 +31,9 @@ typedef struct Features
 	FeatureType *type;			/* (nargs); of the elements when array */
 } Features;
 
+/* How a type (or a domain over it) is read; false: it is not numeric. */
+extern bool feature_type(Oid type, FeatureType *how);
+
 /* Look at the argument types of the call, once.  Allocates in the current context. */
 extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs);
 

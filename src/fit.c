@@ -256,7 +256,8 @@ amad_train_final(PG_FUNCTION_ARGS)
 	FitState   *state = final_state(fcinfo, "amad_train");
 	TrainFacts	facts;
 	Model	   *model = train_state(state, &facts);
-	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model, &facts);
+	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model, &facts,
+										 NULL);
 
 	PG_RETURN_JSONB_P(train_summary(state->name, version, model, &facts));
 }

@@ -31,6 +31,11 @@ typedef enum Statement
 	FIND,
 	VALUE,
 	FACTS,
+	SOURCE,
+	OPTIONS,
+	DEPLOY,
+	IN_USE,
+	DROP,
 	STATEMENTS
 } Statement;
 
@@ -38,7 +43,7 @@ typedef struct StatementSpec
 {
 	const char *text;
 	int			nargs;
-	Oid			args[6];		/* 0: amad_model, which has no fixed oid */
+	Oid			args[7];		/* 0: amad_model, which has no fixed oid */
 } StatementSpec;
 
 static const StatementSpec specs[STATEMENTS] = {
@@ -54,12 +59,13 @@ static const StatementSpec specs[STATEMENTS] = {
 		1, {TEXTOID}
 	},
 	[INSERT] = {
-		"INSERT INTO %s." TABLE_NAME " (model_name, version, model, features, options, training)"
-		" VALUES ($1, $2, $3, $4, $5, $6)",
-		6, {TEXTOID, INT4OID, InvalidOid, TEXTARRAYOID, JSONBOID, JSONBOID}
+		"INSERT INTO %s." TABLE_NAME " (model_name, version, model, features, options, training, source)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		7, {TEXTOID, INT4OID, InvalidOid, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID}
 	},
 	[FIND] = {
-		"SELECT DISTINCT ON (owner) id, version, owner, ctid, xmin, cmin"
+		"SELECT DISTINCT ON (owner) id, version, owner, ctid, xmin, cmin,"
+		" owner OPERATOR(pg_catalog.=) CURRENT_USER"
 		" FROM %s." TABLE_NAME " m"
 		" WHERE model_name OPERATOR(pg_catalog.=) $1"
 		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
@@ -78,6 +84,36 @@ static const StatementSpec specs[STATEMENTS] = {
 	[FACTS] = {
 		"SELECT training FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
 		1, {INT8OID}
+	},
+	[SOURCE] = {
+		"SELECT source FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}
+	},
+	[OPTIONS] = {
+		"SELECT options FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}
+	},
+	[DEPLOY] = {
+		"UPDATE %s." TABLE_NAME " SET deployed = true"
+		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER"
+		" AND version OPERATOR(pg_catalog.=) $2",
+		2, {TEXTOID, INT4OID}
+	},
+	[IN_USE] = {
+		"SELECT deployed AND EXISTS (SELECT FROM %s." TABLE_NAME " o"
+		" WHERE o.model_name OPERATOR(pg_catalog.=) $1"
+		" AND o.owner OPERATOR(pg_catalog.=) CURRENT_USER"
+		" AND o.version OPERATOR(pg_catalog.<>) $2)"
+		" FROM %s." TABLE_NAME " m"
+		" WHERE m.model_name OPERATOR(pg_catalog.=) $1 AND m.owner OPERATOR(pg_catalog.=) CURRENT_USER"
+		" AND m.version OPERATOR(pg_catalog.=) $2",
+		2, {TEXTOID, INT4OID}
+	},
+	[DROP] = {
+		"DELETE FROM %s." TABLE_NAME
+		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER"
+		" AND ($2 OPERATOR(pg_catalog.=) 0 OR version OPERATOR(pg_catalog.=) $2)",
+		2, {TEXTOID, INT4OID}
 	},
 };
 
@@ -213,11 +249,12 @@ training_json(const Model *m, const TrainFacts *facts)
 }
 
 int
-registry_store(Oid function, const char *name, const Model *model, const TrainFacts *facts)
+registry_store(Oid function, const char *name, const Model *model, const TrainFacts *facts,
+			   Jsonb *source)
 {
 	StringInfoData options;
-	Datum		values[6];
-	char		nulls[] = "      ";
+	Datum		values[7];
+	char		nulls[] = "       ";
 	int			version;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -234,6 +271,8 @@ registry_store(Oid function, const char *name, const Model *model, const TrainFa
 	nulls[3] = model->options.nnames > 0 ? ' ' : 'n';
 	values[4] = JsonbPGetDatum(json_to_jsonb(options.data));
 	values[5] = training_json(model, facts);
+	values[6] = JsonbPGetDatum(source);
+	nulls[6] = source ? ' ' : 'n';
 	execute(function, INSERT, values, nulls, InvalidSnapshot, false);
 	SPI_finish();
 	return version;
@@ -288,17 +327,21 @@ registry_find(Oid function, const char *name, int version)
 	entry.tid = *(ItemPointer) DatumGetPointer(column(0, 4));
 	entry.xmin = DatumGetTransactionId(column(0, 5));
 	entry.cmin = DatumGetCommandId(column(0, 6));
+	entry.own = DatumGetBool(column(0, 7));
+	entry.owner = *DatumGetName(column(0, 3));
 	SPI_finish();
 	return entry;
 }
 
-/* The only column of an entry, copied into the caller's context. */
+/* The only column of an entry, copied into the caller's context; NULL when it is null. */
 static struct varlena *
 fetch(Oid function, Statement statement, int64 id)
 {
 	Datum		values[] = {Int64GetDatum(id)};
 	MemoryContext caller = CurrentMemoryContext;
-	struct varlena *value;
+	struct varlena *value = NULL;
+	bool		isnull;
+	Datum		datum;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -308,7 +351,9 @@ fetch(Oid function, Statement statement, int64 id)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the model was dropped while it was being looked up")));
 	MemoryContextSwitchTo(caller);
-	value = PG_DETOAST_DATUM_COPY(column(0, 1));
+	datum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		value = PG_DETOAST_DATUM_COPY(datum);
 	SPI_finish();
 	return value;
 }
@@ -323,4 +368,80 @@ Jsonb *
 registry_facts(Oid function, int64 id)
 {
 	return (Jsonb *) fetch(function, FACTS, id);
+}
+
+Jsonb *
+registry_source(Oid function, int64 id)
+{
+	return (Jsonb *) fetch(function, SOURCE, id);
+}
+
+Jsonb *
+registry_options(Oid function, int64 id)
+{
+	return (Jsonb *) fetch(function, OPTIONS, id);
+}
+
+SourceSpec
+registry_source_spec(Oid function, const RegistryEntry *entry, const char *name)
+{
+	Jsonb	   *source = registry_source(function, entry->id);
+
+	if (source == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" remembers no source", name),
+				 errdetail("It was trained by the aggregate."),
+				 errhint("Name the source, or train it with amad_train(model_name, source, …).")));
+	if (!entry->own)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the source of model \"%s\" is that of role \"%s\"", name,
+						NameStr(entry->owner)),
+				 errdetail("What another role has stored is not run with your rights."),
+				 errhint("Name the source, or use SET ROLE to become the owner.")));
+	return source_from_jsonb(source);
+}
+
+/* ---- versions ------------------------------------------------------------------------------ */
+
+void
+registry_deploy(Oid function, const char *name, int version)
+{
+	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	lock_name(function, name);
+	execute(function, RETIRE, values, NULL, InvalidSnapshot, false);
+	execute(function, DEPLOY, values, NULL, InvalidSnapshot, false);
+	if (SPI_processed == 0)
+		not_found(name, version);
+	SPI_finish();
+}
+
+int64
+registry_drop(Oid function, const char *name, int version)
+{
+	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
+	int64		dropped;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	lock_name(function, name);
+	if (version > 0)
+	{
+		execute(function, IN_USE, values, NULL, InvalidSnapshot, false);
+		if (SPI_processed > 0 && DatumGetBool(column(0, 1)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("version %d of model \"%s\" is deployed", version, name),
+					 errhint("Deploy another version first with amad_deploy(), or drop all versions.")));
+	}
+	execute(function, DROP, values, NULL, InvalidSnapshot, false);
+	dropped = SPI_processed;
+	if (dropped == 0)
+		not_found(name, version);
+	SPI_finish();
+	return dropped;
 }

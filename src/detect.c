@@ -1,0 +1,316 @@
+/*
+ * detect.c
+ *	  Detection: a model's source, read and scored.
+ *
+ * A score depends on a fixed number of rows before it, and none of them is
+ * further from the next than max_gap, or a new stretch would begin.  So reading
+ * from (that number · max_gap) before the range is enough, whatever the series.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "detect.h"
+#include "registry.h"
+#include "timestamps.h"
+
+/* The newest rows before the range, of one series. */
+typedef struct History
+{
+	int			room;			/* scorer_depth() */
+	int64		count;			/* rows that came */
+	int64	   *ts;				/* (room) */
+	double	   *values;			/* (room, features) */
+} History;
+
+struct Detection
+{
+	DetectSpec	spec;
+	LoadedModel *loaded;
+	MemoryContextCallback release;
+	Source	   *source;
+	int64		since;			/* in the source's units, as */
+	SourceRange range;			/* what is read */
+	Scorer	   *scorer;
+	History		history;
+	MemoryContext series_context;
+	char	   *series;			/* key of the one being read */
+	bool		shown;			/* a row of it was */
+	bool		wanted[SCORER_ROWS];	/* of the block's rows: those of the range */
+	detect_visit visit;
+	void	   *arg;
+};
+
+/* ---- time --------------------------------------------------------------------------- */
+
+/* A time as a value of another type of the three. */
+static Datum
+convert(Oid from, Oid to, Datum ts)
+{
+	if (from == to)
+		return ts;
+	if (from == INT8OID || to == INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the time column is of another type than %s", format_type_be(to)),
+				 errhint("Use %s.", to == INT8OID ? "amad_detect()" : "amad_detect_bigint()")));
+	/* as a cast does, by the session's time zone */
+	return DirectFunctionCall1(from == TIMESTAMPOID ? timestamp_timestamptz
+							   : timestamptz_timestamp, ts);
+}
+
+Datum
+detect_timestamp(const Detection *d, int64 ts)
+{
+	return convert(d->source->ts_type, d->spec.bound_type, Int64GetDatum(ts));
+}
+
+/* ---- opening -------------------------------------------------------------------------- */
+
+static void
+release_model(void *arg)
+{
+	cache_release(((Detection *) arg)->loaded);
+}
+
+static void
+load_model(Detection *d)
+{
+	d->loaded = cache_by_name(d->spec.function, d->spec.model_name);
+	d->release.func = release_model;
+	d->release.arg = d;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);
+}
+
+/* The remembered source, or the given one with the model's columns. */
+static SourceSpec
+find_source(const Detection *d)
+{
+	const Model *m = d->loaded->model;
+	SourceSpec	spec = {0};
+
+	if (d->spec.source == NULL)
+	{
+		RegistryEntry entry = registry_find(d->spec.function, d->spec.model_name,
+											d->loaded->version);
+
+		spec = registry_source_spec(d->spec.function, &entry, d->spec.model_name);
+	}
+	else
+	{
+		spec.source = pstrdup(d->spec.source);
+		spec.nseries = m->nseries_cols;
+		spec.series_cols = m->series_cols;
+		if (m->options.nnames == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("model \"%s\" does not know the names of its features",
+							d->spec.model_name),
+					 errhint("Give them in the option \"features\" when training, or use amad_score().")));
+	}
+	/* those of the model, not what somebody may have written into the table */
+	spec.nfeatures = m->features;
+	spec.features = m->options.names;
+	if (d->spec.timestamp_col)
+		spec.timestamp_col = pstrdup(d->spec.timestamp_col);
+	spec.label_col = NULL;
+	return spec;
+}
+
+static double
+longest_gap(const Model *m)
+{
+	double		gap = m->stats.max_gap;
+
+	for (int i = 0; i < m->nseries; i++)
+		gap = Max(gap, m->series[i].stats.max_gap);
+	return gap;
+}
+
+/* The first timestamp that has to be read for scores from since on. */
+static void
+reach_back(Detection *d)
+{
+	const Model *m = d->loaded->model;
+	double		reach = longest_gap(m) * scorer_depth(m);
+	double		least = d->source->ts_type == INT8OID ? (double) PG_INT64_MIN
+		: (double) MIN_TIMESTAMP;
+
+	/* a bound that no timestamp can be before is none */
+	if (reach > 0 && d->since - reach > least)
+		d->range.since = (int64) (d->since - reach);
+	else
+		d->range.has_since = false;
+}
+
+static void
+set_range(Detection *d)
+{
+	const DetectSpec *spec = &d->spec;
+
+	d->range.has_since = spec->has_since;
+	d->range.has_until = spec->has_until;
+	d->range.series = spec->series;
+	if (spec->has_since)
+	{
+		d->since = DatumGetInt64(convert(spec->bound_type, d->source->ts_type, spec->since));
+		reach_back(d);
+	}
+	if (spec->has_until)
+		d->range.until = DatumGetInt64(convert(spec->bound_type, d->source->ts_type, spec->until));
+	if (spec->last_n > 0)
+		d->range.last_n = spec->last_n + scorer_depth(d->loaded->model);
+}
+
+Detection *
+detect_open(const DetectSpec *spec)
+{
+	Detection  *d = palloc0(sizeof(Detection));
+	SourceSpec	source;
+	Size		rows;
+
+	d->spec = *spec;
+	load_model(d);
+	source = find_source(d);
+	d->source = source_open(&source);
+	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
+	(void) detect_timestamp(d, 0);	/* fails now or never */
+	set_range(d);
+	d->scorer = scorer_open(d->loaded, SCORER_ROWS);
+	d->history.room = scorer_depth(d->loaded->model);
+	rows = d->history.room;
+	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
+	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
+										MCXT_ALLOC_HUGE);
+	d->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad series key",
+											  ALLOCSET_SMALL_SIZES);
+	return d;
+}
+
+const LoadedModel *
+detect_model(const Detection *d)
+{
+	return d->loaded;
+}
+
+const Scorer *
+detect_scorer(const Detection *d)
+{
+	return d->scorer;
+}
+
+char *
+detect_query(const Detection *d)
+{
+	return source_query(d->source, &d->range);
+}
+
+/* ---- reading and scoring ------------------------------------------------------------------ */
+
+static void
+score_block(Detection *d)
+{
+	int			n = scorer_rows(d->scorer);
+
+	if (n == 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	scorer_run(d->scorer);
+	for (int i = 0; i < n; i++)
+	{
+		DetectedRow row = {
+			.series = d->series,
+			.new_series = !d->shown,
+			.row = scorer_row(d->scorer, i),
+		};
+
+		if (!d->wanted[i])
+			continue;
+		d->shown = true;
+		d->visit(&row, d->arg);
+	}
+}
+
+static void
+add(Detection *d, int64 ts, bool ts_valid, const double *values, bool wanted)
+{
+	d->wanted[scorer_rows(d->scorer)] = wanted;
+	scorer_add(d->scorer, ts, ts_valid, values);
+	if (scorer_full(d->scorer))
+		score_block(d);
+}
+
+static void
+remember(Detection *d, const SourceRow *row)
+{
+	const int	C = d->loaded->model->features;
+	int			at = (int) (d->history.count++ % d->history.room);
+
+	d->history.ts[at] = row->ts;
+	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
+}
+
+/* The range begins: the rows before it go first. */
+static void
+recall(Detection *d)
+{
+	History    *h = &d->history;
+	int64		first = Max(h->count - h->room, 0);
+
+	for (int64 i = first; i < h->count; i++)
+		add(d, h->ts[i % h->room], true,
+			h->values + (size_t) (i % h->room) * d->loaded->model->features, false);
+	h->count = 0;
+}
+
+static void
+begin_series(Detection *d, const char *key)
+{
+	score_block(d);
+	MemoryContextReset(d->series_context);
+	d->series = d->source->spec.nseries > 0 ? MemoryContextStrdup(d->series_context, key) : NULL;
+	d->shown = false;
+	d->history.count = 0;
+	scorer_begin(d->scorer, d->series);
+}
+
+static bool
+in_range(const Detection *d, const SourceRow *row)
+{
+	if (d->spec.has_since && row->ts_valid && row->ts < d->since)
+		return false;
+	return row->number_from_end <= d->spec.last_n || d->spec.last_n == 0;
+}
+
+static void
+read_row(const SourceRow *row, void *arg)
+{
+	Detection  *d = arg;
+
+	if (row->new_series)
+		begin_series(d, row->new_series);
+	if (!in_range(d, row))
+	{
+		if (row->ts_valid)
+			remember(d, row);
+		return;
+	}
+	recall(d);
+	add(d, row->ts, row->ts_valid, row->values, true);
+}
+
+void
+detect_run(Detection *d, detect_visit visit, void *arg)
+{
+	d->visit = visit;
+	d->arg = arg;
+	source_scan(d->source, &d->range, true, read_row, d);
+	score_block(d);
+}

@@ -1,0 +1,82 @@
+/*
+ * source.h
+ *	  A relation or query that rows come from, with its columns bound by name.
+ *
+ * It is read by SQL with the caller's rights, sorted by series and time, row by
+ * row: nothing is collected.
+ */
+#ifndef AMAD_SOURCE_H
+#define AMAD_SOURCE_H
+
+#include "feature.h"
+#include "utils/jsonb.h"
+
+/* What names a source; also what a model remembers of it. */
+typedef struct SourceSpec
+{
+	char	   *source;			/* name of a relation, or a query */
+	char	   *timestamp_col;	/* NULL: the only column of such a type */
+	int			nfeatures;		/* 0: every numeric column that is no key */
+	char	  **features;
+	int			nseries;
+	char	  **series_cols;
+	char	   *label_col;		/* true or not 0: a row known to be bad; NULL: none */
+} SourceSpec;
+
+/* A source whose columns were found. */
+typedef struct Source
+{
+	SourceSpec	spec;			/* with defaults filled in, the relation's name qualified */
+	char	   *from;			/* what stands after FROM */
+	Oid			ts_column_type; /* base type of the column */
+	Oid			ts_type;		/* as it is read: TIMESTAMPTZOID, TIMESTAMPOID, INT8OID */
+	Oid		   *series_types;	/* (nseries) */
+	Oid		   *feature_types;	/* (nfeatures) */
+	Oid			label_type;
+} Source;
+
+/* Rows to be read, in units of ts as it is read. */
+typedef struct SourceRange
+{
+	bool		has_since;
+	int64		since;			/* first timestamp */
+	bool		has_until;
+	int64		until;			/* first timestamp beyond */
+	int64		last_n;			/* newest rows of each series; 0: all */
+	Jsonb	   *series;			/* values of columns of series_cols; NULL: any */
+} SourceRange;
+
+typedef struct SourceRow
+{
+	const char *new_series;		/* series_key.h, when the row is the first of its series */
+	int64		number_from_end;	/* 1: newest of the series; 0 without last_n */
+	int64		ts;
+	bool		ts_valid;		/* neither null nor infinite */
+	const double *values;		/* (nfeatures) NaN: missing */
+	bool		bad;			/* by the label column */
+} SourceRow;
+
+typedef void (*source_visit) (const SourceRow *row, void *arg);
+
+/*
+ * Finds the source's columns, in the current context.  ERROR when the source or a
+ * column does not exist, or has the wrong type; the difference is listed.
+ */
+extern Source *source_open(const SourceSpec *spec);
+
+/* The query that reads it. */
+extern char *source_query(const Source *source, const SourceRange *range);
+
+/*
+ * Reads it, and calls visit for every row, by series, then by time; rows without
+ * series columns are one series, whose first row has new_series "".  read_only:
+ * in the snapshot of the calling query.
+ */
+extern void source_scan(const Source *source, const SourceRange *range, bool read_only,
+						source_visit visit, void *arg);
+
+/* As jsonb, for amad_models. */
+extern Jsonb *source_to_jsonb(const SourceSpec *spec);
+extern SourceSpec source_from_jsonb(Jsonb *json);
+
+#endif							/* AMAD_SOURCE_H */

@@ -1,0 +1,244 @@
+/*
+ * train_source.c
+ *	  The functions amad_train, by the name of a source, and amad_retrain.
+ *
+ *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
+ *				   label_col, options) → jsonb
+ *		amad_retrain(model_name, warm_start) → jsonb
+ *
+ * The source is read once, sorted by series and time; rows beyond
+ * maintenance_work_mem are left out by whole blocks.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "json.h"
+#include "registry.h"
+#include "source.h"
+
+/* So many duplicates are no accident: the rows are of several series. */
+#define DUPLICATE_SHARE 0.1
+
+SQL_FUNCTION(amad_train_source);
+SQL_FUNCTION(amad_retrain);
+
+/* ---- reading -------------------------------------------------------------------------- */
+
+typedef struct Reading
+{
+	const Source *source;
+	Dataset    *dataset;
+	int64		rows;
+	bool		has_ts;
+	int64		last_ts;
+} Reading;
+
+static void
+read_row(const SourceRow *row, void *arg)
+{
+	Reading    *r = arg;
+	DatasetFacts *facts = &r->dataset->facts;
+
+	r->rows++;
+	if (row->new_series)
+	{
+		dataset_begin(r->dataset, r->source->spec.nseries > 0 ? row->new_series : NULL);
+		r->has_ts = false;
+	}
+	if (!row->ts_valid)
+		facts->without_ts++;
+	else if (r->has_ts && row->ts == r->last_ts)
+		facts->duplicates++;
+	else
+	{
+		r->has_ts = true;
+		r->last_ts = row->ts;
+		if (row->bad)
+		{
+			facts->labelled++;
+			dataset_skip(r->dataset);
+		}
+		else
+			dataset_add(r->dataset, row->ts, row->values);
+	}
+}
+
+static void
+check_reading(const Reading *r)
+{
+	if (r->rows == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source %s has no rows", r->source->spec.source)));
+	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg(INT64_FORMAT " of " INT64_FORMAT " rows have a timestamp that their series "
+						"has already", r->dataset->facts.duplicates, r->rows),
+				 errhint("Name the columns that tell series apart as series_cols, or aggregate the "
+						 "rows first.")));
+}
+
+static void
+report_sampling(const Dataset *dataset)
+{
+	if (dataset->level > 0)
+		ereport(NOTICE,
+				(errmsg("training on a sample of " INT64_FORMAT " of " INT64_FORMAT " rows",
+						dataset->nrows, dataset->facts.offered),
+				 errdetail("All would not fit into maintenance_work_mem, %d MB.",
+						   maintenance_work_mem / 1024),
+				 errhint("Raise maintenance_work_mem to train on more of them.")));
+}
+
+/* ---- training --------------------------------------------------------------------------- */
+
+/* What the model is to remember of the columns. */
+static void
+remember_columns(Model *model, const Source *source)
+{
+	const SourceSpec *spec = &source->spec;
+
+	model->ntypes = spec->nfeatures;
+	model->types = palloc(sizeof(char *) * spec->nfeatures);
+	for (int i = 0; i < spec->nfeatures; i++)
+		model->types[i] = format_type_be(source->feature_types[i]);
+	model->nseries_cols = spec->nseries;
+	model->series_cols = spec->series_cols;
+}
+
+static void
+train_context(void *arg)
+{
+	errcontext("training of model \"%s\"", (const char *) arg);
+}
+
+/* Reads, trains, stores; initial: weights to begin with, or NULL. */
+static Jsonb *
+train(Oid function, char *name, const SourceSpec *spec, Options *options, const Model *initial)
+{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = train_context,
+		.arg = name,
+	};
+	SourceRange everything = {.last_n = 0};
+	Source	   *source = source_open(spec);
+	Reading		reading = {.source = source};
+	TrainFacts	facts;
+	Model	   *model;
+	int			version;
+
+	error_context_stack = &context;
+	options->nnames = source->spec.nfeatures;
+	options->names = source->spec.features;
+	reading.dataset = dataset_open(CurrentMemoryContext, options, options->nnames, source->ts_type,
+								   true, train_bytes(options, options->nnames));
+	source_scan(source, &everything, false, read_row, &reading);
+	check_reading(&reading);
+	report_sampling(reading.dataset);
+	model = train_model(reading.dataset, initial, &facts);
+	remember_columns(model, source);
+	version = registry_store(function, name, model, &facts, source_to_jsonb(&source->spec));
+	error_context_stack = context.previous;
+	return train_summary(name, version, model, &facts);
+}
+
+/* ---- arguments ---------------------------------------------------------------------------- */
+
+static char *
+optional_text(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static char *
+required_text(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	char	   *text = optional_text(fcinfo, number);
+
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	if (text[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name)));
+	return text;
+}
+
+static int
+optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***names)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	*names = NULL;
+	if (PG_ARGISNULL(number))
+		return 0;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &n);
+	*names = palloc(sizeof(char *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name)));
+		(*names)[i] = TextDatumGetCString(elements[i]);
+	}
+	return n;
+}
+
+Datum
+amad_train_source(PG_FUNCTION_ARGS)
+{
+	char	   *name = required_text(fcinfo, 0, "model_name");
+	SourceSpec	spec = {
+		.source = required_text(fcinfo, 1, "source"),
+		.timestamp_col = optional_text(fcinfo, 2),
+		.label_col = optional_text(fcinfo, 5),
+	};
+	Options		options;
+
+	/* before an hour of training, not after it */
+	PreventCommandIfReadOnly("amad_train()");
+	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
+	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
+	options_parse(&options, PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6));
+	if (options.nnames > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"features\" does not go with a source"),
+				 errhint("Name the columns in feature_cols.")));
+	PG_RETURN_JSONB_P(train(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL));
+}
+
+/*
+ * Trains again as the deployed version was: same source, columns and options, on
+ * the rows of now.  warm_start continues from its weights.
+ */
+Datum
+amad_retrain(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *name = required_text(fcinfo, 0, "model_name");
+	bool		warm = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	RegistryEntry entry;
+	SourceSpec	spec;
+	Options		options;
+
+	PreventCommandIfReadOnly("amad_retrain()");
+	entry = registry_find(function, name, 0);
+	spec = registry_source_spec(function, &entry, name);
+	options_parse(&options, registry_options(function, entry.id));
+	PG_RETURN_JSONB_P(train(function, name, &spec, &options,
+							warm ? model_decode(registry_value(function, entry.id)) : NULL));
+}
