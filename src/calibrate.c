@@ -18,6 +18,13 @@
 
 #define LEAST 1e-12				/* of a number that divides */
 
+/*
+ * Of more rows than these, only blocks evenly spread and those held out are passed
+ * through the network for the scales of the horizons.
+ */
+#define ENOUGH_ROWS 262144
+#define BLOCK_ROWS 2048
+
 /* Sums over held-out rows, of a series or of all. */
 typedef struct Sums
 {
@@ -38,6 +45,7 @@ typedef struct Calibration
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
 	float	   *discrepancy;	/* (PREDICT_ROWS, N) */
+	int64		stride;			/* of so many blocks of rows one is calibrated on */
 	double	   *raw;			/* (rows) NaN: none */
 	double	   *scratch;		/* (rows) */
 } Calibration;
@@ -64,18 +72,19 @@ held_place(const Calibration *c, const DatasetRun *run)
 	return c->use_all ? 0 : dataset_training_rows(c->dataset, run);
 }
 
-/* Visits the rows of a run, from a place on, that have their whole context in it. */
+/* Visits the rows of a run from place to end - 1 that have their whole context in it. */
 static void
-visit_run(Calibration *c, const DatasetRun *run, int64 place, visit_row visit, void *arg)
+visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_row visit,
+		  void *arg)
 {
 	const int	C = c->model->features;
 	const int	N = options_blocks(&c->model->options);
 	int64		from = Max(0, place - c->context);
 
 	predict_series_reset(&c->prediction);
-	for (int64 at = from; at < run->rows; at += PREDICT_ROWS)
+	for (int64 at = from; at < end; at += PREDICT_ROWS)
 	{
-		int			n = (int) Min(run->rows - at, PREDICT_ROWS);
+		int			n = (int) Min(end - at, PREDICT_ROWS);
 
 		CHECK_FOR_INTERRUPTS();
 		predict_push(&c->prediction, c->dataset->rows + (run->first + at) * C, n, c->expected,
@@ -222,7 +231,7 @@ calibrate_means(Calibration *c)
 	{
 		int			series = d->runs[i].series;
 
-		visit_run(c, &d->runs[i], held_place(c, &d->runs[i]), add_row, &one);
+		visit_run(c, &d->runs[i], held_place(c, &d->runs[i]), d->runs[i].rows, add_row, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
 		if (c->own[series])
@@ -250,6 +259,27 @@ store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expecte
 							   discrepancy, dataset_imputed(c->dataset, row));
 }
 
+/* Whether a row's block is among those that are calibrated on. */
+static bool
+chosen(const Calibration *c, const DatasetRun *run, int64 place)
+{
+	int64		warmup = options_warmup(&c->model->options, c->model->features);
+
+	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
+		place >= held_place(c, run) - warmup;
+}
+
+/* End of the stretch of rows that begins at a place and is chosen, or is not, as the first is. */
+static int64
+stretch_end(const Calibration *c, const DatasetRun *run, int64 place)
+{
+	int64		end = place + 1;
+
+	while (end < run->rows && chosen(c, run, end) == chosen(c, run, place))
+		end++;
+	return end;
+}
+
 static void
 calibrate_raw(Calibration *c)
 {
@@ -260,15 +290,20 @@ calibrate_raw(Calibration *c)
 		const DatasetRun *run = &c->dataset->runs[i];
 		nn_calibration calibration = model_calibration(c->model, stats_of(c, run->series));
 
-		visit_run(c, run, 0, store_raw, &calibration);
+		for (int64 place = 0, end; place < run->rows; place = end)
+		{
+			end = stretch_end(c, run, place);
+			if (chosen(c, run, place))
+				visit_run(c, run, place, end, store_raw, &calibration);
+		}
 	}
 }
 
 /* ---- theta and threshold -------------------------------------------------------------------- */
 
 /*
- * Values of the runs first … last - 1 for a quantile: of the mean of h raw scores
- * of every row (scores NULL), or of the anomaly score of every row held out.
+ * The values that a quantile is taken of, into scratch; their number.  They are of
+ * the runs first … last - 1: the mean of h raw scores up to every row …
  */
 static int64
 collect_means(Calibration *c, int first, int last, int h)
@@ -278,18 +313,21 @@ collect_means(Calibration *c, int first, int last, int h)
 	for (int i = first; i < last; i++)
 	{
 		const DatasetRun *run = &c->dataset->runs[i];
+		int64		have = 0;	/* rows with a raw score up to this one */
 
-		for (int64 place = c->context + h - 1; place < run->rows; place++)
+		for (int64 row = run->first; row < run->first + run->rows; row++)
 		{
-			const double *newest = c->raw + run->first + place;
 			double		sum = 0.0;
 			int			given = 0;
 
 			CHECK_FOR_INTERRUPTS();
+			have = isnan(c->raw[row]) ? 0 : have + 1;
+			if (have < h)
+				continue;
 			for (int back = 0; back < h; back++)
-				if (newest[-back] != NN_NO_SCORE)
+				if (c->raw[row - back] != NN_NO_SCORE)
 				{
-					sum += newest[-back];
+					sum += c->raw[row - back];
 					given++;
 				}
 			if (given > 0)
@@ -299,6 +337,7 @@ collect_means(Calibration *c, int first, int last, int h)
 	return n;
 }
 
+/* … or the anomaly score of every row held out. */
 static int64
 collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
 {
@@ -313,12 +352,18 @@ collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
 		const DatasetRun *run = &c->dataset->runs[i];
 
 		nn_horizons_reset(&horizons);
-		for (int64 place = c->context; place < run->rows; place++)
+		for (int64 place = 0; place < run->rows; place++)
 		{
+			double		raw = c->raw[run->first + place];
 			double		score;
 
 			CHECK_FOR_INTERRUPTS();
-			nn_horizons_add(&horizons, c->raw[run->first + place]);
+			if (isnan(raw))
+			{
+				nn_horizons_reset(&horizons);
+				continue;
+			}
+			nn_horizons_add(&horizons, raw);
 			if (place < held_place(c, run))
 				continue;
 			score = nn_horizons_score(&horizons);
@@ -407,6 +452,7 @@ calibrate_model(Model *m, const Dataset *d)
 		.model = m,
 		.dataset = d,
 		.context = options_context(&m->options, m->features),
+		.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS,
 		.own = palloc(sizeof(bool) * d->nseries),
 		.stats = palloc(sizeof(ModelStats *) * d->nseries),
 		.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features),

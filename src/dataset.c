@@ -129,6 +129,22 @@ move_row(Dataset *d, int64 to, int64 from)
 		memmove(d->imputed + to * map, d->imputed + from * map, map);
 }
 
+/* Gives back the room behind the last scaled row. */
+static void
+shrink_room(Dataset *d)
+{
+	const Size	row = sizeof(float) * d->features;
+	const Size	map = d->imputed ? IMPUTED_BYTES(d->features) : 0;
+
+	if (d->room == d->nrows)
+		return;
+	budget_release(&d->budget, (d->room - d->nrows) * (row + map));
+	d->room = d->nrows;
+	d->rows = repalloc_huge(d->rows, Max(d->room * row, 1));
+	if (d->imputed)
+		d->imputed = repalloc_huge(d->imputed, Max(d->room * map, 1));
+}
+
 /* Leaves out blocks of the series that are already scaled. */
 static void
 thin_scaled(Dataset *d)
@@ -166,6 +182,7 @@ thin_scaled(Dataset *d)
 			append_run(d, run);
 	}
 	pfree(old);
+	shrink_room(d);
 }
 
 static void
@@ -180,6 +197,14 @@ thin(Dataset *d)
 	series_thin(d->open, keep_row, &sample);
 }
 
+/* A series takes so many bytes in the dataset and, with its figures, in the model. */
+static Size
+series_bytes(const Dataset *d)
+{
+	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
+		sizeof(double) * (10 * d->features + options_blocks(d->options) + d->options->nhorizons);
+}
+
 /* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
 static Size
 bytes_wanted(const Dataset *d)
@@ -188,7 +213,8 @@ bytes_wanted(const Dataset *d)
 	Size		scaled = sizeof(float) * d->features + IMPUTED_BYTES(d->features) + CALIBRATION_BYTES;
 	int64		open = series_rows(d->open);
 
-	return d->reserve + open * (raw + scaled) + d->nrows * scaled;
+	return d->reserve + open * (raw + scaled) + Max(d->room, d->nrows + open) / 8 * scaled +
+		d->nrows * scaled + d->nseries * series_bytes(d);
 }
 
 static void
@@ -257,8 +283,8 @@ make_room(Dataset *d, int64 more)
 	if (room <= d->room)
 		return;
 	/* the first series gets what it needs, for it may be the only one */
-	if (d->room > 0 && budget_fits(d->reserve + d->room / 2 * row))
-		room = Max(room, d->room + d->room / 2);
+	if (d->room > 0)
+		room = Max(room, d->room + d->room / 8);
 	budget_claim(&d->budget, "scaled training rows", (room - d->room) * row);
 	if (d->rows == NULL)
 		d->rows = MemoryContextAllocHuge(d->context, room * row);
@@ -454,6 +480,7 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	int64		only = d->open_number;
 
 	end_series(d);
+	shrink_room(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)
 		starts += Max(dataset_training_rows(d, &d->runs[i]) - chunk_rows(d->options) + 1, 0);

@@ -184,6 +184,18 @@ facts_text(const Dataset *d, const TrainFacts *facts, const StepsReport *report)
 	return text.data;
 }
 
+static void
+report_sampling(const Dataset *d)
+{
+	if (d->level > 0)
+		ereport(NOTICE,
+				(errmsg("training on a sample of " INT64_FORMAT " of " INT64_FORMAT " rows",
+						d->nrows, d->facts.offered),
+				 errdetail("All would not fit into maintenance_work_mem, %d MB.",
+						   maintenance_work_mem / 1024),
+				 errhint("Raise maintenance_work_mem to train on more of them.")));
+}
+
 Model *
 train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 {
@@ -204,6 +216,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	MemoryContextSwitchTo(work);
 	dataset_finish(d, &model->stats);
 	facts->rows = d->facts;
+	report_sampling(d);
 	/* counted as if steps and calibration ran at the same time */
 	bytes = method_bytes(o, d->features) + calibrate_bytes(model, d->nrows);
 	budget_check("training", bytes);

@@ -84,18 +84,6 @@ check_reading(const Reading *r)
 						 "rows first.")));
 }
 
-static void
-report_sampling(const Dataset *dataset)
-{
-	if (dataset->level > 0)
-		ereport(NOTICE,
-				(errmsg("training on a sample of " INT64_FORMAT " of " INT64_FORMAT " rows",
-						dataset->nrows, dataset->facts.offered),
-				 errdetail("All would not fit into maintenance_work_mem, %d MB.",
-						   maintenance_work_mem / 1024),
-				 errhint("Raise maintenance_work_mem to train on more of them.")));
-}
-
 /* ---- training --------------------------------------------------------------------------- */
 
 /* What the model is to remember of the columns. */
@@ -141,7 +129,6 @@ train(Oid function, char *name, const SourceSpec *spec, Options *options, const 
 								   true, train_bytes(options, options->nnames));
 	source_scan(source, &everything, false, read_row, &reading);
 	check_reading(&reading);
-	report_sampling(reading.dataset);
 	model = train_model(reading.dataset, initial, &facts);
 	remember_columns(model, source);
 	version = registry_store(function, name, model, &facts, source_to_jsonb(&source->spec));
