@@ -11,6 +11,7 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "json.h"
 #include "registry.h"
@@ -61,6 +62,48 @@ write_calibration(const Model *m, StringInfo out)
 	appendStringInfoChar(out, '}');
 }
 
+/* A distance of timestamps, in seconds or, for integers, in their units. */
+static double
+distance(const Model *m, double units)
+{
+	return m->ts_type == INT8OID ? units : units / USECS_PER_SEC;
+}
+
+static void
+write_time(const Model *m, StringInfo out)
+{
+	json_key(out, "ts_type");
+	if (OidIsValid(m->ts_type))
+		json_string(out, format_type_be(m->ts_type));
+	else
+		appendStringInfoString(out, "null");
+	json_key(out, "step");
+	json_double(out, distance(m, m->stats.step));
+	json_key(out, "max_gap");
+	json_double(out, distance(m, m->stats.max_gap));
+}
+
+static void
+write_series(const Model *m, StringInfo out)
+{
+	json_key(out, "series_cols");
+	json_strings(out, m->nseries_cols, m->series_cols);
+	json_key(out, "series");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < m->nseries; i++)
+	{
+		appendStringInfo(out, "%s{\"series\": %s", i > 0 ? ", " : "", m->series[i].key);
+		json_key(out, "threshold");
+		json_double(out, m->series[i].stats.threshold);
+		json_key(out, "step");
+		json_double(out, distance(m, m->series[i].stats.step));
+		json_key(out, "max_gap");
+		json_double(out, distance(m, m->series[i].stats.max_gap));
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfoChar(out, ']');
+}
+
 /* training: a JSON object */
 static Jsonb *
 describe(const Model *m, const char *training)
@@ -75,6 +118,10 @@ describe(const Model *m, const char *training)
 	json_key(&text, "options");
 	appendStringInfoString(&text, options.data);
 	write_features(m, &text);
+	json_key(&text, "feature_types");
+	json_strings(&text, m->ntypes, m->types);
+	write_time(m, &text);
+	write_series(m, &text);
 	write_scaling(m, &text);
 	write_calibration(m, &text);
 	json_key(&text, "threshold");
@@ -148,13 +195,44 @@ data_array(const Model *m, const nn_param *p)
 										   TYPALIGN_INT));
 }
 
+/* Number of a model's tensors, and the i-th. */
+static int
+tensor_count(const Model *m)
+{
+	nn_shape	shape = model_shape(m);
+
+	switch ((Method) m->options.method)
+	{
+		case METHOD_AMAD:
+			return nn_param_count(&shape);
+		case METHOD_PCA:
+			return 1;
+		case METHOD_ZSCORE:
+			break;
+	}
+	return 0;
+}
+
+static nn_param
+tensor(const Model *m, int i)
+{
+	nn_shape	shape = model_shape(m);
+	nn_param	components = {
+		.name = "components",
+		.ndim = 2,
+		.dims = {(int) (m->nparams / m->features), m->features},
+		.size = m->nparams,
+	};
+
+	return m->options.method == METHOD_AMAD ? nn_param_at(&shape, i) : components;
+}
+
 /* Set of (name text, shape int[], data real[]), one row a tensor. */
 Datum
 amad_weights(PG_FUNCTION_ARGS)
 {
 	FuncCallContext *call;
 	Model	   *m;
-	nn_shape	shape;
 	nn_param	p;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
@@ -173,10 +251,9 @@ amad_weights(PG_FUNCTION_ARGS)
 	}
 	call = SRF_PERCALL_SETUP();
 	m = call->user_fctx;
-	shape = model_shape(m);
-	if (call->call_cntr >= nn_param_count(&shape))
+	if (call->call_cntr >= tensor_count(m))
 		SRF_RETURN_DONE(call);
-	p = nn_param_at(&shape, (int) call->call_cntr);
+	p = tensor(m, (int) call->call_cntr);
 	values[0] = CStringGetTextDatum(p.name);
 	values[1] = shape_array(&p);
 	values[2] = data_array(m, &p);

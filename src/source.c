@@ -546,11 +546,13 @@ typedef struct Receiver
 static bool
 same_series(const Receiver *r, const Datum *values, const bool *nulls)
 {
+	if (!r->any)
+		return false;
 	for (int i = 0; i < r->source->spec.nseries; i++)
 		if (nulls[i] != r->series_null[i] ||
 			(!nulls[i] && !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i])))
 			return false;
-	return r->any;
+	return true;
 }
 
 /* The key of the series that begins with a row; its values are kept. */
