@@ -8,15 +8,11 @@ import time
 import database as db
 import machine
 import series
-from machine import MemoryPeak, timed
+from machine import MemoryPeak, Unavailable, timed
 from report import Spread
 
 WARMUP = 203  # rows without a severity, default options
 STREAM_FEATURES = 5
-
-
-class Unavailable(Exception):
-    """Something a part needs is not here"""
 
 
 def trained(bench):
@@ -177,9 +173,11 @@ def cancel(bench, out, what, sql, workers, within):
     """From pg_cancel_backend to the error's arrival, at moments spread over the first seconds -> longest"""
     moments, times = random.Random(0), []
     with db.Session() as victim, db.Session() as other:
-        victim.query(f"SET amad.max_parallel_workers = {workers}")
+        victim.query(f"SET amad.max_parallel_workers = {workers}; SET statement_timeout = '60 s'")
         for _ in range(bench.plan.calls):
             victim.send(sql)
+            while other.value(f"SELECT state FROM pg_stat_activity WHERE pid = {victim.pid}") != "active":
+                pass
             time.sleep(0.1 + (within - 0.1) * moments.random())
             times.append(1000 * timed(lambda: cancel_now(victim, other))[1])
     out.row(what, Spread(times, 1), len(times))
@@ -191,7 +189,7 @@ def cancel_now(victim, other):
     try:
         victim.receive()
     except db.SqlError as e:
-        if "canceling statement" in str(e):
+        if "due to user request" in str(e):
             return
         raise
     raise db.SqlError("the statement ended before it was cancelled")

@@ -8,6 +8,10 @@ from pathlib import Path
 BUSY = 0.7  # load average above which figures are not to be trusted
 
 
+class Unavailable(Exception):
+    """Something that a part needs is not here"""
+
+
 def cores(count):
     """The last cores of those allowed: the first ones tend to serve interrupts"""
     return sorted(os.sched_getaffinity(0))[-count:]

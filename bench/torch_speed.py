@@ -109,7 +109,7 @@ class Worker:
             self.detector = self.untrained()
         z, chunks = self.series, self.chunks(self.detector, self.series)
         done = self.run(seconds, lambda: self.detector.score_scaled(z, **chunks), "passes")
-        return {"rows": done["passes"] * len(z), "seconds": done["seconds"]}
+        return {"rows": done.pop("passes") * len(z), **done}
 
     @staticmethod
     def chunks(detector, z):
@@ -129,11 +129,11 @@ class Worker:
 
     @staticmethod
     def run(seconds, work, name):
-        started, n = time.perf_counter(), 0
+        started, cpu, n = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - started < seconds:
             work()
             n += 1
-        return {name: n, "seconds": time.perf_counter() - started}
+        return {name: n, "seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
     @staticmethod
     def fit(csv, options):

@@ -74,6 +74,7 @@ class Contest:
 
 def compare(bench):
     """(a), (b): one core against one thread"""
+    bench.torch()
     table = bench.report.table("configurations", "One core against one thread of PyTorch",
                                ["", "steps/s torch", "amad", "ratio, steps", "rows/s torch", "amad", "ratio, rows"])
     for config in configurations(bench.plan):
@@ -81,6 +82,7 @@ def compare(bench):
             compare_one(bench, table, config)
         except (db.SqlError, opponent.TorchError) as e:
             table.row(label(config), f"not measured: {e}", "", "", "", "", "")
+            bench.report.failures.append(label(config))
 
 
 def compare_one(bench, table, config):
