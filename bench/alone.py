@@ -170,10 +170,12 @@ def first_call(bench, out, table):
 
 
 def cancel(bench, out, what, sql, workers, within):
-    """From pg_cancel_backend to the error's arrival, at moments spread over the first seconds -> longest"""
+    """From pg_cancel_backend to the error's arrival, at moments spread over the first seconds -> longest
+
+    Without jit: PostgreSQL cannot be interrupted while it compiles a query, and it compiles such large ones."""
     moments, times = random.Random(0), []
     with db.Session() as victim, db.Session() as other:
-        victim.query(f"SET amad.max_parallel_workers = {workers}; SET statement_timeout = '60 s'")
+        victim.query(f"SET amad.max_parallel_workers = {workers}; SET statement_timeout = '60 s'; SET jit = off")
         for _ in range(bench.plan.calls):
             victim.send(sql)
             while other.value(f"SELECT state FROM pg_stat_activity WHERE pid = {victim.pid}") != "active":
