@@ -5,6 +5,8 @@
 #   make test                   everything; test-unit, test-sql, test-isolation, test-tap for a part,
 #                               TESTS="a b" for some of it, ACCEPT=1 to take sql and isolation output as expected;
 #                               test-asan: the unit tests under sanitizers
+#   make bench                  speed and memory against PyTorch, 15 minutes; into docs/performance.md; QUICK=1, FULL=1,
+#                               DATA=folder with series, ARGS= further arguments of bench/run.py
 #   make server                 private server with the extension, until Ctrl-C
 #
 # Variables: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings pass).
@@ -14,7 +16,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan server packages
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan bench server packages
 .PHONY: $(TOOL_GOALS)
 
 packages:
@@ -28,6 +30,11 @@ test: packages
 
 test-unit test-sql test-isolation test-tap test-asan: packages
 	tools/test.sh $(@:test-%=%) $(TESTS)
+
+# The BLAS picks its kernels itself
+bench: packages
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE tools/server.sh bench/run.py \
+		$(if $(QUICK),--quick) $(if $(FULL),--full) $(DATA) $(ARGS)
 
 server: packages
 	tools/server.sh
@@ -47,7 +54,8 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
 # Topics of the install script, in the order they need each other
 SQL_PARTS = $(patsubst %,sql/%.sql,type models train lifecycle score detect describe version)
-DATA = $(sort $(wildcard sql/amad--*--*.sql))
+# PGXS's, not what `make bench DATA=` hands down
+override DATA = $(sort $(wildcard sql/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)
 
 PG_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
@@ -124,6 +132,11 @@ $(UNIT_NAMES:%=build/unit/%): build/unit/%: build/unit/%.o $(UNIT_HELPERS:%=buil
 	$(CC) $^ $(BLAS_LIBS) -lm -o $@
 $(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=build/asan/%.o) $(NN_OBJS:src/nn/%=build/asan/nn/%)
 	$(CC) $(SANITIZE) $^ $(BLAS_LIBS) -lm -o $@
+
+# bench/nn_speed.c: the network without a database
+build/bench/%: bench/%.c $(NN_OBJS) $(UNIT_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(CPPFLAGS) $< $(NN_OBJS) $(BLAS_LIBS) -lm -o $@
 
 # Objects are prerequisites of pattern rules only: keep them
 .SECONDARY:

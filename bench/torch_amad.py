@@ -3,10 +3,9 @@
 
     torch_amad.py --check GOLDEN.json                      compare with reference numbers
     torch_amad.py --quality TRAIN.csv.gz TEST.csv.gz       average precision, false alarms
-    torch_amad.py --speed TRAIN.csv.gz                     training steps/s, scoring rows/s
 
-Needs python3-torch and python3-numpy only. Symbols in shapes: B chunks, T rows of a chunk, C features,
-D d_model, H heads, d = D / H, N blocks, W window, K mask basis functions.
+Needs python3-torch and python3-numpy only; torch_speed.py measures its speed. Symbols in shapes: B chunks,
+T rows of a chunk, C features, D d_model, H heads, d = D / H, N blocks, W window, K mask basis functions.
 """
 import argparse
 import csv
@@ -221,6 +220,18 @@ class Amad(nn.Module):
         return self.out(self.ln(h)), seen
 
 
+def set_params(model, tensors):
+    """tensors {name: {shape, data}}, named as amad_weights does (blocks.0.q.weight is block0.q.weight there)
+
+    -> {name: parameter}"""
+    params = {n.replace("blocks.", "block"): p for n, p in model.named_parameters()}
+    if set(params) != set(tensors):
+        sys.exit(f"parameters differ: {sorted(set(params) ^ set(tensors))}")
+    for name, p in params.items():
+        p.data = torch.tensor(tensors[name]["data"]).view(tensors[name]["shape"])
+    return params
+
+
 # ---------------------------------------------------------------- losses
 
 def js(A, G):
@@ -271,6 +282,15 @@ class Scaler:
         self.mean, self.std, self.clip = x.mean(0), x.std(0), clip
         self.tolerance = 1e-6 * np.maximum(1, np.abs(self.mean))
         self.constant = self.std <= self.tolerance
+
+    @classmethod
+    def stored(cls, mean, std, clip):
+        """std is 0 where a feature is constant"""
+        scaler = cls.__new__(cls)
+        scaler.mean, scaler.std, scaler.clip = np.array(mean), np.array(std), clip
+        scaler.tolerance = 1e-6 * np.maximum(1, np.abs(scaler.mean))
+        scaler.constant = scaler.std == 0
+        return scaler
 
     def __call__(self, x):
         """x (n, C) float64 -> scaled (n, C) float32 tensor"""
@@ -382,6 +402,22 @@ class Detector:
         self.model, self.training_seconds = timed(lambda: train(z, self.opt))
         self.calibrate(z)
 
+    @classmethod
+    def stored(cls, path):
+        """A model that amad trained: JSON {describe: amad_describe, weights: {name: {shape, data}}}"""
+        with open(path, encoding="utf-8") as f:
+            stored = json.load(f)
+        what, self = stored["describe"], cls.__new__(cls)
+        names = Options.__dataclass_fields__
+        self.opt = Options(**{k: v for k, v in what["options"].items() if k in names})
+        self.scaler = Scaler.stored(what["scaling"]["mean"], what["scaling"]["std"], self.opt.clip)
+        self.model = Amad(len(what["scaling"]["mean"]), self.opt)
+        set_params(self.model, stored["weights"])
+        self.rho, self.mu_d, self.theta = (
+            torch.tensor(what["calibration"][k], dtype=torch.float64) for k in ("rho", "mu_d", "theta"))
+        self.threshold = what["threshold"]
+        return self
+
     def calibrate(self, z):
         held = held_out_rows(len(z), self.opt)
         squared, disc, _ = residuals(self.model, z)
@@ -405,6 +441,13 @@ class Detector:
     def severity(self, x):
         """x (n, C) float64 -> (n,), 1 = threshold, NaN in warm-up"""
         return self.score_scaled(self.scaler(x)) / self.threshold
+
+
+def timed(work):
+    """-> (result, seconds)"""
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
 
 
 # ---------------------------------------------------------------- --quality
@@ -442,36 +485,6 @@ def quality(train_csv, test_csv, opt):
           f"warm-up rows {int((~scored).sum())}  training {trained:.1f} s")
 
 
-# ---------------------------------------------------------------- --speed
-
-def timed(work):
-    """-> (result, seconds)"""
-    started = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - started
-
-
-def time_scoring(detector, z, chunk=512, batch=1, repeats=5):
-    """z (n, C) already scaled and in memory -> rows per second, from rows to anomaly_score"""
-    detector.score_scaled(z[:1024], chunk=chunk, batch=batch)  # fills caches and allocators
-    _, seconds = timed(lambda: [detector.score_scaled(z, chunk=chunk, batch=batch) for _ in range(repeats)])
-    return repeats * len(z) / seconds
-
-
-def speed(train_csv, opt):
-    """One line of JSON; scoring at the better of one and four chunks of 512 rows at a time"""
-    x, _ = read_csv(train_csv)
-    detector, whole = timed(lambda: Detector(x, opt))
-    z = detector.scaler(x)
-    print(json.dumps({
-        "rows": len(x), "features": x.shape[1], "steps": opt.steps,
-        "steps_per_s": opt.steps / detector.training_seconds,
-        "whole_training_s": whole,
-        "scored_rows_per_s": max(time_scoring(detector, z, batch=b) for b in (1, 4)),
-        "torch": torch.__version__,
-    }))
-
-
 # ---------------------------------------------------------------- --check
 
 class Comparison:
@@ -499,21 +512,12 @@ class Comparison:
         return all(map(self.good, self.worst))
 
 
-def golden_name(name):
-    """blocks.0.q.weight, as the modules name it -> block0.q.weight"""
-    return name.replace("blocks.", "block")
-
-
 def golden_model(golden):
     s = golden["shape"]
     opt = Options(window=s["window"], d_model=s["D"], heads=s["H"], layers=s["N"], batch_size=s["B"],
                   maxmin_weight=s["k"], contrast_weight=s["contrast_weight"])
     model = Amad(s["C"], opt)
-    params = {golden_name(n): p for n, p in model.named_parameters()}
-    if set(params) != set(golden["params"]):
-        sys.exit(f"parameters differ: {sorted(set(params) ^ set(golden['params']))}")
-    for name, p in params.items():
-        p.data = torch.tensor(golden["params"][name]["data"]).view(golden["params"][name]["shape"])
+    params = set_params(model, golden["params"])
     return model, params
 
 
@@ -591,18 +595,15 @@ def main():
     parser.add_argument("--check", metavar="GOLDEN.json")
     parser.add_argument("--quality", nargs=2, metavar=("TRAIN.csv.gz", "TEST.csv.gz"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--speed", metavar="TRAIN.csv.gz")
     parser.add_argument("--steps", type=int, default=500)
     args = parser.parse_args()
     torch.set_num_threads(1)
     opt = Options(seed=args.seed, steps=args.steps)
     if args.quality:
         quality(*args.quality, opt)
-    if args.speed:
-        speed(args.speed, opt)
     if args.check:
         sys.exit(0 if check(args.check) else 1)
-    if not (args.quality or args.speed):
+    if not args.quality:
         parser.print_help()
 
 

@@ -1,4 +1,6 @@
 -- Detection on sources: ranges, series, unusual rows, other sources, columns that changed
+CREATE SCHEMA detect_test;
+SET search_path = detect_test, public;
 SET client_min_messages = warning;
 SET amad.max_parallel_workers = 0;
 SET timezone = 'UTC';
@@ -28,7 +30,7 @@ SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score 
 SELECT count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE float8send(s.severity) IS DISTINCT FROM float8send(d.severity)) AS differ
 FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
 JOIN amad_detect('fleet') d ON d.ts = s.ts AND d.series->>'device' = s.device;
-SELECT count(*) AS rows, count(*) FILTER (WHERE row_to_json(e.r) IS DISTINCT FROM row_to_json((d.ts, d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
+SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.ts, d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
 	d.expected_values, d.contributions, d.direction, d.imputed, d.status, d.model_version)::amad_result)) AS differ
 FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
 JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;
@@ -122,6 +124,7 @@ CREATE TABLE anomalies AS SELECT * FROM amad_detect('fleet', only_anomalies => t
 PREPARE p(timestamptz) AS SELECT count(*) FROM amad_detect('fleet', since => $1);
 EXECUTE p('2026-01-01 08:00');
 EXECUTE p('2026-01-01 08:10');
+DEALLOCATE p;
 SELECT count(*) FROM unnest('{a,b}'::text[]) x, amad_detect('fleet', series => jsonb_build_object('device', x));
 SELECT count(*) FROM (SELECT (amad_detect('one')).ts) x;
 SET work_mem = '64kB';
@@ -166,9 +169,11 @@ SELECT count(*) FROM amad_detect('parts');
 
 -- ---- rights
 CREATE ROLE amad_detector;
-GRANT SELECT ON amad_models TO amad_detector;
 SET ROLE amad_detector;
 SELECT count(*) FROM amad_detect('one');
 RESET ROLE;
 DROP OWNED BY amad_detector;
 DROP ROLE amad_detector;
+
+DELETE FROM amad_models;
+DROP SCHEMA detect_test CASCADE;

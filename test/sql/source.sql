@@ -1,4 +1,6 @@
 -- Training by the name of a source: columns, fleets, unusual rows, versions
+CREATE SCHEMA source_test;
+SET search_path = source_test, public;
 SET client_min_messages = warning;
 SET maintenance_work_mem = '64MB';
 SET amad.max_parallel_workers = 0;
@@ -47,10 +49,10 @@ SELECT amad_train('kw', '"select me"', options => :'o')->'features' AS features;
 SELECT amad_train('kw', 'selected', options => :'o')->'features' AS features;
 -- the search_path of training is not needed later
 CREATE SCHEMA "my schema";
-SET search_path = "my schema", public;
+SET search_path = "my schema", source_test, public;
 CREATE TABLE here AS TABLE one;
 SELECT amad_train('here', 'here', options => :'o')->'version' AS version;
-RESET search_path;
+SET search_path = source_test, public;
 SELECT source->'source' AS source FROM amad_models WHERE model_name = 'here';
 SELECT count(*) FROM amad_detect('here', last_n => 3);
 
@@ -204,6 +206,7 @@ ROLLBACK;
 
 -- ---- rights
 CREATE ROLE amad_reader;
+GRANT USAGE ON SCHEMA source_test TO amad_reader;
 GRANT SELECT ON one TO amad_reader;
 SET ROLE amad_reader;
 SELECT amad_train('mine', 'one', options => :'o')->'version' AS version;
@@ -219,3 +222,6 @@ SELECT amad_retrain('mine');
 DELETE FROM amad_models WHERE owner = 'amad_reader';
 DROP OWNED BY amad_reader;
 DROP ROLE amad_reader;
+
+DELETE FROM amad_models;
+DROP SCHEMA "my schema", source_test CASCADE;
