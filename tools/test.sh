@@ -157,7 +157,9 @@ case $part in
     # a copy that the server's account can read and that the drivers can write beside
     tests=$scratch/test
     cp -r test "$tests"
-    if [ -d expected ]; then cp -r expected "$tests/"; fi
+    for d in expected docs README.md; do
+      if [ -e $d ]; then cp -r $d "$tests/"; fi
+    done
     [ -z "$account" ] || chown -R "$account:" "$tests"
     server_start
     ;;
