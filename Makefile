@@ -5,6 +5,7 @@
 #   make test                   everything; test-unit, test-sql, test-isolation, test-tap for a part,
 #                               TESTS="a b" for some of it, ACCEPT=1 to take sql and isolation output as expected;
 #                               test-asan: the unit tests under sanitizers
+#   make test-matrix            everything on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
 #   make server                 private server with the extension, until Ctrl-C
 #
 # Variables: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings pass).
@@ -14,7 +15,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan server packages
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-matrix server packages
 .PHONY: $(TOOL_GOALS)
 
 packages:
@@ -28,6 +29,9 @@ test: packages
 
 test-unit test-sql test-isolation test-tap test-asan: packages
 	tools/test.sh $(@:test-%=%) $(TESTS)
+
+test-matrix:
+	tools/matrix.sh $(SUITES)
 
 server: packages
 	tools/server.sh
