@@ -2,8 +2,8 @@
 # Sourced by those who run tests.sh several times: adds up the closing lines.
 #
 #   tally NAME cmd ...    runs cmd, shows its output, adds the "N passed, N failed[, N skipped]" in it to
-#                         $passed, $failed and $skipped; it is shown with NAME before it, so that nobody
-#                         counts it twice. A command that ends badly without saying so is one failure.
+#                         $passed, $failed and $skipped; it is shown as "[NAME] N passed, …", so that
+#                         nobody counts it twice. A command that ends badly without saying so is one failure.
 #   tally_total           the closing line of them all; fails if anything did
 
 passed=0 failed=0 skipped=0
@@ -14,7 +14,7 @@ tally() {
   shift
   log=$(mktemp)
   # in the background, since a shell runs no trap while it waits for a command in front
-  "$@" </dev/null > >(tee "$log" | sed -u -E "s/^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?\$/$name: &/") 2>&1 &
+  "$@" </dev/null > >(tee "$log" | sed -u -E "s/^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?\$/[$name] &/") 2>&1 &
   tally_child=$!
   wait "$tally_child" || status=$?
   tally_child=
