@@ -25,18 +25,18 @@ exec </dev/null
 unset OPENBLAS_CORETYPE
 export LC_ALL=C.UTF-8
 
-cache=${AMAD_MATRIX_CACHE:-${XDG_CACHE_HOME:-/var/cache}/amad-matrix}
+cache=$(realpath -m "${AMAD_MATRIX_CACHE:-${XDG_CACHE_HOME:-/var/cache}/amad-matrix}")
 limit_make=${AMAD_MATRIX_MAKE_LIMIT:-1200} limit_test=${AMAD_MATRIX_TEST_LIMIT:-3000}
 run=    # directory of this run in the cache
 making= # process id of the one that makes a chroot
 read -ra part <<<"${AMAD_MATRIX_PART-}"
 
-# inside seconds cmd ...: cmd where every mount and every process of it is gone when it ends, or is
-# killed, in whatever way
+# inside seconds cmd ...: cmd where every mount and every process of it is gone when it ends, is killed,
+# or the one who called it is, in whatever way
 inside() {
   local seconds=$1
   shift
-  exec unshare --mount --propagation private --pid --fork --kill-child --ipc --mount-proc \
+  exec setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --mount-proc \
     timeout -k 5 "$seconds" "$@"
 }
 
