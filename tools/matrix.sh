@@ -165,6 +165,7 @@ fresh_root() {
     echo "$suite: made in $((SECONDS - start)) seconds"
   else
     tail -n 20 "$log"
+    [ $status != 124 ] || echo "$suite: making it took longer than $limit_make seconds"
     if [ ! -e "$root.made" ]; then
       echo "$suite: no chroot could be made (status $status)"
       return 1
