@@ -5,6 +5,7 @@
 #   make test                   everything; test-unit, test-sql, test-isolation, test-tap for a part,
 #                               TESTS="a b" for some of it, ACCEPT=1 to take sql and isolation output as expected;
 #                               test-asan: the unit tests under sanitizers
+#   make test-matrix            everything on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
 #   make bench                  speed and memory against PyTorch, 15 minutes; into docs/performance.md; QUICK=1, FULL=1,
 #                               DATA=folder with series, ARGS= further arguments of bench/run.py
 #   make server                 private server with the extension, until Ctrl-C
@@ -16,7 +17,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan bench server packages
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-matrix bench server packages
 .PHONY: $(TOOL_GOALS)
 
 packages:
@@ -35,6 +36,9 @@ test-unit test-sql test-isolation test-tap test-asan: packages
 bench: packages
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE tools/server.sh bench/run.py \
 		$(if $(QUICK),--quick) $(if $(FULL),--full) $(DATA) $(ARGS)
+
+test-matrix:
+	tools/matrix.sh $(SUITES)
 
 server: packages
 	tools/server.sh

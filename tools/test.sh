@@ -57,7 +57,10 @@ run_tap() {
     echo
   else
     printf ', %d FAILED\n' "$f"
-    grep -v '^ok' "$log" | tail -n 60
+    # what failed first: sessions kept open fill a log with notes of their own
+    grep -A 8 '^not ok' "$log" | head -n 100 || true
+    echo ...
+    grep -v '^ok' "$log" | tail -n 30
     return 1
   fi
 }

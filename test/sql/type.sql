@@ -108,7 +108,7 @@ GROUP BY 1, length(b) ORDER BY min(n);
 
 -- ---- forged: the checksum is right, the rest lies
 
-CREATE FUNCTION crc32c(b bytea) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$
+CREATE FUNCTION crc_32c(b bytea) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$
 DECLARE crc bigint := x'ffffffff'::bigint;
 BEGIN
 	FOR i IN 0 .. length(b) - 1 LOOP
@@ -131,7 +131,7 @@ CREATE FUNCTION f32(x float4) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$ SELECT 
 CREATE FUNCTION put(b bytea, at int, new bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
 	SELECT overlay(b PLACING new FROM at + 1) $$;
 CREATE FUNCTION signed(b bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
-	SELECT put(b, 8, u32(crc32c(substr(b, 13)))) $$;
+	SELECT put(b, 8, u32(crc_32c(substr(b, 13)))) $$;
 -- bytes of the JSON text, and the same value with another text
 CREATE FUNCTION json_bytes(b bytea) RETURNS int IMMUTABLE LANGUAGE sql AS $$
 	SELECT get_byte(b, 24) + 256 * get_byte(b, 25) $$;
@@ -143,7 +143,7 @@ CREATE FUNCTION with_json(b bytea, doc text) RETURNS bytea IMMUTABLE LANGUAGE sq
 	SELECT with_json(b, convert_to(doc, 'UTF8')) $$;
 
 SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny' \gset
-SELECT crc32c('123456789') = x'e3069283'::bigint AS crc_is_right,
+SELECT crc_32c('123456789') = x'e3069283'::bigint AS crc_is_right,
 	signed(:'b') = :'b' AS value_is_signed_so,
 	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
 
@@ -232,6 +232,6 @@ SELECT amad_describe(('\x' || encode(signed(put(:'b', 108, f64(0.125))), 'hex'))
 SELECT count(DISTINCT model) FROM kept;
 SELECT model = model FROM kept;
 
-DROP FUNCTION verdict, crc32c, u32, reversed, f64, f32, put, signed, json_bytes, json_of,
+DROP FUNCTION verdict, crc_32c, u32, reversed, f64, f32, put, signed, json_bytes, json_of,
 	with_json(bytea, bytea), with_json(bytea, text);
 DROP TABLE kept, copied, model_rows;

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(TINY WARMUP new_node configure create_rows train scores checksum options memory
-  peak_reset);
+  peak_reset extension_version create_plain source_digests);
 
 # A network that trains in milliseconds on 500 rows, and its warm-up
 use constant TINY => '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, '
@@ -33,14 +33,17 @@ restart_after_crash = on
 	return;
 }
 
-# A server with the extension in database postgres; its init takes the parameters.
+# A server with the extension in database postgres; conf is settings of its own, its init takes the
+# other parameters.
 sub new_node
 {
 	my ($name, %params) = @_;
+	my $conf = delete $params{conf};
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init(%params);
 	configure($node);
+	$node->append_conf('postgresql.conf', $conf) if defined $conf;
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION amad');
 	return $node;
@@ -92,6 +95,62 @@ sub checksum
 
 	return "SELECT md5(string_agg(coalesce(encode(float8send(score), 'hex'), '-'), ' ' ORDER BY ts)) || ' ' "
 	  . "|| count(score) FROM (" . scores($model) . ") s";
+}
+
+# Default version of an extension the server could create, undef if it has none
+sub extension_version
+{
+	my ($name) = @_;
+	my $file = qx(pg_config --sharedir) =~ s/\n//r . "/extension/$name.control";
+
+	return undef unless -r $file;
+	return slurp_file($file) =~ /^default_version\s*=\s*'(.*)'/m ? $1 : '';
+}
+
+# Table plain (ts, device, a, b, c, severity): two devices for 10 hours, a row a minute, and the model
+# plain of both. What other tables and views hold the same rows is to give the same results.
+sub create_plain
+{
+	my ($node) = @_;
+
+	$node->safe_psql(
+		'postgres', q(
+CREATE TABLE plain (ts timestamptz NOT NULL, device text NOT NULL, a float8, b float8, c float8, severity float8);
+INSERT INTO plain
+  SELECT '2024-05-01 00:00+00'::timestamptz + i * interval '1 minute', d, sin(i * 0.2 + length(d)),
+         cos(i * 0.11) + (i * 7919 % 101) / 500.0, (i * 104729 % 1009) / 1009.0
+  FROM generate_series(0, 599) i, unnest(ARRAY['one', 'three']) d
+  ORDER BY i * 7919 % 601, d;) . "SELECT amad_train('plain', " . options() . ", ts, a, b, c) FROM plain WHERE device = 'one'");
+	return;
+}
+
+# What training on and scoring a relation with the columns of plain give, to the bit: a hash of names
+# and digests. setup is statements before, in the same session.
+sub source_digests
+{
+	my ($node, $relation, $setup) = @_;
+	my $some = "ts >= '2024-05-01 01:15+00' AND ts < '2024-05-01 08:07+00'";
+	my $score = 'amad_score(%s, ts, a, b, c) OVER (PARTITION BY device ORDER BY ts) AS score';
+	my $digest = "SELECT md5(string_agg(device || ts || coalesce(encode(float8send(score), 'hex'), '-'), ' ' ORDER BY device, ts)) "
+	  . "|| ' ' || count(score) FROM (SELECT device, ts, %s FROM $relation WHERE %s) s";
+	my @queries = (
+		'amad_fit' => "SELECT md5(string_agg(m::text, ' ' ORDER BY device)) FROM (SELECT device, amad_fit("
+		  . options() . ", ts, a, b, c) AS m FROM $relation GROUP BY device) s",
+		'amad_train' => 'BEGIN; DO $$ BEGIN PERFORM amad_train(\'other\', ' . options()
+		  . ", ts, a, b, c) FROM $relation WHERE device = 'three' AND $some; END \$\$; "
+		  . "SELECT md5(model::text) FROM amad_models WHERE model_name = 'other'; ROLLBACK",
+		'amad_score by name' => sprintf($digest, sprintf($score, q('plain')), 'true'),
+		'amad_score by value' =>
+		  sprintf($digest, sprintf($score, q((SELECT model FROM amad_models WHERE model_name = 'plain'))), 'true'),
+		'amad_score of a range' => sprintf($digest, sprintf($score, q('plain')), $some));
+	my @names = @queries[ grep { $_ % 2 == 0 } 0 .. $#queries ];
+	my %queries = @queries;
+	my @out = split /\n/,
+	  $node->safe_psql('postgres', join('; ', $setup // (), map { $queries{$_} } @names));
+	my %digests;
+
+	@digests{@names} = @out;
+	return \%digests;
 }
 
 # Kilobytes of a field of /proc/PID/status, undef where there is none

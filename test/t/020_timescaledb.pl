@@ -1,0 +1,153 @@
+# TimescaleDB: rows in the chunks of a hypertable give the models and scores of a plain table, to the
+# bit, and its jobs train.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use AmadTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+plan skip_all => 'TimescaleDB is not installed' unless defined extension_version('timescaledb');
+
+my $node = new_node('timescaledb', conf => q(
+shared_preload_libraries = 'timescaledb'
+timescaledb.telemetry_level = off
+max_worker_processes = 16
+));
+
+sub sql
+{
+	my ($query) = @_;
+
+	return $node->safe_psql('postgres', $query);
+}
+
+# TimescaleDB greets with a warning
+$node->psql('postgres', 'CREATE EXTENSION timescaledb', on_error_die => 1);
+my $license = sql('SHOW timescaledb.license');
+note("TimescaleDB $license: " . sql("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"));
+
+create_plain($node);
+my $plain = source_digests($node, 'plain');
+
+sub same
+{
+	my ($relation, $what, $setup) = @_;
+
+	is_deeply(source_digests($node, $relation, $setup), $plain, $what);
+	return;
+}
+
+# ---- hypertables -------------------------------------------------------------------------------
+
+sql(q(
+CREATE TABLE hyper (LIKE plain INCLUDING ALL);
+SELECT create_hypertable('hyper', 'ts', chunk_time_interval => interval '97 minutes');
+INSERT INTO hyper SELECT * FROM plain;
+ANALYZE hyper;
+
+-- by time and device
+CREATE TABLE space (LIKE plain INCLUDING ALL);
+SELECT create_hypertable('space', 'ts', 'device', 3, chunk_time_interval => interval '3 hours');
+INSERT INTO space SELECT * FROM plain;
+
+-- time as a number
+CREATE TABLE numbers (ts bigint NOT NULL, a float8, b float8, c float8);
+CREATE TABLE hyper_numbers (LIKE numbers);
+SELECT create_hypertable('hyper_numbers', 'ts', chunk_time_interval => 150);
+INSERT INTO numbers SELECT extract(epoch FROM ts - '2024-05-01 00:00+00') / 60, a, b, c FROM plain WHERE device = 'one';
+INSERT INTO hyper_numbers SELECT * FROM numbers;));
+
+cmp_ok(sql("SELECT count(*) FROM show_chunks('hyper')"), '>=', 6, 'a hypertable of several chunks');
+same('hyper', 'gives the same models and scores');
+like(sql('EXPLAIN (COSTS off) SELECT amad_fit(' . options() . ', ts, a, b, c) FROM hyper'), qr/(_hyper_\d+_\d+_chunk.*){6}/s,
+	'all chunks are read');
+my $ordered = 'SET enable_seqscan = off; SET enable_sort = off';
+same('hyper', 'chunks in order by their indexes', $ordered);
+my $parallel = 'SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; '
+  . 'SET min_parallel_table_scan_size = 0';
+same('hyper', 'chunks read by parallel workers', $parallel);
+
+my $one = q(SELECT ts, amad_score('plain', ts, a, b, c) OVER (ORDER BY ts) AS score FROM %s WHERE device = 'one' ORDER BY ts);
+my $append = sql("$ordered; EXPLAIN (COSTS off) " . sprintf($one, 'hyper'));
+like($append, qr/WindowAgg.*Custom Scan \(ChunkAppend\)/s, 'ordered by ChunkAppend, without a sort');
+unlike($append, qr/^ *(-> *)?(Incremental )?Sort$/m, 'of its own');
+is(sql("$ordered; SELECT count(*) FROM (" . sprintf($one, 'hyper') . ') h FULL JOIN (' . sprintf($one, 'plain')
+		  . ') p USING (ts) WHERE float8send(h.score) IS DISTINCT FROM float8send(p.score)'), 0, 'scores are the same');
+
+cmp_ok(sql("SELECT count(*) FROM show_chunks('space')"), '>=', 4, 'a hypertable by time and device');
+same('space', 'gives the same models and scores');
+
+my $fit = 'SELECT md5(amad_fit(' . options() . ", ts, a, b, c)::text) FROM %s";
+is(sql(sprintf($fit, 'hyper_numbers')), sql(sprintf($fit, 'numbers')), 'time as a number: the same model');
+is(sql('SELECT count(*) FROM (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER BY ts) AS score FROM hyper_numbers, '
+		  . '(SELECT model AS m FROM amad_models) m) h FULL JOIN (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER BY ts) AS score '
+		  . 'FROM numbers, (SELECT model AS m FROM amad_models) m) n USING (ts) WHERE float8send(h.score) IS DISTINCT FROM float8send(n.score)'),
+	0, 'the same scores');
+
+# ---- views over them ---------------------------------------------------------------------------
+
+sql(q(CREATE VIEW view AS SELECT ts, device, a, b, c FROM hyper WHERE ts > '2000-01-01'));
+same('view', 'a view');
+
+# max rather than avg, which depends on the order it sums in
+my $buckets = q(SELECT time_bucket('2 minutes', ts) AS ts, device, max(a) AS a, max(b) AS b, max(c) AS c FROM %s GROUP BY 1, 2);
+sql('CREATE VIEW plain_buckets AS ' . sprintf($buckets, 'plain') . '; CREATE VIEW buckets AS ' . sprintf($buckets, 'hyper'));
+my $plain_buckets = source_digests($node, 'plain_buckets');
+is($plain_buckets->{'amad_score by name'} =~ s/.* //r, 2 * (300 - WARMUP), 'a view of buckets has scores');
+is_deeply(source_digests($node, 'buckets'), $plain_buckets, 'and gives what the same view of a plain table gives');
+
+SKIP:
+{
+	skip 'the Apache edition has no continuous aggregates and no compression', 5 if $license eq 'apache';
+
+	sql('CREATE MATERIALIZED VIEW aggregate WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS '
+		  . sprintf($buckets, 'hyper') . ' WITH NO DATA');
+	sql(q(CALL refresh_continuous_aggregate('aggregate', NULL, '2024-05-01 05:00+00')));
+	is_deeply(source_digests($node, 'aggregate'), $plain_buckets, 'a continuous aggregate, half of it computed in real time');
+	sql(q(CALL refresh_continuous_aggregate('aggregate', NULL, NULL)));
+	sql('ALTER MATERIALIZED VIEW aggregate SET (timescaledb.materialized_only = true)');
+	is_deeply(source_digests($node, 'aggregate'), $plain_buckets, 'and all of it materialized');
+
+	sql(q(ALTER TABLE hyper SET (timescaledb.compress, timescaledb.compress_segmentby = 'device', timescaledb.compress_orderby = 'ts');
+		SELECT compress_chunk(c) FROM show_chunks('hyper', older_than => '2024-05-01 05:00+00'::timestamptz) c;));
+	cmp_ok(sql(q(SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'hyper' AND is_compressed)),
+		'>=', 3, 'compressed chunks beside others');
+	same('hyper', 'give the same models and scores');
+	same('hyper', 'read by parallel workers, too', $parallel);
+}
+
+# ---- scores where the rows are -----------------------------------------------------------------
+
+sql(q(UPDATE hyper h SET severity = s.score
+	FROM (SELECT ts, device, amad_score('plain', ts, a, b, c) OVER (PARTITION BY device ORDER BY ts) AS score FROM hyper) s
+	WHERE h.ts = s.ts AND h.device = s.device));
+is( sql(q(SELECT md5(string_agg(device || ts || coalesce(encode(float8send(severity), 'hex'), '-'), ' ' ORDER BY device, ts))
+	|| ' ' || count(severity) FROM hyper)),
+	$plain->{'amad_score by name'}, 'scores written by UPDATE');
+
+# ---- jobs --------------------------------------------------------------------------------------
+
+SKIP:
+{
+	sql('CREATE PROCEDURE retrain(job_id int, config jsonb) LANGUAGE plpgsql AS $$ BEGIN '
+		  . "PERFORM amad_train(config->>'model_name', " . options() . ", ts, a, b, c) FROM hyper WHERE device = 'one'; END \$\$");
+	my ($stdout, $stderr);
+	my $ret = $node->psql('postgres', q(SELECT add_job('retrain', '1 second', config => '{"model_name": "plain"}')),
+		stdout => \$stdout, stderr => \$stderr);
+	skip 'the Apache edition has no jobs of the user', 4
+	  if $ret != 0 && $license eq 'apache' && $stderr =~ /not supported under the current "apache" license/;
+	is($ret, 0, 'add_job takes a procedure that trains') or note($stderr);
+	ok($node->poll_query_until('postgres', "SELECT count(*) > 2 FROM amad_models WHERE model_name = 'plain'"),
+		'and runs it time and again');
+	sql("SELECT delete_job($stdout)");
+	is( sql('SELECT count(DISTINCT model::text) FROM amad_models'), 1, 'the models are that of the plain table');
+	is(sql('SELECT string_agg(DISTINCT version::text, \',\' ORDER BY version::text) FROM amad_models WHERE version <= 3'), '1,2,3', 'versions of one name');
+}
+
+$node->stop;
+done_testing();

@@ -1,0 +1,253 @@
+#!/bin/bash
+# shellcheck disable=SC2016 # what single quotes hold is for another shell
+# Runs the tests on other Debian releases, that is with other PostgreSQL versions and with real
+# neighbours, and ends with "N passed, N failed".
+#
+#   tools/matrix.sh [suite ...]       default: trixie sid
+#
+# trixie  Debian 13: PostgreSQL 17, TimescaleDB (Apache edition), pg_cron
+# sid     Debian unstable: its PostgreSQL, TimescaleDB and pg_cron if it has them
+#
+# Each is a chroot, made by debootstrap from the mirror this machine's apt uses and kept in a cache for
+# two weeks; the tests build and run there on a copy of this tree, uncommitted changes included.
+# A suite that cannot be made here (no root, no namespaces, no network) is skipped, and says so.
+#
+# AMAD_MATRIX_CACHE   where the chroots are kept: default ${XDG_CACHE_HOME:-/var/cache}/amad-matrix
+# AMAD_MATRIX_MIRROR  a Debian mirror, if apt's is none: http://host/debian
+# AMAD_MATRIX_PART    part of the tests, as tools/test.sh takes it: "tap 020_timescaledb"
+# AMAD_MATRIX_MAKE_LIMIT, AMAD_MATRIX_TEST_LIMIT
+#                     seconds a suite may take to make (then it is skipped) and to test (then it fails)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tools/tally.sh
+. tools/tally.sh
+exec </dev/null
+unset OPENBLAS_CORETYPE
+export LC_ALL=C.UTF-8
+
+cache=$(realpath -m "${AMAD_MATRIX_CACHE:-${XDG_CACHE_HOME:-/var/cache}/amad-matrix}")
+limit_make=${AMAD_MATRIX_MAKE_LIMIT:-1200} limit_test=${AMAD_MATRIX_TEST_LIMIT:-3000}
+run=    # directory of this run in the cache
+making= # process id of the one that makes a chroot
+read -ra part <<<"${AMAD_MATRIX_PART-}"
+
+# inside seconds cmd ...: cmd where every mount and every process of it is gone when it ends, is killed,
+# or the one who called it is, in whatever way
+inside() {
+  local seconds=$1
+  shift
+  exec setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --mount-proc \
+    timeout -k 5 "$seconds" "$@"
+}
+
+cleanup() {
+  local status=$? p
+  trap - EXIT
+  trap '' INT TERM HUP
+  # unshare blocks other signals; this one takes what it started along
+  for p in $making $tally_child; do
+    kill -KILL "$p" 2>/dev/null || true
+    wait "$p" 2>/dev/null || true
+  done
+  [ -z "$run" ] || rm -rf --one-file-system "$run"
+  exit "$status"
+}
+
+# unable: why no chroot can be made here; nothing if it can
+unable() {
+  if [ "$(id -u)" != 0 ]; then
+    echo 'needs root, for chroot and mount'
+  elif ! (inside 10 mount -t tmpfs tmpfs /mnt) >/dev/null 2>&1; then
+    echo 'mounting is not allowed here'
+  elif ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
+    echo "cannot write in $cache"
+  fi
+}
+
+# The Debian mirror that apt uses here, without its updates and security archives
+mirror() {
+  if [ -n "${AMAD_MATRIX_MIRROR-}" ]; then
+    echo "$AMAD_MATRIX_MIRROR"
+  elif [ -e /etc/debian_version ] && (. /etc/os-release && [ "$ID" = debian ]); then
+    apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(RELEASE)' 'Created-By: Packages' |
+      awk '$2 == "main" && $3 !~ /[-\/]/ && $1 ~ /^https?:/ { print $1; exit }'
+  fi
+}
+
+# ---- making a chroot ----------------------------------------------------------------------------
+
+# apt in the chroot goes the way out that apt has here
+settle_apt() {
+  local root=$1
+  apt-config dump 2>/dev/null |
+    grep -E '^Acquire::(https?|Check-|Retries|ForceIPv|Max-)' >"$root/etc/apt/apt.conf.d/10host" || true
+  cat >"$root/etc/apt/apt.conf.d/20matrix" <<'CONF'
+Acquire::Languages "none";
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+CONF
+  # a chroot for a test may lose what was written; it starts no services
+  mkdir -p "$root/etc/dpkg/dpkg.cfg.d" "$root/etc/postgresql-common"
+  cat >"$root/etc/dpkg/dpkg.cfg.d/matrix" <<'CONF'
+force-unsafe-io
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/man/*
+path-exclude=/usr/share/locale/*
+CONF
+  echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.conf"
+  printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+  chmod +x "$root/usr/sbin/policy-rc.d"
+  [ ! -e /etc/ssl/certs/ca-certificates.crt ] ||
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+}
+
+# What the tests need, by the project's own script, and the neighbours this release has
+install_packages() {
+  local root=$1
+  mount -t proc proc "$root/proc"
+  mkdir "$root/tmp/tools"
+  cp tools/packages.sh "$root/tmp/tools/"
+  chroot "$root" /bin/bash -euc '
+    /tmp/tools/packages.sh
+    major=$(ls /usr/lib/postgresql)
+    neighbours=
+    for p in postgresql-$major-timescaledb postgresql-$major-cron; do
+      # sid may lack one, or have one that cannot be installed today
+      if apt-get install -s $p >/dev/null 2>&1; then neighbours+=" $p"; else echo "no $p there"; fi
+    done
+    [ -z "$neighbours" ] || DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 install $neighbours
+    apt-get clean'
+  rm -rf "$root/tmp/tools"
+}
+
+make_root() {
+  local suite=$1 root=$2 uri=$3
+  # debootstrap fetches with wget, which knows no apt.conf
+  if [ -z "${http_proxy-}" ]; then
+    http_proxy=$(apt-config dump 2>/dev/null | sed -n 's/^Acquire::http::Proxy "\(http.*\)";/\1/p')
+    if [ -n "$http_proxy" ]; then export http_proxy; fi
+  fi
+  debootstrap --variant=minbase "$suite" "$root" "$uri"
+  settle_apt "$root"
+  install_packages "$root"
+}
+# for the shell inside
+export -f settle_apt install_packages make_root
+
+# fresh_root suite root: sees to it that there is one, no older than two weeks
+fresh_root() {
+  local suite=$1 root=$2 uri log=$run/make.log start=$SECONDS status
+  if [ -n "$(find "$root.made" -mtime -14 2>/dev/null)" ]; then
+    return 0
+  fi
+  uri=$(mirror)
+  if [ -z "$uri" ]; then
+    echo "$suite: apt has no Debian mirror here; name one in AMAD_MATRIX_MIRROR"
+    return 1
+  fi
+  if ! command -v debootstrap >/dev/null &&
+    ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends debootstrap; } >"$log" 2>&1; then
+    tail -n 5 "$log"
+    echo "$suite: debootstrap is not installed and could not be"
+    return 1
+  fi
+  echo "$suite: making a chroot in $root"
+  # in the background, since a shell runs no trap while it waits for a command in front
+  inside "$limit_make" bash -euo pipefail -c 'make_root "$@"' - "$suite" "$run/root" "$uri" >"$log" 2>&1 &
+  making=$!
+  status=0
+  wait $making || status=$?
+  making=
+  if [ $status = 0 ]; then
+    rm -rf --one-file-system "$root"
+    mv "$run/root" "$root"
+    touch "$root.made"
+    echo "$suite: made in $((SECONDS - start)) seconds"
+  else
+    tail -n 20 "$log"
+    [ $status != 124 ] || echo "$suite: making it took longer than $limit_make seconds"
+    if [ ! -e "$root.made" ]; then
+      echo "$suite: no chroot could be made (status $status)"
+      return 1
+    fi
+    echo "$suite: could not be made anew; the one of $(date -r "$root.made" +%F) has to do"
+  fi
+}
+
+# ---- testing in it ------------------------------------------------------------------------------
+
+# Everything that is there and not ignored
+copy_tree() {
+  local to=$1
+  mkdir "$to"
+  if git -c safe.directory='*' rev-parse 2>/dev/null; then
+    git -c safe.directory='*' ls-files -z --cached --others --exclude-standard
+  else
+    find . -name '*.o' -prune -o -path ./build -prune -o -type f -print0
+  fi | xargs -0 sh -c 'for f; do [ ! -e "$f" ] || printf "%s\0" "$f"; done' - |
+    tar -c --null -T - | tar -x --no-same-owner -C "$to"
+}
+
+test_root() {
+  local root=$1 tmp=$2
+  shift 2
+  chmod 1777 "$tmp"
+  mount -t proc proc "$root/proc"
+  mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+  mount --bind "$tmp" "$root/tmp"
+  cp /etc/resolv.conf "$root/etc/" 2>/dev/null || true
+  # no exec: the shell that stays reaps the servers' processes
+  chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    bash -c 'cd /tmp/amad && tools/packages.sh >/tmp/packages.log 2>&1 || { cat /tmp/packages.log; exit 1; }; tools/test.sh "$@"' - "$@"
+}
+export -f test_root
+
+# What was tested against: "PostgreSQL 17.6, TimescaleDB 2.19.3, pg_cron 1.6.5"
+versions() {
+  chroot "$1" dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' 2>/dev/null | sed -n -E '
+    s/^postgresql-[0-9]+ ([0-9.]+(~?(beta|rc)[0-9]+)?).* installed/1PostgreSQL \1/p
+    s/^postgresql-[0-9]+-timescaledb ([0-9.]+).* installed/2TimescaleDB \1/p
+    s/^postgresql-[0-9]+-cron ([0-9.]+).* installed/3pg_cron \1/p' | sort | cut -c 2- | paste -sd, | sed 's/,/, /g'
+}
+
+one_suite() {
+  local suite=$1 root=$cache/$1 before=("$passed" "$failed" "$skipped") start=$SECONDS
+  # one makes it, others wait; any number test in it
+  exec 9>"$cache/$suite.lock"
+  flock 9
+  if ! fresh_root "$suite" "$root"; then
+    summary+="$suite: skipped: no chroot could be made, see above"$'\n'
+    skipped=$((skipped + 1))
+    return
+  fi
+  flock -s 9
+  mkdir "$run/tmp"
+  copy_tree "$run/tmp/amad"
+  tally "$suite" inside "$limit_test" bash -euo pipefail -c 'test_root "$@"' - "$root" "$run/tmp" "${part[@]}"
+  rm -rf --one-file-system "$run/tmp"
+  exec 9>&-
+  summary+="$suite ($(versions "$root")): $((passed - before[0])) passed, $((failed - before[1])) failed,"
+  summary+=" $((skipped - before[2])) skipped, in $((SECONDS - start)) seconds"$'\n'
+}
+
+summary=
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+[ $# -gt 0 ] || set -- trixie sid
+reason=$(unable)
+if [ -n "$reason" ]; then
+  skipped=$#
+  summary="$*: skipped: $reason"$'\n'
+  set --
+else
+  # what a killed run left
+  find "$cache" -maxdepth 1 -name 'run.*' -mmin +120 -exec rm -rf --one-file-system {} +
+  run=$(mktemp -d "$cache/run.XXXXXX")
+fi
+for suite; do
+  one_suite "$suite"
+done
+printf '%s' "$summary"
+tally_total
