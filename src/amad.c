@@ -4,21 +4,35 @@
  *
  * Where things are, in the order data flows:
  *
- *	fit.c			aggregates amad_fit, amad_train: rows from SQL
- *	feature.c		features of a row, from arguments of any numeric type
- *	timestamps.c	the time column
- *	series.c		rows sorted, filled, scaled
- *	options.c		the options jsonb
- *	train.c			a series to a model, by way of
- *	steps.c			chunks through the network: weights; steps_parallel.c: on workers
- *	calibrate.c		weights and rows: scales and threshold
- *	model.c			the type amad_model
- *	registry.c		the table amad_models
- *	cache.c			models ready to score
- *	score.c			window function amad_score; window_row.c: its arguments
- *	describe.c		amad_describe, amad_weights
- *	blas.c, json.c	small helpers
- *	nn/				the network; knows no PostgreSQL
+ *	rows
+ *		fit.c			aggregates amad_fit, amad_train: rows from arguments
+ *		train_source.c	amad_train by name, amad_retrain: rows from
+ *		source.c		a relation or query, its columns bound by name
+ *		feature.c		features of a row, of any numeric type
+ *		timestamps.c	the time column
+ *		series_key.c	the name of a series
+ *	a training
+ *		options.c		the options jsonb
+ *		series.c		rows of one series: sorted, cut at gaps, filled, scaled
+ *		dataset.c		those of all series, held out and sampled; budget.c: bounded
+ *		train.c			a dataset to a model, by way of
+ *		steps.c			chunks through the network: weights; steps_parallel.c: on workers
+ *		calibrate.c		weights and rows: scales and thresholds
+ *	a model
+ *		model.c			the type amad_model
+ *		registry.c		the table amad_models; lifecycle.c: amad_deploy, amad_drop
+ *		cache.c			models ready to score
+ *		describe.c		amad_describe, amad_weights
+ *	scores
+ *		predict.c		what a model expects of rows, whatever its method
+ *		scorer.c		rows of a series to scores, block by block
+ *		result.c		the columns that are told of a row
+ *		score.c			window functions amad_score, amad_explain; window_row.c: their arguments
+ *		detect.c		a source, scored; detect_sql.c: amad_detect
+ *	measures
+ *		evaluate.c		aggregate amad_evaluate; metrics*.c: what it computes
+ *	blas.c, json.c		small helpers
+ *	nn/					the network; knows no PostgreSQL
  */
 #include "postgres.h"
 #include "compat.h"

@@ -1,6 +1,7 @@
 /*
  * budget.c
- *	  What trainings of this backend may hold in memory: maintenance_work_mem.
+ *	  What trainings and evaluations of this backend may hold in memory:
+ *	  maintenance_work_mem.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -18,8 +19,9 @@ forget(void *arg)
 }
 
 void
-budget_open(Budget *budget, MemoryContext context)
+budget_open(Budget *budget, MemoryContext context, const char *remedy)
 {
+	budget->remedy = remedy;
 	budget->bytes = 0;
 	budget->forget.func = forget;
 	budget->forget.arg = budget;
@@ -41,20 +43,20 @@ budget_fits(Size bytes)
 }
 
 void
-budget_check(const char *what, Size bytes)
+budget_check(const Budget *budget, const char *what, Size bytes)
 {
 	if (!budget_fits(bytes))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("memory required for %s is %zu MB, maintenance_work_mem is %d MB", what,
 						(live_bytes + bytes) / (1024 * 1024) + 1, maintenance_work_mem / 1024),
-				 errhint("Raise maintenance_work_mem, or train on fewer rows or a smaller network.")));
+				 errhint("%s", budget->remedy)));
 }
 
 void
 budget_claim(Budget *budget, const char *what, Size bytes)
 {
-	budget_check(what, bytes);
+	budget_check(budget, what, bytes);
 	budget->bytes += bytes;
 	live_bytes += bytes;
 }

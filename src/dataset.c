@@ -191,7 +191,7 @@ thin(Dataset *d)
 	Sample		sample = {.dataset = d, .series = d->nseries, .block = -1};
 
 	if (++d->level > 30)
-		budget_check("training rows", d->reserve);
+		budget_check(&d->budget, "training rows", d->reserve);
 	if (d->nruns > 0)
 		thin_scaled(d);
 	series_thin(d->open, keep_row, &sample);
@@ -241,7 +241,7 @@ dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_
 	d->ts_type = ts_type;
 	d->sampling = sampling;
 	d->reserve = reserve;
-	budget_open(&d->budget, context);
+	budget_open(&d->budget, context, BUDGET_TRAINING);
 	return d;
 }
 

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "budget.h"
 #include "evaluate.h"
 #include "timestamps.h"
 
@@ -42,8 +43,7 @@ typedef struct EvaluateState
 	Jsonb	   *json;			/* options as given; NULL: none */
 	EvaluateOptions options;
 	MemoryContext context;		/* of what grows with the rows */
-	MemoryContextCallback forget;	/* takes bytes off the backend's sum */
-	Size		bytes;			/* counted in live_bytes */
+	Budget		budget;
 	MetricsRow *rows;
 	int64		count;
 	int64		room;
@@ -110,38 +110,11 @@ breathe(int order)
 
 /* ---- memory ----------------------------------------------------------------------------- */
 
-/*
- * Bytes of all states of this backend: GROUP BY may keep many at once, and the
- * planner knows nothing of their size.
- */
-static Size live_bytes = 0;
-
-static void
-forget_bytes(void *arg)
-{
-	live_bytes -= ((EvaluateState *) arg)->bytes;
-}
-
-static Size
-free_bytes(void)
-{
-	Size		limit = (Size) maintenance_work_mem * 1024;
-
-	return limit > live_bytes ? limit - live_bytes : 0;
-}
-
 /* Counts bytes as the state's, after checking that they fit. */
 static void
 claim(EvaluateState *state, Size bytes)
 {
-	if (bytes > free_bytes())
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("memory required for an evaluation is %zu MB, maintenance_work_mem is %d MB",
-						(live_bytes + bytes) / (1024 * 1024) + 1, maintenance_work_mem / 1024),
-				 errhint("Raise maintenance_work_mem, or evaluate fewer rows at once.")));
-	state->bytes += bytes;
-	live_bytes += bytes;
+	budget_claim(&state->budget, "an evaluation", bytes);
 }
 
 /* An array of the state, for its final function. */
@@ -158,7 +131,7 @@ grow(EvaluateState *state)
 {
 	int64		more = Max(state->room / 4, FIRST_ROWS);
 
-	more = Max(Min(more, (int64) (free_bytes() / sizeof(MetricsRow))), 1);
+	more = Max(Min(more, (int64) (budget_rest() / sizeof(MetricsRow))), 1);
 	claim(state, more * sizeof(MetricsRow));
 	state->room += more;
 	if (state->rows == NULL)
@@ -178,8 +151,7 @@ shrink(EvaluateState *state)
 		return;
 	state->rows = repalloc_huge(state->rows, state->count * sizeof(MetricsRow));
 	state->room = state->count;
-	state->bytes -= unused;
-	live_bytes -= unused;
+	budget_release(&state->budget, unused);
 }
 
 /* ---- rows -------------------------------------------------------------------------------- */
@@ -232,9 +204,8 @@ open_state(FunctionCallInfo fcinfo, MemoryContext context)
 				 errmsg("option \"rows_per_day\" and timestamps exclude each other"),
 				 errhint("Leave the option out: the timestamps tell.")));
 	state->context = AllocSetContextCreate(context, "amad evaluate", ALLOCSET_SMALL_SIZES);
-	state->forget.func = forget_bytes;
-	state->forget.arg = state;
-	MemoryContextRegisterResetCallback(state->context, &state->forget);
+	budget_open(&state->budget, state->context,
+				"Raise maintenance_work_mem, or evaluate fewer rows at once.");
 	MemoryContextSwitchTo(old);
 	return state;
 }

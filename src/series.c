@@ -64,7 +64,7 @@ series_open(MemoryContext parent, int features, Oid ts_type)
 	series->stride = offsetof(SeriesRow, values) + sizeof(double) * features;
 	series->complete = true;
 	series->in_order = true;
-	budget_open(&series->budget, context);
+	budget_open(&series->budget, context, BUDGET_TRAINING);
 	return series;
 }
 

@@ -301,10 +301,20 @@ run(Steps *s)
 
 /* ---- a training --------------------------------------------------------------------------- */
 
+#define ZERO_FLOATS 1048576		/* a millisecond or two of memory touched first */
+
+/* Memory of a large network takes so long to touch that a cancel may come meanwhile. */
 static float *
 zeros(size_t n)
 {
-	return palloc_extended(sizeof(float) * n, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	float	   *x = palloc_extended(sizeof(float) * n, MCXT_ALLOC_HUGE);
+
+	for (size_t at = 0; at < n; at += ZERO_FLOATS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(x + at, 0, sizeof(float) * Min(n - at, ZERO_FLOATS));
+	}
+	return x;
 }
 
 void

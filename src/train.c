@@ -219,7 +219,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	report_sampling(d);
 	/* counted as if steps and calibration ran at the same time */
 	bytes = method_bytes(o, d->features) + calibrate_bytes(model, d->nrows);
-	budget_check("training", bytes);
+	budget_check(&d->budget, "training", bytes);
 	if (o->method == METHOD_AMAD)
 		learn_network(model, d, initial, bytes, &report, facts);
 	else if (o->method == METHOD_PCA)
