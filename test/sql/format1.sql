@@ -224,7 +224,8 @@ SELECT substr(amad_model_send(model), 1, 8) AS magic_and_format, length(amad_mod
 	amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM old;
 -- to the bit what stands in this file
 SELECT md5(model::text) AS md5 FROM old;
-SELECT jsonb_pretty(amad_describe(model) - '{core,format_version}'::text[]) AS description FROM old;
+SELECT jsonb_pretty(jsonb_object_agg(key, value)) AS description FROM old, jsonb_each(amad_describe(model))
+WHERE key IN ('features', 'options', 'scaling', 'calibration', 'threshold', 'context', 'warmup', 'weights', 'training');
 SELECT count(*) AS tensors, sum(cardinality(data)) AS weights, (amad_describe(model)->>'weights')::int AS described FROM old, amad_weights(model) GROUP BY model::text, 3;
 
 -- ---- its scores
