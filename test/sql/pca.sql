@@ -2,6 +2,8 @@
 -- The baselines: principal components and z-scores by the same functions, and all of their
 -- arithmetic, from scaling to severity, done again in SQL.
 --
+-- the planner does not know how few the rows are: compiling takes longer than all else
+SET jit = off;
 SET timezone = 'UTC';
 -- Two features that go together, a third and a fourth; gaps before 131 and 261.
 CREATE TABLE r AS
