@@ -65,7 +65,10 @@ too_few_rows(const Dataset *d)
 			 errdetail("These options need at least " INT64_FORMAT " rows of a series without a gap: "
 					   INT64_FORMAT " to train on, and rows held out for the threshold.",
 					   dataset_least_rows(o, d->features), chunk_rows(o)),
-			 o->method == METHOD_AMAD
+			 d->facts.gaps > 0
+			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
+					   "smaller values of the options window, layers and horizons.", d->facts.gaps)
+			 : o->method == METHOD_AMAD
 			 ? errhint("Give more rows, smaller values of the options window, layers and horizons, "
 					   "or \"method\": \"pca\", which needs fewer.")
 			 : errhint("Give more rows, or smaller values of the option horizons.")));

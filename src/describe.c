@@ -16,8 +16,6 @@
 #include "json.h"
 #include "registry.h"
 
-#define FORMAT_VERSION 2
-
 SQL_FUNCTION(amad_describe);
 SQL_FUNCTION(amad_describe_name);
 SQL_FUNCTION(amad_weights);
@@ -135,7 +133,7 @@ describe(const Model *m, const char *training)
 	json_key(&text, "training");
 	appendStringInfoString(&text, training);
 	json_key(&text, "format_version");
-	json_int(&text, FORMAT_VERSION);
+	json_int(&text, m->format);
 	json_key(&text, "core");
 	json_string(&text, m->core);
 	appendStringInfoChar(&text, '}');

@@ -66,6 +66,7 @@ model_create(const Options *options, int features, size_t nparams)
 	Model	   *m = palloc0(sizeof(Model));
 	nn_shape	shape = options_shape(options, features);
 
+	m->format = FORMAT;
 	m->options = *options;
 	m->features = features;
 	create_stats(&m->stats, options, features);
@@ -503,7 +504,10 @@ create_from_metadata(const char *text, const Header *h)
 	m = model_create(&options, h->features, h->nparams);
 	m->training = member_text(json, "training");
 	m->core = member_string(json, "core");
+	m->format = h->format;
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
+	if (h->format > 1 && !OidIsValid(m->ts_type))
+		invalid("Its type of time is not known to this version of amad.");
 	m->ntypes = member_strings(json, "types", &m->types);
 	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
 	if (m->ntypes != 0 && m->ntypes != h->features)

@@ -32,6 +32,7 @@ typedef struct ModelSeries
 
 typedef struct Model
 {
+	int			format;			/* of the value it was read from */
 	Options		options;
 	int			features;
 	ModelStats	stats;			/* of all rows: for the only series, and for unknown ones */

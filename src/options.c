@@ -257,20 +257,33 @@ parse_choice(const char *key, const char *const names[3], JsonbValue *value)
 	return 0;					/* not reached */
 }
 
+/* Tells what the interval was for. */
+static void
+max_gap_context(void *arg)
+{
+	errcontext("option \"max_gap\"");
+}
+
 /* A number of seconds (of units when the time column is bigint), or an interval. */
 static void
 parse_max_gap(Options *options, const OptionSpec *spec, JsonbValue *value)
 {
+	ErrorContextCallback context = {.callback = max_gap_context};
 	Interval   *interval;
+	char	   *text;
 
 	if (value->type != jbvString)
 	{
 		parse_number(options, spec, value);
 		return;
 	}
-	interval = DatumGetIntervalP(DirectFunctionCall3(
-		interval_in, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len)),
-		ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	error_context_stack = context.previous;
 	options->max_gap = interval->time / (double) USECS_PER_SEC +
 		SECS_PER_DAY * (interval->day + (double) DAYS_PER_MONTH * interval->month);
 	if (!(options->max_gap >= spec->least && options->max_gap <= spec->most))

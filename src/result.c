@@ -148,11 +148,15 @@ result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double
 }
 
 int
-result_direction(const ScoredRow *row, int c)
+result_direction(const ModelStats *stats, const ScoredRow *row, int c)
 {
+	float		expected;
+
 	if (row->expected == NULL || NN_IMPUTED(row->imputed, c))
 		return 0;
-	return (row->scaled[c] > row->expected[c]) - (row->scaled[c] < row->expected[c]);
+	/* a constant feature is expected to be at its mean, whatever the network says */
+	expected = stats->std[c] > 0 ? row->expected[c] : 0.0f;
+	return (row->scaled[c] > expected) - (row->scaled[c] < expected);
 }
 
 /* The object of the writer's pairs. */
@@ -188,12 +192,12 @@ contributions_object(ResultWriter *w)
 }
 
 static Datum
-direction_object(ResultWriter *w, const ScoredRow *row)
+direction_object(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
 	for (int i = 0; i < w->model->features; i++)
 	{
 		w->pair[i].value.type = jbvNumeric;
-		w->pair[i].value.val.numeric = w->sign[result_direction(row, w->feature[i]) + 1];
+		w->pair[i].value.val.numeric = w->sign[result_direction(stats, row, w->feature[i]) + 1];
 	}
 	return object(w);
 }
@@ -241,7 +245,7 @@ result_columns(ResultWriter *w, const Scorer *scorer, const ScoredRow *row, bool
 		return;
 	nulls[RESULT_EXPECTED] = nulls[RESULT_DIRECTION] = false;
 	values[RESULT_EXPECTED] = expected_object(w, stats, row);
-	values[RESULT_DIRECTION] = direction_object(w, row);
+	values[RESULT_DIRECTION] = direction_object(w, stats, row);
 	nulls[RESULT_CONTRIBUTIONS] = !result_shares(scorer, w->model, row, w->share);
 	if (!nulls[RESULT_CONTRIBUTIONS])
 		values[RESULT_CONTRIBUTIONS] = contributions_object(w);

@@ -36,7 +36,7 @@ extern bool result_shares(const Scorer *scorer, const Model *model, const Scored
 						  double *shares);
 
 /* Sign of a feature's actual minus its expected value: -1, 0, 1; 0 when there is no such. */
-extern int	result_direction(const ScoredRow *row, int feature);
+extern int	result_direction(const ModelStats *stats, const ScoredRow *row, int feature);
 
 /*
  * Sets values and nulls (RESULT_COLUMNS), in the current context; details: what

@@ -15,14 +15,28 @@
 #include "json.h"
 #include "series_key.h"
 
-/* A number's text, quoted when JSON has no such number. */
+/*
+ * A number's text, without zeros behind the point that say nothing (1.50 is 1.5);
+ * quoted when JSON has no such number.
+ */
 static void
 write_number(StringInfo out, const char *text)
 {
-	if (text[strspn(text, "0123456789+-.eE")] == '\0')
-		appendStringInfoString(out, text);
-	else
+	int			length = strlen(text);
+
+	if (text[strspn(text, "0123456789+-.eE")] != '\0')
+	{
 		json_string(out, text);
+		return;
+	}
+	if (strchr(text, '.') && !strpbrk(text, "eE"))
+	{
+		while (text[length - 1] == '0')
+			length--;
+		if (text[length - 1] == '.')
+			length--;
+	}
+	appendBinaryStringInfo(out, text, length);
 }
 
 static void
@@ -93,7 +107,7 @@ write_jsonb_value(StringInfo out, const JsonbValue *value)
 			appendStringInfoString(out, value->val.boolean ? "true" : "false");
 			break;
 		case jbvNumeric:
-			appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(
+			write_number(out, DatumGetCString(DirectFunctionCall1(
 				numeric_out, NumericGetDatum(value->val.numeric))));
 			break;
 		case jbvString:
@@ -114,11 +128,14 @@ wrong_series(const Model *m)
 	initStringInfo(&list);
 	for (int i = 0; i < m->nseries_cols; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", m->series_cols[i]);
+	if (m->nseries_cols == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model knows no series"),
+				 errhint("Leave the argument out, or train with series_cols.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 m->nseries_cols == 0
-			 ? errmsg("the model knows no series")
-			 : errmsg("a series of this model is named by %s", list.data),
+			 errmsg("a series of this model is named by %s", list.data),
 			 errhint("Give a JSON object with exactly these members, or leave the argument out.")));
 }
 

@@ -23,6 +23,15 @@ SELECT amad_describe(amad_fit(:o, n, a, b))->'training' ? 'seconds' AS run_is_pa
 -- Models as text that can be compared: true when all given are the same.
 CREATE FUNCTION same(VARIADIC models amad_model[]) RETURNS boolean LANGUAGE sql AS $$
 	SELECT count(*) = cardinality(models) AND count(DISTINCT amad_model_send(m)) = 1 FROM unnest(models) m $$;
+-- The same for all that does not tell of the time column: weights, scaling, calibration, facts.
+CREATE FUNCTION figures(m amad_model) RETURNS text LANGUAGE sql AS $$
+	SELECT md5(concat_ws(' ', d->'options', d->'scaling', d->'calibration', d->'threshold', d->'training',
+		(SELECT string_agg(w::text, '') FROM amad_weights(m) w))) FROM amad_describe(m) d $$;
+CREATE FUNCTION same_figures(VARIADIC models amad_model[]) RETURNS boolean LANGUAGE sql AS $$
+	SELECT count(*) = cardinality(models) AND count(DISTINCT figures(m)) = 1 FROM unnest(models) m $$;
+CREATE FUNCTION same_weights(VARIADIC models amad_model[]) RETURNS boolean LANGUAGE sql AS $$
+	SELECT count(*) = cardinality(models) AND count(DISTINCT w) = 1
+	FROM unnest(models) m, LATERAL (SELECT md5(string_agg(w::text, '')) AS w FROM amad_weights(m) w) x $$;
 
 -- ---- the same rows make the same model
 
@@ -33,17 +42,26 @@ SELECT same(amad_fit(:o, n, a, b),
 			amad_fit(DISTINCT :o, n, a, b)) AS any_order FROM r;
 SELECT same(amad_fit(:o, n, a, b), (SELECT model FROM amad_models WHERE model_name = 'fit' AND version = 1),
 			(SELECT model FROM amad_models WHERE model_name = 'fit' AND version = 2)) AS stored FROM r;
--- time enters by its order alone
-SELECT same(amad_fit(:o, ts, a, b),
+-- time enters by order and gaps alone; the value tells its type and step, too
+SELECT same_figures(amad_fit(:o, ts, a, b),
 			amad_fit(:o, ts::timestamp, a, b),
 			amad_fit(:o, date '2026-01-01' + n, a, b),
 			amad_fit(:o, n::bigint, a, b),
 			amad_fit(:o, n::int, a, b),
 			amad_fit(:o, n::smallint, a, b),
-			amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END, a, b),
-			amad_fit(:o, CASE n WHEN 1 THEN '4713-01-01 BC' WHEN 200 THEN '294276-12-31' ELSE ts END, a, b)) AS any_time FROM r;
+			amad_fit(:o, 1000 - 7::bigint * (201 - n), a, b)) AS any_time FROM r;
+SELECT same(amad_fit(:o, n::bigint, a, b), amad_fit(:o, n::int, a, b), amad_fit(:o, n::smallint, a, b), amad_fit(:o, n - 5000, a, b)) AS integers,
+	same(amad_fit(:o, ts, a, b), amad_fit(:o, ts - interval '9 years 7 s', a, b)) AS later,
+	same(amad_fit(:o, date '2026-01-01' + n, a, b), amad_fit(:o, timestamptz '2026-01-01' + n * interval '1 day', a, b)) AS dates,
+	same(amad_fit(:o, ts, a, b), amad_fit(:o, ts::timestamp, a, b)) AS types,
+	same(amad_fit(:o, n, a, b), amad_fit(:o, 2 * n, a, b)) AS steps FROM r;
+-- the ends of the types' ranges: far away from the other rows
+SELECT same_figures(amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END, a, b),
+			amad_fit(:o, CASE n WHEN 1 THEN '4713-01-01 BC' WHEN 200 THEN '294276-12-31' ELSE ts END, a, b),
+			amad_fit(:o, CASE n WHEN 1 THEN -9 WHEN 200 THEN 210 ELSE n END, a, b)) AS any_distance,
+	amad_describe(amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END, a, b))->'training'->'gaps' AS gaps FROM r;
 -- options as an untyped literal, and with the time column of each type
-SELECT same(amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', n::bigint, a),
+SELECT same_figures(amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', n::bigint, a),
 			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', ts, a),
 			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', ts::timestamp, a),
 			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', date '2026-01-01' + n, a)) AS literal
@@ -117,16 +135,6 @@ SELECT same(amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN NULL ELSE v[1:3] END),
 
 CREATE TABLE gaps AS
 SELECT n, CASE WHEN n IN (1, 2, 50, 51, 120, 199, 200) THEN NULL ELSE a END AS a, b FROM r;
-CREATE TABLE filled AS
-SELECT g.n, g.b, g.a AS missing, l.a AS locf, CASE
-	WHEN g.n < 3 THEN l.a
-	WHEN g.n IN (50, 51) THEN r49.a + (r52.a - r49.a) * (g.n - 49) / 3
-	WHEN g.n = 120 THEN (r119.a + r121.a) / 2
-	ELSE l.a END AS linear
-FROM gaps g JOIN r l ON l.n = CASE g.n WHEN 1 THEN 3 WHEN 2 THEN 3 WHEN 50 THEN 49 WHEN 51 THEN 49 WHEN 120 THEN 119
-								WHEN 199 THEN 198 WHEN 200 THEN 198 ELSE g.n END,
-	r r49, r r52, r r119, r r121
-WHERE r49.n = 49 AND r52.n = 52 AND r119.n = 119 AND r121.n = 121;
 
 -- Mean and deviation of the first column, and what the model tells of its filling.
 CREATE FUNCTION facts(m amad_model) RETURNS text LANGUAGE sql AS $$
@@ -134,16 +142,43 @@ CREATE FUNCTION facts(m amad_model) RETURNS text LANGUAGE sql AS $$
 		round((d->'scaling'->'std'->>0)::numeric, 9), d->'training'->'imputed_values', d->'training'->'imputed_rows',
 		d->'training'->'rows')
 	FROM amad_describe(m) d $$;
-SELECT 'locf' AS policy, facts(amad_fit(:o, n, missing, b)) AS missing, facts(amad_fit(:o, n, locf, b)) AS by_hand FROM filled
-UNION ALL SELECT 'linear', facts(amad_fit(:o || '{"missing": "linear"}', n, missing, b)), facts(amad_fit(:o, n, linear, b)) FROM filled;
--- the weights agree, too
-SELECT count(*) AS tensors, bool_and(m.data = h.data) AS same
-FROM amad_weights((SELECT amad_fit(:o, n, missing, b) FROM filled)) m
-JOIN amad_weights((SELECT amad_fit(:o, n, locf, b) FROM filled)) h USING (name, shape);
--- linear goes by time, not by number of rows
-SELECT round((amad_describe(m)->'scaling'->'mean'->>0)::numeric, 6) * 100 AS sum
-FROM (SELECT amad_fit(:o || '{"missing": "linear"}', CASE WHEN n > 50 THEN n + 8 ELSE n END,
-					  CASE WHEN n < 50 THEN 0 WHEN n = 50 THEN NULL ELSE 10 END) AS m FROM r WHERE n <= 100) x;
+-- mean and deviation are those of the values that are known
+SELECT facts(amad_fit(:o, n, a, b)) AS locf, facts(amad_fit(:o || '{"missing": "linear"}', n, a, b)) =  facts(amad_fit(:o, n, a, b)) AS linear,
+	format('mean %s std %s', round(avg(a)::numeric, 9), round(stddev_pop(a)::numeric, 9)) AS by_hand FROM gaps;
+SELECT d->'training'->'imputed_values' AS imputed_values, d->'training'->'imputed_rows' AS imputed_rows
+FROM (SELECT amad_describe(amad_fit(:o, n, a, CASE WHEN n NOT BETWEEN 50 AND 60 THEN b END)) AS d FROM gaps) x;
+
+-- What is filled in is seen by the weights, if mean and deviation stay: the column has mean 0 and
+-- mean square 4, among the values that are known (1/8 each are 4 and -4, the others 0) as well as
+-- among those filled in.  Known are those at multiples of 400; some more rows between them lack it.
+CREATE TABLE known AS
+SELECT 400 * (8 * k + j)::bigint AS t, CASE j WHEN 0 THEN 4 WHEN 1 THEN -4 ELSE 0 END * (1 - 2 * (k % 2)) AS a
+FROM generate_series(0, 23) k, generate_series(0, 7) j;
+CREATE TABLE lacking (what text, options jsonb, t bigint, a float8);
+INSERT INTO lacking VALUES
+	('locf', '{}', 12900, 4), ('locf', '{}', 16100, -4), ('locf', '{}', 13700, 0), ('locf', '{}', 13800, 0),
+	('locf', '{}', 13900, 0), ('locf', '{}', 14100, 0), ('locf', '{}', 23700, 0), ('locf', '{}', 23800, 0),
+	-- a quarter or three quarters of the time from 4 to -4 or back
+	('linear', '{"missing": "linear"}', 12900, 2), ('linear', '{"missing": "linear"}', 16300, 2),
+	('linear', '{"missing": "linear"}', 19500, -2), ('linear', '{"missing": "linear"}', 22500, -2);
+-- before the first value the mean, which is 0
+INSERT INTO lacking
+SELECT 'first', '{}', 100 * t, 0 FROM generate_series(-6, -1) t
+UNION ALL VALUES ('first', '{}'::jsonb, 12900, 4), ('first', '{}', 16100, -4);
+-- beyond fill_limit, too; no line joins values that are further apart
+INSERT INTO lacking
+SELECT 'limit ' || missing, jsonb_build_object('missing', missing, 'fill_limit', 2), t + i, CASE WHEN i <= 2 THEN a ELSE 0 END
+FROM unnest('{locf,linear}'::text[]) missing, (VALUES (12800, 4), (16000, -4)) AS v(t, a), generate_series(1, 8) i;
+SELECT what, m.rows, d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean, d->'scaling'->'std'->0 AS std,
+	same_weights(missing, by_hand) AS same, same_weights(missing, other) AS same_as_zero
+FROM (SELECT what, count(*) AS rows, amad_fit(o, t, CASE WHEN NOT lacks THEN a END, cos(t / 999.0)) AS missing,
+		amad_fit(o, t, a, cos(t / 999.0)) AS by_hand, amad_fit(o, t, CASE WHEN NOT lacks THEN a ELSE 0 END, cos(t / 999.0)) AS other
+	  FROM (SELECT DISTINCT what, :o || '{"max_gap": 2000}' || options AS o FROM lacking) w, LATERAL (
+		SELECT t, a, false AS lacks FROM known UNION ALL SELECT t, a, true FROM lacking l WHERE l.what = w.what) x GROUP BY what, o) m,
+	amad_describe(missing) d ORDER BY what;
+-- values that are filled in do not calibrate: a column unknown in all rows held out has rho of the others
+SELECT d->'training'->'held_out' AS held_out, d->'calibration'->'rho'->0 = d->'calibration'->'rho'->1 AS same
+FROM (SELECT amad_describe(amad_fit(:o, n, CASE WHEN n <= 171 THEN a END, b)) AS d FROM r) x;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps WHERE n BETWEEN 3 AND 198;
 SELECT amad_fit(:o || '{"missing": "error", "features": ["flow", "pressure"]}', timestamp '2026-01-01' + n * interval '1 s', b, a)
@@ -286,6 +321,6 @@ SELECT refusal('SELECT amad_fit(''{"preset": "paper", "steps": 1}''::jsonb, i, i
 RESET maintenance_work_mem;
 
 DELETE FROM amad_models;
-DROP FUNCTION same, facts, refusal;
-DROP TABLE r, typed, wide, gaps, filled;
+DROP FUNCTION same, same_figures, same_weights, figures, facts, refusal;
+DROP TABLE r, typed, wide, gaps, known, lacking;
 DROP DOMAIN smallpercent, percent;

@@ -40,7 +40,8 @@ WITH keys(key, value) AS (VALUES
 	('adam_epsilon', '1e-6'), ('gradient_clip', '0'), ('maxmin_weight', '0.5'), ('contrast_weight', '0'),
 	('contrast_temperature', '0.2'), ('validation_fraction', '0.3'), ('seed', '9007199254740991'), ('clip', '3.5'),
 	('contamination', '0.05'), ('discrepancy_weight', '1'), ('residual_floor', '0.1'), ('horizon_quantile', '0.5'),
-	('horizons', '[1, 3, 9]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'))
+	('horizons', '[1, 3, 9]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('method', '"pca"'),
+	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'))
 SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
 	in_force(tiny() || jsonb_build_object(key, value))->key = value AS as_given,
 	-- the others stay, but for those that follow from it
@@ -51,7 +52,7 @@ SELECT count(*) AS not_tested FROM jsonb_object_keys(in_force(tiny() || '{"featu
 WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_length', 'skip', 'steps', 'learning_rate', 'pct_start',
 	'div_factor', 'final_div_factor', 'adam_beta1', 'adam_beta2', 'adam_epsilon', 'gradient_clip', 'maxmin_weight',
 	'contrast_weight', 'contrast_temperature', 'validation_fraction', 'seed', 'clip', 'contamination', 'discrepancy_weight',
-	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features');
+	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features', 'method', 'variance', 'fill_limit');
 -- what is told can be given again and makes the same model
 SELECT amad_model_send(amad_fit(o, n, a, b)) = amad_model_send(amad_fit(tiny() || '{"skip": 1, "learning_rate": 0.1}', n, a, b)) AS again
 FROM r, (SELECT in_force(tiny() || '{"skip": 1, "learning_rate": 0.1}') AS o) x GROUP BY o;
@@ -69,7 +70,8 @@ FROM (VALUES
 	('adam_epsilon', '1e-2'), ('gradient_clip', '0.001'), ('maxmin_weight', '50'), ('contrast_weight', '10'),
 	('contrast_temperature', '1'), ('validation_fraction', '0.3'), ('seed', '1'), ('clip', '1'),
 	('contamination', '0.5'), ('discrepancy_weight', '1'), ('residual_floor', '1'), ('horizon_quantile', '0.5'),
-	('horizons', '[1, 3]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]')) AS v(key, value), r
+	('horizons', '[1, 3]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('variance', '0.5'), ('fill_limit', '0'),
+	('max_gap', '1')) AS v(key, value), r
 GROUP BY key, value ORDER BY key;
 
 -- ---- numbers: type and range
@@ -85,6 +87,7 @@ WITH ranges(key, least, most, below, above) AS (VALUES
 	('contrast_temperature', '0.02', '100', '0.01', '101'), ('validation_fraction', '0.01', '0.9', '0', '0.91'),
 	('seed', '0', '9007199254740991', '-1', '9007199254740992'), ('clip', '0.1', '1000', '0', '1001'),
 	('contamination', '1e-6', '0.5', '0', '0.51'), ('discrepancy_weight', '0', '4', '-0.1', '4.1'),
+	('fill_limit', '0', '65536', '-1', '65537'), ('max_gap', '1e-6', '1e15', '0', '1.1e15'), ('variance', '0.01', '1', '0', '1.01'),
 	('residual_floor', '0', '1', '-0.1', '1.1'), ('horizon_quantile', '0.01', '0.9999', '0', '1'))
 SELECT key, verdict(jsonb_build_object(key, below)) AS below, verdict(jsonb_build_object(key, above)) LIKE '22023 invalid value for option "' || key || '": %' AS above,
 	verdict(jsonb_build_object(key, least)) LIKE '22023 invalid value for option "' || key || '"%must be a% from%' AS least_refused,
@@ -93,7 +96,7 @@ FROM ranges ORDER BY key;
 SELECT left(o::text, 60) AS o, left(verdict(o), 140) AS verdict FROM unnest('{
 	"{\"window\": 64.5}", "{\"window\": \"64\"}", "{\"window\": null}", "{\"window\": true}", "{\"window\": [64]}",
 	"{\"window\": {\"rows\": 64}}", "{\"window\": 1e400}", "{\"window\": -1e400}", "{\"window\": 1e-400}", "{\"steps\": 1.5}", "{\"clip\": \"5\"}", "{\"clip\": 1e400}",
-	"{\"learning_rate\": null}"}'::jsonb[]) o;
+	"{\"learning_rate\": null}", "{\"fill_limit\": 2.5}", "{\"variance\": \"0.9\"}", "{\"max_gap\": null}", "{\"max_gap\": [60]}"}'::jsonb[]) o;
 SELECT in_force(tiny() || '{"window": 4.0, "steps": 2e0}')->'window' AS four;
 
 -- ---- names of options
@@ -142,10 +145,21 @@ SELECT d->'features' AS features, d->'options'->'features' AS option FROM (SELEC
 SELECT f, verdict(tiny() || jsonb_build_object('features', f))
 FROM unnest('{"[]", "\"a,b\"", "{}", "null", "[\"a\"]", "[\"a\", \"b\", \"c\"]", "[\"a\", \"a\"]", "[\"a\", \"\"]", "[\"a\", 2]", "[\"a\", null]", "[\"a\", [\"b\"]]", "[\"a\", \"A\"]"}'::jsonb[]) f;
 
--- ---- missing, preset
+-- ---- gaps: a number, or an interval, whose months have 30 days
+
+SELECT g, in_force(tiny() || jsonb_build_object('max_gap', g))->'max_gap' AS in_force
+FROM unnest('{"60", "1.5", "\"1 minute\"", "\"00:01:30.5\"", "\"1 day 1 s\"", "\"P1M\"", "\"30\""}'::jsonb[]) g;
+SELECT g, verdict(tiny() || jsonb_build_object('max_gap', g))
+FROM unnest('{"\"-1 minute\"", "\"0\"", "\"\"", "\"soon\"", "\"178000000 years\"", "true", "{}"}'::jsonb[]) g;
+-- fill_limit follows from window
+SELECT w, o->'fill_limit' AS fill_limit FROM unnest('{1, 2, 5, 8}'::int[]) w, in_force(tiny() || jsonb_build_object('window', w)) o;
+
+-- ---- missing, method, preset
 
 SELECT m, verdict(tiny() || jsonb_build_object('missing', m))
 FROM unnest('{"\"locf\"", "\"linear\"", "\"error\"", "\"LOCF\"", "\"\"", "\"zero\"", "null", "0"}'::jsonb[]) m;
+SELECT m, verdict(tiny() || jsonb_build_object('method', m))
+FROM unnest('{"\"amad\"", "\"pca\"", "\"zscore\"", "\"PCA\"", "\"\"", "\"ama\"", "\"amadx\"", "null", "1"}'::jsonb[]) m;
 SELECT p, verdict(jsonb_build_object('preset', p)) FROM unnest('{"\"paper\"", "\"Paper\"", "\"fast\"", "null", "{}"}'::jsonb[]) p;
 -- other keys override it, wherever they stand
 SELECT o->'window' AS window, o->'d_model' AS d_model, o->'heads' AS heads, o->'layers' AS layers, o->'learning_rate' AS learning_rate, o ? 'preset' AS preset

@@ -1,7 +1,7 @@
 --
 -- amad_score: the same row has the same score, whatever else is scored with it; the first
 -- row of a series that has a score is that after `warmup` rows; bad rows are errors that say
--- what is wrong, missing values are not.
+-- what is wrong, missing values are not (missing.sql), nor are gaps (gaps.sql).
 --
 SET timezone = 'UTC';
 CREATE TABLE r AS
@@ -11,6 +11,9 @@ FROM generate_series(1, 500) i;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
 SELECT amad_train('m', tiny(), n, a, b, c)->'warmup' AS warmup FROM r \gset
+-- the same rows with time columns of other types
+SELECT amad_train('tz', tiny(), ts, a, b, c)->'version' AS tz, amad_train('local', tiny(), ts::timestamp, a, b, c)->'version' AS local,
+	amad_train('day', tiny(), date '2026-01-01' + n::int, a, b, c)->'version' AS day FROM r;
 SELECT amad_train('other', tiny() || '{"seed": 1}', n, a, b, c)->'version' AS version FROM r;
 
 -- Scores to compare with, as bits.
@@ -39,9 +42,13 @@ SELECT what, c.* FROM (VALUES
 	(3, 'range', 'SELECT n, amad_score(''m'', n, a, b, c) OVER (ORDER BY n) AS s FROM r WHERE n > 222'),
 	(4, 'by value', 'SELECT n, amad_score(model, n, a, b, c) OVER (ORDER BY n) AS s FROM r, amad_models WHERE model_name = ''m'''),
 	(5, 'by scalar value', 'SELECT n, amad_score((SELECT model FROM amad_models WHERE model_name = ''m''), n, a, b, c) OVER (ORDER BY n) AS s FROM r'),
-	(6, 'timestamptz', 'SELECT n, amad_score(''m'', ts, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
-	(7, 'timestamp', 'SELECT n, amad_score(''m'', ts::timestamp, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
-	(8, 'date', 'SELECT n, amad_score(''m'', date ''2026-01-01'' + n::int, a, b, c) OVER (ORDER BY n) AS s FROM r'),
+	(6, 'timestamptz', 'SELECT n, amad_score(''tz'', ts, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
+	(7, 'timestamp', 'SELECT n, amad_score(''local'', ts::timestamp, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
+	(8, 'date', 'SELECT n, amad_score(''day'', date ''2026-01-01'' + n::int, a, b, c) OVER (ORDER BY n) AS s FROM r'),
+	(8.1, 'timestamptz by a model of timestamp', 'SELECT n, amad_score(''local'', ts, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
+	(8.2, 'timestamp by a model of timestamptz', 'SELECT n, amad_score(''tz'', ts::timestamp, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
+	(8.3, 'timestamp by a model of date', 'SELECT n, amad_score(''day'', ts::timestamp, a, b, c) OVER (ORDER BY ts) AS s FROM r'),
+	(8.4, 'date by a model of date, another year', 'SELECT n, amad_score(''day'', date ''1812-01-01'' + n::int, a, b, c) OVER (ORDER BY n) AS s FROM r'),
 	(9, 'int', 'SELECT n, amad_score(''m'', n::int, a, b, c) OVER (ORDER BY n) AS s FROM r'),
 	(11, 'partitions one after the other', 'SELECT n, amad_score(''m'', n, a, b, c) OVER (PARTITION BY d ORDER BY n) AS s FROM r, generate_series(1, 3) d'),
 	(12, 'partitions cut out of the series', 'SELECT n, amad_score(''m'', n, a, b, c) OVER (PARTITION BY n / 100 ORDER BY n) AS s FROM r'),
@@ -51,8 +58,8 @@ SELECT what, c.* FROM (VALUES
 	(16, 'frame', 'SELECT n, amad_score(''m'', n, a, b, c) OVER (ORDER BY n ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS s FROM r'),
 	(17, 'frame that leaves the row out', 'SELECT n, amad_score(''m'', n, a, b, c) OVER (ORDER BY n ROWS BETWEEN 5 FOLLOWING AND 9 FOLLOWING EXCLUDE CURRENT ROW) AS s FROM r'),
 	(18, 'limit', 'SELECT n, amad_score(''m'', n, a, b, c) OVER (ORDER BY n) AS s FROM r ORDER BY n LIMIT 50'),
-	(19, 'set per partition', 'SELECT n, CASE model_name WHEN ''m'' THEN amad_score(model_name, n, a, b, c) OVER (PARTITION BY model_name ORDER BY n) END AS s FROM r, amad_models'),
-	(20, 'model value per partition', 'SELECT n, s FROM (SELECT model_name, n, amad_score(model, n, a, b, c) OVER (PARTITION BY model_name ORDER BY n) AS s FROM r, amad_models) x WHERE model_name = ''m'''))
+	(19, 'set per partition', 'SELECT n, CASE model_name WHEN ''m'' THEN amad_score(model_name, n, a, b, c) OVER (PARTITION BY model_name ORDER BY n) END AS s FROM r, amad_models WHERE model_name IN (''m'', ''other'')'),
+	(20, 'model value per partition', 'SELECT n, s FROM (SELECT model_name, n, amad_score(model, n, a, b, c) OVER (PARTITION BY model_name ORDER BY n) AS s FROM r, amad_models WHERE model_name IN (''m'', ''other'')) x WHERE model_name = ''m'''))
 	AS v(i, what, query), compare(query) c ORDER BY i;
 -- a query of only the last warmup + 1 rows, for every row
 SELECT count(*) AS rows, count(*) FILTER (WHERE float8send(l.s) = k.bits) AS same
@@ -125,10 +132,17 @@ CREATE TABLE carried AS
 SELECT n, (SELECT a FROM gaps g WHERE g.n <= r.n AND g.a IS NOT NULL ORDER BY n DESC LIMIT 1) AS a,
 	(SELECT b FROM gaps g WHERE g.n <= r.n AND g.b > '-Infinity' AND g.b < 'NaN' ORDER BY n DESC LIMIT 1) AS b,
 	(SELECT c::float8 FROM gaps g WHERE g.n <= r.n AND g.c < 1e300 ORDER BY n DESC LIMIT 1) AS c FROM r;
-SELECT count(g.s) AS scored, bool_and(float8send(g.s) = float8send(c.s)) AS same
+-- the last value stands in for a missing one, but does not count: scores differ as long as a horizon has the row
+CREATE VIEW lacks AS
+SELECT n, bool_or(a IS NULL OR b IN ('NaN', '-Infinity') OR c IS NULL OR c > 1e300) OVER (ORDER BY n ROWS 3 PRECEDING) AS lacks FROM gaps;
+SELECT lacks, count(g.s) AS scored, count(*) FILTER (WHERE float8send(g.s) = float8send(c.s)) AS same
 FROM (SELECT n, amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM gaps) g
-JOIN (SELECT n, amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM carried) c USING (n) WHERE c.s IS NOT NULL;
--- the series starts when every column has had a value
+JOIN (SELECT n, amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM carried) c USING (n) JOIN lacks USING (n)
+WHERE c.s IS NOT NULL GROUP BY lacks ORDER BY lacks;
+SELECT count(*) AS rows, count(g.x) AS expected, count(*) FILTER (WHERE g.x = c.x) AS same
+FROM (SELECT n, (amad_explain('m', n, a, b, c) OVER (ORDER BY n)).expected_values AS x FROM gaps) g
+JOIN (SELECT n, (amad_explain('m', n, a, b, c) OVER (ORDER BY n)).expected_values AS x FROM carried) c USING (n);
+-- the series starts when every column has had a value, or after fill_limit rows, 8
 SELECT what, count(*) AS rows, min(n) FILTER (WHERE s IS NOT NULL) AS first_scored
 FROM (SELECT 'b unknown up to 5' AS what, n, amad_score('m', n, a, CASE WHEN n > 5 THEN b END, c) OVER (ORDER BY n) AS s FROM r
 	  UNION ALL SELECT 'a up to 7, b to 120, beyond a block', n, amad_score('m', n, CASE WHEN n > 7 THEN a END, CASE WHEN n > 120 THEN b END, c) OVER (ORDER BY n) FROM r
@@ -153,12 +167,12 @@ FROM (SELECT n, amad_score('constant', n, CASE WHEN n < 400 THEN 7 ELSE 7.1 END,
 -- ---- bad rows
 
 SELECT count(s) FROM (SELECT amad_score('m', n, a, b, c) OVER () AS s FROM (SELECT * FROM r ORDER BY n DESC) r) x;
-SELECT count(s) FROM (SELECT amad_score('m', ts, a, b, c) OVER (ORDER BY n DESC) AS s FROM r) x;
+SELECT count(s) FROM (SELECT amad_score('tz', ts, a, b, c) OVER (ORDER BY n DESC) AS s FROM r) x;
 SELECT count(s) FROM (SELECT amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM (TABLE r UNION ALL SELECT * FROM r WHERE n = 77) r) x;
 SELECT count(s) FROM (SELECT amad_score('m', n / 2, a, b, c) OVER (ORDER BY n / 2) AS s FROM r) x;
 SELECT count(s) FROM (SELECT amad_score('m', CASE WHEN n <> 99 THEN n END, a, b, c) OVER (ORDER BY n) AS s FROM r) x;
-SELECT count(s) FROM (SELECT amad_score('m', CASE WHEN n <> 1 THEN ts ELSE '-infinity' END, a, b, c) OVER (ORDER BY n) AS s FROM r) x;
-SELECT count(s) FROM (SELECT amad_score('m', CASE WHEN n < 500 THEN ts::timestamp ELSE 'infinity' END, a, b, c) OVER (ORDER BY n) AS s FROM r) x;
+SELECT count(s) FROM (SELECT amad_score('tz', CASE WHEN n <> 1 THEN ts ELSE '-infinity' END, a, b, c) OVER (ORDER BY n) AS s FROM r) x;
+SELECT count(s) FROM (SELECT amad_score('tz', CASE WHEN n < 500 THEN ts::timestamp ELSE 'infinity' END, a, b, c) OVER (ORDER BY n) AS s FROM r) x;
 -- a row beyond a LIMIT is read ahead, but no further than the block
 SELECT count(s) FROM (SELECT amad_score('m', CASE WHEN n <> 97 THEN n END, a, b, c) OVER (ORDER BY n) AS s FROM r LIMIT 96) x;
 
@@ -173,6 +187,17 @@ SELECT amad_score('m', n, a, b, 'x'::text) OVER (ORDER BY n) FROM r;
 SELECT amad_score('m', n, a, b, true) OVER (ORDER BY n) FROM r;
 SELECT amad_score('m', n, a, b, 'x') OVER (ORDER BY n) FROM r;
 SELECT amad_score('m', a, b, c) OVER (ORDER BY n) FROM r;
+-- numbers are no times
+SELECT amad_score('m', ts, a, b, c) OVER (ORDER BY n) FROM r;
+SELECT amad_score('m', ts::timestamp, a, b, c) OVER (ORDER BY n) FROM r;
+SELECT amad_score('m', ts::date, a, b, c) OVER (ORDER BY n) FROM r;
+SELECT amad_score('tz', n, a, b, c) OVER (ORDER BY n) FROM r;
+SELECT amad_score(model, n, a, b, c) OVER (ORDER BY n) FROM r, amad_models WHERE model_name = 'local';
+SELECT amad_score('day', n::int, a, b, c) OVER (ORDER BY n) FROM r;
+-- models of amad_fit and of this amad_train know no series
+SELECT amad_score('m', '{"device": 7}'::jsonb, n, a, b, c) OVER (ORDER BY n) FROM r;
+SELECT amad_score(model, to_jsonb(7), n, a, b, c) OVER (ORDER BY n) FROM r, amad_models WHERE model_name = 'm';
+SELECT c.* FROM compare('SELECT n, amad_score(''m'', NULL::jsonb, n, a, b, c) OVER (ORDER BY n) AS s FROM r') c;
 SELECT amad_score('nobody', n, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score('', n, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score(NULL, n, a, b, c) OVER (ORDER BY n) FROM r;
@@ -250,7 +275,7 @@ SET work_mem = '16MB';
 SELECT refusal('SELECT amad_score(model, i, 1) OVER (ORDER BY i) FROM big, generate_series(1, 10) i');
 RESET work_mem;
 
-DROP VIEW severity;
+DROP VIEW severity, lacks;
 DROP FUNCTION above, scored, compare, used, refusal, tiny;
 DROP TABLE r, known, gaps, carried, big;
 DELETE FROM amad_models;

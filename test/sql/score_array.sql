@@ -25,7 +25,7 @@ SELECT amad_train('wide', tiny(), n, VARIADIC v)->'features' AS features
 FROM (SELECT n, array_agg(sin(n * 0.01 * f) ORDER BY f) AS v FROM r, generate_series(1, 150) f GROUP BY n) x;
 SELECT count(s) AS scored FROM (SELECT amad_score('wide', n, VARIADIC v) OVER (ORDER BY n) AS s
 	FROM (SELECT n, array_agg(sin(n * 0.01 * f) ORDER BY f) AS v FROM r, generate_series(1, 150) f GROUP BY n) x) y;
--- a null array is a row of missing values
+-- a null array is a row of missing values, which has no score
 SELECT count(g.s) AS scored, bool_and(g.s = c.s) AS same
 FROM (SELECT n, amad_score('m', n, VARIADIC CASE WHEN n % 70 < 5 THEN NULL ELSE ARRAY[a, b, c] END) OVER (ORDER BY n) AS s FROM r) g
 JOIN (SELECT n, amad_score('m', n, CASE WHEN n % 70 >= 5 THEN a END, CASE WHEN n % 70 >= 5 THEN b END, CASE WHEN n % 70 >= 5 THEN c END) OVER (ORDER BY n) AS s FROM r) c USING (n)

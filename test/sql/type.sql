@@ -148,13 +148,15 @@ SELECT crc_32c('123456789') = x'e3069283'::bigint AS crc_is_right,
 	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
 
 -- The sizes and numbers of a model of 2 features, 1 layer, 2 horizons:
--- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes); mean at 36, std 52, rho 68,
--- mu 84, theta 92, threshold 108; weights from 116.
+-- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, flags 40; mean at
+-- 44, std 60, rho 76, mu 92, theta 100, threshold 116, step 124, max_gap 132; weights from 140.
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'b'::bytea),
 	(2, 'other magic', put(:'b', 0, 'AMAE')),
 	(3, 'format 0', put(:'b', 4, u32(0))),
-	(4, 'format 2', put(:'b', 4, u32(2))),
+	(4, 'format 1', put(:'b', 4, u32(1))),
+	(5, 'format 3', put(:'b', 4, u32(3))),
+	(6, 'format 2^32 - 1', put(:'b', 4, u32(4294967295))),
 	(10, 'features 0', put(:'b', 12, u32(0))),
 	(11, 'features 1', put(:'b', 12, u32(1))),
 	(12, 'features 3', put(:'b', 12, u32(3))),
@@ -177,20 +179,34 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(36, 'the last two weights are JSON',
 		put(put(put(:'b', 24, u32(json_bytes(:'b') + 8)), 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 2)),
 			length(:'b'::bytea) - json_bytes(:'b') - 8, 'AAAAAAAA')),
-	(40, 'mean NaN', put(:'b', 36, f64('NaN'))),
-	(41, 'mean Infinity', put(:'b', 44, f64('Infinity'))),
-	(42, 'std negative', put(:'b', 60, f64(-1))),
-	(43, 'std NaN', put(:'b', 52, f64('NaN'))),
-	(44, 'rho negative', put(:'b', 68, f64(-0.1))),
-	(45, 'rho 0', put(:'b', 76, f64(0))),
-	(46, 'mu 0', put(:'b', 84, f64(0))),
-	(47, 'mu Infinity', put(:'b', 84, f64('Infinity'))),
-	(48, 'theta negative', put(:'b', 92, f64(-1))),
-	(49, 'threshold 0', put(:'b', 108, f64(0))),
-	(50, 'threshold NaN', put(:'b', 108, f64('NaN'))),
-	(51, 'first weight NaN', put(:'b', 116, f32('NaN'))),
+	(37, 'series 1', put(:'b', 36, u32(1))),
+	(38, 'series 2^32 - 1', put(:'b', 36, u32(4294967295))),
+	(39, 'series 2^29, whose figures have 2^36 bytes', put(:'b', 36, u32(536870912))),
+	(39.1, 'the last 24 weights are figures of a series', put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 24)), 36, u32(1))),
+	(39.2, 'flags 1', put(:'b', 40, u32(1))),
+	(39.3, 'flags 2^31', put(:'b', 40, u32(2147483648))),
+	(40, 'mean NaN', put(:'b', 44, f64('NaN'))),
+	(41, 'mean Infinity', put(:'b', 52, f64('Infinity'))),
+	(42, 'std negative', put(:'b', 68, f64(-1))),
+	(43, 'std NaN', put(:'b', 60, f64('NaN'))),
+	(44, 'rho negative', put(:'b', 76, f64(-0.1))),
+	(45, 'rho 0', put(:'b', 84, f64(0))),
+	(46, 'mu 0', put(:'b', 92, f64(0))),
+	(47, 'mu Infinity', put(:'b', 92, f64('Infinity'))),
+	(48, 'theta negative', put(:'b', 100, f64(-1))),
+	(49, 'threshold 0', put(:'b', 116, f64(0))),
+	(50, 'threshold NaN', put(:'b', 116, f64('NaN'))),
+	(50.1, 'step NaN', put(:'b', 124, f64('NaN'))),
+	(50.2, 'step negative', put(:'b', 124, f64(-1))),
+	(50.3, 'step Infinity', put(:'b', 124, f64('Infinity'))),
+	(50.4, 'step 0, which is not known', put(:'b', 124, f64(0))),
+	(50.5, 'max_gap NaN', put(:'b', 132, f64('NaN'))),
+	(50.6, 'max_gap negative', put(:'b', 132, f64(-0.5))),
+	(50.7, 'max_gap Infinity', put(:'b', 132, f64('Infinity'))),
+	(50.8, 'max_gap 0, which is none', put(:'b', 132, f64(0))),
+	(51, 'first weight NaN', put(:'b', 140, f32('NaN'))),
 	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
-	(53, 'first weight 1000, which is a weight', put(:'b', 116, f32(1000))))
+	(53, 'first weight 1000, which is a weight', put(:'b', 140, f32(1000))))
 	AS v(n, what, forged) ORDER BY n;
 
 SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
@@ -213,7 +229,19 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(17, 'fewer names', replace(json_of(:'b'), ', "döner"', '')),
 	(18, 'more names', replace(json_of(:'b'), '"flow"', '"flow", "pressure"')),
 	(19, 'same name twice', replace(json_of(:'b'), '"döner"', '"flow"')),
-	(20, 'other name, which is a name', replace(json_of(:'b'), '"flow"', '"glow"')))
+	(20, 'other name, which is a name', replace(json_of(:'b'), '"flow"', '"glow"')),
+	(21, 'fewer types', replace(json_of(:'b'), '"types": []', '"types": ["float8"]')),
+	(22, 'more types', replace(json_of(:'b'), '"types": []', '"types": ["float8", "float8", "float8"]')),
+	(23, 'types that are none', replace(json_of(:'b'), '"types": []', '"types": [1, 2]')),
+	(24, 'types not an array', replace(json_of(:'b'), '"types": []', '"types": {"a": 1, "b": 2}')),
+	(25, 'two types', replace(json_of(:'b'), '"types": []', '"types": ["float8", "numeric"]')),
+	(26, 'series without figures', replace(json_of(:'b'), '"series": []', '"series": ["{\"d\": 1}"]')),
+	(27, 'series not an array', replace(json_of(:'b'), '"series": []', '"series": 1')),
+	(28, 'columns of series not an array', replace(json_of(:'b'), '"series_cols": []', '"series_cols": "d"')),
+	(29, 'columns of series not names', replace(json_of(:'b'), '"series_cols": []', '"series_cols": [null]')),
+	(30, 'another type of time', replace(json_of(:'b'), '"ts_type": "bigint"', '"ts_type": "timestamp"')),
+	(32, 'another method', replace(json_of(:'b'), '"method": "amad"', '"method": "zscore"')),
+	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')))
 	AS v(n, what, json) ORDER BY n;
 -- text that is not text
 SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
@@ -223,8 +251,79 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(3, 'not UTF-8', convert_to(split_part(json_of(:'b'), 'flow', 1), 'UTF8') || '\xfff0c3'
 		|| convert_to(split_part(json_of(:'b'), 'flow', 2), 'UTF8')))
 	AS v(n, what, json) ORDER BY n;
+
+-- ---- forged: a model of two series
+
+-- The value with figures and keys of series: those of all rows, once for each key.
+CREATE FUNCTION with_series(b bytea, keys jsonb, cols jsonb, figures bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT with_json(put(substr(b, 1, length(b) - json_bytes(b)) || figures || substr(b, length(b) - json_bytes(b) + 1),
+						 36, u32(length(figures) / 96)),
+					 replace(replace(json_of(b), '"series": []', '"series": ' || keys::text), '"series_cols": []', '"series_cols": ' || cols::text)) $$;
+SELECT substr(:'b'::bytea, 45, 96) AS f \gset
+SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VALUES
+	(1, 'two', '["{\"d\": 1}", "{\"d\": 2}"]'::jsonb, :'f'::bytea || :'f'::bytea),
+	(2, 'one', '["{\"d\": 1}"]', :'f'),
+	(3, 'a key too few', '["{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
+	(4, 'a key too many', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea),
+	(5, 'the same twice', '["{\"d\": 1}", "{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
+	(6, 'out of order', '["{\"d\": 2}", "{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
+	(7, 'numbers', '[1, 2]', :'f'::bytea || :'f'::bytea),
+	(8, 'mean NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 8, f64('NaN'))),
+	(9, 'std negative', '["{\"d\": 1}", "{\"d\": 2}"]', put(:'f', 16, f64(-1)) || :'f'::bytea),
+	(10, 'rho 0', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 32, f64(0))),
+	(11, 'threshold 0', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 72, f64(0))),
+	(12, 'step NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 80, f64('NaN'))),
+	(13, 'max_gap negative', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 88, f64(-1))))
+	AS v(n, what, keys, figures) ORDER BY n;
+-- it scores a series by that series' threshold, and an unknown one by that of all
+CREATE TABLE forged AS SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
+	:'f'::bytea || put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model FROM kept WHERE name = 'tiny';
+SELECT amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM forged;
+SELECT series, count(e) AS rows, count((e).severity) AS scored, round(min((e).severity / s)::numeric, 9) AS least, round(max((e).severity / s)::numeric, 9) AS most,
+	min((e).status) FILTER (WHERE s IS NOT NULL) AS status
+FROM unnest('{"{\"d\": 1}", "{\"d\": 2}", "{\"d\": 3}", "{\"d\": \"1\"}", "{\"d\": null}", "1", null}'::jsonb[]) series, LATERAL (
+	SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s, amad_explain(f.model, series, ts, a, b) OVER (ORDER BY ts) AS e
+	FROM model_rows, kept k, forged f WHERE name = 'tiny') x GROUP BY series ORDER BY series;
+SELECT amad_score(model, '{"e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
+SELECT amad_score(model, '{"d": 1, "e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
+SELECT amad_score(model, '{"d": [1]}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
+SELECT amad_score(model, '[1, 2]'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
+SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
+SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (PARTITION BY ts % 2 ORDER BY ts) AS s FROM model_rows, forged) x;
+
+-- ---- forged: principal components
+
+INSERT INTO kept SELECT 'pca', amad_fit('{"method": "pca", "horizons": [2, 4], "variance": 0.5}'::jsonb, ts, a, b, a + b) FROM model_rows;
+INSERT INTO kept SELECT 'zscore', amad_fit('{"method": "zscore", "horizons": [2, 4]}'::jsonb, ts, a, b, a + b) FROM model_rows;
+SELECT name, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip, get_byte(amad_model_send(model), 28) AS weights
+FROM kept WHERE name IN ('pca', 'zscore') ORDER BY name;
+SELECT amad_model_send(model) AS p FROM kept WHERE name = 'pca' \gset
+SELECT amad_model_send(model) AS z FROM kept WHERE name = 'zscore' \gset
+-- The value with n more weights, or fewer.
+CREATE FUNCTION with_weights(b bytea, n int) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT put(substr(b, 1, length(b) - json_bytes(b) + 4 * least(n, 0)) || decode(repeat('00', 4 * greatest(n, 0)), 'hex')
+			   || substr(b, length(b) - json_bytes(b) + 1), 28, u32(get_byte(b, 28) + n)) $$;
+-- 3 features, no layer, 2 horizons: threshold at 44 + 72 + 16
+SELECT what, verdict(signed(forged)) FROM (VALUES
+	(1, 'one component', with_weights(:'p', 0)),
+	(2, 'two', with_weights(:'p', 3)),
+	(3, 'three', with_weights(:'p', 6)),
+	(4, 'four', with_weights(:'p', 9)),
+	(5, 'none', with_weights(:'p', -3)),
+	(6, 'one and a third', with_weights(:'p', 1)),
+	(7, 'two thirds of one', with_weights(:'p', -1)),
+	(8, 'a component that is not finite', put(:'p', length(:'p'::bytea) - json_bytes(:'p') - 4, f32('NaN'))),
+	(9, 'a layer', put(:'p', 16, u32(1))),
+	(10, 'called a network', with_json(:'p', replace(json_of(:'p'), '"method": "pca"', '"method": "amad"'))),
+	(11, 'called zscore', with_json(:'p', replace(json_of(:'p'), '"method": "pca"', '"method": "zscore"'))),
+	(12, 'zscore', with_weights(:'z', 0)),
+	(13, 'zscore with weights', with_weights(:'z', 3)),
+	(14, 'zscore called pca, of no components', with_json(:'z', replace(json_of(:'z'), '"method": "zscore"', '"method": "pca"'))),
+	(15, 'threshold 0', put(:'p', 132, f64(0))))
+	AS v(n, what, forged) ORDER BY n;
+
 -- a forged value that is a model is used as one
-SELECT amad_describe(('\x' || encode(signed(put(:'b', 108, f64(0.125))), 'hex'))::amad_model)->'threshold'
+SELECT amad_describe(('\x' || encode(signed(put(:'b', 116, f64(0.125))), 'hex'))::amad_model)->'threshold'
 	AS threshold;
 
 -- ---- what the type has not: an order
@@ -232,6 +331,6 @@ SELECT amad_describe(('\x' || encode(signed(put(:'b', 108, f64(0.125))), 'hex'))
 SELECT count(DISTINCT model) FROM kept;
 SELECT model = model FROM kept;
 
-DROP FUNCTION verdict, crc_32c, u32, reversed, f64, f32, put, signed, json_bytes, json_of,
+DROP FUNCTION with_weights, with_series, verdict, crc_32c, u32, reversed, f64, f32, put, signed, json_bytes, json_of,
 	with_json(bytea, bytea), with_json(bytea, text);
-DROP TABLE kept, copied, model_rows;
+DROP TABLE kept, forged, copied, model_rows;

@@ -481,17 +481,74 @@ test_raw_score(void)
 	   "a discrepancy that is no number gives no score");
 }
 
-/* Mean of the last h of n values, as nn_horizons has to give it. */
+/* Against the mean over the features given, added up here; two bytes of map. */
+static void
+test_raw_score_of_given(void)
+{
+	enum
+	{
+		F = 11
+	};
+	const float discrepancy[] = {0.04f, 0.16f};
+	double		many_rho[F];
+	float		scaled[F];
+	float		expected[F];
+	nn_calibration many = calibration;
+	nn_rng		rng;
+	bool		right = true;
+
+	nn_rng_seed(&rng, 3, 0);
+	for (int c = 0; c < F; c++)
+	{
+		many_rho[c] = random_between(&rng, 0.5, 2);
+		scaled[c] = (float) random_between(&rng, -3, 3);
+		expected[c] = (float) random_between(&rng, -3, 3);
+	}
+	many.features = F;
+	many.rho = many_rho;
+	for (int map = 0; map < 1 << F; map++)
+	{
+		const uint8_t imputed[] = {(uint8_t) map, (uint8_t) (map >> 8)};
+		double		raw = nn_raw_score(&many, scaled, expected, discrepancy, imputed);
+		double		nu = 0;
+		int			given = 0;
+
+		for (int c = 0; c < F; c++)
+			if ((map >> c & 1) == 0)
+			{
+				nu += pow((double) expected[c] - scaled[c], 2) / many_rho[c];
+				given++;
+			}
+		if (map == 0)
+			right = right && raw == nn_raw_score(&many, scaled, expected, discrepancy, NULL);
+		if (given == 0)
+			right = right && raw == NN_NO_SCORE;
+		else
+			right = right && fabs(raw / (nu / given * pow(3, 0.25)) - 1) < 1e-6;
+	}
+	ok(right, "imputed features take no part in the raw score; all imputed, there is none");
+	expected[9] = NAN;
+	ok(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {0, 2}) > 0 &&
+	   isnan(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {2, 1})),
+	   "nor if they are no numbers");
+}
+
+/* Mean of those of the last h of n values that are raw scores, as nn_horizons has to give it. */
 static double
 mean_of_last(const double *values, int n, int h)
 {
 	double		sum = 0;
+	int			given = 0;
 
 	if (n < h)
 		return NAN;
 	for (int i = n - h; i < n; i++)
-		sum += values[i];
-	return sum / h;
+		if (values[i] != NN_NO_SCORE)
+		{
+			sum += values[i];
+			given++;
+		}
+	return given > 0 ? sum / given : NAN;
 }
 
 static void
@@ -537,6 +594,42 @@ test_horizons(void)
 	ok(nn_horizons_score(&h) == 2, "and one again when that is past");
 }
 
+/* Rows without a raw score are passed over by the means, and have no score themselves. */
+static void
+test_horizons_with_rows_without(void)
+{
+	const double none = NN_NO_SCORE;
+	const double raw[] = {none, none, 3, none, 1, 4, none, none, none, none, none, none, 2, 0, none, 6, none};
+	double		ring[5];
+	nn_horizons h;
+	bool		means_right = true;
+	bool		score_right = true;
+
+	nn_horizons_open(&h, &calibration, ring);
+	for (int n = 1; n <= LENGTH(raw); n++)
+	{
+		double		means[3];
+		double		want[3];
+		double		most = 0;
+		double		score;
+
+		nn_horizons_add(&h, raw[n - 1]);
+		nn_horizons_means(&h, means);
+		score = nn_horizons_score(&h);
+		for (int i = 0; i < 3; i++)
+		{
+			want[i] = mean_of_last(raw, n, lengths[i]);
+			if (!isnan(want[i]))
+				most = fmax(most, want[i] / theta[i]);
+		}
+		means_right = means_right && deviation_of_doubles(3, means, want, 1) < 1e-15;
+		score_right = score_right &&
+			(n < 5 || raw[n - 1] == none ? isnan(score) : fabs(score - most) < 1e-14);
+	}
+	ok(means_right, "means pass over rows without a raw score; NaN when there is no other");
+	ok(score_right, "a row without a raw score has no score, the next has");
+}
+
 static void
 test_choice(void)
 {
@@ -562,7 +655,9 @@ main(void)
 	test_scale();
 	test_quantile();
 	test_raw_score();
+	test_raw_score_of_given();
 	test_horizons();
+	test_horizons_with_rows_without();
 	test_choice();
 	return done();
 }
