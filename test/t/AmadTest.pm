@@ -129,10 +129,13 @@ INSERT INTO plain
 sub source_digests
 {
 	my ($node, $relation, $setup) = @_;
+	my $source = $relation =~ /^\w+$/ ? $relation : "SELECT * FROM $relation";
 	my $some = "ts >= '2024-05-01 01:15+00' AND ts < '2024-05-01 08:07+00'";
 	my $score = 'amad_score(%s, ts, a, b, c) OVER (PARTITION BY device ORDER BY ts) AS score';
 	my $digest = "SELECT md5(string_agg(device || ts || coalesce(encode(float8send(score), 'hex'), '-'), ' ' ORDER BY device, ts)) "
 	  . "|| ' ' || count(score) FROM (SELECT device, ts, %s FROM $relation WHERE %s) s";
+	my $detect = "SELECT md5(string_agg(concat(series, ts, encode(float8send(severity), 'hex'), expected_values, contributions, status), ' ' "
+	  . "ORDER BY series, ts)) || ' ' || count(severity) FROM amad_detect('fleet'%s)";
 	my @queries = (
 		'amad_fit' => "SELECT md5(string_agg(m::text, ' ' ORDER BY device)) FROM (SELECT device, amad_fit("
 		  . options() . ", ts, a, b, c) AS m FROM $relation GROUP BY device) s",
@@ -142,7 +145,11 @@ sub source_digests
 		'amad_score by name' => sprintf($digest, sprintf($score, q('plain')), 'true'),
 		'amad_score by value' =>
 		  sprintf($digest, sprintf($score, q((SELECT model FROM amad_models WHERE model_name = 'plain'))), 'true'),
-		'amad_score of a range' => sprintf($digest, sprintf($score, q('plain')), $some));
+		'amad_score of a range' => sprintf($digest, sprintf($score, q('plain')), $some),
+		'amad_train by source' => "BEGIN; DO \$\$ BEGIN PERFORM amad_train('fleet', \$q\$$source\$q\$, 'ts', '{a,b,c}', '{device}', options => "
+		  . options() . "); END \$\$; SELECT md5(model::text) FROM amad_models WHERE model_name = 'fleet'",
+		'amad_detect' => sprintf($detect, ''),
+		'amad_detect of a range' => sprintf($detect, ", since => '2024-05-01 01:15+00', until => '2024-05-01 08:07+00'") . '; ROLLBACK');
 	my @names = @queries[ grep { $_ % 2 == 0 } 0 .. $#queries ];
 	my %queries = @queries;
 	my @out = split /\n/,
