@@ -382,6 +382,7 @@ begin_event(Events *e, int64 ts)
 static void
 extend_event(Events *e, const ScoredRow *row, double severity)
 {
+	const ModelStats *stats = scorer_stats(detect_scorer(e->detection));
 	const int	features = detect_model(e->detection)->model->features;
 	const double weight = Min(severity, WEIGHT_MAX);
 	const int64 ts = time_of(e, row->ts);
@@ -405,7 +406,7 @@ extend_event(Events *e, const ScoredRow *row, double severity)
 	for (int c = 0; c < features; c++)
 	{
 		event->share[c] += weight * e->row_share[c];
-		event->balance[c] += weight * e->row_share[c] * result_direction(row, c);
+		event->balance[c] += weight * e->row_share[c] * result_direction(stats, row, c);
 	}
 }
 
@@ -479,7 +480,8 @@ direction_fits(const Events *e, const ScoredRow *row)
 	for (int c = 1; e->has_shares && c < features; c++)
 		if (e->row_share[c] > e->row_share[top])
 			top = c;
-	return e->has_shares && result_direction(row, top) == e->rules.direction;
+	return e->has_shares &&
+		result_direction(scorer_stats(detect_scorer(e->detection)), row, top) == e->rules.direction;
 }
 
 /* Whether a row, taken by itself, is one of an event's. */
