@@ -148,7 +148,7 @@ test_tap() {
       TMPDIR="$scratch" PG_TEST_PORT_DIR="$scratch/tap/ports" PG_ABS_SRCDIR="$tests" \
       PG_REGRESS="$pgxs_src/test/regress/pg_regress" PERL5LIB="$pgxs_src/test/perl" \
       timeout 900 perl "$tests/t/$t.pl" ||
-      tail -n 40 "$scratch/tap/tmp_check/log/regress_log_$t" 2>/dev/null || true
+      tail -n 40 "$scratch"/tap/{tmp_check/,}log/"regress_log_$t" 2>/dev/null || true
   done
 }
 

@@ -85,8 +85,8 @@ same('space', 'gives the same models and scores');
 my $fit = 'SELECT md5(amad_fit(' . options() . ", ts, a, b, c)::text) FROM %s";
 is(sql(sprintf($fit, 'hyper_numbers')), sql(sprintf($fit, 'numbers')), 'time as a number: the same model');
 is(sql('SELECT count(*) FROM (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER BY ts) AS score FROM hyper_numbers, '
-		  . '(SELECT model AS m FROM amad_models) m) h FULL JOIN (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER BY ts) AS score '
-		  . 'FROM numbers, (SELECT model AS m FROM amad_models) m) n USING (ts) WHERE float8send(h.score) IS DISTINCT FROM float8send(n.score)'),
+		  . '(SELECT amad_fit(' . options() . ', ts, a, b, c) AS m FROM numbers) m) h FULL JOIN (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER BY ts) AS score '
+		  . 'FROM numbers, (SELECT amad_fit(' . options() . ', ts, a, b, c) AS m FROM numbers) m) n USING (ts) WHERE float8send(h.score) IS DISTINCT FROM float8send(n.score)'),
 	0, 'the same scores');
 
 # ---- views over them ---------------------------------------------------------------------------
