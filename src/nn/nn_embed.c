@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "nn_linear.h"
-#include "nn_train.h"
 
 static void
 gather_taps(nn_train *t, const float *const *chunk)
@@ -45,11 +44,9 @@ nn_embed(nn_train *t, const float *params, const float *const *chunk)
 				for (int tap = 0; tap < width; tap++)
 					t->conv_w[s][((size_t) e * width + tap) * C + c] =
 						w[((size_t) e * C + c) * width + tap];
-		nn_linear(rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
-				  (size_t) NN_TAPS * C, t->conv_w[s], params + t->at.conv_b[s], t->conv_y, false);
-		for (int r = 0; r < rows; r++)
-			memcpy(t->block[0].h + (size_t) r * t->g.D + s * E, t->conv_y + (size_t) r * E,
-				   sizeof(float) * E);
+		nn_product_nt(t, rows, E, width * C, t->taps + (size_t) (NN_TAPS - width) * C,
+					  (size_t) NN_TAPS * C, t->conv_w[s], params + t->at.conv_b[s], NULL,
+					  t->block[0].h + s * E, t->g.D);
 	}
 }
 
@@ -65,12 +62,9 @@ nn_embed_backward(nn_train *t, float *grads)
 		const int	width = nn_scale_width[s];
 		float	   *dw = grads + t->at.conv_w[s];
 
-		for (int r = 0; r < rows; r++)
-			memcpy(t->conv_y + (size_t) r * E, t->dh + (size_t) r * t->g.D + s * E,
-				   sizeof(float) * E);
 		memset(t->conv_dw, 0, sizeof(float) * E * width * C);
-		nn_linear_backward(rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
-						   (size_t) NN_TAPS * C, t->conv_w[s], t->conv_y, NULL,
+		nn_linear_backward(t, rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
+						   (size_t) NN_TAPS * C, t->conv_w[s], t->dh + s * E, t->g.D, NULL,
 						   t->conv_dw, grads + t->at.conv_b[s]);
 		for (int e = 0; e < E; e++)
 			for (int c = 0; c < C; c++)

@@ -48,6 +48,30 @@ log_error(const nn_kernels *kernels, float x)
 }
 
 static void
+test_exp2(const nn_kernels *kernels)
+{
+	const float low[] = {-127.5f, -1000.0f};
+	const float high[] = {127.99f, 1000.0f};
+	float		y[2];
+	double		worst = 0;
+
+	for (int i = 0; i <= SAMPLES; i++)
+	{
+		float		x = (float) (-126.0 + 253.0 * i / SAMPLES);
+		float		e;
+
+		kernels->exp2(1, &x, &e);
+		worst = fmax(worst, fabs(e / exp2(x) - 1));
+	}
+	ok_close(worst, 2.5e-7, "%s: exp2 between its bounds", kernels->name);
+	kernels->exp2(2, low, y);
+	worst = fmax(y[0], y[1]);
+	kernels->exp2(2, high, y);
+	ok(worst < 1.2e-38 && y[0] > 1.7e38f && y[1] > 1.7e38f, "%s: exp2 beyond its bounds",
+	   kernels->name);
+}
+
+static void
 test_log(const nn_kernels *kernels)
 {
 	double		worst = 0;
@@ -174,7 +198,7 @@ product_error(const nn_kernels *kernels, const product *p)
 	float	   *packed = pack_panels(p->n, p->k, w);
 	double		worst = 0;
 
-	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, y, p->ldy, p->add);
+	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, p->add ? y : NULL, y, p->ldy);
 	for (size_t i = 0; i < ny; i++)
 	{
 		int			r = (int) (i / p->ldy);
@@ -238,11 +262,11 @@ test_gemm_place(const nn_kernels *kernels)
 	float		alone[ROWS * N];
 	bool		equal = true;
 
-	kernels->gemm(ROWS, N, K, x, K, packed, b, y, N, false);
+	kernels->gemm(ROWS, N, K, x, K, packed, b, NULL, y, N);
 	for (int from = 0; from < ROWS; from++)
 		for (int to = from + 1; to <= ROWS; to++)
 		{
-			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, alone, N, false);
+			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, NULL, alone, N);
 			equal = equal && memcmp(alone, y + from * N, sizeof(float) * N * (to - from)) == 0;
 		}
 	ok(equal, "%s: matrix products do not depend on a row's place", kernels->name);
@@ -309,7 +333,7 @@ test_norm(const nn_kernels *kernels)
 /* One head of one feature sees WINDOW rows; scores and masks are set by hand. */
 enum
 {
-	WINDOW = 21, ROWS = 40, BAND = 24
+	WINDOW = 21, ROWS = 40, BAND = 32
 };
 
 typedef struct extreme
@@ -341,17 +365,17 @@ key_of(int row)
 static void
 run_attention(const nn_kernels *kernels, const nn_geometry *g, const extreme *e, bands *out)
 {
-	const size_t ldk = nn_round_up(BAND + ROWS + 1, NN_LANES);
+	const size_t ldk = BAND + nn_round_up(ROWS, NN_UNIT);
 	float	   *proj = calloc((size_t) ROWS * g->P, sizeof(float));
 	float	   *kt = calloc(g->D * ldk, sizeof(float));
 	float	   *v = calloc((size_t) (BAND + ROWS) * g->dp, sizeof(float));
-	float	   *phi = dirty(NN_BASIS * BAND * sizeof(float));
-	float	   *scratch = dirty((5 * BAND + 2 * g->dp) * sizeof(float));
+	float	   *phi = dirty(NN_BASIS * NN_NEAR * sizeof(float));
+	float	   *scratch = dirty(nn_attend_scratch(g) * sizeof(float));
 	nn_segment	segment = {.rows = ROWS, .proj = proj, .kt = kt, .ldk = ldk, .v = v, .phi = phi};
 	nn_bands	bands = {out->G, out->A, out->S, out->zg, out->za, out->gate};
 
 	memset(out, 0, sizeof(*out));
-	nn_basis(g, phi);
+	nn_basis(phi);
 	for (int i = 0; i < ROWS; i++)
 	{
 		proj[i * g->P + g->q_col] = e->query;
@@ -384,7 +408,7 @@ local_weights(const extreme *e, const float *phi, int i, double *weight)
 		if (j < 0 || w < BAND - WINDOW)
 			continue;
 		for (int k = 0; k < NN_BASIS; k++)
-			m += e->mask[k] * phi[k * BAND + w];
+			m += e->mask[k] * phi[k * NN_NEAR + NN_NEAR - BAND + w];
 		weight[w] = e->query * key_of(j) / 2 + (m < 0 ? m - log1p(exp(m)) : -log1p(exp(-m)));
 		max = fmax(max, weight[w]);
 	}
@@ -400,11 +424,11 @@ test_extreme(const nn_kernels *kernels, const extreme *e)
 	const nn_shape shape = {1, WINDOW, 4, 1, 1};
 	const nn_geometry g = nn_geometry_of(&shape);
 	static bands out;
-	float		phi[NN_BASIS * BAND];
+	float		phi[NN_BASIS * NN_NEAR];
 	double		worst = 0;
 	bool		finite = true;
 
-	nn_basis(&g, phi);
+	nn_basis(phi);
 	run_attention(kernels, &g, e, &out);
 	for (int i = 0; i < ROWS; i++)
 	{
@@ -461,6 +485,7 @@ main(void)
 			continue;
 		kernels = nn_kernels_get();
 		test_exp(kernels);
+		test_exp2(kernels);
 		test_log(kernels);
 		test_erf(kernels);
 		test_gelu(kernels);
