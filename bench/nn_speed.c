@@ -8,7 +8,7 @@
  *	cc -O2 -Isrc/nn -o /tmp/nn_speed bench/nn_speed.c src/nn/nn_*.o \
  *		$(pkg-config --cflags --libs openblas) -lm
  *	/tmp/nn_speed [window=64] [d_model=64] [heads=4] [layers=2] [features=19]
- *		[batch=8] [repeats=15] [kernel=avx512]
+ *		[batch=8] [repeats=15] [kernel=avx512] [part=sgemm|train|score|single]
  *
  * Times are the best of the repeats, which take turns, so that a machine whose
  * speed drifts does not favour one part.  Useful flops are those of the banded
@@ -34,6 +34,7 @@ typedef struct settings
 	int			batch;			/* chunks of a step */
 	int			repeats;
 	const char *kernel;			/* NULL: the best */
+	const char *part;			/* NULL: all of them */
 } settings;
 
 typedef struct workload
@@ -230,6 +231,11 @@ arguments(int argc, char **argv)
 			s.kernel = equals + 1;
 			continue;
 		}
+		if (equals != NULL && strncmp(argv[i], "part=", 5) == 0)
+		{
+			s.part = equals + 1;
+			continue;
+		}
 		for (size_t j = 0; equals != NULL && j < sizeof(all) / sizeof(all[0]); j++)
 			if (strlen(all[j].name) == (size_t) (equals - argv[i]) &&
 				strncmp(all[j].name, argv[i], equals - argv[i]) == 0)
@@ -251,44 +257,84 @@ arguments(int argc, char **argv)
 	return s;
 }
 
+static bool
+wanted(const settings *s, const char *part)
+{
+	return s->part == NULL || strcmp(s->part, part) == 0;
+}
+
+/* Best times in seconds; infinite for what was not asked for. */
+typedef struct times
+{
+	double		sgemm,
+				step,
+				row,			/* in pushes of NN_STREAM_ROWS */
+				single;			/* in pushes of one */
+} times;
+
+static double
+least(double best, double began, double pieces)
+{
+	return fmin(best, (now() - began) / pieces);
+}
+
+static times
+measure(workload *w)
+{
+	const settings *s = &w->s;
+	times		best = {INFINITY, INFINITY, INFINITY, INFINITY};
+
+	for (int r = 0; r < s->repeats; r++)
+	{
+		double		t = now();
+
+		if (wanted(s, "sgemm"))
+			gemm(w);
+		best.sgemm = least(best.sgemm, t, 1);
+		t = now();
+		if (wanted(s, "train"))
+			train_step(w);
+		best.step = least(best.step, t, 1);
+		t = now();
+		if (wanted(s, "score"))
+			score(w, NN_STREAM_ROWS);
+		best.row = least(best.row, t, SERIES / NN_STREAM_ROWS * NN_STREAM_ROWS);
+		t = now();
+		if (wanted(s, "single"))
+			score(w, 1);
+		best.single = least(best.single, t, SERIES);
+	}
+	return best;
+}
+
+static void
+report(const char *what, double seconds, double unit, const char *unit_name, double flops,
+	   double peak, const char *how)
+{
+	printf("%-14s %9.3f %s  %7.1f useful Gflop/s, %5.1f %% of sgemm%s\n", what, seconds / unit,
+		   unit_name, flops / seconds * 1e-9, 100 * flops / seconds / peak, how);
+}
+
 int
 main(int argc, char **argv)
 {
 	settings	s = arguments(argc, argv);
 	workload	w = open_workload(&s);
-	double		peak = 0,
-				step = INFINITY,
-				block = INFINITY,
-				single = INFINITY;
+	times		best = measure(&w);
+	double		gemm_flops = 2.0 * GEMM * GEMM * GEMM;
+	double		row_flops = linear_flops(&s.shape) + band_flops(&s.shape, 1);
+	double		peak = gemm_flops / best.sgemm;
 
-	for (int r = 0; r < s.repeats; r++)
-	{
-		double		t = now();
-
-		gemm(&w);
-		peak = fmax(peak, 2.0 * GEMM * GEMM * GEMM / (now() - t));
-		t = now();
-		train_step(&w);
-		step = fmin(step, now() - t);
-		t = now();
-		score(&w, NN_STREAM_ROWS);
-		block = fmin(block, (now() - t) / (SERIES / NN_STREAM_ROWS * NN_STREAM_ROWS));
-		if (r % 4 == 0)
-		{
-			t = now();
-			score(&w, 1);
-			single = fmin(single, (now() - t) / SERIES);
-		}
-	}
 	printf("C=%d W=%d D=%d H=%d N=%d, batch of %d chunks of %d rows, kernels %s, BLAS core %s\n",
 		   s.shape.features, s.shape.window, s.shape.d_model, s.shape.heads, s.shape.layers,
 		   s.batch, w.rows, nn_kernel_name(), openblas_get_corename());
-	printf("sgemm peak    %8.1f Gflop/s\n", peak * 1e-9);
-	printf("training step %8.3f ms   %6.1f useful Gflop/s, %4.1f %% of the peak\n", step * 1e3,
-		   step_flops(&w) / step * 1e-9, 100 * step_flops(&w) / step / peak);
-	printf("scored row    %8.3f us   %6.1f useful Gflop/s, %4.1f %% of the peak, pushes of %d\n",
-		   block * 1e6, (linear_flops(&s.shape) + band_flops(&s.shape, 1)) / block * 1e-9,
-		   100 * (linear_flops(&s.shape) + band_flops(&s.shape, 1)) / block / peak, NN_STREAM_ROWS);
-	printf("scored row    %8.3f us   pushes of one row\n", single * 1e6);
+	if (wanted(&s, "sgemm"))
+		report("sgemm", best.sgemm, 1e-3, "ms", gemm_flops, peak, "");
+	if (wanted(&s, "train"))
+		report("training step", best.step, 1e-3, "ms", step_flops(&w), peak, "");
+	if (wanted(&s, "score"))
+		report("scored row", best.row, 1e-6, "us", row_flops, peak, ", many a push");
+	if (wanted(&s, "single"))
+		report("scored row", best.single, 1e-6, "us", row_flops, peak, ", one a push");
 	return 0;
 }

@@ -113,7 +113,7 @@ typedef struct nn_kernels
 {
 	const char *name;
 	int			lanes;			/* floats of a vector, at most NN_UNIT */
-	bool		trains;			/* products below are faster than a BLAS's */
+	bool		trains;			/* small products below are faster than a BLAS's */
 
 	/* w (n, k), rows ldw apart, to panels of NN_PANEL rows, inner index first */
 	void		(*pack) (int n, int k, const float *w, size_t ldw, float *packed);

@@ -10,6 +10,18 @@
 
 #define SLICE 134217728.0		/* multiplications between polls: a few milliseconds */
 
+/*
+ * A BLAS copies what it multiplies.  The kernels do not, and lose when the rows of
+ * b are so long that those of a tile displace each other in the cache.
+ */
+#define LONG_ROW 512
+
+static bool
+own_product(size_t ldb)
+{
+	return nn_kernels_get()->trains && ldb < LONG_ROW;
+}
+
 /* So many of `most` steps of `work` multiplications each make a slice. */
 static int
 slice(int most, double work)
@@ -79,7 +91,7 @@ nn_product_nn(nn_train *t, int rows, int n, int k, const float *a, size_t lda,
 	{
 		const int	m = least(step, rows - r);
 
-		if (kernels->trains)
+		if (own_product(n))
 			kernels->gemm_nn(m, n, k, a + r * lda, lda, b, n, y + r * ldy, ldy);
 		else
 			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k,
@@ -99,7 +111,7 @@ nn_product_tn(nn_train *t, int rows, int n, int k, const float *a, size_t lda,
 	{
 		const int	m = least(step, k - i);
 
-		if (kernels->trains)
+		if (own_product(ldb))
 			kernels->gemm_tn(rows, n, m, a + i * lda, lda, b + i * ldb, ldb, add ? y : NULL, y, n);
 		else
 			cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, n, m,
