@@ -92,8 +92,9 @@ nn_geometry_of(const nn_shape *shape)
 size_t
 nn_attend_scratch(const nn_geometry *g)
 {
-	/* products and weights of a block of rows, twice; backward wants two more bands */
-	return NN_UNIT * (2 * (size_t) (g->Wp + NN_UNIT) + 2 * (size_t) g->Wp) + 2 * (size_t) g->Wp;
+	/* products and weights of a block of rows, twice, and its gates; two bands */
+	return NN_UNIT * (2 * (size_t) (g->Wp + NN_UNIT) + 2 * (size_t) g->Wp + g->H) +
+		2 * (size_t) g->Wp;
 }
 
 void

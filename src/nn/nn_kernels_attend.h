@@ -76,10 +76,18 @@ rest(const nn_geometry *g, const nn_segment *s, int rows, int64_t *work)
 	}
 }
 
-INLINE float
-logistic(float x)
+/* The gates of the n rows from i on: (n, H). */
+INLINE void
+block_gates(const nn_geometry *g, const nn_segment *s, int i, int n, float *gate)
 {
-	return 1.0f / (1.0f + vexp(splat(-x))[0]);
+	for (int r = 0; r < n; r++, gate += g->H)
+	{
+		const float *x = s->proj + (size_t) (i + r) * g->P + g->g_col;
+
+		for (int h = 0; h < g->H; h += LANES)
+			store_left(gate + h, g->H - h,
+					   splat(1.0f) / (splat(1.0f) + vexp(-load_left(x + h, g->H - h))));
+	}
 }
 
 /* ---- the mask ------------------------------------------------------------------------ */
@@ -210,28 +218,69 @@ band_weights_span(bool near, int first, int from, int to, int end, float scale,
 }
 
 /*
- * Both associations of one row and head, not yet divided by their sums.  scale ·
- * score: S; leaves σ(M) in sigma, if given.  softmax(S + log σ(M)) is proportional
- * to e^S·σ(M), so no logarithm is needed; and no maximum is taken off before,
- * unless it turns out to be needed: one pass has no waiting for a reduction in it.
+ * Both associations of a row and head, not yet divided by their sums, which are left
+ * by lanes.  scale · score: S; leaves σ(M) in sigma, if given.  softmax(S + log σ(M))
+ * is proportional to e^S·σ(M), so no logarithm is needed; and no maximum is taken off
+ * before, unless it turns out to be needed: one pass has no waiting for a reduction.
  */
 INLINE void
 band_weights(int first, int from, int to, float scale, const float *score, const float *a,
-			 const float *phi, float *global, float *local, float *sigma, float *sums)
+			 const float *phi, float *global, float *local, float *sigma, vf *global_sum,
+			 vf *local_sum)
 {
 	mask		m = mask_open(a, phi);
 	int			near = near_from(from, to);
-	vf			both[2] = {splat(0.0f), splat(0.0f)};
+	vf			sums[2] = {splat(0.0f), splat(0.0f)};
 
 	band_weights_span(false, first, from, near, to, scale, score, &m, phi, global, local, sigma,
-					  both);
+					  sums);
 	band_weights_span(true, first, near, to, to, scale, score, &m, phi, global, local, sigma,
-					  both);
-	sums[0] = vsum(both[0]);
-	sums[1] = vsum(both[1]);
+					  sums);
+	*global_sum = sums[0];
+	*local_sum = sums[1];
+}
+
+/*
+ * Associations of a block of n rows and a head, not yet divided by their sums, whose
+ * inverses, n of each, are left in inv_g and inv_a.
+ */
+INLINE void
+block_weights(const nn_geometry *g, const nn_segment *s, int i, int n, int h, int from,
+			  const float *products, float *global, float *local, float *sigma,
+			  float *inv_g, float *inv_a)
+{
+	const float scale = 1.0f / sqrtf((float) g->d);
+	const float *a = s->proj + (size_t) i * g->P + g->a_col + h * NN_BASIS;
+	vf			parts_g[LANES];
+	vf			parts_a[LANES];
+	vf			sums_g;
+	vf			sums_a;
+
+	for (int r = 0; r < n; r++)
+		band_weights(band_first(g, s, i + r), from, g->Wp, scale, band_of(g, products, r),
+					 a + r * g->P, s->phi, global + r * g->Wp, local + r * g->Wp,
+					 sigma ? sigma + r * g->Wp : NULL, &parts_g[r], &parts_a[r]);
+	for (int r = n; r < LANES; r++)
+		parts_g[r] = parts_a[r] = splat(1.0f);
+	sums_g = vsums(parts_g);
+	sums_a = vsums(parts_a);
 	/* so put that it holds for NaN, too */
-	if (!(sums[0] > TINY_SUM && sums[0] < HUGE_SUM && sums[1] > TINY_SUM))
-		band_weights_careful(first, from, to, scale, score, &m, phi, global, local, sums);
+	if (vany(~((sums_g > splat(TINY_SUM)) & (sums_g < splat(HUGE_SUM)) &
+			   (sums_a > splat(TINY_SUM)))))
+		for (int r = 0; r < n; r++)
+			if (!(sums_g[r] > TINY_SUM && sums_g[r] < HUGE_SUM && sums_a[r] > TINY_SUM))
+			{
+				mask		m = mask_open(a + r * g->P, s->phi);
+				float		sums[2];
+
+				band_weights_careful(band_first(g, s, i + r), from, g->Wp, scale,
+									 band_of(g, products, r), &m, s->phi, global + r * g->Wp,
+									 local + r * g->Wp, sums);
+				sums_g[r] = sums[0];
+				sums_a[r] = sums[1];
+			}
+	store(inv_g, splat(1.0f) / sums_g);
+	store(inv_a, splat(1.0f) / sums_a);
 }
 
 /* ---- sums over a band --------------------------------------------------------------------- */
@@ -358,16 +407,15 @@ divergence(vf global, vf local)
 
 /* The mixture of the associations into global; the sum of twice JS(A, G), by lanes. */
 INLINE vf
-band_mix(int from, int to, float gate, const float *sums, float *global, const float *local)
+band_mix(int from, int to, float gate, float inv_g, float inv_a, float *global,
+		 const float *local)
 {
 	vf			sum = splat(0.0f);
-	vf			inv_g = splat(1.0f / sums[0]);
-	vf			inv_a = splat(1.0f / sums[1]);
 
 	for (int w = from; w < to; w += LANES)
 	{
-		vf			g = load(global + w) * inv_g;
-		vf			a = load(local + w) * inv_a;
+		vf			g = load(global + w) * splat(inv_g);
+		vf			a = load(local + w) * splat(inv_a);
 
 		sum += divergence(g, a);
 		store(global + w, splat(gate) * g + splat(1.0f - gate) * a);
@@ -378,11 +426,10 @@ band_mix(int from, int to, float gate, const float *sums, float *global, const f
 static void
 attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, float *js)
 {
-	float	   *score = scratch;
-	float	   *global = score + LANES * block_stride(g);
+	float	   *products = scratch;
+	float	   *global = products + LANES * block_stride(g);
 	float	   *local = global + LANES * g->Wp;
-	float		sums[2 * LANES];
-	const float scale = 1.0f / sqrtf((float) g->d);
+	float	   *gate = local + LANES * g->Wp;
 	int64_t		work = 0;
 
 	for (int i = 0; i < s->rows; i += LANES)
@@ -390,86 +437,85 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 		const int	n = s->rows - i < LANES ? s->rows - i : LANES;
 		const int	from = block_from(g, s, i, n);
 		vf			divergences[LANES];
+		float		sums[LANES];
 
-		for (int r = 0; r < n; r++)
+		for (int r = 0; r < LANES; r++)
 			divergences[r] = splat(0.0f);
+		block_gates(g, s, i, n, gate);
 		for (int h = 0; h < g->H; h++)
 		{
-			const float *proj = s->proj + (size_t) i * g->P;
+			float		inv_g[LANES];
+			float		inv_a[LANES];
 
-			block_products(g, s, i, n, from, proj + g->q_col + h * g->d, g->P, s->kt, h, score);
+			block_products(g, s, i, n, from, s->proj + (size_t) i * g->P + g->q_col + h * g->d,
+						   g->P, s->kt, h, products);
+			block_weights(g, s, i, n, h, from, products, global, local, NULL, inv_g, inv_a);
 			for (int r = 0; r < n; r++)
-				band_weights(band_first(g, s, i + r), from, g->Wp, scale, band_of(g, score, r),
-							 proj + r * g->P + g->a_col + h * NN_BASIS, s->phi,
-							 global + r * g->Wp, local + r * g->Wp, NULL, sums + 2 * r);
-			for (int r = 0; r < n; r++)
-				divergences[r] += band_mix(from, g->Wp, logistic(proj[r * g->P + g->g_col + h]),
-										   sums + 2 * r, global + r * g->Wp, local + r * g->Wp);
+				divergences[r] += band_mix(from, g->Wp, gate[r * g->H + h], inv_g[r], inv_a[r],
+										   global + r * g->Wp, local + r * g->Wp);
 			band_sums(n, false, band_first(g, s, i + n - 1), g->Wp, global, NULL, g->Wp,
 					  band_rows(g, s, s->v, i, h), g->dp, g->d,
 					  z + (size_t) i * g->D + h * g->d, NULL, g->D);
 			rest(g, s, n, &work);
 		}
-		for (int r = 0; r < n; r++)
-			js[i + r] = vsum(divergences[r]) * (0.5f / g->H);
+		store(sums, vsums(divergences) * splat(0.5f / g->H));
+		memcpy(js + i, sums, sizeof(float) * n);
 	}
 }
 
 /* ---- training, forward ------------------------------------------------------------------------ */
 
-/* z = gate·z_G + (1 - gate)·z_A of row i and head h, and the gate. */
-INLINE void
-mixture(const nn_geometry *g, const nn_segment *s, const nn_bands *bands, int i, int h, float *z)
-{
-	size_t		at = (size_t) i * g->D + h * g->d;
-	float		gate = logistic(s->proj[(size_t) i * g->P + g->g_col + h]);
-
-	bands->gate[(size_t) i * g->H + h] = gate;
-	for (int c = 0; c < g->d; c += LANES)
-		store_left(z + at + c, g->d - c,
-				   splat(gate) * load_left(bands->zg + at + c, g->d - c) +
-				   splat(1.0f - gate) * load_left(bands->za + at + c, g->d - c));
-}
-
 static void
 attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands, float *scratch,
 			   float *z)
 {
-	const float scale = 1.0f / sqrtf((float) g->d);
 	int64_t		work = 0;
 
-	for (int h = 0; h < g->H; h++)
-		for (int i = 0; i < s->rows; i += LANES)
+	for (int i = 0; i < s->rows; i += LANES)
+	{
+		const int	n = s->rows - i < LANES ? s->rows - i : LANES;
+		const int	from = block_from(g, s, i, n);
+		float	   *gate = bands->gate + (size_t) i * g->H;
+
+		block_gates(g, s, i, n, gate);
+		for (int h = 0; h < g->H; h++)
 		{
-			const int	n = s->rows - i < LANES ? s->rows - i : LANES;
-			const int	from = block_from(g, s, i, n);
-			const float *proj = s->proj + (size_t) i * g->P;
 			const size_t band = ((size_t) h * s->rows + i) * g->Wp;
 			const size_t at = (size_t) i * g->D + h * g->d;
+			float	   *global = bands->G + band;
+			float	   *local = bands->A + band;
+			float		inv_g[LANES];
+			float		inv_a[LANES];
 
-			block_products(g, s, i, n, from, proj + g->q_col + h * g->d, g->P, s->kt, h, scratch);
+			block_products(g, s, i, n, from, s->proj + (size_t) i * g->P + g->q_col + h * g->d,
+						   g->P, s->kt, h, scratch);
+			block_weights(g, s, i, n, h, from, scratch, global, local, bands->S + band,
+						  inv_g, inv_a);
 			for (int r = 0; r < n; r++)
-			{
-				float	   *global = bands->G + band + r * g->Wp;
-				float	   *local = bands->A + band + r * g->Wp;
-				float		sums[2];
-
-				band_weights(band_first(g, s, i + r), from, g->Wp, scale, band_of(g, scratch, r),
-							 proj + r * g->P + g->a_col + h * NN_BASIS, s->phi, global, local,
-							 bands->S + band + r * g->Wp, sums);
 				for (int w = from; w < g->Wp; w += LANES)
 				{
-					store(global + w, load(global + w) * splat(1.0f / sums[0]));
-					store(local + w, load(local + w) * splat(1.0f / sums[1]));
+					float	   *place = global + r * g->Wp + w;
+
+					store(place, load(place) * splat(inv_g[r]));
+					place = local + r * g->Wp + w;
+					store(place, load(place) * splat(inv_a[r]));
 				}
-			}
-			band_sums(n, true, band_first(g, s, i + n - 1), g->Wp, bands->G + band, bands->A + band,
-					  g->Wp, band_rows(g, s, s->v, i, h), g->dp, g->d,
+			band_sums(n, true, band_first(g, s, i + n - 1), g->Wp, global, local, g->Wp,
+					  band_rows(g, s, s->v, i, h), g->dp, g->d,
 					  bands->zg + at, bands->za + at, g->D);
 			for (int r = 0; r < n; r++)
-				mixture(g, s, bands, i + r, h, z);
+				for (int c = 0; c < g->d; c += LANES)
+				{
+					const size_t to = at + r * g->D + c;
+
+					store_left(z + to, g->d - c,
+							   splat(gate[r * g->H + h]) * load_left(bands->zg + to, g->d - c) +
+							   splat(1.0f - gate[r * g->H + h]) *
+							   load_left(bands->za + to, g->d - c));
+				}
 			rest(g, s, 2 * n, &work);
 		}
+	}
 }
 
 /* ---- training, backward ------------------------------------------------------------------------- */

@@ -164,6 +164,71 @@ vsum(vf x)
 #endif
 }
 
+/*
+ * Lane r: the sum of the lanes of x[r], halves onto halves as in vsum(), but of
+ * all at once: in each round two vectors become one.
+ */
+INLINE vf
+vsums(const vf *x)
+{
+#if defined(NN_AVX512)
+	vf			a[8];
+	vf			b[4];
+	vf			c[2];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++)
+		a[i] = (vf) (_mm512_shuffle_f32x4(x[i], x[i + 8], 0x44) +
+					 _mm512_shuffle_f32x4(x[i], x[i + 8], 0xee));
+	/* quarters of b[i]: x[i], x[i + 8], x[i + 4], x[i + 12] */
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++)
+		b[i] = (vf) (_mm512_shuffle_f32x4(a[i], a[i + 4], 0x88) +
+					 _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd));
+#pragma GCC unroll 2
+	for (int i = 0; i < 2; i++)
+		c[i] = (vf) (_mm512_unpacklo_ps(b[i], b[i + 2]) + _mm512_unpackhi_ps(b[i], b[i + 2]));
+	a[0] = (vf) (_mm512_unpacklo_ps(c[0], c[1]) + _mm512_unpackhi_ps(c[0], c[1]));
+	return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11,
+												   4, 5, 6, 7, 12, 13, 14, 15), a[0]);
+#elif defined(NN_AVX2)
+	vf			a[4];
+	vf			b[2];
+
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++)
+		a[i] = (vf) (_mm256_permute2f128_ps(x[i], x[i + 4], 0x20) +
+					 _mm256_permute2f128_ps(x[i], x[i + 4], 0x31));
+#pragma GCC unroll 2
+	for (int i = 0; i < 2; i++)
+		b[i] = (vf) (_mm256_unpacklo_ps(a[i], a[i + 2]) + _mm256_unpackhi_ps(a[i], a[i + 2]));
+	return (vf) (_mm256_unpacklo_ps(b[0], b[1]) + _mm256_unpackhi_ps(b[0], b[1]));
+#else
+	vf			sums;
+
+	for (int i = 0; i < LANES; i++)
+		sums[i] = vsum(x[i]);
+	return sums;
+#endif
+}
+
+/* Whether any lane of a mask is set. */
+INLINE bool
+vany(vi mask)
+{
+#if defined(NN_AVX512)
+	return _mm512_movepi32_mask((__m512i) mask) != 0;
+#elif defined(NN_AVX2)
+	return _mm256_movemask_ps((__m256) mask) != 0;
+#else
+	int32_t		any = 0;
+
+	for (int i = 0; i < LANES; i++)
+		any |= mask[i];
+	return any != 0;
+#endif
+}
+
 INLINE float
 vtop(vf x)
 {
