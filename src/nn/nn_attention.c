@@ -11,9 +11,7 @@
 static void
 transpose(const nn_train *t, const float *proj, int from, float *to)
 {
-	for (int c = 0; c < t->g.D; c++)
-		for (int i = 0; i < t->rows; i++)
-			to[(size_t) c * t->ldk + t->g.Wp + i] = proj[(size_t) i * t->g.P + from + c];
+	nn_kernels_get()->transpose(t->rows, t->g.D, proj + from, t->g.P, to + t->g.Wp, t->ldk);
 }
 
 /* Columns from … of proj, head by head, behind Wp rows of history: (H, Wp + T, dp). */

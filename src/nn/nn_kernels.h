@@ -115,6 +115,8 @@ typedef struct nn_kernels
 	int			lanes;			/* floats of a vector, at most NN_UNIT */
 	bool		trains;			/* small products below are faster than a BLAS's */
 
+	/* y (n, rows) = xᵀ, x (rows, n) */
+	void		(*transpose) (int rows, int n, const float *x, size_t ldx, float *y, size_t ldy);
 	/* w (n, k), rows ldw apart, to panels of NN_PANEL rows, inner index first */
 	void		(*pack) (int n, int k, const float *w, size_t ldw, float *packed);
 	/*

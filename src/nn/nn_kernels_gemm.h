@@ -206,19 +206,88 @@ gemm_tn(int rows, int n, int k, const float *a, size_t lda, const float *b, size
 	multiply(&p);
 }
 
+/* ---- order in memory ----------------------------------------------------------------- */
+
+#ifdef NN_AVX512
+/* y (16, 16) = xᵀ */
+INLINE void
+transpose_tile(const float *x, size_t ldx, float *y, size_t ldy)
+{
+	__m512		a[16];
+	__m512		b[16];
+
+	/* pairs of rows, lane by lane */
+#pragma GCC unroll 8
+	for (int i = 0; i < 16; i += 2)
+	{
+		__m512		x0 = _mm512_loadu_ps(x + i * ldx);
+		__m512		x1 = _mm512_loadu_ps(x + (i + 1) * ldx);
+
+		a[i] = _mm512_unpacklo_ps(x0, x1);
+		a[i + 1] = _mm512_unpackhi_ps(x0, x1);
+	}
+	/* four rows: columns 4q + j in quarter q of b[4i + j] */
+#pragma GCC unroll 4
+	for (int i = 0; i < 16; i += 4)
+#pragma GCC unroll 2
+		for (int j = 0; j < 2; j++)
+		{
+			__m512d		low = _mm512_castps_pd(a[i + j]);
+			__m512d		high = _mm512_castps_pd(a[i + 2 + j]);
+
+			b[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+			b[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+		}
+#pragma GCC unroll 4
+	for (int j = 0; j < 4; j++)
+	{
+		__m512		even = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88);
+		__m512		odd = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
+		__m512		even2 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
+		__m512		odd2 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+
+		_mm512_storeu_ps(y + j * ldy, _mm512_shuffle_f32x4(even, even2, 0x88));
+		_mm512_storeu_ps(y + (4 + j) * ldy, _mm512_shuffle_f32x4(odd, odd2, 0x88));
+		_mm512_storeu_ps(y + (8 + j) * ldy, _mm512_shuffle_f32x4(even, even2, 0xdd));
+		_mm512_storeu_ps(y + (12 + j) * ldy, _mm512_shuffle_f32x4(odd, odd2, 0xdd));
+	}
+}
+#endif
+
+/* The part of y = xᵀ from row r and column c of x on. */
+INLINE void
+transpose_rest(int rows, int n, const float *x, size_t ldx, float *y, size_t ldy, int r, int c)
+{
+	for (int i = c; i < n; i++)
+		for (int j = r; j < rows; j++)
+			y[i * ldy + j] = x[j * ldx + i];
+}
+
+static void
+transpose(int rows, int n, const float *x, size_t ldx, float *y, size_t ldy)
+{
+	int			r = 0;
+
+#ifdef NN_AVX512
+	for (; r + 16 <= rows; r += 16)
+	{
+		int			c = 0;
+
+		for (; c + 16 <= n; c += 16)
+			transpose_tile(x + r * ldx + c, ldx, y + c * ldy + r, ldy);
+		transpose_rest(r + 16, n, x, ldx, y, ldy, r, c);
+	}
+#endif
+	transpose_rest(rows, n, x, ldx, y, ldy, r, 0);
+}
+
 static void
 pack(int n, int k, const float *w, size_t ldw, float *packed)
 {
-	for (int o = 0; o < n; o += NN_PANEL, w += NN_PANEL * ldw)
+	for (int o = 0; o < n; o += NN_PANEL, w += NN_PANEL * ldw, packed += (size_t) NN_PANEL * k)
 	{
-		int			width = n - o < NN_PANEL ? n - o : NN_PANEL;
-
-		for (int i = 0; i < k; i++, packed += NN_PANEL)
-		{
-			for (int c = 0; c < width; c++)
-				packed[c] = w[c * ldw + i];
-			for (int c = width; c < NN_PANEL; c++)
-				packed[c] = 0.0f;
-		}
+		if (n - o < NN_PANEL)
+			memset(packed, 0, sizeof(float) * NN_PANEL * k);
+		transpose(n - o < NN_PANEL ? n - o : NN_PANEL, k, w, ldw, packed, NN_PANEL);
 	}
 }

@@ -36,6 +36,7 @@ const nn_kernels NN_ISA = {
 #if defined(NN_AVX512) || defined(NN_AVX2)
 	.trains = true,
 #endif
+	.transpose = transpose,
 	.pack = pack,
 	.gemm = gemm,
 	.gemm_nn = gemm_nn,

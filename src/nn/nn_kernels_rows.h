@@ -61,47 +61,65 @@ column_sums(int rows, int n, const float *x, size_t ldx, float *sum)
 
 /* ---- layer norm ------------------------------------------------------------------- */
 
-INLINE float
+INLINE vf
 row_sum(int d, const float *x)
 {
 	vf			s = splat(0.0f);
 
 	for (int c = 0; c < d; c += LANES)
 		s += load_left(x + c, d - c);
-	return vsum(s);
+	return s;
 }
 
-INLINE float
-row_square_deviation(int d, const float *x, float mean)
+INLINE vf
+row_square_deviation(int d, const float *x, vf mean)
 {
 	vf			s = splat(0.0f);
 
 	for (int c = 0; c < d; c += LANES)
 	{
-		vf			y = only_left(d - c, load_left(x + c, d - c) - splat(mean));
+		vf			y = only_left(d - c, load_left(x + c, d - c) - mean);
 
 		s += y * y;
 	}
-	return vsum(s);
+	return s;
+}
+
+/* Mean and inverse deviation of up to LANES rows. */
+INLINE void
+norm_moments(int rows, int d, const float *x, float *mean, float *rstd)
+{
+	vf			parts[LANES];
+	vf			s;
+
+	for (int r = 0; r < LANES; r++)
+		parts[r] = r < rows ? row_sum(d, x + (size_t) r * d) : splat(0.0f);
+	store(mean, vsums(parts) / splat((float) d));
+	for (int r = 0; r < rows; r++)
+		parts[r] = row_square_deviation(d, x + (size_t) r * d, splat(mean[r]));
+	s = vsums(parts) / splat((float) d) + splat(NORM_EPSILON);
+	store(rstd, splat(1.0f) / vsqrt(s));
 }
 
 static void
 norm(int rows, int d, const float *x, const float *w, const float *b,
 	 float *y, float *mean, float *rstd)
 {
-	for (int r = 0; r < rows; r++, x += d, y += d)
+	for (int i = 0; i < rows; i += LANES)
 	{
-		float		m = row_sum(d, x) / d;
-		float		s = 1.0f / sqrtf(row_square_deviation(d, x, m) / d + NORM_EPSILON);
+		const int	n = rows - i < LANES ? rows - i : LANES;
+		float		m[LANES];
+		float		s[LANES];
 
-		for (int c = 0; c < d; c += LANES)
-			store_left(y + c, d - c,
-					   (load_left(x + c, d - c) - splat(m)) * splat(s) * load_left(w + c, d - c) +
-					   load_left(b + c, d - c));
+		norm_moments(n, d, x, m, s);
+		for (int r = 0; r < n; r++, x += d, y += d)
+			for (int c = 0; c < d; c += LANES)
+				store_left(y + c, d - c, (load_left(x + c, d - c) - splat(m[r])) * splat(s[r]) *
+						   load_left(w + c, d - c) + load_left(b + c, d - c));
 		if (mean)
 		{
-			mean[r] = m;
-			rstd[r] = s;
+			memcpy(mean + i, m, sizeof(float) * n);
+			memcpy(rstd + i, s, sizeof(float) * n);
 		}
 	}
 }

@@ -292,13 +292,12 @@ append(nn_stream *s, stream_block *b, int n)
 {
 	const nn_geometry *g = &s->packed->g;
 
+	nn_kernels_get()->transpose(n, g->D, s->proj + g->k_col, g->P, b->kt + g->Wp, s->ldk);
 	for (int i = 0; i < n; i++)
 	{
 		const float *row = s->proj + (size_t) i * g->P;
 		float	   *v = b->v + (size_t) (g->Wp + i) * g->dp;
 
-		for (int c = 0; c < g->D; c++)
-			b->kt[(size_t) c * s->ldk + g->Wp + i] = row[g->k_col + c];
 		for (int h = 0; h < g->H; h++)
 			memcpy(v + h * s->ldv, row + g->v_col + h * g->d, sizeof(float) * g->d);
 	}

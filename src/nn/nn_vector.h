@@ -252,6 +252,20 @@ with_sign(vf magnitude, vf s)
 	return (vf) ((vi) magnitude | ((vi) s & isplat((int32_t) 0x80000000)));
 }
 
+INLINE vf
+vsqrt(vf x)
+{
+#if defined(NN_AVX512)
+	return _mm512_sqrt_ps(x);
+#elif defined(NN_AVX2)
+	return _mm256_sqrt_ps(x);
+#else
+	for (int i = 0; i < LANES; i++)
+		x[i] = sqrtf(x[i]);
+	return x;
+#endif
+}
+
 /* The nearest whole number; |x| < 2^22. */
 INLINE vf
 vround(vf x)
