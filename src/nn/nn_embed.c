@@ -10,6 +10,8 @@
 
 #include "nn_linear.h"
 
+#define POLL_ROWS 1024			/* rows gathered between two polls */
+
 static void
 gather_taps(nn_train *t, const float *const *chunk)
 {
@@ -18,12 +20,16 @@ gather_taps(nn_train *t, const float *const *chunk)
 
 	for (int b = 0; b < t->active; b++)
 		for (int i = 0; i < t->rows; i++)
+		{
+			if (i % POLL_ROWS == 0)
+				nn_rest(t);
 			for (int tap = NN_TAPS - 1; tap >= 0; tap--, to += C)
 			{
 				int			row = i - tap > 0 ? i - tap : 0;	/* the first row repeats */
 
 				memcpy(to, chunk[b] + (size_t) row * C, sizeof(float) * C);
 			}
+		}
 }
 
 void

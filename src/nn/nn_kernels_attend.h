@@ -12,7 +12,7 @@
 #define JS_EPSILON 1e-4f		/* inside the logarithms of section 2.5 */
 #define TINY_SUM 1e-20f			/* below it a sum of weights has lost digits */
 #define HUGE_SUM 1e30f			/* above it, it might overflow */
-#define POLL_WORK 67108864		/* multiplications between polls: a few milliseconds */
+#define POLL_WORK 16777216		/* multiplications between polls: a few milliseconds */
 
 #ifdef NN_AVX512
 #define GROUP 8					/* rows (keys) whose sums over a band run side by side */

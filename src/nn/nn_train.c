@@ -7,6 +7,8 @@
 #include "nn_linear.h"
 #include "nn_memory.h"
 
+#define GELU_SLICE 262144		/* floats between two polls: a few milliseconds */
+
 static void
 layout_block(nn_arena *arena, const nn_geometry *g, size_t R, nn_block *block)
 {
@@ -139,6 +141,22 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 	return t;
 }
 
+/* gelu forward (dact NULL: u to y) or back (dact to y), with polls in between. */
+static void
+gelu(nn_train *t, size_t n, const float *u, const float *dact, float *y)
+{
+	for (size_t at = 0; at < n; at += GELU_SLICE)
+	{
+		size_t		m = n - at < GELU_SLICE ? n - at : GELU_SLICE;
+
+		if (dact)
+			nn_kernels_get()->gelu_backward(m, u + at, dact + at, y + at);
+		else
+			nn_kernels_get()->gelu(m, u + at, y + at);
+		nn_rest(t);
+	}
+}
+
 /* ---- a block ------------------------------------------------------------------ */
 
 static void
@@ -163,8 +181,7 @@ block_forward(nn_train *t, int n, const float *params, float *h_out)
 				  b->x2, b->mean2, b->rstd2);
 	nn_product_nt(t, R, g->F, g->D, b->x2, g->D, params + b->at.w1_w, params + b->at.w1_b, NULL,
 				  b->u, g->F);
-	kernels->gelu((size_t) R * g->F, b->u, b->act);
-	nn_rest(t);
+	gelu(t, (size_t) R * g->F, b->u, NULL, b->act);
 	nn_product_nt(t, R, g->D, g->F, b->act, g->F, params + b->at.w2_w, params + b->at.w2_b, b->mid,
 				  h_out, g->D);
 	nn_rest(t);
@@ -182,8 +199,7 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 
 	nn_linear_backward(t, R, g->F, g->D, b->act, g->F, params + b->at.w2_w, t->dh, g->D,
 					   t->du, grads + b->at.w2_w, grads + b->at.w2_b);
-	kernels->gelu_backward((size_t) R * g->F, b->u, t->du, t->du);
-	nn_rest(t);
+	gelu(t, (size_t) R * g->F, b->u, t->du, t->du);
 	nn_linear_backward(t, R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, t->du, g->F,
 					   t->dx, grads + b->at.w1_w, grads + b->at.w1_b);
 	kernels->norm_backward(R, g->D, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2, t->dx,

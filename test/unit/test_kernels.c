@@ -276,6 +276,106 @@ test_gemm_place(const nn_kernels *kernels)
 	free(packed);
 }
 
+/* y = a·b and y = aᵀ·b + plus, b (k, n) as it stands; as product_error(). */
+static double
+plain_product_error(const nn_kernels *kernels, const product *p, bool transposed)
+{
+	const size_t lda = (transposed ? p->rows : p->k) + 3;
+	const size_t ldb = p->n + 5;
+	float	   *a = random_floats(transposed ? p->k * lda : p->rows * lda, 1);
+	float	   *b = random_floats((p->k - 1) * ldb + p->n, 2);
+	float	   *y = random_floats(p->rows * p->ldy, 4);
+	float	   *before = random_floats(p->rows * p->ldy, 4);
+	double		worst = 0;
+
+	if (transposed)
+		kernels->gemm_tn(p->rows, p->n, p->k, a, lda, b, ldb, p->add ? y : NULL, y, p->ldy);
+	else
+		kernels->gemm_nn(p->rows, p->n, p->k, a, lda, b, ldb, y, p->ldy);
+	for (size_t i = 0; i < p->rows * p->ldy; i++)
+	{
+		size_t		r = i / p->ldy;
+		size_t		o = i % p->ldy;
+		double		want = transposed && p->add ? before[i] : 0;
+
+		if (o >= (size_t) p->n)
+		{
+			worst = y[i] != before[i] ? INFINITY : worst;
+			continue;
+		}
+		for (int c = 0; c < p->k; c++)
+			want += (double) (transposed ? a[c * lda + r] : a[r * lda + c]) * b[c * ldb + o];
+		worst = fmax(worst, fabs(y[i] - want) / sqrt(p->k));
+	}
+	free(a);
+	free(b);
+	free(y);
+	free(before);
+	return worst;
+}
+
+static void
+test_plain_products(const nn_kernels *kernels)
+{
+	static const int sizes[] = {1, 3, 5, 8, 12, 13, 16, 17, 31, 33, 48, 130};
+	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	double		worst_nn = 0;
+	double		worst_tn = 0;
+
+	for (int i = 0; i < n * n * n; i++)
+	{
+		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+
+		p.ldy = p.n + i % 3;
+		worst_nn = fmax(worst_nn, plain_product_error(kernels, &p, false));
+		worst_tn = fmax(worst_tn, plain_product_error(kernels, &p, true));
+	}
+	ok_close(worst_nn, 1e-6, "%s: plain products of all sizes", kernels->name);
+	ok_close(worst_tn, 1e-6, "%s: products of a transposed matrix", kernels->name);
+}
+
+/* Transposing moves every element, and nothing beside; so does packing, with zeros. */
+static void
+test_order(const nn_kernels *kernels)
+{
+	static const int sizes[] = {1, 4, 15, 16, 17, 32, 50};
+	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	bool		transposed = true;
+	bool		packed = true;
+
+	for (int i = 0; i < n * n; i++)
+	{
+		const int	rows = sizes[i % n];
+		const int	cols = sizes[i / n];
+		const size_t ldx = cols + 2;
+		const size_t ldy = rows + 3;
+		const size_t panels = nn_round_up(rows, NN_PANEL) * cols;
+		float	   *x = random_floats(rows * ldx, 1);
+		float	   *y = random_floats(cols * ldy, 2);
+		float	   *before = random_floats(cols * ldy, 2);
+		float	   *p = dirty(panels * sizeof(float));
+
+		kernels->transpose(rows, cols, x, ldx, y, ldy);
+		for (size_t j = 0; j < cols * ldy; j++)
+			transposed = transposed &&
+				y[j] == ((int) (j % ldy) < rows ? x[j % ldy * ldx + j / ldy] : before[j]);
+		kernels->pack(rows, cols, x, ldx, p);
+		for (size_t j = 0; j < panels; j++)
+		{
+			size_t		row = j / (NN_PANEL * cols) * NN_PANEL + j % NN_PANEL;
+			size_t		col = j / NN_PANEL % cols;
+
+			packed = packed && p[j] == ((int) row < rows ? x[row * ldx + col] : 0);
+		}
+		free(x);
+		free(y);
+		free(before);
+		free(p);
+	}
+	ok(transposed, "%s: transposed matrices of all sizes", kernels->name);
+	ok(packed, "%s: packed matrices of all sizes", kernels->name);
+}
+
 /* ---- layer norm ------------------------------------------------------------------------ */
 
 static double
@@ -326,6 +426,50 @@ test_norm(const nn_kernels *kernels)
 	for (int d = 4; d <= 68; d += 4)
 		worst = fmax(worst, fmax(norm_error(kernels, d, 0), norm_error(kernels, d, 50)));
 	ok_close(worst, 2e-6, "%s: layer norm", kernels->name);
+}
+
+/* ---- contrast ------------------------------------------------------------------------------ */
+
+/* Exponentials of a matrix with their sums by rows and columns, and its scaling by both. */
+static void
+test_exp_sums(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	for (int n = 1; n <= 37; n++)
+	{
+		float	   *x = random_floats((size_t) n * n, 1);
+		float	   *e = random_floats((size_t) n * n, 1);
+		float	   *row = dirty(n * sizeof(float));
+		float	   *col = calloc(n, sizeof(float));
+
+		kernels->exp_sums(n, n, 10.0f, e, row, col);
+		for (int i = 0; i < n; i++)
+		{
+			double		by_row = 0;
+			double		by_col = 0;
+
+			for (int j = 0; j < n; j++)
+			{
+				double		want = exp(10.0 * x[i * n + j]);
+
+				worst = fmax(worst, fabs(e[i * n + j] / want - 1));
+				by_row += want;
+				by_col += exp(10.0 * x[j * n + i]);
+			}
+			worst = fmax(worst, fmax(fabs(row[i] / by_row - 1), fabs(col[i] / by_col - 1)));
+		}
+		memcpy(x, e, sizeof(float) * n * n);
+		kernels->scale_rows_cols(n, n, e, row, col);
+		for (int i = 0; i < n * n; i++)
+			worst = fmax(worst, fabs(e[i] / (x[i] * ((double) row[i / n] + col[i % n])) - 1));
+		free(x);
+		free(e);
+		free(row);
+		free(col);
+	}
+	/* the argument's rounding is 10·2^-24 */
+	ok_close(worst, 2e-6, "%s: exponentials of logits and their sums", kernels->name);
 }
 
 /* ---- extreme associations ---------------------------------------------------------------- */
@@ -491,7 +635,10 @@ main(void)
 		test_gelu(kernels);
 		test_gemm(kernels);
 		test_gemm_place(kernels);
+		test_plain_products(kernels);
+		test_order(kernels);
 		test_norm(kernels);
+		test_exp_sums(kernels);
 		test_attention(kernels);
 	}
 	return done();
