@@ -10,7 +10,7 @@
  *	/tmp/nn_speed [window=64] [d_model=64] [heads=4] [layers=2] [features=19]
  *		[batch=8] [repeats=15] [kernel=avx512] [part=sgemm|train|score|single]
  *
- * Times are of the processor, the best of the repeats, which take turns, so that a machine whose
+ * Times are the processor's, best of the repeats, which take turns, so that a machine whose
  * speed drifts does not favour one part.  Useful flops are those of the banded
  * network: two for each weight and row, two for each place of a band and
  * dimension; what is computed beside (padding, places outside the band, functions

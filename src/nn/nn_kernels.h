@@ -176,6 +176,7 @@ typedef struct nn_kernels
 	void		(*exp) (size_t n, const float *x, float *y);
 	void		(*exp2) (size_t n, const float *x, float *y);
 	void		(*log) (size_t n, const float *x, float *y);
+	void		(*log1p) (size_t n, const float *x, float *y);
 	void		(*erf) (size_t n, const float *x, float *y);
 } nn_kernels;
 

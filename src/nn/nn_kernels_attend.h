@@ -395,14 +395,15 @@ band_rows(const nn_geometry *g, const nn_segment *s, const float *v, int i, int 
 /*
  * Twice JS(A, G), lane by lane.  With x = (A - G) / (A + G + 2ε) the ratios
  * (A + ε)/(m + ε) and (G + ε)/(m + ε) are 1 + x and 1 - x: two logarithms and
- * one division, and no cancellation between large logarithms.
+ * one division, and no cancellation between large logarithms.  As A and G may change
+ * places x is not negative here, for the first of them is then the cheaper kind.
  */
 INLINE vf
 divergence(vf global, vf local)
 {
-	vf			x = (local - global) / (local + global + splat(2 * JS_EPSILON));
+	vf			x = vabs(local - global) / (local + global + splat(2 * JS_EPSILON));
 
-	return local * vlog(splat(1.0f) + x) + global * vlog(splat(1.0f) - x);
+	return vmax(local, global) * vlog1p(x) + vmin(local, global) * vlog(splat(1.0f) - x);
 }
 
 /* The mixture of the associations into global; the sum of twice JS(A, G), by lanes. */

@@ -28,6 +28,7 @@ name(size_t n, const float *x, float *y) \
 ELEMENTWISE(each_exp, vexp(a))
 ELEMENTWISE(each_exp2, vexp2(a))
 ELEMENTWISE(each_log, vlog(a))
+ELEMENTWISE(each_log1p, vlog1p(a))
 ELEMENTWISE(each_erf, verf(a, vexp(-a * a)))
 
 const nn_kernels NN_ISA = {
@@ -58,5 +59,6 @@ const nn_kernels NN_ISA = {
 	.exp = each_exp,
 	.exp2 = each_exp2,
 	.log = each_log,
+	.log1p = each_log1p,
 	.erf = each_erf,
 };

@@ -94,6 +94,25 @@ test_log(const nn_kernels *kernels)
 }
 
 static void
+test_log1p(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	for (int i = 1; i <= SAMPLES; i++)
+	{
+		float		x = (float) i / SAMPLES;
+		float		tiny = (float) exp2(-126.0 * i / SAMPLES);
+		float		y;
+
+		kernels->log1p(1, &x, &y);
+		worst = fmax(worst, fabs(y / log1p(x) - 1));
+		kernels->log1p(1, &tiny, &y);
+		worst = fmax(worst, fabs(y / log1p(tiny) - 1));
+	}
+	ok_close(worst, 3.5e-7, "%s: log of 1 to 2", kernels->name);
+}
+
+static void
 test_erf(const nn_kernels *kernels)
 {
 	double		worst = 0;
@@ -631,6 +650,7 @@ main(void)
 		test_exp(kernels);
 		test_exp2(kernels);
 		test_log(kernels);
+		test_log1p(kernels);
 		test_erf(kernels);
 		test_gelu(kernels);
 		test_gemm(kernels);
