@@ -283,7 +283,7 @@ extern double nn_quantile(double *values, size_t n, double q);
 
 /* ---- machine (nn_kernels.c) ------------------------------------------------ */
 
-/* Kernels in use: "avx2" or "portable"; chosen once by the CPU. */
+/* Kernels in use: "avx512", "avx2" or "portable"; chosen once by the CPU. */
 extern const char *nn_kernel_name(void);
 
 /* Choose kernels by name, for tests; NULL: the best.  False when the CPU lacks them. */

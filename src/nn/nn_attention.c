@@ -5,32 +5,27 @@
  * The kernels want keys and values in two orders: transposed, for the products
  * along the band, and by rows, for the sums over it.
  */
-#include <math.h>
-#include <string.h>
-
 #include "nn_train.h"
 
 /* Columns from … of proj, transposed behind Wp columns of history. */
 static void
 transpose(const nn_train *t, const float *proj, int from, float *to)
 {
-	for (int c = 0; c < t->g.D; c++)
-		for (int i = 0; i < t->rows; i++)
-			to[(size_t) c * t->ldk + t->g.Wp + i] = proj[(size_t) i * t->g.P + from + c];
+	nn_kernels_get()->transpose(t->rows, t->g.D, proj + from, t->g.P, to + t->g.Wp, t->ldk);
 }
 
-/* Columns from … of proj, head by head: (H, history + T, dp). */
+/* Columns from … of proj, head by head, behind Wp rows of history: (H, Wp + T, dp). */
 static void
-split_heads(const nn_train *t, const float *proj, int from, float scale, int history, float *to)
+split_heads(const nn_train *t, const float *proj, int from, float *to)
 {
 	for (int h = 0; h < t->g.H; h++)
 	{
-		float	   *head = to + ((size_t) h * (history + t->rows) + history) * t->g.dp;
+		float	   *head = to + ((size_t) h * (t->g.Wp + t->rows) + t->g.Wp) * t->g.dp;
 
 		for (int i = 0; i < t->rows; i++)
 			for (int c = 0; c < t->g.d; c++)
 				head[(size_t) i * t->g.dp + c] =
-					scale * proj[(size_t) i * t->g.P + from + h * t->g.d + c];
+					proj[(size_t) i * t->g.P + from + h * t->g.d + c];
 	}
 }
 
@@ -80,7 +75,7 @@ nn_attention(nn_train *t, int n)
 		nn_bands	bands = chunk_bands(t, n, b);
 
 		transpose(t, s.proj, t->g.k_col, t->kt);
-		split_heads(t, s.proj, t->g.v_col, 1.0f, t->g.Wp, t->v);
+		split_heads(t, s.proj, t->g.v_col, t->v);
 		nn_kernels_get()->attend_forward(&t->g, &s, &bands, t->scratch,
 										 t->block[n].z + (size_t) b * t->rows * t->g.D);
 	}
@@ -102,7 +97,6 @@ nn_attention_backward(nn_train *t, int n, const nn_objective *objective, int bat
 			.weight = (float) (objective->maxmin / terms),
 			.vt = t->vt,
 			.k = t->k,
-			.q = t->q,
 			.dz = t->dz + row * t->g.D,
 			.dzg_extra = t->dzg + row * t->g.D,
 			.dza_extra = t->dza + row * t->g.D,
@@ -114,8 +108,7 @@ nn_attention_backward(nn_train *t, int n, const nn_objective *objective, int bat
 		};
 
 		transpose(t, s.proj, t->g.v_col, t->vt);
-		split_heads(t, s.proj, t->g.k_col, 1.0f, t->g.Wp, t->k);
-		split_heads(t, s.proj, t->g.q_col, 1.0f / sqrtf((float) t->g.d), 0, t->q);
+		split_heads(t, s.proj, t->g.k_col, t->k);
 		nn_kernels_get()->attend_backward(&t->g, &s, &bands, &grads);
 	}
 	return js / terms;

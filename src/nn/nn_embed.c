@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "nn_linear.h"
-#include "nn_train.h"
+
+#define POLL_ROWS 1024			/* rows gathered between two polls */
 
 static void
 gather_taps(nn_train *t, const float *const *chunk)
@@ -19,12 +20,16 @@ gather_taps(nn_train *t, const float *const *chunk)
 
 	for (int b = 0; b < t->active; b++)
 		for (int i = 0; i < t->rows; i++)
+		{
+			if (i % POLL_ROWS == 0)
+				nn_rest(t);
 			for (int tap = NN_TAPS - 1; tap >= 0; tap--, to += C)
 			{
 				int			row = i - tap > 0 ? i - tap : 0;	/* the first row repeats */
 
 				memcpy(to, chunk[b] + (size_t) row * C, sizeof(float) * C);
 			}
+		}
 }
 
 void
@@ -45,11 +50,9 @@ nn_embed(nn_train *t, const float *params, const float *const *chunk)
 				for (int tap = 0; tap < width; tap++)
 					t->conv_w[s][((size_t) e * width + tap) * C + c] =
 						w[((size_t) e * C + c) * width + tap];
-		nn_linear(rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
-				  (size_t) NN_TAPS * C, t->conv_w[s], params + t->at.conv_b[s], t->conv_y, false);
-		for (int r = 0; r < rows; r++)
-			memcpy(t->block[0].h + (size_t) r * t->g.D + s * E, t->conv_y + (size_t) r * E,
-				   sizeof(float) * E);
+		nn_product_nt(t, rows, E, width * C, t->taps + (size_t) (NN_TAPS - width) * C,
+					  (size_t) NN_TAPS * C, t->conv_w[s], params + t->at.conv_b[s], NULL,
+					  t->block[0].h + s * E, t->g.D);
 	}
 }
 
@@ -65,12 +68,9 @@ nn_embed_backward(nn_train *t, float *grads)
 		const int	width = nn_scale_width[s];
 		float	   *dw = grads + t->at.conv_w[s];
 
-		for (int r = 0; r < rows; r++)
-			memcpy(t->conv_y + (size_t) r * E, t->dh + (size_t) r * t->g.D + s * E,
-				   sizeof(float) * E);
 		memset(t->conv_dw, 0, sizeof(float) * E * width * C);
-		nn_linear_backward(rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
-						   (size_t) NN_TAPS * C, t->conv_w[s], t->conv_y, NULL,
+		nn_linear_backward(t, rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
+						   (size_t) NN_TAPS * C, t->conv_w[s], t->dh + s * E, t->g.D, NULL,
 						   t->conv_dw, grads + t->at.conv_b[s]);
 		for (int e = 0; e < E; e++)
 			for (int c = 0; c < C; c++)

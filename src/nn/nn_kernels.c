@@ -7,24 +7,39 @@
 
 #include "nn_kernels.h"
 
+#define TABLES 3
+
 static const nn_kernels *chosen;
 
+/* The i-th best table, 0 …; NULL where the CPU lacks it. */
 static const nn_kernels *
-best(void)
+table(int i)
 {
+	switch (i)
+	{
 #if defined(__x86_64__)
-	__builtin_cpu_init();
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		return &nn_kernels_avx2;
+		case 0:
+			__builtin_cpu_init();
+			return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+				__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+				__builtin_cpu_supports("fma") ? &nn_kernels_avx512 : NULL;
+		case 1:
+			__builtin_cpu_init();
+			return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+				? &nn_kernels_avx2 : NULL;
 #endif
-	return &nn_kernels_portable;
+		case 2:
+			return &nn_kernels_portable;
+		default:
+			return NULL;
+	}
 }
 
 const nn_kernels *
 nn_kernels_get(void)
 {
-	if (chosen == NULL)
-		chosen = best();
+	for (int i = 0; chosen == NULL; i++)
+		chosen = table(i);
 	return chosen;
 }
 
@@ -37,14 +52,16 @@ nn_kernel_name(void)
 bool
 nn_kernel_use(const char *name)
 {
-	const nn_kernels *all[] = {best(), &nn_kernels_portable};
+	for (int i = 0; i < TABLES; i++)
+	{
+		const nn_kernels *t = table(i);
 
-	for (int i = 0; i < 2; i++)
-		if (name == NULL || strcmp(name, all[i]->name) == 0)
+		if (t != NULL && (name == NULL || strcmp(name, t->name) == 0))
 		{
-			chosen = all[i];
+			chosen = t;
 			return true;
 		}
+	}
 	return false;
 }
 
@@ -59,8 +76,8 @@ nn_geometry_of(const nn_shape *shape)
 	g.N = shape->layers;
 	g.W = shape->window;
 	g.d = g.D / g.H;
-	g.dp = (int) nn_round_up(g.d, NN_LANES);
-	g.Wp = (int) nn_round_up(g.W, NN_LANES);
+	g.dp = (int) nn_round_up(g.d, nn_kernels_get()->lanes);
+	g.Wp = (int) nn_round_up(g.W, NN_UNIT);
 	g.E = g.D / NN_SCALES;
 	g.F = 2 * g.D;
 	g.q_col = 0;
@@ -72,21 +89,29 @@ nn_geometry_of(const nn_shape *shape)
 	return g;
 }
 
-void
-nn_basis(const nn_geometry *g, float *phi)
+size_t
+nn_attend_scratch(const nn_geometry *g)
 {
-	static const double width[] = {1, 2, 4};
-	static const double period[] = {2, 4, 8, 16};
+	/* products and weights of a block of rows, twice, and its gates; two bands */
+	return NN_UNIT * (2 * (size_t) (g->Wp + NN_UNIT) + 2 * (size_t) g->Wp + g->H) +
+		2 * (size_t) g->Wp;
+}
 
-	for (int w = 0; w < g->Wp; w++)
+void
+nn_basis(float *phi)
+{
+	static const double width[NN_BELLS] = {1, 2, 4};
+	static const double period[] = {2, 4, 8, NN_WAVE};
+
+	for (int w = 0; w < NN_NEAR; w++)
 	{
-		double		delta = g->Wp - 1 - w;
+		double		delta = NN_NEAR - 1 - w;
 		int			k = 0;
 
 		phi[w] = 1.0f;
-		for (int i = 0; i < 3; i++)
-			phi[(size_t) ++k * g->Wp + w] = (float) exp(-delta * delta / (2 * width[i] * width[i]));
+		for (int i = 0; i < NN_BELLS; i++)
+			phi[++k * NN_NEAR + w] = (float) exp(-delta * delta / (2 * width[i] * width[i]));
 		for (int i = 0; i < 4; i++)
-			phi[(size_t) ++k * g->Wp + w] = (float) cos(2 * M_PI * delta / period[i]);
+			phi[++k * NN_NEAR + w] = (float) cos(2 * M_PI * delta / period[i]);
 	}
 }

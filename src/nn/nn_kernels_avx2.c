@@ -4,12 +4,15 @@
  */
 #if defined(__x86_64__)
 
+#include <immintrin.h>
+
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
 #pragma GCC target("avx2,fma")
 #endif
 
+#define NN_AVX2
 #define NN_ISA nn_kernels_avx2
 #define NN_ISA_NAME "avx2"
 #include "nn_kernels_impl.h"

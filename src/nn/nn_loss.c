@@ -6,10 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
+#include "nn_linear.h"
 
-#include "nn_train.h"
-
+#define SLICE 4194304			/* logits between two polls: a few milliseconds */
 #define MIN_LENGTH 1e-12f		/* of a vector that is normalised */
 
 double
@@ -38,57 +37,75 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
 	return sum / terms;
 }
 
-/* Rows of z (n, D) divided by their lengths. */
-static void
-normalise(int n, int D, const float *z, float *unit, float *length)
+/* Rows of an (n, n) matrix that pass between two polls. */
+static int
+rows_at_once(int n)
 {
-	for (int i = 0; i < n; i++, z += D, unit += D)
-	{
-		float		sum = cblas_sdot(D, z, 1, z, 1);
-
-		length[i] = sqrtf(sum) > MIN_LENGTH ? sqrtf(sum) : MIN_LENGTH;
-		for (int c = 0; c < D; c++)
-			unit[c] = z[c] / length[i];
-	}
-}
-
-/* dz = (dunit - unit·(unit·dunit)) / length */
-static void
-normalise_backward(int n, int D, const float *unit, const float *length, const float *dunit,
-				   float *dz)
-{
-	for (int i = 0; i < n; i++, unit += D, dunit += D, dz += D)
-	{
-		float		along = cblas_sdot(D, unit, 1, dunit, 1);
-
-		for (int c = 0; c < D; c++)
-			dz[c] = (dunit[c] - along * unit[c]) / length[i];
-	}
+	return SLICE / n + 1;
 }
 
 /*
- * InfoNCE of one chunk, both ways: with L the logits and E = exp(L) (no overflow:
- * |L| ≤ 1/temperature), loss_i = ½·(log Σ_j E_ij + log Σ_j E_ji) - L_ii.  Leaves
- * ∂(weight·Σ_i loss_i)/∂L in logits; returns Σ_i loss_i.
+ * InfoNCE of one chunk, both ways: with L = scale·x the logits and E = exp(L) (no
+ * overflow: |L| ≤ 1/temperature), loss_i = ½·(log Σ_j E_ij + log Σ_j E_ji) - L_ii.
+ * Leaves ∂(weight·Σ_i loss_i)/∂x in x, which is t->logits; returns Σ_i loss_i.
  */
 static double
-info_nce(nn_train *t, int n, float weight)
+info_nce(nn_train *t, int n, float scale, float weight)
 {
+	const int	step = rows_at_once(n);
+	float	   *x = t->logits;
 	double		sum = 0.0;
 
 	for (int i = 0; i < n; i++)
-		sum -= t->logits[(size_t) i * n + i];
-	nn_kernels_get()->exp_sums(n, t->logits, t->row_sum, t->col_sum);
+		sum -= scale * x[(size_t) i * n + i];
+	memset(t->col_sum, 0, sizeof(float) * n);
+	for (int i = 0; i < n; i += step)
+	{
+		nn_kernels_get()->exp_sums(n - i < step ? n - i : step, n, scale, x + (size_t) i * n,
+								   t->row_sum + i, t->col_sum);
+		nn_rest(t);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		sum += 0.5 * (log(t->row_sum[i]) + log(t->col_sum[i]));
-		t->row_sum[i] = 0.5f * weight / t->row_sum[i];
-		t->col_sum[i] = 0.5f * weight / t->col_sum[i];
+		t->row_sum[i] = 0.5f * scale * weight / t->row_sum[i];
+		t->col_sum[i] = 0.5f * scale * weight / t->col_sum[i];
 	}
-	nn_rest(t);
-	nn_kernels_get()->scale_rows_cols(n, t->logits, t->row_sum, t->col_sum);
+	for (int i = 0; i < n; i += step)
+	{
+		nn_kernels_get()->scale_rows_cols(n - i < step ? n - i : step, n, x + (size_t) i * n,
+										  t->row_sum + i, t->col_sum);
+		nn_rest(t);
+	}
 	for (int i = 0; i < n; i++)
-		t->logits[(size_t) i * n + i] -= weight;
+		x[(size_t) i * n + i] -= scale * weight;
+	return sum;
+}
+
+/* The contrast of the rows of z_G and z_A (n, D), and its gradients. */
+static double
+contrast(nn_train *t, int n, const float *zg, const float *za, float scale, float weight,
+		 float *dzg, float *dza)
+{
+	const nn_kernels *kernels = nn_kernels_get();
+	const int	D = t->g.D;
+	double		sum;
+
+	for (int i = 0; i < n; i++)
+	{
+		t->norm_g[i] = kernels->normalise(D, zg + (size_t) i * D, MIN_LENGTH, t->unit_g + (size_t) i * D);
+		t->norm_a[i] = kernels->normalise(D, za + (size_t) i * D, MIN_LENGTH, t->unit_a + (size_t) i * D);
+	}
+	nn_product_nt(t, n, n, D, t->unit_g, D, t->unit_a, NULL, NULL, t->logits, n);
+	sum = info_nce(t, n, scale, weight);
+	nn_product_nn(t, n, D, n, t->logits, n, t->unit_a, t->dunit, D);
+	for (int i = 0; i < n; i++)
+		kernels->normalise_backward(D, t->unit_g + (size_t) i * D, t->norm_g[i],
+									t->dunit + (size_t) i * D, dzg + (size_t) i * D);
+	nn_product_tn(t, n, D, n, t->logits, n, t->unit_g, D, false, t->dunit);
+	for (int i = 0; i < n; i++)
+		kernels->normalise_backward(D, t->unit_a + (size_t) i * D, t->norm_a[i],
+									t->dunit + (size_t) i * D, dza + (size_t) i * D);
 	return sum;
 }
 
@@ -98,7 +115,7 @@ nn_contrast(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 	const int	D = t->g.D;
 	const int	rows = t->rows - objective->skip;
 	const double terms = (double) batch_chunks * rows * t->g.N;
-	const float scale = 1.0f / objective->temperature;
+	const nn_bands *bands = &t->block[n].bands;
 	double		sum = 0.0;
 
 	memset(t->dzg, 0, sizeof(float) * t->active * t->rows * D);
@@ -109,21 +126,8 @@ nn_contrast(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 	{
 		size_t		at = ((size_t) b * t->rows + objective->skip) * D;
 
-		nn_rest(t);
-		normalise(rows, D, t->block[n].bands.zg + at, t->unit_g, t->norm_g);
-		normalise(rows, D, t->block[n].bands.za + at, t->unit_a, t->norm_a);
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, rows, D,
-					scale, t->unit_g, D, t->unit_a, D, 0.0f, t->logits, rows);
-		nn_rest(t);
-		sum += info_nce(t, rows, (float) (objective->contrast / terms));
-		nn_rest(t);
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, D, rows,
-					scale, t->logits, rows, t->unit_a, D, 0.0f, t->dunit, D);
-		normalise_backward(rows, D, t->unit_g, t->norm_g, t->dunit, t->dzg + at);
-		nn_rest(t);
-		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, D, rows,
-					scale, t->logits, rows, t->unit_g, D, 0.0f, t->dunit, D);
-		normalise_backward(rows, D, t->unit_a, t->norm_a, t->dunit, t->dza + at);
+		sum += contrast(t, rows, bands->zg + at, bands->za + at, 1.0f / objective->temperature,
+						(float) (objective->contrast / terms), t->dzg + at, t->dza + at);
 	}
 	return sum / terms;
 }

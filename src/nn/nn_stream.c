@@ -103,7 +103,7 @@ layout_packed(nn_arena *arena, const nn_geometry *g, nn_packed *p)
 	packed_block unused;
 
 	p->block = nn_take(arena, sizeof(packed_block) * g->N);
-	p->phi = nn_take_floats(arena, (size_t) NN_BASIS * g->Wp);
+	p->phi = nn_take_floats(arena, NN_BASIS * NN_NEAR);
 	for (int s = 0; s < NN_SCALES; s++)
 		p->conv[s] = take_linear(arena, nn_scale_width[s] * g->C, g->E);
 	for (int n = 0; n < g->N; n++)
@@ -136,14 +136,8 @@ nn_packed_bytes(const nn_shape *shape)
 static void
 fill_linear(const packed_linear *l, const float *w, const float *b)
 {
-	for (int o = 0; o < l->out; o++)
-	{
-		float	   *panel = l->w + (size_t) (o / NN_PANEL) * NN_PANEL * l->in + o % NN_PANEL;
-
-		for (int i = 0; i < l->in; i++)
-			panel[(size_t) i * NN_PANEL] = w[(size_t) o * l->in + i];
-		l->b[o] = b[o];
-	}
+	nn_kernels_get()->pack(l->out, l->in, w, l->in, l->w);
+	memcpy(l->b, b, sizeof(float) * l->out);
 }
 
 /* Weights (E, C, width) to inputs (width, C). */
@@ -179,7 +173,7 @@ nn_pack(void *memory, const nn_shape *shape, const float *params)
 	p->shape = *shape;
 	p->g = nn_geometry_of(shape);
 	layout_packed(&arena, &p->g, p);
-	nn_basis(&p->g, p->phi);
+	nn_basis(p->phi);
 	for (int s = 0; s < NN_SCALES; s++)
 		fill_conv(&p->conv[s], p->g.C, nn_scale_width[s],
 				  params + at.conv_w[s], params + at.conv_b[s]);
@@ -206,7 +200,7 @@ layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 {
 	stream_block unused;
 
-	s->ldk = nn_round_up(g->Wp + NN_STREAM_ROWS + 1, NN_LANES);
+	s->ldk = g->Wp + nn_round_up(NN_STREAM_ROWS, NN_UNIT);
 	s->ldv = (size_t) (g->Wp + NN_STREAM_ROWS) * g->dp;
 	s->block = nn_take(arena, sizeof(stream_block) * g->N);
 	s->taps = nn_take_floats(arena, (size_t) (HISTORY + NN_STREAM_ROWS) * g->C);
@@ -223,7 +217,7 @@ layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 	s->z = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->D);
 	s->u = nn_take_floats(arena, (size_t) NN_STREAM_ROWS * g->F);
 	s->js = nn_take_floats(arena, NN_STREAM_ROWS);
-	s->scratch = nn_take_floats(arena, 4 * g->Wp + g->dp);
+	s->scratch = nn_take_floats(arena, nn_attend_scratch(g));
 }
 
 size_t
@@ -270,7 +264,7 @@ nn_stream_reset(nn_stream *s)
 static void
 apply(const packed_linear *l, int rows, const float *x, size_t ldx, float *y, size_t ldy, bool add)
 {
-	nn_kernels_get()->gemm(rows, l->out, l->in, x, ldx, l->w, l->b, y, ldy, add);
+	nn_kernels_get()->gemm(rows, l->out, l->in, x, ldx, l->w, l->b, add ? y : NULL, y, ldy);
 }
 
 /* Multi-scale embedding of the n newest rows into h. */
@@ -298,13 +292,12 @@ append(nn_stream *s, stream_block *b, int n)
 {
 	const nn_geometry *g = &s->packed->g;
 
+	nn_kernels_get()->transpose(n, g->D, s->proj + g->k_col, g->P, b->kt + g->Wp, s->ldk);
 	for (int i = 0; i < n; i++)
 	{
 		const float *row = s->proj + (size_t) i * g->P;
 		float	   *v = b->v + (size_t) (g->Wp + i) * g->dp;
 
-		for (int c = 0; c < g->D; c++)
-			b->kt[(size_t) c * s->ldk + g->Wp + i] = row[g->k_col + c];
 		for (int h = 0; h < g->H; h++)
 			memcpy(v + h * s->ldv, row + g->v_col + h * g->d, sizeof(float) * g->d);
 	}

@@ -6,7 +6,8 @@
 
 #include "nn_linear.h"
 #include "nn_memory.h"
-#include "nn_train.h"
+
+#define GELU_SLICE 262144		/* floats between two polls: a few milliseconds */
 
 static void
 layout_block(nn_arena *arena, const nn_geometry *g, size_t R, nn_block *block)
@@ -38,15 +39,14 @@ layout_chunk(nn_arena *arena, const nn_geometry *g, size_t T, nn_train *t)
 {
 	size_t		wide = (size_t) g->H * g->dp;
 
-	t->ldk = nn_round_up(g->Wp + T + 1, NN_LANES);
+	t->ldk = g->Wp + nn_round_up(T, NN_UNIT);
 	t->kt = nn_take_floats(arena, g->D * t->ldk);
 	t->vt = nn_take_floats(arena, g->D * t->ldk);
 	t->k = nn_take_floats(arena, (g->Wp + T) * wide);
 	t->v = nn_take_floats(arena, (g->Wp + T) * wide);
-	t->q = nn_take_floats(arena, T * wide);
 	t->dzg_pad = nn_take_floats(arena, T * wide);
 	t->dza_pad = nn_take_floats(arena, T * wide);
-	t->scratch = nn_take_floats(arena, 3 * g->Wp + 2 * g->dp);
+	t->scratch = nn_take_floats(arena, nn_attend_scratch(g));
 	t->unit_g = nn_take_floats(arena, T * g->D);
 	t->unit_a = nn_take_floats(arena, T * g->D);
 	t->norm_g = nn_take_floats(arena, T);
@@ -55,6 +55,25 @@ layout_chunk(nn_arena *arena, const nn_geometry *g, size_t T, nn_train *t)
 	t->logits = nn_take_floats(arena, T * T);
 	t->row_sum = nn_take_floats(arena, T);
 	t->col_sum = nn_take_floats(arena, T);
+}
+
+/* Of the greatest matrix that is packed. */
+static size_t
+packed_floats(const nn_geometry *g, int T)
+{
+	const size_t sizes[] = {
+		nn_packed_floats(g->E, NN_TAPS * g->C),
+		nn_packed_floats(g->P, g->D),
+		nn_packed_floats(g->F, g->D),
+		nn_packed_floats(g->D, g->F),
+		nn_packed_floats(g->C, g->D),
+		nn_packed_floats(T, g->D),	/* the contrast's vectors */
+	};
+	size_t		most = 0;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		most = sizes[i] > most ? sizes[i] : most;
+	return most;
 }
 
 /* All arrays of a shard, into t.  With an empty arena it only counts. */
@@ -70,8 +89,8 @@ layout(nn_arena *arena, const nn_shape *shape, int chunks, int rows, nn_train *t
 	for (int s = 0; s < NN_SCALES; s++)
 		t->conv_w[s] = nn_take_floats(arena, (size_t) g.E * nn_scale_width[s] * g.C);
 	t->conv_dw = nn_take_floats(arena, (size_t) g.E * NN_TAPS * g.C);
-	t->conv_y = nn_take_floats(arena, R * g.E);
-	t->phi = nn_take_floats(arena, (size_t) NN_BASIS * g.Wp);
+	t->phi = nn_take_floats(arena, NN_BASIS * NN_NEAR);
+	t->packed = nn_take_floats(arena, packed_floats(&g, rows));
 	for (int n = 0; n < g.N; n++)
 		layout_block(arena, &g, R, t->block ? &t->block[n] : &unused);
 	t->h = nn_take_floats(arena, R * g.D);
@@ -116,10 +135,26 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 	t->poll = poll;
 	t->chunks = chunks;
 	t->rows = rows;
-	nn_basis(&t->g, t->phi);
+	nn_basis(t->phi);
 	for (int n = 0; n < t->g.N; n++)
 		t->block[n].at = nn_block_layout_of(shape, n);
 	return t;
+}
+
+/* gelu forward (dact NULL: u to y) or back (dact to y), with polls in between. */
+static void
+gelu(nn_train *t, size_t n, const float *u, const float *dact, float *y)
+{
+	for (size_t at = 0; at < n; at += GELU_SLICE)
+	{
+		size_t		m = n - at < GELU_SLICE ? n - at : GELU_SLICE;
+
+		if (dact)
+			nn_kernels_get()->gelu_backward(m, u + at, dact + at, y + at);
+		else
+			nn_kernels_get()->gelu(m, u + at, y + at);
+		nn_rest(t);
+	}
 }
 
 /* ---- a block ------------------------------------------------------------------ */
@@ -134,21 +169,21 @@ block_forward(nn_train *t, int n, const float *params, float *h_out)
 
 	kernels->norm(R, g->D, b->h, params + b->at.ln1_w, params + b->at.ln1_b,
 				  b->x1, b->mean1, b->rstd1);
-	nn_linear(R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, params + b->at.proj_b,
-			  b->proj, false);
+	nn_product_nt(t, R, g->P, g->D, b->x1, g->D, params + b->at.proj_w, params + b->at.proj_b, NULL,
+				  b->proj, g->P);
 	nn_rest(t);
 	nn_attention(t, n);
 	nn_rest(t);
-	memcpy(b->mid, b->h, sizeof(float) * R * g->D);
-	nn_linear(R, g->D, g->D, b->z, g->D, params + b->at.o_w, params + b->at.o_b, b->mid, true);
+	nn_product_nt(t, R, g->D, g->D, b->z, g->D, params + b->at.o_w, params + b->at.o_b, b->h,
+				  b->mid, g->D);
 
 	kernels->norm(R, g->D, b->mid, params + b->at.ln2_w, params + b->at.ln2_b,
 				  b->x2, b->mean2, b->rstd2);
-	nn_linear(R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, params + b->at.w1_b, b->u, false);
-	kernels->gelu((size_t) R * g->F, b->u, b->act);
-	nn_rest(t);
-	memcpy(h_out, b->mid, sizeof(float) * R * g->D);
-	nn_linear(R, g->F, g->D, b->act, g->F, params + b->at.w2_w, params + b->at.w2_b, h_out, true);
+	nn_product_nt(t, R, g->F, g->D, b->x2, g->D, params + b->at.w1_w, params + b->at.w1_b, NULL,
+				  b->u, g->F);
+	gelu(t, (size_t) R * g->F, b->u, NULL, b->act);
+	nn_product_nt(t, R, g->D, g->F, b->act, g->F, params + b->at.w2_w, params + b->at.w2_b, b->mid,
+				  h_out, g->D);
 	nn_rest(t);
 }
 
@@ -162,23 +197,22 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 	const int	R = t->active * t->rows;
 	nn_block   *b = &t->block[n];
 
-	nn_linear_backward(R, g->F, g->D, b->act, g->F, params + b->at.w2_w, t->dh,
+	nn_linear_backward(t, R, g->F, g->D, b->act, g->F, params + b->at.w2_w, t->dh, g->D,
 					   t->du, grads + b->at.w2_w, grads + b->at.w2_b);
-	kernels->gelu_backward((size_t) R * g->F, b->u, t->du, t->du);
-	nn_rest(t);
-	nn_linear_backward(R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, t->du,
+	gelu(t, (size_t) R * g->F, b->u, t->du, t->du);
+	nn_linear_backward(t, R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, t->du, g->F,
 					   t->dx, grads + b->at.w1_w, grads + b->at.w1_b);
 	kernels->norm_backward(R, g->D, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2, t->dx,
 						   t->dh, grads + b->at.ln2_w, grads + b->at.ln2_b);
 	nn_rest(t);
 
-	nn_linear_backward(R, g->D, g->D, b->z, g->D, params + b->at.o_w, t->dh,
+	nn_linear_backward(t, R, g->D, g->D, b->z, g->D, params + b->at.o_w, t->dh, g->D,
 					   t->dz, grads + b->at.o_w, grads + b->at.o_b);
 	losses->contrast += nn_contrast(t, n, objective, batch_chunks);
 	nn_rest(t);
 	losses->discrepancy += nn_attention_backward(t, n, objective, batch_chunks);
 	nn_rest(t);
-	nn_linear_backward(R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, t->dproj,
+	nn_linear_backward(t, R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, t->dproj, g->P,
 					   t->dx, grads + b->at.proj_w, grads + b->at.proj_b);
 	kernels->norm_backward(R, g->D, b->h, params + b->at.ln1_w, b->mean1, b->rstd1, t->dx,
 						   t->dh, grads + b->at.ln1_w, grads + b->at.ln1_b);
@@ -201,7 +235,8 @@ nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchu
 		block_forward(t, n, params, n + 1 < g->N ? t->block[n + 1].h : t->h);
 	nn_kernels_get()->norm(R, g->D, t->h, params + t->at.ln_w, params + t->at.ln_b,
 						   t->x, t->mean, t->rstd);
-	nn_linear(R, g->D, g->C, t->x, g->D, params + t->at.out_w, params + t->at.out_b, t->out, false);
+	nn_product_nt(t, R, g->C, g->D, t->x, g->D, params + t->at.out_w, params + t->at.out_b, NULL,
+				  t->out, g->C);
 }
 
 void
@@ -215,7 +250,7 @@ nn_backward(nn_train *t, const float *params, const nn_objective *objective,
 	memset(losses, 0, sizeof(*losses));
 
 	losses->reconstruction = nn_reconstruction(t, objective, batch_chunks);
-	nn_linear_backward(R, g->D, g->C, t->x, g->D, params + t->at.out_w, t->dout,
+	nn_linear_backward(t, R, g->D, g->C, t->x, g->D, params + t->at.out_w, t->dout, g->C,
 					   t->dx, grads + t->at.out_w, grads + t->at.out_b);
 	memset(t->dh, 0, sizeof(float) * R * g->D);
 	nn_kernels_get()->norm_backward(R, g->D, t->h, params + t->at.ln_w, t->mean, t->rstd, t->dx,

@@ -43,8 +43,8 @@ struct nn_train
 	float	   *taps;			/* (R, NN_TAPS·C) a row and the 14 before it, oldest first */
 	float	   *conv_w[NN_SCALES];	/* (E, width, C) convolution weights, as taps wants them */
 	float	   *conv_dw;		/* (E, NN_TAPS, C) */
-	float	   *conv_y;			/* (R, E) */
-	float	   *phi;			/* (NN_BASIS, Wp) */
+	float	   *phi;			/* (NN_BASIS, NN_NEAR) */
+	float	   *packed;			/* weights of the layer at work, for nn_kernels.gemm */
 	nn_block   *block;			/* (N) */
 	float	   *h;				/* (R, D) leaving the last block */
 	float	   *x;				/* (R, D) LN(h) */
@@ -68,8 +68,7 @@ struct nn_train
 			   *vt;				/* (H·d, ldk) */
 	float	   *k,
 			   *v;				/* (H, Wp + T, dp) */
-	float	   *q,
-			   *dzg_pad,
+	float	   *dzg_pad,
 			   *dza_pad;		/* (H, T, dp) */
 	float	   *scratch;
 	float	   *unit_g,

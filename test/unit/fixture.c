@@ -10,7 +10,7 @@
 
 #include "fixture.h"
 
-const char *const kernel_names[KERNELS] = {"avx2", "portable"};
+const char *const kernel_names[KERNELS] = {"avx512", "avx2", "portable"};
 
 /* features, window, d_model, heads, layers */
 const nn_shape edge_shapes[EDGE_SHAPES] = {

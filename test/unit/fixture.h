@@ -15,7 +15,7 @@
 extern void *dirty(size_t bytes);
 
 /* Kernel tables, best first; nn_kernel_use() tells which the machine has. */
-#define KERNELS 2
+#define KERNELS 3
 extern const char *const kernel_names[KERNELS];
 
 /* nn_kernel_use(), or a skipped test point. */

@@ -48,6 +48,30 @@ log_error(const nn_kernels *kernels, float x)
 }
 
 static void
+test_exp2(const nn_kernels *kernels)
+{
+	const float low[] = {-127.5f, -1000.0f};
+	const float high[] = {127.99f, 1000.0f};
+	float		y[2];
+	double		worst = 0;
+
+	for (int i = 0; i <= SAMPLES; i++)
+	{
+		float		x = (float) (-126.0 + 253.0 * i / SAMPLES);
+		float		e;
+
+		kernels->exp2(1, &x, &e);
+		worst = fmax(worst, fabs(e / exp2(x) - 1));
+	}
+	ok_close(worst, 2.5e-7, "%s: exp2 between its bounds", kernels->name);
+	kernels->exp2(2, low, y);
+	worst = fmax(y[0], y[1]);
+	kernels->exp2(2, high, y);
+	ok(worst < 1.2e-38 && y[0] > 1.7e38f && y[1] > 1.7e38f, "%s: exp2 beyond its bounds",
+	   kernels->name);
+}
+
+static void
 test_log(const nn_kernels *kernels)
 {
 	double		worst = 0;
@@ -67,6 +91,25 @@ test_log(const nn_kernels *kernels)
 		worst = fmax(worst, log_error(kernels, (float) sqrt(0.5) + i * 1e-7f));
 	}
 	ok_close(worst, 2e-7, "%s: log near 1 and the square root of 1/2", kernels->name);
+}
+
+static void
+test_log1p(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	for (int i = 1; i <= SAMPLES; i++)
+	{
+		float		x = (float) i / SAMPLES;
+		float		tiny = (float) exp2(-126.0 * i / SAMPLES);
+		float		y;
+
+		kernels->log1p(1, &x, &y);
+		worst = fmax(worst, fabs(y / log1p(x) - 1));
+		kernels->log1p(1, &tiny, &y);
+		worst = fmax(worst, fabs(y / log1p(tiny) - 1));
+	}
+	ok_close(worst, 3.5e-7, "%s: log of 1 to 2", kernels->name);
 }
 
 static void
@@ -174,7 +217,7 @@ product_error(const nn_kernels *kernels, const product *p)
 	float	   *packed = pack_panels(p->n, p->k, w);
 	double		worst = 0;
 
-	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, y, p->ldy, p->add);
+	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, p->add ? y : NULL, y, p->ldy);
 	for (size_t i = 0; i < ny; i++)
 	{
 		int			r = (int) (i / p->ldy);
@@ -238,11 +281,11 @@ test_gemm_place(const nn_kernels *kernels)
 	float		alone[ROWS * N];
 	bool		equal = true;
 
-	kernels->gemm(ROWS, N, K, x, K, packed, b, y, N, false);
+	kernels->gemm(ROWS, N, K, x, K, packed, b, NULL, y, N);
 	for (int from = 0; from < ROWS; from++)
 		for (int to = from + 1; to <= ROWS; to++)
 		{
-			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, alone, N, false);
+			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, NULL, alone, N);
 			equal = equal && memcmp(alone, y + from * N, sizeof(float) * N * (to - from)) == 0;
 		}
 	ok(equal, "%s: matrix products do not depend on a row's place", kernels->name);
@@ -250,6 +293,106 @@ test_gemm_place(const nn_kernels *kernels)
 	free(w);
 	free(b);
 	free(packed);
+}
+
+/* y = a·b and y = aᵀ·b + plus, b (k, n) as it stands; as product_error(). */
+static double
+plain_product_error(const nn_kernels *kernels, const product *p, bool transposed)
+{
+	const size_t lda = (transposed ? p->rows : p->k) + 3;
+	const size_t ldb = p->n + 5;
+	float	   *a = random_floats(transposed ? p->k * lda : p->rows * lda, 1);
+	float	   *b = random_floats((p->k - 1) * ldb + p->n, 2);
+	float	   *y = random_floats(p->rows * p->ldy, 4);
+	float	   *before = random_floats(p->rows * p->ldy, 4);
+	double		worst = 0;
+
+	if (transposed)
+		kernels->gemm_tn(p->rows, p->n, p->k, a, lda, b, ldb, p->add ? y : NULL, y, p->ldy);
+	else
+		kernels->gemm_nn(p->rows, p->n, p->k, a, lda, b, ldb, y, p->ldy);
+	for (size_t i = 0; i < p->rows * p->ldy; i++)
+	{
+		size_t		r = i / p->ldy;
+		size_t		o = i % p->ldy;
+		double		want = transposed && p->add ? before[i] : 0;
+
+		if (o >= (size_t) p->n)
+		{
+			worst = y[i] != before[i] ? INFINITY : worst;
+			continue;
+		}
+		for (int c = 0; c < p->k; c++)
+			want += (double) (transposed ? a[c * lda + r] : a[r * lda + c]) * b[c * ldb + o];
+		worst = fmax(worst, fabs(y[i] - want) / sqrt(p->k));
+	}
+	free(a);
+	free(b);
+	free(y);
+	free(before);
+	return worst;
+}
+
+static void
+test_plain_products(const nn_kernels *kernels)
+{
+	static const int sizes[] = {1, 3, 5, 8, 12, 13, 16, 17, 31, 33, 48, 130};
+	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	double		worst_nn = 0;
+	double		worst_tn = 0;
+
+	for (int i = 0; i < n * n * n; i++)
+	{
+		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+
+		p.ldy = p.n + i % 3;
+		worst_nn = fmax(worst_nn, plain_product_error(kernels, &p, false));
+		worst_tn = fmax(worst_tn, plain_product_error(kernels, &p, true));
+	}
+	ok_close(worst_nn, 1e-6, "%s: plain products of all sizes", kernels->name);
+	ok_close(worst_tn, 1e-6, "%s: products of a transposed matrix", kernels->name);
+}
+
+/* Transposing moves every element, and nothing beside; so does packing, with zeros. */
+static void
+test_order(const nn_kernels *kernels)
+{
+	static const int sizes[] = {1, 4, 15, 16, 17, 32, 50};
+	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	bool		transposed = true;
+	bool		packed = true;
+
+	for (int i = 0; i < n * n; i++)
+	{
+		const int	rows = sizes[i % n];
+		const int	cols = sizes[i / n];
+		const size_t ldx = cols + 2;
+		const size_t ldy = rows + 3;
+		const size_t panels = nn_round_up(rows, NN_PANEL) * cols;
+		float	   *x = random_floats(rows * ldx, 1);
+		float	   *y = random_floats(cols * ldy, 2);
+		float	   *before = random_floats(cols * ldy, 2);
+		float	   *p = dirty(panels * sizeof(float));
+
+		kernels->transpose(rows, cols, x, ldx, y, ldy);
+		for (size_t j = 0; j < cols * ldy; j++)
+			transposed = transposed &&
+				y[j] == ((int) (j % ldy) < rows ? x[j % ldy * ldx + j / ldy] : before[j]);
+		kernels->pack(rows, cols, x, ldx, p);
+		for (size_t j = 0; j < panels; j++)
+		{
+			size_t		row = j / (NN_PANEL * cols) * NN_PANEL + j % NN_PANEL;
+			size_t		col = j / NN_PANEL % cols;
+
+			packed = packed && p[j] == ((int) row < rows ? x[row * ldx + col] : 0);
+		}
+		free(x);
+		free(y);
+		free(before);
+		free(p);
+	}
+	ok(transposed, "%s: transposed matrices of all sizes", kernels->name);
+	ok(packed, "%s: packed matrices of all sizes", kernels->name);
 }
 
 /* ---- layer norm ------------------------------------------------------------------------ */
@@ -304,12 +447,56 @@ test_norm(const nn_kernels *kernels)
 	ok_close(worst, 2e-6, "%s: layer norm", kernels->name);
 }
 
+/* ---- contrast ------------------------------------------------------------------------------ */
+
+/* Exponentials of a matrix with their sums by rows and columns, and its scaling by both. */
+static void
+test_exp_sums(const nn_kernels *kernels)
+{
+	double		worst = 0;
+
+	for (int n = 1; n <= 37; n++)
+	{
+		float	   *x = random_floats((size_t) n * n, 1);
+		float	   *e = random_floats((size_t) n * n, 1);
+		float	   *row = dirty(n * sizeof(float));
+		float	   *col = calloc(n, sizeof(float));
+
+		kernels->exp_sums(n, n, 10.0f, e, row, col);
+		for (int i = 0; i < n; i++)
+		{
+			double		by_row = 0;
+			double		by_col = 0;
+
+			for (int j = 0; j < n; j++)
+			{
+				double		want = exp(10.0 * x[i * n + j]);
+
+				worst = fmax(worst, fabs(e[i * n + j] / want - 1));
+				by_row += want;
+				by_col += exp(10.0 * x[j * n + i]);
+			}
+			worst = fmax(worst, fmax(fabs(row[i] / by_row - 1), fabs(col[i] / by_col - 1)));
+		}
+		memcpy(x, e, sizeof(float) * n * n);
+		kernels->scale_rows_cols(n, n, e, row, col);
+		for (int i = 0; i < n * n; i++)
+			worst = fmax(worst, fabs(e[i] / (x[i] * ((double) row[i / n] + col[i % n])) - 1));
+		free(x);
+		free(e);
+		free(row);
+		free(col);
+	}
+	/* the argument's rounding is 10·2^-24 */
+	ok_close(worst, 2e-6, "%s: exponentials of logits and their sums", kernels->name);
+}
+
 /* ---- extreme associations ---------------------------------------------------------------- */
 
 /* One head of one feature sees WINDOW rows; scores and masks are set by hand. */
 enum
 {
-	WINDOW = 21, ROWS = 40, BAND = 24
+	WINDOW = 21, ROWS = 40, BAND = 32
 };
 
 typedef struct extreme
@@ -341,17 +528,17 @@ key_of(int row)
 static void
 run_attention(const nn_kernels *kernels, const nn_geometry *g, const extreme *e, bands *out)
 {
-	const size_t ldk = nn_round_up(BAND + ROWS + 1, NN_LANES);
+	const size_t ldk = BAND + nn_round_up(ROWS, NN_UNIT);
 	float	   *proj = calloc((size_t) ROWS * g->P, sizeof(float));
 	float	   *kt = calloc(g->D * ldk, sizeof(float));
 	float	   *v = calloc((size_t) (BAND + ROWS) * g->dp, sizeof(float));
-	float	   *phi = dirty(NN_BASIS * BAND * sizeof(float));
-	float	   *scratch = dirty((5 * BAND + 2 * g->dp) * sizeof(float));
+	float	   *phi = dirty(NN_BASIS * NN_NEAR * sizeof(float));
+	float	   *scratch = dirty(nn_attend_scratch(g) * sizeof(float));
 	nn_segment	segment = {.rows = ROWS, .proj = proj, .kt = kt, .ldk = ldk, .v = v, .phi = phi};
 	nn_bands	bands = {out->G, out->A, out->S, out->zg, out->za, out->gate};
 
 	memset(out, 0, sizeof(*out));
-	nn_basis(g, phi);
+	nn_basis(phi);
 	for (int i = 0; i < ROWS; i++)
 	{
 		proj[i * g->P + g->q_col] = e->query;
@@ -384,7 +571,7 @@ local_weights(const extreme *e, const float *phi, int i, double *weight)
 		if (j < 0 || w < BAND - WINDOW)
 			continue;
 		for (int k = 0; k < NN_BASIS; k++)
-			m += e->mask[k] * phi[k * BAND + w];
+			m += e->mask[k] * phi[k * NN_NEAR + NN_NEAR - BAND + w];
 		weight[w] = e->query * key_of(j) / 2 + (m < 0 ? m - log1p(exp(m)) : -log1p(exp(-m)));
 		max = fmax(max, weight[w]);
 	}
@@ -400,11 +587,11 @@ test_extreme(const nn_kernels *kernels, const extreme *e)
 	const nn_shape shape = {1, WINDOW, 4, 1, 1};
 	const nn_geometry g = nn_geometry_of(&shape);
 	static bands out;
-	float		phi[NN_BASIS * BAND];
+	float		phi[NN_BASIS * NN_NEAR];
 	double		worst = 0;
 	bool		finite = true;
 
-	nn_basis(&g, phi);
+	nn_basis(phi);
 	run_attention(kernels, &g, e, &out);
 	for (int i = 0; i < ROWS; i++)
 	{
@@ -461,12 +648,17 @@ main(void)
 			continue;
 		kernels = nn_kernels_get();
 		test_exp(kernels);
+		test_exp2(kernels);
 		test_log(kernels);
+		test_log1p(kernels);
 		test_erf(kernels);
 		test_gelu(kernels);
 		test_gemm(kernels);
 		test_gemm_place(kernels);
+		test_plain_products(kernels);
+		test_order(kernels);
 		test_norm(kernels);
+		test_exp_sums(kernels);
 		test_attention(kernels);
 	}
 	return done();
