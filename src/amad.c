@@ -15,6 +15,7 @@
  *	model.c			the type amad_model
  *	registry.c		the table amad_models
  *	cache.c			models ready to score
+ *	predict.c		rows through a model; predict_parallel.c: on workers
  *	score.c			window function amad_score; window_row.c: its arguments
  *	describe.c		amad_describe, amad_weights
  *	blas.c, json.c	small helpers
@@ -51,7 +52,7 @@ _PG_init(void)
 							 0,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("amad.max_parallel_workers",
-							"Maximum number of parallel workers of a training",
+							"Maximum number of parallel workers of a training or a detection",
 							"-1 takes max_parallel_maintenance_workers.",
 							&steps_max_workers,
 							-1, -1, 1024,
