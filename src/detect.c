@@ -22,6 +22,8 @@
 #include "source_parallel.h"
 #include "timestamps.h"
 
+#define VISIT_BYTES (64 * 1024) /* what a visit allocates is seldom more */
+
 /* The newest rows before the range, of one series. */
 typedef struct History
 {
@@ -44,6 +46,7 @@ struct Detection
 	int64		rows;			/* that came */
 	History		history;
 	bool		shown;			/* a row of the series being shown was */
+	MemoryContext visit_context;	/* of the row being shown */
 	detect_visit visit;
 	void	   *arg;
 };
@@ -189,6 +192,9 @@ detect_open(const DetectSpec *spec)
 	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
 	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
 										MCXT_ALLOC_HUGE);
+	/* one block of memory, used again for each row, is faster than a block of rows together */
+	d->visit_context = AllocSetContextCreate(CurrentMemoryContext, "amad detected row",
+											 VISIT_BYTES, VISIT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
 	return d;
 }
 
@@ -215,6 +221,8 @@ detect_query(const Detection *d)
 static void
 show_block(Detection *d, int n)
 {
+	MemoryContext old = MemoryContextSwitchTo(d->visit_context);
+
 	if (scorer_new_series(d->scorer))
 		d->shown = false;
 	for (int i = 0; i < n; i++)
@@ -229,7 +237,9 @@ show_block(Detection *d, int n)
 			continue;
 		d->shown = true;
 		d->visit(&row, d->arg);
+		MemoryContextReset(d->visit_context);
 	}
+	MemoryContextSwitchTo(old);
 }
 
 /* Submits the rows that were added, and shows what is scored by now, or all. */

@@ -38,6 +38,7 @@ typedef struct DetectedRow
 	ScoredRow	row;
 } DetectedRow;
 
+/* Called in a memory context that is reset afterwards. */
 typedef void (*detect_visit) (const DetectedRow *row, void *arg);
 
 /* Finds model and source, in the current context, which releases the model. */
