@@ -7,7 +7,8 @@
  *	rows
  *		fit.c			aggregates amad_fit, amad_train: rows from arguments
  *		train_source.c	amad_train by name, amad_retrain: rows from
- *		source.c		a relation or query, its columns bound by name
+ *		source.c		a relation or query, its columns bound by name;
+ *						source_parallel.c: whether it may be read in parallel mode
  *		feature.c		features of a row, of any numeric type
  *		timestamps.c	the time column
  *		series_key.c	the name of a series
@@ -24,11 +25,17 @@
  *		cache.c			models ready to score
  *		describe.c		amad_describe, amad_weights
  *	scores
- *		predict.c		what a model expects of rows, whatever its method
+ *		predict.c		what a model expects of rows, whatever its method;
+ *						predict_parallel.c: on workers
  *		scorer.c		rows of a series to scores, block by block
  *		result.c		the columns that are told of a row
  *		score.c			window functions amad_score, amad_explain; window_row.c: their arguments
  *		detect.c		a source, scored; detect_sql.c: amad_detect
+ *		events.c		amad_events: flagged rows to intervals
+ *	recent rows
+ *		recent.c		those of a source, with what the model says of them
+ *		recalibrate.c	amad_recalibrate: to new scales and threshold
+ *		drift.c			amad_drift: have they changed, and where
  *	measures
  *		evaluate.c		aggregate amad_evaluate; metrics*.c: what it computes
  *	blas.c, json.c		small helpers
@@ -65,7 +72,7 @@ _PG_init(void)
 							 0,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("amad.max_parallel_workers",
-							"Maximum number of parallel workers of a training",
+							"Maximum number of parallel workers of a training or a detection",
 							"-1 takes max_parallel_maintenance_workers.",
 							&steps_max_workers,
 							-1, -1, 1024,

@@ -19,7 +19,10 @@
 
 #include "detect.h"
 #include "registry.h"
+#include "source_parallel.h"
 #include "timestamps.h"
+
+#define VISIT_BYTES (64 * 1024) /* what a visit allocates is seldom more */
 
 /* The newest rows before the range, of one series. */
 typedef struct History
@@ -39,11 +42,11 @@ struct Detection
 	int64		since;			/* in the source's units, as */
 	SourceRange range;			/* what is read */
 	Scorer	   *scorer;
+	int			workers;		/* to ask for, when enough rows have come */
+	int64		rows;			/* that came */
 	History		history;
-	MemoryContext series_context;
-	char	   *series;			/* key of the one being read */
-	bool		shown;			/* a row of it was */
-	bool		wanted[SCORER_ROWS];	/* of the block's rows: those of the range */
+	bool		shown;			/* a row of the series being shown was */
+	MemoryContext visit_context;	/* of the row being shown */
 	detect_visit visit;
 	void	   *arg;
 };
@@ -189,8 +192,9 @@ detect_open(const DetectSpec *spec)
 	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
 	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
 										MCXT_ALLOC_HUGE);
-	d->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad series key",
-											  ALLOCSET_SMALL_SIZES);
+	/* one block of memory, used again for each row, is faster than a block of rows together */
+	d->visit_context = AllocSetContextCreate(CurrentMemoryContext, "amad detected row",
+											 VISIT_BYTES, VISIT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
 	return d;
 }
 
@@ -215,36 +219,62 @@ detect_query(const Detection *d)
 /* ---- reading and scoring ------------------------------------------------------------------ */
 
 static void
-score_block(Detection *d)
+show_block(Detection *d, int n)
 {
-	int			n = scorer_rows(d->scorer);
+	MemoryContext old = MemoryContextSwitchTo(d->visit_context);
 
-	if (n == 0)
-		return;
-	CHECK_FOR_INTERRUPTS();
-	scorer_run(d->scorer);
+	if (scorer_new_series(d->scorer))
+		d->shown = false;
 	for (int i = 0; i < n; i++)
 	{
 		DetectedRow row = {
-			.series = d->series,
+			.series = scorer_series(d->scorer),
 			.new_series = !d->shown,
 			.row = scorer_row(d->scorer, i),
 		};
 
-		if (!d->wanted[i])
+		if (!row.row.asked)
 			continue;
 		d->shown = true;
 		d->visit(&row, d->arg);
+		MemoryContextReset(d->visit_context);
 	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Submits the rows that were added, and shows what is scored by now, or all. */
+static void
+score_block(Detection *d, bool all)
+{
+	int			n;
+
+	CHECK_FOR_INTERRUPTS();
+	scorer_submit(d->scorer);
+	while ((n = scorer_collect(d->scorer, all)) > 0)
+		show_block(d, n);
+}
+
+/* Asks for workers, once, when the range has proved to be large. */
+static void
+consider_workers(Detection *d)
+{
+	if (d->workers == 0 || d->rows < scorer_patience(d->scorer) || scorer_rows(d->scorer) > 0)
+		return;
+	if (source_parallel_mode_ok(d->source, &d->range))
+		scorer_parallel(d->scorer, d->workers);
+	d->workers = 0;
 }
 
 static void
-add(Detection *d, int64 ts, bool ts_valid, const double *values, bool wanted)
+add(Detection *d, int64 ts, bool ts_valid, const double *values, bool asked)
 {
-	d->wanted[scorer_rows(d->scorer)] = wanted;
-	scorer_add(d->scorer, ts, ts_valid, values);
+	if (asked)
+		scorer_add(d->scorer, ts, ts_valid, values);
+	else
+		scorer_add_before(d->scorer, ts, ts_valid, values);
+	d->rows++;
 	if (scorer_full(d->scorer))
-		score_block(d);
+		score_block(d, false);
 }
 
 static void
@@ -273,12 +303,9 @@ recall(Detection *d)
 static void
 begin_series(Detection *d, const char *key)
 {
-	score_block(d);
-	MemoryContextReset(d->series_context);
-	d->series = d->source->spec.nseries > 0 ? MemoryContextStrdup(d->series_context, key) : NULL;
-	d->shown = false;
+	score_block(d, false);
 	d->history.count = 0;
-	scorer_begin(d->scorer, d->series);
+	scorer_begin(d->scorer, d->source->spec.nseries > 0 ? key : NULL);
 }
 
 static bool
@@ -302,6 +329,7 @@ read_row(const SourceRow *row, void *arg)
 			remember(d, row);
 		return;
 	}
+	consider_workers(d);
 	recall(d);
 	add(d, row->ts, row->ts_valid, row->values, true);
 }
@@ -311,6 +339,8 @@ detect_run(Detection *d, detect_visit visit, void *arg)
 {
 	d->visit = visit;
 	d->arg = arg;
+	d->workers = d->spec.parallel ? scorer_workers(d->scorer) : 0;
 	source_scan(d->source, &d->range, true, read_row, d);
-	score_block(d);
+	score_block(d, true);
+	scorer_finish(d->scorer);
 }

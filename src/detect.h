@@ -25,6 +25,7 @@ typedef struct DetectSpec
 	Datum		until;			/* first timestamp beyond */
 	int64		last_n;			/* newest rows of each series; 0: all */
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
+	bool		parallel;		/* visit does not write: workers may score */
 } DetectSpec;
 
 typedef struct Detection Detection;
@@ -37,6 +38,7 @@ typedef struct DetectedRow
 	ScoredRow	row;
 } DetectedRow;
 
+/* Called in a memory context that is reset afterwards. */
 typedef void (*detect_visit) (const DetectedRow *row, void *arg);
 
 /* Finds model and source, in the current context, which releases the model. */

@@ -38,7 +38,7 @@ SQL_FUNCTION(amad_detect_query);
 static DetectSpec
 spec_of(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = {.function = fcinfo->flinfo->fn_oid};
+	DetectSpec	spec = {.function = fcinfo->flinfo->fn_oid, .parallel = true};
 
 	if (PG_ARGISNULL(ARG_MODEL_NAME))
 		ereport(ERROR,

@@ -5,6 +5,7 @@
 #include "postgres.h"
 #include "compat.h"
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "predict.h"
@@ -76,5 +77,47 @@ predict_push(Prediction *prediction, const float *rows, int n, float *expected, 
 		case METHOD_ZSCORE:
 			memset(expected, 0, sizeof(float) * n * p->shape.features);
 			break;
+	}
+}
+
+/* Rows from `first` on that can be pushed together. */
+static int
+piece(const PredictTask *task, int first)
+{
+	int			n = 1;
+
+	while (n < PREDICT_ROWS && first + n < task->n && !task->begins[first + n])
+		n++;
+	return n;
+}
+
+void
+predict_task(Prediction *prediction, const PredictTask *task)
+{
+	const int	C = prediction->predictor->shape.features;
+	const int	N = prediction->predictor->blocks;
+
+	for (int first = 0, n; first < task->n; first += n)
+	{
+		CHECK_FOR_INTERRUPTS();
+		n = piece(task, first);
+		if (task->begins[first])
+			predict_series_reset(prediction);
+		predict_push(prediction, task->rows + (size_t) first * C, n,
+					 task->expected + (size_t) first * C, task->discrepancy + (size_t) first * N);
+	}
+}
+
+void
+predict_carried(Prediction *prediction, const PredictTask *task)
+{
+	const int	C = prediction->predictor->shape.features;
+
+	predict_series_reset(prediction);
+	for (int first = -task->carried; first < 0; first += PREDICT_ROWS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		predict_push(prediction, task->rows + (ptrdiff_t) first * C, Min(-first, PREDICT_ROWS),
+					 task->expected, task->discrepancy);
 	}
 }

@@ -29,6 +29,17 @@ typedef struct Prediction
 	nn_stream  *stream;			/* METHOD_AMAD */
 } Prediction;
 
+/* Rows to be predicted together: parts of one series. */
+typedef struct PredictTask
+{
+	int			n;				/* rows */
+	int			carried;		/* rows in front of them: `context`, or all of the stretch */
+	bool	   *begins;			/* (n) the row is the first of its stretch */
+	float	   *rows;			/* (n, C) scaled, behind the carried ones */
+	float	   *expected;		/* (n, C) */
+	float	   *discrepancy;	/* (n, N) */
+} PredictTask;
+
 /* In the current context; the model's params are copied. */
 extern Size predict_bytes(const Model *model);
 extern Predictor *predict_open(const Model *model);
@@ -45,5 +56,12 @@ extern void predict_series_reset(Prediction *prediction);
  */
 extern void predict_push(Prediction *prediction, const float *rows, int n,
 						 float *expected, float *discrepancy);
+
+/* A task, by as many pushes as it takes; its first row follows the last one pushed or begins. */
+extern void predict_task(Prediction *prediction, const PredictTask *task);
+
+/* Pushes what is carried, so that a prediction that stood elsewhere can do the task.  The
+ * outputs, which have room for PREDICT_ROWS at least, are overwritten. */
+extern void predict_carried(Prediction *prediction, const PredictTask *task);
 
 #endif							/* AMAD_PREDICT_H */

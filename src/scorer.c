@@ -14,16 +14,22 @@
 
 #include "miscadmin.h"
 
+#include "predict_parallel.h"
 #include "scorer.h"
 #include "series.h"
 
 #define NEVER (-1)
+
+/* With workers: their blocks have so many times the context, and need so much memory at most. */
+#define PARALLEL_CONTEXTS 8
+#define PARALLEL_BYTES (16 * 1024 * 1024)
 
 /* A row of the block. */
 typedef struct BlockRow
 {
 	int64		ts;
 	bool		ts_valid;
+	bool		asked;
 	ScoreStatus status;
 	double		score;
 	int			fed;			/* its place among the rows fed to the model; -1: it is not */
@@ -33,44 +39,69 @@ typedef struct BlockRow
 typedef struct FedRow
 {
 	int			row;			/* of the block */
-	bool		begins;			/* the first of its stretch */
 	int64		before;			/* rows of the stretch before it */
 	bool		missing;		/* some feature is */
 } FedRow;
 
+/* A series, and what the model knows of it. */
+typedef struct Series
+{
+	int64		number;			/* of those that were begun */
+	const ModelStats *stats;
+	bool		unknown;		/* it is not among the fleet's */
+} Series;
+
+/* Rows of one series that pass through the model together. */
+typedef struct Block
+{
+	Series		series;
+	char	   *key;			/* of the series, when it is its first block, or NULL */
+	bool		alone;			/* its stretch has rows before it that are not carried */
+	int			rows;
+	BlockRow   *row;			/* (room) */
+	FedRow	   *fed_row;		/* (room) */
+	double	   *values;			/* (room, C) as given */
+	uint8	   *imputed;		/* (room, IMPUTED_BYTES) of rows fed */
+	PredictTask task;			/* rows fed, and what the model makes of them */
+} Block;
+
 struct Scorer
 {
 	const LoadedModel *loaded;
-	const ModelStats *stats;	/* of the series */
-	bool		unknown;		/* it is not among the fleet's */
-	nn_scaling	scaling;
-	nn_calibration calibration;
-	Prediction	prediction;
-	nn_horizons horizons;
+	MemoryContext memory;
 	int			features;
 	int			context;
 
-	/* the stretch */
-	int64		offered;		/* rows */
-	int64		fed;			/* rows that went to the model */
+	/* the series, and its stretch, that rows are added to */
+	Series		series;
+	char	   *key;			/* until a block begins */
+	nn_scaling	scaling;
+	int64		offered;		/* rows of the stretch */
+	int64		fed;			/* rows of it that went to the model */
+	int64		kept;			/* newest of them that stand in the last block */
 	bool		after_gap;
 	bool		has_ts;
 	int64		last_ts;
 	int64	   *seen;			/* (C) row of the last value, NEVER */
 	double	   *last;			/* (C) that value */
 
-	/* the block */
-	bool		scored;
-	int			rows;
-	int			nfed;
-	int			room;			/* rows at most */
-	BlockRow   *row;			/* (room) */
-	FedRow	   *fed_row;		/* (room) */
-	double	   *values;			/* (room, C) as given */
-	float	   *scaled;			/* (room, C) of rows fed, as what follows */
-	uint8	   *imputed;		/* (room, IMPUTED_BYTES) */
-	float	   *expected;		/* (room, C) */
-	float	   *discrepancy;	/* (room, N) */
+	/* blocks: used in turn */
+	PredictPool *pool;			/* NULL: alone, and there is one block */
+	int			nblocks;
+	Block	   *block;			/* (nblocks) */
+	int			room;			/* rows of a block at most */
+	bool		filling;		/* block number `submitted` */
+	int64		submitted;
+	int64		collected;
+
+	/* the block scored last, and what its scores depend on */
+	Block	   *scored;
+	bool		new_series;
+	int64		series_number;
+	char	   *series_key;
+	Prediction	prediction;
+	nn_calibration calibration;
+	nn_horizons horizons;
 };
 
 static void
@@ -86,16 +117,48 @@ check_memory(const LoadedModel *loaded)
 				 errhint("Raise work_mem.")));
 }
 
+/* What a block of so many rows needs beside its task. */
+static Size
+block_bytes(const Scorer *s, int rows)
+{
+	return mul_size(rows, sizeof(BlockRow) + sizeof(FedRow) + sizeof(double) * s->features +
+					IMPUTED_BYTES(s->features));
+}
+
+static void
+open_block(const Scorer *s, Block *b, int room)
+{
+	const Size	rows = room;
+
+	memset(b, 0, sizeof(Block));
+	b->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
+	b->fed_row = palloc_extended(sizeof(FedRow) * rows, MCXT_ALLOC_HUGE);
+	b->values = palloc_extended(sizeof(double) * rows * s->features, MCXT_ALLOC_HUGE);
+	b->imputed = palloc_extended(rows * IMPUTED_BYTES(s->features), MCXT_ALLOC_HUGE);
+}
+
+static void
+open_task(const Scorer *s, PredictTask *task, int room)
+{
+	const Size	rows = room;
+	const int	C = s->features;
+
+	task->begins = palloc(sizeof(bool) * rows);
+	task->rows = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
+	task->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
+	task->discrepancy = palloc(sizeof(float) * rows * Max(s->loaded->predictor->blocks, 1));
+}
+
 Scorer *
 scorer_open(const LoadedModel *loaded, int block_rows)
 {
-	const Size	rows = block_rows;
 	const int	C = loaded->model->features;
 	Scorer	   *s = palloc0(sizeof(Scorer));
 	int			ring = options_max_horizon(&loaded->model->options);
 
 	check_memory(loaded);
 	s->loaded = loaded;
+	s->memory = CurrentMemoryContext;
 	s->features = C;
 	s->context = loaded->predictor->context;
 	predict_series_open(&s->prediction, loaded->predictor);
@@ -103,13 +166,10 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 	s->seen = palloc(sizeof(int64) * C);
 	s->last = palloc(sizeof(double) * C);
 	s->room = block_rows;
-	s->row = palloc(sizeof(BlockRow) * rows);
-	s->fed_row = palloc(sizeof(FedRow) * rows);
-	s->values = palloc_extended(sizeof(double) * rows * C, MCXT_ALLOC_HUGE);
-	s->scaled = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
-	s->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
-	s->imputed = palloc(rows * IMPUTED_BYTES(C));
-	s->discrepancy = palloc(sizeof(float) * rows * Max(loaded->predictor->blocks, 1));
+	s->nblocks = 1;
+	s->block = palloc(sizeof(Block));
+	open_block(s, s->block, block_rows);
+	open_task(s, &s->block->task, block_rows);
 	scorer_begin(s, NULL);
 	return s;
 }
@@ -121,6 +181,7 @@ begin_stretch(Scorer *s)
 {
 	s->offered = 0;
 	s->fed = 0;
+	s->kept = 0;
 	for (int c = 0; c < s->features; c++)
 		s->seen[c] = NEVER;
 }
@@ -130,13 +191,16 @@ scorer_begin(Scorer *s, const char *key)
 {
 	const Model *m = s->loaded->model;
 
-	s->stats = model_series_stats(m, key);
-	s->unknown = s->stats == NULL && m->nseries > 0;
-	if (s->stats == NULL)
-		s->stats = &m->stats;
-	s->scaling = model_scaling(m, s->stats);
-	s->calibration = model_calibration(m, s->stats);
-	nn_horizons_open(&s->horizons, &s->calibration, s->horizons.ring);
+	Assert(!s->filling);
+	if (s->key)
+		pfree(s->key);
+	s->key = key ? MemoryContextStrdup(s->memory, key) : NULL;
+	s->series.number++;
+	s->series.stats = model_series_stats(m, key);
+	s->series.unknown = s->series.stats == NULL && m->nseries > 0;
+	if (s->series.stats == NULL)
+		s->series.stats = &m->stats;
+	s->scaling = model_scaling(m, s->series.stats);
 	s->after_gap = false;
 	s->has_ts = false;
 	begin_stretch(s);
@@ -152,8 +216,8 @@ place(Scorer *s, int64 ts, bool ts_valid)
 		return SCORE_DUPLICATE_TS;
 	if (s->has_ts && ts < s->last_ts)
 		return SCORE_OUT_OF_ORDER;
-	if (s->has_ts && s->stats->max_gap > 0 &&
-		(double) ts - (double) s->last_ts > s->stats->max_gap)
+	if (s->has_ts && s->series.stats->max_gap > 0 &&
+		(double) ts - (double) s->last_ts > s->series.stats->max_gap)
 	{
 		s->after_gap = true;
 		begin_stretch(s);
@@ -169,13 +233,14 @@ place(Scorer *s, int64 ts, bool ts_valid)
  * feature's value cannot be known.
  */
 static bool
-feed(Scorer *s, const double *values)
+feed(Scorer *s, Block *b, const double *values)
 {
 	const int	limit = s->loaded->model->options.fill_limit;
 	const int	C = s->features;
-	float	   *scaled = s->scaled + (size_t) s->nfed * C;
-	uint8	   *imputed = s->imputed + s->nfed * IMPUTED_BYTES(C);
-	FedRow	   *fed = &s->fed_row[s->nfed];
+	const int	at = b->task.n;
+	float	   *scaled = b->task.rows + (size_t) at * C;
+	uint8	   *imputed = b->imputed + at * IMPUTED_BYTES(C);
+	FedRow	   *fed = &b->fed_row[at];
 	int64		row = s->offered++;
 	bool		known = true;
 	bool		missing = false;
@@ -198,45 +263,87 @@ feed(Scorer *s, const double *values)
 	}
 	if (s->fed == 0 && !known)
 		return false;
-	fed->row = s->rows;
-	fed->begins = s->fed == 0;
+	b->task.begins[at] = s->fed == 0;
+	fed->row = b->rows;
 	fed->before = s->fed++;
 	fed->missing = missing;
-	s->nfed++;
+	s->kept++;
+	b->task.n++;
 	return true;
 }
 
-void
-scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values)
+/*
+ * The block that rows are to go to.  Behind another one it needs the rows before it,
+ * for whoever scores it; alone, the prediction has them.
+ */
+static Block *
+begin_block(Scorer *s)
 {
-	BlockRow   *row;
+	Block	   *b = &s->block[s->submitted % s->nblocks];
 
-	if (s->scored)
+	s->filling = true;
+	b->series = s->series;
+	b->key = s->key;
+	s->key = NULL;
+	b->rows = 0;
+	b->task.n = 0;
+	b->task.carried = 0;
+	if (s->pool)
 	{
-		s->scored = false;
-		s->rows = 0;
-		s->nfed = 0;
+		const PredictTask *before = &s->block[(s->submitted + s->nblocks - 1) % s->nblocks].task;
+		int			carried = (int) Min(s->fed, s->context);
+
+		b->alone = s->kept < carried;
+		if (b->alone)
+			carried = 0;
+		if (carried > 0)
+			memcpy(b->task.rows - (size_t) carried * s->features,
+				   before->rows + ((ptrdiff_t) before->n - carried) * s->features,
+				   sizeof(float) * carried * s->features);
+		b->task.carried = carried;
+		s->kept = carried;
 	}
-	row = &s->row[s->rows];
-	memcpy(s->values + (size_t) s->rows * s->features, values, sizeof(double) * s->features);
+	return b;
+}
+
+static void
+add(Scorer *s, int64 ts, bool ts_valid, const double *values, bool asked)
+{
+	Block	   *b = s->filling ? &s->block[s->submitted % s->nblocks] : begin_block(s);
+	BlockRow   *row = &b->row[b->rows];
+
+	memcpy(b->values + (size_t) b->rows * s->features, values, sizeof(double) * s->features);
 	row->ts = ts;
 	row->ts_valid = ts_valid;
+	row->asked = asked;
 	row->score = NAN;
 	row->fed = -1;
 	row->status = place(s, ts, ts_valid);
 	if (row->status == SCORE_FINE)
 	{
 		row->status = s->after_gap ? SCORE_GAP : SCORE_WARMUP;
-		if (feed(s, values))
-			row->fed = s->nfed - 1;
+		if (feed(s, b, values))
+			row->fed = b->task.n - 1;
 	}
-	s->rows++;
+	b->rows++;
+}
+
+void
+scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values)
+{
+	add(s, ts, ts_valid, values, true);
+}
+
+void
+scorer_add_before(Scorer *s, int64 ts, bool ts_valid, const double *values)
+{
+	add(s, ts, ts_valid, values, false);
 }
 
 int
 scorer_rows(const Scorer *s)
 {
-	return s->scored ? 0 : s->rows;
+	return s->filling ? s->block[s->submitted % s->nblocks].rows : 0;
 }
 
 bool
@@ -248,18 +355,20 @@ scorer_full(const Scorer *s)
 /* ---- a block ---------------------------------------------------------------------------- */
 
 static void
-score_row(Scorer *s, int i)
+score_row(Scorer *s, Block *b, int i)
 {
-	const FedRow *fed = &s->fed_row[i];
-	BlockRow   *row = &s->row[fed->row];
+	const FedRow *fed = &b->fed_row[i];
+	BlockRow   *row = &b->row[fed->row];
 	size_t		at = (size_t) i * s->features;
 	double		raw;
 
+	if (b->task.begins[i])
+		nn_horizons_reset(&s->horizons);
 	if (fed->before < s->context)
 		return;
-	raw = nn_raw_score(&s->calibration, s->scaled + at, s->expected + at,
-					   s->discrepancy + (size_t) i * s->calibration.layers,
-					   s->imputed + i * IMPUTED_BYTES(s->features));
+	raw = nn_raw_score(&s->calibration, b->task.rows + at, b->task.expected + at,
+					   b->task.discrepancy + (size_t) i * s->calibration.layers,
+					   b->imputed + i * IMPUTED_BYTES(s->features));
 	nn_horizons_add(&s->horizons, raw);
 	if (s->horizons.count < s->horizons.size)
 		return;
@@ -273,62 +382,172 @@ score_row(Scorer *s, int i)
 	else if (isnan(row->score))
 		row->status = SCORE_NOT_FINITE;
 	else
-		row->status = s->unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;
+		row->status = b->series.unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;
 }
 
-/* Rows fed that follow `first` in its stretch. */
-static int
-stretch_rows(const Scorer *s, int first)
+/* From what the model made of the block. */
+static void
+score_block(Scorer *s, Block *b)
 {
-	int			n = 1;
+	s->scored = b;
+	s->new_series = b->series.number != s->series_number;
+	if (s->new_series)
+	{
+		s->series_number = b->series.number;
+		if (s->series_key)
+			pfree(s->series_key);
+		s->series_key = b->key;
+		b->key = NULL;
+		s->calibration = model_calibration(s->loaded->model, b->series.stats);
+		nn_horizons_open(&s->horizons, &s->calibration, s->horizons.ring);
+	}
+	for (int i = 0; i < b->task.n; i++)
+		score_row(s, b, i);
+}
 
-	while (first + n < s->nfed && !s->fed_row[first + n].begins)
-		n++;
-	return n;
+void
+scorer_submit(Scorer *s)
+{
+	Block	   *b = &s->block[s->submitted % s->nblocks];
+
+	if (!s->filling)
+		return;
+	if (s->pool)
+		predict_pool_submit(s->pool, &b->task, b->alone);
+	s->filling = false;
+	s->submitted++;
+}
+
+int
+scorer_collect(Scorer *s, bool all)
+{
+	Block	   *b = &s->block[s->collected % s->nblocks];
+
+	if (s->collected == s->submitted)
+		return 0;
+	if (s->pool == NULL)
+		predict_task(&s->prediction, &b->task);
+	else if (all || s->submitted - s->collected == s->nblocks)
+		predict_pool_await(s->pool, s->collected);
+	else if (!predict_pool_done(s->pool, s->collected))
+		return 0;
+	s->collected++;
+	score_block(s, b);
+	return b->rows;
 }
 
 void
 scorer_run(Scorer *s)
 {
-	for (int first = 0, n; first < s->nfed; first += n)
-	{
-		n = Min(stretch_rows(s, first), PREDICT_ROWS);
-		if (s->fed_row[first].begins)
-		{
-			predict_series_reset(&s->prediction);
-			nn_horizons_reset(&s->horizons);
-		}
-		predict_push(&s->prediction, s->scaled + (size_t) first * s->features, n,
-					 s->expected + (size_t) first * s->features,
-					 s->discrepancy + (size_t) first * s->calibration.layers);
-		for (int i = first; i < first + n; i++)
-			score_row(s, i);
-	}
-	s->scored = true;
+	scorer_submit(s);
+	scorer_collect(s, true);
 }
 
 ScoredRow
 scorer_row(const Scorer *s, int i)
 {
-	const BlockRow *row = &s->row[i];
+	const Block *b = s->scored;
+	const BlockRow *row = &b->row[i];
 	ScoredRow	result = {
 		.ts = row->ts,
 		.ts_valid = row->ts_valid,
 		.status = row->status,
 		.score = row->score,
-		.values = s->values + (size_t) i * s->features,
+		.values = b->values + (size_t) i * s->features,
+		.asked = row->asked,
 	};
 
 	if (row->fed >= 0)
 	{
 		size_t		at = (size_t) row->fed * s->features;
 
-		result.scaled = s->scaled + at;
-		result.imputed = s->imputed + row->fed * IMPUTED_BYTES(s->features);
-		if (s->fed_row[row->fed].before >= s->context)
-			result.expected = s->expected + at;
+		result.scaled = b->task.rows + at;
+		result.imputed = b->imputed + row->fed * IMPUTED_BYTES(s->features);
+		if (b->fed_row[row->fed].before >= s->context)
+			result.expected = b->task.expected + at;
 	}
 	return result;
+}
+
+/* ---- parallel workers ------------------------------------------------------------------- */
+
+int
+scorer_workers(const Scorer *s)
+{
+	return predict_pool_workers(s->loaded->predictor);
+}
+
+int64
+scorer_patience(const Scorer *s)
+{
+	return predict_pool_patience(s->loaded->predictor);
+}
+
+/* The best size of a block, fewer when so many are too large, 0 when PREDICT_ROWS are. */
+static int
+parallel_room(const Scorer *s, int nblocks)
+{
+	const Size	limit = Min(PARALLEL_BYTES, (Size) work_mem * 1024);
+	int			room = (s->context * PARALLEL_CONTEXTS / PREDICT_ROWS + 1) * PREDICT_ROWS;
+
+	while (room > 0 && nblocks * (block_bytes(s, room) +
+								  predict_pool_task_bytes(s->loaded->predictor, room)) > limit)
+		room -= PREDICT_ROWS;
+	return room;
+}
+
+bool
+scorer_parallel(Scorer *s, int workers)
+{
+	/* each process has one in hand and one to go on with */
+	int			nblocks = 2 * (workers + 1);
+	int			room = parallel_room(s, nblocks);
+	MemoryContext old;
+
+	Assert(s->pool == NULL && !s->filling && s->collected == s->submitted);
+	if (room == 0)
+		return false;
+	old = MemoryContextSwitchTo(s->memory);
+	s->pool = predict_pool_open(&s->prediction, workers, nblocks, room);
+	if (s->pool != NULL)
+	{
+		s->block = palloc(sizeof(Block) * nblocks);
+		for (int i = 0; i < nblocks; i++)
+		{
+			open_block(s, &s->block[i], room);
+			s->block[i].task = predict_pool_task(s->pool, i);
+		}
+		s->nblocks = nblocks;
+		s->room = room;
+		s->submitted = s->collected = 0;
+		s->kept = 0;
+	}
+	MemoryContextSwitchTo(old);
+	return s->pool != NULL;
+}
+
+void
+scorer_finish(Scorer *s)
+{
+	Assert(!s->filling && s->collected == s->submitted);
+	if (s->pool == NULL)
+		return;
+	predict_pool_close(s->pool);
+	s->pool = NULL;
+	s->scored = NULL;			/* its rows are gone */
+	s->room = 0;				/* and no more can come */
+}
+
+const char *
+scorer_series(const Scorer *s)
+{
+	return s->series_key;
+}
+
+bool
+scorer_new_series(const Scorer *s)
+{
+	return s->new_series;
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */
@@ -343,7 +562,7 @@ scorer_last_ts(const Scorer *s, int64 *ts)
 const ModelStats *
 scorer_stats(const Scorer *s)
 {
-	return s->stats;
+	return s->scored->series.stats;
 }
 
 int

@@ -38,6 +38,7 @@ typedef struct ScoredRow
 	const float *scaled;		/* (features) as the model saw them; NULL: it did not */
 	const float *expected;		/* (features) scaled; NULL: none */
 	const uint8 *imputed;		/* map of features that were missing; NULL as scaled */
+	bool		asked;			/* it was not added for the sake of later rows only */
 } ScoredRow;
 
 typedef struct Scorer Scorer;
@@ -48,11 +49,18 @@ typedef struct Scorer Scorer;
  */
 extern Scorer *scorer_open(const LoadedModel *loaded, int block_rows);
 
-/* A series begins.  key: of one of a fleet's, NULL when not told. */
+/*
+ * A series begins, and with it a block: rows that were added are scored or
+ * submitted before.  key: of one of a fleet's, NULL when not told.
+ */
 extern void scorer_begin(Scorer *scorer, const char *key);
 
-/* The next row of the series; false ts_valid: null or infinite. */
+/*
+ * The next row of the series; false ts_valid: null or infinite.  The second: a row
+ * that nobody asks for, but that later ones depend on.
+ */
 extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *values);
+extern void scorer_add_before(Scorer *scorer, int64 ts, bool ts_valid, const double *values);
 
 /* Rows in the block since the last run; whether another would be too many. */
 extern int	scorer_rows(const Scorer *scorer);
@@ -64,10 +72,50 @@ extern void scorer_run(Scorer *scorer);
 /* Row 0 … of the block that was scored last. */
 extern ScoredRow scorer_row(const Scorer *scorer, int i);
 
+/*
+ * ---- with parallel workers ----
+ *
+ * Blocks are then larger, and several are under way: the caller submits each instead
+ * of running it, and collects those that are scored, one by one, in their order.
+ * All works with one process, too.
+ */
+
+/* Workers that may be asked for, as it is now; 0: none. */
+extern int	scorer_workers(const Scorer *scorer);
+
+/* Rows to be scored alone before workers are worth their start. */
+extern int64 scorer_patience(const Scorer *scorer);
+
+/*
+ * Asks for workers, when no row is in the block and none under way; from here to
+ * scorer_finish() the session is in parallel mode and must not write.  False: none
+ * are to be had, and all is as before.
+ */
+extern bool scorer_parallel(Scorer *scorer, int workers);
+
+/* Hands over the rows that were added, if any. */
+extern void scorer_submit(Scorer *scorer);
+
+/*
+ * Scores the oldest block submitted: its number of rows; 0: there is none, or the
+ * model's part in it is not done, there is room for another, and all is false.
+ */
+extern int	scorer_collect(Scorer *scorer, bool all);
+
+/* After the last block: ends the workers. */
+extern void scorer_finish(Scorer *scorer);
+
+/*
+ * Of the block that was scored last: key of its series, valid until a block of
+ * another one is scored, and whether it is the series' first.
+ */
+extern const char *scorer_series(const Scorer *scorer);
+extern bool scorer_new_series(const Scorer *scorer);
+
 /* Timestamp of the last row that had its place in the series; false: there is none. */
 extern bool scorer_last_ts(const Scorer *scorer, int64 *ts);
 
-/* Figures in use for the series. */
+/* Figures in use for the series of the block that was scored last. */
 extern const ModelStats *scorer_stats(const Scorer *scorer);
 
 /* Rows before a row that its score can depend on, missing values included. */

@@ -169,6 +169,9 @@ typedef struct nn_packed nn_packed;
 extern size_t nn_packed_bytes(const nn_shape *shape);
 extern nn_packed *nn_pack(void *memory, const nn_shape *shape, const float *params);
 
+/* A copy in other memory, also of one that another process made in shared memory. */
+extern nn_packed *nn_packed_copy(void *memory, const nn_shape *shape, const void *from);
+
 /*
  * A series being scored: rows in, reconstructions and discrepancies out, each
  * row computed once.  Keys and values of the last rows are kept, so memory does

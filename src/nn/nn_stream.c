@@ -193,6 +193,17 @@ nn_pack(void *memory, const nn_shape *shape, const float *params)
 	return p;
 }
 
+nn_packed *
+nn_packed_copy(void *memory, const nn_shape *shape, const void *from)
+{
+	nn_arena	arena = {.base = nn_arena_start(memory)};
+	nn_packed  *p = nn_take(&arena, sizeof(nn_packed));
+
+	memcpy(p, from, nn_packed_bytes(shape) - nn_arena_bytes(0));
+	layout_packed(&arena, &p->g, p);	/* pointers; what they point at is there */
+	return p;
+}
+
 /* ---- the stream -------------------------------------------------------------------- */
 
 static void

@@ -208,6 +208,24 @@ test_side_by_side(series *s, const char *kernel)
 	close_streaming(&stream);
 }
 
+/* Weights copied to where nothing is aligned as before, and the original gone. */
+static void
+test_copy(series *s, const char *kernel)
+{
+	streaming	stream = open_streaming(&s->shape, s->params);
+	char	   *memory = dirty(nn_packed_bytes(&s->shape) + 8);
+	void	   *stream_memory = dirty(nn_stream_bytes(&s->shape));
+	nn_packed  *copy = nn_packed_copy(memory + 8, &s->shape, stream.packed);
+	nn_stream  *from_copy;
+
+	close_streaming(&stream);
+	from_copy = nn_stream_open(stream_memory, copy);
+	push_again(s, from_copy, 0, s->n, NN_STREAM_ROWS, NULL);
+	ok(same(s, 0, s->n), "%s: weights copied, %s", shape_name(&s->shape), kernel);
+	free(stream_memory);
+	free(memory);
+}
+
 /* Reconstructions against those of the other passes. */
 static void
 test_training_pass(const series *s, const double *expected, const char *kernel)
@@ -270,6 +288,7 @@ test_shape(const nn_shape *shape)
 		test_later(&s, kernel);
 		test_reuse(&s, kernel);
 		test_side_by_side(&s, kernel);
+		test_copy(&s, kernel);
 		test_training_pass(&s, expected, kernel);
 		ok_close(deviation((size_t) s.n * shape->layers, s.discrepancy, discrepancy, FLOOR),
 				 TOLERANCE, "%s: discrepancies against double precision, %s", shape_name(shape),
