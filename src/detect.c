@@ -44,6 +44,7 @@ struct Detection
 	char	   *series;			/* key of the one being read */
 	bool		shown;			/* a row of it was */
 	bool		wanted[SCORER_ROWS];	/* of the block's rows: those of the range */
+	bool		bad[SCORER_ROWS];	/* and those so labelled */
 	detect_visit visit;
 	void	   *arg;
 };
@@ -120,7 +121,10 @@ find_source(const Detection *d)
 	spec.features = m->options.names;
 	if (d->spec.timestamp_col)
 		spec.timestamp_col = pstrdup(d->spec.timestamp_col);
-	spec.label_col = NULL;
+	if (!d->spec.labels)
+		spec.label_col = NULL;
+	else if (d->spec.label_col)
+		spec.label_col = pstrdup(d->spec.label_col);
 	return spec;
 }
 
@@ -228,6 +232,7 @@ score_block(Detection *d)
 		DetectedRow row = {
 			.series = d->series,
 			.new_series = !d->shown,
+			.bad = d->bad[i],
 			.row = scorer_row(d->scorer, i),
 		};
 
@@ -239,9 +244,10 @@ score_block(Detection *d)
 }
 
 static void
-add(Detection *d, int64 ts, bool ts_valid, const double *values, bool wanted)
+add(Detection *d, int64 ts, bool ts_valid, const double *values, bool wanted, bool bad)
 {
 	d->wanted[scorer_rows(d->scorer)] = wanted;
+	d->bad[scorer_rows(d->scorer)] = bad;
 	scorer_add(d->scorer, ts, ts_valid, values);
 	if (scorer_full(d->scorer))
 		score_block(d);
@@ -266,7 +272,7 @@ recall(Detection *d)
 
 	for (int64 i = first; i < h->count; i++)
 		add(d, h->ts[i % h->room], true,
-			h->values + (size_t) (i % h->room) * d->loaded->model->features, false);
+			h->values + (size_t) (i % h->room) * d->loaded->model->features, false, false);
 	h->count = 0;
 }
 
@@ -303,7 +309,7 @@ read_row(const SourceRow *row, void *arg)
 		return;
 	}
 	recall(d);
-	add(d, row->ts, row->ts_valid, row->values, true);
+	add(d, row->ts, row->ts_valid, row->values, true, row->bad);
 }
 
 void

@@ -325,8 +325,12 @@ scorer_row(const Scorer *s, int i)
 
 		result.scaled = s->scaled + at;
 		result.imputed = s->imputed + row->fed * IMPUTED_BYTES(s->features);
+		result.begins = s->fed_row[row->fed].begins;
 		if (s->fed_row[row->fed].before >= s->context)
+		{
 			result.expected = s->expected + at;
+			result.discrepancy = s->discrepancy + (size_t) row->fed * s->calibration.layers;
+		}
 	}
 	return result;
 }

@@ -38,6 +38,8 @@ typedef struct ScoredRow
 	const float *scaled;		/* (features) as the model saw them; NULL: it did not */
 	const float *expected;		/* (features) scaled; NULL: none */
 	const uint8 *imputed;		/* map of features that were missing; NULL as scaled */
+	const float *discrepancy;	/* (blocks) NULL as expected */
+	bool		begins;			/* the model saw no row of its stretch before it */
 } ScoredRow;
 
 typedef struct Scorer Scorer;
