@@ -72,8 +72,8 @@ SELECT amad_recalibrate('$model', since => pg_temp.at($from), until => pg_temp.a
   options => '${options//\'/\'\'}') AS summary \\gset
 $(judge_sql "$to" after "$3")
 SELECT format('%-16s %6s  %5s %5s  %5s %5s  %5s %5s', '$1', '$2',
-  round(:'before_ap'::numeric, 3), round(:'after_ap'::numeric, 3), round(:before_fa, 1), round(:after_fa, 1),
-  round(:before_hit, 0), round(:after_hit, 0));
+  round(:'before_ap'::numeric, 3), round(:'after_ap'::numeric, 3), round(:'before_fa'::numeric, 1), round(:'after_fa'::numeric, 1),
+  round(:'before_hit'::numeric, 0), round(:'after_hit'::numeric, 0));
 ROLLBACK TO part;
 SQL
 }

@@ -163,8 +163,8 @@ too_few_scored(const Calibration *c, int64 scored)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
-			 errdetail("At least " INT64_FORMAT " rows with a score are needed, and %d before them in "
-					   "each stretch without a gap.", calibrate_least_rows(&c->model->options),
+			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has one when %d rows "
+					   "precede it without a gap.", calibrate_least_rows(&c->model->options),
 					   options_warmup(&c->model->options, c->model->features)),
 			 errhint("Give an earlier since or a greater last_n.")));
 }

@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -51,9 +52,26 @@ struct Detection
 
 /* ---- time --------------------------------------------------------------------------- */
 
+/* The function like the one that asks, for a time column of another type: "amad_detect_bigint". */
+static char *
+sibling(Oid function, const char *suffix)
+{
+	static const char *const suffixes[] = {"_timestamp", "_bigint"};
+	char	   *name = get_func_name(function);
+
+	for (int i = 0; i < lengthof(suffixes); i++)
+	{
+		int			at = strlen(name) - strlen(suffixes[i]);
+
+		if (at > 0 && strcmp(name + at, suffixes[i]) == 0)
+			name[at] = '\0';
+	}
+	return psprintf("%s%s", name, suffix);
+}
+
 /* A time as a value of another type of the three. */
 static Datum
-convert(Oid from, Oid to, Datum ts)
+convert(const Detection *d, Oid from, Oid to, Datum ts)
 {
 	if (from == to)
 		return ts;
@@ -61,7 +79,7 @@ convert(Oid from, Oid to, Datum ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column is of another type than %s", format_type_be(to)),
-				 errhint("Use %s.", to == INT8OID ? "amad_detect()" : "amad_detect_bigint()")));
+				 errhint("Use %s().", sibling(d->spec.function, to == INT8OID ? "" : "_bigint"))));
 	/* as a cast does, by the session's time zone */
 	return DirectFunctionCall1(from == TIMESTAMPOID ? timestamp_timestamptz
 							   : timestamptz_timestamp, ts);
@@ -70,7 +88,7 @@ convert(Oid from, Oid to, Datum ts)
 Datum
 detect_timestamp(const Detection *d, int64 ts)
 {
-	return convert(d->source->ts_type, d->spec.bound_type, Int64GetDatum(ts));
+	return convert(d, d->source->ts_type, d->spec.bound_type, Int64GetDatum(ts));
 }
 
 /* ---- opening -------------------------------------------------------------------------- */
@@ -164,11 +182,11 @@ set_range(Detection *d)
 	d->range.series = spec->series;
 	if (spec->has_since)
 	{
-		d->since = DatumGetInt64(convert(spec->bound_type, d->source->ts_type, spec->since));
+		d->since = DatumGetInt64(convert(d, spec->bound_type, d->source->ts_type, spec->since));
 		reach_back(d);
 	}
 	if (spec->has_until)
-		d->range.until = DatumGetInt64(convert(spec->bound_type, d->source->ts_type, spec->until));
+		d->range.until = DatumGetInt64(convert(d, spec->bound_type, d->source->ts_type, spec->until));
 	if (spec->last_n > 0)
 		d->range.last_n = spec->last_n + scorer_depth(d->loaded->model);
 }
