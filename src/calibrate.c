@@ -448,6 +448,8 @@ set_theta(Calibration *c, int first, int last, ModelStats *stats)
 	{
 		int64		n = collect_means(c, first, last, o->horizons[i]);
 
+		if (n == 0 && c->recorded)
+			continue;			/* the old one is better than none */
 		stats->theta[i] = n == 0 ? LEAST
 			: Max(nn_quantile(c->scratch, n, o->horizon_quantile), LEAST);
 	}

@@ -71,8 +71,6 @@ SELECT max(version), max(version) FILTER (WHERE deployed) AS deployed FROM amad_
 -- ---- anomalies among the recent rows
 -- a tenth of them, in bursts, neither raises the threshold nor widens the scales …
 CREATE VIEW spoiled AS SELECT ts, flow + CASE WHEN n % 100 < 10 THEN 8 ELSE 0 END AS flow, pressure, temp, fixed, n % 100 < 10 AS bad FROM readings;
-CREATE FUNCTION threshold_of(v int) RETURNS float8 LANGUAGE sql AS
-	$$ SELECT (amad_describe(model)->>'threshold')::float8 FROM amad_models WHERE model_name = 'm' AND version = v $$;
 CREATE FUNCTION rho_of(v int) RETURNS float8 LANGUAGE sql AS
 	$$ SELECT (amad_describe(model)->'calibration'->'rho'->>0)::float8 FROM amad_models WHERE model_name = 'm' AND version = v $$;
 SELECT amad_drop('m', 4) FROM amad_deploy('m', 1);
