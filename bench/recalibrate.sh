@@ -100,7 +100,7 @@ for train in "$dir"/*/*/train.csv.gz; do
   lines=$({
     load_sql "$folder" "$columns"
     for window in $windows; do part_sql "$entity" "$window" "$columns"; done
-    echo "\\echo drift"
+    printf '%s\n' '\echo drift'
     drift_sql "$entity"
   } | psql -X -q -A -t -f -)
   recalibrated+=${lines%%drift*}
