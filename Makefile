@@ -57,7 +57,7 @@ EXTENSION = amad
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
 # Topics of the install script, in the order they need each other
-SQL_PARTS = $(patsubst %,sql/%.sql,type models train lifecycle score detect events describe evaluate version)
+SQL_PARTS = $(patsubst %,sql/%.sql,type models train lifecycle score detect events recalibrate describe evaluate version)
 # PGXS's, not what `make bench DATA=` hands down
 override DATA = $(sort $(wildcard sql/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)

@@ -1,10 +1,14 @@
 /*
  * calibrate.c
- *	  Calibration of a trained model on its training rows (docs/model.md, Score).
+ *	  Calibration of a trained model on its training rows (docs/model.md, Score),
+ *	  or on later ones (docs/recalibrate.md).
  *
  * Residuals and discrepancies of the held-out rows give rho and mu; raw scores
  * of all rows give theta; anomaly scores of the held-out rows the threshold.
  * In a fleet each series has these of its own, if it has enough rows.
+ *
+ * A recalibration does the same on later rows, of which the model's outputs were
+ * recorded, and of which the suspicious do not count.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -25,6 +29,10 @@
 #define ENOUGH_ROWS 262144
 #define BLOCK_ROWS 2048
 
+/* The fence of scores in a recalibration, chosen on real data: docs/recalibrate.md. */
+#define FENCE 5.0
+#define FENCE_QUANTILE 0.1
+
 /* Sums over held-out rows, of a series or of all. */
 typedef struct Sums
 {
@@ -41,13 +49,15 @@ typedef struct Calibration
 	ModelStats **stats;			/* (series) where each one's figures go */
 	bool	   *own;			/* (series) whether they are of its own rows */
 	bool		use_all;		/* no held-out row has a score: all rows count */
-	int			context;
+	const Recorded *recorded;	/* NULL: the model is asked, every row is ROW_KEPT */
+	int			context;		/* rows that the model needs before a row; 0 when recorded */
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
 	float	   *discrepancy;	/* (PREDICT_ROWS, N) */
 	int64		stride;			/* of so many blocks of rows one is calibrated on */
 	double	   *raw;			/* (rows) NaN: none */
 	double	   *scratch;		/* (rows) */
+	Recalibrated *result;		/* NULL: a training */
 } Calibration;
 
 /* What to do with a row's outputs. */
@@ -72,6 +82,26 @@ held_place(const Calibration *c, const DatasetRun *run)
 	return c->use_all ? 0 : dataset_training_rows(c->dataset, run);
 }
 
+static RowUse
+use_of(const Calibration *c, int64 row)
+{
+	return c->recorded ? c->recorded->use[row] : ROW_KEPT;
+}
+
+/* Visits rows that the model need not be asked about. */
+static void
+visit_recorded(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_row visit,
+			   void *arg)
+{
+	const int	C = c->model->features;
+	const int	N = options_blocks(&c->model->options);
+
+	for (int64 row = run->first + place; row < run->first + end; row++)
+		visit(c, run, row, c->recorded->expected + row * C,
+			  N > 0 ? c->recorded->discrepancy + row * N : NULL, arg);
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* Visits the rows of a run from place to end - 1 that have their whole context in it. */
 static void
 visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_row visit,
@@ -81,6 +111,11 @@ visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_r
 	const int	N = options_blocks(&c->model->options);
 	int64		from = Max(0, place - c->context);
 
+	if (c->recorded)
+	{
+		visit_recorded(c, run, place, end, visit, arg);
+		return;
+	}
 	predict_series_reset(&c->prediction);
 	for (int64 at = from; at < end; at += PREDICT_ROWS)
 	{
@@ -98,20 +133,47 @@ visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_r
 
 /* ---- which series have enough ------------------------------------------------------ */
 
+/* Rows before a row that its score depends on. */
+static int64
+warmup(const Calibration *c)
+{
+	return c->context + options_max_horizon(&c->model->options) - 1;
+}
+
 /* Held-out rows of a run that have a score. */
 static int64
 scored_rows(const Calibration *c, const DatasetRun *run)
 {
-	int64		first = options_warmup(&c->model->options, c->model->features);
+	int64		n = 0;
 
-	return Max(run->rows - Max(first, held_place(c, run)), 0);
+	for (int64 place = Max(warmup(c), held_place(c, run)); place < run->rows; place++)
+		n += use_of(c, run->first + place) != ROW_CONTEXT;
+	return n;
+}
+
+int64
+calibrate_least_rows(const Options *o)
+{
+	return (int64) ceil(Max(2 * options_max_horizon(o), 1 / o->contamination));
+}
+
+static void
+too_few_scored(const Calibration *c, int64 scored)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
+			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has one when %d rows "
+					   "precede it without a gap.", calibrate_least_rows(&c->model->options),
+					   options_warmup(&c->model->options, c->model->features)),
+			 errhint("Give an earlier since or a greater last_n.")));
 }
 
 static void
 find_own(Calibration *c)
 {
 	const Options *o = &c->model->options;
-	double		least = Max(2 * options_max_horizon(o), 1 / o->contamination);
+	int64		least = calibrate_least_rows(o);
 	int64	   *scored = palloc0(sizeof(int64) * c->dataset->nseries);
 	int64		all = 0;
 
@@ -121,7 +183,9 @@ find_own(Calibration *c)
 		all += scored_rows(c, &c->dataset->runs[i]);
 	}
 	for (int i = 0; i < c->dataset->nseries; i++)
-		c->own[i] = scored[i] >= least;
+		c->own[i] = scored[i] >= least && c->stats[i] != NULL;
+	if (c->recorded && all < least)
+		too_few_scored(c, all);
 	if (all > 0)
 		return;
 	if (c->use_all)
@@ -165,6 +229,8 @@ add_row(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
 	const uint8 *imputed = dataset_imputed(c->dataset, row);
 	Sums	   *sums = arg;
 
+	if (use_of(c, row) != ROW_KEPT)
+		return;
 	sums->rows++;
 	for (int i = 0; i < C; i++)
 	{
@@ -263,10 +329,8 @@ store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expecte
 static bool
 chosen(const Calibration *c, const DatasetRun *run, int64 place)
 {
-	int64		warmup = options_warmup(&c->model->options, c->model->features);
-
 	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
-		place >= held_place(c, run) - warmup;
+		place >= held_place(c, run) - warmup(c);
 }
 
 /* End of the stretch of rows that begins at a place and is chosen, or is not, as the first is. */
@@ -322,7 +386,7 @@ collect_means(Calibration *c, int first, int last, int h)
 
 			CHECK_FOR_INTERRUPTS();
 			have = isnan(c->raw[row]) ? 0 : have + 1;
-			if (have < h)
+			if (have < h || use_of(c, row) != ROW_KEPT)
 				continue;
 			for (int back = 0; back < h; back++)
 				if (c->raw[row - back] != NN_NO_SCORE)
@@ -364,7 +428,7 @@ collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
 				continue;
 			}
 			nn_horizons_add(&horizons, raw);
-			if (place < held_place(c, run))
+			if (place < held_place(c, run) || use_of(c, run->first + place) == ROW_CONTEXT)
 				continue;
 			score = nn_horizons_score(&horizons);
 			if (!isnan(score))
@@ -376,20 +440,66 @@ collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
 }
 
 static void
-calibrate_scores(Calibration *c, int first, int last, ModelStats *stats)
+set_theta(Calibration *c, int first, int last, ModelStats *stats)
 {
 	const Options *o = &c->model->options;
-	int64		n;
 
 	for (int i = 0; i < o->nhorizons; i++)
 	{
-		n = collect_means(c, first, last, o->horizons[i]);
+		int64		n = collect_means(c, first, last, o->horizons[i]);
+
+		if (n == 0 && c->recorded)
+			continue;			/* the old one is better than none */
 		stats->theta[i] = n == 0 ? LEAST
 			: Max(nn_quantile(c->scratch, n, o->horizon_quantile), LEAST);
 	}
+}
+
+/*
+ * The threshold from n scores in scratch.  Anomalies among them, trim of all at
+ * most, must not raise it: it is not above a fence that the lower half sets,
+ * m·(m / q)^FENCE with the median m and the 0.1 quantile q, unless more than trim
+ * of the scores were.
+ */
+static double
+threshold_of(Calibration *c, int64 n)
+{
+	double		share = c->model->options.contamination;
+	double		threshold = nn_quantile(c->scratch, n, 1.0 - share);
+
+	if (c->recorded && c->recorded->trim > share)
+	{
+		double		median = nn_quantile(c->scratch, n, 0.5);
+		double		low = Max(nn_quantile(c->scratch, n, FENCE_QUANTILE), LEAST);
+		double		fence = median * pow(median / low, FENCE);
+
+		threshold = Max(nn_quantile(c->scratch, n, 1.0 - c->recorded->trim),
+						Min(threshold, fence));
+	}
+	return Max(threshold, LEAST);
+}
+
+/* Adds scores, those above the threshold, to what is told of a recalibration. */
+static void
+count_flagged(const Calibration *c, int64 n, double threshold)
+{
+	c->result->rows += n;
+	for (int64 i = 0; i < n; i++)
+		c->result->flagged += c->scratch[i] >= threshold;
+}
+
+/* counted: the scores are those told of */
+static void
+calibrate_scores(Calibration *c, int first, int last, ModelStats *stats, bool counted)
+{
+	int64		n;
+
+	if (c->recorded == NULL || !c->recorded->threshold_only)
+		set_theta(c, first, last, stats);
 	n = collect_scores(c, first, last, stats);
-	stats->threshold = n == 0 ? 1.0
-		: Max(nn_quantile(c->scratch, n, 1.0 - o->contamination), LEAST);
+	stats->threshold = n == 0 ? 1.0 : threshold_of(c, n);
+	if (counted && c->result)
+		count_flagged(c, n, stats->threshold);
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -441,38 +551,69 @@ calibrate_series(Calibration *c)
 		for (last = first; last < d->nruns && d->runs[last].series == series; last++)
 			;
 		if (c->own[series])
-			calibrate_scores(c, first, last, c->stats[series]);
+			calibrate_scores(c, first, last, c->stats[series], true);
 	}
+}
+
+/* Room for a calibration; the figures of series go to the model's. */
+static Calibration
+open_calibration(Model *m, const Dataset *d)
+{
+	Calibration c = {
+		.model = m,
+		.dataset = d,
+		.own = palloc(sizeof(bool) * d->nseries),
+		.stats = palloc(sizeof(ModelStats *) * d->nseries),
+		.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+		.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+	};
+
+	for (int i = 0; i < d->nseries; i++)
+		c.stats[i] = m->nseries > 0 ? (ModelStats *) model_series_stats(m, d->series[i].key)
+			: &m->stats;
+	return c;
 }
 
 void
 calibrate_model(Model *m, const Dataset *d)
 {
-	Calibration c = {
-		.model = m,
-		.dataset = d,
-		.context = options_context(&m->options, m->features),
-		.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS,
-		.own = palloc(sizeof(bool) * d->nseries),
-		.stats = palloc(sizeof(ModelStats *) * d->nseries),
-		.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features),
-		.discrepancy = palloc(sizeof(float) * PREDICT_ROWS * Max(options_blocks(&m->options), 1)),
-		.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
-		.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
-	};
+	Calibration c;
 
 	create_series(m, d);
-	for (int i = 0; i < d->nseries; i++)
-		c.stats[i] = m->nseries > 0 ? (ModelStats *) model_series_stats(m, d->series[i].key)
-			: &m->stats;
+	c = open_calibration(m, d);
+	c.context = options_context(&m->options, m->features);
+	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
+	c.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features);
+	c.discrepancy = palloc(sizeof(float) * PREDICT_ROWS * Max(options_blocks(&m->options), 1));
 	predict_series_open(&c.prediction, predict_open(m));
 	find_own(&c);
 	calibrate_means(&c);
 	calibrate_raw(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);
-	calibrate_scores(&c, 0, d->nruns, &m->stats);
+	calibrate_scores(&c, 0, d->nruns, &m->stats, true);
 	for (int i = 0; i < m->nseries; i++)
 		if (!c.own[i])
 			copy_calibration(m, &m->stats, c.stats[i]);
+}
+
+void
+calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrated *result)
+{
+	Calibration c = open_calibration(m, d);
+
+	memset(result, 0, sizeof(*result));
+	c.recorded = recorded;
+	c.result = result;
+	c.stride = 1;
+	find_own(&c);
+	if (!recorded->threshold_only)
+		calibrate_means(&c);
+	calibrate_raw(&c);
+	if (m->nseries > 0)
+		calibrate_series(&c);
+	calibrate_scores(&c, 0, d->nruns, &m->stats, m->nseries == 0);
+	for (int i = 0; i < d->nseries; i++)
+		result->series += c.own[i];
+	result->kept = Max(m->nseries, 1) - result->series;
 }

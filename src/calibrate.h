@@ -1,6 +1,7 @@
 /*
  * calibrate.h
- *	  Calibration of a trained model on its training rows (docs/model.md, Score).
+ *	  Calibration of a trained model on its training rows (docs/model.md, Score),
+ *	  or on later ones (docs/recalibrate.md).
  */
 #ifndef AMAD_CALIBRATE_H
 #define AMAD_CALIBRATE_H
@@ -16,5 +17,43 @@ extern Size calibrate_bytes(const Model *model, int64 rows);
  * too few held-out rows gets those of all together.  ERROR when no row has a score.
  */
 extern void calibrate_model(Model *model, const Dataset *dataset);
+
+/* What a row of a recalibration is used for. */
+typedef enum RowUse
+{
+	ROW_CONTEXT,				/* the rows after it */
+	ROW_SCORED,					/* the threshold, too */
+	ROW_KEPT					/* rho, mu and theta, too */
+} RowUse;
+
+/* What the model has said of the rows of a dataset, which all have their context. */
+typedef struct Recorded
+{
+	const float *expected;		/* (rows, C) */
+	const float *discrepancy;	/* (rows, N) */
+	const uint8 *use;			/* (rows) RowUse */
+	double		trim;			/* share of the rows that may be anomalous, 0 … 0.5 */
+	bool		threshold_only; /* rho, mu and theta stay */
+} Recorded;
+
+/* What became of it. */
+typedef struct Recalibrated
+{
+	int64		rows;			/* with a score */
+	int64		flagged;		/* of them, by the new threshold */
+	int			series;			/* with new figures of their own */
+	int			kept;			/* with too few rows: they keep theirs */
+} Recalibrated;
+
+/*
+ * The same for a model that was calibrated before, on rows among which there may be
+ * anomalies.  Series of the dataset that the model does not know count for the
+ * figures of all together only.  ERROR when there are too few rows.
+ */
+extern void calibrate_again(Model *model, const Dataset *dataset, const Recorded *recorded,
+							Recalibrated *result);
+
+/* Rows with a score that figures need at least. */
+extern int64 calibrate_least_rows(const Options *options);
 
 #endif							/* AMAD_CALIBRATE_H */

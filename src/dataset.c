@@ -410,6 +410,48 @@ dataset_begin(Dataset *d, const char *key)
 	d->open_number = 0;
 }
 
+/* ---- scaled rows ------------------------------------------------------------------------------ */
+
+#define SCALED_ROOM 1024		/* rows that room is made for at once */
+
+void
+dataset_begin_scaled(Dataset *d, const char *key)
+{
+	DatasetSeries s = {.key = key ? MemoryContextStrdup(d->context, key) : NULL};
+
+	add_series(d, s);
+}
+
+static bool
+any_imputed(const uint8 *map, int features)
+{
+	for (int i = 0; i < IMPUTED_BYTES(features); i++)
+		if (map[i])
+			return true;
+	return false;
+}
+
+void
+dataset_add_scaled(Dataset *d, bool begins, const float *scaled, const uint8 *imputed)
+{
+	DatasetSeries *s = &d->series[d->nseries - 1];
+	DatasetRun	run = {.series = d->nseries - 1, .first = d->nrows, .number = s->rows};
+
+	if (d->nrows == d->room)
+		make_room(d, SCALED_ROOM);
+	if (any_imputed(imputed, d->features))
+		make_imputed(d);
+	memcpy(d->rows + d->nrows * d->features, scaled, sizeof(float) * d->features);
+	if (d->imputed)
+		memcpy(d->imputed + d->nrows * IMPUTED_BYTES(d->features), imputed,
+			   IMPUTED_BYTES(d->features));
+	if (begins || s->rows == 0)
+		append_run(d, run);
+	d->runs[d->nruns - 1].rows++;
+	d->nrows++;
+	s->rows++;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 /*

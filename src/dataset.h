@@ -94,6 +94,14 @@ extern void dataset_skip(Dataset *dataset);
  */
 extern void dataset_finish(Dataset *dataset, ModelStats *stats);
 
+/*
+ * Instead of all this: series and rows that are scaled already, none of which is
+ * trained on.  `begins`: it is no neighbour of the row before.
+ */
+extern void dataset_begin_scaled(Dataset *dataset, const char *key);
+extern void dataset_add_scaled(Dataset *dataset, bool begins, const float *scaled,
+							   const uint8 *imputed);
+
 /* Rows of a run before the first held out, and the map of a row (NULL: nothing imputed). */
 extern int64 dataset_training_rows(const Dataset *dataset, const DatasetRun *run);
 extern const uint8 *dataset_imputed(const Dataset *dataset, int64 row);

@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +24,10 @@
 #include "timestamps.h"
 
 #define VISIT_BYTES (64 * 1024) /* what a visit allocates is seldom more */
+
+/* Marks of the rows that are scored. */
+#define MARK_SHOWN 1			/* it is of the range, not only of its history */
+#define MARK_BAD 2				/* it is so labelled */
 
 /* The newest rows before the range, of one series. */
 typedef struct History
@@ -53,9 +58,26 @@ struct Detection
 
 /* ---- time --------------------------------------------------------------------------- */
 
+/* The function like the one that asks, for a time column of another type: "amad_detect_bigint". */
+static char *
+sibling(Oid function, const char *suffix)
+{
+	static const char *const suffixes[] = {"_timestamp", "_bigint"};
+	char	   *name = get_func_name(function);
+
+	for (int i = 0; i < lengthof(suffixes); i++)
+	{
+		int			at = strlen(name) - strlen(suffixes[i]);
+
+		if (at > 0 && strcmp(name + at, suffixes[i]) == 0)
+			name[at] = '\0';
+	}
+	return psprintf("%s%s", name, suffix);
+}
+
 /* A time as a value of another type of the three. */
 static Datum
-convert(Oid from, Oid to, Datum ts)
+convert(const Detection *d, Oid from, Oid to, Datum ts)
 {
 	if (from == to)
 		return ts;
@@ -63,7 +85,7 @@ convert(Oid from, Oid to, Datum ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column is of another type than %s", format_type_be(to)),
-				 errhint("Use %s.", to == INT8OID ? "amad_detect()" : "amad_detect_bigint()")));
+				 errhint("Use %s().", sibling(d->spec.function, to == INT8OID ? "" : "_bigint"))));
 	/* as a cast does, by the session's time zone */
 	return DirectFunctionCall1(from == TIMESTAMPOID ? timestamp_timestamptz
 							   : timestamptz_timestamp, ts);
@@ -72,7 +94,7 @@ convert(Oid from, Oid to, Datum ts)
 Datum
 detect_timestamp(const Detection *d, int64 ts)
 {
-	return convert(d->source->ts_type, d->spec.bound_type, Int64GetDatum(ts));
+	return convert(d, d->source->ts_type, d->spec.bound_type, Int64GetDatum(ts));
 }
 
 /* ---- opening -------------------------------------------------------------------------- */
@@ -123,7 +145,10 @@ find_source(const Detection *d)
 	spec.features = m->options.names;
 	if (d->spec.timestamp_col)
 		spec.timestamp_col = pstrdup(d->spec.timestamp_col);
-	spec.label_col = NULL;
+	if (!d->spec.labels)
+		spec.label_col = NULL;
+	else if (d->spec.label_col)
+		spec.label_col = pstrdup(d->spec.label_col);
 	return spec;
 }
 
@@ -163,11 +188,11 @@ set_range(Detection *d)
 	d->range.series = spec->series;
 	if (spec->has_since)
 	{
-		d->since = DatumGetInt64(convert(spec->bound_type, d->source->ts_type, spec->since));
+		d->since = DatumGetInt64(convert(d, spec->bound_type, d->source->ts_type, spec->since));
 		reach_back(d);
 	}
 	if (spec->has_until)
-		d->range.until = DatumGetInt64(convert(spec->bound_type, d->source->ts_type, spec->until));
+		d->range.until = DatumGetInt64(convert(d, spec->bound_type, d->source->ts_type, spec->until));
 	if (spec->last_n > 0)
 		d->range.last_n = spec->last_n + scorer_depth(d->loaded->model);
 }
@@ -233,8 +258,9 @@ show_block(Detection *d, int n)
 			.row = scorer_row(d->scorer, i),
 		};
 
-		if (!row.row.asked)
+		if ((row.row.mark & MARK_SHOWN) == 0)
 			continue;
+		row.bad = (row.row.mark & MARK_BAD) != 0;
 		d->shown = true;
 		d->visit(&row, d->arg);
 		MemoryContextReset(d->visit_context);
@@ -266,12 +292,9 @@ consider_workers(Detection *d)
 }
 
 static void
-add(Detection *d, int64 ts, bool ts_valid, const double *values, bool asked)
+add(Detection *d, int64 ts, bool ts_valid, const double *values, int mark)
 {
-	if (asked)
-		scorer_add(d->scorer, ts, ts_valid, values);
-	else
-		scorer_add_before(d->scorer, ts, ts_valid, values);
+	scorer_add(d->scorer, ts, ts_valid, values, mark);
 	d->rows++;
 	if (scorer_full(d->scorer))
 		score_block(d, false);
@@ -296,7 +319,7 @@ recall(Detection *d)
 
 	for (int64 i = first; i < h->count; i++)
 		add(d, h->ts[i % h->room], true,
-			h->values + (size_t) (i % h->room) * d->loaded->model->features, false);
+			h->values + (size_t) (i % h->room) * d->loaded->model->features, 0);
 	h->count = 0;
 }
 
@@ -331,7 +354,7 @@ read_row(const SourceRow *row, void *arg)
 	}
 	consider_workers(d);
 	recall(d);
-	add(d, row->ts, row->ts_valid, row->values, true);
+	add(d, row->ts, row->ts_valid, row->values, MARK_SHOWN | (row->bad ? MARK_BAD : 0));
 }
 
 void

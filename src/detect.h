@@ -18,6 +18,8 @@ typedef struct DetectSpec
 	const char *model_name;
 	const char *source;			/* NULL: the one that the model remembers */
 	const char *timestamp_col;	/* NULL: the remembered one, or the only one */
+	bool		labels;			/* the label column is read: */
+	const char *label_col;		/* NULL: the remembered one, if there is one */
 	Oid			bound_type;		/* int8, timestamp or timestamptz */
 	bool		has_since;
 	Datum		since;			/* first timestamp */
@@ -35,6 +37,7 @@ typedef struct DetectedRow
 {
 	const char *series;			/* series_key.h; NULL: the model has no series */
 	bool		new_series;		/* the first row shown of its series */
+	bool		bad;			/* by the label column */
 	ScoredRow	row;
 } DetectedRow;
 

@@ -353,7 +353,8 @@ next_block(WindowObject window, ScoreState *s)
 		refuse_misplaced(s, ts, isnull);
 		check_constants(window, s, n);
 		read_features(window, s, n);
-		scorer_add(s->scorer, ts, !isnull && timestamps_finite(s->ts_type, ts), s->row);
+		scorer_add(s->scorer, ts, !isnull && timestamps_finite(s->ts_type, ts), s->row,
+				   0);
 		n++;
 	}
 	scorer_run(s->scorer);

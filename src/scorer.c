@@ -29,7 +29,7 @@ typedef struct BlockRow
 {
 	int64		ts;
 	bool		ts_valid;
-	bool		asked;
+	int			mark;
 	ScoreStatus status;
 	double		score;
 	int			fed;			/* its place among the rows fed to the model; -1: it is not */
@@ -306,8 +306,8 @@ begin_block(Scorer *s)
 	return b;
 }
 
-static void
-add(Scorer *s, int64 ts, bool ts_valid, const double *values, bool asked)
+void
+scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values, int mark)
 {
 	Block	   *b = s->filling ? &s->block[s->submitted % s->nblocks] : begin_block(s);
 	BlockRow   *row = &b->row[b->rows];
@@ -315,7 +315,7 @@ add(Scorer *s, int64 ts, bool ts_valid, const double *values, bool asked)
 	memcpy(b->values + (size_t) b->rows * s->features, values, sizeof(double) * s->features);
 	row->ts = ts;
 	row->ts_valid = ts_valid;
-	row->asked = asked;
+	row->mark = mark;
 	row->score = NAN;
 	row->fed = -1;
 	row->status = place(s, ts, ts_valid);
@@ -326,18 +326,6 @@ add(Scorer *s, int64 ts, bool ts_valid, const double *values, bool asked)
 			row->fed = b->task.n - 1;
 	}
 	b->rows++;
-}
-
-void
-scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values)
-{
-	add(s, ts, ts_valid, values, true);
-}
-
-void
-scorer_add_before(Scorer *s, int64 ts, bool ts_valid, const double *values)
-{
-	add(s, ts, ts_valid, values, false);
 }
 
 int
@@ -454,7 +442,7 @@ scorer_row(const Scorer *s, int i)
 		.status = row->status,
 		.score = row->score,
 		.values = b->values + (size_t) i * s->features,
-		.asked = row->asked,
+		.mark = row->mark,
 	};
 
 	if (row->fed >= 0)
@@ -463,8 +451,12 @@ scorer_row(const Scorer *s, int i)
 
 		result.scaled = b->task.rows + at;
 		result.imputed = b->imputed + row->fed * IMPUTED_BYTES(s->features);
+		result.begins = b->task.begins[row->fed];
 		if (b->fed_row[row->fed].before >= s->context)
+		{
 			result.expected = b->task.expected + at;
+			result.discrepancy = b->task.discrepancy + (size_t) row->fed * s->calibration.layers;
+		}
 	}
 	return result;
 }

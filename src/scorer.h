@@ -38,7 +38,9 @@ typedef struct ScoredRow
 	const float *scaled;		/* (features) as the model saw them; NULL: it did not */
 	const float *expected;		/* (features) scaled; NULL: none */
 	const uint8 *imputed;		/* map of features that were missing; NULL as scaled */
-	bool		asked;			/* it was not added for the sake of later rows only */
+	const float *discrepancy;	/* (blocks) NULL as expected */
+	bool		begins;			/* the model saw no row of its stretch before it */
+	int			mark;			/* the caller's, as it was added */
 } ScoredRow;
 
 typedef struct Scorer Scorer;
@@ -55,12 +57,8 @@ extern Scorer *scorer_open(const LoadedModel *loaded, int block_rows);
  */
 extern void scorer_begin(Scorer *scorer, const char *key);
 
-/*
- * The next row of the series; false ts_valid: null or infinite.  The second: a row
- * that nobody asks for, but that later ones depend on.
- */
-extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *values);
-extern void scorer_add_before(Scorer *scorer, int64 ts, bool ts_valid, const double *values);
+/* The next row of the series; false ts_valid: null or infinite.  It keeps the mark. */
+extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *values, int mark);
 
 /* Rows in the block since the last run; whether another would be too many. */
 extern int	scorer_rows(const Scorer *scorer);

@@ -1,0 +1,217 @@
+/*
+ * recent.c
+ *	  Recent rows of a model's source, with what the model says of them.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "recent.h"
+
+#define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */
+#define ROOM 1024				/* rows that room is made for at once, at least */
+
+/* ---- arguments ------------------------------------------------------------------------ */
+
+static char *
+optional_text(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static int64
+last_n_argument(FunctionCallInfo fcinfo, bool has_since)
+{
+	int64		n;
+
+	if (PG_ARGISNULL(RECENT_LAST_N))
+		return has_since ? 0 : DEFAULT_LAST_N;
+	n = PG_GETARG_INT64(RECENT_LAST_N);
+	if (n < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("last_n must be at least 1")));
+	if (has_since)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("since and last_n exclude each other")));
+	return n;
+}
+
+DetectSpec
+recent_spec(FunctionCallInfo fcinfo)
+{
+	DetectSpec	spec = {
+		.function = fcinfo->flinfo->fn_oid,
+		.model_name = optional_text(fcinfo, RECENT_MODEL_NAME),
+		.source = optional_text(fcinfo, RECENT_SOURCE),
+		.timestamp_col = optional_text(fcinfo, RECENT_TIMESTAMP_COL),
+		.labels = true,
+		.label_col = optional_text(fcinfo, RECENT_LABEL_COL),
+		.bound_type = get_fn_expr_argtype(fcinfo->flinfo, RECENT_SINCE),
+		.has_since = !PG_ARGISNULL(RECENT_SINCE),
+		.since = PG_GETARG_DATUM(RECENT_SINCE),
+		.has_until = !PG_ARGISNULL(RECENT_UNTIL),
+		.until = PG_GETARG_DATUM(RECENT_UNTIL),
+	};
+
+	if (spec.model_name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("model_name must not be null")));
+	spec.last_n = last_n_argument(fcinfo, spec.has_since);
+	return spec;
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+static void *
+enlarge(Recent *r, void *array, Size bytes)
+{
+	return array ? repalloc_huge(array, bytes) : MemoryContextAllocHuge(r->context, bytes);
+}
+
+static void
+make_room(Recent *r)
+{
+	const Size	C = r->dataset->features;
+	const Size	N = Max(options_blocks(r->dataset->options), 1);
+	int64		room = r->room + Max(ROOM, r->room / 8);
+	Size		row = sizeof(float) * (C + N) + sizeof(double) + sizeof(uint8);
+
+	budget_claim(&r->budget, "recent rows", (room - r->room) * row);
+	r->expected = enlarge(r, r->expected, room * C * sizeof(float));
+	r->discrepancy = enlarge(r, r->discrepancy, room * N * sizeof(float));
+	r->severity = enlarge(r, r->severity, room * sizeof(double));
+	r->use = enlarge(r, r->use, room * sizeof(uint8));
+	r->room = room;
+}
+
+/* Whether the row can be calculated with. */
+static bool
+usable(const Recent *r, const ScoredRow *row)
+{
+	if (row->expected == NULL)
+		return false;
+	for (int c = 0; c < r->dataset->features; c++)
+		if (!isfinite(row->expected[c]))
+			return false;
+	return true;
+}
+
+static void
+add_row(Recent *r, const DetectedRow *detected)
+{
+	const ScoredRow *row = &detected->row;
+	const int	C = r->dataset->features;
+	const int	N = options_blocks(r->dataset->options);
+	int64		at = r->dataset->nrows;
+
+	if (at == r->room)
+		make_room(r);
+	dataset_add_scaled(r->dataset, r->broken, row->scaled, row->imputed);
+	r->broken = false;
+	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
+	if (N > 0)
+		memcpy(r->discrepancy + at * N, row->discrepancy, sizeof(float) * N);
+	r->severity[at] = detected->bad ? NAN
+		: row->score / scorer_stats(detect_scorer(r->detection))->threshold;
+}
+
+static void
+visit(const DetectedRow *detected, void *arg)
+{
+	Recent	   *r = arg;
+
+	if (detected->new_series)
+	{
+		dataset_begin_scaled(r->dataset, detected->series);
+		r->broken = true;
+	}
+	r->labelled += detected->bad;
+	/* the model did not see it: neither does its neighbours' calibration */
+	if (detected->row.scaled == NULL)
+		return;
+	if (detected->row.begins)
+		r->broken = true;
+	if (usable(r, &detected->row))
+		add_row(r, detected);
+	else
+		r->broken = true;
+}
+
+/* ---- which rows are suspicious ------------------------------------------------------------ */
+
+/* The known severities of a series, to values; their number. */
+static int64
+collect(const Recent *r, const RecentSeries *s, double *values)
+{
+	int64		n = 0;
+
+	for (int64 row = s->first; row < s->first + s->rows; row++)
+		if (!isnan(r->severity[row]))
+			values[n++] = r->severity[row];
+	return n;
+}
+
+static void
+judge_series(Recent *r, RecentSeries *s, double *values)
+{
+	double		limit = 0;
+
+	s->scored = collect(r, s, values);
+	if (s->scored > 0)
+	{
+		limit = nn_quantile(values, s->scored, 1.0 - r->trim);
+		s->severity = nn_quantile(values, s->scored, 0.5);
+	}
+	for (int64 row = s->first; row < s->first + s->rows; row++)
+	{
+		double		severity = r->severity[row];
+
+		r->use[row] = isnan(severity) ? ROW_CONTEXT : severity <= limit ? ROW_KEPT : ROW_SCORED;
+		s->flagged += severity >= 1.0;
+	}
+}
+
+static void
+judge(Recent *r)
+{
+	double	   *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1),
+										 MCXT_ALLOC_HUGE);
+	int64		first = 0;
+
+	r->series = palloc0(sizeof(RecentSeries) * Max(r->dataset->nseries, 1));
+	for (int i = 0; i < r->dataset->nseries; i++)
+	{
+		r->series[i].first = first;
+		r->series[i].rows = r->dataset->series[i].rows;
+		first += r->series[i].rows;
+		CHECK_FOR_INTERRUPTS();
+		judge_series(r, &r->series[i], values);
+	}
+	pfree(values);
+}
+
+Recent *
+recent_read(const DetectSpec *spec, double trim)
+{
+	Recent	   *r = palloc0(sizeof(Recent));
+	const Model *m;
+
+	r->context = AllocSetContextCreate(CurrentMemoryContext, "amad recent rows",
+									   ALLOCSET_DEFAULT_SIZES);
+	r->trim = trim;
+	budget_open(&r->budget, r->context);
+	r->detection = detect_open(spec);
+	m = detect_model(r->detection)->model;
+	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
+	detect_run(r->detection, visit, r);
+	judge(r);
+	return r;
+}
