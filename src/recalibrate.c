@@ -346,7 +346,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 		.trim = choices.trim,
 		.threshold_only = choices.threshold_only,
 	};
-	budget_check("recalibration", 2 * sizeof(double) * recent->dataset->nrows);
+	budget_check(&recent->dataset->budget, "recalibration", 2 * sizeof(double) * recent->dataset->nrows);
 	calibrate_again(model, recent->dataset, &recorded, &result);
 	model->training = facts_text(model->training, entry.version, recent, &choices, &result);
 	version = store(&spec, entry.id, model);
