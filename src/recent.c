@@ -207,7 +207,7 @@ recent_read(const DetectSpec *spec, double trim)
 	r->context = AllocSetContextCreate(CurrentMemoryContext, "amad recent rows",
 									   ALLOCSET_DEFAULT_SIZES);
 	r->trim = trim;
-	budget_open(&r->budget, r->context);
+	budget_open(&r->budget, r->context, "Raise maintenance_work_mem, or look at fewer rows.");
 	r->detection = detect_open(spec);
 	m = detect_model(r->detection)->model;
 	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
