@@ -45,6 +45,7 @@ static const OptionSpec specs[] = {
 	SPEC(batch_size, OPTION_INT, 1, 1024, 8),
 	SPEC(chunk_length, OPTION_INT, 2, 16384, 0),
 	SPEC(skip, OPTION_INT, 0, 16383, -1),
+	SPEC(ahead, OPTION_INT, 0, 1, 1),
 	SPEC(steps, OPTION_BIGINT, 1, 10000000, 500),
 	SPEC(epochs, OPTION_REAL, 1e-3, 1e6, 0),
 	SPEC(learning_rate, OPTION_REAL, 1e-8, 1, 2e-3),
@@ -372,12 +373,13 @@ check_relations(Options *options, bool steps_given)
 	if (options->fill_limit < 0)
 		options->fill_limit = options->window;
 	if (options->skip < 0)
-		options->skip = Min(options->window / 2, options->chunk_length - 1);
-	if (options->skip >= options->chunk_length)
+		options->skip = Min(options->window / 2, options->chunk_length - options->ahead - 1);
+	if (options->skip >= options->chunk_length - options->ahead)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"skip\": %d", options->skip),
-				 errdetail("It must be less than chunk_length, %d.", options->chunk_length)));
+				 errdetail("It must be less than chunk_length - ahead, %d.",
+						   options->chunk_length - options->ahead)));
 }
 
 void
@@ -468,7 +470,7 @@ options_context(const Options *options, int features)
 {
 	nn_shape	shape = options_shape(options, features);
 
-	return options->method == METHOD_AMAD ? nn_context(&shape) : 0;
+	return options->method == METHOD_AMAD ? nn_context(&shape) + options->ahead : 0;
 }
 
 int
