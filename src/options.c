@@ -67,7 +67,7 @@ static const OptionSpec specs[] = {
 	SPEC(variance, OPTION_REAL, 0.01, 1, 0.9),
 	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
-	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.01),
+	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
 };
 
@@ -341,7 +341,7 @@ parse_key(Options *options, const char *key, JsonbValue *value)
 static void
 set_defaults(Options *options)
 {
-	static const int horizons[] = {4, 16, 64};
+	static const int horizons[] = {4, 16, 32};
 
 	memset(options, 0, sizeof(*options));
 	for (int i = 0; i < lengthof(specs); i++)
