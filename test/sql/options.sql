@@ -48,7 +48,7 @@ SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
 	 WHERE k <> key AND v IS DISTINCT FROM in_force(tiny())->k) AS moves
 FROM keys ORDER BY key;
 SELECT count(*) AS not_tested FROM jsonb_object_keys(in_force(tiny() || '{"features": ["x", "y"]}')) k
-WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_length', 'skip', 'steps', 'learning_rate', 'pct_start',
+WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_length', 'skip', 'ahead', 'steps', 'learning_rate', 'pct_start',
 	'div_factor', 'final_div_factor', 'adam_beta1', 'adam_beta2', 'adam_epsilon', 'gradient_clip', 'maxmin_weight',
 	'contrast_weight', 'contrast_temperature', 'validation_fraction', 'seed', 'clip', 'contamination', 'discrepancy_weight',
 	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features');
