@@ -489,12 +489,17 @@ static Model *
 create_from_metadata(const char *text, const Header *h)
 {
 	Jsonb	   *json = json_to_jsonb(text);
+	Jsonb	   *stored;
 	Options		options;
 	Model	   *m;
 
 	if (!JB_ROOT_IS_OBJECT(json))
 		invalid("Its metadata is incomplete.");
-	options_parse(&options, json_to_jsonb(member_text(json, "options")));
+	stored = json_to_jsonb(member_text(json, "options"));
+	options_parse(&options, stored);
+	/* models without the option are from before it */
+	if (json_get(&stored->root, "ahead") == NULL)
+		options.ahead = 0;
 	if (options.nnames > 0 && options.nnames != h->features)
 		invalid("It has not as many names as features.");
 	if (!params_fit(&options, h))

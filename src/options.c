@@ -45,6 +45,7 @@ static const OptionSpec specs[] = {
 	SPEC(batch_size, OPTION_INT, 1, 1024, 8),
 	SPEC(chunk_length, OPTION_INT, 2, 16384, 0),
 	SPEC(skip, OPTION_INT, 0, 16383, -1),
+	SPEC(ahead, OPTION_INT, 0, 1, 1),
 	SPEC(steps, OPTION_BIGINT, 1, 10000000, 500),
 	SPEC(epochs, OPTION_REAL, 1e-3, 1e6, 0),
 	SPEC(learning_rate, OPTION_REAL, 1e-8, 1, 2e-3),
@@ -66,7 +67,7 @@ static const OptionSpec specs[] = {
 	SPEC(variance, OPTION_REAL, 0.01, 1, 0.9),
 	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
-	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.01),
+	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
 };
 
@@ -353,7 +354,7 @@ parse_key(Options *options, const char *key, JsonbValue *value)
 static void
 set_defaults(Options *options)
 {
-	static const int horizons[] = {4, 16, 64};
+	static const int horizons[] = {4, 16, 32};
 
 	memset(options, 0, sizeof(*options));
 	for (int i = 0; i < lengthof(specs); i++)
@@ -385,12 +386,13 @@ check_relations(Options *options, bool steps_given)
 	if (options->fill_limit < 0)
 		options->fill_limit = options->window;
 	if (options->skip < 0)
-		options->skip = Min(options->window / 2, options->chunk_length - 1);
-	if (options->skip >= options->chunk_length)
+		options->skip = Min(options->window / 2, options->chunk_length - options->ahead - 1);
+	if (options->skip >= options->chunk_length - options->ahead)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"skip\": %d", options->skip),
-				 errdetail("It must be less than chunk_length, %d.", options->chunk_length)));
+				 errdetail("It must be less than chunk_length - ahead, %d.",
+						   options->chunk_length - options->ahead)));
 }
 
 void
@@ -481,7 +483,7 @@ options_context(const Options *options, int features)
 {
 	nn_shape	shape = options_shape(options, features);
 
-	return options->method == METHOD_AMAD ? nn_context(&shape) : 0;
+	return options->method == METHOD_AMAD ? nn_context(&shape) + options->ahead : 0;
 }
 
 int

@@ -39,6 +39,7 @@ typedef struct Options
 	int			batch_size;
 	int			chunk_length;	/* T; 0 until resolved: 2·window */
 	int			skip;			/* -1 until resolved: window / 2 */
+	int			ahead;			/* 1: a row is expected from those before it; 0: from itself, too */
 	int64		steps;			/* 0: by epochs */
 	double		epochs;			/* 0: by steps */
 	double		learning_rate;

@@ -29,6 +29,7 @@ predict_open(const Model *m)
 	p->shape = model_shape(m);
 	p->blocks = options_blocks(&m->options);
 	p->context = options_context(&m->options, m->features);
+	p->ahead = p->method == METHOD_AMAD ? m->options.ahead : 0;
 	if (p->method == METHOD_AMAD)
 		p->packed = nn_pack(memory, &p->shape, m->params);
 	else
@@ -43,7 +44,8 @@ predict_open(const Model *m)
 Size
 predict_series_bytes(const Predictor *p)
 {
-	return p->method == METHOD_AMAD ? nn_stream_bytes(&p->shape) : 0;
+	return p->method != METHOD_AMAD ? 0
+		: nn_stream_bytes(&p->shape) + sizeof(float) * 2 * p->shape.features;
 }
 
 void
@@ -52,6 +54,7 @@ predict_series_open(Prediction *prediction, const Predictor *p)
 	prediction->predictor = p;
 	prediction->stream = p->method != METHOD_AMAD ? NULL
 		: nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE), p->packed);
+	prediction->next = palloc0(sizeof(float) * 2 * p->shape.features);
 }
 
 void
@@ -59,6 +62,23 @@ predict_series_reset(Prediction *prediction)
 {
 	if (prediction->stream)
 		nn_stream_reset(prediction->stream);
+	memset(prediction->next, 0, sizeof(float) * prediction->predictor->shape.features);
+}
+
+/*
+ * Outputs (n, C), each about the row after its own, to what is expected of these
+ * rows: the last push's last output moves in in front, the last one waits.
+ */
+static void
+delay(float *next, float *expected, int n, int C)
+{
+	const size_t row = sizeof(float) * C;
+	float	   *last = next + C;
+
+	memcpy(last, expected + (size_t) (n - 1) * C, row);
+	memmove(expected + C, expected, row * (n - 1));
+	memcpy(expected, next, row);
+	memcpy(next, last, row);
 }
 
 void
@@ -70,6 +90,8 @@ predict_push(Prediction *prediction, const float *rows, int n, float *expected, 
 	{
 		case METHOD_AMAD:
 			nn_stream_push(prediction->stream, rows, n, expected, discrepancy);
+			if (p->ahead > 0)
+				delay(prediction->next, expected, n, p->shape.features);
 			break;
 		case METHOD_PCA:
 			nn_pca_reconstruct(p->shape.features, p->k, p->components, rows, n, expected);

@@ -21,12 +21,14 @@ typedef struct Predictor
 	const nn_packed *packed;	/* METHOD_AMAD */
 	int			k;				/* METHOD_PCA: components */
 	const float *components;	/* (k, C) */
+	int			ahead;			/* METHOD_AMAD: an output is what is expected so many rows later */
 } Predictor;
 
 typedef struct Prediction
 {
 	const Predictor *predictor;
 	nn_stream  *stream;			/* METHOD_AMAD */
+	float	   *next;			/* (2, C) with ahead: what is expected of the next row, and room */
 } Prediction;
 
 /* Rows to be predicted together: parts of one series. */

@@ -81,6 +81,7 @@ steps_plan(const Dataset *dataset, StepsRows *rows)
 		.shape = options_shape(o, dataset->features),
 		.objective = {
 			.skip = o->skip,
+			.ahead = o->ahead,
 			.maxmin = (float) o->maxmin_weight,
 			.contrast = (float) o->contrast_weight,
 			.temperature = (float) o->contrast_temperature,

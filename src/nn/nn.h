@@ -85,7 +85,8 @@ typedef void (*nn_poll) (void);
 /* Weights of the losses (section 2.5). */
 typedef struct nn_objective
 {
-	int			skip;			/* first rows of each chunk without a loss, 0 … T - 1 */
+	int			skip;			/* first rows of each chunk without a loss, 0 … T - 1 - ahead */
+	int			ahead;			/* an output is compared with the row so many later, 0 … */
 	float		maxmin;			/* k */
 	float		contrast;		/* w_c */
 	float		temperature;	/* of the contrast's logits */

@@ -15,16 +15,16 @@ double
 nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
 {
 	const int	C = t->g.C;
-	const double terms = (double) batch_chunks * (t->rows - objective->skip) * C;
+	const double terms = (double) batch_chunks * (t->rows - objective->skip - objective->ahead) * C;
 	const float scale = (float) (4.0 / terms);	/* the total has 2R, R a mean of squares */
 	double		sum = 0.0;
 
 	memset(t->dout, 0, sizeof(float) * t->active * t->rows * C);
 	for (int b = 0; b < t->active; b++)
-		for (int i = objective->skip; i < t->rows; i++)
+		for (int i = objective->skip; i < t->rows - objective->ahead; i++)
 		{
 			size_t		row = (size_t) b * t->rows + i;
-			const float *z = t->taps + (row * NN_TAPS + NN_TAPS - 1) * C;
+			const float *z = t->taps + ((row + objective->ahead) * NN_TAPS + NN_TAPS - 1) * C;
 
 			for (int c = 0; c < C; c++)
 			{

@@ -50,10 +50,10 @@ SELECT md5(amad_fit('{"steps": 20}', ts, :features ORDER BY f0)::text) = :'alone
 SET amad.max_parallel_workers = 3;
 SELECT md5(amad_fit('{"steps": 20}', ts, :features)::text) = :'alone' AS same FROM train;
 RESET amad.max_parallel_workers;
--- a day by itself, after its 203 rows of warm-up, and days as partitions of a query
+-- a day by itself, after its 172 rows of warm-up, and days as partitions of a query
 SELECT count(*) AS rows, count(d.severity) AS scored, bool_and(d.severity = s.severity) AS same
 FROM (SELECT ts, amad_score('omi-2', ts, :features) OVER (ORDER BY ts) AS severity FROM test
-	  WHERE ts >= timestamptz '2024-02-02 00:00+00' - 203 * interval '5 min' AND ts < '2024-02-03 00:00+00') d
+	  WHERE ts >= timestamptz '2024-02-02 00:00+00' - 172 * interval '5 min' AND ts < '2024-02-03 00:00+00') d
 JOIN scored s USING (ts) WHERE ts >= '2024-02-02 00:00+00';
 SELECT count(*) AS rows, count(d.severity) AS scored, bool_and(d.severity = s.severity) AS same
 FROM (SELECT ts, amad_score('omi-2', ts, :features) OVER (PARTITION BY date_trunc('day', ts AT TIME ZONE 'UTC') ORDER BY ts) AS severity FROM test) d

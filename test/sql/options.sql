@@ -35,11 +35,11 @@ SELECT verdict('{}');
 
 WITH keys(key, value) AS (VALUES
 	('window', '5'::jsonb), ('d_model', '12'), ('heads', '1'), ('layers', '2'), ('batch_size', '3'),
-	('chunk_length', '20'), ('skip', '0'), ('steps', '3'), ('learning_rate', '0.01'), ('pct_start', '0.25'),
+	('chunk_length', '20'), ('skip', '0'), ('ahead', '0'), ('steps', '3'), ('learning_rate', '0.01'), ('pct_start', '0.25'),
 	('div_factor', '10'), ('final_div_factor', '100.5'), ('adam_beta1', '0.8'), ('adam_beta2', '0.99'),
 	('adam_epsilon', '1e-6'), ('gradient_clip', '0'), ('maxmin_weight', '0.5'), ('contrast_weight', '0'),
 	('contrast_temperature', '0.2'), ('validation_fraction', '0.3'), ('seed', '9007199254740991'), ('clip', '3.5'),
-	('contamination', '0.05'), ('discrepancy_weight', '1'), ('residual_floor', '0.1'), ('horizon_quantile', '0.5'),
+	('contamination', '0.05'), ('discrepancy_weight', '1'), ('residual_floor', '0.2'), ('horizon_quantile', '0.5'),
 	('horizons', '[1, 3, 9]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('method', '"pca"'),
 	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'))
 SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
@@ -49,7 +49,7 @@ SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
 	 WHERE k <> key AND v IS DISTINCT FROM in_force(tiny())->k) AS moves
 FROM keys ORDER BY key;
 SELECT count(*) AS not_tested FROM jsonb_object_keys(in_force(tiny() || '{"features": ["x", "y"]}')) k
-WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_length', 'skip', 'steps', 'learning_rate', 'pct_start',
+WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_length', 'skip', 'ahead', 'steps', 'learning_rate', 'pct_start',
 	'div_factor', 'final_div_factor', 'adam_beta1', 'adam_beta2', 'adam_epsilon', 'gradient_clip', 'maxmin_weight',
 	'contrast_weight', 'contrast_temperature', 'validation_fraction', 'seed', 'clip', 'contamination', 'discrepancy_weight',
 	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features', 'method', 'variance', 'fill_limit');
@@ -65,7 +65,7 @@ SELECT key, (SELECT bool_or(x.data <> y.data) FROM amad_weights(amad_fit(tiny(),
 	amad_describe(amad_fit(tiny(), n, a, b))->'threshold' <>
 	amad_describe(amad_fit(tiny() || jsonb_build_object(key, value), n, a, b))->'threshold' AS threshold
 FROM (VALUES
-	('batch_size', '3'::jsonb), ('chunk_length', '20'), ('skip', '0'), ('steps', '3'), ('learning_rate', '0.01'), ('pct_start', '1'),
+	('batch_size', '3'::jsonb), ('chunk_length', '20'), ('skip', '0'), ('ahead', '0'), ('steps', '3'), ('learning_rate', '0.01'), ('pct_start', '1'),
 	('div_factor', '10'), ('final_div_factor', '1'), ('adam_beta1', '0.8'), ('adam_beta2', '0.99'),
 	('adam_epsilon', '1e-2'), ('gradient_clip', '0.001'), ('maxmin_weight', '50'), ('contrast_weight', '10'),
 	('contrast_temperature', '1'), ('validation_fraction', '0.3'), ('seed', '1'), ('clip', '1'),
@@ -79,7 +79,7 @@ GROUP BY key, value ORDER BY key;
 WITH ranges(key, least, most, below, above) AS (VALUES
 	('window', '1'::jsonb, '4096'::jsonb, '0'::jsonb, '4097'::jsonb), ('d_model', '4', '2048', '3', '2049'), ('heads', '1', '64', '0', '65'),
 	('layers', '1', '16', '0', '17'), ('batch_size', '1', '1024', '0', '1025'), ('chunk_length', '2', '16384', '1', '16385'),
-	('skip', '0', '16383', '-1', '16384'), ('steps', '1', '10000000', '0', '10000001'), ('epochs', '0.001', '1e6', '0', '1.1e6'),
+	('skip', '0', '16383', '-1', '16384'), ('ahead', '0', '1', '-1', '2'), ('steps', '1', '10000000', '0', '10000001'), ('epochs', '0.001', '1e6', '0', '1.1e6'),
 	('learning_rate', '1e-8', '1', '0', '1.01'), ('pct_start', '0', '1', '-0.01', '1.01'), ('div_factor', '1', '1e6', '0.9', '1.1e6'),
 	('final_div_factor', '1', '1e12', '0.9', '1.1e12'), ('adam_beta1', '0', '0.999999', '-0.1', '1'),
 	('adam_beta2', '0', '0.999999', '-0.1', '1'), ('adam_epsilon', '1e-12', '1', '0', '1.1'), ('gradient_clip', '0', '1e6', '-1', '1e7'),

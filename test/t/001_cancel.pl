@@ -34,7 +34,7 @@ WHEN query_canceled THEN
 END $$;));
 
 my ($tiny) = TINY =~ /\{(.*)\}/;
-my $default = '"horizons": [4, 16, 64]';
+my $default = '"horizons": [4, 16, 32]';
 my $large = '"preset": "paper", "batch_size": 1, "horizons": [2, 4], "steps": 1';
 my $wide = '"window": 1024, "chunk_length": 1100, "d_model": 128, "layers": 1, "steps": 1, '
   . '"batch_size": 1, "horizons": [2, 4]';

@@ -383,8 +383,9 @@ reference_losses(const reference *r, const reference *frozen, const float *chunk
 	nn_losses	losses = {0};
 	double		maxmin = 0;
 
-	for (int i = o->skip * C; i < r->rows * C; i++)
-		losses.reconstruction += pow(r->out[i] - chunk[i], 2) / ((double) n * C);
+	for (int i = o->skip * C; i < (r->rows - o->ahead) * C; i++)
+		losses.reconstruction += pow(r->out[i] - chunk[i + o->ahead * C], 2) /
+			((double) (n - o->ahead) * C);
 	for (int b = 0; b < N; b++)
 	{
 		for (int i = o->skip; i < r->rows; i++)

@@ -245,10 +245,12 @@ main(void)
 	const nn_objective maxmin = {.maxmin = 30, .temperature = 0.1f};
 	const nn_objective contrast = {.contrast = 1, .temperature = 0.1f};
 	const nn_objective reconstruction = {.temperature = 0.1f};
+	const nn_objective forecast = {.temperature = 0.1f, .skip = 5, .ahead = 1};
 	const nn_shape *shape = &edge_shapes[0];
 
 	/* each loss by itself, so that a small one cannot hide behind the others */
 	test_shape(shape, &reconstruction, 24, "reconstruction");
+	test_shape(shape, &forecast, 24, "forecast");
 	test_shape(shape, &maxmin, 24, "Max-Min");
 	test_shape(shape, &contrast, 24, "contrast");
 	for (int i = 0; i < EDGE_SHAPES; i++)
@@ -257,6 +259,7 @@ main(void)
 		int			rows = edge_shapes[i].window + 11;
 
 		objective.skip = edge_shapes[i].window / 2;
+		objective.ahead = i % 2;
 		test_shape(&edge_shapes[i], &objective, rows, "all losses");
 	}
 	return done();
