@@ -260,7 +260,7 @@ my $limit = 2000;
 train_on('slow', q(SELECT * FROM fleet WHERE device = ''d''), ', "window": 100, "d_model": 256, "heads": 4, "layers": 3, "batch_size": 1, "horizons": [2], "steps": 1');
 my $long = q(SELECT count(severity) FROM amad_detect('slow', source => 'fleet'));
 
-foreach my $timeout (300, 1000, 1700)
+foreach my $timeout (300, 2000)
 {
 	my ($stdout, $stderr);
 	my $rc = $node->psql('postgres', "$parallel; SET client_min_messages = debug1; SET statement_timeout = $timeout; "
@@ -271,7 +271,7 @@ foreach my $timeout (300, 1000, 1700)
 
 	my ($late) = $stderr =~ /cancelled (\d+) ms late/;
 	note($stderr =~ s/^.*(amad reads|LOCATION).*\n//gmr);
-	like($stderr, $used, 'workers are at it');
+	like($stderr, $used, 'workers are at it') if $timeout > 1000;
 	ok(defined $late && $late < $limit, "a detection is cancelled within $limit ms");
 	no_workers_left('a cancel');
 }
