@@ -11,11 +11,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
 #include "detect.h"
 #include "json.h"
 #include "result.h"
+#include "rowset.h"
 
 /* Arguments, in their order. */
 enum
@@ -78,8 +78,7 @@ typedef struct Output
 {
 	Detection  *detection;
 	ResultWriter *writer;
-	Tuplestorestate *store;
-	TupleDesc	desc;
+	Rowset		rowset;
 	bool		only_anomalies;
 	bool		details;
 	Datum		values[RESULT_COLUMNS + 2];	/* series, ts, … */
@@ -101,30 +100,7 @@ put_row(const DetectedRow *row, void *arg)
 	if (row->row.ts_valid)
 		out->values[1] = detect_timestamp(out->detection, row->row.ts);
 	result_columns(out->writer, scorer, &row->row, out->details, out->values + 2, out->nulls + 2);
-	tuplestore_putvalues(out->store, out->desc, out->values, out->nulls);
-}
-
-/* A tuplestore of work_mem for the result. */
-static void
-open_store(FunctionCallInfo fcinfo, Output *out)
-{
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &out->desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	out->desc = BlessTupleDesc(out->desc);
-	out->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
-									   work_mem);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = out->store;
-	info->setDesc = out->desc;
-	MemoryContextSwitchTo(old);
+	rowset_add(&out->rowset, out->values, out->nulls);
 }
 
 Datum
@@ -136,7 +112,7 @@ amad_detect(PG_FUNCTION_ARGS)
 		.details = PG_ARGISNULL(ARG_EXPLAIN) || PG_GETARG_BOOL(ARG_EXPLAIN),
 	};
 
-	open_store(fcinfo, &out);
+	out.rowset = rowset_open(fcinfo);
 	out.detection = detect_open(&spec);
 	out.writer = result_open(detect_model(out.detection));
 	detect_run(out.detection, put_row, &out);

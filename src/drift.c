@@ -18,10 +18,10 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
 #include "json.h"
 #include "recent.h"
+#include "rowset.h"
 
 #define MOST_FLAGGED 0.3		/* share of the rows: anomalies are hardly ever so many */
 #define MOST_RESIDUAL 4.0		/* mean squared residual in units of that of the calibration */
@@ -59,8 +59,7 @@ typedef struct Output
 {
 	const Recent *recent;
 	const Model *model;
-	Tuplestorestate *store;
-	TupleDesc	desc;
+	Rowset		rowset;
 } Output;
 
 /* ---- one feature ---------------------------------------------------------------------- */
@@ -114,14 +113,14 @@ drifted(const FeatureDrift *f)
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 static void
-put_row(const Output *out, int series, Datum *values, bool *nulls)
+put_row(Output *out, int series, Datum *values, bool *nulls)
 {
 	const char *key = out->recent->dataset->series[series].key;
 
 	nulls[DRIFT_SERIES] = key == NULL;
 	if (key)
 		values[DRIFT_SERIES] = JsonbPGetDatum(json_to_jsonb(key));
-	tuplestore_putvalues(out->store, out->desc, values, nulls);
+	rowset_add(&out->rowset, values, nulls);
 }
 
 static const char *
@@ -143,7 +142,7 @@ put_verdict(Datum *values, bool *nulls, bool is_drifted, bool is_blind)
 
 /* A feature's row; without values it has no figures. */
 static void
-put_feature(const Output *out, int series, int feature, const FeatureDrift *f, bool constant)
+put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool constant)
 {
 	Datum		values[DRIFT_COLUMNS] = {0};
 	bool		nulls[DRIFT_COLUMNS] = {false};
@@ -165,7 +164,7 @@ put_feature(const Output *out, int series, int feature, const FeatureDrift *f, b
 
 /* The row of all features together: residual is the median, clipped the mean of theirs. */
 static void
-put_overall(const Output *out, int series, const FeatureDrift *features)
+put_overall(Output *out, int series, const FeatureDrift *features)
 {
 	const RecentSeries *s = &out->recent->series[series];
 	Datum		values[DRIFT_COLUMNS] = {0};
@@ -202,7 +201,7 @@ put_overall(const Output *out, int series, const FeatureDrift *features)
 }
 
 static void
-put_series(const Output *out, int series)
+put_series(Output *out, int series)
 {
 	const Model *m = out->model;
 	const RecentSeries *s = &out->recent->series[series];
@@ -222,29 +221,6 @@ put_series(const Output *out, int series)
 	pfree(features);
 }
 
-/* A tuplestore of work_mem for the result. */
-static void
-open_store(FunctionCallInfo fcinfo, Output *out)
-{
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &out->desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	out->desc = BlessTupleDesc(out->desc);
-	out->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
-									   work_mem);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = out->store;
-	info->setDesc = out->desc;
-	MemoryContextSwitchTo(old);
-}
-
 Datum
 amad_drift(PG_FUNCTION_ARGS)
 {
@@ -252,7 +228,7 @@ amad_drift(PG_FUNCTION_ARGS)
 	Recent	   *recent;
 	Output		out;
 
-	open_store(fcinfo, &out);
+	out.rowset = rowset_open(fcinfo);
 	recent = recent_read(&spec, RECENT_TRIM);
 	out.recent = recent;
 	out.model = detect_model(recent->detection)->model;

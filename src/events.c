@@ -19,12 +19,12 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "detect.h"
 #include "json.h"
 #include "maintenance.h"
 #include "result.h"
+#include "rowset.h"
 
 #define TOP_FEATURES 3
 #define SHARE_UNITS 1e6			/* in 1: shares are rounded as contributions are */
@@ -103,8 +103,7 @@ typedef struct Events
 	Rules		rules;
 	Detection  *detection;
 	Maintenance *maintenance;	/* NULL: none */
-	Tuplestorestate *store;
-	TupleDesc	desc;
+	Rowset		rowset;
 	double	   *row_share;		/* (features) of the row looked at */
 	bool		has_shares;		/* it has such */
 
@@ -340,7 +339,7 @@ close_event(Events *e, bool open)
 	values[COL_POINTS] = Int64GetDatum(event->points);
 	values[COL_TOP_FEATURES] = top_features(e);
 	values[COL_OPEN] = BoolGetDatum(open);
-	tuplestore_putvalues(e->store, e->desc, values, nulls);
+	rowset_add(&e->rowset, values, nulls);
 }
 
 /* ---- an event ---------------------------------------------------------------------------- */
@@ -531,29 +530,6 @@ visit_row(const DetectedRow *detected, void *arg)
 
 /* ---- amad_events ------------------------------------------------------------------------- */
 
-/* A tuplestore of work_mem for the result. */
-static void
-open_store(FunctionCallInfo fcinfo, Events *e)
-{
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &e->desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	e->desc = BlessTupleDesc(e->desc);
-	e->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
-									 work_mem);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = e->store;
-	info->setDesc = e->desc;
-	MemoryContextSwitchTo(old);
-}
-
 SQL_FUNCTION(amad_events);
 
 /*
@@ -567,7 +543,7 @@ amad_events(PG_FUNCTION_ARGS)
 	DetectSpec	spec = spec_of(fcinfo);
 	const Model *model;
 
-	open_store(fcinfo, &e);
+	e.rowset = rowset_open(fcinfo);
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
 	if (!PG_ARGISNULL(ARG_MAINTENANCE))

@@ -8,22 +8,17 @@
 #include "postgres.h"
 #include "compat.h"
 
-#include <ctype.h>
-
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/plancache.h"
-#include "utils/varlena.h"
 
 #include "json.h"
 #include "maintenance.h"
+#include "relation.h"
 #include "series_key.h"
 #include "timestamps.h"
 
@@ -50,68 +45,6 @@ struct Maintenance
 	int			nmerged;
 	Window	   *merged;			/* (nmerged) disjoint, ascending */
 };
-
-/* ---- relation or query ------------------------------------------------------------------ */
-
-static bool
-is_query(const char *source)
-{
-	static const char *const words[] = {"select", "with", "values", "table"};
-
-	while (isspace((unsigned char) *source))
-		source++;
-	if (*source == '(')
-		return true;
-	for (int i = 0; i < lengthof(words); i++)
-	{
-		size_t		n = strlen(words[i]);
-
-		if (pg_strncasecmp(source, words[i], n) == 0 && !isalnum((unsigned char) source[n]) &&
-			(source[n] == '\0' || strchr("_.\"$", source[n]) == NULL))
-			return true;
-	}
-	return false;
-}
-
-/* What stands after FROM, to be followed by an alias. */
-static char *
-from_clause(const char *source)
-{
-	char	   *text = pstrdup(source);
-	size_t		n = strlen(text);
-	RangeVar   *name;
-	Oid			relation;
-
-	if (is_query(source))
-	{
-		while (n > 0 && (isspace((unsigned char) text[n - 1]) || text[n - 1] == ';'))
-			text[--n] = '\0';
-		return psprintf("(%s\n)", text);
-	}
-	name = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(source)));
-	relation = RangeVarGetRelid(name, NoLock, false);
-	return quote_qualified_identifier(get_namespace_name_or_temp(get_rel_namespace(relation)),
-									  get_rel_name(relation));
-}
-
-/* The columns of a query, to be run within SPI. */
-static TupleDesc
-describe(const char *from)
-{
-	SPIPlanPtr	plan = SPI_prepare(psprintf("SELECT * FROM %s AS maintenance", from), 0, NULL);
-	List	   *sources;
-	TupleDesc	desc;
-
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	sources = SPI_plan_get_plan_sources(plan);
-	desc = list_length(sources) == 1 ? ((CachedPlanSource *) linitial(sources))->resultDesc : NULL;
-	if (desc == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("maintenance must be the name of a relation, or one query")));
-	return CreateTupleDescCopy(desc);
-}
 
 /* ---- columns -------------------------------------------------------------------------------- */
 
@@ -173,9 +106,9 @@ add_series_column(Maintenance *m, const char *name, Oid type)
  * told by their position, for those of a query may lack names of their own.
  */
 static char *
-bind_columns(Maintenance *m, const char *from, const Model *model)
+bind_columns(Maintenance *m, const RelationSource *source, const Model *model)
 {
-	TupleDesc	desc = describe(from);
+	TupleDesc	desc = relation_columns(source, "maintenance");
 	StringInfoData times;		/* expressions */
 	StringInfoData names;		/* those of the columns, for messages */
 	StringInfoData series;
@@ -207,8 +140,8 @@ bind_columns(Maintenance *m, const char *from, const Model *model)
 	}
 	if (ntimes != 2)
 		wrong_columns(m->time_type, ntimes, names.data);
-	return psprintf("SELECT %s%s FROM %s AS maintenance(%s) ORDER BY 1 NULLS FIRST",
-					times.data, series.data, from, aliases.data);
+	return psprintf("SELECT %s%s FROM %s(%s) ORDER BY 1 NULLS FIRST",
+					times.data, series.data, source->from, aliases.data);
 }
 
 /* ---- values of series ------------------------------------------------------------------------- */
@@ -345,7 +278,7 @@ Maintenance *
 maintenance_open(const char *source, Oid time_type, const Model *model)
 {
 	Maintenance *m = palloc0(sizeof(Maintenance));
-	char	   *from = from_clause(source);
+	RelationSource relation = relation_open_source(source, "maintenance");
 
 	m->time_type = time_type;
 	m->cols = palloc(sizeof(char *) * Max(model->nseries_cols, 1));
@@ -356,7 +289,7 @@ maintenance_open(const char *source, Oid time_type, const Model *model)
 											  ALLOCSET_DEFAULT_SIZES);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	read_windows(m, bind_columns(m, from, model));
+	read_windows(m, bind_columns(m, &relation, model));
 	SPI_finish();
 	return m;
 }

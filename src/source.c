@@ -5,79 +5,26 @@
 #include "postgres.h"
 #include "compat.h"
 
-#include <ctype.h>
 #include <math.h>
 
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "nodes/makefuncs.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #include "json.h"
+#include "relation.h"
 #include "series_key.h"
 #include "source.h"
 #include "timestamps.h"
-
-/* ---- relation or query ------------------------------------------------------------------ */
-
-static bool
-begins_with(const char *text, const char *word)
-{
-	size_t		n = strlen(word);
-
-	return pg_strncasecmp(text, word, n) == 0 && !isalnum((unsigned char) text[n]) &&
-		text[n] != '_' && text[n] != '.' && text[n] != '"' && text[n] != '$';
-}
-
-static bool
-is_query(const char *source)
-{
-	while (isspace((unsigned char) *source))
-		source++;
-	return *source == '(' || begins_with(source, "select") || begins_with(source, "with") ||
-		begins_with(source, "values") || begins_with(source, "table");
-}
-
-/* Without the semicolon and blanks at the end. */
-static char *
-trimmed(const char *query)
-{
-	char	   *text = pstrdup(query);
-	size_t		n = strlen(text);
-
-	while (n > 0 && (isspace((unsigned char) text[n - 1]) || text[n - 1] == ';'))
-		text[--n] = '\0';
-	return text;
-}
-
-static Oid
-relation_of(const char *name)
-{
-	List	   *names = textToQualifiedNameList(cstring_to_text(name));
-
-	return RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, false);
-}
-
-/* Independent of the search_path. */
-static char *
-qualified_name(Oid relation)
-{
-	char	   *schema = get_namespace_name_or_temp(get_rel_namespace(relation));
-
-	return quote_qualified_identifier(schema, get_rel_name(relation));
-}
 
 /* ---- columns -------------------------------------------------------------------------------- */
 
@@ -87,32 +34,6 @@ typedef struct Columns
 	TupleDesc	desc;
 	bool	   *key;			/* (natts) part of the primary key, or an identity */
 } Columns;
-
-static TupleDesc
-describe(const char *from)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	char	   *query = psprintf("SELECT * FROM %s", from);
-	TupleDesc	desc;
-	SPIPlanPtr	plan;
-	List	   *sources;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	plan = SPI_prepare(query, 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	sources = SPI_plan_get_plan_sources(plan);
-	desc = list_length(sources) == 1 ? ((CachedPlanSource *) linitial(sources))->resultDesc : NULL;
-	if (desc == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source must be the name of a relation, or one query")));
-	MemoryContextSwitchTo(caller);
-	desc = CreateTupleDescCopy(desc);
-	SPI_finish();
-	return desc;
-}
 
 /* The key columns of a relation have positions of their own: found by name. */
 static void
@@ -360,25 +281,16 @@ Source *
 source_open(const SourceSpec *spec)
 {
 	Source	   *s = palloc0(sizeof(Source));
-	Oid			relation = InvalidOid;
+	RelationSource relation = relation_open_source(spec->source, "source");
 	Columns		columns;
 
 	s->spec = *spec;
-	if (is_query(spec->source))
-	{
-		s->spec.source = trimmed(spec->source);
-		s->from = psprintf("(%s\n) AS source", s->spec.source);
-	}
-	else
-	{
-		relation = relation_of(spec->source);
-		s->spec.source = qualified_name(relation);
-		s->from = s->spec.source;
-	}
-	columns.desc = describe(s->from);
+	s->spec.source = relation.text;
+	s->from = relation.from;
+	columns.desc = relation_columns(&relation, "source");
 	columns.key = palloc0(sizeof(bool) * Max(columns.desc->natts, 1));
-	if (OidIsValid(relation))
-		mark_keys(&columns, relation);
+	if (OidIsValid(relation.relation))
+		mark_keys(&columns, relation.relation);
 	if (s->spec.timestamp_col == NULL)
 		default_timestamp_col(s, &columns);
 	if (s->spec.nfeatures == 0)

@@ -1,0 +1,26 @@
+/*
+ * relation.h
+ *	  What a user names as a source of rows: a relation or a query.
+ *
+ * A text that begins with SELECT, WITH, VALUES, TABLE or a parenthesis is a query,
+ * any other the name of a relation.
+ */
+#ifndef AMAD_RELATION_H
+#define AMAD_RELATION_H
+
+#include "access/tupdesc.h"
+
+typedef struct RelationSource
+{
+	Oid			relation;		/* InvalidOid: a query */
+	char	   *text;			/* qualified name, or the query without its semicolon */
+	char	   *from;			/* what stands after FROM, alias included */
+} RelationSource;
+
+/* Looks a name up in the search_path.  ERROR when there is no such relation. */
+extern RelationSource relation_open_source(const char *source, const char *alias);
+
+/* Its columns, in the current context; what: name of the argument, for messages. */
+extern TupleDesc relation_columns(const RelationSource *source, const char *what);
+
+#endif							/* AMAD_RELATION_H */
