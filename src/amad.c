@@ -7,7 +7,7 @@
  *	rows
  *		fit.c			aggregates amad_fit, amad_train: rows from arguments
  *		train_source.c	amad_train by name, amad_retrain: rows from
- *		source.c		a relation or query, its columns bound by name;
+ *		source.c		a relation or query (relation.c), its columns bound by name;
  *						source_parallel.c: whether it may be read in parallel mode
  *		feature.c		features of a row, of any numeric type
  *		timestamps.c	the time column
@@ -31,14 +31,14 @@
  *		result.c		the columns that are told of a row
  *		score.c			window functions amad_score, amad_explain; window_row.c: their arguments
  *		detect.c		a source, scored; detect_sql.c: amad_detect
- *		events.c		amad_events: flagged rows to intervals
+ *		events.c		amad_events: flagged rows to intervals; maintenance.c: times to leave out
  *	recent rows
  *		recent.c		those of a source, with what the model says of them
  *		recalibrate.c	amad_recalibrate: to new scales and threshold
  *		drift.c			amad_drift: have they changed, and where
  *	measures
  *		evaluate.c		aggregate amad_evaluate; metrics*.c: what it computes
- *	blas.c, json.c		small helpers
+ *	blas.c, json.c, rowset.c	small helpers
  *	nn/					the network; knows no PostgreSQL
  */
 #include "postgres.h"
