@@ -220,10 +220,10 @@ FROM (SELECT amad_describe(amad_fit(:o, n, 1.797e308 * (1 - 2 * (n % 2))))->'sca
 
 -- ---- how many rows
 
--- context 7 + 14, twice the longest horizon, and a chunk: 21 + 8 + 16
-SELECT amad_describe(amad_fit(:o, n, a))->'training'->'rows' AS rows FROM r WHERE n <= 45;
-SELECT amad_fit(:o, n, a) FROM r WHERE n <= 44;
-SELECT amad_train('few', :o, n, a) FROM r WHERE n <= 44;
+-- context 7 + 14 + 1, twice the longest horizon, and a chunk: 22 + 8 + 16
+SELECT amad_describe(amad_fit(:o, n, a))->'training'->'rows' AS rows FROM r WHERE n <= 46;
+SELECT amad_fit(:o, n, a) FROM r WHERE n <= 45;
+SELECT amad_train('few', :o, n, a) FROM r WHERE n <= 45;
 SELECT amad_fit(:o, n, a) FROM r WHERE n = 1;
 SELECT amad_fit(:o, n, a) FROM r WHERE false;
 SELECT amad_train('few', :o, n, a) FROM r WHERE false;
