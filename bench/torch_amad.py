@@ -28,6 +28,7 @@ KERNELS = (1, 3, 7, 15)
 JS_EPS = 1e-4
 JS_TOLERANCE = 4e-6  # of --check: with a short window another JS_EPS shows as little as 6e-6, rounding as 1e-6
 TEMPERATURE = 0.1
+RESIDUAL_FLOOR = 0.1
 QUERY_BLOCK = 64  # rows that share one key block: larger wastes arithmetic outside the band, smaller makes small GEMMs
 
 
@@ -42,7 +43,8 @@ class Options:
     learning_rate: float = 2e-3
     clip: float = 5.0
     contamination: float = 0.01
-    horizons: tuple = (4, 16, 64)
+    horizons: tuple = (4, 16, 32)
+    ahead: int = 1
     maxmin_weight: float = 1.0
     contrast_weight: float = 0.02
     discrepancy_weight: float = 0.25
@@ -51,7 +53,7 @@ class Options:
 
     @property
     def context(self):
-        return self.layers * (self.window - 1) + max(KERNELS) - 1
+        return self.layers * (self.window - 1) + max(KERNELS) - 1 + self.ahead
 
     @property
     def warmup(self):
@@ -264,7 +266,7 @@ def losses(model, x, skip):
     """x (B, T, C) -> dict of R, D, contrast (scalars) and total, the value that training descends on"""
     opt = model.opt
     y, seen = model(x)
-    R = (y[:, skip:] - x[:, skip:]).square().mean()
+    R = (y[:, skip:x.shape[1] - opt.ahead] - x[:, skip + opt.ahead:]).square().mean()
     pairs = [max_min(A, G, skip) for G, A, _, _ in seen]
     nce = torch.stack([contrast(z_g, z_a, skip) for _, _, z_g, z_a in seen]).mean()
     play = torch.stack([p for p, _ in pairs]).mean()
@@ -366,7 +368,7 @@ def residuals(model, z, chunk=512, batch=1):
         at = s[:, None] + rows
         y, seen = model(z[at])
         at = at[:, context:]
-        expected[at] = y[:, context:]
+        expected[at] = y[:, context - model.opt.ahead:chunk - model.opt.ahead]
         disc[at] = torch.stack([js(A[:, :, context:], G[:, :, context:]) for G, A, _, _ in seen], -1)
     return (expected - z).square(), disc, expected
 
@@ -422,7 +424,7 @@ class Detector:
         held = held_out_rows(len(z), self.opt)
         squared, disc, _ = residuals(self.model, z)
         rho = squared[-held:].double().mean(0)
-        self.rho = torch.maximum(rho, 0.01 * rho.mean())
+        self.rho = torch.maximum(rho, RESIDUAL_FLOOR * rho.mean())
         self.mu_d = disc[-held:].double().mean(0)
         means = self.means(squared, disc)
         self.theta = torch.tensor([quantile(m, 0.9) for m in means.T])
@@ -515,7 +517,7 @@ class Comparison:
 def golden_model(golden):
     s = golden["shape"]
     opt = Options(window=s["window"], d_model=s["D"], heads=s["H"], layers=s["N"], batch_size=s["B"],
-                  maxmin_weight=s["k"], contrast_weight=s["contrast_weight"])
+                  maxmin_weight=s["k"], contrast_weight=s["contrast_weight"], ahead=0)
     model = Amad(s["C"], opt)
     params = set_params(model, golden["params"])
     return model, params
