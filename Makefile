@@ -8,6 +8,7 @@
 #   make test-matrix            everything on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
 #   make bench                  speed and memory against PyTorch, 15 minutes; into docs/performance.md; QUICK=1, FULL=1,
 #                               DATA=folder with series, ARGS= further arguments of bench/run.py
+#   make bench-quality          detection quality of amad and its baselines on labelled series; DATA=folder, METHODS, SEEDS
 #   make server                 private server with the extension, until Ctrl-C
 #
 # Variables: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings pass).
@@ -17,7 +18,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-matrix bench server packages
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-matrix bench bench-quality server packages
 .PHONY: $(TOOL_GOALS)
 
 packages:
@@ -37,13 +38,16 @@ bench: packages
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE tools/server.sh bench/run.py \
 		$(if $(QUICK),--quick) $(if $(FULL),--full) $(DATA) $(ARGS)
 
+bench-quality: packages
+	env -u OPENBLAS_CORETYPE tools/server.sh bench/quality.sh $(or $(DATA),test/data) $(if $(SEEDS),"$(SEEDS)")
+
 test-matrix:
 	tools/matrix.sh $(SUITES)
 
 server: packages
 	tools/server.sh
 
-export PG_CONFIG ACCEPT
+export PG_CONFIG ACCEPT METHODS
 
 ifneq ($(filter-out $(TOOL_GOALS),$(or $(MAKECMDGOALS),all)),)
 

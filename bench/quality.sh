@@ -1,27 +1,24 @@
 #!/bin/bash
-# Detection quality of amad on labelled series: average precision, false alarms, hits, seconds.
+# Detection quality on labelled series, all in SQL: amad, its baselines and chance, by amad_evaluate.
 #
 #   bench/quality.sh DIR [SEEDS]      SEEDS: one word, default "0 1 2"
 #
 # DIR holds <set>/<entity>/{train,test}.csv.gz with a header ts,f0,...,fN; test ends with label (1 = anomalous).
+# Trains on train, scores test alone, so that its first rows are warm-up and take no part. Every line is a mean
+# over the seeds (baselines have none) with the standard deviation of the average precision.
 # Connects by the usual PG* variables to a database in which CREATE EXTENSION amad has been run; leaves
 # nothing behind. Environment:
-#   AMAD_OPTIONS   jsonb of further training options, merged over {"seed": ...}
+#   METHODS        default "amad pca zscore random"; fleet: one amad model for all entities of a set
+#   AMAD_OPTIONS   jsonb of further training options, merged over {"seed": ..., "method": ...}
 #   ONLY           shell pattern of <set>/<entity> to run, default *
 set -euo pipefail
 
 dir=${1:?usage: quality.sh DIR [SEEDS]}
 seeds=${2:-0 1 2}
+methods=${METHODS:-amad pca zscore random}
 only=${ONLY:-*}
-
-# Average precision of the PyTorch prototype, one seed
-reference() {
-  case $1 in
-    ASD/omi-1) echo .25 ;; ASD/omi-2) echo .54 ;; ASD/omi-3) echo .41 ;;
-    ASD/omi-4) echo .37 ;; ASD/omi-5) echo .28 ;; ASD/omi-6) echo .32 ;;
-    SMD/machine-1-1) echo .68 ;; SMD/machine-1-6) echo .84 ;; SMD/machine-2-1) echo .35 ;;
-  esac
-}
+extra=${AMAD_OPTIONS:-"{}"}
+model=bench_quality_$$
 
 # names of the feature columns, comma-separated
 features() {
@@ -29,109 +26,130 @@ features() {
   { gzip -dc "$1" 2>/dev/null || true; } | head -n 1 | tr -d '\r' | tr , '\n' | grep -vxE 'ts|label' | paste -sd,
 }
 
-# SQL that loads both files; $1 folder, $2 feature list
-load_sql() {
-  local columns=${2//,/ float8, }
+# SQL that makes the tables of a set; $1 feature list
+create_sql() {
+  local columns=${1//,/ float8, }
   cat <<SQL
 \\set ON_ERROR_STOP on
 \\set QUIET on
 SET client_min_messages = warning;
-CREATE TEMP TABLE train (ts timestamptz, $columns float8);
-CREATE TEMP TABLE test (ts timestamptz, $columns float8, label int);
-\\copy train FROM PROGRAM 'gzip -dc "$1/train.csv.gz"' (FORMAT csv, HEADER)
-\\copy test FROM PROGRAM 'gzip -dc "$1/test.csv.gz"' (FORMAT csv, HEADER)
-ANALYZE train, test;
+CREATE TEMP TABLE train (ts timestamptz, $columns float8, entity text DEFAULT 'none');
+CREATE TEMP TABLE test (ts timestamptz, $columns float8, label int, entity text DEFAULT 'none');
 SQL
 }
 
-# SQL of one seed; $1 model name, $2 options as an SQL expression, $3 feature list. Scoring is timed with its result written
-# down, as precision needs it afterwards. The rollback takes the model away again.
-# Precision: rows of equal severity enter together, at the rank of the last of them.
-seed_sql() {
+# SQL that loads an entity; $1 folder, $2 feature list
+load_sql() {
+  local entity=${1##*/}
   cat <<SQL
-BEGIN;
-SELECT clock_timestamp() AS t0 \\gset
-SELECT amad_train('$1', $2, ts, $3) AS summary FROM train \\gset
-SELECT clock_timestamp() AS t1 \\gset
-CREATE TEMP TABLE scored ON COMMIT DROP AS
-  SELECT label, amad_score('$1', ts, $3) OVER (ORDER BY ts) AS severity FROM test;
-SELECT clock_timestamp() AS t2 \\gset
-WITH ties AS (
-  SELECT severity, count(*) AS n, sum(label) AS hits FROM scored WHERE severity IS NOT NULL GROUP BY severity
-), curve AS (
-  SELECT hits, sum(hits) OVER w AS hits_so_far, sum(n) OVER w AS rows_so_far
-  FROM ties WINDOW w AS (ORDER BY severity DESC)
-)
-SELECT (SELECT coalesce(sum(hits * hits_so_far / rows_so_far) / nullif(sum(hits), 0), 'NaN')
-        FROM curve) AS ap,
-       coalesce(avg((severity >= 1)::int) FILTER (WHERE label = 0), 'NaN') AS false_alarms,
-       coalesce(avg((severity >= 1)::int) FILTER (WHERE label = 1), 'NaN') AS hits,
-       count(*) FILTER (WHERE severity IS NULL) AS warmup,
-       extract(epoch FROM :'t1'::timestamptz - :'t0'::timestamptz) AS train_s,
-       extract(epoch FROM :'t2'::timestamptz - :'t1'::timestamptz) AS score_s
-FROM scored;
-ROLLBACK;
+\\copy train (ts, $2) FROM PROGRAM 'gzip -dc "$1/train.csv.gz"' (FORMAT csv, HEADER)
+\\copy test (ts, $2, label) FROM PROGRAM 'gzip -dc "$1/test.csv.gz"' (FORMAT csv, HEADER)
+UPDATE train SET entity = '$entity' WHERE entity = 'none';
+UPDATE test SET entity = '$entity' WHERE entity = 'none';
 SQL
 }
 
-# runs all seeds of an entity in one session; prints a line of numbers for each
-run_entity() {
-  local folder=$1 columns seed options extra=${AMAD_OPTIONS:-}
-  extra=${extra:-"{}"}
-  columns=$(features "$folder/train.csv.gz")
-  {
-    load_sql "$folder" "$columns"
-    for seed in $seeds; do
-      options="jsonb '{\"seed\": $seed}' || jsonb '${extra//\'/\'\'}'"
-      seed_sql "bench_quality_$$" "$options" "$columns"
-    done
-  } | psql -X -q -A -t -F ' ' -f -
+# SQL that prints a line for each entity of table scored: entity method ap vus_pr auc_roc f1 event_recall
+# false alarms a day, share of normal and of anomalous rows flagged, seconds of training
+evaluate_sql() {
+  cat <<SQL
+SELECT entity, '$1', e->>'auc_pr', e->>'vus_pr', e->>'auc_roc', e->>'f1', e->>'event_recall', e->>'false_alarms_per_day', normal, anomalous,
+  extract(epoch FROM :'t1'::timestamptz - :'t0'::timestamptz)
+FROM (SELECT entity, amad_evaluate(ts, severity, label) AS e, avg((severity >= 1)::int) FILTER (WHERE label = 0) AS normal,
+        avg((severity >= 1)::int) FILTER (WHERE label = 1) AS anomalous
+      FROM scored GROUP BY entity) x ORDER BY entity;
+SQL
 }
 
-# lines of: ap false_alarms hits warmup train_s score_s -> one summary line
+# SQL of a run; $1 method, $2 seed, $3 feature list. The rollback takes the model away again.
+run_sql() {
+  local options="jsonb '{\"seed\": $2, \"method\": \"${1/fleet/amad}\"}' || jsonb '${extra//\'/\'\'}'"
+  echo "BEGIN; SELECT clock_timestamp() AS t0 \\gset"
+  case $1 in
+    random)
+      echo "SELECT setseed(0.$2) \\gset"
+      echo "CREATE TEMP TABLE scored ON COMMIT DROP AS SELECT entity, ts, label, random() AS severity FROM test;" ;;
+    fleet)
+      echo "SELECT amad_train('$model', 'pg_temp.train', 'ts', '{$3}', '{entity}', options => $options) AS summary \\gset"
+      echo "CREATE TEMP TABLE scored ON COMMIT DROP AS SELECT entity, ts, label, amad_score('$model', to_jsonb(entity), ts, $3)
+        OVER (PARTITION BY entity ORDER BY ts) AS severity FROM test;" ;;
+    *)
+      echo "SELECT amad_train('$model', $options, ts, $3) AS summary FROM train \\gset"
+      echo "CREATE TEMP TABLE scored ON COMMIT DROP AS SELECT entity, ts, label, amad_score('$model', ts, $3) OVER (ORDER BY ts) AS severity FROM test;" ;;
+  esac
+  echo "SELECT clock_timestamp() AS t1 \\gset"
+  evaluate_sql "$1"
+  echo "ROLLBACK;"
+}
+
+# lines of all runs with the tables at hand; $1 feature list, $2 methods
+runs_sql() {
+  local method seed
+  for method in $2; do
+    for seed in $seeds; do
+      run_sql "$method" "$seed" "$1"
+      # baselines have no seed
+      case $method in pca | zscore) break ;; esac
+    done
+  done
+}
+
+# lines of runs -> a line for each entity and method, then means of each set and method
 summarise() {
-  awk -v entity="$1" -v reference="$2" '
-    NF != 6 { print "quality.sh: unexpected line: " $0 > "/dev/stderr"; exit bad = 1 }
-    { for (i = 1; i <= 6; i++) sum[i] += $i
-      low = NR == 1 || $1 < low ? $1 : low; high = NR == 1 || $1 > high ? $1 : high }
+  awk -v set="$1" '
+    NF != 11 { print "quality.sh: unexpected line: " $0 > "/dev/stderr"; exit bad = 1 }
+    { key = $1 " " $2; if (!(key in n)) order[++keys] = key
+      n[key]++; square[key] += $3 * $3
+      for (i = 3; i <= 11; i++) sum[key, i] += $i }
+    function line(name, method, count, ap, deviation, v,    i) {
+      printf "%-20s %-7s %6.3f %6s", name, method, ap, deviation
+      for (i = 4; i <= 8; i++) printf " %8.3f", v[i]
+      printf " %7.1f%% %7.1f%% %8.1f\n", 100 * v[9], 100 * v[10], v[11]
+    }
     END {
-      if (bad || NR == 0) exit 1
-      ap = sum[1] / NR
-      verdict = reference == "" ? "" : sprintf("%.2f %s", reference, ap < reference - 0.05 ? "LOW" : "OK")
-      printf "%-20s %6.3f  %5.3f-%5.3f  %8s %7.1f%% %7.1f%% %7d %8.1f %8.2f\n", entity, ap, low, high,
-        verdict, 100 * sum[2] / NR, 100 * sum[3] / NR, sum[4] / NR, sum[5] / NR, sum[6] / NR
+      if (bad || keys == 0) exit 1
+      for (k = 1; k <= keys; k++) {
+        key = order[k]; split(key, part, " ")
+        for (i = 3; i <= 11; i++) { v[i] = sum[key, i] / n[key]; total[part[2], i] += v[i] }
+        entities[part[2]]++; if (entities[part[2]] == 1) method[++methods] = part[2]
+        variance = square[key] / n[key] - v[3] * v[3]
+        line(set "/" part[1], part[2], n[key], v[3], n[key] > 1 ? sprintf("%.3f", sqrt(variance > 0 ? variance : 0)) : "", v)
+      }
+      for (m = 1; m <= methods; m++) {
+        for (i = 3; i <= 11; i++) v[i] = total[method[m], i] / entities[method[m]]
+        line(set ", mean of " entities[method[m]], method[m], 1, v[3], "", v)
+      }
     }'
 }
 
-header() {
-  printf '%-20s %6s  %-11s  %8s %8s %8s %7s %8s %8s\n' \
-    entity AP 'min-max' reference normal anomal. warmup training scoring
-  printf '%-20s %6s  %-11s  %8s %8s %8s %7s %8s %8s\n' \
-    '' '' '' '' flagged flagged rows s s
-}
-
-# summary lines -> their mean for each set
-set_means() {
-  awk '{ split($1, part, "/"); set = part[1]; n[set]++; ap[set] += $2
-         # false alarms and hits: the only two columns with a percent sign
-         k = 0; for (i = 3; i <= NF; i++) if ($i ~ /%$/) share[set, ++k] += $i }
-       END { for (set in n) printf "%-20s %6.3f  mean of %d; normal rows flagged %.1f%%, anomalous %.1f%%\n",
-               set, ap[set] / n[set], n[set], share[set, 1] / n[set], share[set, 2] / n[set] }' | sort
-}
-
-header
-lines=
-for train in "$dir"/*/*/train.csv.gz; do
-  [ -f "$train" ] || { echo "quality.sh: no <set>/<entity>/train.csv.gz in $dir" >&2; exit 1; }
-  folder=${train%/train.csv.gz}
-  entity=${folder#"$dir"/}
-  # shellcheck disable=SC2254 # a pattern on purpose
-  case $entity in $only) ;; *) continue ;; esac
-  numbers=$(run_entity "$folder")
-  line=$(summarise "$entity" "$(reference "$entity")" <<<"$numbers")
-  echo "$line"
-  lines+=$line$'\n'
+printf '%-20s %-7s %6s %6s %8s %8s %8s %8s %8s %8s %8s %8s\n' \
+  entity method AP sd VUS-PR AUC-ROC F1 events alarms normal anomal. training
+printf '%-20s %-7s %6s %6s %8s %8s %8s %8s %8s %8s %8s %8s\n' \
+  '' '' '' '' '' '' 'at 1' found 'a day' flagged flagged s
+found=
+for set in "$dir"/*/; do
+  set=${set%/}
+  folders=()
+  for train in "$set"/*/train.csv.gz; do
+    [ -f "$train" ] || continue
+    # shellcheck disable=SC2254 # a pattern on purpose
+    case ${set##*/}/$(basename "${train%/train.csv.gz}") in $only) folders+=("${train%/train.csv.gz}") ;; esac
+  done
+  [ ${#folders[@]} -gt 0 ] || continue
+  found=yes
+  {
+    for folder in "${folders[@]}"; do
+      columns=$(features "$folder/train.csv.gz")
+      alone=${methods//fleet/}
+      [ -z "${alone// /}" ] || { create_sql "$columns"; load_sql "$folder" "$columns"; echo 'ANALYZE train, test;'
+        runs_sql "$columns" "$alone"; } | psql -X -q -A -t -F ' ' -f -
+    done
+    case " $methods " in *' fleet '*)
+      columns=$(features "${folders[0]}/train.csv.gz")
+      { create_sql "$columns"; for folder in "${folders[@]}"; do load_sql "$folder" "$columns"; done; echo 'ANALYZE train, test;'
+        runs_sql "$columns" fleet; } | psql -X -q -A -t -F ' ' -f - ;;
+    esac
+  } | sed 's/  / NaN /g; s/  / NaN /g' | summarise "${set##*/}"
+  echo
 done
-[ -n "$lines" ] || { echo "quality.sh: nothing matches $only" >&2; exit 1; }
-echo
-printf '%s' "$lines" | set_means
+[ -n "$found" ] || { echo "quality.sh: no <set>/<entity>/train.csv.gz in $dir matches $only" >&2; exit 1; }
