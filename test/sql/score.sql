@@ -23,7 +23,7 @@ SELECT n, s, float8send(s) AS bits FROM (SELECT n, amad_score('m', n, a, b, c) O
 -- ---- warm-up
 
 SELECT :warmup = (amad_describe('m')->>'warmup')::int AS described, :warmup AS warmup,
-	2 * (8 - 1) + 14 + 4 - 1 AS by_hand;
+	2 * (8 - 1) + 14 + 1 + 4 - 1 AS by_hand;
 SELECT count(*) AS rows, count(*) FILTER (WHERE s IS NULL) AS unscored, min(n) FILTER (WHERE s IS NOT NULL) AS first_scored,
 	min(s) >= 0 AS not_negative, max(s) < 'Infinity' AS finite FROM known;
 -- the threshold: severities of the held-out rows above 1 are about the contamination
