@@ -178,7 +178,7 @@ FROM (SELECT what, count(*) AS rows, amad_fit(o, t, CASE WHEN NOT lacks THEN a E
 	amad_describe(missing) d ORDER BY what;
 -- values that are filled in do not calibrate: a column unknown in all rows held out has rho of the others
 SELECT d->'training'->'held_out' AS held_out, d->'calibration'->'rho'->0 = d->'calibration'->'rho'->1 AS same
-FROM (SELECT amad_describe(amad_fit(:o, n, CASE WHEN n <= 171 THEN a END, b)) AS d FROM r) x;
+FROM (SELECT amad_describe(amad_fit(:o, n, CASE WHEN n <= 170 THEN a END, b)) AS d FROM r) x;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps WHERE n BETWEEN 3 AND 198;
 SELECT amad_fit(:o || '{"missing": "error", "features": ["flow", "pressure"]}', timestamp '2026-01-01' + n * interval '1 s', b, a)

@@ -30,8 +30,8 @@ SELECT max_gap, n, (e).severity, (e).status, (e).expected_values
 FROM (SELECT max_gap, n, amad_explain(model, t, a, b) OVER (PARTITION BY max_gap ORDER BY t) AS e FROM m, r OFFSET 0) x;
 -- a row has a score when warmup rows precede it, and says why if not
 SELECT max_gap, count(*) AS rows, count(severity) AS scored,
-	count(*) FILTER (WHERE status IS DISTINCT FROM CASE WHEN before >= 18 + 3 THEN NULL WHEN after_gap THEN 'gap' ELSE 'warmup' END) AS wrong,
-	count(*) FILTER (WHERE (severity IS NULL) <> (before < 18 + 3) OR (expected_values IS NULL) <> (before < 18)) AS wrong_nulls
+	count(*) FILTER (WHERE status IS DISTINCT FROM CASE WHEN before >= 19 + 3 THEN NULL WHEN after_gap THEN 'gap' ELSE 'warmup' END) AS wrong,
+	count(*) FILTER (WHERE (severity IS NULL) <> (before < 19 + 3) OR (expected_values IS NULL) <> (before < 19)) AS wrong_nulls
 FROM said JOIN since USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
 -- each stretch has the scores it has alone
 SELECT max_gap, count(s) AS scored, count(*) FILTER (WHERE float8send(s) IS DISTINCT FROM float8send(severity)) AS differ
@@ -44,7 +44,7 @@ SELECT max_gap, count(*) AS ranges, sum(scored) AS scored, sum(differ) AS differ
 FROM (SELECT 1 + abs(hashint4(i)) % 400 AS first, abs(hashint4(-i)) % 200 AS rows FROM generate_series(1, 60) i) ranges,
 	m, LATERAL (
 	SELECT count(s) AS scored, count(*) FILTER (WHERE s IS NOT NULL AND float8send(s) IS DISTINCT FROM float8send(severity)) AS differ,
-		count(*) FILTER (WHERE s IS NULL AND severity IS NOT NULL AND x.n >= first + 21) AS lacking
+		count(*) FILTER (WHERE s IS NULL AND severity IS NOT NULL AND x.n >= first + 22) AS lacking
 	FROM (SELECT n, amad_score(model, t, a, b) OVER (ORDER BY t) AS s FROM r WHERE n BETWEEN first AND first + rows) x JOIN said ON said.n = x.n AND said.max_gap = m.max_gap) y
 GROUP BY max_gap ORDER BY max_gap;
 
@@ -96,9 +96,9 @@ GROUP BY gap ORDER BY gap;
 SELECT amad_fit(tiny(), n / 9 * 1000 + n, a, b) FROM r;
 SELECT amad_train('short', tiny(), n / 9 * 1000 + n, a, b) FROM r;
 SELECT amad_fit(tiny() || '{"max_gap": 0.5}', n, a, b) FROM r;
--- long enough for chunks, but not for a score: 22 rows
+-- long enough for chunks, but not for a score: 23 rows
 SELECT amad_fit(tiny(), n / 15 * 1000 + n, a, b) FROM r;
-SELECT (amad_describe(amad_fit(tiny(), n / 22 * 1000 + n, a, b))->'training') - 'loss' AS training FROM r;
+SELECT (amad_describe(amad_fit(tiny(), n / 23 * 1000 + n, a, b))->'training') - 'loss' AS training FROM r;
 -- no row held out has a score: all rows calibrate
 SELECT amad_describe(m)->'training'->'gaps' AS gaps, (amad_describe(m)->>'threshold')::float8 > 0 AS threshold
 FROM (SELECT amad_fit(tiny(), CASE WHEN n > 370 THEN n / 15 * 1000 + n ELSE n END, a, b) AS m FROM r) x;

@@ -113,7 +113,7 @@ SELECT amad_fit('"paper"'::jsonb, n, a) FROM r;
 
 SELECT o, verdict(tiny() || o) FROM unnest('{
 	"{\"d_model\": 10}", "{\"d_model\": 12, \"heads\": 5}", "{\"heads\": 3}", "{\"heads\": 16}", "{\"d_model\": 20, \"heads\": 5}",
-	"{\"skip\": 8}", "{\"skip\": 7}", "{\"chunk_length\": 2, \"skip\": 2}", "{\"chunk_length\": 2}", "{\"chunk_length\": 3}",
+	"{\"skip\": 8}", "{\"skip\": 7}", "{\"skip\": 6}", "{\"skip\": 7, \"ahead\": 0}", "{\"skip\": 8, \"ahead\": 0}", "{\"chunk_length\": 2, \"skip\": 2}", "{\"chunk_length\": 2}", "{\"chunk_length\": 3}",
 	"{\"epochs\": 1}"}'::jsonb[]) o;
 -- chunk_length and skip follow from window
 SELECT w, o->'chunk_length' AS chunk_length, o->'skip' AS skip

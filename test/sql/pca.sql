@@ -70,7 +70,7 @@ FROM scaled, direction, LATERAL (SELECT a * cos(angle) + b * sin(angle) AS along
 -- 2.7 rho of the last fifth of the rows, floored; raw score; means over horizons; their scale theta
 CREATE TABLE rho AS
 WITH mean AS (SELECT method, avg((a - expected_a) ^ 2) FILTER (WHERE has_a) AS a, avg((b - expected_b) ^ 2) FILTER (WHERE has_b) AS b FROM expected WHERE n > 320 GROUP BY method)
-SELECT method, greatest(a, 0.01 * (a + b) / 2) AS a, greatest(b, 0.01 * (a + b) / 2) AS b FROM mean;
+SELECT method, greatest(a, 0.1 * (a + b) / 2) AS a, greatest(b, 0.1 * (a + b) / 2) AS b FROM mean;
 CREATE TABLE raw AS
 SELECT method, n, before, CASE WHEN has_a OR has_b THEN (CASE WHEN has_a THEN (s.a - expected_a) ^ 2 / r.a ELSE 0 END + CASE WHEN has_b THEN (s.b - expected_b) ^ 2 / r.b ELSE 0 END) / (has_a::int + has_b::int) END AS raw
 FROM expected s JOIN rho r USING (method);
@@ -108,8 +108,8 @@ FROM (SELECT 'pca' AS method, amad_explain('pca', t, a, CASE n WHEN 310 THEN 0 E
 
 SELECT method, rows, amad_describe(amad_fit(jsonb_build_object('method', method, 'horizons', '[1]'::jsonb), n, a, b))->'warmup' AS warmup FROM r, unnest('{pca,zscore}'::text[]) method, unnest('{4,5}'::int[]) rows WHERE n <= rows GROUP BY method, rows ORDER BY method, rows;
 SELECT amad_fit('{"method": "pca", "horizons": [1]}', n, a, b) FROM r WHERE n <= 3;
-SELECT amad_fit('{"method": "zscore"}', n, a, b) FROM r WHERE n <= 129;
-SELECT amad_describe(amad_fit('{"method": "zscore"}', n, a, b))->'warmup' AS warmup FROM r WHERE n <= 130;
+SELECT amad_fit('{"method": "zscore"}', n, a, b) FROM r WHERE n <= 65;
+SELECT amad_describe(amad_fit('{"method": "zscore"}', n, a, b))->'warmup' AS warmup FROM r WHERE n <= 66;
 CREATE TABLE wide AS SELECT n, array_agg(sin(n * 0.01 * i) ORDER BY i) AS v FROM r, generate_series(1, 150) i GROUP BY n;
 SELECT (amad_describe(m)->>'weights')::int % 150 = 0 AS whole_components, count(s) AS scored
 FROM (SELECT amad_fit('{"method": "pca", "variance": 0.95}', n, VARIADIC v) AS m FROM wide) x, LATERAL (SELECT amad_score(m, n, VARIADIC v) OVER (ORDER BY n) AS s FROM wide) y GROUP BY m::text, 1;
