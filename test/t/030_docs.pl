@@ -34,9 +34,13 @@ SELECT device, '2026-10-31 20:00'::timestamptz - n * interval '15 min' - (device
 FROM generate_series(7, 8) device, generate_series(0, 499) n
 ON CONFLICT DO NOTHING;
 CREATE TABLE readings_2 AS TABLE readings;
+CREATE TABLE scored AS SELECT device, ts, abs(temp - 4)::float8 / 4 AS severity, label FROM readings WHERE device = 7 AND label IS NOT NULL;
 CREATE TABLE maintenance (device int, begins timestamptz, ends timestamptz);
 INSERT INTO maintenance SELECT 7, now() - interval '2 days', now() - interval '1 day';
 );
+
+# and the model that README.md trains, as often as recalibrate.md supposes
+my $pump = q(SELECT amad_train('pump', 'readings', 'ts', '{flow,pressure,temp}', options => '{"steps": 20}') FROM generate_series(1, 3));
 
 foreach my $page (@pages)
 {
@@ -48,6 +52,7 @@ foreach my $page (@pages)
 	$node->safe_psql('postgres', "CREATE DATABASE $db");
 	$node->safe_psql($db, 'CREATE EXTENSION amad') unless $text =~ /^CREATE EXTENSION amad/m;
 	$node->safe_psql($db, $rows);
+	$node->safe_psql($db, $pump) unless $text =~ /amad_train\((?:model_name => )?'pump'/;
 	while ($text =~ /^```sql\n(.*?)^```/msg)
 	{
 		my $example = $1;
