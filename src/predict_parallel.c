@@ -40,9 +40,7 @@ typedef struct TaskState
 
 typedef struct PoolShared
 {
-	nn_shape	shape;
-	int			blocks;
-	int			context;
+	Predictor	predictor;		/* the leader's, but for its pointers */
 	Size		packed_at;		/* of the weights in their chunk */
 	int			tasks;
 	int			rows;
@@ -173,10 +171,7 @@ worker_predictor(const PoolShared *shared, shm_toc *toc)
 	Predictor  *p = palloc0(sizeof(Predictor));
 	char	   *packed = shm_toc_lookup(toc, KEY_PACKED, false);
 
-	p->method = METHOD_AMAD;
-	p->shape = shared->shape;
-	p->blocks = shared->blocks;
-	p->context = shared->context;
+	*p = shared->predictor;
 	p->packed = nn_packed_copy(palloc_extended(nn_packed_bytes(&p->shape), MCXT_ALLOC_HUGE),
 							   &p->shape, packed + shared->packed_at);
 	return p;
@@ -280,9 +275,9 @@ fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	};
 
 	memset(shared, 0, shared_bytes(tasks));
-	shared->shape = p->shape;
-	shared->blocks = p->blocks;
-	shared->context = p->context;
+	shared->predictor = *p;
+	shared->predictor.packed = NULL;
+	shared->predictor.components = NULL;
 	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed) - packed;
 	shared->tasks = tasks;
 	shared->rows = rows;
