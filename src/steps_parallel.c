@@ -3,9 +3,13 @@
  *	  The steps of a training on PostgreSQL's parallel workers.
  *
  * Rows, plan and the exchange of gradients stand in dynamic shared memory.  The
- * leader takes part like a worker.  The barrier is static: a worker that came
- * first must not find itself the only participant and run ahead, so workers wait
- * until the leader has counted them.
+ * leader takes part like a worker.  Workers wait until the leader has counted them:
+ * one that came first must not find itself the only participant and run ahead.
+ *
+ * Participants meet once a step, some hundred times a second, and come within a
+ * part of a millisecond of each other.  To be put to sleep and woken each time
+ * would cost as much as it saves (a Barrier did), so they look out for each other
+ * for a while first.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -14,7 +18,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/barrier.h"
+#include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/spin.h"
 #include "tcop/tcopprot.h"
@@ -35,7 +39,8 @@ typedef struct StepsShared
 	ConditionVariable counted;
 	slock_t		mutex;
 	int			participants;	/* 0 until the leader has counted; under mutex */
-	Barrier		barrier;
+	pg_atomic_uint64 arrived;	/* arrivals at all meetings */
+	ConditionVariable met;		/* for those who have waited long */
 } StepsShared;
 
 PGDLLEXPORT void amad_steps_worker(dsm_segment *segment, shm_toc *toc);
@@ -80,10 +85,29 @@ steps_shared_bytes(const StepsPlan *plan, int workers)
 				   weights_bytes(plan));
 }
 
+#define LOOKS 20000				/* for the others, before going to sleep: about a millisecond */
+
+/* Returns when all have called it as often as this participant. */
 static void
 meet(void *arg)
 {
-	BarrierArriveAndWait(&((StepsShared *) arg)->barrier, PG_WAIT_EXTENSION);
+	StepsShared *shared = arg;
+	uint64		arrival = pg_atomic_add_fetch_u64(&shared->arrived, 1);
+	uint64		goal = (arrival + shared->participants - 1) / shared->participants * shared->participants;
+
+	if (arrival == goal)
+		ConditionVariableBroadcast(&shared->met);
+	for (int i = 0; i < LOOKS && pg_atomic_read_u64(&shared->arrived) < goal; i++)
+		SPIN_DELAY();
+	if (pg_atomic_read_u64(&shared->arrived) < goal)
+	{
+		ConditionVariablePrepareToSleep(&shared->met);
+		while (pg_atomic_read_u64(&shared->arrived) < goal)
+			ConditionVariableSleep(&shared->met, PG_WAIT_EXTENSION);
+		ConditionVariableCancelSleep();
+	}
+	/* what they wrote before is seen after */
+	pg_memory_barrier();
 }
 
 static StepsExchange
@@ -185,6 +209,8 @@ fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows
 	shared->participants = 0;
 	SpinLockInit(&shared->mutex);
 	ConditionVariableInit(&shared->counted);
+	ConditionVariableInit(&shared->met);
+	pg_atomic_init_u64(&shared->arrived, 0);
 	shm_toc_insert(pcxt->toc, KEY_SHARED, shared);
 	share(pcxt, KEY_ROWS, rows->rows, rows_bytes(plan));
 	share(pcxt, KEY_RUNS, rows->runs, runs_bytes(plan));
@@ -201,7 +227,6 @@ static void
 begin(ParallelContext *pcxt, StepsShared *shared)
 {
 	WaitForParallelWorkersToAttach(pcxt);
-	BarrierInit(&shared->barrier, pcxt->nworkers_launched + 1);
 	SpinLockAcquire(&shared->mutex);
 	shared->participants = pcxt->nworkers_launched + 1;
 	SpinLockRelease(&shared->mutex);
