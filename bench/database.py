@@ -123,8 +123,9 @@ def score_sql(model, table, source=None):
 def stream_sql(model, features, rows):
     """Scores rows that are made as they are read: no table, no sort, nothing that grows"""
     values = ", ".join(f"sin(i * {0.01 + 0.003 * k:.3f})" for k in range(features))
-    return (f"SELECT count(severity) FROM (SELECT amad_score('{MODEL}{model}', i, {values}) OVER () AS severity "
-            f"FROM (SELECT generate_series(1, {rows}::bigint) AS i) g) s")
+    return (f"SELECT count(severity) FROM (SELECT amad_score('{MODEL}{model}', ts, {values}) OVER () AS severity "
+            f"FROM (SELECT i, timestamptz '2020-01-01' + i * interval '1 second' AS ts "
+            f"FROM (SELECT generate_series(1, {rows}::bigint) AS i) n) g) s")
 
 
 def export_model(session, model, path):
