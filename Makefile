@@ -95,6 +95,11 @@ NN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast \
 	-fno-wrapv -fstrict-aliasing -fomit-frame-pointer \
 	-Wno-psabi -Wno-declaration-after-statement
 
+# A row's result must be the same chain of operations in every copy that the compiler makes of a loop.
+# Left alone, newer GCC takes some sums apart into products and additions and others not, by their shape.
+NN_CFLAGS += $(shell $(CC) --param=avoid-fma-max-bits=0 -Werror -x c -E /dev/null >/dev/null 2>&1 && \
+	echo --param=avoid-fma-max-bits=0)
+
 PG_CPPFLAGS = -Isrc $(BLAS_CFLAGS)
 # From PostgreSQL 16 on PGDLLEXPORT means this by itself
 PG_CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
