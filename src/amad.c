@@ -38,7 +38,7 @@
  *		drift.c			amad_drift: have they changed, and where
  *	measures
  *		evaluate.c		aggregate amad_evaluate; metrics*.c: what it computes
- *	blas.c, json.c, rowset.c	small helpers
+ *	arguments.c, blas.c, json.c, rowset.c	small helpers
  *	nn/					the network; knows no PostgreSQL
  */
 #include "postgres.h"

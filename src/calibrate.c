@@ -151,8 +151,9 @@ scored_rows(const Calibration *c, const DatasetRun *run)
 	return n;
 }
 
-int64
-calibrate_least_rows(const Options *o)
+/* Rows with a score that figures need at least. */
+static int64
+least_rows(const Options *o)
 {
 	return (int64) ceil(Max(2 * options_max_horizon(o), 1 / o->contamination));
 }
@@ -164,7 +165,7 @@ too_few_scored(const Calibration *c, int64 scored)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
 			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has one when %d rows "
-					   "precede it without a gap.", calibrate_least_rows(&c->model->options),
+					   "precede it without a gap.", least_rows(&c->model->options),
 					   options_warmup(&c->model->options, c->model->features)),
 			 errhint("Give an earlier since or a greater last_n.")));
 }
@@ -173,7 +174,7 @@ static void
 find_own(Calibration *c)
 {
 	const Options *o = &c->model->options;
-	int64		least = calibrate_least_rows(o);
+	int64		least = least_rows(o);
 	int64	   *scored = palloc0(sizeof(int64) * c->dataset->nseries);
 	int64		all = 0;
 

@@ -53,7 +53,4 @@ typedef struct Recalibrated
 extern void calibrate_again(Model *model, const Dataset *dataset, const Recorded *recorded,
 							Recalibrated *result);
 
-/* Rows with a score that figures need at least. */
-extern int64 calibrate_least_rows(const Options *options);
-
 #endif							/* AMAD_CALIBRATE_H */

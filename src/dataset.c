@@ -44,8 +44,9 @@ chunk_rows(const Options *o)
 	return o->method == METHOD_AMAD ? o->chunk_length : 2;
 }
 
-int64
-dataset_least_rows(const Options *o, int features)
+/* Least rows of a series that can be trained on and calibrated. */
+static int64
+least_rows(const Options *o, int features)
 {
 	int64		least = chunk_rows(o);
 
@@ -64,7 +65,7 @@ too_few_rows(const Dataset *d)
 			 errmsg("too few rows to train a model: " INT64_FORMAT, d->facts.rows),
 			 errdetail("These options need at least " INT64_FORMAT " rows of a series without a gap: "
 					   INT64_FORMAT " to train on, and rows held out for the threshold.",
-					   dataset_least_rows(o, d->features), chunk_rows(o)),
+					   least_rows(o, d->features), chunk_rows(o)),
 			 d->facts.gaps > 0
 			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
 					   "smaller values of the options window, layers and horizons.", d->facts.gaps)

@@ -106,7 +106,4 @@ extern void dataset_add_scaled(Dataset *dataset, bool begins, const float *scale
 extern int64 dataset_training_rows(const Dataset *dataset, const DatasetRun *run);
 extern const uint8 *dataset_imputed(const Dataset *dataset, int64 row);
 
-/* Least rows of a series that can be trained on and calibrated. */
-extern int64 dataset_least_rows(const Options *options, int features);
-
 #endif							/* AMAD_DATASET_H */

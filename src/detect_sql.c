@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "detect.h"
+#include "arguments.h"
 #include "json.h"
 #include "result.h"
 #include "rowset.h"
@@ -38,36 +38,12 @@ SQL_FUNCTION(amad_detect_query);
 static DetectSpec
 spec_of(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = {.function = fcinfo->flinfo->fn_oid, .parallel = true};
+	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 
-	if (PG_ARGISNULL(ARG_MODEL_NAME))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model_name must not be null")));
-	spec.model_name = text_to_cstring(PG_GETARG_TEXT_PP(ARG_MODEL_NAME));
-	spec.bound_type = get_fn_expr_argtype(fcinfo->flinfo, ARG_SINCE);
-	spec.has_since = !PG_ARGISNULL(ARG_SINCE);
-	spec.since = PG_GETARG_DATUM(ARG_SINCE);
-	spec.has_until = !PG_ARGISNULL(ARG_UNTIL);
-	spec.until = PG_GETARG_DATUM(ARG_UNTIL);
-	if (!PG_ARGISNULL(ARG_LAST_N))
-	{
-		spec.last_n = PG_GETARG_INT64(ARG_LAST_N);
-		if (spec.last_n < 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("last_n must be at least 1")));
-		if (spec.has_since)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("since and last_n exclude each other")));
-	}
+	spec.parallel = true;
+	spec.last_n = arguments_last_n(fcinfo, ARG_LAST_N, &spec);
 	if (!PG_ARGISNULL(ARG_SERIES))
 		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
-	if (!PG_ARGISNULL(ARG_SOURCE))
-		spec.source = text_to_cstring(PG_GETARG_TEXT_PP(ARG_SOURCE));
-	if (!PG_ARGISNULL(ARG_TIMESTAMP_COL))
-		spec.timestamp_col = text_to_cstring(PG_GETARG_TEXT_PP(ARG_TIMESTAMP_COL));
 	return spec;
 }
 

@@ -20,7 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "detect.h"
+#include "arguments.h"
 #include "json.h"
 #include "maintenance.h"
 #include "result.h"
@@ -222,32 +222,13 @@ rules_of(FunctionCallInfo fcinfo)
 	return rules;
 }
 
-static char *
-text_argument(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
 static DetectSpec
 spec_of(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = {
-		.function = fcinfo->flinfo->fn_oid,
-		.model_name = text_argument(fcinfo, ARG_MODEL_NAME),
-		.source = text_argument(fcinfo, ARG_SOURCE),
-		.timestamp_col = text_argument(fcinfo, ARG_TIMESTAMP_COL),
-		.bound_type = get_fn_expr_argtype(fcinfo->flinfo, ARG_SINCE),
-		.has_since = !PG_ARGISNULL(ARG_SINCE),
-		.since = PG_GETARG_DATUM(ARG_SINCE),
-		.has_until = !PG_ARGISNULL(ARG_UNTIL),
-		.until = PG_GETARG_DATUM(ARG_UNTIL),
-		.series = PG_ARGISNULL(ARG_SERIES) ? NULL : PG_GETARG_JSONB_P(ARG_SERIES),
-	};
+	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 
-	if (spec.model_name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model_name must not be null")));
+	if (!PG_ARGISNULL(ARG_SERIES))
+		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
 	return spec;
 }
 
@@ -547,7 +528,7 @@ amad_events(PG_FUNCTION_ARGS)
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
 	if (!PG_ARGISNULL(ARG_MAINTENANCE))
-		e.maintenance = maintenance_open(text_argument(fcinfo, ARG_MAINTENANCE), e.rules.type,
+		e.maintenance = maintenance_open(arguments_text(fcinfo, ARG_MAINTENANCE), e.rules.type,
 										 model);
 	e.hit = palloc(sizeof(bool) * e.rules.n);
 	e.row_share = palloc(sizeof(double) * model->features);

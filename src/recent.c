@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "recent.h"
 
 #define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */
@@ -18,53 +19,16 @@
 
 /* ---- arguments ------------------------------------------------------------------------ */
 
-static char *
-optional_text(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-static int64
-last_n_argument(FunctionCallInfo fcinfo, bool has_since)
-{
-	int64		n;
-
-	if (PG_ARGISNULL(RECENT_LAST_N))
-		return has_since ? 0 : DEFAULT_LAST_N;
-	n = PG_GETARG_INT64(RECENT_LAST_N);
-	if (n < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("last_n must be at least 1")));
-	if (has_since)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since and last_n exclude each other")));
-	return n;
-}
-
 DetectSpec
 recent_spec(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = {
-		.function = fcinfo->flinfo->fn_oid,
-		.model_name = optional_text(fcinfo, RECENT_MODEL_NAME),
-		.source = optional_text(fcinfo, RECENT_SOURCE),
-		.timestamp_col = optional_text(fcinfo, RECENT_TIMESTAMP_COL),
-		.labels = true,
-		.label_col = optional_text(fcinfo, RECENT_LABEL_COL),
-		.bound_type = get_fn_expr_argtype(fcinfo->flinfo, RECENT_SINCE),
-		.has_since = !PG_ARGISNULL(RECENT_SINCE),
-		.since = PG_GETARG_DATUM(RECENT_SINCE),
-		.has_until = !PG_ARGISNULL(RECENT_UNTIL),
-		.until = PG_GETARG_DATUM(RECENT_UNTIL),
-	};
+	DetectSpec	spec = arguments_detect(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
 
-	if (spec.model_name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model_name must not be null")));
-	spec.last_n = last_n_argument(fcinfo, spec.has_since);
+	spec.labels = true;
+	spec.label_col = arguments_text(fcinfo, RECENT_LABEL_COL);
+	spec.last_n = arguments_last_n(fcinfo, RECENT_LAST_N, &spec);
+	if (spec.last_n == 0 && !spec.has_since)
+		spec.last_n = DEFAULT_LAST_N;
 	return spec;
 }
 

@@ -17,6 +17,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "arguments.h"
 #include "json.h"
 #include "registry.h"
 #include "source.h"
@@ -139,15 +140,9 @@ train(Oid function, char *name, const SourceSpec *spec, Options *options, const 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
 static char *
-optional_text(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-static char *
 required_text(FunctionCallInfo fcinfo, int number, const char *name)
 {
-	char	   *text = optional_text(fcinfo, number);
+	char	   *text = arguments_text(fcinfo, number);
 
 	if (text == NULL)
 		ereport(ERROR,
@@ -190,8 +185,8 @@ amad_train_source(PG_FUNCTION_ARGS)
 	char	   *name = required_text(fcinfo, 0, "model_name");
 	SourceSpec	spec = {
 		.source = required_text(fcinfo, 1, "source"),
-		.timestamp_col = optional_text(fcinfo, 2),
-		.label_col = optional_text(fcinfo, 5),
+		.timestamp_col = arguments_text(fcinfo, 2),
+		.label_col = arguments_text(fcinfo, 5),
 	};
 	Options		options;
 
