@@ -19,6 +19,7 @@
 
 #include "calibrate.h"
 #include "predict.h"
+#include "season.h"
 
 #define LEAST 1e-12				/* of a number that divides */
 
@@ -72,6 +73,7 @@ calibrate_bytes(const Model *m, int64 rows)
 	return predict_bytes(m) +
 		(m->options.method == METHOD_AMAD ? nn_stream_bytes(&shape) : 0) +
 		PREDICT_ROWS * sizeof(float) * (m->features + options_blocks(&m->options)) +
+		season_bytes(m) +
 		2 * sizeof(double) * rows;
 }
 
@@ -309,6 +311,46 @@ calibrate_means(Calibration *c)
 	set_means(m, &all, &m->stats);
 }
 
+/* ---- season -------------------------------------------------------------------------------- */
+
+static bool
+is_kept(int64 row, const void *arg)
+{
+	return use_of(arg, row) == ROW_KEPT;
+}
+
+/* Of the rows of runs; a training learns the season, too. */
+static void
+calibrate_season_of(Calibration *c, int first, int last, const ModelStats *others,
+					ModelStats *stats)
+{
+	if (c->recorded == NULL)
+		season_fit(c->model, c->dataset, first, last, others, stats);
+	season_measure(c->model, c->dataset, first, last, is_kept, c, stats);
+}
+
+static void
+calibrate_season(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+	ModelStats *all = &c->model->stats;
+
+	if (c->model->season.nperiods == 0)
+		return;
+	calibrate_season_of(c, 0, d->nruns, NULL, all);
+	if (c->model->nseries == 0)
+		return;
+	for (int first = 0, last; first < d->nruns; first = last)
+	{
+		int			series = d->runs[first].series;
+
+		for (last = first; last < d->nruns && d->runs[last].series == series; last++)
+			;
+		if (c->own[series])
+			calibrate_season_of(c, first, last, all, c->stats[series]);
+	}
+}
+
 /* ---- raw scores -------------------------------------------------------------------------- */
 
 /* The figures that score a series. */
@@ -323,7 +365,8 @@ store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expecte
 		  const float *discrepancy, void *arg)
 {
 	c->raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
-							   discrepancy, dataset_imputed(c->dataset, row));
+							   discrepancy, dataset_imputed(c->dataset, row), c->dataset->ts[row],
+							   NULL);
 }
 
 /* Whether a row's block is among those that are calibrated on. */
@@ -402,9 +445,9 @@ collect_means(Calibration *c, int first, int last, int h)
 	return n;
 }
 
-/* … or the anomaly score of every row held out. */
+/* … or the anomaly score of every row, or of those held out. */
 static int64
-collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
+collect_scores(Calibration *c, int first, int last, const ModelStats *stats, bool held)
 {
 	nn_calibration calibration = model_calibration(c->model, stats);
 	nn_horizons horizons;
@@ -429,7 +472,7 @@ collect_scores(Calibration *c, int first, int last, const ModelStats *stats)
 				continue;
 			}
 			nn_horizons_add(&horizons, raw);
-			if (place < held_place(c, run) || use_of(c, run->first + place) == ROW_CONTEXT)
+			if ((held && place < held_place(c, run)) || use_of(c, run->first + place) == ROW_CONTEXT)
 				continue;
 			score = nn_horizons_score(&horizons);
 			if (!isnan(score))
@@ -457,18 +500,33 @@ set_theta(Calibration *c, int first, int last, ModelStats *stats)
 }
 
 /*
- * The threshold from n scores in scratch.  Anomalies among them, trim of all at
+ * The threshold from the scores of the rows held out; n of them are in scratch.  The
+ * rows that were learned score lower than new ones if anything: were more of them
+ * above it than is wanted, the rows held out are of a quiet time.
+ */
+static double
+threshold_of_training(Calibration *c, int first, int last, const ModelStats *stats, int64 n)
+{
+	double		share = c->model->options.contamination;
+	double		held = nn_quantile(c->scratch, n, 1.0 - share);
+	int64		all = collect_scores(c, first, last, stats, false);
+
+	return Max(held, nn_quantile(c->scratch, all, 1.0 - share));
+}
+
+/*
+ * The threshold from n recent scores in scratch.  Anomalies among them, trim of all at
  * most, must not raise it: it is not above a fence that the lower half sets,
  * m·(m / q)^FENCE with the median m and the 0.1 quantile q, unless more than trim
  * of the scores were.
  */
 static double
-threshold_of(Calibration *c, int64 n)
+threshold_of_recent(Calibration *c, int64 n)
 {
 	double		share = c->model->options.contamination;
 	double		threshold = nn_quantile(c->scratch, n, 1.0 - share);
 
-	if (c->recorded && c->recorded->trim > share)
+	if (c->recorded->trim > share)
 	{
 		double		median = nn_quantile(c->scratch, n, 0.5);
 		double		low = Max(nn_quantile(c->scratch, n, FENCE_QUANTILE), LEAST);
@@ -477,7 +535,7 @@ threshold_of(Calibration *c, int64 n)
 		threshold = Max(nn_quantile(c->scratch, n, 1.0 - c->recorded->trim),
 						Min(threshold, fence));
 	}
-	return Max(threshold, LEAST);
+	return threshold;
 }
 
 /* Adds scores, those above the threshold, to what is told of a recalibration. */
@@ -497,8 +555,11 @@ calibrate_scores(Calibration *c, int first, int last, ModelStats *stats, bool co
 
 	if (c->recorded == NULL || !c->recorded->threshold_only)
 		set_theta(c, first, last, stats);
-	n = collect_scores(c, first, last, stats);
-	stats->threshold = n == 0 ? 1.0 : threshold_of(c, n);
+	n = collect_scores(c, first, last, stats, true);
+	stats->threshold = n == 0 ? 1.0
+		: c->recorded ? threshold_of_recent(c, n)
+		: threshold_of_training(c, first, last, stats, n);
+	stats->threshold = Max(stats->threshold, LEAST);
 	if (counted && c->result)
 		count_flagged(c, n, stats->threshold);
 }
@@ -534,9 +595,18 @@ create_series(Model *m, const Dataset *d)
 static void
 copy_calibration(const Model *m, const ModelStats *from, ModelStats *to)
 {
+	const int	terms = nn_season_terms(&m->season);
+
 	memcpy(to->rho, from->rho, sizeof(double) * m->features);
 	memcpy(to->mu, from->mu, sizeof(double) * options_blocks(&m->options));
 	memcpy(to->theta, from->theta, sizeof(double) * m->options.nhorizons);
+	if (terms > 0)
+	{
+		memcpy(to->season, from->season, sizeof(double) * terms * m->features);
+		memcpy(to->season_gain, from->season_gain, sizeof(double) * m->features);
+		memcpy(to->season_spread, from->season_spread, sizeof(double) * m->features);
+		memcpy(to->season_scale, from->season_scale, sizeof(double) * m->features);
+	}
 	to->threshold = from->threshold;
 }
 
@@ -589,6 +659,7 @@ calibrate_model(Model *m, const Dataset *d)
 	predict_series_open(&c.prediction, predict_open(m));
 	find_own(&c);
 	calibrate_means(&c);
+	calibrate_season(&c);
 	calibrate_raw(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);
@@ -609,7 +680,10 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 	c.stride = 1;
 	find_own(&c);
 	if (!recorded->threshold_only)
+	{
 		calibrate_means(&c);
+		calibrate_season(&c);
+	}
 	calibrate_raw(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);

@@ -129,6 +129,7 @@ move_row(Dataset *d, int64 to, int64 from)
 
 	memmove(d->rows + to * d->features, d->rows + from * d->features,
 			sizeof(float) * d->features);
+	d->ts[to] = d->ts[from];
 	if (d->imputed)
 		memmove(d->imputed + to * map, d->imputed + from * map, map);
 }
@@ -142,9 +143,10 @@ shrink_room(Dataset *d)
 
 	if (d->room == d->nrows)
 		return;
-	budget_release(&d->budget, (d->room - d->nrows) * (row + map));
+	budget_release(&d->budget, (d->room - d->nrows) * (row + sizeof(int64) + map));
 	d->room = d->nrows;
 	d->rows = repalloc_huge(d->rows, Max(d->room * row, 1));
+	d->ts = repalloc_huge(d->ts, Max(d->room * sizeof(int64), 1));
 	if (d->imputed)
 		d->imputed = repalloc_huge(d->imputed, Max(d->room * map, 1));
 }
@@ -206,7 +208,7 @@ static Size
 series_bytes(const Dataset *d)
 {
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
-		sizeof(double) * (10 * d->features + options_blocks(d->options) + d->options->nhorizons);
+		sizeof(double) * ((12 + options_season_terms(d->options)) * d->features + options_blocks(d->options) + d->options->nhorizons);
 }
 
 /* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
@@ -214,7 +216,8 @@ static Size
 bytes_wanted(const Dataset *d)
 {
 	Size		raw = series_row_bytes(d->features);
-	Size		scaled = sizeof(float) * d->features + IMPUTED_BYTES(d->features) + CALIBRATION_BYTES;
+	Size		scaled = sizeof(float) * d->features + sizeof(int64) + IMPUTED_BYTES(d->features) +
+		CALIBRATION_BYTES;
 	int64		open = series_rows(d->open);
 
 	return d->reserve + open * (raw + scaled) + Max(d->room, d->nrows + open) / 8 * scaled +
@@ -277,6 +280,12 @@ dataset_skip(Dataset *d)
 
 /* ---- a series ends -------------------------------------------------------------------------- */
 
+static void *
+enlarge(Dataset *d, void *array, Size bytes)
+{
+	return array ? repalloc_huge(array, bytes) : MemoryContextAllocHuge(d->context, bytes);
+}
+
 /* Room for so many more scaled rows. */
 static void
 make_room(Dataset *d, int64 more)
@@ -289,11 +298,9 @@ make_room(Dataset *d, int64 more)
 	/* the first series gets what it needs, for it may be the only one */
 	if (d->room > 0)
 		room = Max(room, d->room + d->room / 8);
-	budget_claim(&d->budget, "scaled training rows", (room - d->room) * row);
-	if (d->rows == NULL)
-		d->rows = MemoryContextAllocHuge(d->context, room * row);
-	else
-		d->rows = repalloc_huge(d->rows, room * row);
+	budget_claim(&d->budget, "scaled training rows", (room - d->room) * (row + sizeof(int64)));
+	d->rows = enlarge(d, d->rows, room * row);
+	d->ts = enlarge(d, d->ts, room * sizeof(int64));
 	if (d->imputed)
 	{
 		const Size	map = IMPUTED_BYTES(d->features);
@@ -342,6 +349,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 		series_scale(d->open, &run, d->options, &scaling, d->rows + d->nrows * d->features,
 					 d->imputed ? d->imputed + d->nrows * IMPUTED_BYTES(d->features) : NULL,
 					 &d->facts.values);
+		series_times(d->open, &run, d->ts + d->nrows);
 		append_run(d, to);
 		d->nrows += run.rows;
 		at += run.rows;
@@ -433,7 +441,7 @@ any_imputed(const uint8 *map, int features)
 }
 
 void
-dataset_add_scaled(Dataset *d, bool begins, const float *scaled, const uint8 *imputed)
+dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const uint8 *imputed)
 {
 	DatasetSeries *s = &d->series[d->nseries - 1];
 	DatasetRun	run = {.series = d->nseries - 1, .first = d->nrows, .number = s->rows};
@@ -443,6 +451,7 @@ dataset_add_scaled(Dataset *d, bool begins, const float *scaled, const uint8 *im
 	if (any_imputed(imputed, d->features))
 		make_imputed(d);
 	memcpy(d->rows + d->nrows * d->features, scaled, sizeof(float) * d->features);
+	d->ts[d->nrows] = ts;
 	if (d->imputed)
 		memcpy(d->imputed + d->nrows * IMPUTED_BYTES(d->features), imputed,
 			   IMPUTED_BYTES(d->features));

@@ -62,6 +62,7 @@ typedef struct Dataset
 	int64		open_number;	/* of its next row */
 
 	float	   *rows;			/* (nrows, features) scaled */
+	int64	   *ts;				/* (nrows) */
 	uint8	   *imputed;		/* (nrows, IMPUTED_BYTES) or NULL: nothing is */
 	int64		nrows;
 	int64		room;
@@ -99,7 +100,7 @@ extern void dataset_finish(Dataset *dataset, ModelStats *stats);
  * trained on.  `begins`: it is no neighbour of the row before.
  */
 extern void dataset_begin_scaled(Dataset *dataset, const char *key);
-extern void dataset_add_scaled(Dataset *dataset, bool begins, const float *scaled,
+extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const float *scaled,
 							   const uint8 *imputed);
 
 /* Rows of a run before the first held out, and the map of a row (NULL: nothing imputed). */

@@ -67,6 +67,28 @@ distance(const Model *m, double units)
 	return m->ts_type == INT8OID ? units : units / USECS_PER_SEC;
 }
 
+/* Gains are those of all rows together. */
+static void
+write_season(const Model *m, StringInfo out)
+{
+	double		periods[NN_SEASON_PERIODS];
+
+	for (int i = 0; i < m->season.nperiods; i++)
+		periods[i] = distance(m, (double) m->season.period[i]);
+	json_key(out, "season");
+	appendStringInfoChar(out, '{');
+	json_key(out, "periods");
+	json_doubles(out, m->season.nperiods, periods);
+	json_key(out, "harmonics");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < m->season.nperiods; i++)
+		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", m->season.harmonics[i]);
+	appendStringInfoChar(out, ']');
+	json_key(out, "gain");
+	json_doubles(out, m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
+	appendStringInfoChar(out, '}');
+}
+
 static void
 write_time(const Model *m, StringInfo out)
 {
@@ -122,6 +144,7 @@ describe(const Model *m, const char *training)
 	write_series(m, &text);
 	write_scaling(m, &text);
 	write_calibration(m, &text);
+	write_season(m, &text);
 	json_key(&text, "threshold");
 	json_double(&text, m->stats.threshold);
 	json_key(&text, "context");

@@ -2,22 +2,23 @@
  * model.c
  *	  The value of type amad_model: layout, encoding, decoding, input and output.
  *
- * Layout (format 2), the same on disk, on the wire and, in hexadecimal, as text;
+ * Layout (format 3), the same on disk, on the wire and, in hexadecimal, as text;
  * numbers are little-endian, floats are IEEE 754:
  *
  *		4 bytes		"AMAD"
- *		uint32		format, 2
+ *		uint32		format, 3
  *		uint32		CRC-32C of all that follows
  *		uint32		features C, blocks N, horizons n, bytes of JSON
  *		uint64		number of weights
- *		uint32		number of series, 0
+ *		uint32		number of series, terms of the season
  *		figures		of all rows together
  *		float4		weights, in the order of nn_params.c; or components (k, C)
  *		figures		of each series
  *		JSON text	{"options": …, "training": …, "core": …, …}, in UTF-8
  *
  * Figures are float8 mean[C], std[C], rho[C], mu[N], theta[n], threshold, step,
- * max_gap.  Format 1 lacks what concerns series, step and max_gap.
+ * max_gap and, of a season, weights[C, terms], gain[C], spread[C].  Format 2 has no
+ * season and 0 for its terms; format 1 lacks what concerns series, step and max_gap, too.
  *
  * A reader recomputes every length and checks every number, for a value can
  * come from anywhere.  A new format gets a new number, and this file keeps
@@ -36,15 +37,17 @@
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
+#include "utils/numeric.h"
 
 #include "feature.h"
 #include "json.h"
 #include "model.h"
 
-#define FORMAT 2
+#define FORMAT 3
 #define PREFIX_BYTES 12			/* magic, format, checksum */
 #define HEADER1_BYTES 36		/* of format 1 */
 #define HEADER_BYTES 44
+#define SEASON_MOST 9e18		/* units in a period at most */
 
 static const char magic[4] = {'A', 'M', 'A', 'D'};
 
@@ -58,6 +61,21 @@ create_stats(ModelStats *s, const Options *options, int features)
 	s->rho = palloc0(sizeof(double) * features);
 	s->mu = palloc0(sizeof(double) * Max(options_blocks(options), 1));
 	s->theta = palloc0(sizeof(double) * options->nhorizons);
+}
+
+/* Room for the season's figures; none without a season. */
+static void
+create_season(const Model *m, ModelStats *s)
+{
+	int			terms = nn_season_terms(&m->season);
+
+	if (terms == 0)
+		return;
+	s->season = palloc_extended(sizeof(double) * terms * m->features,
+								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	s->season_gain = palloc0(sizeof(double) * m->features);
+	s->season_spread = palloc0(sizeof(double) * m->features);
+	s->season_scale = palloc0(sizeof(double) * m->features);
 }
 
 Model *
@@ -79,13 +97,32 @@ model_create(const Options *options, int features, size_t nparams)
 }
 
 void
+model_set_season(Model *m, const nn_season *season)
+{
+	m->season = *season;
+	create_season(m, &m->stats);
+}
+
+void
+model_scale_season(const Model *m, ModelStats *s)
+{
+	if (m->season.nperiods == 0)
+		return;
+	for (int c = 0; c < m->features; c++)
+		s->season_scale[c] = m->options.season_weight * s->season_gain[c] / s->season_spread[c];
+}
+
+void
 model_create_series(Model *m, int nseries)
 {
 	m->nseries = nseries;
 	m->series = palloc_extended(sizeof(ModelSeries) * Max(nseries, 1),
 								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < nseries; i++)
+	{
 		create_stats(&m->series[i].stats, &m->options, m->features);
+		create_season(m, &m->series[i].stats);
+	}
 }
 
 const ModelStats *
@@ -139,6 +176,9 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.gamma = m->options.discrepancy_weight,
 		.rho = stats->rho,
 		.mu = stats->mu,
+		.season = &m->season,
+		.season_weights = stats->season,
+		.season_scale = stats->season_scale,
 		.theta = stats->theta,
 		.threshold = stats->threshold,
 	};
@@ -225,6 +265,17 @@ checksum(const char *data, size_t bytes)
 	return crc;
 }
 
+/* Its periods and harmonics, by turns. */
+static void
+write_season(const Model *m, StringInfo out)
+{
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < m->season.nperiods; i++)
+		appendStringInfo(out, "%s" INT64_FORMAT ", %d", i > 0 ? ", " : "", m->season.period[i],
+						 m->season.harmonics[i]);
+	appendStringInfoChar(out, ']');
+}
+
 static char *
 metadata(const Model *m)
 {
@@ -245,6 +296,8 @@ metadata(const Model *m)
 	json_string(&text, m->ts_type == TIMESTAMPTZOID ? "timestamptz"
 				: m->ts_type == TIMESTAMPOID ? "timestamp"
 				: m->ts_type == INT8OID ? "bigint" : "");
+	json_key(&text, "season");
+	write_season(m, &text);
 	json_key(&text, "types");
 	json_strings(&text, m->ntypes, m->types);
 	json_key(&text, "series_cols");
@@ -272,6 +325,11 @@ put_stats(StringInfo out, const Model *m, const ModelStats *s)
 	put_doubles(out, 1, &s->threshold);
 	put_doubles(out, 1, &s->step);
 	put_doubles(out, 1, &s->max_gap);
+	if (m->season.nperiods == 0)
+		return;
+	put_doubles(out, m->features * nn_season_terms(&m->season), s->season);
+	put_doubles(out, m->features, s->season_gain);
+	put_doubles(out, m->features, s->season_spread);
 }
 
 struct varlena *
@@ -289,7 +347,7 @@ model_encode(const Model *m)
 	put_uint32(&body, strlen(json));
 	put_uint64(&body, m->nparams);
 	put_uint32(&body, m->nseries);
-	put_uint32(&body, 0);
+	put_uint32(&body, nn_season_terms(&m->season));
 	put_stats(&body, m, &m->stats);
 	put_floats(&body, m->nparams, m->params);
 	for (int i = 0; i < m->nseries; i++)
@@ -430,6 +488,46 @@ member_strings(Jsonb *json, const char *key, char ***strings)
 	return n;
 }
 
+/* A number of an array, or 0. */
+static double
+number_at(JsonbContainer *array, int i)
+{
+	JsonbValue *value = getIthJsonbValueFromContainer(array, i);
+
+	return value == NULL || value->type != jbvNumeric ? 0.0
+		: DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+											 NumericGetDatum(value->val.numeric)));
+}
+
+static nn_season
+read_season(Jsonb *json)
+{
+	nn_season	season = {0};
+	JsonbValue *value = json_get(&json->root, "season");
+	int			n;
+
+	if (value == NULL)
+		return season;			/* of an older format */
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		invalid("Its metadata is incomplete.");
+	n = JsonContainerSize(value->val.binary.data);
+	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
+		invalid("Its season is not one.");
+	season.nperiods = n / 2;
+	for (int i = 0; i < season.nperiods; i++)
+	{
+		double		period = number_at(value->val.binary.data, 2 * i);
+		double		harmonics = number_at(value->val.binary.data, 2 * i + 1);
+
+		if (!(period >= 2 && period <= SEASON_MOST && harmonics >= 1 &&
+			  harmonics <= NN_SEASON_HARMONICS))
+			invalid("Its season is not one.");
+		season.period[i] = (int64) period;
+		season.harmonics[i] = (int) harmonics;
+	}
+	return season;
+}
+
 static Oid
 ts_type_of(const char *name)
 {
@@ -464,6 +562,7 @@ typedef struct Header
 	uint32		json_bytes;
 	uint64		nparams;
 	uint32		nseries;
+	uint32		terms;			/* of the season */
 } Header;
 
 /* The network's weights; or whole components, as many as features at most. */
@@ -491,6 +590,7 @@ create_from_metadata(const char *text, const Header *h)
 	Jsonb	   *json = json_to_jsonb(text);
 	Jsonb	   *stored;
 	Options		options;
+	nn_season	season;
 	Model	   *m;
 
 	if (!JB_ROOT_IS_OBJECT(json))
@@ -506,7 +606,11 @@ create_from_metadata(const char *text, const Header *h)
 		invalid("It has not as many weights as its options say.");
 	if (options_blocks(&options) != h->blocks || options.nhorizons != h->horizons)
 		invalid("Its sizes do not agree with its options.");
+	season = read_season(json);
+	if (nn_season_terms(&season) != h->terms)
+		invalid("Its season is not one.");
 	m = model_create(&options, h->features, h->nparams);
+	model_set_season(m, &season);
 	m->training = member_text(json, "training");
 	m->core = member_string(json, "core");
 	m->format = h->format;
@@ -522,7 +626,16 @@ create_from_metadata(const char *text, const Header *h)
 }
 
 static void
-get_stats(Reader *in, const Header *h, ModelStats *s)
+get_season(Reader *in, const Model *m, ModelStats *s)
+{
+	get_doubles(in, m->features * nn_season_terms(&m->season), -DBL_MAX, s->season);
+	get_doubles(in, m->features, 0, s->season_gain);
+	get_doubles(in, m->features, DBL_MIN, s->season_spread);
+	model_scale_season(m, s);
+}
+
+static void
+get_stats(Reader *in, const Header *h, const Model *m, ModelStats *s)
 {
 	get_doubles(in, h->features, -DBL_MAX, s->mean);
 	get_doubles(in, h->features, 0, s->std);
@@ -535,6 +648,8 @@ get_stats(Reader *in, const Header *h, ModelStats *s)
 		get_doubles(in, 1, 0, &s->step);
 		get_doubles(in, 1, 0, &s->max_gap);
 	}
+	if (h->terms > 0)
+		get_season(in, m, s);
 }
 
 /* The header, and whether the length is what it says. */
@@ -563,15 +678,17 @@ read_header(Reader *in, const char *data, size_t bytes)
 	if (h.format > 1)
 	{
 		h.nseries = get_uint32(in);
-		if (get_uint32(in) != 0)
+		h.terms = get_uint32(in);
+		if (h.format == 2 && h.terms != 0)
 			invalid("It has flags not known to this version of amad.");
 	}
 	if (h.features < 1 || h.features > FEATURES_MAX || h.blocks > 1024 ||
 		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
-		h.nseries > bytes / sizeof(double))
+		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS)
 		invalid("A size is out of range.");
 	figures = sizeof(double) * (3 * (uint64) h.features + h.blocks + h.horizons +
-								(h.format == 1 ? 1 : 3));
+								(h.format == 1 ? 1 : 3) +
+								(h.terms > 0 ? (h.terms + 2) * (uint64) h.features : 0));
 	if (header_bytes + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
 		h.json_bytes != bytes)
 		invalid("Its length is wrong.");
@@ -595,10 +712,10 @@ decode(const char *data, size_t bytes)
 							PG_UTF8);
 	m = create_from_metadata(json, &h);
 	error_context_stack = context.previous;
-	get_stats(&in, &h, &m->stats);
+	get_stats(&in, &h, m, &m->stats);
 	get_floats(&in, h.nparams, m->params);
 	for (int i = 0; i < m->nseries; i++)
-		get_stats(&in, &h, &m->series[i].stats);
+		get_stats(&in, &h, m, &m->series[i].stats);
 	return m;
 }
 

@@ -18,6 +18,10 @@ typedef struct ModelStats
 	double	   *rho;			/* (features) */
 	double	   *mu;				/* (blocks) */
 	double	   *theta;			/* (horizons) */
+	double	   *season;			/* (features, terms) what the time makes one expect, scaled */
+	double	   *season_gain;	/* (features) 0 … 1: how much better that is than the mean */
+	double	   *season_spread;	/* (features) mean squared deviation from it */
+	double	   *season_scale;	/* (features) of these, as nn_calibration has it */
 	double		threshold;
 	double		step;			/* median distance of neighbouring timestamps; 0: not known */
 	double		max_gap;		/* distance beyond which a series begins anew; 0: none */
@@ -35,6 +39,7 @@ typedef struct Model
 	int			format;			/* of the value it was read from */
 	Options		options;
 	int			features;
+	nn_season	season;			/* periods in units of the time column */
 	ModelStats	stats;			/* of all rows: for the only series, and for unknown ones */
 	int			nseries;		/* series with figures of their own, in order of their keys */
 	ModelSeries *series;
@@ -54,6 +59,12 @@ typedef struct Model
  * nparams: weights, or components times features; the network's when 0.
  */
 extern Model *model_create(const Options *options, int features, size_t nparams);
+
+/* Gives it a season, before it has series: room for the figures of all rows. */
+extern void model_set_season(Model *model, const nn_season *season);
+
+/* season_scale, from the other figures. */
+extern void model_scale_season(const Model *model, ModelStats *stats);
 
 /* Room for the figures of so many series, keys still NULL. */
 extern void model_create_series(Model *model, int nseries);

@@ -69,16 +69,20 @@ static const OptionSpec specs[] = {
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
+	SPEC(season_harmonics, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
+	SPEC(season_weight, OPTION_REAL, 0, 100, 0.5),
 };
 
 #define MAX_HORIZON 65536
+#define LEAST_PERIOD 1e-3		/* of a season */
+#define MOST_PERIOD 1e12
 #define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
 
 static const char *const missing_names[] = {"locf", "linear", "error"};
 static const char *const method_names[] = {"amad", "pca", "zscore"};
 
 /* Keys that are not numbers. */
-static const char *const other_keys[] = {"horizons", "method", "missing", "features", "preset"};
+static const char *const other_keys[] = {"horizons", "season", "method", "missing", "features", "preset"};
 
 static void
 assign(Options *options, const OptionSpec *spec, double value)
@@ -243,13 +247,19 @@ parse_names(Options *options, JsonbValue *value)
 				 errdetail("It must be an array of the features' names, all different.")));
 }
 
+static bool
+is_string(const JsonbValue *value, const char *text)
+{
+	return value->type == jbvString && value->val.string.len == strlen(text) &&
+		memcmp(value->val.string.val, text, strlen(text)) == 0;
+}
+
 /* The place of a string among three names. */
 static int
 parse_choice(const char *key, const char *const names[3], JsonbValue *value)
 {
-	for (int i = 0; value->type == jbvString && i < 3; i++)
-		if (value->val.string.len == strlen(names[i]) &&
-			memcmp(value->val.string.val, names[i], value->val.string.len) == 0)
+	for (int i = 0; i < 3; i++)
+		if (is_string(value, names[i]))
 			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -260,43 +270,105 @@ parse_choice(const char *key, const char *const names[3], JsonbValue *value)
 
 /* Tells what the interval was for. */
 static void
-max_gap_context(void *arg)
+interval_context(void *arg)
 {
-	errcontext("option \"max_gap\"");
+	errcontext("option \"%s\"", (const char *) arg);
 }
 
-/* A number of seconds (of units when the time column is bigint), or an interval. */
-static void
-parse_max_gap(Options *options, const OptionSpec *spec, JsonbValue *value)
+/* Seconds of an interval: a month has 30 days. */
+static double
+interval_seconds(const char *key, JsonbValue *value)
 {
-	ErrorContextCallback context = {.callback = max_gap_context};
+	ErrorContextCallback context = {.callback = interval_context, .arg = (void *) key};
+	char	   *text = pnstrdup(value->val.string.val, value->val.string.len);
 	Interval   *interval;
-	char	   *text;
 
-	if (value->type != jbvString)
-	{
-		parse_number(options, spec, value);
-		return;
-	}
-	text = pnstrdup(value->val.string.val, value->val.string.len);
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
 													 ObjectIdGetDatum(InvalidOid),
 													 Int32GetDatum(-1)));
 	error_context_stack = context.previous;
-	options->max_gap = interval->time / (double) USECS_PER_SEC +
+	return interval->time / (double) USECS_PER_SEC +
 		SECS_PER_DAY * (interval->day + (double) DAYS_PER_MONTH * interval->month);
+}
+
+/* A number of seconds (of units when the time column is bigint), or an interval. */
+static void
+parse_max_gap(Options *options, const OptionSpec *spec, JsonbValue *value)
+{
+	if (value->type != jbvString)
+	{
+		parse_number(options, spec, value);
+		return;
+	}
+	options->max_gap = interval_seconds(spec->key, value);
 	if (!(options->max_gap >= spec->least && options->max_gap <= spec->most))
 		out_of_range(spec, json_value_text(value));
+}
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+invalid_season(JsonbValue *value)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"season\": %s", json_value_text(value)),
+			 errdetail("It must be \"auto\", \"none\", or an array of at most %d different periods: "
+					   "intervals, or numbers of seconds or of units of a bigint time column.",
+					   NN_SEASON_PERIODS)));
+}
+
+static void
+parse_periods(Options *options, JsonbValue *value)
+{
+	JsonbContainer *array = value->val.binary.data;
+
+	options->nperiods = JsonContainerSize(array);
+	if (options->nperiods > NN_SEASON_PERIODS)
+		invalid_season(value);
+	for (int i = 0; i < options->nperiods; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+		double		x = element->type == jbvNumeric ? numeric_to_double(element)
+			: element->type == jbvString ? interval_seconds("season", element) : 0;
+
+		if (!(x >= LEAST_PERIOD && x <= MOST_PERIOD))
+			invalid_season(value);
+		options->periods[i] = x;
+	}
+	qsort(options->periods, options->nperiods, sizeof(double), compare_doubles);
+	for (int i = 1; i < options->nperiods; i++)
+		if (options->periods[i] == options->periods[i - 1])
+			invalid_season(value);
+}
+
+static void
+parse_season(Options *options, JsonbValue *value)
+{
+	options->season = SEASON_GIVEN;
+	options->nperiods = 0;
+	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data))
+		parse_periods(options, value);
+	else if (is_string(value, "auto"))
+		options->season = SEASON_AUTO;
+	else if (!is_string(value, "none"))
+		invalid_season(value);
 }
 
 /* Presets replace defaults; keys beside them override the preset. */
 static void
 apply_preset(Options *options, JsonbValue *value)
 {
-	if (value->type == jbvString && value->val.string.len == strlen("paper") &&
-		memcmp(value->val.string.val, "paper", strlen("paper")) == 0)
+	if (is_string(value, "paper"))
 	{
 		options->window = 100;
 		options->d_model = 512;
@@ -341,6 +413,8 @@ parse_key(Options *options, const char *key, JsonbValue *value)
 		}
 	if (strcmp(key, "horizons") == 0)
 		parse_horizons(options, value);
+	else if (strcmp(key, "season") == 0)
+		parse_season(options, value);
 	else if (strcmp(key, "missing") == 0)
 		options->missing = parse_choice(key, missing_names, value);
 	else if (strcmp(key, "method") == 0)
@@ -361,6 +435,7 @@ set_defaults(Options *options)
 		assign(options, &specs[i], specs[i].preset);
 	options->method = METHOD_AMAD;
 	options->missing = MISSING_LOCF;
+	options->season = SEASON_AUTO;
 	options->nhorizons = lengthof(horizons);
 	memcpy(options->horizons, horizons, sizeof(horizons));
 }
@@ -446,6 +521,13 @@ options_write(const Options *options, StringInfo out)
 	for (int i = 0; i < options->nhorizons; i++)
 		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", options->horizons[i]);
 	appendStringInfoChar(out, ']');
+	json_key(out, "season");
+	if (options->season == SEASON_AUTO)
+		json_string(out, "auto");
+	else if (options->nperiods == 0)
+		json_string(out, "none");
+	else
+		json_doubles(out, options->nperiods, options->periods);
 	json_key(out, "method");
 	json_string(out, method_names[options->method]);
 	json_key(out, "missing");
@@ -470,6 +552,14 @@ options_shape(const Options *options, int features)
 	};
 
 	return shape;
+}
+
+int
+options_season_terms(const Options *options)
+{
+	int			periods = options->season == SEASON_AUTO ? 2 : options->nperiods;
+
+	return 1 + 2 * periods * options->season_harmonics;
 }
 
 int

@@ -18,6 +18,13 @@ typedef enum MissingPolicy
 	MISSING_ERROR				/* refuse */
 } MissingPolicy;
 
+/* Which periods a season has. */
+typedef enum SeasonChoice
+{
+	SEASON_AUTO,				/* a day and a week, where the training rows show enough of them */
+	SEASON_GIVEN				/* those given, or none */
+} SeasonChoice;
+
 /* What reconstructs a row. */
 typedef enum Method
 {
@@ -65,6 +72,11 @@ typedef struct Options
 	double		discrepancy_weight;
 	double		residual_floor;
 	double		horizon_quantile;
+	int			season;			/* SeasonChoice */
+	int			nperiods;
+	double		periods[NN_SEASON_PERIODS]; /* seconds, or units of ts; ascending */
+	int			season_harmonics;	/* of each period, at most */
+	double		season_weight;	/* of the deviation from the season in the score */
 	int			nhorizons;
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
 	/* names of the features, if the caller gave them; palloc'd */
@@ -79,6 +91,9 @@ extern void options_parse(Options *options, Jsonb *json);
 extern void options_write(const Options *options, StringInfo out);
 
 extern nn_shape options_shape(const Options *options, int features);
+
+/* Most functions in the basis of a season. */
+extern int	options_season_terms(const Options *options);
 
 /* Blocks of the network, and rows before a row that its reconstruction depends on. */
 extern int	options_blocks(const Options *options);

@@ -49,6 +49,7 @@ static const struct
 	{"discrepancy_weight", offsetof(Options, discrepancy_weight), true},
 	{"horizon_quantile", offsetof(Options, horizon_quantile), true},
 	{"residual_floor", offsetof(Options, residual_floor), true},
+	{"season_weight", offsetof(Options, season_weight), true},
 };
 
 static bool

@@ -128,18 +128,14 @@ result_severity(const Scorer *scorer, const ScoredRow *row)
 bool
 result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
 {
-	const ModelStats *stats = scorer_stats(scorer);
 	double		sum = 0.0;
 
 	if (row->expected == NULL)
 		return false;
+	nn_raw_score(scorer_calibration(scorer), row->scaled, row->expected, row->discrepancy,
+				 row->imputed, row->ts, shares);
 	for (int c = 0; c < m->features; c++)
-	{
-		double		r = (double) row->expected[c] - row->scaled[c];
-
-		shares[c] = NN_IMPUTED(row->imputed, c) ? 0.0 : r * r / stats->rho[c];
 		sum += shares[c];
-	}
 	if (!(sum > 0) || !isfinite(sum))
 		return false;
 	for (int c = 0; c < m->features; c++)

@@ -356,7 +356,7 @@ score_row(Scorer *s, Block *b, int i)
 		return;
 	raw = nn_raw_score(&s->calibration, b->task.rows + at, b->task.expected + at,
 					   b->task.discrepancy + (size_t) i * s->calibration.layers,
-					   b->imputed + i * IMPUTED_BYTES(s->features));
+					   b->imputed + i * IMPUTED_BYTES(s->features), row->ts, NULL);
 	nn_horizons_add(&s->horizons, raw);
 	if (s->horizons.count < s->horizons.size)
 		return;
@@ -549,6 +549,12 @@ scorer_last_ts(const Scorer *s, int64 *ts)
 {
 	*ts = s->last_ts;
 	return s->has_ts;
+}
+
+const nn_calibration *
+scorer_calibration(const Scorer *s)
+{
+	return &s->calibration;
 }
 
 const ModelStats *

@@ -115,6 +115,7 @@ extern bool scorer_last_ts(const Scorer *scorer, int64 *ts);
 
 /* Figures in use for the series of the block that was scored last. */
 extern const ModelStats *scorer_stats(const Scorer *scorer);
+extern const nn_calibration *scorer_calibration(const Scorer *scorer);
 
 /* Rows before a row that its score can depend on, missing values included. */
 extern int	scorer_depth(const Model *model);

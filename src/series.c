@@ -267,6 +267,13 @@ series_run(const Series *series, int64 first, double max_gap)
 	return run;
 }
 
+void
+series_times(const Series *series, const SeriesRun *run, int64 *ts)
+{
+	for (int64 i = 0; i < run->rows; i++)
+		ts[i] = series->order[run->first + i]->ts;
+}
+
 /*
  * Two passes over values divided by their largest magnitude: squares of the
  * largest doubles must not overflow.

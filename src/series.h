@@ -73,6 +73,9 @@ extern void series_scale(const Series *series, const SeriesRun *run, const Optio
 						 const nn_scaling *scaling, float *scaled, uint8 *imputed,
 						 SeriesFacts *facts);
 
+/* Timestamps of the rows of a run. */
+extern void series_times(const Series *series, const SeriesRun *run, int64 *ts);
+
 /* Whether no value is missing. */
 extern bool series_complete(const Series *series);
 

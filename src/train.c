@@ -17,6 +17,7 @@
 #include "blas.h"
 #include "calibrate.h"
 #include "json.h"
+#include "season.h"
 #include "steps.h"
 #include "train.h"
 
@@ -205,6 +206,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	StepsReport report = {.points = 0};
 	Model	   *model;
 	Size		bytes;
+	nn_season	season;
 	instr_time	start,
 				end;
 
@@ -225,6 +227,8 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);
 	MemoryContextSwitchTo(result);
+	season = season_choose(o, d, model->stats.step);
+	model_set_season(model, &season);
 	calibrate_model(model, d);
 	model->ts_type = d->ts_type;
 	model->training = facts_text(d, facts, &report);

@@ -210,6 +210,39 @@ extern int	nn_pca_end(void *memory, int features, double variance, float *compon
 extern void nn_pca_reconstruct(int features, int k, const float *components, const float *rows,
 							   int n, float *expected);
 
+/* ---- season (nn_season.c) --------------------------------------------------- */
+
+#define NN_SEASON_PERIODS 4		/* most periods of a season */
+#define NN_SEASON_HARMONICS 24	/* most harmonics of a period */
+#define NN_SEASON_TERMS (1 + 2 * NN_SEASON_PERIODS * NN_SEASON_HARMONICS)
+
+/* Periods after which values are alike, in units of time: a day, a week … */
+typedef struct nn_season
+{
+	int			nperiods;		/* 0: there is no season */
+	int64_t		period[NN_SEASON_PERIODS];	/* 2 … */
+	int			harmonics[NN_SEASON_PERIODS];	/* 1 … NN_SEASON_HARMONICS, of each period */
+} nn_season;
+
+/* Functions in the basis: 1 and two for each harmonic; 0 without a season. */
+extern int	nn_season_terms(const nn_season *season);
+
+/* Values of the basis at a time (terms): 1, then sin and cos of 2πk·time/period. */
+extern void nn_season_basis(const nn_season *season, int64_t time, double *basis);
+
+/*
+ * Least squares, with a small ridge: begin, add all rows (C), scaled, end.  The last
+ * call sets weights (C, terms); false when LAPACK fails.  memory: nn_season_bytes().
+ */
+extern size_t nn_season_bytes(const nn_season *season, int features);
+extern void nn_season_begin(void *memory, const nn_season *season, int features);
+extern void nn_season_add(void *memory, const nn_season *season, int features, int64_t time,
+						  const float *row);
+extern bool nn_season_end(void *memory, const nn_season *season, int features, double *weights);
+
+/* What the season makes one expect of a feature, by its weights (terms): scaled. */
+extern double nn_season_expected(int terms, const double *weights, const double *basis);
+
 /* ---- scores (nn_score.c) -------------------------------------------------- */
 
 /* Scaling of section 2.1; std 0 marks a constant feature. */
@@ -234,6 +267,9 @@ typedef struct nn_calibration
 	double		gamma;			/* discrepancy_weight */
 	const double *rho;			/* (C) mean squared residual */
 	const double *mu;			/* (N) mean discrepancy */
+	const nn_season *season;	/* NULL or without periods: none */
+	const double *season_weights;	/* (C, terms) */
+	const double *season_scale; /* (C) what a squared deviation from the season is multiplied by */
 	const double *theta;		/* (nhorizons) scale of A_h */
 	double		threshold;
 } nn_calibration;
@@ -246,13 +282,15 @@ extern int	nn_max_horizon(const nn_calibration *calibration);
 #define NN_IMPUTED(map, c) ((map) != NULL && ((map)[(c) / 8] >> (c) % 8 & 1) != 0)
 
 /*
- * Raw score of a row: mean_c (x̂ - z)²/rho_c · (mean_n D/mu)^gamma, the first mean
- * over the features that are not imputed (imputed NULL: all are given);
- * NN_NO_SCORE when all are imputed.
+ * Raw score of a row: the mean of the features' evidence
+ *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma + season_scale_c · (season's z - z)²
+ * over those that are not imputed (imputed NULL: all are given); NN_NO_SCORE when
+ * all are imputed.  time: of the row, for the season.  evidence (C), unless NULL, is
+ * set; 0 for what is imputed.
  */
 extern double nn_raw_score(const nn_calibration *calibration, const float *scaled,
 						   const float *expected, const float *discrepancy,
-						   const uint8_t *imputed);
+						   const uint8_t *imputed, int64_t time, double *evidence);
 
 /*
  * The last rows' raw scores, newest last; the caller gives max horizon doubles

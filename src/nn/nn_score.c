@@ -48,32 +48,54 @@ nn_max_horizon(const nn_calibration *calibration)
 	return calibration->horizons[calibration->nhorizons - 1];	/* they ascend */
 }
 
+/* (mean_n D/mu)^gamma */
+static double
+discrepancy_factor(const nn_calibration *cal, const float *discrepancy)
+{
+	double		delta = 0.0;
+
+	if (cal->layers == 0 || cal->gamma == 0)
+		return 1.0;
+	for (int n = 0; n < cal->layers; n++)
+		delta += discrepancy[n] / cal->mu[n];
+	/* rounding can leave a divergence a little below 0; NaN stays */
+	return pow(delta < 0 ? 0.0 : delta / cal->layers, cal->gamma);
+}
+
 double
 nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expected,
-			 const float *discrepancy, const uint8_t *imputed)
+			 const float *discrepancy, const uint8_t *imputed, int64_t time, double *evidence)
 {
-	double		nu = 0.0;
-	double		delta = 0.0;
+	const int	terms = cal->season ? nn_season_terms(cal->season) : 0;
+	const double factor = discrepancy_factor(cal, discrepancy);
+	double		basis[NN_SEASON_TERMS];
+	double		sum = 0.0;
 	int			given = 0;
 
+	if (terms > 0)
+		nn_season_basis(cal->season, time, basis);
 	for (int c = 0; c < cal->features; c++)
 	{
 		double		r = (double) expected[c] - scaled[c];
+		double		e = r * r / cal->rho[c] * factor;
 
+		if (evidence)
+			evidence[c] = 0.0;
 		if (NN_IMPUTED(imputed, c))
 			continue;
-		nu += r * r / cal->rho[c];
+		if (terms > 0)
+		{
+			double		d = nn_season_expected(terms, cal->season_weights + (size_t) c * terms,
+											   basis) - scaled[c];
+
+			e += cal->season_scale[c] * d * d;
+		}
+		if (evidence)
+			evidence[c] = e;
+		sum += e;
 		given++;
 	}
-	if (given == 0)
-		return NN_NO_SCORE;
-	for (int n = 0; n < cal->layers; n++)
-		delta += discrepancy[n] / cal->mu[n];
-	if (cal->layers == 0 || cal->gamma == 0)
-		return nu / given;
-	/* rounding can leave a divergence a little below 0; NaN stays */
-	delta = delta < 0 ? 0.0 : delta / cal->layers;
-	return nu / given * pow(delta, cal->gamma);
+	return given == 0 ? NN_NO_SCORE : sum / given;
 }
 
 void

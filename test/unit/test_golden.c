@@ -307,21 +307,21 @@ score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 	nn_horizons_open(&horizons, cal, ring);
 	for (int i = 0; i < n; i++, rows += C, expected += C, discrepancy += cal->layers)
 	{
+		double	   *contributions = s->contributions + (size_t) i * C;
 		double		sum = 0;
 
 		s->raw[i] = s->score[i] = NAN;
 		for (int c = 0; c < C; c++)
-			s->contributions[(size_t) i * C + c] = NAN;
+			contributions[c] = NAN;
 		if (i < context)
 			continue;
-		s->raw[i] = nn_raw_score(cal, rows, expected, discrepancy, NULL);
+		s->raw[i] = nn_raw_score(cal, rows, expected, discrepancy, NULL, 0, contributions);
 		nn_horizons_add(&horizons, s->raw[i]);
 		s->score[i] = nn_horizons_score(&horizons);
 		for (int c = 0; c < C; c++)
-			sum += pow((double) expected[c] - rows[c], 2) / cal->rho[c];
+			sum += contributions[c];
 		for (int c = 0; c < C; c++)
-			s->contributions[(size_t) i * C + c] =
-				pow((double) expected[c] - rows[c], 2) / cal->rho[c] / sum;
+			contributions[c] /= sum;
 	}
 }
 

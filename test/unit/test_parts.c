@@ -469,15 +469,15 @@ test_raw_score(void)
 	const float below[] = {-1e-9f, -1e-9f};
 	const float broken[] = {NAN, 0.1f};
 	nn_calibration flat = calibration;
-	double		raw = nn_raw_score(&calibration, scaled, expected, discrepancy, NULL);
+	double		raw = nn_raw_score(&calibration, scaled, expected, discrepancy, NULL, 0, NULL);
 
 	flat.gamma = 0;
 	/* mean of 1/0.5 and 4/2, times the fourth root of (2 + 4)/2 */
 	ok(fabs(raw - 2 * pow(3, 0.25)) < 1e-6, "raw score");
-	ok(nn_raw_score(&flat, scaled, expected, discrepancy, NULL) == 2, "raw score without discrepancy");
-	ok(nn_raw_score(&calibration, scaled, expected, below, NULL) == 0,
+	ok(nn_raw_score(&flat, scaled, expected, discrepancy, NULL, 0, NULL) == 2, "raw score without discrepancy");
+	ok(nn_raw_score(&calibration, scaled, expected, below, NULL, 0, NULL) == 0,
 	   "a discrepancy rounded below 0 counts as 0");
-	ok(isnan(nn_raw_score(&calibration, scaled, expected, broken, NULL)),
+	ok(isnan(nn_raw_score(&calibration, scaled, expected, broken, NULL, 0, NULL)),
 	   "a discrepancy that is no number gives no score");
 }
 
@@ -509,7 +509,7 @@ test_raw_score_of_given(void)
 	for (int map = 0; map < 1 << F; map++)
 	{
 		const uint8_t imputed[] = {(uint8_t) map, (uint8_t) (map >> 8)};
-		double		raw = nn_raw_score(&many, scaled, expected, discrepancy, imputed);
+		double		raw = nn_raw_score(&many, scaled, expected, discrepancy, imputed, 0, NULL);
 		double		nu = 0;
 		int			given = 0;
 
@@ -520,7 +520,7 @@ test_raw_score_of_given(void)
 				given++;
 			}
 		if (map == 0)
-			right = right && raw == nn_raw_score(&many, scaled, expected, discrepancy, NULL);
+			right = right && raw == nn_raw_score(&many, scaled, expected, discrepancy, NULL, 0, NULL);
 		if (given == 0)
 			right = right && raw == NN_NO_SCORE;
 		else
@@ -528,8 +528,8 @@ test_raw_score_of_given(void)
 	}
 	ok(right, "imputed features take no part in the raw score; all imputed, there is none");
 	expected[9] = NAN;
-	ok(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {0, 2}) > 0 &&
-	   isnan(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {2, 1})),
+	ok(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {0, 2}, 0, NULL) > 0 &&
+	   isnan(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {2, 1}, 0, NULL)),
 	   "nor if they are no numbers");
 }
 
