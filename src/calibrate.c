@@ -500,18 +500,19 @@ set_theta(Calibration *c, int first, int last, ModelStats *stats)
 }
 
 /*
- * The threshold from the scores of the rows held out; n of them are in scratch.  The
- * rows that were learned score lower than new ones if anything: were more of them
- * above it than is wanted, the rows held out are of a quiet time.
+ * The threshold from the scores of the rows held out, of which n are in scratch, and
+ * from those of all rows.  The first are as new ones are, but of one time, quiet or
+ * not; the others are of all times, but most were learned.  What errs is a factor,
+ * so it is the geometric mean of both.
  */
 static double
 threshold_of_training(Calibration *c, int first, int last, const ModelStats *stats, int64 n)
 {
 	double		share = c->model->options.contamination;
-	double		held = nn_quantile(c->scratch, n, 1.0 - share);
+	double		held = Max(nn_quantile(c->scratch, n, 1.0 - share), LEAST);
 	int64		all = collect_scores(c, first, last, stats, false);
 
-	return Max(held, nn_quantile(c->scratch, all, 1.0 - share));
+	return sqrt(held * Max(nn_quantile(c->scratch, all, 1.0 - share), LEAST));
 }
 
 /*

@@ -519,8 +519,8 @@ read_season(Jsonb *json)
 		double		period = number_at(value->val.binary.data, 2 * i);
 		double		harmonics = number_at(value->val.binary.data, 2 * i + 1);
 
-		if (!(period >= 2 && period <= SEASON_MOST && harmonics >= 1 &&
-			  harmonics <= NN_SEASON_HARMONICS))
+		if (!(period >= 2 && period <= SEASON_MOST && period == floor(period) && harmonics >= 1 &&
+			  harmonics <= NN_SEASON_HARMONICS && harmonics == floor(harmonics)))
 			invalid("Its season is not one.");
 		season.period[i] = (int64) period;
 		season.harmonics[i] = (int) harmonics;

@@ -81,13 +81,16 @@ harmonics_of(const Options *o, double period, double step)
 }
 
 static void
-refuse_period(const Options *o, int i, double span, double step, double unit)
+refuse_period(double period, double span, double step, bool seconds)
 {
+	double		unit = seconds ? USECS_PER_SEC : 1.0;
+	const char *name = seconds ? " seconds" : "";
+
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the training rows do not show a period of %g", o->periods[i]),
-			 errdetail("They span %g and are %g apart; a period must be repeated and hold three rows.",
-					   span / unit, step / unit),
+			 errmsg("the training rows do not show a period of %.12g%s", period / unit, name),
+			 errdetail("They span %.12g%s and are %.12g%s apart; a period must be repeated and hold "
+					   "three rows.", span / unit, name, step / unit, name),
 			 errhint("Give more rows, or leave the period out of the option \"season\".")));
 }
 
@@ -115,7 +118,7 @@ season_choose(const Options *o, const Dataset *d, double step)
 			season.harmonics[season.nperiods++] = harmonics;
 		}
 		else if (given)
-			refuse_period(o, i, span, step, unit);
+			refuse_period(period, span, step, d->ts_type != INT8OID);
 	}
 	return season;
 }

@@ -41,7 +41,8 @@ WITH keys(key, value) AS (VALUES
 	('contrast_temperature', '0.2'), ('validation_fraction', '0.3'), ('seed', '9007199254740991'), ('clip', '3.5'),
 	('contamination', '0.05'), ('discrepancy_weight', '1'), ('residual_floor', '0.2'), ('horizon_quantile', '0.5'),
 	('horizons', '[1, 3, 9]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('method', '"pca"'),
-	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'))
+	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'),
+	('season', '[20]'), ('season_harmonics', '2'), ('season_weight', '1'))
 SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
 	in_force(tiny() || jsonb_build_object(key, value))->key = value AS as_given,
 	-- the others stay, but for those that follow from it
@@ -52,7 +53,8 @@ SELECT count(*) AS not_tested FROM jsonb_object_keys(in_force(tiny() || '{"featu
 WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_length', 'skip', 'ahead', 'steps', 'learning_rate', 'pct_start',
 	'div_factor', 'final_div_factor', 'adam_beta1', 'adam_beta2', 'adam_epsilon', 'gradient_clip', 'maxmin_weight',
 	'contrast_weight', 'contrast_temperature', 'validation_fraction', 'seed', 'clip', 'contamination', 'discrepancy_weight',
-	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features', 'method', 'variance', 'fill_limit');
+	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features', 'method', 'variance', 'fill_limit',
+	'season', 'season_harmonics', 'season_weight');
 -- what is told can be given again and makes the same model
 SELECT amad_model_send(amad_fit(o, n, a, b)) = amad_model_send(amad_fit(tiny() || '{"skip": 1, "learning_rate": 0.1}', n, a, b)) AS again
 FROM r, (SELECT in_force(tiny() || '{"skip": 1, "learning_rate": 0.1}') AS o) x GROUP BY o;

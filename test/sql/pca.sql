@@ -80,7 +80,9 @@ FROM raw, unnest('{1,3,5}'::int[]) h WINDOW w AS (PARTITION BY method, h, n - be
 CREATE TABLE theta AS SELECT method, h, percentile_cont(0.8) WITHIN GROUP (ORDER BY mean) AS theta FROM means WHERE mean IS NOT NULL GROUP BY method, h;
 CREATE TABLE scores AS
 SELECT method, n, CASE WHEN min(before) >= 4 AND min(raw) IS NOT NULL THEN max(mean / theta) END AS score FROM means JOIN theta USING (method, h) GROUP BY method, n;
-CREATE TABLE threshold AS SELECT method, percentile_cont(0.95) WITHIN GROUP (ORDER BY score) AS threshold FROM scores WHERE n > 320 AND score IS NOT NULL GROUP BY method;
+-- of the rows held out, and of all: their geometric mean
+CREATE TABLE threshold AS SELECT method, sqrt(percentile_cont(0.95) WITHIN GROUP (ORDER BY score) FILTER (WHERE n > 320) * percentile_cont(0.95) WITHIN GROUP (ORDER BY score)) AS threshold
+FROM scores WHERE score IS NOT NULL GROUP BY method;
 
 -- components are single precision
 SELECT method, abs((d->'calibration'->'rho'->>0)::float8 / r.a - 1) < tolerance AND abs((d->'calibration'->'rho'->>1)::float8 / r.b - 1) < tolerance AS rho,

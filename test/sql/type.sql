@@ -148,14 +148,14 @@ SELECT crc_32c('123456789') = x'e3069283'::bigint AS crc_is_right,
 	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
 
 -- The sizes and numbers of a model of 2 features, 1 layer, 2 horizons:
--- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, flags 40; mean at
+-- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40; mean at
 -- 44, std 60, rho 76, mu 92, theta 100, threshold 116, step 124, max_gap 132; weights from 140.
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'b'::bytea),
 	(2, 'other magic', put(:'b', 0, 'AMAE')),
 	(3, 'format 0', put(:'b', 4, u32(0))),
 	(4, 'format 1', put(:'b', 4, u32(1))),
-	(5, 'format 3', put(:'b', 4, u32(3))),
+	(5, 'format 4', put(:'b', 4, u32(4))),
 	(6, 'format 2^32 - 1', put(:'b', 4, u32(4294967295))),
 	(10, 'features 0', put(:'b', 12, u32(0))),
 	(11, 'features 1', put(:'b', 12, u32(1))),
@@ -183,8 +183,8 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(38, 'series 2^32 - 1', put(:'b', 36, u32(4294967295))),
 	(39, 'series 2^29, whose figures have 2^36 bytes', put(:'b', 36, u32(536870912))),
 	(39.1, 'the last 24 weights are figures of a series', put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 24)), 36, u32(1))),
-	(39.2, 'flags 1', put(:'b', 40, u32(1))),
-	(39.3, 'flags 2^31', put(:'b', 40, u32(2147483648))),
+	(39.2, 'terms 1', put(:'b', 40, u32(1))),
+	(39.3, 'terms 2^31', put(:'b', 40, u32(2147483648))),
 	(40, 'mean NaN', put(:'b', 44, f64('NaN'))),
 	(41, 'mean Infinity', put(:'b', 52, f64('Infinity'))),
 	(42, 'std negative', put(:'b', 68, f64(-1))),
@@ -207,6 +207,28 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(51, 'first weight NaN', put(:'b', 140, f32('NaN'))),
 	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
 	(53, 'first weight 1000, which is a weight', put(:'b', 140, f32(1000))))
+	AS v(n, what, forged) ORDER BY n;
+
+-- Of a season with five terms, no blocks, one horizon: weights of the season at 124, gain 204, spread 220
+SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "season_harmonics": 2, "horizons": [1]}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s FROM generate_series(1, 99) n \gset
+SELECT what, verdict(signed(forged)) FROM (VALUES
+	(1, 'nothing', :'s'::bytea),
+	(2, 'no terms', put(:'s', 40, u32(0))),
+	(3, 'six terms', put(:'s', 40, u32(6))),
+	(4, 'first weight NaN', put(:'s', 124, f64('NaN'))),
+	(5, 'last weight Infinity', put(:'s', 196, f64('Infinity'))),
+	(6, 'gain negative', put(:'s', 204, f64(-0.1))),
+	(7, 'gain 0', put(:'s', 212, f64(0))),
+	(8, 'spread 0', put(:'s', 228, f64(0))),
+	(9, 'another number of harmonics', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8, 3]'))),
+	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1, 2]'))),
+	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1e300, 2]'))),
+	(12, 'period 8.5', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8.5, 2]'))),
+	(13, 'period 9, which is one', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [9, 2]'))),
+	(14, 'period a string', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": ["8", 2]'))),
+	(15, 'harmonics missing', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8]'))),
+	(16, 'no season', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": []'))),
+	(17, 'season not an array', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": 8'))))
 	AS v(n, what, forged) ORDER BY n;
 
 SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES

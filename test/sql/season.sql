@@ -1,0 +1,87 @@
+--
+-- The season: what the time of a row makes one expect of it.
+--
+SET jit = off;
+SET max_parallel_maintenance_workers = 0;
+CREATE SCHEMA season_test;
+SET search_path = season_test, public;
+
+-- three weeks of a load with a day's course and of one without, every half hour
+CREATE FUNCTION noise(n bigint, salt int) RETURNS float8 LANGUAGE sql IMMUTABLE AS
+	$$ SELECT ((hashint8extended(n, salt) % 1000) / 1000.0)::float8 $$;
+CREATE TABLE load AS SELECT n, timestamptz '2026-03-02 00:00+00' + n * interval '30 min' AS ts,
+	50 + 30 * sin(2 * pi() * n / 48) + noise(n, 1) AS users, 10 + noise(n, 2) AS other
+FROM generate_series(0, 48 * 30) n;
+-- from one evening on nobody comes for a day: no value is new, nor its likeness to those before it
+UPDATE load SET users = 20 + noise(n, 1) WHERE n >= 48 * 27 + 36 AND n < 48 * 28 + 36;
+
+CREATE VIEW usual AS SELECT ts, users, other FROM load WHERE n <= 48 * 27;
+SELECT amad_train('load', 'season_test.usual', 'ts', options => '{"steps": 60, "window": 16, "d_model": 16}') IS NOT NULL AS trained;
+SELECT amad_train('load blind', '{"steps": 60, "window": 16, "d_model": 16, "season": "none"}', ts, users, other) IS NOT NULL AS trained FROM load WHERE n <= 48 * 27;
+
+SELECT d->'options'->>'season' AS option, d->'season'->'periods' AS periods, d->'season'->'harmonics' AS harmonics,
+	(d->'season'->'gain'->>0)::float8 > 0.9 AS foreseen, (d->'season'->'gain'->>1)::float8 < 0.1 AS not_foreseen
+FROM amad_describe('load') d;
+SELECT d->'options'->>'season' AS option, d->'season' AS season FROM amad_describe('load blind') d;
+
+-- in that morning the network, which knows the rows before only, has got used to it
+CREATE VIEW morning AS SELECT * FROM load WHERE n > 48 * 25 AND n <= 48 * 28 + 20;
+SELECT min(seen) > 8 AS found, min(seen / blind) > 3 AS "not by the network" FROM (
+	SELECT n, amad_score('load', ts, users, other) OVER w AS seen, amad_score('load blind', ts, users, other) OVER w AS blind
+	FROM morning WINDOW w AS (ORDER BY ts)) x WHERE n > 48 * 28 + 15;
+SELECT (contributions->>'users')::float8 > 0.9 AS points_at_users FROM (
+	SELECT n, (amad_explain('load', ts, users, other) OVER (ORDER BY ts)).contributions FROM morning) x ORDER BY n DESC LIMIT 1;
+
+-- same row, same score, however many rows are read: the time is the row's, not the query's
+SELECT count(DISTINCT score) AS scores FROM (
+	SELECT DISTINCT last_value(amad) OVER (PARTITION BY first_row) AS score FROM (
+		SELECT first_row, n, amad_score('load', ts, users, other) OVER (PARTITION BY first_row ORDER BY ts) AS amad
+		FROM morning, unnest(ARRAY[0, 48 * 25, 48 * 26 - 7, 48 * 27 - 50]) AS first_row WHERE n > first_row) x
+	WHERE n = 48 * 28 + 20) y;
+
+-- the value survives text and binary, and goes on the same way
+SELECT amad_describe(model::text::public.amad_model) = amad_describe(model) AS same FROM amad_models WHERE model_name = 'load';
+
+-- recalibration weighs it anew
+SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load), options => '{"season_weight": 0}') IS NOT NULL AS recalibrated;
+SELECT max(seen) < 5 AS missed FROM (SELECT n, amad_score('load', ts, users, other) OVER (ORDER BY ts) AS seen FROM morning) x WHERE n > 48 * 28 + 15;
+
+-- which rows show a period: a week needs three of them, a month is not looked for
+SELECT days, amad_describe(model)->'season'->'periods' AS periods FROM (
+	SELECT days, amad_fit('{"method": "amad", "steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, users, other) AS model
+	FROM load, unnest(ARRAY[3, 6, 21, 30]) AS days WHERE n <= 48 * days GROUP BY days) x ORDER BY days;
+-- rows of whole days tell nothing of a day, but of a week, with fewer harmonics
+SELECT (amad_describe(amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, v))->'season') - 'gain' AS season FROM (
+	SELECT timestamp '2026-01-01' + n * interval '1 day' AS ts, 1 + n % 7 + noise(n, 3) AS v FROM generate_series(0, 200) n) x;
+-- integers have the periods that one gives, before 0, too; baselines only those
+SELECT method, amad_describe(amad_fit(jsonb_build_object('method', method, 'season', season), n - 700, users, other))->'season'->'periods' AS periods
+FROM load, (VALUES ('pca', jsonb '"auto"'), ('pca', '[48]'), ('zscore', '[48, 336]')) v(method, season) GROUP BY method, season ORDER BY method, season;
+
+-- a series of a fleet has a season of its own
+CREATE TABLE fleet AS SELECT n, ts, site, 50 + 30 * sin(2 * pi() * (n / 48.0 + CASE site WHEN 'west' THEN 0.5 ELSE 0 END)) + noise(n, 4) AS users
+FROM load, unnest(ARRAY['east', 'west']) site WHERE n <= 48 * 20;
+SELECT amad_train('fleet', 'season_test.fleet', 'ts', '{users}', '{site}', options => '{"steps": 60, "window": 16, "d_model": 16}') IS NOT NULL AS trained;
+SELECT site, other, max(severity) < 1.5 AS usual FROM (
+	SELECT site, other, n, amad_score('fleet', jsonb_build_object('site', other), ts, users) OVER (PARTITION BY site, other ORDER BY ts) AS severity
+	FROM fleet, unnest(ARRAY['east', 'west']) AS other) x WHERE n > 48 * 16 GROUP BY site, other ORDER BY site, other;
+
+-- missing values take no part
+SELECT bool_and(severity > 0) AS scored FROM (SELECT amad_score('load', ts, CASE WHEN n % 3 > 0 THEN users END, CASE WHEN n % 3 = 0 THEN other END) OVER (ORDER BY ts) AS severity, n
+	FROM load) x WHERE n > 200;
+
+-- errors
+SELECT amad_fit('{"season": "weekly"}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": 86400}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": ["1 day", 86400]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": [0]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": [null]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": [1, 2, 3, 4, 5]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": ["one day"]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": ["20 days"]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season": ["1 hour"]}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season_harmonics": 25}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"season_weight": -1}'::jsonb, ts, users) FROM load;
+
+SELECT count(amad_drop(name)) AS dropped FROM unnest(ARRAY['load', 'load blind', 'fleet']) name;
+SET client_min_messages = warning;
+DROP SCHEMA season_test CASCADE;
