@@ -80,9 +80,16 @@ static const OptionSpec specs[] = {
 
 static const char *const missing_names[] = {"locf", "linear", "error"};
 static const char *const method_names[] = {"amad", "pca", "zscore"};
+/* bit i of Options.without: the i-th */
+static const char *const part_names[] = {"automask", "mixup", "multiscale"};
+
+StaticAssertDecl(NN_WITHOUT_AUTOMASK == 1 << 0 && NN_WITHOUT_MIXUP == 1 << 1 &&
+				 NN_WITHOUT_MULTISCALE == 1 << 2, "names of parts have another order");
 
 /* Keys that are not numbers. */
-static const char *const other_keys[] = {"horizons", "season", "method", "missing", "features", "preset"};
+static const char *const other_keys[] = {
+	"horizons", "season", "method", "missing", "features", "without", "preset"
+};
 
 static void
 assign(Options *options, const OptionSpec *spec, double value)
@@ -254,18 +261,51 @@ is_string(const JsonbValue *value, const char *text)
 		memcmp(value->val.string.val, text, strlen(text)) == 0;
 }
 
-/* The place of a string among three names. */
+/* The place of a string among three names; -1: nowhere. */
 static int
-parse_choice(const char *key, const char *const names[3], JsonbValue *value)
+find_choice(const char *const names[3], const JsonbValue *value)
 {
 	for (int i = 0; i < 3; i++)
 		if (is_string(value, names[i]))
 			return i;
+	return -1;
+}
+
+static int
+parse_choice(const char *key, const char *const names[3], JsonbValue *value)
+{
+	int			i = find_choice(names, value);
+
+	if (i >= 0)
+		return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for option \"%s\": %s", key, json_value_text(value)),
 			 errdetail("It must be \"%s\", \"%s\" or \"%s\".", names[0], names[1], names[2])));
 	return 0;					/* not reached */
+}
+
+static void
+parse_without(Options *options, JsonbValue *value)
+{
+	JsonbContainer *array = value->val.binary.data;
+	bool		valid = value->type == jbvBinary && JsonContainerIsArray(array);
+
+	options->without = 0;
+	for (int i = 0; valid && i < JsonContainerSize(array); i++)
+	{
+		int			part = find_choice(part_names, getIthJsonbValueFromContainer(array, i));
+
+		valid = part >= 0 && (options->without & 1u << part) == 0;
+		if (valid)
+			options->without |= 1u << part;
+	}
+	if (!valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"without\": %s", json_value_text(value)),
+				 errdetail("It must be an array of different names among \"%s\", \"%s\" and \"%s\".",
+						   part_names[0], part_names[1], part_names[2])));
 }
 
 /* Tells what the interval was for. */
@@ -421,6 +461,8 @@ parse_key(Options *options, const char *key, JsonbValue *value)
 		options->method = parse_choice(key, method_names, value);
 	else if (strcmp(key, "features") == 0)
 		parse_names(options, value);
+	else if (strcmp(key, "without") == 0)
+		parse_without(options, value);
 	else if (strcmp(key, "preset") != 0)	/* was applied first */
 		unknown_option(key);
 }
@@ -440,6 +482,14 @@ set_defaults(Options *options)
 	memcpy(options->horizons, horizons, sizeof(horizons));
 }
 
+void
+options_imply(Options *options)
+{
+	/* both associations are the same: their discrepancy is rounding at most */
+	if (options->without & NN_WITHOUT_AUTOMASK)
+		options->maxmin_weight = options->discrepancy_weight = 0;
+}
+
 static void
 check_relations(Options *options, bool steps_given)
 {
@@ -456,6 +506,7 @@ check_relations(Options *options, bool steps_given)
 				 errhint("Give one of them.")));
 	if (options->epochs > 0)
 		options->steps = 0;
+	options_imply(options);
 	if (options->chunk_length == 0)
 		options->chunk_length = 2 * options->window;
 	if (options->fill_limit < 0)
@@ -502,6 +553,19 @@ options_parse(Options *options, Jsonb *json)
 	check_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
 }
 
+static void
+write_without(const Options *options, StringInfo out)
+{
+	char	   *names[lengthof(part_names)];
+	int			n = 0;
+
+	for (int i = 0; i < lengthof(part_names); i++)
+		if (options->without & 1u << i)
+			names[n++] = unconstify(char *, part_names[i]);
+	json_key(out, "without");
+	json_strings(out, n, names);
+}
+
 void
 options_write(const Options *options, StringInfo out)
 {
@@ -537,6 +601,8 @@ options_write(const Options *options, StringInfo out)
 		json_key(out, "features");
 		json_strings(out, options->nnames, options->names);
 	}
+	if (options->without != 0)
+		write_without(options, out);
 	appendStringInfoChar(out, '}');
 }
 

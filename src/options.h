@@ -42,6 +42,7 @@ typedef struct Options
 	int			d_model;
 	int			heads;
 	int			layers;
+	unsigned	without;		/* NN_WITHOUT_*: parts that are switched off */
 	/* training */
 	int			batch_size;
 	int			chunk_length;	/* T; 0 until resolved: 2·window */
@@ -89,6 +90,9 @@ extern void options_parse(Options *options, Jsonb *json);
 
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);
+
+/* Sets what other options imply: without the AutoMask no discrepancy has a weight. */
+extern void options_imply(Options *options);
 
 extern nn_shape options_shape(const Options *options, int features);
 

@@ -182,6 +182,7 @@ apply_options(Options *options, Jsonb *others)
 		if (json_get(&others->root, training_keys[i].key) != NULL)
 			*(double *) ((char *) options + training_keys[i].offset) =
 				*(double *) ((char *) &given + training_keys[i].offset);
+	options_imply(options);
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */

@@ -97,6 +97,7 @@ steps_plan(const Dataset *dataset, StepsRows *rows)
 		.div_factor = o->div_factor,
 		.final_div_factor = o->final_div_factor,
 		.seed = o->seed,
+		.without = o->without,
 		.rows = dataset->nrows,
 		.chunk_length = o->chunk_length,
 		.batch_size = o->batch_size,
@@ -254,6 +255,8 @@ take_step(Steps *s, int64 step, const nn_losses *losses)
 	double		rate = nn_one_cycle(step, p->steps, p->learning_rate, p->pct_start,
 									p->div_factor, p->final_div_factor);
 
+	/* what is 0 and has no gradient stays 0, and does not count in the norm */
+	nn_params_clear(&p->shape, p->without, s->grads);
 	if (!isfinite(losses->total) ||
 		!isfinite(nn_adam_step(&p->adam, step + 1, rate, s->nparams,
 							   s->params, s->grads, s->moment1, s->moment2, poll_interrupts)))
@@ -348,6 +351,7 @@ steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 	report->points = 0;
 	if (!plan->warm)
 		nn_params_init(&plan->shape, plan->seed, params);
+	nn_params_clear(&plan->shape, plan->without, params);
 	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
 	run(&s);
 	MemoryContextSwitchTo(old);

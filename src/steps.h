@@ -31,6 +31,7 @@ typedef struct StepsPlan
 	int64		starts;			/* rows that a chunk can begin with */
 	int			nruns;			/* runs that have such rows */
 	bool		warm;			/* weights are given, not initialised */
+	unsigned	without;		/* NN_WITHOUT_*: parts of the network held at 0 */
 	int			chunk_length;
 	int			batch_size;
 } StepsPlan;

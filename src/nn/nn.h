@@ -47,7 +47,13 @@ typedef struct nn_param
 	size_t		size;			/* in floats */
 	int			fan_in;			/* 0 for layer norms, which start at */
 	float		start;
+	unsigned	part;			/* NN_WITHOUT_* that it is cleared by, wholly or in part; 0: none */
 } nn_param;
+
+/* Parts of the network that can be switched off, as bits of a set. */
+#define NN_WITHOUT_AUTOMASK 1	/* M = 0, so A = G: no local association */
+#define NN_WITHOUT_MIXUP 2		/* g = 1/2: the mean of the two views */
+#define NN_WITHOUT_MULTISCALE 4 /* every convolution sees the current row only */
 
 /* Rows before a row that its output depends on: N·(W - 1) + 14 (section 2.4). */
 extern int	nn_context(const nn_shape *shape);
@@ -62,6 +68,13 @@ extern size_t nn_params_size(const nn_shape *shape);
  * their biases, 1 and 0 for layer norms.  The same seed gives the same bytes.
  */
 extern void nn_params_init(const nn_shape *shape, uint64_t seed, float *params);
+
+/*
+ * Sets to 0 what the parts of a set of NN_WITHOUT_* learn: weights and biases of a
+ * and of g, all taps but the last.  values is params, which switches the parts
+ * off, or is laid out like it: gradients cleared before each step keep them off.
+ */
+extern void nn_params_clear(const nn_shape *shape, unsigned parts, float *values);
 
 /* ---- random numbers (nn_rng.c) ------------------------------------------- */
 

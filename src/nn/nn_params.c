@@ -7,6 +7,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "nn_kernels.h"
 #include "nn_params.h"
@@ -25,24 +26,29 @@ typedef struct
 	int			width;			/* of a convolution, else 0 */
 	dimension	fan;			/* fan_in = fan · max(width, 1); NONE: not random */
 	float		start;			/* initial value when not random */
+	unsigned	part;			/* NN_WITHOUT_* that clears it */
 } template;
 
 #define CONV(w) \
-	{"embed.k" #w ".weight", SCALE, FEATURES, w, FEATURES, 0}, \
-	{"embed.k" #w ".bias", SCALE, NONE, w, FEATURES, 0}
-#define WEIGHT(name, out, in) {name ".weight", out, in, 0, in, 0}
-#define BIAS(name, out, in) {name ".bias", out, NONE, 0, in, 0}
+	{"embed.k" #w ".weight", SCALE, FEATURES, w, FEATURES, 0, NN_WITHOUT_MULTISCALE}, \
+	{"embed.k" #w ".bias", SCALE, NONE, w, FEATURES, 0, 0}
+#define WEIGHT(name, out, in) PART_WEIGHT(name, out, in, 0)
+#define BIAS(name, out, in) PART_BIAS(name, out, in, 0)
+#define PART_WEIGHT(name, out, in, part) {name ".weight", out, in, 0, in, 0, part}
+#define PART_BIAS(name, out, in, part) {name ".bias", out, NONE, 0, in, 0, part}
 #define NORM(name) \
-	{name ".weight", MODEL, NONE, 0, NONE, 1}, {name ".bias", MODEL, NONE, 0, NONE, 0}
+	{name ".weight", MODEL, NONE, 0, NONE, 1, 0}, {name ".bias", MODEL, NONE, 0, NONE, 0, 0}
 
 static const template embed[] = {CONV(1), CONV(3), CONV(7), CONV(15)};
 
 static const template block[] = {
 	NORM("ln1"),
 	WEIGHT("q", MODEL, MODEL), WEIGHT("k", MODEL, MODEL), WEIGHT("v", MODEL, MODEL),
-	WEIGHT("mask", BASIS, MODEL), WEIGHT("gate", HEADS, MODEL),
+	PART_WEIGHT("mask", BASIS, MODEL, NN_WITHOUT_AUTOMASK),
+	PART_WEIGHT("gate", HEADS, MODEL, NN_WITHOUT_MIXUP),
 	BIAS("q", MODEL, MODEL), BIAS("k", MODEL, MODEL), BIAS("v", MODEL, MODEL),
-	BIAS("mask", BASIS, MODEL), BIAS("gate", HEADS, MODEL),
+	PART_BIAS("mask", BASIS, MODEL, NN_WITHOUT_AUTOMASK),
+	PART_BIAS("gate", HEADS, MODEL, NN_WITHOUT_MIXUP),
 	WEIGHT("o", MODEL, MODEL), BIAS("o", MODEL, MODEL),
 	NORM("ln2"),
 	WEIGHT("w1", WIDE, MODEL), BIAS("w1", WIDE, MODEL),
@@ -128,6 +134,7 @@ describe(const nn_shape *shape, int i)
 	if (t->fan != NONE)
 		p.fan_in = extent(shape, t->fan) * (t->width > 0 ? t->width : 1);
 	p.start = t->start;
+	p.part = t->part;
 	return p;
 }
 
@@ -164,6 +171,36 @@ nn_params_init(const nn_shape *shape, uint64_t seed, float *params)
 			params[p.offset + j] = p.fan_in > 0
 				? (float) ((2.0 * nn_rng_double(&rng) - 1.0) * bound)
 				: p.start;
+	}
+}
+
+/* A convolution keeps its last tap, which is on the current row; others keep nothing. */
+static void
+clear_param(const nn_param *p, float *values)
+{
+	int			width = p->ndim == 3 ? p->dims[2] : 1;
+
+	if (p->ndim < 3)
+		memset(values, 0, sizeof(float) * p->size);
+	else
+		for (size_t at = 0; at < p->size; at += width)
+			memset(values + at, 0, sizeof(float) * (width - 1));
+}
+
+void
+nn_params_clear(const nn_shape *shape, unsigned parts, float *values)
+{
+	size_t		offset = 0;
+
+	if (parts == 0)
+		return;
+	for (int i = 0; i < nn_param_count(shape); i++)
+	{
+		nn_param	p = describe(shape, i);
+
+		if (p.part & parts)
+			clear_param(&p, values + offset);
+		offset += p.size;
 	}
 }
 

@@ -41,7 +41,7 @@ WITH keys(key, value) AS (VALUES
 	('contrast_temperature', '0.2'), ('validation_fraction', '0.3'), ('seed', '9007199254740991'), ('clip', '3.5'),
 	('contamination', '0.05'), ('discrepancy_weight', '1'), ('residual_floor', '0.2'), ('horizon_quantile', '0.5'),
 	('horizons', '[1, 3, 9]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('method', '"pca"'),
-	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'),
+	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'), ('without', '["mixup"]'),
 	('season', '[20]'), ('season_harmonics', '2'), ('season_weight', '1'))
 SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
 	in_force(tiny() || jsonb_build_object(key, value))->key = value AS as_given,
@@ -73,7 +73,7 @@ FROM (VALUES
 	('contrast_temperature', '1'), ('validation_fraction', '0.3'), ('seed', '1'), ('clip', '1'),
 	('contamination', '0.5'), ('discrepancy_weight', '1'), ('residual_floor', '1'), ('horizon_quantile', '0.5'),
 	('horizons', '[1, 3]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('variance', '0.5'), ('fill_limit', '0'),
-	('max_gap', '1')) AS v(key, value), r
+	('max_gap', '1'), ('without', '["mixup"]')) AS v(key, value), r
 GROUP BY key, value ORDER BY key;
 
 -- ---- numbers: type and range
@@ -155,6 +155,51 @@ SELECT g, verdict(tiny() || jsonb_build_object('max_gap', g))
 FROM unnest('{"\"-1 minute\"", "\"0\"", "\"\"", "\"soon\"", "\"178000000 years\"", "true", "{}"}'::jsonb[]) g;
 -- fill_limit follows from window
 SELECT w, o->'fill_limit' AS fill_limit FROM unnest('{1, 2, 5, 8}'::int[]) w, in_force(tiny() || jsonb_build_object('window', w)) o;
+
+-- ---- parts of the network that are switched off
+
+SELECT w, in_force(tiny() || jsonb_build_object('without', w))->'without' AS in_force
+FROM unnest('{"[]", "[\"mixup\"]", "[\"multiscale\", \"automask\"]", "[\"automask\", \"mixup\", \"multiscale\"]"}'::jsonb[]) w;
+SELECT w, verdict(tiny() || jsonb_build_object('without', w))
+FROM unnest('{"\"mixup\"", "null", "1", "{}", "{\"mixup\": true}", "[\"contrast\"]", "[\"Mixup\"]", "[\"mix\"]", "[\"\"]", "[1]", "[null]", "[[\"mixup\"]]",
+	"[\"mixup\", \"mixup\"]", "[\"mixup\", \"nosuch\"]"}'::jsonb[]) w;
+-- without the AutoMask there is no discrepancy to weigh, whatever was given
+SELECT o->'maxmin_weight' AS maxmin, o->'discrepancy_weight' AS discrepancy, o->'contrast_weight' AS contrast
+FROM in_force(tiny() || '{"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2, "contrast_weight": 0.5}') o;
+-- what a part learns is 0 after a training without it, and nothing else is
+CREATE TABLE w AS
+SELECT part, (SELECT amad_fit(tiny() || jsonb_build_object('steps', 20, 'without', string_to_array(part, ' ')), n, a, b) FROM r) AS model
+FROM unnest('{"",automask,mixup,multiscale,automask mixup multiscale}'::text[]) part;
+CREATE FUNCTION zero(model amad_model, OUT mask text, OUT gate text, OUT earlier text, OUT latest text, OUT others text) LANGUAGE sql AS $$
+	WITH values AS (
+		SELECT CASE WHEN name LIKE '%.mask.%' THEN 'mask' WHEN name LIKE '%.gate.%' THEN 'gate' WHEN name NOT LIKE 'embed.%.weight' THEN 'others'
+			WHEN i % shape[3] = 0 THEN 'latest' ELSE 'earlier' END AS kind, value
+		FROM amad_weights(model), unnest(data) WITH ORDINALITY AS x(value, i)),
+	kinds AS (SELECT kind, CASE WHEN bool_and(value = 0) THEN 'all' WHEN bool_or(value = 0) THEN 'some' ELSE 'none' END AS zero FROM values GROUP BY kind)
+	SELECT min(zero) FILTER (WHERE kind = 'mask'), min(zero) FILTER (WHERE kind = 'gate'), min(zero) FILTER (WHERE kind = 'earlier'),
+		min(zero) FILTER (WHERE kind = 'latest'), min(zero) FILTER (WHERE kind = 'others') FROM kinds $$;
+SELECT part, z.* FROM w, zero(model) z ORDER BY part COLLATE "C";
+-- weights of the discrepancy that are given beside it change nothing
+SELECT amad_model_send(model) = (SELECT amad_model_send(amad_fit(tiny() || '{"steps": 20, "without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2}', n, a, b)) FROM r) AS same
+FROM w WHERE part = 'automask';
+-- such models score all rows after the warm-up, last a round trip, and come again from their options
+SELECT part, count(s) = count(*) - max(warmup) AS scored, bool_and(same) AS same
+FROM (SELECT part, amad_score(model, n, a, b) OVER (PARTITION BY part ORDER BY n) AS s, (amad_describe(model)->>'warmup')::int AS warmup,
+		amad_model_send(model::text::amad_model) = amad_model_send(model) AS same FROM w, r) x GROUP BY part ORDER BY part COLLATE "C";
+SELECT part, amad_model_send(amad_fit(amad_describe(model)->'options', n, a, b)) = amad_model_send(model) AS again
+FROM w, r GROUP BY part, amad_model_send(model), amad_describe(model)->'options' ORDER BY part COLLATE "C";
+-- the other methods have no such parts
+SELECT method, (SELECT count(*) FROM (SELECT * FROM amad_weights(amad_fit(o, n, a, b)) EXCEPT SELECT * FROM amad_weights(amad_fit(o || '{"without": ["automask"]}', n, a, b))) y) AS differences
+FROM unnest('{pca,zscore}'::text[]) method, jsonb_build_object('method', method) o, r GROUP BY method, o ORDER BY method;
+-- a warm start and a recalibration leave them off
+SELECT amad_train('w', 'r', 'n', options => tiny() || '{"without": ["automask", "mixup"]}')->'version' AS version;
+SELECT amad_retrain('w', warm_start => true)->'version' AS version;
+SELECT amad_recalibrate_bigint('w', options => '{"discrepancy_weight": 1}')->'version' AS version;
+SELECT version, options->'without' AS without, options->'discrepancy_weight' AS discrepancy_weight, amad_describe(model)->'options' = options AS told, z.mask, z.gate, z.earlier
+FROM amad_models, zero(model) z WHERE model_name = 'w' ORDER BY version;
+SELECT amad_drop('w');
+DROP FUNCTION zero;
+DROP TABLE w;
 
 -- ---- missing, method, preset
 

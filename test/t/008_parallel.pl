@@ -71,6 +71,11 @@ foreach my $batch (1, 3, 5)
 	is($models[0], $models[1], "batches of $batch chunks: the model is the same");
 }
 
+# parts of the network that are switched off are so in every process
+my @off = map { $node->safe_psql('postgres', "SET amad.max_parallel_workers = $_; "
+		  . "SELECT md5(amad_fit('$options'::jsonb || '{\"without\": [\"automask\", \"mixup\", \"multiscale\"]}', ts, a, b, c)::text) FROM readings") } (0, 3);
+is($off[0], $off[1], 'without parts of the network: the model is the same');
+
 # within other things
 is($node->safe_psql('postgres', "BEGIN; CREATE TABLE log (t text); INSERT INTO log SELECT amad_train('m', '$options', ts, a, b, c)->>'workers' FROM readings; "
 		  . "SAVEPOINT s; $train; ROLLBACK TO s; COMMIT; SELECT t > '0' FROM log"),
