@@ -6,6 +6,7 @@
 # DIR as for bench/quality.sh, of which this makes many runs. A line for each variant: the mean average precision over
 # the entities of GROUP1 and of GROUP2, and in parentheses the mean VUS-PR. Environment:
 #   GROUP1, GROUP2   patterns (grep -E) of <set>/<entity>, default: those that the defaults were chosen on, and the others of ASD and SMD
+#   ONLY             shell pattern of <set>/<entity> to run, default: ASD and SMD
 #   VARIANTS         file with a variant a line: jsonb of options, default: the list below
 set -euo pipefail
 
@@ -14,6 +15,7 @@ seeds=${2:-0 1}
 group1=${GROUP1:-ASD/omi-[123] |SMD/machine-(1|2)-1 }
 group2=${GROUP2:-ASD/omi-[456] |SMD/machine-(1-6|3-2) }
 quality=$(dirname "$0")/quality.sh
+export ONLY=${ONLY:-[AS]*/*}      # of the groups
 
 variants() {
   if [ -n "${VARIANTS:-}" ]; then
