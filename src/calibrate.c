@@ -33,6 +33,7 @@
 /* The fence of scores in a recalibration, chosen on real data: docs/recalibrate.md. */
 #define FENCE 5.0
 #define FENCE_QUANTILE 0.1
+#define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
 
 /* Sums over held-out rows, of a series or of all. */
 typedef struct Sums
@@ -261,10 +262,22 @@ add_sums(Sums *to, const Sums *from, int features, int blocks)
 	to->rows += from->rows;
 }
 
+/*
+ * Figures of recent rows do not fall below those they had: a short quiet time, its
+ * suspicious rows left out, knows less than the training of how far values go.
+ */
+static bool
+only_grows(const Calibration *c)
+{
+	return c->recorded != NULL && c->recorded->trim > 0;
+}
+
 /* A feature never given has the mean of the others. */
 static void
-set_means(const Model *m, const Sums *sums, ModelStats *stats)
+set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
 {
+	const Model *m = c->model;
+	double	   *rho = palloc(sizeof(double) * m->features);
 	double		mean = 0.0;
 	double		floor;
 	int			features = 0;
@@ -272,16 +285,26 @@ set_means(const Model *m, const Sums *sums, ModelStats *stats)
 	for (int i = 0; i < m->features; i++)
 		if (sums->given[i] > 0)
 		{
-			stats->rho[i] = sums->residual[i] / sums->given[i];
-			mean += stats->rho[i];
+			rho[i] = sums->residual[i] / sums->given[i];
+			mean += rho[i];
 			features++;
 		}
 	mean = features > 0 ? mean / features : 1.0;
 	floor = Max(mean * m->options.residual_floor, LEAST);
 	for (int i = 0; i < m->features; i++)
-		stats->rho[i] = Max(sums->given[i] > 0 ? stats->rho[i] : mean, floor);
+	{
+		rho[i] = Max(sums->given[i] > 0 ? rho[i] : mean, floor);
+		if (only_grows(c))
+			rho[i] = sums->given[i] > 0 ? Max(rho[i], stats->rho[i]) : stats->rho[i];
+	}
+	memcpy(stats->rho, rho, sizeof(double) * m->features);
 	for (int n = 0; n < options_blocks(&m->options); n++)
-		stats->mu[n] = Max(sums->discrepancy[n] / Max(sums->rows, 1), LEAST);
+	{
+		double		mu = Max(sums->discrepancy[n] / Max(sums->rows, 1), LEAST);
+
+		stats->mu[n] = only_grows(c) ? Max(mu, stats->mu[n]) : mu;
+	}
+	pfree(rho);
 }
 
 static void
@@ -304,11 +327,11 @@ calibrate_means(Calibration *c)
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
 		if (c->own[series])
-			set_means(m, &one, c->stats[series]);
+			set_means(c, &one, c->stats[series]);
 		add_sums(&all, &one, m->features, N);
 		clear(&one, m->features, N);
 	}
-	set_means(m, &all, &m->stats);
+	set_means(c, &all, &m->stats);
 }
 
 /* ---- season -------------------------------------------------------------------------------- */
@@ -326,7 +349,7 @@ calibrate_season_of(Calibration *c, int first, int last, const ModelStats *other
 {
 	if (c->recorded == NULL)
 		season_fit(c->model, c->dataset, first, last, others, stats);
-	season_measure(c->model, c->dataset, first, last, is_kept, c, stats);
+	season_measure(c->model, c->dataset, first, last, is_kept, c, only_grows(c), stats);
 }
 
 static void
@@ -515,6 +538,37 @@ threshold_of_training(Calibration *c, int first, int last, const ModelStats *sta
 	return sqrt(held * Max(nn_quantile(c->scratch, all, 1.0 - share), LEAST));
 }
 
+/* The severities that the rows with a new score had, into scratch; their number. */
+static int64
+collect_severities(Calibration *c, int first, int last)
+{
+	int64		n = 0;
+
+	for (int i = first; i < last; i++)
+	{
+		const DatasetRun *run = &c->dataset->runs[i];
+
+		for (int64 place = options_max_horizon(&c->model->options) - 1; place < run->rows; place++)
+		{
+			int64		row = run->first + place;
+
+			if (use_of(c, row) != ROW_CONTEXT && !isnan(c->recorded->severity[row]))
+				c->scratch[n++] = c->recorded->severity[row];
+		}
+	}
+	return n;
+}
+
+/* A quantile of these severities, to compare scores with; 0: the threshold may fall. */
+static double
+old_severity(Calibration *c, int first, int last)
+{
+	int64		n = only_grows(c) && !c->recorded->new_contamination
+		? collect_severities(c, first, last) : 0;
+
+	return n == 0 ? 0.0 : nn_quantile(c->scratch, n, OLD_QUANTILE);
+}
+
 /*
  * The threshold from n recent scores in scratch.  Anomalies among them, trim of all at
  * most, must not raise it: it is not above a fence that the lower half sets,
@@ -522,7 +576,7 @@ threshold_of_training(Calibration *c, int first, int last, const ModelStats *sta
  * of the scores were.
  */
 static double
-threshold_of_recent(Calibration *c, int64 n)
+threshold_of_recent(Calibration *c, int64 n, double severity)
 {
 	double		share = c->model->options.contamination;
 	double		threshold = nn_quantile(c->scratch, n, 1.0 - share);
@@ -536,6 +590,9 @@ threshold_of_recent(Calibration *c, int64 n)
 		threshold = Max(nn_quantile(c->scratch, n, 1.0 - c->recorded->trim),
 						Min(threshold, fence));
 	}
+	/* nor is it where the rows had a severity below 1 */
+	if (severity > 0)
+		threshold = Max(threshold, nn_quantile(c->scratch, n, OLD_QUANTILE) / severity);
 	return threshold;
 }
 
@@ -552,13 +609,14 @@ count_flagged(const Calibration *c, int64 n, double threshold)
 static void
 calibrate_scores(Calibration *c, int first, int last, ModelStats *stats, bool counted)
 {
+	double		severity = c->recorded ? old_severity(c, first, last) : 0.0;
 	int64		n;
 
 	if (c->recorded == NULL || !c->recorded->threshold_only)
 		set_theta(c, first, last, stats);
 	n = collect_scores(c, first, last, stats, true);
 	stats->threshold = n == 0 ? 1.0
-		: c->recorded ? threshold_of_recent(c, n)
+		: c->recorded ? threshold_of_recent(c, n, severity)
 		: threshold_of_training(c, first, last, stats, n);
 	stats->threshold = Max(stats->threshold, LEAST);
 	if (counted && c->result)

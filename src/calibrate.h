@@ -32,8 +32,11 @@ typedef struct Recorded
 	const float *expected;		/* (rows, C) */
 	const float *discrepancy;	/* (rows, N) */
 	const uint8 *use;			/* (rows) RowUse */
-	double		trim;			/* share of the rows that may be anomalous, 0 … 0.5 */
+	const double *severity;		/* (rows) by the model as it was; NaN: none */
+	double		trim;			/* share of the rows that may be anomalous, 0 … 0.5; 0: none is, */
+								/* and figures may fall, too */
 	bool		threshold_only; /* rho, mu and theta stay */
+	bool		new_contamination;	/* the threshold may fall */
 } Recorded;
 
 /* What became of it. */

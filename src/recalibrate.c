@@ -345,8 +345,11 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 		.expected = recent->expected,
 		.discrepancy = recent->discrepancy,
 		.use = recent->use,
+		.severity = recent->severity,
 		.trim = choices.trim,
 		.threshold_only = choices.threshold_only,
+		.new_contamination = choices.others != NULL &&
+			json_get(&choices.others->root, "contamination") != NULL,
 	};
 	budget_check(&recent->dataset->budget, "recalibration", 2 * sizeof(double) * recent->dataset->nrows);
 	calibrate_again(model, recent->dataset, &recorded, &result);

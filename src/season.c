@@ -243,33 +243,36 @@ season_fit(const Model *m, const Dataset *d, int first, int last, const ModelSta
 
 /* A feature that hardly ever deviates must not outweigh all others: see residual_floor. */
 static void
-set_spread(const Model *m, const Sums *s, ModelStats *stats)
+set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
 {
+	double	   *spread = palloc(sizeof(double) * m->features);
 	double		mean = 0.0;
 	int			features = 0;
 
 	for (int c = 0; c < m->features; c++)
 		if (s->given[c] > 0)
 		{
-			stats->season_spread[c] = s->deviation[c] / s->given[c];
-			mean += stats->season_spread[c];
+			spread[c] = s->deviation[c] / s->given[c];
+			mean += spread[c];
 			features++;
 		}
-	if (features == 0)
-		return;
-	mean /= features;
+	mean = features > 0 ? mean / features : 0.0;
 	for (int c = 0; c < m->features; c++)
 	{
-		if (s->given[c] == 0 && stats->season_spread[c] == 0)
-			stats->season_spread[c] = mean;
-		stats->season_spread[c] = Max(stats->season_spread[c],
-									  Max(mean * m->options.residual_floor, LEAST));
+		double		old = stats->season_spread[c];
+
+		if (s->given[c] == 0)
+			spread[c] = old > 0 ? old : mean;
+		spread[c] = Max(spread[c], Max(mean * m->options.residual_floor, LEAST));
+		stats->season_spread[c] = grow ? Max(spread[c], old) : spread[c];
 	}
+	pfree(spread);
 }
 
 void
 season_measure(const Model *m, const Dataset *d, int first, int last,
-			   bool (*counts) (int64 row, const void *arg), const void *arg, ModelStats *stats)
+			   bool (*counts) (int64 row, const void *arg), const void *arg, bool grow,
+			   ModelStats *stats)
 {
 	Sums		s = open_sums(m);
 
@@ -281,7 +284,7 @@ season_measure(const Model *m, const Dataset *d, int first, int last,
 			if (counts == NULL || counts(row, arg))
 				add_row(&s, m, d, row, stats->season);
 		}
-	set_spread(m, &s, stats);
+	set_spread(m, &s, grow, stats);
 	model_scale_season(m, stats);
 	close_sums(&s);
 }

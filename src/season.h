@@ -28,10 +28,10 @@ extern void season_fit(const Model *model, const Dataset *dataset, int first, in
 
 /*
  * Spread, and the scale that follows, from the rows of the runs that `counts` (NULL:
- * all of them); without any it stays.
+ * all of them); without any it stays.  grow: it does not fall.
  */
 extern void season_measure(const Model *model, const Dataset *dataset, int first, int last,
 						   bool (*counts) (int64 row, const void *arg), const void *arg,
-						   ModelStats *stats);
+						   bool grow, ModelStats *stats);
 
 #endif							/* AMAD_SEASON_H */

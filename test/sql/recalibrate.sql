@@ -106,6 +106,21 @@ SELECT amad_recalibrate('m', source => 'recent', options => '{"threshold_only": 
 SELECT amad_recalibrate('m', source => 'recent', options => '{"contamination": 2}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"threshold_only": true, "residual_floor": 0.1}');
 
+-- ---- a quiet time: figures grow only, unless the range is said to be normal as it is
+-- half as far from the means as the rows that the model knows, which are its expectation
+CREATE VIEW quiet AS SELECT ts + interval '2000 min' AS ts, flow / 2 AS flow, pressure / 2 AS pressure, 1 + temp / 2 AS temp, fixed FROM readings WHERE n <= 1000;
+SELECT amad_train('q', 'SELECT ts, flow, pressure, temp, fixed FROM recalibration.readings WHERE n <= 1000', options => :'o'::jsonb || '{"method": "zscore"}')->'version' AS version;
+CREATE FUNCTION compared(options jsonb, OUT rho text, OUT threshold text, OUT flagged text) LANGUAGE sql AS $$
+	SELECT amad_deploy('q', 1);
+	SELECT amad_recalibrate('q', since => '2026-01-02', source => 'quiet', options => options);
+	SELECT (SELECT CASE WHEN bool_and(new = old) THEN 'same' WHEN bool_and(new >= old) THEN 'not less' WHEN bool_and(new <= old) THEN 'not more' ELSE 'other' END
+			FROM jsonb_array_elements(o->'calibration'->'rho') WITH ORDINALITY x(old, i) JOIN jsonb_array_elements(d->'calibration'->'rho') WITH ORDINALITY y(new, i) USING (i)),
+		CASE WHEN abs((d->>'threshold')::float8 / (o->>'threshold')::float8 - 1) < 1e-9 THEN 'same' WHEN d->'threshold' > o->'threshold' THEN 'more' ELSE 'less' END,
+		(SELECT CASE WHEN count(*) FILTER (WHERE is_anomaly) = 0 THEN 'none' WHEN avg(is_anomaly::int) < 0.1 THEN 'few' ELSE 'many' END FROM amad_detect('q', since => '2026-01-02', source => 'quiet'))
+	FROM amad_describe('q') d, amad_describe('q', 1) o
+$$;
+SELECT options, c.* FROM unnest('{"{}","{\"threshold_only\": true}","{\"threshold_only\": true, \"contamination\": 0.05}","{\"trim\": 0}"}'::jsonb[]) AS options, compared(options) c;
+
 -- ---- errors
 SELECT amad_deploy('m', 1);
 SELECT amad_recalibrate(NULL);
@@ -182,7 +197,7 @@ SELECT amad_recalibrate('theirs')->'version' AS version;
 RESET ROLE;
 
 -- ---- and everything goes
-DELETE FROM amad_models WHERE model_name IN ('m', 'f', 'own', 'int', 'stamp', 'theirs');
+DELETE FROM amad_models WHERE model_name IN ('m', 'f', 'q', 'own', 'int', 'stamp', 'theirs');
 DROP OWNED BY amad_recalibrator, amad_recalibration_owner;
 DROP ROLE amad_recalibrator, amad_recalibration_owner;
 SET client_min_messages = error;
