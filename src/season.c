@@ -20,7 +20,6 @@
 #define AUTO_REPEATS 3			/* periods that the rows must span for one to be chosen, */
 #define GIVEN_REPEATS 2			/* or to be used when it was given */
 #define LEAST 1e-12				/* of a number that divides */
-#define CHECK_ROWS 4096			/* between two looks at interrupts */
 
 /* ---- periods ----------------------------------------------------------------------- */
 
@@ -145,8 +144,7 @@ learn_weights(const Model *m, const Dataset *d, int first, int last, double *wei
 		{
 			int64		row = d->runs[i].first + place;
 
-			if (place % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			nn_season_add(memory, &m->season, m->features, d->ts[row], d->rows + row * m->features);
 		}
 	if (!nn_season_end(memory, &m->season, m->features, weights))
@@ -216,8 +214,7 @@ set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stat
 	for (int i = first; i < last; i++)
 		for (int64 place = dataset_training_rows(d, &d->runs[i]); place < d->runs[i].rows; place++)
 		{
-			if (place % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			add_row(&s, m, d, d->runs[i].first + place, stats->season);
 		}
 	for (int c = 0; c < m->features; c++)
@@ -276,8 +273,7 @@ season_measure(const Model *m, const Dataset *d, int first, int last,
 	for (int i = first; i < last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
-			if (row % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			if (counts == NULL || counts(row, arg))
 				add_row(&s, m, d, row, stats->season);
 		}
