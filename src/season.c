@@ -205,7 +205,7 @@ add_row(Sums *s, const Model *m, const Dataset *d, int64 row, const double *weig
 	}
 }
 
-/* Share of the held-out rows' squares that the season explains. */
+/* Share of the held-out rows' squares that the season explains; of none, it explains nothing. */
 static void
 set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stats)
 {
@@ -218,7 +218,8 @@ set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stat
 			add_row(&s, m, d, d->runs[i].first + place, stats->season);
 		}
 	for (int c = 0; c < m->features; c++)
-		stats->season_gain[c] = Max(1.0 - s.deviation[c] / Max(s.value[c], LEAST), 0.0);
+		stats->season_gain[c] = s.value[c] < LEAST ? 0.0
+			: Max(1.0 - s.deviation[c] / s.value[c], 0.0);
 	close_sums(&s);
 }
 
