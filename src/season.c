@@ -239,7 +239,10 @@ season_fit(const Model *m, const Dataset *d, int first, int last, const ModelSta
 	set_gain(m, d, first, last, stats);
 }
 
-/* A feature that hardly ever deviates must not outweigh all others: see residual_floor. */
+/*
+ * A feature that hardly ever deviates must not outweigh all others: see residual_floor.
+ * Without any value the spread stays what it was, or is as small as can be.
+ */
 static void
 set_spread(const Model *m, const Sums *s, ModelStats *stats)
 {
@@ -253,9 +256,7 @@ set_spread(const Model *m, const Sums *s, ModelStats *stats)
 			mean += stats->season_spread[c];
 			features++;
 		}
-	if (features == 0)
-		return;
-	mean /= features;
+	mean /= Max(features, 1);
 	for (int c = 0; c < m->features; c++)
 	{
 		if (s->given[c] == 0 && stats->season_spread[c] == 0)
