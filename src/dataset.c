@@ -513,14 +513,23 @@ static void
 pool_series(Dataset *d, ModelStats *stats)
 {
 	double	   *step = palloc(sizeof(double) * d->nseries);
+	int			n = 0;
 
 	for (int c = 0; c < d->features; c++)
 		pool_moments(d, c, stats);
 	for (int i = 0; i < d->nseries; i++)
-		step[i] = d->series[i].step;
-	stats->step = nn_quantile(step, d->nseries, 0.5);
+		if (d->series[i].step > 0)
+			step[n++] = d->series[i].step;
+	stats->step = nn_quantile(step, n, 0.5);
 	stats->max_gap = default_gap(d, stats->step);
 	pfree(step);
+	/* sampling may have left no two rows of a series */
+	for (int i = 0; i < d->nseries; i++)
+		if (d->series[i].step == 0)
+		{
+			d->series[i].step = stats->step;
+			d->series[i].max_gap = stats->max_gap;
+		}
 	if (d->nseries > 1)
 		return;
 	/* exactly, not by way of sums of squares */
