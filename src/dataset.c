@@ -207,8 +207,11 @@ thin(Dataset *d)
 static Size
 series_bytes(const Dataset *d)
 {
+	const nn_season season = options_season(d->options);
+
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
-		sizeof(double) * ((12 + options_season_terms(d->options)) * d->features + options_blocks(d->options) + d->options->nhorizons);
+		sizeof(double) * ((13 + nn_season_terms(&season)) * d->features +
+						  options_blocks(d->options) + d->options->nhorizons);
 }
 
 /* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */

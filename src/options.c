@@ -620,12 +620,18 @@ options_shape(const Options *options, int features)
 	return shape;
 }
 
-int
-options_season_terms(const Options *options)
+nn_season
+options_season(const Options *options)
 {
-	int			periods = options->season == SEASON_AUTO ? 2 : options->nperiods;
+	nn_season	season = {0};
 
-	return 1 + 2 * periods * options->season_harmonics;
+	if (options->season == SEASON_GIVEN)
+		season.nperiods = options->nperiods;
+	else if (options->method == METHOD_AMAD)
+		season.nperiods = SEASON_AUTO_PERIODS;
+	for (int i = 0; i < season.nperiods; i++)
+		season.harmonics[i] = options->season_harmonics;
+	return season;
 }
 
 int

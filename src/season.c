@@ -96,7 +96,7 @@ refuse_period(double period, double span, double step, bool seconds)
 nn_season
 season_choose(const Options *o, const Dataset *d, double step)
 {
-	static const double automatic[] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
+	static const double automatic[SEASON_AUTO_PERIODS] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
 	bool		given = o->season == SEASON_GIVEN;
 	double		unit = d->ts_type == INT8OID ? 1.0 : USECS_PER_SEC;
 	double		span = longest_span(d);
@@ -129,8 +129,9 @@ season_bytes(const Model *m)
 {
 	int			terms = nn_season_terms(&m->season);
 
-	return terms == 0 ? 0 : nn_season_bytes(&m->season, m->features) +
-		sizeof(double) * (terms + 3 * m->features);
+	/* the model's own figures, the regression, sums */
+	return terms == 0 ? 0 : sizeof(double) * (terms + 3) * m->features +
+		nn_season_bytes(&m->season, m->features) + sizeof(double) * (terms + 3 * m->features);
 }
 
 static void
