@@ -315,7 +315,7 @@ interval_context(void *arg)
 	errcontext("option \"%s\"", (const char *) arg);
 }
 
-/* Seconds of an interval: a month has 30 days. */
+/* Seconds of an interval, as EXTRACT (EPOCH) has them: months of 30 days, years of 365.25. */
 static double
 interval_seconds(const char *key, JsonbValue *value)
 {
@@ -330,7 +330,8 @@ interval_seconds(const char *key, JsonbValue *value)
 													 Int32GetDatum(-1)));
 	error_context_stack = context.previous;
 	return interval->time / (double) USECS_PER_SEC +
-		SECS_PER_DAY * (interval->day + (double) DAYS_PER_MONTH * interval->month);
+		SECS_PER_DAY * (interval->day + DAYS_PER_YEAR * (interval->month / MONTHS_PER_YEAR) +
+						(double) DAYS_PER_MONTH * (interval->month % MONTHS_PER_YEAR));
 }
 
 /* A number of seconds (of units when the time column is bigint), or an interval. */

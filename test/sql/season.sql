@@ -92,6 +92,19 @@ RESET maintenance_work_mem;
 SELECT DISTINCT d->'step' AS step, d->'max_gap' AS max_gap, d->'season'->'periods' AS periods, s->'step' AS "of series", s->'max_gap' AS "and gap"
 FROM amad_describe('many') d, jsonb_array_elements(d->'series') s;
 
+-- what a season needs counts, before anything is trained
+CREATE TABLE wide AS SELECT n, ARRAY(SELECT sin(n * i)::float8 FROM generate_series(1, 600) i) AS v FROM generate_series(0, 115) n;
+SET maintenance_work_mem = '1400kB';
+SELECT length(amad_fit('{"method": "zscore", "horizons": [1]}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
+\set VERBOSITY sqlstate
+SELECT length(amad_fit('{"method": "zscore", "horizons": [1], "season": [48, 49, 50, 51], "season_harmonics": 24}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
+\set VERBOSITY default
+RESET maintenance_work_mem;
+
+-- a year is one of 365.25 days, as in EXTRACT (EPOCH); a month has 30 days
+SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 month", "1 year"]}'::jsonb, ts, 1.0))->'season'->'periods' AS periods
+FROM generate_series(timestamp '2020-01-01', '2023-01-01', '1 day') ts;
+
 -- errors
 SELECT amad_fit('{"season": "weekly"}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season": 86400}'::jsonb, ts, users) FROM load;
