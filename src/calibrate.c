@@ -33,6 +33,7 @@
 /* The fence of scores in a recalibration, chosen on real data: docs/recalibrate.md. */
 #define FENCE 5.0
 #define FENCE_QUANTILE 0.1
+#define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
 #define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
 
 /* Sums over held-out rows, of a series or of all. */
@@ -532,10 +533,12 @@ static double
 threshold_of_training(Calibration *c, int first, int last, const ModelStats *stats, int64 n)
 {
 	double		share = c->model->options.contamination;
-	double		held = Max(nn_quantile(c->scratch, n, 1.0 - share), LEAST);
-	int64		all = collect_scores(c, first, last, stats, false);
+	double		held = nn_quantile(c->scratch, n, 1.0 - share);
+	double		all;
 
-	return sqrt(held * Max(nn_quantile(c->scratch, all, 1.0 - share), LEAST));
+	n = collect_scores(c, first, last, stats, false);
+	all = nn_quantile(c->scratch, n, 1.0 - share);
+	return sqrt(Max(held, LEAST_HELD * all) * all);
 }
 
 /* The severities that the rows with a new score had, into scratch; their number. */

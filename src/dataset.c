@@ -207,8 +207,11 @@ thin(Dataset *d)
 static Size
 series_bytes(const Dataset *d)
 {
+	const nn_season season = options_season(d->options);
+
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
-		sizeof(double) * ((12 + options_season_terms(d->options)) * d->features + options_blocks(d->options) + d->options->nhorizons);
+		sizeof(double) * ((13 + nn_season_terms(&season)) * d->features +
+						  options_blocks(d->options) + d->options->nhorizons);
 }
 
 /* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
@@ -513,14 +516,23 @@ static void
 pool_series(Dataset *d, ModelStats *stats)
 {
 	double	   *step = palloc(sizeof(double) * d->nseries);
+	int			n = 0;
 
 	for (int c = 0; c < d->features; c++)
 		pool_moments(d, c, stats);
 	for (int i = 0; i < d->nseries; i++)
-		step[i] = d->series[i].step;
-	stats->step = nn_quantile(step, d->nseries, 0.5);
+		if (d->series[i].step > 0)
+			step[n++] = d->series[i].step;
+	stats->step = nn_quantile(step, n, 0.5);
 	stats->max_gap = default_gap(d, stats->step);
 	pfree(step);
+	/* sampling may have left no two rows of a series */
+	for (int i = 0; i < d->nseries; i++)
+		if (d->series[i].step == 0)
+		{
+			d->series[i].step = stats->step;
+			d->series[i].max_gap = stats->max_gap;
+		}
 	if (d->nseries > 1)
 		return;
 	/* exactly, not by way of sums of squares */

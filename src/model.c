@@ -226,6 +226,7 @@ put_uint64(StringInfo out, uint64 x)
 	appendBinaryStringInfo(out, (char *) &x, sizeof(x));
 }
 
+/* ERROR where one is not finite: the value could not be read again. */
 static void
 put_doubles(StringInfo out, int n, const double *x)
 {
@@ -233,6 +234,10 @@ put_doubles(StringInfo out, int n, const double *x)
 	{
 		uint64		bits;
 
+		if (!isfinite(x[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("a number of the model is not finite")));
 		memcpy(&bits, &x[i], sizeof(bits));
 		put_uint64(out, bits);
 	}

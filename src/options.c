@@ -315,7 +315,7 @@ interval_context(void *arg)
 	errcontext("option \"%s\"", (const char *) arg);
 }
 
-/* Seconds of an interval: a month has 30 days. */
+/* Seconds of an interval, as EXTRACT (EPOCH) has them: months of 30 days, years of 365.25. */
 static double
 interval_seconds(const char *key, JsonbValue *value)
 {
@@ -330,7 +330,8 @@ interval_seconds(const char *key, JsonbValue *value)
 													 Int32GetDatum(-1)));
 	error_context_stack = context.previous;
 	return interval->time / (double) USECS_PER_SEC +
-		SECS_PER_DAY * (interval->day + (double) DAYS_PER_MONTH * interval->month);
+		SECS_PER_DAY * (interval->day + DAYS_PER_YEAR * (interval->month / MONTHS_PER_YEAR) +
+						(double) DAYS_PER_MONTH * (interval->month % MONTHS_PER_YEAR));
 }
 
 /* A number of seconds (of units when the time column is bigint), or an interval. */
@@ -620,12 +621,18 @@ options_shape(const Options *options, int features)
 	return shape;
 }
 
-int
-options_season_terms(const Options *options)
+nn_season
+options_season(const Options *options)
 {
-	int			periods = options->season == SEASON_AUTO ? 2 : options->nperiods;
+	nn_season	season = {0};
 
-	return 1 + 2 * periods * options->season_harmonics;
+	if (options->season == SEASON_GIVEN)
+		season.nperiods = options->nperiods;
+	else if (options->method == METHOD_AMAD)
+		season.nperiods = SEASON_AUTO_PERIODS;
+	for (int i = 0; i < season.nperiods; i++)
+		season.harmonics[i] = options->season_harmonics;
+	return season;
 }
 
 int

@@ -25,6 +25,8 @@ typedef enum SeasonChoice
 	SEASON_GIVEN				/* those given, or none */
 } SeasonChoice;
 
+#define SEASON_AUTO_PERIODS 2
+
 /* What reconstructs a row. */
 typedef enum Method
 {
@@ -96,8 +98,8 @@ extern void options_imply(Options *options);
 
 extern nn_shape options_shape(const Options *options, int features);
 
-/* Most functions in the basis of a season. */
-extern int	options_season_terms(const Options *options);
+/* The greatest season that a training can choose; its periods are not set. */
+extern nn_season options_season(const Options *options);
 
 /* Blocks of the network, and rows before a row that its reconstruction depends on. */
 extern int	options_blocks(const Options *options);

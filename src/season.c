@@ -20,7 +20,6 @@
 #define AUTO_REPEATS 3			/* periods that the rows must span for one to be chosen, */
 #define GIVEN_REPEATS 2			/* or to be used when it was given */
 #define LEAST 1e-12				/* of a number that divides */
-#define CHECK_ROWS 4096			/* between two looks at interrupts */
 
 /* ---- periods ----------------------------------------------------------------------- */
 
@@ -97,7 +96,7 @@ refuse_period(double period, double span, double step, bool seconds)
 nn_season
 season_choose(const Options *o, const Dataset *d, double step)
 {
-	static const double automatic[] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
+	static const double automatic[SEASON_AUTO_PERIODS] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
 	bool		given = o->season == SEASON_GIVEN;
 	double		unit = d->ts_type == INT8OID ? 1.0 : USECS_PER_SEC;
 	double		span = longest_span(d);
@@ -130,8 +129,9 @@ season_bytes(const Model *m)
 {
 	int			terms = nn_season_terms(&m->season);
 
-	return terms == 0 ? 0 : nn_season_bytes(&m->season, m->features) +
-		sizeof(double) * (terms + 3 * m->features);
+	/* the model's own figures, the regression, sums */
+	return terms == 0 ? 0 : sizeof(double) * (terms + 3) * m->features +
+		nn_season_bytes(&m->season, m->features) + sizeof(double) * (terms + 3 * m->features);
 }
 
 static void
@@ -145,8 +145,7 @@ learn_weights(const Model *m, const Dataset *d, int first, int last, double *wei
 		{
 			int64		row = d->runs[i].first + place;
 
-			if (place % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			nn_season_add(memory, &m->season, m->features, d->ts[row], d->rows + row * m->features);
 		}
 	if (!nn_season_end(memory, &m->season, m->features, weights))
@@ -207,7 +206,7 @@ add_row(Sums *s, const Model *m, const Dataset *d, int64 row, const double *weig
 	}
 }
 
-/* Share of the held-out rows' squares that the season explains. */
+/* Share of the held-out rows' squares that the season explains; of none, it explains nothing. */
 static void
 set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stats)
 {
@@ -216,12 +215,12 @@ set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stat
 	for (int i = first; i < last; i++)
 		for (int64 place = dataset_training_rows(d, &d->runs[i]); place < d->runs[i].rows; place++)
 		{
-			if (place % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			add_row(&s, m, d, d->runs[i].first + place, stats->season);
 		}
 	for (int c = 0; c < m->features; c++)
-		stats->season_gain[c] = Max(1.0 - s.deviation[c] / Max(s.value[c], LEAST), 0.0);
+		stats->season_gain[c] = s.value[c] < LEAST ? 0.0
+			: Max(1.0 - s.deviation[c] / s.value[c], 0.0);
 	close_sums(&s);
 }
 
@@ -241,7 +240,10 @@ season_fit(const Model *m, const Dataset *d, int first, int last, const ModelSta
 	set_gain(m, d, first, last, stats);
 }
 
-/* A feature that hardly ever deviates must not outweigh all others: see residual_floor. */
+/*
+ * A feature that hardly ever deviates must not outweigh all others: see residual_floor.
+ * Without any value the spread stays what it was, or is as small as can be.
+ */
 static void
 set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
 {
@@ -256,7 +258,7 @@ set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
 			mean += spread[c];
 			features++;
 		}
-	mean = features > 0 ? mean / features : 0.0;
+	mean /= Max(features, 1);
 	for (int c = 0; c < m->features; c++)
 	{
 		double		old = stats->season_spread[c];
@@ -279,8 +281,7 @@ season_measure(const Model *m, const Dataset *d, int first, int last,
 	for (int i = first; i < last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
-			if (row % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			if (counts == NULL || counts(row, arg))
 				add_row(&s, m, d, row, stats->season);
 		}

@@ -15,7 +15,7 @@
  */
 extern nn_season season_choose(const Options *options, const Dataset *dataset, double step);
 
-/* Bytes that season_fit() allocates. */
+/* Bytes that a model's season takes, while it is computed. */
 extern Size season_bytes(const Model *model);
 
 /*

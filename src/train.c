@@ -74,12 +74,16 @@ train_bytes(const Options *o, int features)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "amad size",
 												  ALLOCSET_SMALL_SIZES);
+	const nn_season season = options_season(o);
 	MemoryContext old;
+	Model	   *model;
 	Size		bytes;
 
 	check_size(o, features);
 	old = MemoryContextSwitchTo(scratch);
-	bytes = method_bytes(o, features) + calibrate_bytes(model_create(o, features, 0), 0);
+	model = model_create(o, features, 0);
+	model_set_season(model, &season);
+	bytes = method_bytes(o, features) + calibrate_bytes(model, 0);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return bytes;
@@ -219,6 +223,10 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	dataset_finish(d, &model->stats);
 	facts->rows = d->facts;
 	report_sampling(d);
+	season = season_choose(o, d, model->stats.step);
+	MemoryContextSwitchTo(result);
+	model_set_season(model, &season);
+	MemoryContextSwitchTo(work);
 	/* counted as if steps and calibration ran at the same time */
 	bytes = method_bytes(o, d->features) + calibrate_bytes(model, d->nrows);
 	budget_check(&d->budget, "training", bytes);
@@ -227,8 +235,6 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);
 	MemoryContextSwitchTo(result);
-	season = season_choose(o, d, model->stats.step);
-	model_set_season(model, &season);
 	calibrate_model(model, d);
 	model->ts_type = d->ts_type;
 	model->training = facts_text(d, facts, &report);

@@ -69,6 +69,42 @@ SELECT site, other, max(severity) < 1.5 AS usual FROM (
 SELECT bool_and(severity > 0) AS scored FROM (SELECT amad_score('load', ts, CASE WHEN n % 3 > 0 THEN users END, CASE WHEN n % 3 = 0 THEN other END) OVER (ORDER BY ts) AS severity, n
 	FROM load) x WHERE n > 200;
 
+-- what held-out rows say nothing of is not foreseen: a constant, a feature that is missing there, a fleet that has none
+SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 day"]}'::jsonb, ts, 7::float8, CASE WHEN n < 48 * 20 THEN users END))->'season'->'gain' AS gain FROM load;
+CREATE VIEW short AS SELECT ts, n / 60 AS part, users FROM load;
+SELECT amad_train('short', 'season_test.short', 'ts', '{users}', '{part}', options => '{"method": "zscore", "season": ["12 hours"]}') IS NOT NULL AS trained;
+SELECT d->'training'->'held_out' AS held_out, d->'season'->'gain' AS gain FROM amad_describe('short') d;
+
+-- a series without any value
+CREATE VIEW void AS SELECT ts, site, CASE WHEN site = 'west' THEN users END AS users FROM load, unnest(ARRAY['east', 'west']) site;
+SELECT amad_train('void', 'season_test.void', 'ts', '{users}', '{site}', options => '{"method": "zscore", "season": ["1 day"]}') IS NOT NULL AS trained;
+SELECT site, count(amad_score) AS scored FROM (
+	SELECT site, amad_score('void', jsonb_build_object('site', site), ts, users) OVER (PARTITION BY site ORDER BY ts) FROM void) x GROUP BY site ORDER BY site;
+
+-- a fleet of which sampling leaves whole series out: they have the others' step, and these tell of the season
+CREATE TABLE many AS SELECT timestamp '2026-01-01' + n * interval '3 hours' AS ts, part, noise(n, part) AS v
+FROM generate_series(1, 1000) part, generate_series(1, 120) n;
+SET maintenance_work_mem = '1MB';
+SET client_min_messages = warning;
+SELECT amad_train('many', 'season_test.many', 'ts', '{v}', '{part}', options => '{"method": "zscore", "season": ["1 day"], "season_harmonics": 1}')->'sampled_from' AS sampled_from;
+RESET client_min_messages;
+RESET maintenance_work_mem;
+SELECT DISTINCT d->'step' AS step, d->'max_gap' AS max_gap, d->'season'->'periods' AS periods, s->'step' AS "of series", s->'max_gap' AS "and gap"
+FROM amad_describe('many') d, jsonb_array_elements(d->'series') s;
+
+-- what a season needs counts, before anything is trained
+CREATE TABLE wide AS SELECT n, ARRAY(SELECT sin(n * i)::float8 FROM generate_series(1, 600) i) AS v FROM generate_series(0, 115) n;
+SET maintenance_work_mem = '1400kB';
+SELECT length(amad_fit('{"method": "zscore", "horizons": [1]}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
+\set VERBOSITY sqlstate
+SELECT length(amad_fit('{"method": "zscore", "horizons": [1], "season": [48, 49, 50, 51], "season_harmonics": 24}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
+\set VERBOSITY default
+RESET maintenance_work_mem;
+
+-- a year is one of 365.25 days, as in EXTRACT (EPOCH); a month has 30 days
+SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 month", "1 year"]}'::jsonb, ts, 1.0))->'season'->'periods' AS periods
+FROM generate_series(timestamp '2020-01-01', '2023-01-01', '1 day') ts;
+
 -- errors
 SELECT amad_fit('{"season": "weekly"}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season": 86400}'::jsonb, ts, users) FROM load;
@@ -82,6 +118,6 @@ SELECT amad_fit('{"season": ["1 hour"]}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season_harmonics": 25}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season_weight": -1}'::jsonb, ts, users) FROM load;
 
-SELECT count(amad_drop(name)) AS dropped FROM unnest(ARRAY['load', 'load blind', 'fleet']) name;
+SELECT count(amad_drop(name)) AS dropped FROM unnest(ARRAY['load', 'load blind', 'fleet', 'short', 'void', 'many']) name;
 SET client_min_messages = warning;
 DROP SCHEMA season_test CASCADE;

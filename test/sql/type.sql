@@ -231,6 +231,15 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(17, 'season not an array', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": 8'))))
 	AS v(n, what, forged) ORDER BY n;
 
+-- what a recalibration makes of one that expects what no row can be is not stored, for it could not be read
+CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::float8 AS b FROM generate_series(1, 400) n;
+SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "season_harmonics": 2, "horizons": [1]}') IS NOT NULL AS trained;
+UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 204, f64(0)), 124, f64(1e200))), 'hex'))::amad_model WHERE model_name = 'season';
+SELECT amad_recalibrate_bigint('season', last_n => 300);
+SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
+SELECT amad_drop('season') AS dropped;
+DROP TABLE season_rows;
+
 SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(1, 'empty', ''),
 	(2, 'garbage', 'garbage'),
