@@ -84,6 +84,9 @@ FROM (SELECT 1 AS i, avg(a) AS mean, stddev_pop(a) AS std FROM r UNION ALL SELEC
 SELECT abs(sqrt(percentile_cont(0.5) WITHIN GROUP (ORDER BY s) FILTER (WHERE n > 200 - (amad_describe('tank')->'training'->>'held_out')::int) *
 	percentile_cont(0.5) WITHIN GROUP (ORDER BY s)) - 1) < 1e-9 AS threshold
 FROM (SELECT n, amad_score((SELECT amad_fit(tiny() || '{"contamination": 0.5}', n, a) FROM r), n, a) OVER (ORDER BY n) AS s FROM r) x;
+-- held-out rows that are all alike make no threshold of nothing
+SELECT avg((s > 1)::int) < 0.75 AS not_all FROM (
+	SELECT n, amad_score((SELECT amad_fit('{"method": "zscore", "horizons": [1]}'::jsonb, n, CASE WHEN n > 170 THEN 0 ELSE sin(n) END) FROM r), n, sin(n)::float8) OVER (ORDER BY n) AS s FROM r) x;
 
 -- ---- weights
 
