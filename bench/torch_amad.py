@@ -29,6 +29,7 @@ JS_EPS = 1e-4
 JS_TOLERANCE = 4e-6  # of --check: with a short window another JS_EPS shows as little as 6e-6, rounding as 1e-6
 TEMPERATURE = 0.1
 RESIDUAL_FLOOR = 0.1
+LEAST_HELD = 0.1  # of all rows' quantile
 QUERY_BLOCK = 64  # rows that share one key block: larger wastes arithmetic outside the band, smaller makes small GEMMs
 
 
@@ -429,7 +430,8 @@ class Detector:
         means = self.means(squared, disc)
         self.theta = torch.tensor([quantile(m, 0.9) for m in means.T])
         score = (means / self.theta).amax(1)
-        self.threshold = quantile(score[-held:], 1 - self.opt.contamination)
+        of_held, of_all = (quantile(s, 1 - self.opt.contamination) for s in (score[-held:], score))
+        self.threshold = (max(of_held, LEAST_HELD * of_all) * of_all) ** 0.5
 
     def means(self, squared, disc):
         raw, _ = raw_score(squared, disc, self.rho, self.mu_d, self.opt.discrepancy_weight)

@@ -145,7 +145,7 @@ class Journey:
         self.table = series.Table("journey", long.features, rows, long.origin)
         self.session.query(f"{self.table.create_sql()}; INSERT INTO journey SELECT * FROM {series.head(long, rows)} "
                            "ORDER BY ts; VACUUM ANALYZE journey")
-        db.train(self.session, "journey", self.base, {})
+        db.train(self.session, "journey", self.base, {"season": "none"})  # PyTorch's side has none
         db.export_model(self.session, "journey", bench.scratch / "model.json")
         self.torch.ask("model", path=str(bench.scratch / "model.json"))
 
