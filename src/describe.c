@@ -80,10 +80,7 @@ write_season(const Model *m, StringInfo out)
 	json_key(out, "periods");
 	json_doubles(out, m->season.nperiods, periods);
 	json_key(out, "harmonics");
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < m->season.nperiods; i++)
-		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", m->season.harmonics[i]);
-	appendStringInfoChar(out, ']');
+	json_ints(out, m->season.nperiods, m->season.harmonics);
 	json_key(out, "gain");
 	json_doubles(out, m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
 	appendStringInfoChar(out, '}');

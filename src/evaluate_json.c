@@ -29,16 +29,6 @@ json_value_text(JsonbValue *value)
 	return psprintf("%s…", text);
 }
 
-/* NaN: no number. */
-static double
-number(JsonbValue *value)
-{
-	if (value->type != jbvNumeric)
-		return NAN;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											  NumericGetDatum(value->val.numeric)));
-}
-
 static void
 invalid_value(const char *key, JsonbValue *value, const char *range)
 {
@@ -51,7 +41,7 @@ invalid_value(const char *key, JsonbValue *value, const char *range)
 static void
 parse_key(EvaluateOptions *options, const char *key, JsonbValue *value)
 {
-	double		x = number(value);
+	double		x = json_number(value, NAN);
 
 	if (strcmp(key, "threshold") == 0)
 	{

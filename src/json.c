@@ -1,6 +1,6 @@
 /*
  * json.c
- *	  Writing JSON text, number by number.
+ *	  Writing JSON text, number by number; reading values of jsonb.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -10,6 +10,7 @@
 #include "common/shortest_dec.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/numeric.h"
 
 #include "json.h"
 
@@ -62,6 +63,19 @@ json_int(StringInfo out, int64 value)
 }
 
 void
+json_ints(StringInfo out, int n, const int *values)
+{
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		json_int(out, values[i]);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+void
 json_strings(StringInfo out, int n, char **values)
 {
 	appendStringInfoChar(out, '[');
@@ -86,4 +100,13 @@ json_get(JsonbContainer *object, const char *key)
 	if (!JsonContainerIsObject(object))
 		return NULL;
 	return getKeyJsonValueFromContainer(object, key, strlen(key), NULL);
+}
+
+double
+json_number(const JsonbValue *value, double otherwise)
+{
+	if (value == NULL || value->type != jbvNumeric)
+		return otherwise;
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+											  NumericGetDatum(value->val.numeric)));
 }

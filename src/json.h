@@ -1,6 +1,6 @@
 /*
  * json.h
- *	  Writing JSON text, number by number.
+ *	  Writing JSON text, number by number; reading values of jsonb.
  *
  * json_key() puts a comma before every key but the first of its object.
  */
@@ -17,10 +17,14 @@ extern void json_string(StringInfo out, const char *value);
 extern void json_double(StringInfo out, double value);
 extern void json_doubles(StringInfo out, int n, const double *values);
 extern void json_int(StringInfo out, int64 value);
+extern void json_ints(StringInfo out, int n, const int *values);
 extern void json_strings(StringInfo out, int n, char **values);
 
 /* JSON text as jsonb, and the value of a key of an object (NULL: none). */
 extern Jsonb *json_to_jsonb(const char *text);
 extern JsonbValue *json_get(JsonbContainer *object, const char *key);
+
+/* A number, infinite beyond double's range; `otherwise` when it is none, or NULL. */
+extern double json_number(const JsonbValue *value, double otherwise);
 
 #endif							/* AMAD_JSON_H */

@@ -37,7 +37,6 @@
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 
 #include "feature.h"
 #include "json.h"
@@ -493,36 +492,27 @@ member_strings(Jsonb *json, const char *key, char ***strings)
 	return n;
 }
 
-/* A number of an array, or 0. */
-static double
-number_at(JsonbContainer *array, int i)
-{
-	JsonbValue *value = getIthJsonbValueFromContainer(array, i);
-
-	return value == NULL || value->type != jbvNumeric ? 0.0
-		: DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											 NumericGetDatum(value->val.numeric)));
-}
-
 static nn_season
 read_season(Jsonb *json)
 {
 	nn_season	season = {0};
 	JsonbValue *value = json_get(&json->root, "season");
+	JsonbContainer *array;
 	int			n;
 
 	if (value == NULL)
 		return season;			/* of an older format */
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
 		invalid("Its metadata is incomplete.");
-	n = JsonContainerSize(value->val.binary.data);
+	array = value->val.binary.data;
+	n = JsonContainerSize(array);
 	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
 		invalid("Its season is not one.");
 	season.nperiods = n / 2;
 	for (int i = 0; i < season.nperiods; i++)
 	{
-		double		period = number_at(value->val.binary.data, 2 * i);
-		double		harmonics = number_at(value->val.binary.data, 2 * i + 1);
+		double		period = json_number(getIthJsonbValueFromContainer(array, 2 * i), 0);
+		double		harmonics = json_number(getIthJsonbValueFromContainer(array, 2 * i + 1), 0);
 
 		if (!(period >= 2 && period <= SEASON_MOST && period == floor(period) && harmonics >= 1 &&
 			  harmonics <= NN_SEASON_HARMONICS && harmonics == floor(harmonics)))

@@ -10,7 +10,6 @@
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 #include "json.h"
@@ -163,21 +162,11 @@ json_value_text(JsonbValue *value)
 	return psprintf("%s…", text);
 }
 
-static double
-numeric_to_double(JsonbValue *value)
-{
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											  NumericGetDatum(value->val.numeric)));
-}
-
 static void
 parse_number(Options *options, const OptionSpec *spec, JsonbValue *value)
 {
-	double		x;
+	double		x = json_number(value, NAN);
 
-	if (value->type != jbvNumeric)
-		out_of_range(spec, json_value_text(value));
-	x = numeric_to_double(value);
 	if (!(x >= spec->least && x <= spec->most) ||
 		(spec->type != OPTION_REAL && x != floor(x)))
 		out_of_range(spec, json_value_text(value));
@@ -212,7 +201,7 @@ parse_horizons(Options *options, JsonbValue *value)
 	for (int i = 0; i < options->nhorizons; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
-		double		x = element->type == jbvNumeric ? numeric_to_double(element) : 0;
+		double		x = json_number(element, 0);
 
 		if (!(x >= 1 && x <= MAX_HORIZON) || x != floor(x))
 			invalid_horizons(value);
@@ -379,8 +368,8 @@ parse_periods(Options *options, JsonbValue *value)
 	for (int i = 0; i < options->nperiods; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
-		double		x = element->type == jbvNumeric ? numeric_to_double(element)
-			: element->type == jbvString ? interval_seconds("season", element) : 0;
+		double		x = element->type == jbvString ? interval_seconds("season", element)
+			: json_number(element, 0);
 
 		if (!(x >= LEAST_PERIOD && x <= MOST_PERIOD))
 			invalid_season(value);
@@ -582,10 +571,7 @@ options_write(const Options *options, StringInfo out)
 		json_double(out, value);
 	}
 	json_key(out, "horizons");
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < options->nhorizons; i++)
-		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", options->horizons[i]);
-	appendStringInfoChar(out, ']');
+	json_ints(out, options->nhorizons, options->horizons);
 	json_key(out, "season");
 	if (options->season == SEASON_AUTO)
 		json_string(out, "auto");

@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 
 #include "json.h"
 #include "recent.h"
@@ -114,14 +113,9 @@ invalid_choice(const char *key, JsonbValue *value, const char *must_be)
 static void
 parse_trim(Choices *choices, JsonbValue *value)
 {
-	const char *must_be = "a number from 0 to 0.5";
-
-	if (value->type != jbvNumeric)
-		invalid_choice("trim", value, must_be);
-	choices->trim = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-													   NumericGetDatum(value->val.numeric)));
+	choices->trim = json_number(value, -1);
 	if (!(choices->trim >= 0 && choices->trim <= MOST_TRIM))
-		invalid_choice("trim", value, must_be);
+		invalid_choice("trim", value, "a number from 0 to 0.5");
 }
 
 static void
@@ -232,12 +226,7 @@ facts_text(const char *training, int version, const Recent *recent, const Choice
 static double
 number_of(Jsonb *facts, const char *key)
 {
-	JsonbValue *value = json_get(&facts->root, key);
-
-	if (value == NULL || value->type != jbvNumeric)
-		return 0;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											  NumericGetDatum(value->val.numeric)));
+	return json_number(json_get(&facts->root, key), 0);
 }
 
 static int
