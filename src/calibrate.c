@@ -368,8 +368,7 @@ calibrate_season(Calibration *c)
 	{
 		int			series = d->runs[first].series;
 
-		for (last = first; last < d->nruns && d->runs[last].series == series; last++)
-			;
+		last = dataset_series_end(d, first);
 		if (c->own[series])
 			calibrate_season_of(c, first, last, all, c->stats[series]);
 	}
@@ -681,8 +680,7 @@ calibrate_series(Calibration *c)
 	{
 		int			series = d->runs[first].series;
 
-		for (last = first; last < d->nruns && d->runs[last].series == series; last++)
-			;
+		last = dataset_series_end(d, first);
 		if (c->own[series])
 			calibrate_scores(c, first, last, c->stats[series], true);
 	}

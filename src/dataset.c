@@ -556,6 +556,16 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	pool_series(d, stats);
 }
 
+int
+dataset_series_end(const Dataset *d, int run)
+{
+	int			end = run + 1;
+
+	while (end < d->nruns && d->runs[end].series == d->runs[run].series)
+		end++;
+	return end;
+}
+
 int64
 dataset_training_rows(const Dataset *d, const DatasetRun *run)
 {

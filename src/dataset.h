@@ -103,6 +103,9 @@ extern void dataset_begin_scaled(Dataset *dataset, const char *key);
 extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const float *scaled,
 							   const uint8 *imputed);
 
+/* The first run behind those of the series that a run belongs to: they stand together. */
+extern int	dataset_series_end(const Dataset *dataset, int run);
+
 /* Rows of a run before the first held out, and the map of a row (NULL: nothing imputed). */
 extern int64 dataset_training_rows(const Dataset *dataset, const DatasetRun *run);
 extern const uint8 *dataset_imputed(const Dataset *dataset, int64 row);

@@ -46,17 +46,6 @@ training_span(const Dataset *d, int first, int last)
 	return end - begin;
 }
 
-/* The first run behind those of the series of a run. */
-static int
-series_end(const Dataset *d, int first)
-{
-	int			last = first + 1;
-
-	while (last < d->nruns && d->runs[last].series == d->runs[first].series)
-		last++;
-	return last;
-}
-
 static double
 longest_span(const Dataset *d)
 {
@@ -64,7 +53,7 @@ longest_span(const Dataset *d)
 
 	for (int first = 0, last; first < d->nruns; first = last)
 	{
-		last = series_end(d, first);
+		last = dataset_series_end(d, first);
 		span = Max(span, training_span(d, first, last));
 	}
 	return span;
