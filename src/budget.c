@@ -67,3 +67,9 @@ budget_release(Budget *budget, Size bytes)
 	budget->bytes -= bytes;
 	live_bytes -= bytes;
 }
+
+void *
+budget_enlarge(MemoryContext context, void *array, Size bytes)
+{
+	return array ? repalloc_huge(array, bytes) : MemoryContextAllocHuge(context, bytes);
+}

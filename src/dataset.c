@@ -283,12 +283,6 @@ dataset_skip(Dataset *d)
 
 /* ---- a series ends -------------------------------------------------------------------------- */
 
-static void *
-enlarge(Dataset *d, void *array, Size bytes)
-{
-	return array ? repalloc_huge(array, bytes) : MemoryContextAllocHuge(d->context, bytes);
-}
-
 /* Room for so many more scaled rows. */
 static void
 make_room(Dataset *d, int64 more)
@@ -302,8 +296,8 @@ make_room(Dataset *d, int64 more)
 	if (d->room > 0)
 		room = Max(room, d->room + d->room / 8);
 	budget_claim(&d->budget, "scaled training rows", (room - d->room) * (row + sizeof(int64)));
-	d->rows = enlarge(d, d->rows, room * row);
-	d->ts = enlarge(d, d->ts, room * sizeof(int64));
+	d->rows = budget_enlarge(d->context, d->rows, room * row);
+	d->ts = budget_enlarge(d->context, d->ts, room * sizeof(int64));
 	if (d->imputed)
 	{
 		const Size	map = IMPUTED_BYTES(d->features);

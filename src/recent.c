@@ -34,12 +34,6 @@ recent_spec(FunctionCallInfo fcinfo)
 
 /* ---- reading --------------------------------------------------------------------------- */
 
-static void *
-enlarge(Recent *r, void *array, Size bytes)
-{
-	return array ? repalloc_huge(array, bytes) : MemoryContextAllocHuge(r->context, bytes);
-}
-
 static void
 make_room(Recent *r)
 {
@@ -49,10 +43,10 @@ make_room(Recent *r)
 	Size		row = sizeof(float) * (C + N) + sizeof(double) + sizeof(uint8);
 
 	budget_claim(&r->budget, "recent rows", (room - r->room) * row);
-	r->expected = enlarge(r, r->expected, room * C * sizeof(float));
-	r->discrepancy = enlarge(r, r->discrepancy, room * N * sizeof(float));
-	r->severity = enlarge(r, r->severity, room * sizeof(double));
-	r->use = enlarge(r, r->use, room * sizeof(uint8));
+	r->expected = budget_enlarge(r->context, r->expected, room * C * sizeof(float));
+	r->discrepancy = budget_enlarge(r->context, r->discrepancy, room * N * sizeof(float));
+	r->severity = budget_enlarge(r->context, r->severity, room * sizeof(double));
+	r->use = budget_enlarge(r->context, r->use, room * sizeof(uint8));
 	r->room = room;
 }
 
