@@ -19,6 +19,7 @@
  *		train.c			a dataset to a model, by way of
  *		steps.c			chunks through the network: weights; steps_parallel.c: on workers
  *		calibrate.c		weights and rows: scales and thresholds
+ *		season.c		what the time of a row makes one expect
  *	a model
  *		model.c			the type amad_model
  *		registry.c		the table amad_models; lifecycle.c: amad_deploy, amad_drop

@@ -32,7 +32,7 @@ extern void budget_check(const Budget *budget, const char *what, Size bytes);
 extern void budget_claim(Budget *budget, const char *what, Size bytes);
 extern void budget_release(Budget *budget, Size bytes);
 
-/* An array with room for so many bytes, which were claimed; array: as it was, NULL: not there yet. */
+/* An array (NULL: none yet) with room for so many bytes, which were claimed. */
 extern void *budget_enlarge(MemoryContext context, void *array, Size bytes);
 
 #endif							/* AMAD_BUDGET_H */

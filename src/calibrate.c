@@ -4,7 +4,7 @@
  *	  or on later ones (docs/recalibrate.md).
  *
  * Residuals and discrepancies of the held-out rows give rho and mu; raw scores
- * of all rows give theta; anomaly scores of the held-out rows the threshold.
+ * of all rows give theta; anomaly scores of both, each by themselves, the threshold.
  * In a fleet each series has these of its own, if it has enough rows.
  *
  * A recalibration does the same on later rows, of which the model's outputs were
@@ -337,12 +337,6 @@ calibrate_means(Calibration *c)
 
 /* ---- season -------------------------------------------------------------------------------- */
 
-static bool
-is_kept(int64 row, const void *arg)
-{
-	return use_of(arg, row) == ROW_KEPT;
-}
-
 /* Of the rows of runs; a training learns the season, too. */
 static void
 calibrate_season_of(Calibration *c, int first, int last, const ModelStats *others,
@@ -350,7 +344,8 @@ calibrate_season_of(Calibration *c, int first, int last, const ModelStats *other
 {
 	if (c->recorded == NULL)
 		season_fit(c->model, c->dataset, first, last, others, stats);
-	season_measure(c->model, c->dataset, first, last, is_kept, c, only_grows(c), stats);
+	season_measure(c->model, c->dataset, first, last, c->recorded ? c->recorded->use : NULL,
+				   only_grows(c), stats);
 }
 
 static void
@@ -611,7 +606,7 @@ count_flagged(const Calibration *c, int64 n, double threshold)
 static void
 calibrate_scores(Calibration *c, int first, int last, ModelStats *stats, bool counted)
 {
-	double		severity = c->recorded ? old_severity(c, first, last) : 0.0;
+	double		severity = old_severity(c, first, last);
 	int64		n;
 
 	if (c->recorded == NULL || !c->recorded->threshold_only)

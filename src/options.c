@@ -614,6 +614,7 @@ options_season(const Options *options)
 
 	if (options->season == SEASON_GIVEN)
 		season.nperiods = options->nperiods;
+	/* without being asked, baselines stay what they are */
 	else if (options->method == METHOD_AMAD)
 		season.nperiods = SEASON_AUTO_PERIODS;
 	for (int i = 0; i < season.nperiods; i++)

@@ -86,15 +86,14 @@ nn_season
 season_choose(const Options *o, const Dataset *d, double step)
 {
 	static const double automatic[SEASON_AUTO_PERIODS] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
-	bool		given = o->season == SEASON_GIVEN;
-	double		unit = d->ts_type == INT8OID ? 1.0 : USECS_PER_SEC;
+	const bool	given = o->season == SEASON_GIVEN;
+	const bool	seconds = d->ts_type != INT8OID;
+	double		unit = seconds ? USECS_PER_SEC : 1.0;
 	double		span = longest_span(d);
 	nn_season	season = {0};
-	int			n = given ? o->nperiods : lengthof(automatic);
+	/* integers tell no day */
+	int			n = given || seconds ? options_season(o).nperiods : 0;
 
-	/* without being asked, baselines stay what they are; and integers tell no day */
-	if (!given && (o->method != METHOD_AMAD || d->ts_type == INT8OID))
-		return season;
 	for (int i = 0; i < n; i++)
 	{
 		double		period = rint((given ? o->periods[i] : automatic[i]) * unit);
@@ -106,7 +105,7 @@ season_choose(const Options *o, const Dataset *d, double step)
 			season.harmonics[season.nperiods++] = harmonics;
 		}
 		else if (given)
-			refuse_period(period, span, step, d->ts_type != INT8OID);
+			refuse_period(period, span, step, seconds);
 	}
 	return season;
 }
@@ -262,8 +261,7 @@ set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
 
 void
 season_measure(const Model *m, const Dataset *d, int first, int last,
-			   bool (*counts) (int64 row, const void *arg), const void *arg, bool grow,
-			   ModelStats *stats)
+			   const uint8 *use, bool grow, ModelStats *stats)
 {
 	Sums		s = open_sums(m);
 
@@ -271,7 +269,7 @@ season_measure(const Model *m, const Dataset *d, int first, int last,
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (counts == NULL || counts(row, arg))
+			if (use == NULL || use[row] == ROW_KEPT)
 				add_row(&s, m, d, row, stats->season);
 		}
 	set_spread(m, &s, grow, stats);

@@ -6,7 +6,7 @@
 #ifndef AMAD_SEASON_H
 #define AMAD_SEASON_H
 
-#include "dataset.h"
+#include "calibrate.h"
 
 /*
  * The periods that the options ask for and the rows, which are complete, can tell
@@ -27,11 +27,10 @@ extern void season_fit(const Model *model, const Dataset *dataset, int first, in
 					   const ModelStats *others, ModelStats *stats);
 
 /*
- * Spread, and the scale that follows, from the rows of the runs that `counts` (NULL:
- * all of them); without any it stays.  grow: it does not fall.
+ * Spread, and the scale that follows, from the rows of the runs that are ROW_KEPT
+ * (use NULL: all); without any it stays.  grow: it does not fall.
  */
 extern void season_measure(const Model *model, const Dataset *dataset, int first, int last,
-						   bool (*counts) (int64 row, const void *arg), const void *arg,
-						   bool grow, ModelStats *stats);
+						   const uint8 *use, bool grow, ModelStats *stats);
 
 #endif							/* AMAD_SEASON_H */
