@@ -8,12 +8,14 @@
 # the first test row (1), columns from 1. Contributions are those of amad_explain, their mean over the anomaly's rows weighted
 # by severity. Connects by the usual PG* variables to a database in which CREATE EXTENSION amad has been run; leaves nothing behind.
 set -euo pipefail
+# shellcheck source=bench/features.sh
+. "$(dirname "$0")/features.sh"
 
 set=${1:?usage: explain.sh DIR/SET [SEED]}
 seed=${2:-0}
 for labels in "$set"/*/interpretation_label.txt; do
   folder=${labels%/interpretation_label.txt}
-  columns=$({ gzip -dc "$folder/train.csv.gz" 2>/dev/null || true; } | head -n 1 | tr -d '\r' | tr , '\n' | grep -vxE 'ts|label' | paste -sd,)
+  columns=$(features "$folder/train.csv.gz")
   psql -X -q -A -t -F ' ' <<SQL
 \\set ON_ERROR_STOP on
 SET client_min_messages = warning;

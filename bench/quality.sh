@@ -12,6 +12,8 @@
 #   AMAD_OPTIONS   jsonb of further training options, merged over {"seed": ..., "method": ...}
 #   ONLY           shell pattern of <set>/<entity> to run, default *
 set -euo pipefail
+# shellcheck source=bench/features.sh
+. "$(dirname "$0")/features.sh"
 
 dir=${1:?usage: quality.sh DIR [SEEDS]}
 seeds=${2:-0 1 2}
@@ -19,12 +21,6 @@ methods=${METHODS:-amad pca zscore random}
 only=${ONLY:-*}
 extra=${AMAD_OPTIONS:-"{}"}
 model=bench_quality_$$
-
-# names of the feature columns, comma-separated
-features() {
-  # gzip may die of a closed pipe: that is not a failure
-  { gzip -dc "$1" 2>/dev/null || true; } | head -n 1 | tr -d '\r' | tr , '\n' | grep -vxE 'ts|label' | paste -sd,
-}
 
 # SQL that makes the tables of a set; $1 feature list
 create_sql() {

@@ -11,17 +11,14 @@
 #   OPTIONS   jsonb of options of amad_recalibrate, default {}
 #   ONLY      shell pattern of <set>/<entity> to run, default *
 set -euo pipefail
+# shellcheck source=bench/features.sh
+. "$(dirname "$0")/features.sh"
 
 dir=${1:?usage: recalibrate.sh DIR}
 windows=${WINDOWS:-0-30 30-60}
 options=${OPTIONS:-"{}"}
 only=${ONLY:-*}
 model=bench_recalibrate_$$
-
-# names of the feature columns, comma-separated
-features() {
-  { gzip -dc "$1" 2>/dev/null || true; } | head -n 1 | tr -d '\r' | tr , '\n' | grep -vxE 'ts|label' | paste -sd,
-}
 
 # SQL that loads both files and trains; $1 folder, $2 feature list
 load_sql() {
