@@ -464,41 +464,71 @@ collect_means(Calibration *c, int first, int last, int h)
 }
 
 /* … or the anomaly score of every row, or of those held out. */
+typedef struct Scores
+{
+	Calibration *c;
+	const DatasetRun *run;
+	bool		held;
+	nn_horizons horizons;
+	int			waiting;		/* newest rows of the stretch that have no score yet */
+	int64		n;
+} Scores;
+
+/* The score of a row so many rows before the newest, if it counts. */
+static void
+collect_score(Scores *s, int64 place, int back)
+{
+	double		score;
+
+	if ((s->held && place < held_place(s->c, s->run)) ||
+		use_of(s->c, s->run->first + place) == ROW_CONTEXT)
+		return;
+	score = nn_horizons_score(&s->horizons, back);
+	if (!isnan(score))
+		s->c->scratch[s->n++] = score;
+}
+
+/* The stretch ends before a place: the rows that wait for others have their scores, too. */
+static void
+end_stretch(Scores *s, int64 place)
+{
+	for (; s->waiting > 0; s->waiting--)
+		collect_score(s, place - s->waiting, s->waiting - 1);
+	nn_horizons_reset(&s->horizons);
+}
+
 static int64
 collect_scores(Calibration *c, int first, int last, const ModelStats *stats, bool held)
 {
+	const int	lookahead = c->model->options.lookahead;
 	nn_calibration calibration = model_calibration(c->model, stats);
-	nn_horizons horizons;
 	double	   *ring = palloc(sizeof(double) * nn_max_horizon(&calibration));
-	int64		n = 0;
+	Scores		s = {.c = c, .held = held};
 
-	nn_horizons_open(&horizons, &calibration, ring);
+	nn_horizons_open(&s.horizons, &calibration, ring);
 	for (int i = first; i < last; i++)
 	{
-		const DatasetRun *run = &c->dataset->runs[i];
-
-		nn_horizons_reset(&horizons);
-		for (int64 place = 0; place < run->rows; place++)
+		s.run = &c->dataset->runs[i];
+		for (int64 place = 0; place < s.run->rows; place++)
 		{
-			double		raw = c->raw[run->first + place];
-			double		score;
+			double		raw = c->raw[s.run->first + place];
 
 			CHECK_FOR_INTERRUPTS();
 			if (isnan(raw))
 			{
-				nn_horizons_reset(&horizons);
+				end_stretch(&s, place);
 				continue;
 			}
-			nn_horizons_add(&horizons, raw);
-			if ((held && place < held_place(c, run)) || use_of(c, run->first + place) == ROW_CONTEXT)
-				continue;
-			score = nn_horizons_score(&horizons);
-			if (!isnan(score))
-				c->scratch[n++] = score;
+			nn_horizons_add(&s.horizons, raw);
+			if (s.waiting == lookahead)
+				collect_score(&s, place - lookahead, lookahead);
+			else
+				s.waiting++;
 		}
+		end_stretch(&s, s.run->rows);
 	}
 	pfree(ring);
-	return n;
+	return s.n;
 }
 
 static void

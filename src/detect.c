@@ -4,7 +4,8 @@
  *
  * A score depends on a fixed number of rows before it, and none of them is
  * further from the next than max_gap, or a new stretch would begin.  So reading
- * from (that number · max_gap) before the range is enough, whatever the series.
+ * from (that number · max_gap) before the range is enough, whatever the series.  The
+ * same goes for the rows after it, with the option lookahead.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -46,10 +47,13 @@ struct Detection
 	Source	   *source;
 	int64		since;			/* in the source's units, as */
 	SourceRange range;			/* what is read */
+	int			lookahead;		/* rows that are read after the range, with until */
 	Scorer	   *scorer;
 	int			workers;		/* to ask for, when enough rows have come */
 	int64		rows;			/* that came */
 	History		history;
+	bool		inside;			/* a row of the series was in the range */
+	int			after;			/* rows of the series that came after it */
 	bool		shown;			/* a row of the series being shown was */
 	MemoryContext visit_context;	/* of the row being shown */
 	detect_visit visit;
@@ -178,6 +182,23 @@ reach_back(Detection *d)
 		d->range.has_since = false;
 }
 
+/* The first timestamp that has not to be read for scores of rows before until. */
+static void
+reach_forward(Detection *d)
+{
+	const Model *m = d->loaded->model;
+	double		reach = longest_gap(m) * m->options.lookahead;
+	int64		most = d->source->ts_type == INT8OID ? PG_INT64_MAX : END_TIMESTAMP - 1;
+
+	d->lookahead = m->options.lookahead;
+	if (d->lookahead == 0 || !timestamps_finite(d->source->ts_type, d->range.until))
+		d->range.read_until = d->range.until;
+	else if (reach > 0 && d->range.until + reach < (double) most)
+		d->range.read_until = (int64) (d->range.until + reach);
+	else
+		d->range.read_until = most;
+}
+
 static void
 set_range(Detection *d)
 {
@@ -192,7 +213,10 @@ set_range(Detection *d)
 		reach_back(d);
 	}
 	if (spec->has_until)
+	{
 		d->range.until = DatumGetInt64(convert(d, spec->bound_type, d->source->ts_type, spec->until));
+		reach_forward(d);
+	}
 	if (spec->last_n > 0)
 		d->range.last_n = spec->last_n + scorer_depth(d->loaded->model);
 }
@@ -244,13 +268,13 @@ detect_query(const Detection *d)
 /* ---- reading and scoring ------------------------------------------------------------------ */
 
 static void
-show_block(Detection *d, int n)
+show_block(Detection *d)
 {
 	MemoryContext old = MemoryContextSwitchTo(d->visit_context);
 
 	if (scorer_new_series(d->scorer))
 		d->shown = false;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < scorer_scored(d->scorer); i++)
 	{
 		DetectedRow row = {
 			.series = scorer_series(d->scorer),
@@ -272,12 +296,10 @@ show_block(Detection *d, int n)
 static void
 score_block(Detection *d, bool all)
 {
-	int			n;
-
 	CHECK_FOR_INTERRUPTS();
 	scorer_submit(d->scorer);
-	while ((n = scorer_collect(d->scorer, all)) > 0)
-		show_block(d, n);
+	while (scorer_collect(d->scorer, all))
+		show_block(d);
 }
 
 /* Asks for workers, once, when the range has proved to be large. */
@@ -328,15 +350,25 @@ begin_series(Detection *d, const char *key)
 {
 	score_block(d, false);
 	d->history.count = 0;
+	d->inside = false;
+	d->after = 0;
 	scorer_begin(d->scorer, d->source->spec.nseries > 0 ? key : NULL);
 }
 
 static bool
-in_range(const Detection *d, const SourceRow *row)
+is_before_range(const Detection *d, const SourceRow *row)
 {
 	if (d->spec.has_since && row->ts_valid && row->ts < d->since)
-		return false;
-	return row->number_from_end <= d->spec.last_n || d->spec.last_n == 0;
+		return true;
+	return row->number_from_end > d->spec.last_n && d->spec.last_n > 0;
+}
+
+/* A row that scores of the range may see. */
+static void
+add_after(Detection *d, const SourceRow *row)
+{
+	if (d->inside && d->after++ < d->lookahead)
+		add(d, row->ts, true, row->values, 0);
 }
 
 static void
@@ -346,12 +378,18 @@ read_row(const SourceRow *row, void *arg)
 
 	if (row->new_series)
 		begin_series(d, row->new_series);
-	if (!in_range(d, row))
+	if (d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until)
+	{
+		add_after(d, row);
+		return;
+	}
+	if (is_before_range(d, row))
 	{
 		if (row->ts_valid)
 			remember(d, row);
 		return;
 	}
+	d->inside = true;
 	consider_workers(d);
 	recall(d);
 	add(d, row->ts, row->ts_valid, row->values, MARK_SHOWN | (row->bad ? MARK_BAD : 0));
@@ -364,6 +402,7 @@ detect_run(Detection *d, detect_visit visit, void *arg)
 	d->arg = arg;
 	d->workers = d->spec.parallel ? scorer_workers(d->scorer) : 0;
 	source_scan(d->source, &d->range, true, read_row, d);
+	scorer_end(d->scorer);
 	score_block(d, true);
 	scorer_finish(d->scorer);
 }

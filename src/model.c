@@ -172,6 +172,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.layers = options_blocks(&m->options),
 		.nhorizons = m->options.nhorizons,
 		.horizons = m->options.horizons,
+		.lookahead = m->options.lookahead,
 		.gamma = m->options.discrepancy_weight,
 		.rho = stats->rho,
 		.mu = stats->mu,

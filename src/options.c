@@ -35,6 +35,8 @@ typedef struct OptionSpec
 #define SPEC(field, type, least, most, preset) \
 	{#field, type, offsetof(Options, field), least, most, preset}
 
+#define MAX_HORIZON 65536
+
 /* Ranges keep every size computed from them far below overflow. */
 static const OptionSpec specs[] = {
 	SPEC(window, OPTION_INT, 1, 4096, 64),
@@ -68,11 +70,11 @@ static const OptionSpec specs[] = {
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
+	SPEC(lookahead, OPTION_INT, 0, MAX_HORIZON / 2, 0),
 	SPEC(season_harmonics, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
 	SPEC(season_weight, OPTION_REAL, 0, 100, 0.5),
 };
 
-#define MAX_HORIZON 65536
 #define LEAST_PERIOD 1e-3		/* of a season */
 #define MOST_PERIOD 1e12
 #define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
@@ -472,8 +474,9 @@ set_defaults(Options *options)
 	memcpy(options->horizons, horizons, sizeof(horizons));
 }
 
-void
-options_imply(Options *options)
+/* Sets what other options imply: without the AutoMask no discrepancy has a weight. */
+static void
+imply(Options *options)
 {
 	/* both associations are the same: their discrepancy is rounding at most */
 	if (options->without & NN_WITHOUT_AUTOMASK)
@@ -496,7 +499,7 @@ check_relations(Options *options, bool steps_given)
 				 errhint("Give one of them.")));
 	if (options->epochs > 0)
 		options->steps = 0;
-	options_imply(options);
+	imply(options);
 	if (options->chunk_length == 0)
 		options->chunk_length = 2 * options->window;
 	if (options->fill_limit < 0)
@@ -509,6 +512,12 @@ check_relations(Options *options, bool steps_given)
 				 errmsg("invalid value for option \"skip\": %d", options->skip),
 				 errdetail("It must be less than chunk_length - ahead, %d.",
 						   options->chunk_length - options->ahead)));
+	if (options->lookahead > options_max_horizon(options) / 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"lookahead\": %d", options->lookahead),
+				 errdetail("It must be at most half of the longest horizon, %d.",
+						   options_max_horizon(options) / 2)));
 }
 
 void

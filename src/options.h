@@ -82,6 +82,7 @@ typedef struct Options
 	double		season_weight;	/* of the deviation from the season in the score */
 	int			nhorizons;
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
+	int			lookahead;		/* rows after a row that its score may see */
 	/* names of the features, if the caller gave them; palloc'd */
 	int			nnames;
 	char	  **names;
@@ -92,9 +93,6 @@ extern void options_parse(Options *options, Jsonb *json);
 
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);
-
-/* Sets what other options imply: without the AutoMask no discrepancy has a weight. */
-extern void options_imply(Options *options);
 
 extern nn_shape options_shape(const Options *options, int features);
 

@@ -40,15 +40,15 @@ static const char *const own_keys[] = {"trim", "threshold_only"};
 static const struct
 {
 	const char *key;
-	size_t		offset;
 	bool		scales;
 }			training_keys[] =
 {
-	{"contamination", offsetof(Options, contamination), false},
-	{"discrepancy_weight", offsetof(Options, discrepancy_weight), true},
-	{"horizon_quantile", offsetof(Options, horizon_quantile), true},
-	{"residual_floor", offsetof(Options, residual_floor), true},
-	{"season_weight", offsetof(Options, season_weight), true},
+	{"contamination", false},
+	{"discrepancy_weight", true},
+	{"horizon_quantile", true},
+	{"lookahead", false},
+	{"residual_floor", true},
+	{"season_weight", true},
 };
 
 static bool
@@ -167,16 +167,16 @@ parse_choices(Jsonb *json)
 static void
 apply_options(Options *options, Jsonb *others)
 {
-	Options		given;
+	StringInfoData text;
 
 	if (others == NULL)
 		return;
-	options_parse(&given, others);
-	for (int i = 0; i < lengthof(training_keys); i++)
-		if (json_get(&others->root, training_keys[i].key) != NULL)
-			*(double *) ((char *) options + training_keys[i].offset) =
-				*(double *) ((char *) &given + training_keys[i].offset);
-	options_imply(options);
+	initStringInfo(&text);
+	options_write(options, &text);
+	others = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+												JsonbPGetDatum(json_to_jsonb(text.data)),
+												JsonbPGetDatum(others)));
+	options_parse(options, others);
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */

@@ -72,7 +72,7 @@ add_row(Recent *r, const DetectedRow *detected)
 
 	if (at == r->room)
 		make_room(r);
-	dataset_add_scaled(r->dataset, r->broken, row->ts, row->scaled, row->imputed);
+	dataset_add_scaled(r->dataset, r->broken, row->ts, row->scaled, row->missing);
 	r->broken = false;
 	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
 	if (N > 0)

@@ -133,7 +133,7 @@ result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double
 	if (row->expected == NULL)
 		return false;
 	nn_raw_score(scorer_calibration(scorer), row->scaled, row->expected, row->discrepancy,
-				 row->imputed, row->ts, shares);
+				 row->missing, row->ts, shares);
 	for (int c = 0; c < m->features; c++)
 		sum += shares[c];
 	if (!(sum > 0) || !isfinite(sum))
@@ -148,7 +148,7 @@ result_direction(const ModelStats *stats, const ScoredRow *row, int c)
 {
 	float		expected;
 
-	if (row->expected == NULL || NN_IMPUTED(row->imputed, c))
+	if (row->expected == NULL || NN_IMPUTED(row->missing, c))
 		return 0;
 	/* a constant feature is expected to be at its mean, whatever the network says */
 	expected = stats->std[c] > 0 ? row->expected[c] : 0.0f;
@@ -206,7 +206,7 @@ imputed_array(const ResultWriter *w, const ScoredRow *row)
 	int			n = 0;
 
 	for (int c = 0; c < w->model->features; c++)
-		if (isnan(row->values[c]))
+		if (NN_IMPUTED(row->missing, c))
 			names[n++] = w->name[c];
 	return n == 0 ? (Datum) 0
 		: PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));

@@ -5,8 +5,8 @@
  *		(model, [series jsonb,] ts, VARIADIC features) OVER (ORDER BY ts)
  *
  * Rows are read ahead in blocks, for the network is fastest on blocks; each row
- * is read and computed once (scorer.c).  A block's results are then served one by
- * one.  Memory does not grow with the partition.
+ * is read and computed once (scorer.c).  The results are then served one by one,
+ * with the option lookahead some rows behind.  Memory does not grow with the partition.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -55,9 +55,8 @@ typedef struct ScoreState
 	struct varlena *series;		/* of the partition, as given; NULL: null */
 	MemoryContext partition;	/* of it */
 
-	/* the block of rows read ahead */
-	int64		block_start;	/* position in the partition */
-	int			block_rows;
+	int64		read;			/* rows of the partition that were */
+	int64		scored_start;	/* position in it of the first row that can be served */
 
 	/* amad_explain */
 	TupleDesc	columns;		/* ts and those of result.h */
@@ -250,6 +249,7 @@ use_series(WindowObject window, ScoreState *s)
 	bool		isnull;
 	Datum		series;
 
+	scorer_abandon(s->scorer);	/* the partition before may not have been read to its end */
 	MemoryContextReset(s->partition);
 	s->series = NULL;
 	if (s->has_series)
@@ -281,8 +281,8 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	check_features(s);
 	timestamps_check_model(s->loaded->model->ts_type, s->ts_type);
 	use_series(window, s);
-	s->block_start = 0;
-	s->block_rows = 0;
+	s->read = 0;
+	s->scored_start = 0;
 }
 
 /*
@@ -336,29 +336,38 @@ read_features(WindowObject window, ScoreState *s, int offset)
 	}
 }
 
-/* Reads and scores the next rows of the partition. */
-static void
-next_block(WindowObject window, ScoreState *s)
+/* Reads the row at an offset from the current one; false: the partition has ended. */
+static bool
+read_row(WindowObject window, ScoreState *s, int offset)
 {
-	int			n = 0;
+	bool		isnull;
+	bool		isout;
+	int64		ts = DatumGetInt64(window_row_seek(window, s->ts_arg, offset, &isnull, &isout));
 
-	while (!scorer_full(s->scorer))
-	{
-		bool		isnull;
-		bool		isout;
-		int64		ts = DatumGetInt64(window_row_seek(window, s->ts_arg, n, &isnull, &isout));
+	if (isout)
+		return false;
+	refuse_misplaced(s, ts, isnull);
+	check_constants(window, s, offset);
+	read_features(window, s, offset);
+	scorer_add(s->scorer, ts, !isnull && timestamps_finite(s->ts_type, ts), s->row, 0);
+	return true;
+}
 
-		if (isout)
-			break;
-		refuse_misplaced(s, ts, isnull);
-		check_constants(window, s, n);
-		read_features(window, s, n);
-		scorer_add(s->scorer, ts, !isnull && timestamps_finite(s->ts_type, ts), s->row,
-				   0);
-		n++;
-	}
-	scorer_run(s->scorer);
-	s->block_rows = n;
+/* Reads and scores the next rows of the partition, for that at the position. */
+static void
+next_block(WindowObject window, ScoreState *s, int64 position)
+{
+	CHECK_FOR_INTERRUPTS();
+	s->scored_start += scorer_scored(s->scorer);
+	while (!scorer_full(s->scorer) && read_row(window, s, (int) (s->read - position)))
+		s->read++;
+	if (scorer_rows(s->scorer) == 0)
+		scorer_end(s->scorer);
+	scorer_submit(s->scorer);
+	if (!scorer_collect(s->scorer, true))
+		elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
+	/* nothing before the last row read is needed again */
+	WinSetMarkPosition(window, s->read - 1);
 }
 
 /* The current row, scored. */
@@ -374,15 +383,9 @@ current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		begin_partition(fcinfo, window, s);
 		partition->begun = true;
 	}
-	if (position >= s->block_start + s->block_rows)
-	{
-		CHECK_FOR_INTERRUPTS();
-		next_block(window, s);
-		s->block_start = position;
-		/* nothing before the block's last row is needed again */
-		WinSetMarkPosition(window, position + s->block_rows - 1);
-	}
-	return scorer_row(s->scorer, (int) (position - s->block_start));
+	while (position >= s->scored_start + scorer_scored(s->scorer))
+		next_block(window, s, position);
+	return scorer_row(s->scorer, (int) (position - s->scored_start));
 }
 
 static ScoreState *

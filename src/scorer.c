@@ -6,6 +6,10 @@
  * and anew after every gap.  Its first rows are left out until every feature has
  * had a value, or fill_limit rows have passed: were the unknown guessed before, a
  * row's score could depend on where the query's range begins.
+ *
+ * With lookahead a row waits for its score until so many rows have followed it in
+ * its stretch, or the stretch has ended.  Rows come out in the order in which they
+ * were added, so those behind a waiting one stay with it, from block to block.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -28,20 +32,17 @@
 typedef struct BlockRow
 {
 	int64		ts;
-	bool		ts_valid;
+	double		score;
+	int64		before;			/* rows of its stretch before it, when it is fed to the model */
+	int			fed;			/* its place among those; -1: it is not */
 	int			mark;
 	ScoreStatus status;
-	double		score;
-	int			fed;			/* its place among the rows fed to the model; -1: it is not */
-} BlockRow;
-
-/* A row fed to the model. */
-typedef struct FedRow
-{
-	int			row;			/* of the block */
-	int64		before;			/* rows of the stretch before it */
+	bool		ts_valid;
+	bool		begins;			/* it is the first of its stretch */
 	bool		missing;		/* some feature is */
-} FedRow;
+	bool		no_input;		/* it is to have no score, for that */
+	bool		waiting;		/* it will have its score when rows after it have come */
+} BlockRow;
 
 /* A series, and what the model knows of it. */
 typedef struct Series
@@ -59,11 +60,22 @@ typedef struct Block
 	bool		alone;			/* its stretch has rows before it that are not carried */
 	int			rows;
 	BlockRow   *row;			/* (room) */
-	FedRow	   *fed_row;		/* (room) */
-	double	   *values;			/* (room, C) as given */
-	uint8	   *imputed;		/* (room, IMPUTED_BYTES) of rows fed */
+	uint8	   *missing;		/* (room, IMPUTED_BYTES) map of features that are */
 	PredictTask task;			/* rows fed, and what the model makes of them */
 } Block;
+
+/* Rows from the first that waits on, kept from one block to the next. */
+typedef struct Waiting
+{
+	int			rows;
+	int			room;
+	int			fed;			/* rows fed: they all wait, lookahead of them at most */
+	BlockRow   *row;			/* (room) */
+	uint8	   *missing;		/* (room, IMPUTED_BYTES) */
+	float	   *scaled;			/* (lookahead, C) */
+	float	   *expected;		/* (lookahead, C) */
+	float	   *discrepancy;	/* (lookahead, N) */
+} Waiting;
 
 struct Scorer
 {
@@ -71,6 +83,7 @@ struct Scorer
 	MemoryContext memory;
 	int			features;
 	int			context;
+	int			lookahead;
 
 	/* the series, and its stretch, that rows are added to */
 	Series		series;
@@ -94,20 +107,40 @@ struct Scorer
 	int64		submitted;
 	int64		collected;
 
-	/* the block scored last, and what its scores depend on */
-	Block	   *scored;
+	bool		ended;			/* no more rows of the series come */
+
+	/* the rows scored last: those that waited before it, then the block, less those that wait */
+	int			shown;
+	Waiting    *front;
+	Block	   *scored;			/* NULL: there is none */
+	Waiting    *behind;
+	Waiting		waiting[2];		/* these two */
+	int			nwaiting;
+	int			oldest;			/* no row before it waits, front and block counted together */
+
+	/* what scores depend on */
 	bool		new_series;
 	int64		series_number;
 	char	   *series_key;
+	const ModelStats *stats;
+	bool		unknown;
 	Prediction	prediction;
 	nn_calibration calibration;
 	nn_horizons horizons;
 };
 
+/* What rows that wait need, but for their BlockRows. */
+static Size
+waiting_bytes(const LoadedModel *loaded)
+{
+	return mul_size(2 * loaded->model->options.lookahead,
+					sizeof(float) * (2 * loaded->model->features + loaded->predictor->blocks));
+}
+
 static void
 check_memory(const LoadedModel *loaded)
 {
-	Size		bytes = predict_series_bytes(loaded->predictor);
+	Size		bytes = add_size(predict_series_bytes(loaded->predictor), waiting_bytes(loaded));
 
 	if (bytes > (Size) work_mem * 1024)
 		ereport(ERROR,
@@ -121,8 +154,7 @@ check_memory(const LoadedModel *loaded)
 static Size
 block_bytes(const Scorer *s, int rows)
 {
-	return mul_size(rows, sizeof(BlockRow) + sizeof(FedRow) + sizeof(double) * s->features +
-					IMPUTED_BYTES(s->features));
+	return mul_size(rows, sizeof(BlockRow) + IMPUTED_BYTES(s->features));
 }
 
 static void
@@ -132,9 +164,7 @@ open_block(const Scorer *s, Block *b, int room)
 
 	memset(b, 0, sizeof(Block));
 	b->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
-	b->fed_row = palloc_extended(sizeof(FedRow) * rows, MCXT_ALLOC_HUGE);
-	b->values = palloc_extended(sizeof(double) * rows * s->features, MCXT_ALLOC_HUGE);
-	b->imputed = palloc_extended(rows * IMPUTED_BYTES(s->features), MCXT_ALLOC_HUGE);
+	b->missing = palloc_extended(rows * IMPUTED_BYTES(s->features), MCXT_ALLOC_HUGE);
 }
 
 static void
@@ -149,6 +179,24 @@ open_task(const Scorer *s, PredictTask *task, int room)
 	task->discrepancy = palloc(sizeof(float) * rows * Max(s->loaded->predictor->blocks, 1));
 }
 
+static void
+open_waiting(const Scorer *s, Waiting *w)
+{
+	const Size	rows = s->lookahead;
+	const int	C = s->features;
+
+	memset(w, 0, sizeof(Waiting));
+	if (rows == 0)
+		return;
+	w->room = s->lookahead;
+	w->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
+	w->missing = palloc_extended(rows * IMPUTED_BYTES(C), MCXT_ALLOC_HUGE);
+	w->scaled = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
+	w->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
+	w->discrepancy = palloc_extended(sizeof(float) * rows * Max(s->loaded->predictor->blocks, 1),
+									 MCXT_ALLOC_HUGE);
+}
+
 Scorer *
 scorer_open(const LoadedModel *loaded, int block_rows)
 {
@@ -161,8 +209,9 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 	s->memory = CurrentMemoryContext;
 	s->features = C;
 	s->context = loaded->predictor->context;
+	s->lookahead = loaded->model->options.lookahead;
 	predict_series_open(&s->prediction, loaded->predictor);
-	s->horizons.ring = palloc(sizeof(double) * ring);
+	s->horizons.ring = palloc_extended(sizeof(double) * ring, MCXT_ALLOC_HUGE);
 	s->seen = palloc(sizeof(int64) * C);
 	s->last = palloc(sizeof(double) * C);
 	s->room = block_rows;
@@ -170,6 +219,10 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 	s->block = palloc(sizeof(Block));
 	open_block(s, s->block, block_rows);
 	open_task(s, &s->block->task, block_rows);
+	open_waiting(s, &s->waiting[0]);
+	open_waiting(s, &s->waiting[1]);
+	s->front = &s->waiting[0];
+	s->behind = &s->waiting[1];
 	scorer_begin(s, NULL);
 	return s;
 }
@@ -203,7 +256,23 @@ scorer_begin(Scorer *s, const char *key)
 	s->scaling = model_scaling(m, s->series.stats);
 	s->after_gap = false;
 	s->has_ts = false;
+	s->ended = false;
 	begin_stretch(s);
+}
+
+void
+scorer_end(Scorer *s)
+{
+	s->ended = true;
+}
+
+void
+scorer_abandon(Scorer *s)
+{
+	s->behind->rows = 0;
+	s->behind->fed = 0;
+	s->nwaiting = 0;
+	s->shown = 0;
 }
 
 /* Whether a row has its place in the series; otherwise what it is. */
@@ -233,19 +302,15 @@ place(Scorer *s, int64 ts, bool ts_valid)
  * feature's value cannot be known.
  */
 static bool
-feed(Scorer *s, Block *b, const double *values)
+feed(Scorer *s, Block *b, BlockRow *fed, const double *values)
 {
 	const int	limit = s->loaded->model->options.fill_limit;
 	const int	C = s->features;
 	const int	at = b->task.n;
 	float	   *scaled = b->task.rows + (size_t) at * C;
-	uint8	   *imputed = b->imputed + at * IMPUTED_BYTES(C);
-	FedRow	   *fed = &b->fed_row[at];
 	int64		row = s->offered++;
 	bool		known = true;
-	bool		missing = false;
 
-	memset(imputed, 0, IMPUTED_BYTES(C));
 	for (int c = 0; c < C; c++)
 	{
 		if (!isnan(values[c]))
@@ -255,20 +320,16 @@ feed(Scorer *s, Block *b, const double *values)
 			scaled[c] = nn_scale(&s->scaling, c, values[c]);
 			continue;
 		}
-		missing = true;
-		imputed[c / 8] |= 1 << c % 8;
 		known = known && (s->seen[c] != NEVER || row >= limit);
 		scaled[c] = s->seen[c] == NEVER || row - s->seen[c] > limit ? 0.0f
 			: nn_scale(&s->scaling, c, s->last[c]);
 	}
 	if (s->fed == 0 && !known)
 		return false;
-	b->task.begins[at] = s->fed == 0;
-	fed->row = b->rows;
+	b->task.begins[at] = fed->begins = s->fed == 0;
 	fed->before = s->fed++;
-	fed->missing = missing;
+	fed->fed = b->task.n++;
 	s->kept++;
-	b->task.n++;
 	return true;
 }
 
@@ -306,24 +367,40 @@ begin_block(Scorer *s)
 	return b;
 }
 
+/* Sets the map of missing values; whether there are any. */
+static bool
+map_missing(int features, const double *values, uint8 *map)
+{
+	bool		any = false;
+
+	memset(map, 0, IMPUTED_BYTES(features));
+	for (int c = 0; c < features; c++)
+		if (isnan(values[c]))
+		{
+			map[c / 8] |= 1 << c % 8;
+			any = true;
+		}
+	return any;
+}
+
 void
 scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values, int mark)
 {
 	Block	   *b = s->filling ? &s->block[s->submitted % s->nblocks] : begin_block(s);
 	BlockRow   *row = &b->row[b->rows];
 
-	memcpy(b->values + (size_t) b->rows * s->features, values, sizeof(double) * s->features);
+	memset(row, 0, sizeof(BlockRow));
 	row->ts = ts;
 	row->ts_valid = ts_valid;
 	row->mark = mark;
 	row->score = NAN;
 	row->fed = -1;
+	row->missing = map_missing(s->features, values, b->missing + b->rows * IMPUTED_BYTES(s->features));
 	row->status = place(s, ts, ts_valid);
 	if (row->status == SCORE_FINE)
 	{
 		row->status = s->after_gap ? SCORE_GAP : SCORE_WARMUP;
-		if (feed(s, b, values))
-			row->fed = b->task.n - 1;
+		feed(s, b, row, values);
 	}
 	b->rows++;
 }
@@ -340,58 +417,174 @@ scorer_full(const Scorer *s)
 	return scorer_rows(s) == s->room;
 }
 
-/* ---- a block ---------------------------------------------------------------------------- */
+/* ---- scores ------------------------------------------------------------------------------- */
+
+/* Rows that waited and those of the block, counted together. */
+static BlockRow *
+row_at(const Scorer *s, int i)
+{
+	return i < s->front->rows ? &s->front->row[i] : &s->scored->row[i - s->front->rows];
+}
+
+/* The oldest row that waits has its score, which sees the rows that have come. */
+static void
+settle(Scorer *s)
+{
+	BlockRow   *row;
+
+	while (!row_at(s, s->oldest)->waiting)
+		s->oldest++;
+	row = row_at(s, s->oldest++);
+	row->waiting = false;
+	s->nwaiting--;
+	if (s->horizons.count - s->nwaiting < s->horizons.size)
+		return;
+	if (!row->no_input)
+		row->score = nn_horizons_score(&s->horizons, s->nwaiting);
+	row->status = row->no_input ? SCORE_NULL_INPUT
+		: isnan(row->score) ? SCORE_NOT_FINITE
+		: s->unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;
+}
 
 static void
 score_row(Scorer *s, Block *b, int i)
 {
-	const FedRow *fed = &b->fed_row[i];
-	BlockRow   *row = &b->row[fed->row];
-	size_t		at = (size_t) i * s->features;
+	BlockRow   *row = &b->row[i];
+	size_t		at = (size_t) row->fed * s->features;
 	double		raw;
 
-	if (b->task.begins[i])
+	if (row->begins)
+	{
+		while (s->nwaiting > 0)
+			settle(s);
 		nn_horizons_reset(&s->horizons);
-	if (fed->before < s->context)
+	}
+	if (row->before < s->context)
 		return;
 	raw = nn_raw_score(&s->calibration, b->task.rows + at, b->task.expected + at,
-					   b->task.discrepancy + (size_t) i * s->calibration.layers,
-					   b->imputed + i * IMPUTED_BYTES(s->features), row->ts, NULL);
+					   b->task.discrepancy + (size_t) row->fed * s->calibration.layers,
+					   b->missing + i * IMPUTED_BYTES(s->features), row->ts, NULL);
 	nn_horizons_add(&s->horizons, raw);
-	if (s->horizons.count < s->horizons.size)
-		return;
-	row->score = nn_horizons_score(&s->horizons);
-	if (raw == NN_NO_SCORE ||
-		(fed->missing && s->loaded->model->options.missing == MISSING_ERROR))
+	row->no_input = raw == NN_NO_SCORE ||
+		(row->missing && s->loaded->model->options.missing == MISSING_ERROR);
+	row->waiting = true;
+	s->nwaiting++;
+	if (s->nwaiting > s->lookahead)
+		settle(s);
+}
+
+/* Adds a row to those that wait. */
+static void
+keep(Scorer *s, const ScoredRow *from, const BlockRow *row)
+{
+	Waiting    *w = s->behind;
+	const int	C = s->features;
+	const int	N = s->calibration.layers;
+	BlockRow   *to;
+
+	if (w->rows == w->room)
 	{
-		row->score = NAN;
-		row->status = SCORE_NULL_INPUT;
+		w->room *= 2;
+		w->row = repalloc_huge(w->row, sizeof(BlockRow) * w->room);
+		w->missing = repalloc_huge(w->missing, (Size) w->room * IMPUTED_BYTES(C));
 	}
-	else if (isnan(row->score))
-		row->status = SCORE_NOT_FINITE;
-	else
-		row->status = b->series.unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;
+	to = &w->row[w->rows];
+	*to = *row;
+	memcpy(w->missing + w->rows * IMPUTED_BYTES(C), from->missing, IMPUTED_BYTES(C));
+	w->rows++;
+	if (row->fed < 0)
+		return;
+	to->fed = w->fed++;
+	memcpy(w->scaled + (size_t) to->fed * C, from->scaled, sizeof(float) * C);
+	memcpy(w->expected + (size_t) to->fed * C, from->expected, sizeof(float) * C);
+	if (N > 0)
+		memcpy(w->discrepancy + (size_t) to->fed * N, from->discrepancy, sizeof(float) * N);
+}
+
+/* What is shown of so many rows: those before the first that waits; the others are kept. */
+static void
+show(Scorer *s, int rows)
+{
+	s->shown = rows;
+	if (s->nwaiting == 0)
+		return;
+	while (!row_at(s, s->oldest)->waiting)
+		s->oldest++;
+	s->shown = s->oldest;
+	for (int i = s->shown; i < rows; i++)
+	{
+		ScoredRow	row = scorer_row(s, i);
+
+		keep(s, &row, row_at(s, i));
+	}
+}
+
+/* The rows kept come first, and room is made for others. */
+static void
+recall(Scorer *s)
+{
+	Waiting    *front = s->behind;
+
+	s->behind = s->front;
+	s->front = front;
+	s->behind->rows = 0;
+	s->behind->fed = 0;
+	s->oldest = 0;
+}
+
+static void
+begin_series(Scorer *s, Block *b)
+{
+	s->series_number = b->series.number;
+	if (s->series_key)
+		pfree(s->series_key);
+	s->series_key = b->key;
+	b->key = NULL;
+	s->stats = b->series.stats;
+	s->unknown = b->series.unknown;
+	s->calibration = model_calibration(s->loaded->model, s->stats);
+	nn_horizons_open(&s->horizons, &s->calibration, s->horizons.ring);
 }
 
 /* From what the model made of the block. */
 static void
 score_block(Scorer *s, Block *b)
 {
+	recall(s);
 	s->scored = b;
 	s->new_series = b->series.number != s->series_number;
 	if (s->new_series)
-	{
-		s->series_number = b->series.number;
-		if (s->series_key)
-			pfree(s->series_key);
-		s->series_key = b->key;
-		b->key = NULL;
-		s->calibration = model_calibration(s->loaded->model, b->series.stats);
-		nn_horizons_open(&s->horizons, &s->calibration, s->horizons.ring);
-	}
-	for (int i = 0; i < b->task.n; i++)
-		score_row(s, b, i);
+		begin_series(s, b);
+	for (int i = 0; i < b->rows; i++)
+		if (b->row[i].fed >= 0)
+			score_row(s, b, i);
+	show(s, s->front->rows + b->rows);
 }
+
+/* The series has ended: what waits has no score.  False: nothing does. */
+static bool
+give_up(Scorer *s)
+{
+	if (s->behind->rows == 0)
+		return false;
+	recall(s);
+	s->scored = NULL;
+	s->new_series = false;
+	for (int i = 0; i < s->front->rows; i++)
+	{
+		BlockRow   *row = &s->front->row[i];
+
+		if (!row->waiting)
+			continue;
+		s->nwaiting--;
+		if (s->horizons.count - s->nwaiting >= s->horizons.size)
+			row->status = row->no_input ? SCORE_NULL_INPUT : SCORE_PENDING;
+	}
+	s->shown = s->front->rows;
+	return true;
+}
+
+/* ---- a block ---------------------------------------------------------------------------- */
 
 void
 scorer_submit(Scorer *s)
@@ -406,42 +599,47 @@ scorer_submit(Scorer *s)
 	s->submitted++;
 }
 
-int
+bool
 scorer_collect(Scorer *s, bool all)
 {
 	Block	   *b = &s->block[s->collected % s->nblocks];
 
 	if (s->collected == s->submitted)
-		return 0;
+		return s->ended && give_up(s);
+	if (b->series.number != s->series_number && give_up(s))
+		return true;
 	if (s->pool == NULL)
 		predict_task(&s->prediction, &b->task);
 	else if (all || s->submitted - s->collected == s->nblocks)
 		predict_pool_await(s->pool, s->collected);
 	else if (!predict_pool_done(s->pool, s->collected))
-		return 0;
+		return false;
 	s->collected++;
 	score_block(s, b);
-	return b->rows;
+	return true;
 }
 
-void
-scorer_run(Scorer *s)
+int
+scorer_scored(const Scorer *s)
 {
-	scorer_submit(s);
-	scorer_collect(s, true);
+	return s->shown;
 }
 
 ScoredRow
 scorer_row(const Scorer *s, int i)
 {
-	const Block *b = s->scored;
-	const BlockRow *row = &b->row[i];
+	const Waiting *w = s->front;
+	const bool	waited = i < w->rows;
+	const BlockRow *row = row_at(s, i);
+	const PredictTask *task = waited ? NULL : &s->scored->task;
+	const int	n = waited ? i : i - w->rows;
 	ScoredRow	result = {
 		.ts = row->ts,
 		.ts_valid = row->ts_valid,
 		.status = row->status,
 		.score = row->score,
-		.values = b->values + (size_t) i * s->features,
+		.missing = (waited ? w->missing : s->scored->missing) + n * IMPUTED_BYTES(s->features),
+		.begins = row->begins,
 		.mark = row->mark,
 	};
 
@@ -449,13 +647,12 @@ scorer_row(const Scorer *s, int i)
 	{
 		size_t		at = (size_t) row->fed * s->features;
 
-		result.scaled = b->task.rows + at;
-		result.imputed = b->imputed + row->fed * IMPUTED_BYTES(s->features);
-		result.begins = b->task.begins[row->fed];
-		if (b->fed_row[row->fed].before >= s->context)
+		result.scaled = (waited ? w->scaled : task->rows) + at;
+		if (row->before >= s->context)
 		{
-			result.expected = b->task.expected + at;
-			result.discrepancy = b->task.discrepancy + (size_t) row->fed * s->calibration.layers;
+			result.expected = (waited ? w->expected : task->expected) + at;
+			result.discrepancy = (waited ? w->discrepancy : task->discrepancy) +
+				(size_t) row->fed * s->calibration.layers;
 		}
 	}
 	return result;
@@ -527,6 +724,7 @@ scorer_finish(Scorer *s)
 	predict_pool_close(s->pool);
 	s->pool = NULL;
 	s->scored = NULL;			/* its rows are gone */
+	s->shown = 0;
 	s->room = 0;				/* and no more can come */
 }
 
@@ -560,7 +758,7 @@ scorer_calibration(const Scorer *s)
 const ModelStats *
 scorer_stats(const Scorer *s)
 {
-	return s->scored->series.stats;
+	return s->stats;
 }
 
 int
@@ -582,6 +780,7 @@ scorer_status_text(ScoreStatus status)
 		[SCORE_INVALID_TS] = "invalid_ts",
 		[SCORE_UNKNOWN_SERIES] = "unknown_series",
 		[SCORE_NOT_FINITE] = "not_finite",
+		[SCORE_PENDING] = "pending",
 	};
 
 	return text[status];

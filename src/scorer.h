@@ -2,10 +2,12 @@
  * scorer.h
  *	  Scoring of rows: one series after another, block by block.
  *
- * Rows are added one by one; when the block is full, or no more come,
- * scorer_run() passes it through the model.  Then each row of the block can be
- * looked at.  What a row gets depends on the model and on the scorer_depth() rows
- * of its series before it, however rows are cut into blocks.
+ * Rows are added one by one; when the block is full, or no more come, it is
+ * submitted, and passes through the model when it is collected.  Then rows can be
+ * looked at, in the order in which they were added.  What a row gets depends on the
+ * model, the scorer_depth() rows of its series before it, and with the option
+ * lookahead so many after it: until they have come it is not among those to look at.
+ * It does not depend on how rows are cut into blocks.
  */
 #ifndef AMAD_SCORER_H
 #define AMAD_SCORER_H
@@ -25,7 +27,8 @@ typedef enum ScoreStatus
 	SCORE_OUT_OF_ORDER,			/* it is before that of an earlier row */
 	SCORE_INVALID_TS,			/* it is null or infinite */
 	SCORE_UNKNOWN_SERIES,		/* a score, by the figures of all series together */
-	SCORE_NOT_FINITE			/* the network's output is no number */
+	SCORE_NOT_FINITE,			/* the network's output is no number */
+	SCORE_PENDING				/* rows after it that its score may see have not come */
 } ScoreStatus;
 
 typedef struct ScoredRow
@@ -34,10 +37,9 @@ typedef struct ScoredRow
 	bool		ts_valid;
 	ScoreStatus status;
 	double		score;			/* anomaly_score; NaN: none */
-	const double *values;		/* (features) as given, NaN: missing */
+	const uint8 *missing;		/* map of features that are */
 	const float *scaled;		/* (features) as the model saw them; NULL: it did not */
 	const float *expected;		/* (features) scaled; NULL: none */
-	const uint8 *imputed;		/* map of features that were missing; NULL as scaled */
 	const float *discrepancy;	/* (blocks) NULL as expected */
 	bool		begins;			/* the model saw no row of its stretch before it */
 	int			mark;			/* the caller's, as it was added */
@@ -52,8 +54,8 @@ typedef struct Scorer Scorer;
 extern Scorer *scorer_open(const LoadedModel *loaded, int block_rows);
 
 /*
- * A series begins, and with it a block: rows that were added are scored or
- * submitted before.  key: of one of a fleet's, NULL when not told.
+ * A series begins, and with it a block: rows that were added are submitted before.
+ * key: of one of a fleet's, NULL when not told.
  */
 extern void scorer_begin(Scorer *scorer, const char *key);
 
@@ -64,18 +66,32 @@ extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *va
 extern int	scorer_rows(const Scorer *scorer);
 extern bool scorer_full(const Scorer *scorer);
 
-/* Scores the block.  The next row added begins another. */
-extern void scorer_run(Scorer *scorer);
+/* No more rows of the series come: after the blocks submitted, those that wait are collected. */
+extern void scorer_end(Scorer *scorer);
 
-/* Row 0 … of the block that was scored last. */
+/* Forgets the rows scored last, and those that wait. */
+extern void scorer_abandon(Scorer *scorer);
+
+/* Hands over the rows that were added, if any.  The next row added begins another block. */
+extern void scorer_submit(Scorer *scorer);
+
+/*
+ * Scores the oldest block submitted, or gives up what waits of a series that has ended.
+ * False: there is nothing to do, or the model's part in the block is not done, there
+ * is room for another, and all is false.
+ */
+extern bool scorer_collect(Scorer *scorer, bool all);
+
+/* Rows to look at after that, which may be none, and row 0 …; valid until the next one. */
+extern int	scorer_scored(const Scorer *scorer);
 extern ScoredRow scorer_row(const Scorer *scorer, int i);
 
 /*
  * ---- with parallel workers ----
  *
- * Blocks are then larger, and several are under way: the caller submits each instead
- * of running it, and collects those that are scored, one by one, in their order.
- * All works with one process, too.
+ * Blocks are then larger, and several are under way: the caller submits each and
+ * collects those that are scored, one by one, in their order.  Alone there is one,
+ * to be collected before another is begun.
  */
 
 /* Workers that may be asked for, as it is now; 0: none. */
@@ -91,21 +107,12 @@ extern int64 scorer_patience(const Scorer *scorer);
  */
 extern bool scorer_parallel(Scorer *scorer, int workers);
 
-/* Hands over the rows that were added, if any. */
-extern void scorer_submit(Scorer *scorer);
-
-/*
- * Scores the oldest block submitted: its number of rows; 0: there is none, or the
- * model's part in it is not done, there is room for another, and all is false.
- */
-extern int	scorer_collect(Scorer *scorer, bool all);
-
 /* After the last block: ends the workers. */
 extern void scorer_finish(Scorer *scorer);
 
 /*
- * Of the block that was scored last: key of its series, valid until a block of
- * another one is scored, and whether it is the series' first.
+ * Of the rows scored last: key of their series, valid until rows of another one are
+ * scored, and whether they are the series' first.
  */
 extern const char *scorer_series(const Scorer *scorer);
 extern bool scorer_new_series(const Scorer *scorer);
@@ -113,7 +120,7 @@ extern bool scorer_new_series(const Scorer *scorer);
 /* Timestamp of the last row that had its place in the series; false: there is none. */
 extern bool scorer_last_ts(const Scorer *scorer, int64 *ts);
 
-/* Figures in use for the series of the block that was scored last. */
+/* Figures in use for the series of the rows scored last. */
 extern const ModelStats *scorer_stats(const Scorer *scorer);
 extern const nn_calibration *scorer_calibration(const Scorer *scorer);
 

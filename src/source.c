@@ -311,11 +311,11 @@ literal_type(const Source *s)
 }
 
 static void
-append_bound(StringInfo where, const Source *s, const char *operator, int64 ts)
+append_bound(StringInfo out, const Source *s, const char *column, const char *operator, int64 ts)
 {
 	/* the bare column, so that indexes and partitions serve */
-	appendStringInfo(where, "%s%s OPERATOR(pg_catalog.%s) %s::pg_catalog.%s",
-					 where->len > 0 ? " AND " : "", quote_identifier(s->spec.timestamp_col), operator,
+	appendStringInfo(out, "%s%s OPERATOR(pg_catalog.%s) %s::pg_catalog.%s",
+					 out->len > 0 ? " AND " : "", column, operator,
 					 quote_literal_cstr(timestamps_text(s->ts_type, ts)), literal_type(s));
 }
 
@@ -396,40 +396,50 @@ series_list(const Source *s)
 	return list.data;
 }
 
+/* The newest rows of each series among those of a query, and all that are not before until. */
+static char *
+newest_rows(const Source *s, const SourceRange *range, const char *rows)
+{
+	const char *series = series_list(s);
+	StringInfoData partition;
+	StringInfoData after;
+
+	initStringInfo(&partition);
+	initStringInfo(&after);
+	if (range->has_until && range->read_until != range->until)
+		append_bound(&after, s, "c0", ">=", range->until);
+	appendStringInfo(&partition, "%s%s", series, after.data);
+	if (after.len == 0 && partition.len > 0)
+		partition.data[partition.len - 2] = '\0';	/* the last comma */
+	return psprintf("SELECT * FROM (SELECT *, pg_catalog.row_number() OVER (%s%s ORDER BY c0 DESC NULLS LAST)"
+					" AS number FROM (%s) AS r) AS n WHERE number OPERATOR(pg_catalog.<=) "
+					INT64_FORMAT "%s%s ORDER BY %sc0",
+					partition.len > 0 ? "PARTITION BY " : "", partition.data, rows, range->last_n,
+					after.len > 0 ? " OR " : "", after.data, series);
+}
+
 char *
 source_query(const Source *s, const SourceRange *range)
 {
+	const char *ts = quote_identifier(s->spec.timestamp_col);
 	StringInfoData where;
 	StringInfoData rows;
-	char	   *series = series_list(s);
-	StringInfoData partition;
 
 	initStringInfo(&where);
 	if (range->has_since)
-		append_bound(&where, s, ">=", range->since);
+		append_bound(&where, s, ts, ">=", range->since);
 	if (range->has_until)
-		append_bound(&where, s, "<", range->until);
+		append_bound(&where, s, ts, "<", range->read_until);
 	if (range->series)
 		append_series(&where, s, range->series);
 	initStringInfo(&rows);
 	appendStringInfoString(&rows, "SELECT ");
 	append_columns(&rows, s);
 	appendStringInfo(&rows, " FROM %s%s%s", s->from, where.len > 0 ? " WHERE " : "", where.data);
-	if (range->last_n == 0)
-	{
-		appendStringInfo(&rows, " ORDER BY %sc0", series);
-		return rows.data;
-	}
-	initStringInfo(&partition);
-	if (s->spec.nseries > 0)
-	{
-		appendStringInfo(&partition, "PARTITION BY %s", series);
-		partition.data[partition.len - 2] = '\0';	/* the last comma */
-	}
-	return psprintf("SELECT * FROM (SELECT *, pg_catalog.row_number() OVER (%s ORDER BY c0 DESC NULLS LAST)"
-					" AS number FROM (%s) AS r) AS n WHERE number OPERATOR(pg_catalog.<=) "
-					INT64_FORMAT " ORDER BY %sc0",
-					partition.data, rows.data, range->last_n, series);
+	if (range->last_n > 0)
+		return newest_rows(s, range, rows.data);
+	appendStringInfo(&rows, " ORDER BY %sc0", series_list(s));
+	return rows.data;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------- */

@@ -42,6 +42,7 @@ typedef struct SourceRange
 	int64		since;			/* first timestamp */
 	bool		has_until;
 	int64		until;			/* first timestamp beyond */
+	int64		read_until;		/* with until: what is read, too, and no row of last_n */
 	int64		last_n;			/* newest rows of each series; 0: all */
 	Jsonb	   *series;			/* values of columns of series_cols; NULL: any */
 } SourceRange;

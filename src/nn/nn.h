@@ -277,6 +277,7 @@ typedef struct nn_calibration
 	int			layers;
 	int			nhorizons;
 	const int  *horizons;		/* (nhorizons) ascending, all different */
+	int			lookahead;		/* rows after a row that its score may see, 0 … max horizon / 2 */
 	double		gamma;			/* discrepancy_weight */
 	const double *rho;			/* (C) mean squared residual */
 	const double *mu;			/* (N) mean discrepancy */
@@ -308,6 +309,11 @@ extern double nn_raw_score(const nn_calibration *calibration, const float *scale
 /*
  * The last rows' raw scores, newest last; the caller gives max horizon doubles
  * of room to nn_horizons_open().
+ *
+ * A horizon h of a row are the h rows that end min(lookahead, h / 2) rows after it,
+ * or with the newest row, when that comes before.  So without lookahead a score is
+ * of rows up to its own, with one, of rows around it.  The row asked for is the one
+ * `back` rows (0 … lookahead) before the newest.
  */
 typedef struct nn_horizons
 {
@@ -322,16 +328,17 @@ extern void nn_horizons_reset(nn_horizons *horizons);
 extern void nn_horizons_add(nn_horizons *horizons, double raw);
 
 /*
- * Mean of the newest h raw scores for each horizon, those that are NN_NO_SCORE
- * left out; NaN while fewer were seen, or when all are left out.
+ * A_h of a row: mean of the raw scores of its horizon h, for each h, those that are
+ * NN_NO_SCORE left out; NaN while fewer were seen, or when all are left out.
  */
-extern void nn_horizons_means(const nn_horizons *horizons, double *means);
+extern void nn_horizons_means(const nn_horizons *horizons, int back, double *means);
 
 /*
- * anomaly_score: max over h of A_h / theta_h; NaN until every horizon is full, and
- * for a row that has no raw score itself.
+ * anomaly_score of a row: max over h of A_h / theta_h; NaN until the row and the
+ * longest horizon's rows but one before it were seen, and for a row that has no raw
+ * score itself.
  */
-extern double nn_horizons_score(const nn_horizons *horizons);
+extern double nn_horizons_score(const nn_horizons *horizons, int back);
 
 /* q-quantile (0 … 1) of n values, linear between order statistics; reorders them. */
 extern double nn_quantile(double *values, size_t n, double q);

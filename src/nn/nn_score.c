@@ -119,44 +119,74 @@ nn_horizons_add(nn_horizons *h, double raw)
 	h->ring[h->count++ % h->size] = raw;
 }
 
+/* Rows after the last one of a row's horizon: it stands `back` rows before the newest. */
+static int
+rows_after(const nn_calibration *cal, int horizon, int back)
+{
+	int			reach = horizon / 2 < cal->lookahead ? horizon / 2 : cal->lookahead;
+
+	return back > reach ? back - reach : 0;
+}
+
+/* Where the raw score so many rows before the newest stands. */
+static int
+place_of(const nn_horizons *h, int rows_before)
+{
+	return (int) ((h->count + h->size - 1 - rows_before) % h->size);
+}
+
 /*
- * Sums run from the newest row backwards, always afresh: a running sum would
- * carry the rounding of rows long gone, and a score would depend on them.
+ * Sums run from a horizon's newest row backwards, always afresh: a running sum would
+ * carry the rounding of rows long gone, and a score would depend on them.  Horizons
+ * that end with the same row share theirs.
  */
 void
-nn_horizons_means(const nn_horizons *h, double *means)
+nn_horizons_means(const nn_horizons *h, int back, double *means)
 {
 	const nn_calibration *cal = h->calibration;
-	int			have = h->count < h->size ? (int) h->count : h->size;
-	int			newest = (int) ((h->count + h->size - 1) % h->size);
-	int			next = 0;
+	int			end = -1;
+	int			place = 0;
+	int			n = 0;
 	int			given = 0;
 	double		sum = 0.0;
 
-	for (int n = 1; n <= have; n++)
+	for (int i = 0; i < cal->nhorizons; i++)
 	{
-		if (h->ring[newest] != NN_NO_SCORE)
+		int			after = rows_after(cal, cal->horizons[i], back);
+
+		if (after != end)
 		{
-			sum += h->ring[newest];
-			given++;
+			end = after;
+			place = place_of(h, end);
+			n = given = 0;
+			sum = 0.0;
 		}
-		newest = newest > 0 ? newest - 1 : h->size - 1;
-		if (cal->horizons[next] == n)
-			means[next++] = given > 0 ? sum / given : NAN;
+		means[i] = NAN;
+		if (h->count < end + cal->horizons[i])
+			continue;
+		for (; n < cal->horizons[i]; n++)
+		{
+			if (h->ring[place] != NN_NO_SCORE)
+			{
+				sum += h->ring[place];
+				given++;
+			}
+			place = place > 0 ? place - 1 : h->size - 1;
+		}
+		if (given > 0)
+			means[i] = sum / given;
 	}
-	for (; next < cal->nhorizons; next++)
-		means[next] = NAN;
 }
 
 double
-nn_horizons_score(const nn_horizons *h)
+nn_horizons_score(const nn_horizons *h, int back)
 {
 	double		means[NN_HORIZONS_MAX];
 	double		score = 0.0;
 
-	if (h->count < h->size || h->ring[(h->count - 1) % h->size] == NN_NO_SCORE)
+	if (h->count - back < h->size || h->ring[place_of(h, back)] == NN_NO_SCORE)
 		return NAN;
-	nn_horizons_means(h, means);
+	nn_horizons_means(h, back, means);
 	for (int i = 0; i < h->calibration->nhorizons; i++)
 	{
 		double		scaled = means[i] / h->calibration->theta[i];

@@ -46,6 +46,8 @@ sub train_on
 train_on('fleet', 'fleet', '');
 train_on('shorts', 'shorts', ', "window": 24, "horizons": [2, 8], "max_gap": 500');
 train_on('pca', 'fleet', ', "method": "pca"');
+train_on('look', 'fleet', ', "lookahead": 16');
+train_on('look shorts', 'shorts', ', "window": 24, "horizons": [2, 8], "lookahead": 4, "max_gap": 500');
 
 # Query for one text that tells all columns of all rows in their order, severities to the bit
 sub digest
@@ -125,7 +127,10 @@ foreach my $call (
 	q(amad_detect_bigint('shorts', last_n => 200)),
 	q(amad_detect('fleet', since => '2026-01-09')),
 	q(amad_detect('fleet', only_anomalies => true, explain => false)),
-	q(amad_detect('fleet', series => '{"device": "b"}')))
+	q(amad_detect('fleet', series => '{"device": "b"}')),
+	q(amad_detect('look')),
+	q(amad_detect('look', since => '2026-01-03', until => '2026-01-20')),
+	q(amad_detect_bigint('look shorts')))
 {
 	my $query = digest($call);
 	my $alone = alone($query);

@@ -317,7 +317,7 @@ score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 			continue;
 		s->raw[i] = nn_raw_score(cal, rows, expected, discrepancy, NULL, 0, contributions);
 		nn_horizons_add(&horizons, s->raw[i]);
-		s->score[i] = nn_horizons_score(&horizons);
+		s->score[i] = nn_horizons_score(&horizons, 0);
 		for (int c = 0; c < C; c++)
 			sum += contributions[c];
 		for (int c = 0; c < C; c++)

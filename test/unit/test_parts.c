@@ -572,8 +572,8 @@ test_horizons(void)
 			double		score;
 
 			nn_horizons_add(&h, raw[n - 1]);
-			nn_horizons_means(&h, means);
-			score = nn_horizons_score(&h);
+			nn_horizons_means(&h, 0, means);
+			score = nn_horizons_score(&h, 0);
 			for (int i = 0; i < 3; i++)
 			{
 				want[i] = mean_of_last(raw, n, lengths[i]);
@@ -588,10 +588,10 @@ test_horizons(void)
 	ok(score_right, "score: the greatest mean in units of theta, NaN until all are full");
 	for (int n = 0; n < 6; n++)
 		nn_horizons_add(&h, n == 3 ? NAN : 1);
-	ok(isnan(nn_horizons_score(&h)), "no score while a raw score is no number");
+	ok(isnan(nn_horizons_score(&h, 0)), "no score while a raw score is no number");
 	for (int n = 0; n < 3; n++)
 		nn_horizons_add(&h, 1);
-	ok(nn_horizons_score(&h) == 2, "and one again when that is past");
+	ok(nn_horizons_score(&h, 0) == 2, "and one again when that is past");
 }
 
 /* Rows without a raw score are passed over by the means, and have no score themselves. */
@@ -614,8 +614,8 @@ test_horizons_with_rows_without(void)
 		double		score;
 
 		nn_horizons_add(&h, raw[n - 1]);
-		nn_horizons_means(&h, means);
-		score = nn_horizons_score(&h);
+		nn_horizons_means(&h, 0, means);
+		score = nn_horizons_score(&h, 0);
 		for (int i = 0; i < 3; i++)
 		{
 			want[i] = mean_of_last(raw, n, lengths[i]);
@@ -628,6 +628,47 @@ test_horizons_with_rows_without(void)
 	}
 	ok(means_right, "means pass over rows without a raw score; NaN when there is no other");
 	ok(score_right, "a row without a raw score has no score, the next has");
+}
+
+/* With lookahead: horizons around a row, cut off where the rows end. */
+static void
+test_horizons_with_lookahead(void)
+{
+	const double none = NN_NO_SCORE;
+	const double raw[] = {1, 4, 2, 8, 5, 7, none, 0, 9, 0, 3, none, 6, 1};
+	nn_calibration around = calibration;
+	bool		right = true;
+
+	for (around.lookahead = 0; around.lookahead <= 2; around.lookahead++)
+		for (int n = 1; n <= LENGTH(raw); n++)
+			for (int back = 0; back <= around.lookahead && back < n; back++)
+			{
+				double		ring[5];
+				nn_horizons h;
+				double		means[3];
+				double		want[3];
+				double		most = 0;
+				double		score;
+
+				nn_horizons_open(&h, &around, ring);
+				for (int i = 0; i < n; i++)
+					nn_horizons_add(&h, raw[i]);
+				nn_horizons_means(&h, back, means);
+				score = nn_horizons_score(&h, back);
+				for (int i = 0; i < 3; i++)
+				{
+					/* the last row that the horizon reaches */
+					int			reach = lengths[i] / 2 < around.lookahead ? lengths[i] / 2 : around.lookahead;
+					int			last = n - back + reach < n ? n - back + reach : n;
+
+					want[i] = mean_of_last(raw, last, lengths[i]);
+					if (!isnan(want[i]))
+						most = fmax(most, want[i] / theta[i]);
+				}
+				right = right && deviation_of_doubles(3, means, want, 1) < 1e-15 &&
+					(n - back < 5 || raw[n - back - 1] == none ? isnan(score) : fabs(score - most) < 1e-14);
+			}
+	ok(right, "with lookahead horizons lie around a row, or end with the newest");
 }
 
 static void
@@ -658,6 +699,7 @@ main(void)
 	test_raw_score_of_given();
 	test_horizons();
 	test_horizons_with_rows_without();
+	test_horizons_with_lookahead();
 	test_choice();
 	return done();
 }
