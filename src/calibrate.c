@@ -33,8 +33,11 @@
 /* The fence of scores in a recalibration, chosen on real data: docs/recalibrate.md. */
 #define FENCE 5.0
 #define FENCE_QUANTILE 0.1
-#define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
 #define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
+
+/* The threshold of a training, chosen on real data, too: docs/model.md, Score. */
+#define HELD_WEIGHT 0.4			/* of the held-out rows' quantile, in the logarithm */
+#define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
 
 /* Sums over held-out rows, of a series or of all. */
 typedef struct Sums
@@ -551,7 +554,7 @@ set_theta(Calibration *c, int first, int last, ModelStats *stats)
  * The threshold from the scores of the rows held out, of which n are in scratch, and
  * from those of all rows.  The first are as new ones are, but of one time, quiet or
  * not; the others are of all times, but most were learned.  What errs is a factor,
- * so it is the geometric mean of both.
+ * so it is a geometric mean of both.
  */
 static double
 threshold_of_training(Calibration *c, int first, int last, const ModelStats *stats, int64 n)
@@ -562,7 +565,7 @@ threshold_of_training(Calibration *c, int first, int last, const ModelStats *sta
 
 	n = collect_scores(c, first, last, stats, false);
 	all = nn_quantile(c->scratch, n, 1.0 - share);
-	return sqrt(Max(held, LEAST_HELD * all) * all);
+	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
 }
 
 /* The severities that the rows with a new score had, into scratch; their number. */

@@ -173,6 +173,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.nhorizons = m->options.nhorizons,
 		.horizons = m->options.horizons,
 		.lookahead = m->options.lookahead,
+		.release = m->options.release,
 		.gamma = m->options.discrepancy_weight,
 		.rho = stats->rho,
 		.mu = stats->mu,
@@ -593,9 +594,11 @@ create_from_metadata(const char *text, const Header *h)
 		invalid("Its metadata is incomplete.");
 	stored = json_to_jsonb(member_text(json, "options"));
 	options_parse(&options, stored);
-	/* models without the option are from before it */
+	/* models without these options are from before them */
 	if (json_get(&stored->root, "ahead") == NULL)
 		options.ahead = 0;
+	if (json_get(&stored->root, "release") == NULL)
+		options.release = 0;
 	if (options.nnames > 0 && options.nnames != h->features)
 		invalid("It has not as many names as features.");
 	if (!params_fit(&options, h))

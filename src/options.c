@@ -71,6 +71,7 @@ static const OptionSpec specs[] = {
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
 	SPEC(lookahead, OPTION_INT, 0, MAX_HORIZON / 2, 0),
+	SPEC(release, OPTION_REAL, 0, 1e6, 3),
 	SPEC(season_harmonics, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
 	SPEC(season_weight, OPTION_REAL, 0, 100, 0.5),
 };

@@ -83,6 +83,7 @@ typedef struct Options
 	int			nhorizons;
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
 	int			lookahead;		/* rows after a row that its score may see */
+	double		release;		/* of a horizon's evidence, by that of the next shorter one; 0: any */
 	/* names of the features, if the caller gave them; palloc'd */
 	int			nnames;
 	char	  **names;

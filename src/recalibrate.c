@@ -47,6 +47,7 @@ static const struct
 	{"discrepancy_weight", true},
 	{"horizon_quantile", true},
 	{"lookahead", false},
+	{"release", false},
 	{"residual_floor", true},
 	{"season_weight", true},
 };

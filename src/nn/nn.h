@@ -278,6 +278,7 @@ typedef struct nn_calibration
 	int			nhorizons;
 	const int  *horizons;		/* (nhorizons) ascending, all different */
 	int			lookahead;		/* rows after a row that its score may see, 0 … max horizon / 2 */
+	double		release;		/* times the next shorter horizon's evidence that one may count; 0: any */
 	double		gamma;			/* discrepancy_weight */
 	const double *rho;			/* (C) mean squared residual */
 	const double *mu;			/* (N) mean discrepancy */
@@ -334,9 +335,10 @@ extern void nn_horizons_add(nn_horizons *horizons, double raw);
 extern void nn_horizons_means(const nn_horizons *horizons, int back, double *means);
 
 /*
- * anomaly_score of a row: max over h of A_h / theta_h; NaN until the row and the
- * longest horizon's rows but one before it were seen, and for a row that has no raw
- * score itself.
+ * anomaly_score of a row: max over h, from short to long, of
+ *		E_h = min(A_h / theta_h, release · E of the next shorter one)
+ * NaN until the row and the longest horizon's rows but one before it were seen, and
+ * for a row that has no raw score itself.
  */
 extern double nn_horizons_score(const nn_horizons *horizons, int back);
 

@@ -181,20 +181,26 @@ nn_horizons_means(const nn_horizons *h, int back, double *means)
 double
 nn_horizons_score(const nn_horizons *h, int back)
 {
+	const nn_calibration *cal = h->calibration;
 	double		means[NN_HORIZONS_MAX];
+	double		limit = INFINITY;
 	double		score = 0.0;
 
 	if (h->count - back < h->size || h->ring[place_of(h, back)] == NN_NO_SCORE)
 		return NAN;
 	nn_horizons_means(h, back, means);
-	for (int i = 0; i < h->calibration->nhorizons; i++)
+	for (int i = 0; i < cal->nhorizons; i++)
 	{
-		double		scaled = means[i] / h->calibration->theta[i];
+		double		evidence = means[i] / cal->theta[i];
 
-		if (isnan(scaled))
+		if (isnan(evidence))
 			return NAN;			/* not the 0 of a quiet row */
-		if (scaled > score)
-			score = scaled;
+		if (evidence > limit)
+			evidence = limit;
+		if (evidence > score)
+			score = evidence;
+		if (cal->release > 0)
+			limit = cal->release * evidence;
 	}
 	return score;
 }

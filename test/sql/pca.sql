@@ -10,7 +10,7 @@ CREATE TABLE r AS
 SELECT n, n + CASE WHEN n > 260 THEN 2000 WHEN n > 130 THEN 1000 ELSE 0 END AS t, f + 0.3 * e AS a, -50 + 7 * f AS b, g * 1000 AS c, h - g AS d
 FROM (SELECT n, sin(n * 0.3) AS f, cos(n * 0.17) AS g, (hashint8(n) % 1000) / 1000.0::float8 AS e, (hashint8(-n) % 1000) / 1000.0::float8 AS h FROM generate_series(1::bigint, 400) n) x;
 CREATE FUNCTION o() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2, "horizon_quantile": 0.8, "clip": 1.5, "fill_limit": 2}'::jsonb $$;
+	SELECT '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2, "horizon_quantile": 0.8, "clip": 1.5, "fill_limit": 2, "release": 1.2}'::jsonb $$;
 
 -- ---- what they are
 
@@ -79,9 +79,15 @@ SELECT method, n, before, raw, h, CASE WHEN before >= h - 1 THEN CASE h WHEN 1 T
 FROM raw, unnest('{1,3,5}'::int[]) h WINDOW w AS (PARTITION BY method, h, n - before ORDER BY n);
 CREATE TABLE theta AS SELECT method, h, percentile_cont(0.8) WITHIN GROUP (ORDER BY mean) AS theta FROM means WHERE mean IS NOT NULL GROUP BY method, h;
 CREATE TABLE scores AS
-SELECT method, n, CASE WHEN min(before) >= 4 AND min(raw) IS NOT NULL THEN max(mean / theta) END AS score FROM means JOIN theta USING (method, h) GROUP BY method, n;
--- of the rows held out, and of all: their geometric mean
-CREATE TABLE threshold AS SELECT method, sqrt(percentile_cont(0.95) WITHIN GROUP (ORDER BY score) FILTER (WHERE n > 320) * percentile_cont(0.95) WITHIN GROUP (ORDER BY score)) AS threshold
+WITH evidence AS (
+	SELECT method, n, before, raw, max(mean / theta) FILTER (WHERE h = 1) AS e1, max(mean / theta) FILTER (WHERE h = 3) AS e3, max(mean / theta) FILTER (WHERE h = 5) AS e5
+	FROM means JOIN theta USING (method, h) GROUP BY method, n, before, raw)
+SELECT method, n, CASE WHEN before >= 4 AND raw IS NOT NULL THEN greatest(e1, least(e3, 1.2 * e1), least(e5, 1.2 * least(e3, 1.2 * e1))) END AS score FROM evidence;
+SELECT method, count(*) FILTER (WHERE e3 > 1.2 * e1) > 50 AS three_limited, count(*) FILTER (WHERE e5 > 1.2 * e3) > 10 AS five_limited FROM (
+	SELECT method, n, max(mean / theta) FILTER (WHERE h = 1) AS e1, max(mean / theta) FILTER (WHERE h = 3) AS e3, max(mean / theta) FILTER (WHERE h = 5) AS e5
+	FROM means JOIN theta USING (method, h) GROUP BY method, n) x GROUP BY method ORDER BY method;
+-- of the rows held out, and of all: a geometric mean
+CREATE TABLE threshold AS SELECT method, power(percentile_cont(0.95) WITHIN GROUP (ORDER BY score) FILTER (WHERE n > 320), 0.4) * power(percentile_cont(0.95) WITHIN GROUP (ORDER BY score), 0.6) AS threshold
 FROM scores WHERE score IS NOT NULL GROUP BY method;
 
 -- components are single precision

@@ -27,7 +27,7 @@ SELECT :warmup = (amad_describe('m')->>'warmup')::int AS described, :warmup AS w
 SELECT count(*) AS rows, count(*) FILTER (WHERE s IS NULL) AS unscored, min(n) FILTER (WHERE s IS NOT NULL) AS first_scored,
 	min(s) >= 0 AS not_negative, max(s) < 'Infinity' AS finite FROM known;
 -- the threshold is between the quantiles of the held-out rows and of all
-SELECT abs(sqrt(percentile_cont(0.99) WITHIN GROUP (ORDER BY s) FILTER (WHERE n > 450) * percentile_cont(0.99) WITHIN GROUP (ORDER BY s)) - 1) < 1e-9 AS threshold FROM known;
+SELECT abs(power(percentile_cont(0.99) WITHIN GROUP (ORDER BY s) FILTER (WHERE n > 450), 0.4) * power(percentile_cont(0.99) WITHIN GROUP (ORDER BY s), 0.6) - 1) < 1e-9 AS threshold FROM known;
 
 -- ---- same row, same score
 

@@ -630,45 +630,66 @@ test_horizons_with_rows_without(void)
 	ok(score_right, "a row without a raw score has no score, the next has");
 }
 
-/* With lookahead: horizons around a row, cut off where the rows end. */
-static void
-test_horizons_with_lookahead(void)
+/* The score of means, as nn_horizons has to give it: none of a longer horizon beyond the limit. */
+static double
+score_of(const double *means, double release)
 {
-	const double none = NN_NO_SCORE;
-	const double raw[] = {1, 4, 2, 8, 5, 7, none, 0, 9, 0, 3, none, 6, 1};
+	double		before = INFINITY;
+	double		score = 0;
+
+	for (int i = 0; i < 3; i++)
+	{
+		double		evidence = means[i] / theta[i];
+
+		if (release > 0 && i > 0)
+			evidence = fmin(evidence, release * before);
+		before = evidence;
+		score = fmax(score, evidence);
+	}
+	return score;
+}
+
+/* Whether means and score of the row so many rows before the n-th are right. */
+static bool
+right_around(const nn_calibration *around, const double *raw, int n, int back)
+{
+	double		ring[5];
+	double		means[3];
+	double		want[3];
+	double		score;
+	nn_horizons h;
+
+	nn_horizons_open(&h, around, ring);
+	for (int i = 0; i < n; i++)
+		nn_horizons_add(&h, raw[i]);
+	nn_horizons_means(&h, back, means);
+	score = nn_horizons_score(&h, back);
+	for (int i = 0; i < 3; i++)
+	{
+		/* the last row that the horizon reaches */
+		int			reach = lengths[i] / 2 < around->lookahead ? lengths[i] / 2 : around->lookahead;
+
+		want[i] = mean_of_last(raw, n - back + reach < n ? n - back + reach : n, lengths[i]);
+	}
+	return deviation_of_doubles(3, means, want, 1) < 1e-15 &&
+		(n - back < 5 || raw[n - back - 1] == NN_NO_SCORE ? isnan(score)
+		 : fabs(score - score_of(want, around->release)) < 1e-14);
+}
+
+/* Horizons around a row, cut off where the rows end, and limited by the next shorter ones. */
+static void
+test_horizons_around(void)
+{
+	const double raw[] = {1, 4, 2, 8, 5, 7, NN_NO_SCORE, 0, 9, 0, 3, NN_NO_SCORE, 6, 1};
 	nn_calibration around = calibration;
 	bool		right = true;
 
-	for (around.lookahead = 0; around.lookahead <= 2; around.lookahead++)
-		for (int n = 1; n <= LENGTH(raw); n++)
-			for (int back = 0; back <= around.lookahead && back < n; back++)
-			{
-				double		ring[5];
-				nn_horizons h;
-				double		means[3];
-				double		want[3];
-				double		most = 0;
-				double		score;
-
-				nn_horizons_open(&h, &around, ring);
-				for (int i = 0; i < n; i++)
-					nn_horizons_add(&h, raw[i]);
-				nn_horizons_means(&h, back, means);
-				score = nn_horizons_score(&h, back);
-				for (int i = 0; i < 3; i++)
-				{
-					/* the last row that the horizon reaches */
-					int			reach = lengths[i] / 2 < around.lookahead ? lengths[i] / 2 : around.lookahead;
-					int			last = n - back + reach < n ? n - back + reach : n;
-
-					want[i] = mean_of_last(raw, last, lengths[i]);
-					if (!isnan(want[i]))
-						most = fmax(most, want[i] / theta[i]);
-				}
-				right = right && deviation_of_doubles(3, means, want, 1) < 1e-15 &&
-					(n - back < 5 || raw[n - back - 1] == none ? isnan(score) : fabs(score - most) < 1e-14);
-			}
-	ok(right, "with lookahead horizons lie around a row, or end with the newest");
+	for (around.release = 0; around.release < 2; around.release += 0.5)
+		for (around.lookahead = 0; around.lookahead <= 2; around.lookahead++)
+			for (int n = 1; n <= LENGTH(raw); n++)
+				for (int back = 0; back <= around.lookahead && back < n; back++)
+					right = right && right_around(&around, raw, n, back);
+	ok(right, "horizons lie around a row, or end with the newest; longer ones count no more than release allows");
 }
 
 static void
@@ -699,7 +720,7 @@ main(void)
 	test_raw_score_of_given();
 	test_horizons();
 	test_horizons_with_rows_without();
-	test_horizons_with_lookahead();
+	test_horizons_around();
 	test_choice();
 	return done();
 }
