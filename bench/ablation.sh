@@ -32,11 +32,15 @@ variants() {
 {"discrepancy_weight": 0}
 {"ahead": 0}
 {"season": "none"}
+{"release": 0}
 {"horizons": [10]}
 {"residual_floor": 0.01}
 {"window": 16}
 {"steps": 1000}
 {"method": "pca"}
+{"lookahead": 4}
+{"lookahead": 16}
+{"lookahead": 16, "method": "pca"}
 LIST
 }
 
@@ -46,8 +50,8 @@ mean() {
     END { if (n) printf "%.3f (%.3f)", ap / n, vus / n; else printf "-" }'
 }
 
-printf '%-28s %14s %14s\n' options 'group 1' 'group 2'
+printf '%-34s %14s %14s\n' options 'group 1' 'group 2'
 variants | while read -r options; do
   lines=$(METHODS=amad AMAD_OPTIONS=$options "$quality" "$dir" "$seeds" </dev/null)
-  printf '%-28s %14s %14s\n' "$options" "$(mean "$group1" <<<"$lines")" "$(mean "$group2" <<<"$lines")"
+  printf '%-34s %14s %14s\n' "$options" "$(mean "$group1" <<<"$lines")" "$(mean "$group2" <<<"$lines")"
 done
