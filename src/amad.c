@@ -18,7 +18,8 @@
  *		dataset.c		those of all series, held out and sampled; budget.c: bounded
  *		train.c			a dataset to a model, by way of
  *		steps.c			chunks through the network: weights; steps_parallel.c: on workers
- *		calibrate.c		weights and rows: scales and thresholds
+ *		calibrate.c		weights and rows: scales of errors, raw scores
+ *		threshold.c		raw scores: scales of horizons, the threshold
  *		season.c		what the time of a row makes one expect
  *	a model
  *		model.c			the type amad_model

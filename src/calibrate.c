@@ -20,8 +20,7 @@
 #include "calibrate.h"
 #include "predict.h"
 #include "season.h"
-
-#define LEAST 1e-12				/* of a number that divides */
+#include "threshold.h"
 
 /*
  * Of more rows than these, only blocks evenly spread and those held out are passed
@@ -29,15 +28,6 @@
  */
 #define ENOUGH_ROWS 262144
 #define BLOCK_ROWS 2048
-
-/* The fence of scores in a recalibration, chosen on real data: docs/recalibrate.md. */
-#define FENCE 5.0
-#define FENCE_QUANTILE 0.1
-#define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
-
-/* The threshold of a training, chosen on real data, too: docs/model.md, Score. */
-#define HELD_WEIGHT 0.4			/* of the held-out rows' quantile, in the logarithm */
-#define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
 
 /* Sums over held-out rows, of a series or of all. */
 typedef struct Sums
@@ -54,15 +44,13 @@ typedef struct Calibration
 	const Dataset *dataset;
 	ModelStats **stats;			/* (series) where each one's figures go */
 	bool	   *own;			/* (series) whether they are of its own rows */
-	bool		use_all;		/* no held-out row has a score: all rows count */
-	const Recorded *recorded;	/* NULL: the model is asked, every row is ROW_KEPT */
+	const Recorded *recorded;	/* NULL: the model is asked */
 	int			context;		/* rows that the model needs before a row; 0 when recorded */
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
 	float	   *discrepancy;	/* (PREDICT_ROWS, N) */
 	int64		stride;			/* of so many blocks of rows one is calibrated on */
-	double	   *raw;			/* (rows) NaN: none */
-	double	   *scratch;		/* (rows) */
+	RawScores	scores;
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
 
@@ -80,19 +68,6 @@ calibrate_bytes(const Model *m, int64 rows)
 		PREDICT_ROWS * sizeof(float) * (m->features + options_blocks(&m->options)) +
 		season_bytes(m) +
 		2 * sizeof(double) * rows;
-}
-
-/* Place in a run of its first row that is held out. */
-static int64
-held_place(const Calibration *c, const DatasetRun *run)
-{
-	return c->use_all ? 0 : dataset_training_rows(c->dataset, run);
-}
-
-static RowUse
-use_of(const Calibration *c, int64 row)
-{
-	return c->recorded ? c->recorded->use[row] : ROW_KEPT;
 }
 
 /* Visits rows that the model need not be asked about. */
@@ -153,8 +128,8 @@ scored_rows(const Calibration *c, const DatasetRun *run)
 {
 	int64		n = 0;
 
-	for (int64 place = Max(warmup(c), held_place(c, run)); place < run->rows; place++)
-		n += use_of(c, run->first + place) != ROW_CONTEXT;
+	for (int64 place = Max(warmup(c), threshold_held_place(&c->scores, run)); place < run->rows; place++)
+		n += threshold_use_of(&c->scores, run->first + place) != ROW_CONTEXT;
 	return n;
 }
 
@@ -196,7 +171,7 @@ find_own(Calibration *c)
 		too_few_scored(c, all);
 	if (all > 0)
 		return;
-	if (c->use_all)
+	if (c->scores.use_all)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no stretch of the training rows is long enough to be scored"),
@@ -204,7 +179,7 @@ find_own(Calibration *c)
 						   options_warmup(o, c->model->features)),
 				 errhint("Choose a greater max_gap, or smaller values of the options window, layers "
 						 "and horizons.")));
-	c->use_all = true;
+	c->scores.use_all = true;
 	find_own(c);
 }
 
@@ -237,7 +212,7 @@ add_row(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
 	const uint8 *imputed = dataset_imputed(c->dataset, row);
 	Sums	   *sums = arg;
 
-	if (use_of(c, row) != ROW_KEPT)
+	if (threshold_use_of(&c->scores, row) != ROW_KEPT)
 		return;
 	sums->rows++;
 	for (int i = 0; i < C; i++)
@@ -266,16 +241,6 @@ add_sums(Sums *to, const Sums *from, int features, int blocks)
 	to->rows += from->rows;
 }
 
-/*
- * Figures of recent rows do not fall below those they had: a short quiet time, its
- * suspicious rows left out, knows less than the training of how far values go.
- */
-static bool
-only_grows(const Calibration *c)
-{
-	return c->recorded != NULL && c->recorded->trim > 0;
-}
-
 /* A feature never given has the mean of the others. */
 static void
 set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
@@ -294,19 +259,19 @@ set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
 			features++;
 		}
 	mean = features > 0 ? mean / features : 1.0;
-	floor = Max(mean * m->options.residual_floor, LEAST);
+	floor = Max(mean * m->options.residual_floor, CALIBRATE_LEAST);
 	for (int i = 0; i < m->features; i++)
 	{
 		rho[i] = Max(sums->given[i] > 0 ? rho[i] : mean, floor);
-		if (only_grows(c))
+		if (threshold_only_grows(c->recorded))
 			rho[i] = sums->given[i] > 0 ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
 	for (int n = 0; n < options_blocks(&m->options); n++)
 	{
-		double		mu = Max(sums->discrepancy[n] / Max(sums->rows, 1), LEAST);
+		double		mu = Max(sums->discrepancy[n] / Max(sums->rows, 1), CALIBRATE_LEAST);
 
-		stats->mu[n] = only_grows(c) ? Max(mu, stats->mu[n]) : mu;
+		stats->mu[n] = threshold_only_grows(c->recorded) ? Max(mu, stats->mu[n]) : mu;
 	}
 	pfree(rho);
 }
@@ -327,7 +292,7 @@ calibrate_means(Calibration *c)
 	{
 		int			series = d->runs[i].series;
 
-		visit_run(c, &d->runs[i], held_place(c, &d->runs[i]), d->runs[i].rows, add_row, &one);
+		visit_run(c, &d->runs[i], threshold_held_place(&c->scores, &d->runs[i]), d->runs[i].rows, add_row, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
 		if (c->own[series])
@@ -348,7 +313,7 @@ calibrate_season_of(Calibration *c, int first, int last, const ModelStats *other
 	if (c->recorded == NULL)
 		season_fit(c->model, c->dataset, first, last, others, stats);
 	season_measure(c->model, c->dataset, first, last, c->recorded ? c->recorded->use : NULL,
-				   only_grows(c), stats);
+				   threshold_only_grows(c->recorded), stats);
 }
 
 static void
@@ -385,7 +350,7 @@ static void
 store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
 		  const float *discrepancy, void *arg)
 {
-	c->raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
+	c->scores.raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
 							   discrepancy, dataset_imputed(c->dataset, row), c->dataset->ts[row],
 							   NULL);
 }
@@ -395,7 +360,7 @@ static bool
 chosen(const Calibration *c, const DatasetRun *run, int64 place)
 {
 	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
-		place >= held_place(c, run) - warmup(c);
+		place >= threshold_held_place(&c->scores, run) - warmup(c);
 }
 
 /* End of the stretch of rows that begins at a place and is chosen, or is not, as the first is. */
@@ -413,7 +378,7 @@ static void
 calibrate_raw(Calibration *c)
 {
 	for (int64 row = 0; row < c->dataset->nrows; row++)
-		c->raw[row] = NAN;
+		c->scores.raw[row] = NAN;
 	for (int i = 0; i < c->dataset->nruns; i++)
 	{
 		const DatasetRun *run = &c->dataset->runs[i];
@@ -426,231 +391,6 @@ calibrate_raw(Calibration *c)
 				visit_run(c, run, place, end, store_raw, &calibration);
 		}
 	}
-}
-
-/* ---- theta and threshold -------------------------------------------------------------------- */
-
-/*
- * The values that a quantile is taken of, into scratch; their number.  They are of
- * the runs first … last - 1: the mean of h raw scores up to every row …
- */
-static int64
-collect_means(Calibration *c, int first, int last, int h)
-{
-	int64		n = 0;
-
-	for (int i = first; i < last; i++)
-	{
-		const DatasetRun *run = &c->dataset->runs[i];
-		int64		have = 0;	/* rows with a raw score up to this one */
-
-		for (int64 row = run->first; row < run->first + run->rows; row++)
-		{
-			double		sum = 0.0;
-			int			given = 0;
-
-			CHECK_FOR_INTERRUPTS();
-			have = isnan(c->raw[row]) ? 0 : have + 1;
-			if (have < h || use_of(c, row) != ROW_KEPT)
-				continue;
-			for (int back = 0; back < h; back++)
-				if (c->raw[row - back] != NN_NO_SCORE)
-				{
-					sum += c->raw[row - back];
-					given++;
-				}
-			if (given > 0)
-				c->scratch[n++] = sum / given;
-		}
-	}
-	return n;
-}
-
-/* … or the anomaly score of every row, or of those held out. */
-typedef struct Scores
-{
-	Calibration *c;
-	const DatasetRun *run;
-	bool		held;
-	nn_horizons horizons;
-	int			waiting;		/* newest rows of the stretch that have no score yet */
-	int64		n;
-} Scores;
-
-/* The score of a row so many rows before the newest, if it counts. */
-static void
-collect_score(Scores *s, int64 place, int back)
-{
-	double		score;
-
-	if ((s->held && place < held_place(s->c, s->run)) ||
-		use_of(s->c, s->run->first + place) == ROW_CONTEXT)
-		return;
-	score = nn_horizons_score(&s->horizons, back);
-	if (!isnan(score))
-		s->c->scratch[s->n++] = score;
-}
-
-/* The stretch ends before a place: the rows that wait for others have their scores, too. */
-static void
-end_stretch(Scores *s, int64 place)
-{
-	for (; s->waiting > 0; s->waiting--)
-		collect_score(s, place - s->waiting, s->waiting - 1);
-	nn_horizons_reset(&s->horizons);
-}
-
-static int64
-collect_scores(Calibration *c, int first, int last, const ModelStats *stats, bool held)
-{
-	const int	lookahead = c->model->options.lookahead;
-	nn_calibration calibration = model_calibration(c->model, stats);
-	double	   *ring = palloc(sizeof(double) * nn_max_horizon(&calibration));
-	Scores		s = {.c = c, .held = held};
-
-	nn_horizons_open(&s.horizons, &calibration, ring);
-	for (int i = first; i < last; i++)
-	{
-		s.run = &c->dataset->runs[i];
-		for (int64 place = 0; place < s.run->rows; place++)
-		{
-			double		raw = c->raw[s.run->first + place];
-
-			CHECK_FOR_INTERRUPTS();
-			if (isnan(raw))
-			{
-				end_stretch(&s, place);
-				continue;
-			}
-			nn_horizons_add(&s.horizons, raw);
-			if (s.waiting == lookahead)
-				collect_score(&s, place - lookahead, lookahead);
-			else
-				s.waiting++;
-		}
-		end_stretch(&s, s.run->rows);
-	}
-	pfree(ring);
-	return s.n;
-}
-
-static void
-set_theta(Calibration *c, int first, int last, ModelStats *stats)
-{
-	const Options *o = &c->model->options;
-
-	for (int i = 0; i < o->nhorizons; i++)
-	{
-		int64		n = collect_means(c, first, last, o->horizons[i]);
-
-		if (n == 0 && c->recorded)
-			continue;			/* the old one is better than none */
-		stats->theta[i] = n == 0 ? LEAST
-			: Max(nn_quantile(c->scratch, n, o->horizon_quantile), LEAST);
-	}
-}
-
-/*
- * The threshold from the scores of the rows held out, of which n are in scratch, and
- * from those of all rows.  The first are as new ones are, but of one time, quiet or
- * not; the others are of all times, but most were learned.  What errs is a factor,
- * so it is a geometric mean of both.
- */
-static double
-threshold_of_training(Calibration *c, int first, int last, const ModelStats *stats, int64 n)
-{
-	double		share = c->model->options.contamination;
-	double		held = nn_quantile(c->scratch, n, 1.0 - share);
-	double		all;
-
-	n = collect_scores(c, first, last, stats, false);
-	all = nn_quantile(c->scratch, n, 1.0 - share);
-	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
-}
-
-/* The severities that the rows with a new score had, into scratch; their number. */
-static int64
-collect_severities(Calibration *c, int first, int last)
-{
-	int64		n = 0;
-
-	for (int i = first; i < last; i++)
-	{
-		const DatasetRun *run = &c->dataset->runs[i];
-
-		for (int64 place = options_max_horizon(&c->model->options) - 1; place < run->rows; place++)
-		{
-			int64		row = run->first + place;
-
-			if (use_of(c, row) != ROW_CONTEXT && !isnan(c->recorded->severity[row]))
-				c->scratch[n++] = c->recorded->severity[row];
-		}
-	}
-	return n;
-}
-
-/* A quantile of these severities, to compare scores with; 0: the threshold may fall. */
-static double
-old_severity(Calibration *c, int first, int last)
-{
-	int64		n = only_grows(c) && !c->recorded->new_contamination
-		? collect_severities(c, first, last) : 0;
-
-	return n == 0 ? 0.0 : nn_quantile(c->scratch, n, OLD_QUANTILE);
-}
-
-/*
- * The threshold from n recent scores in scratch.  Anomalies among them, trim of all at
- * most, must not raise it: it is not above a fence that the lower half sets,
- * m·(m / q)^FENCE with the median m and the 0.1 quantile q, unless more than trim
- * of the scores were.
- */
-static double
-threshold_of_recent(Calibration *c, int64 n, double severity)
-{
-	double		share = c->model->options.contamination;
-	double		threshold = nn_quantile(c->scratch, n, 1.0 - share);
-
-	if (c->recorded->trim > share)
-	{
-		double		median = nn_quantile(c->scratch, n, 0.5);
-		double		low = Max(nn_quantile(c->scratch, n, FENCE_QUANTILE), LEAST);
-		double		fence = median * pow(median / low, FENCE);
-
-		threshold = Max(nn_quantile(c->scratch, n, 1.0 - c->recorded->trim),
-						Min(threshold, fence));
-	}
-	/* nor is it where the rows had a severity below 1 */
-	if (severity > 0)
-		threshold = Max(threshold, nn_quantile(c->scratch, n, OLD_QUANTILE) / severity);
-	return threshold;
-}
-
-/* Adds scores, those above the threshold, to what is told of a recalibration. */
-static void
-count_flagged(const Calibration *c, int64 n, double threshold)
-{
-	c->result->rows += n;
-	for (int64 i = 0; i < n; i++)
-		c->result->flagged += c->scratch[i] >= threshold;
-}
-
-/* counted: the scores are those told of */
-static void
-calibrate_scores(Calibration *c, int first, int last, ModelStats *stats, bool counted)
-{
-	double		severity = old_severity(c, first, last);
-	int64		n;
-
-	if (c->recorded == NULL || !c->recorded->threshold_only)
-		set_theta(c, first, last, stats);
-	n = collect_scores(c, first, last, stats, true);
-	stats->threshold = n == 0 ? 1.0
-		: c->recorded ? threshold_of_recent(c, n, severity)
-		: threshold_of_training(c, first, last, stats, n);
-	stats->threshold = Max(stats->threshold, LEAST);
-	if (counted && c->result)
-		count_flagged(c, n, stats->threshold);
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -710,21 +450,27 @@ calibrate_series(Calibration *c)
 
 		last = dataset_series_end(d, first);
 		if (c->own[series])
-			calibrate_scores(c, first, last, c->stats[series], true);
+			threshold_set(&c->scores, first, last, c->stats[series], c->result);
 	}
 }
 
 /* Room for a calibration; the figures of series go to the model's. */
 static Calibration
-open_calibration(Model *m, const Dataset *d)
+open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 {
 	Calibration c = {
 		.model = m,
 		.dataset = d,
 		.own = palloc(sizeof(bool) * d->nseries),
 		.stats = palloc(sizeof(ModelStats *) * d->nseries),
-		.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
-		.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+		.recorded = recorded,
+		.scores = {
+			.model = m,
+			.dataset = d,
+			.recorded = recorded,
+			.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+			.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+		},
 	};
 
 	for (int i = 0; i < d->nseries; i++)
@@ -739,7 +485,7 @@ calibrate_model(Model *m, const Dataset *d)
 	Calibration c;
 
 	create_series(m, d);
-	c = open_calibration(m, d);
+	c = open_calibration(m, d, NULL);
 	c.context = options_context(&m->options, m->features);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
 	c.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features);
@@ -751,7 +497,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_raw(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);
-	calibrate_scores(&c, 0, d->nruns, &m->stats, true);
+	threshold_set(&c.scores, 0, d->nruns, &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 		if (!c.own[i])
 			copy_calibration(m, &m->stats, c.stats[i]);
@@ -760,10 +506,9 @@ calibrate_model(Model *m, const Dataset *d)
 void
 calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrated *result)
 {
-	Calibration c = open_calibration(m, d);
+	Calibration c = open_calibration(m, d, recorded);
 
 	memset(result, 0, sizeof(*result));
-	c.recorded = recorded;
 	c.result = result;
 	c.stride = 1;
 	find_own(&c);
@@ -775,7 +520,7 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 	calibrate_raw(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);
-	calibrate_scores(&c, 0, d->nruns, &m->stats, m->nseries == 0);
+	threshold_set(&c.scores, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
 		result->series += c.own[i];
 	result->kept = Max(m->nseries, 1) - result->series;

@@ -8,6 +8,8 @@
 
 #include "dataset.h"
 
+#define CALIBRATE_LEAST 1e-12	/* of a figure that divides */
+
 /* Bytes that calibrate_model() allocates for so many rows. */
 extern Size calibrate_bytes(const Model *model, int64 rows);
 

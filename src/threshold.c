@@ -1,0 +1,264 @@
+/*
+ * threshold.c
+ *	  Scales of the horizons and the threshold, from raw scores (docs/model.md, Score;
+ *	  docs/recalibrate.md).
+ *
+ * Values are collected into scratch, of which a quantile is then taken.
+ */
+#include "postgres.h"
+#include "compat.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "threshold.h"
+
+/* The threshold of a training, chosen on real data: docs/model.md, Score. */
+#define HELD_WEIGHT 0.4			/* of the held-out rows' quantile, in the logarithm */
+#define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
+
+/* That of a recalibration, chosen so, too: docs/recalibrate.md. */
+#define FENCE 5.0
+#define FENCE_QUANTILE 0.1
+#define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
+
+int64
+threshold_held_place(const RawScores *r, const DatasetRun *run)
+{
+	return r->use_all ? 0 : dataset_training_rows(r->dataset, run);
+}
+
+RowUse
+threshold_use_of(const RawScores *r, int64 row)
+{
+	return r->recorded ? r->recorded->use[row] : ROW_KEPT;
+}
+
+bool
+threshold_only_grows(const Recorded *recorded)
+{
+	return recorded != NULL && recorded->trim > 0;
+}
+
+/*
+ * The values that a quantile is taken of, into scratch; their number.  They are of
+ * the runs first … last - 1: the mean of h raw scores up to every row …
+ */
+static int64
+collect_means(RawScores *r, int first, int last, int h)
+{
+	int64		n = 0;
+
+	for (int i = first; i < last; i++)
+	{
+		const DatasetRun *run = &r->dataset->runs[i];
+		int64		have = 0;	/* rows with a raw score up to this one */
+
+		for (int64 row = run->first; row < run->first + run->rows; row++)
+		{
+			double		sum = 0.0;
+			int			given = 0;
+
+			CHECK_FOR_INTERRUPTS();
+			have = isnan(r->raw[row]) ? 0 : have + 1;
+			if (have < h || threshold_use_of(r, row) != ROW_KEPT)
+				continue;
+			for (int back = 0; back < h; back++)
+				if (r->raw[row - back] != NN_NO_SCORE)
+				{
+					sum += r->raw[row - back];
+					given++;
+				}
+			if (given > 0)
+				r->scratch[n++] = sum / given;
+		}
+	}
+	return n;
+}
+
+/* … or the anomaly score of every row, or of those held out. */
+typedef struct Scores
+{
+	RawScores  *r;
+	const DatasetRun *run;
+	bool		held;
+	nn_horizons horizons;
+	int			waiting;		/* newest rows of the stretch that have no score yet */
+	int64		n;
+} Scores;
+
+/* The score of a row so many rows before the newest, if it counts. */
+static void
+collect_score(Scores *s, int64 place, int back)
+{
+	double		score;
+
+	if ((s->held && place < threshold_held_place(s->r, s->run)) ||
+		threshold_use_of(s->r, s->run->first + place) == ROW_CONTEXT)
+		return;
+	score = nn_horizons_score(&s->horizons, back);
+	if (!isnan(score))
+		s->r->scratch[s->n++] = score;
+}
+
+/* The stretch ends before a place: the rows that wait for others have their scores, too. */
+static void
+end_stretch(Scores *s, int64 place)
+{
+	for (; s->waiting > 0; s->waiting--)
+		collect_score(s, place - s->waiting, s->waiting - 1);
+	nn_horizons_reset(&s->horizons);
+}
+
+static int64
+collect_scores(RawScores *r, int first, int last, const ModelStats *stats, bool held)
+{
+	const int	lookahead = r->model->options.lookahead;
+	nn_calibration calibration = model_calibration(r->model, stats);
+	double	   *ring = palloc(sizeof(double) * nn_max_horizon(&calibration));
+	Scores		s = {.r = r, .held = held};
+
+	nn_horizons_open(&s.horizons, &calibration, ring);
+	for (int i = first; i < last; i++)
+	{
+		s.run = &r->dataset->runs[i];
+		for (int64 place = 0; place < s.run->rows; place++)
+		{
+			double		raw = r->raw[s.run->first + place];
+
+			CHECK_FOR_INTERRUPTS();
+			if (isnan(raw))
+			{
+				end_stretch(&s, place);
+				continue;
+			}
+			nn_horizons_add(&s.horizons, raw);
+			if (s.waiting == lookahead)
+				collect_score(&s, place - lookahead, lookahead);
+			else
+				s.waiting++;
+		}
+		end_stretch(&s, s.run->rows);
+	}
+	pfree(ring);
+	return s.n;
+}
+
+static void
+set_theta(RawScores *r, int first, int last, ModelStats *stats)
+{
+	const Options *o = &r->model->options;
+
+	for (int i = 0; i < o->nhorizons; i++)
+	{
+		int64		n = collect_means(r, first, last, o->horizons[i]);
+
+		if (n == 0 && r->recorded)
+			continue;			/* the old one is better than none */
+		stats->theta[i] = n == 0 ? CALIBRATE_LEAST
+			: Max(nn_quantile(r->scratch, n, o->horizon_quantile), CALIBRATE_LEAST);
+	}
+}
+
+/*
+ * The threshold from the scores of the rows held out, of which n are in scratch, and
+ * from those of all rows.  The first are as new ones are, but of one time, quiet or
+ * not; the others are of all times, but most were learned.  What errs is a factor,
+ * so it is a geometric mean of both.
+ */
+static double
+threshold_of_training(RawScores *r, int first, int last, const ModelStats *stats, int64 n)
+{
+	double		share = r->model->options.contamination;
+	double		held = nn_quantile(r->scratch, n, 1.0 - share);
+	double		all;
+
+	n = collect_scores(r, first, last, stats, false);
+	all = nn_quantile(r->scratch, n, 1.0 - share);
+	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
+}
+
+/* The severities that the rows with a new score had, into scratch; their number. */
+static int64
+collect_severities(RawScores *r, int first, int last)
+{
+	int64		n = 0;
+
+	for (int i = first; i < last; i++)
+	{
+		const DatasetRun *run = &r->dataset->runs[i];
+
+		for (int64 place = options_max_horizon(&r->model->options) - 1; place < run->rows; place++)
+		{
+			int64		row = run->first + place;
+
+			if (threshold_use_of(r, row) != ROW_CONTEXT && !isnan(r->recorded->severity[row]))
+				r->scratch[n++] = r->recorded->severity[row];
+		}
+	}
+	return n;
+}
+
+/* A quantile of these severities, to compare scores with; 0: the threshold may fall. */
+static double
+old_severity(RawScores *r, int first, int last)
+{
+	int64		n = threshold_only_grows(r->recorded) && !r->recorded->new_contamination
+		? collect_severities(r, first, last) : 0;
+
+	return n == 0 ? 0.0 : nn_quantile(r->scratch, n, OLD_QUANTILE);
+}
+
+/*
+ * The threshold from n recent scores in scratch.  Anomalies among them, trim of all at
+ * most, must not raise it: it is not above a fence that the lower half sets,
+ * m·(m / q)^FENCE with the median m and the 0.1 quantile q, unless more than trim
+ * of the scores were.
+ */
+static double
+threshold_of_recent(RawScores *r, int64 n, double severity)
+{
+	double		share = r->model->options.contamination;
+	double		threshold = nn_quantile(r->scratch, n, 1.0 - share);
+
+	if (r->recorded->trim > share)
+	{
+		double		median = nn_quantile(r->scratch, n, 0.5);
+		double		low = Max(nn_quantile(r->scratch, n, FENCE_QUANTILE), CALIBRATE_LEAST);
+		double		fence = median * pow(median / low, FENCE);
+
+		threshold = Max(nn_quantile(r->scratch, n, 1.0 - r->recorded->trim),
+						Min(threshold, fence));
+	}
+	/* nor is it where the rows had a severity below 1 */
+	if (severity > 0)
+		threshold = Max(threshold, nn_quantile(r->scratch, n, OLD_QUANTILE) / severity);
+	return threshold;
+}
+
+/* Adds scores, those above the threshold, to what is told of a recalibration. */
+static void
+count_flagged(const RawScores *r, int64 n, double threshold, Recalibrated *result)
+{
+	result->rows += n;
+	for (int64 i = 0; i < n; i++)
+		result->flagged += r->scratch[i] >= threshold;
+}
+
+void
+threshold_set(RawScores *r, int first, int last, ModelStats *stats, Recalibrated *result)
+{
+	double		severity = old_severity(r, first, last);
+	int64		n;
+
+	if (r->recorded == NULL || !r->recorded->threshold_only)
+		set_theta(r, first, last, stats);
+	n = collect_scores(r, first, last, stats, true);
+	stats->threshold = n == 0 ? 1.0
+		: r->recorded ? threshold_of_recent(r, n, severity)
+		: threshold_of_training(r, first, last, stats, n);
+	stats->threshold = Max(stats->threshold, CALIBRATE_LEAST);
+	if (result)
+		count_flagged(r, n, stats->threshold, result);
+}
