@@ -22,6 +22,7 @@
 #define FENCE 5.0
 #define FENCE_QUANTILE 0.1
 #define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
+#define FEW 0.5					/* of trim: so few flagged rows are no drift */
 
 int64
 threshold_held_place(const RawScores *r, const DatasetRun *run)
@@ -200,40 +201,57 @@ collect_severities(RawScores *r, int first, int last)
 	return n;
 }
 
-/* A quantile of these severities, to compare scores with; 0: the threshold may fall. */
-static double
-old_severity(RawScores *r, int first, int last)
+/* What these severities say. */
+typedef struct Before
 {
+	double		severity;		/* their OLD_QUANTILE; 0: they do not matter */
+	double		flagged;		/* share of those of 1 and more */
+} Before;
+
+static Before
+judge_before(RawScores *r, int first, int last)
+{
+	Before		before = {0};
 	int64		n = threshold_only_grows(r->recorded) && !r->recorded->new_contamination
 		? collect_severities(r, first, last) : 0;
 
-	return n == 0 ? 0.0 : nn_quantile(r->scratch, n, OLD_QUANTILE);
+	if (n == 0)
+		return before;
+	for (int64 i = 0; i < n; i++)
+		before.flagged += r->scratch[i] >= 1.0;
+	before.flagged /= n;
+	before.severity = nn_quantile(r->scratch, n, OLD_QUANTILE);
+	return before;
 }
 
 /*
  * The threshold from n recent scores in scratch.  Anomalies among them, trim of all at
  * most, must not raise it: it is not above a fence that the lower half sets,
  * m·(m / q)^FENCE with the median m and the 0.1 quantile q, unless more than trim
- * of the scores were.
+ * of the scores were.  Nor may it fall: it is not where rows had a severity below 1.
+ * When few were flagged, nothing has drifted, and it stays there.
  */
 static double
-threshold_of_recent(RawScores *r, int64 n, double severity)
+threshold_of_recent(RawScores *r, int64 n, const Before *before)
 {
+	double		trim = r->recorded->trim;
 	double		share = r->model->options.contamination;
 	double		threshold = nn_quantile(r->scratch, n, 1.0 - share);
 
-	if (r->recorded->trim > share)
+	if (trim > share)
 	{
 		double		median = nn_quantile(r->scratch, n, 0.5);
 		double		low = Max(nn_quantile(r->scratch, n, FENCE_QUANTILE), CALIBRATE_LEAST);
 		double		fence = median * pow(median / low, FENCE);
 
-		threshold = Max(nn_quantile(r->scratch, n, 1.0 - r->recorded->trim),
-						Min(threshold, fence));
+		threshold = Max(nn_quantile(r->scratch, n, 1.0 - trim), Min(threshold, fence));
 	}
-	/* nor is it where the rows had a severity below 1 */
-	if (severity > 0)
-		threshold = Max(threshold, nn_quantile(r->scratch, n, OLD_QUANTILE) / severity);
+	if (before->severity > 0)
+	{
+		double		same = nn_quantile(r->scratch, n, OLD_QUANTILE) / before->severity;
+
+		threshold = before->flagged <= FEW * trim ? same : Max(threshold, same);
+	}
 	return threshold;
 }
 
@@ -249,14 +267,14 @@ count_flagged(const RawScores *r, int64 n, double threshold, Recalibrated *resul
 void
 threshold_set(RawScores *r, int first, int last, ModelStats *stats, Recalibrated *result)
 {
-	double		severity = old_severity(r, first, last);
+	Before		before = judge_before(r, first, last);
 	int64		n;
 
 	if (r->recorded == NULL || !r->recorded->threshold_only)
 		set_theta(r, first, last, stats);
 	n = collect_scores(r, first, last, stats, true);
 	stats->threshold = n == 0 ? 1.0
-		: r->recorded ? threshold_of_recent(r, n, severity)
+		: r->recorded ? threshold_of_recent(r, n, &before)
 		: threshold_of_training(r, first, last, stats, n);
 	stats->threshold = Max(stats->threshold, CALIBRATE_LEAST);
 	if (result)
