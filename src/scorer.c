@@ -33,8 +33,8 @@ typedef struct BlockRow
 {
 	int64		ts;
 	double		score;
-	int64		before;			/* rows of its stretch before it, when it is fed to the model */
-	int			fed;			/* its place among those; -1: it is not */
+	int			fed;			/* its place among the rows fed to the model; -1: it is not */
+	int64		before;			/* when it is: rows of its stretch before it */
 	int			mark;
 	ScoreStatus status;
 	bool		ts_valid;
@@ -64,17 +64,23 @@ typedef struct Block
 	PredictTask task;			/* rows fed, and what the model makes of them */
 } Block;
 
-/* Rows from the first that waits on, kept from one block to the next. */
+/*
+ * Rows kept from one block to the next: the first that waits for rows to come, and all
+ * behind it.  Those fed all wait, so they are lookahead at most, and as many again
+ * while the ones from before come out; they stand in a ring.
+ */
 typedef struct Waiting
 {
-	int			rows;
+	int			first;
+	int			rows;			/* from the first on */
 	int			room;
-	int			fed;			/* rows fed: they all wait, lookahead of them at most */
+	int			ring;			/* 2 · lookahead */
+	int			next;			/* place in it of the next row fed */
 	BlockRow   *row;			/* (room) */
 	uint8	   *missing;		/* (room, IMPUTED_BYTES) */
-	float	   *scaled;			/* (lookahead, C) */
-	float	   *expected;		/* (lookahead, C) */
-	float	   *discrepancy;	/* (lookahead, N) */
+	float	   *scaled;			/* (ring, C) */
+	float	   *expected;		/* (ring, C) */
+	float	   *discrepancy;	/* (ring, N) */
 } Waiting;
 
 struct Scorer
@@ -109,17 +115,16 @@ struct Scorer
 
 	bool		ended;			/* no more rows of the series come */
 
-	/* the rows scored last: those that waited before it, then the block, less those that wait */
-	int			shown;
-	Waiting    *front;
-	Block	   *scored;			/* NULL: there is none */
-	Waiting    *behind;
-	Waiting		waiting[2];		/* these two */
+	/* rows scored last: those kept from before, then those of a block */
+	Waiting		waiting;
+	int			front;			/* rows that were kept from before */
+	Block	   *scored;			/* NULL: no block */
+	int			shown;			/* rows of both, counted together, that come out */
 	int			nwaiting;
-	int			oldest;			/* no row before it waits, front and block counted together */
-
-	/* what scores depend on */
+	int			oldest;			/* no row of both before this one waits */
 	bool		new_series;
+
+	/* their series, and what its scores depend on */
 	int64		series_number;
 	char	   *series_key;
 	const ModelStats *stats;
@@ -129,7 +134,7 @@ struct Scorer
 	nn_horizons horizons;
 };
 
-/* What rows that wait need, but for their BlockRows. */
+/* What rows that are kept need, but for their BlockRows. */
 static Size
 waiting_bytes(const LoadedModel *loaded)
 {
@@ -182,13 +187,12 @@ open_task(const Scorer *s, PredictTask *task, int room)
 static void
 open_waiting(const Scorer *s, Waiting *w)
 {
-	const Size	rows = s->lookahead;
+	const Size	rows = 2 * s->lookahead;
 	const int	C = s->features;
 
-	memset(w, 0, sizeof(Waiting));
 	if (rows == 0)
 		return;
-	w->room = s->lookahead;
+	w->room = w->ring = rows;
 	w->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
 	w->missing = palloc_extended(rows * IMPUTED_BYTES(C), MCXT_ALLOC_HUGE);
 	w->scaled = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
@@ -219,10 +223,7 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 	s->block = palloc(sizeof(Block));
 	open_block(s, s->block, block_rows);
 	open_task(s, &s->block->task, block_rows);
-	open_waiting(s, &s->waiting[0]);
-	open_waiting(s, &s->waiting[1]);
-	s->front = &s->waiting[0];
-	s->behind = &s->waiting[1];
+	open_waiting(s, &s->waiting);
 	scorer_begin(s, NULL);
 	return s;
 }
@@ -269,10 +270,10 @@ scorer_end(Scorer *s)
 void
 scorer_abandon(Scorer *s)
 {
-	s->behind->rows = 0;
-	s->behind->fed = 0;
-	s->nwaiting = 0;
+	s->waiting.rows = 0;
+	s->front = 0;
 	s->shown = 0;
+	s->nwaiting = 0;
 }
 
 /* Whether a row has its place in the series; otherwise what it is. */
@@ -419,11 +420,11 @@ scorer_full(const Scorer *s)
 
 /* ---- scores ------------------------------------------------------------------------------- */
 
-/* Rows that waited and those of the block, counted together. */
+/* A row of those kept from before and those of the block, counted together. */
 static BlockRow *
 row_at(const Scorer *s, int i)
 {
-	return i < s->front->rows ? &s->front->row[i] : &s->scored->row[i - s->front->rows];
+	return i < s->front ? &s->waiting.row[s->waiting.first + i] : &s->scored->row[i - s->front];
 }
 
 /* The oldest row that waits has its score, which sees the rows that have come. */
@@ -473,35 +474,52 @@ score_row(Scorer *s, Block *b, int i)
 		settle(s);
 }
 
-/* Adds a row to those that wait. */
+/* Room for another row: what is gone at the beginning, or more. */
 static void
-keep(Scorer *s, const ScoredRow *from, const BlockRow *row)
+make_room(Scorer *s)
 {
-	Waiting    *w = s->behind;
+	Waiting    *w = &s->waiting;
+	const Size	bytes = IMPUTED_BYTES(s->features);
+
+	if (w->first > w->room / 2)
+	{
+		memmove(w->row, w->row + w->first, sizeof(BlockRow) * w->rows);
+		memmove(w->missing, w->missing + w->first * bytes, w->rows * bytes);
+		w->first = 0;
+		return;
+	}
+	w->room *= 2;
+	w->row = repalloc_huge(w->row, sizeof(BlockRow) * w->room);
+	w->missing = repalloc_huge(w->missing, w->room * bytes);
+}
+
+/* Keeps a row of the block. */
+static void
+keep(Scorer *s, const BlockRow *row, const ScoredRow *data)
+{
+	Waiting    *w = &s->waiting;
 	const int	C = s->features;
 	const int	N = s->calibration.layers;
 	BlockRow   *to;
+	Size		at;
 
-	if (w->rows == w->room)
-	{
-		w->room *= 2;
-		w->row = repalloc_huge(w->row, sizeof(BlockRow) * w->room);
-		w->missing = repalloc_huge(w->missing, (Size) w->room * IMPUTED_BYTES(C));
-	}
-	to = &w->row[w->rows];
+	if (w->first + w->rows == w->room)
+		make_room(s);
+	at = w->first + w->rows++;
+	to = &w->row[at];
 	*to = *row;
-	memcpy(w->missing + w->rows * IMPUTED_BYTES(C), from->missing, IMPUTED_BYTES(C));
-	w->rows++;
+	memcpy(w->missing + at * IMPUTED_BYTES(C), data->missing, IMPUTED_BYTES(C));
 	if (row->fed < 0)
 		return;
-	to->fed = w->fed++;
-	memcpy(w->scaled + (size_t) to->fed * C, from->scaled, sizeof(float) * C);
-	memcpy(w->expected + (size_t) to->fed * C, from->expected, sizeof(float) * C);
+	to->fed = w->next;
+	w->next = (w->next + 1) % w->ring;
+	memcpy(w->scaled + (size_t) to->fed * C, data->scaled, sizeof(float) * C);
+	memcpy(w->expected + (size_t) to->fed * C, data->expected, sizeof(float) * C);
 	if (N > 0)
-		memcpy(w->discrepancy + (size_t) to->fed * N, from->discrepancy, sizeof(float) * N);
+		memcpy(w->discrepancy + (size_t) to->fed * N, data->discrepancy, sizeof(float) * N);
 }
 
-/* What is shown of so many rows: those before the first that waits; the others are kept. */
+/* What comes out of so many rows: those before the first that waits; the others are kept. */
 static void
 show(Scorer *s, int rows)
 {
@@ -511,25 +529,27 @@ show(Scorer *s, int rows)
 	while (!row_at(s, s->oldest)->waiting)
 		s->oldest++;
 	s->shown = s->oldest;
-	for (int i = s->shown; i < rows; i++)
+	for (int i = Max(s->shown, s->front); i < rows; i++)
 	{
-		ScoredRow	row = scorer_row(s, i);
+		ScoredRow	data = scorer_row(s, i);
 
-		keep(s, &row, row_at(s, i));
+		keep(s, row_at(s, i), &data);
 	}
 }
 
-/* The rows kept come first, and room is made for others. */
+/* The rows that came out are gone, those kept come first. */
 static void
 recall(Scorer *s)
 {
-	Waiting    *front = s->behind;
+	int			gone = Min(s->shown, s->front);
 
-	s->behind = s->front;
-	s->front = front;
-	s->behind->rows = 0;
-	s->behind->fed = 0;
+	s->waiting.first += gone;
+	s->waiting.rows -= gone;
+	s->front = s->waiting.rows;
+	s->shown = 0;
 	s->oldest = 0;
+	if (s->front == 0)
+		s->waiting.first = 0;
 }
 
 static void
@@ -558,21 +578,20 @@ score_block(Scorer *s, Block *b)
 	for (int i = 0; i < b->rows; i++)
 		if (b->row[i].fed >= 0)
 			score_row(s, b, i);
-	show(s, s->front->rows + b->rows);
+	show(s, s->front + b->rows);
 }
 
 /* The series has ended: what waits has no score.  False: nothing does. */
 static bool
 give_up(Scorer *s)
 {
-	if (s->behind->rows == 0)
-		return false;
 	recall(s);
 	s->scored = NULL;
 	s->new_series = false;
-	for (int i = 0; i < s->front->rows; i++)
+	s->shown = s->front;
+	for (int i = 0; i < s->front; i++)
 	{
-		BlockRow   *row = &s->front->row[i];
+		BlockRow   *row = row_at(s, i);
 
 		if (!row->waiting)
 			continue;
@@ -580,8 +599,7 @@ give_up(Scorer *s)
 		if (s->horizons.count - s->nwaiting >= s->horizons.size)
 			row->status = row->no_input ? SCORE_NULL_INPUT : SCORE_PENDING;
 	}
-	s->shown = s->front->rows;
-	return true;
+	return s->shown > 0;
 }
 
 /* ---- a block ---------------------------------------------------------------------------- */
@@ -628,17 +646,17 @@ scorer_scored(const Scorer *s)
 ScoredRow
 scorer_row(const Scorer *s, int i)
 {
-	const Waiting *w = s->front;
-	const bool	waited = i < w->rows;
+	const Waiting *w = &s->waiting;
+	const bool	kept = i < s->front;
 	const BlockRow *row = row_at(s, i);
-	const PredictTask *task = waited ? NULL : &s->scored->task;
-	const int	n = waited ? i : i - w->rows;
+	const PredictTask *task = kept ? NULL : &s->scored->task;
 	ScoredRow	result = {
 		.ts = row->ts,
 		.ts_valid = row->ts_valid,
 		.status = row->status,
 		.score = row->score,
-		.missing = (waited ? w->missing : s->scored->missing) + n * IMPUTED_BYTES(s->features),
+		.missing = kept ? w->missing + (Size) (w->first + i) * IMPUTED_BYTES(s->features)
+		: s->scored->missing + (i - s->front) * IMPUTED_BYTES(s->features),
 		.begins = row->begins,
 		.mark = row->mark,
 	};
@@ -647,11 +665,11 @@ scorer_row(const Scorer *s, int i)
 	{
 		size_t		at = (size_t) row->fed * s->features;
 
-		result.scaled = (waited ? w->scaled : task->rows) + at;
+		result.scaled = (kept ? w->scaled : task->rows) + at;
 		if (row->before >= s->context)
 		{
-			result.expected = (waited ? w->expected : task->expected) + at;
-			result.discrepancy = (waited ? w->discrepancy : task->discrepancy) +
+			result.expected = (kept ? w->expected : task->expected) + at;
+			result.discrepancy = (kept ? w->discrepancy : task->discrepancy) +
 				(size_t) row->fed * s->calibration.layers;
 		}
 	}
