@@ -53,7 +53,8 @@ struct Detection
 	int64		rows;			/* that came */
 	History		history;
 	bool		inside;			/* a row of the series was in the range */
-	int			after;			/* rows of the series that came after it */
+	int			after;			/* timestamps of the series that came after it */
+	int64		after_ts;		/* the last of them */
 	bool		shown;			/* a row of the series being shown was */
 	MemoryContext visit_context;	/* of the row being shown */
 	detect_visit visit;
@@ -322,12 +323,17 @@ add(Detection *d, int64 ts, bool ts_valid, const double *values, int mark)
 		score_block(d, false);
 }
 
+/* Duplicates have no place in a series. */
 static void
 remember(Detection *d, const SourceRow *row)
 {
 	const int	C = d->loaded->model->features;
-	int			at = (int) (d->history.count++ % d->history.room);
+	const int	room = d->history.room;
+	int			at;
 
+	if (d->history.count > 0 && d->history.ts[(d->history.count - 1) % room] == row->ts)
+		return;
+	at = (int) (d->history.count++ % room);
 	d->history.ts[at] = row->ts;
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
@@ -363,12 +369,15 @@ is_before_range(const Detection *d, const SourceRow *row)
 	return row->number_from_end > d->spec.last_n && d->spec.last_n > 0;
 }
 
-/* A row that scores of the range may see. */
+/* A row that scores of the range may see; duplicates are none. */
 static void
 add_after(Detection *d, const SourceRow *row)
 {
-	if (d->inside && d->after++ < d->lookahead)
-		add(d, row->ts, true, row->values, 0);
+	if (!d->inside || d->after == d->lookahead || (d->after > 0 && row->ts == d->after_ts))
+		return;
+	d->after++;
+	d->after_ts = row->ts;
+	add(d, row->ts, true, row->values, 0);
 }
 
 static void

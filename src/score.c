@@ -55,6 +55,7 @@ typedef struct ScoreState
 	struct varlena *series;		/* of the partition, as given; NULL: null */
 	MemoryContext partition;	/* of it */
 
+	MemoryContext block;		/* of what reading rows allocates */
 	int64		read;			/* rows of the partition that were */
 	int64		scored_start;	/* position in it of the first row that can be served */
 
@@ -232,6 +233,7 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->memory = AllocSetContextCreate(CurrentMemoryContext, "amad score", ALLOCSET_DEFAULT_SIZES);
 	s->partition = AllocSetContextCreate(CurrentMemoryContext, "amad partition",
 										 ALLOCSET_SMALL_SIZES);
+	s->block = AllocSetContextCreate(CurrentMemoryContext, "amad block", ALLOCSET_DEFAULT_SIZES);
 	s->release.func = release_model;
 	s->release.arg = s;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &s->release);
@@ -353,11 +355,14 @@ read_row(WindowObject window, ScoreState *s, int offset)
 	return true;
 }
 
-/* Reads and scores the next rows of the partition, for that at the position. */
+/* Reads and scores the next rows of the partition, of which the row at the position is the current. */
 static void
 next_block(WindowObject window, ScoreState *s, int64 position)
 {
+	MemoryContext old = MemoryContextSwitchTo(s->block);
+
 	CHECK_FOR_INTERRUPTS();
+	MemoryContextReset(s->block);
 	s->scored_start += scorer_scored(s->scorer);
 	while (!scorer_full(s->scorer) && read_row(window, s, (int) (s->read - position)))
 		s->read++;
@@ -368,6 +373,7 @@ next_block(WindowObject window, ScoreState *s, int64 position)
 		elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
 	/* nothing before the last row read is needed again */
 	WinSetMarkPosition(window, s->read - 1);
+	MemoryContextSwitchTo(old);
 }
 
 /* The current row, scored. */

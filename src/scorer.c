@@ -38,7 +38,8 @@ typedef struct BlockRow
 	int			mark;
 	ScoreStatus status;
 	bool		ts_valid;
-	bool		begins;			/* it is the first of its stretch */
+	bool		after_gap;		/* the stretch before it has ended */
+	bool		begins;			/* it is the first of its stretch that is fed */
 	bool		missing;		/* some feature is */
 	bool		no_input;		/* it is to have no score, for that */
 	bool		waiting;		/* it will have its score when rows after it have come */
@@ -122,6 +123,7 @@ struct Scorer
 	int			shown;			/* rows of both, counted together, that come out */
 	int			nwaiting;
 	int			oldest;			/* no row of both before this one waits */
+	int			most_kept;
 	bool		new_series;
 
 	/* their series, and what its scores depend on */
@@ -224,6 +226,8 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 	open_block(s, s->block, block_rows);
 	open_task(s, &s->block->task, block_rows);
 	open_waiting(s, &s->waiting);
+	s->most_kept = (int) Min(Max((Size) work_mem * 1024 / block_bytes(s, 1), 2 * s->lookahead),
+							 PG_INT32_MAX / 4);
 	scorer_begin(s, NULL);
 	return s;
 }
@@ -276,9 +280,9 @@ scorer_abandon(Scorer *s)
 	s->nwaiting = 0;
 }
 
-/* Whether a row has its place in the series; otherwise what it is. */
+/* Whether a row has its place in the series; otherwise what it is.  Ends the stretch at a gap. */
 static ScoreStatus
-place(Scorer *s, int64 ts, bool ts_valid)
+place(Scorer *s, int64 ts, bool ts_valid, bool *after_gap)
 {
 	if (!ts_valid)
 		return SCORE_INVALID_TS;
@@ -289,7 +293,7 @@ place(Scorer *s, int64 ts, bool ts_valid)
 	if (s->has_ts && s->series.stats->max_gap > 0 &&
 		(double) ts - (double) s->last_ts > s->series.stats->max_gap)
 	{
-		s->after_gap = true;
+		s->after_gap = *after_gap = true;
 		begin_stretch(s);
 	}
 	s->has_ts = true;
@@ -397,7 +401,7 @@ scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values, int mark)
 	row->score = NAN;
 	row->fed = -1;
 	row->missing = map_missing(s->features, values, b->missing + b->rows * IMPUTED_BYTES(s->features));
-	row->status = place(s, ts, ts_valid);
+	row->status = place(s, ts, ts_valid, &row->after_gap);
 	if (row->status == SCORE_FINE)
 	{
 		row->status = s->after_gap ? SCORE_GAP : SCORE_WARMUP;
@@ -427,15 +431,20 @@ row_at(const Scorer *s, int i)
 	return i < s->front ? &s->waiting.row[s->waiting.first + i] : &s->scored->row[i - s->front];
 }
 
+static BlockRow *
+next_waiting(Scorer *s)
+{
+	while (!row_at(s, s->oldest)->waiting)
+		s->oldest++;
+	return row_at(s, s->oldest);
+}
+
 /* The oldest row that waits has its score, which sees the rows that have come. */
 static void
 settle(Scorer *s)
 {
-	BlockRow   *row;
+	BlockRow   *row = next_waiting(s);
 
-	while (!row_at(s, s->oldest)->waiting)
-		s->oldest++;
-	row = row_at(s, s->oldest++);
 	row->waiting = false;
 	s->nwaiting--;
 	if (s->horizons.count - s->nwaiting < s->horizons.size)
@@ -455,11 +464,7 @@ score_row(Scorer *s, Block *b, int i)
 	double		raw;
 
 	if (row->begins)
-	{
-		while (s->nwaiting > 0)
-			settle(s);
 		nn_horizons_reset(&s->horizons);
-	}
 	if (row->before < s->context)
 		return;
 	raw = nn_raw_score(&s->calibration, b->task.rows + at, b->task.expected + at,
@@ -519,15 +524,38 @@ keep(Scorer *s, const BlockRow *row, const ScoredRow *data)
 		memcpy(w->discrepancy + (size_t) to->fed * N, data->discrepancy, sizeof(float) * N);
 }
 
-/* What comes out of so many rows: those before the first that waits; the others are kept. */
+/* Rows that wait have no score, as no row will come for them. */
+static void
+give_up(Scorer *s)
+{
+	while (s->nwaiting > 0)
+	{
+		BlockRow   *row = next_waiting(s);
+
+		row->waiting = false;
+		s->nwaiting--;
+		if (s->horizons.count - s->nwaiting >= s->horizons.size)
+			row->status = row->no_input ? SCORE_NULL_INPUT : SCORE_PENDING;
+	}
+}
+
+/*
+ * What comes out of so many rows: those before the first that waits; the others are
+ * kept.  So many rows that have no place may stand behind it that memory is too small
+ * for them; rather than fail, or have them wait for ever, it waits no more.
+ */
 static void
 show(Scorer *s, int rows)
 {
 	s->shown = rows;
 	if (s->nwaiting == 0)
 		return;
-	while (!row_at(s, s->oldest)->waiting)
-		s->oldest++;
+	next_waiting(s);
+	if (rows - s->oldest > s->most_kept)
+	{
+		give_up(s);
+		return;
+	}
 	s->shown = s->oldest;
 	for (int i = Max(s->shown, s->front); i < rows; i++)
 	{
@@ -576,29 +604,24 @@ score_block(Scorer *s, Block *b)
 	if (s->new_series)
 		begin_series(s, b);
 	for (int i = 0; i < b->rows; i++)
+	{
+		while (b->row[i].after_gap && s->nwaiting > 0)
+			settle(s);
 		if (b->row[i].fed >= 0)
 			score_row(s, b, i);
+	}
 	show(s, s->front + b->rows);
 }
 
-/* The series has ended: what waits has no score.  False: nothing does. */
+/* The series has ended: what was kept comes out.  False: nothing was. */
 static bool
-give_up(Scorer *s)
+score_rest(Scorer *s)
 {
 	recall(s);
 	s->scored = NULL;
 	s->new_series = false;
 	s->shown = s->front;
-	for (int i = 0; i < s->front; i++)
-	{
-		BlockRow   *row = row_at(s, i);
-
-		if (!row->waiting)
-			continue;
-		s->nwaiting--;
-		if (s->horizons.count - s->nwaiting >= s->horizons.size)
-			row->status = row->no_input ? SCORE_NULL_INPUT : SCORE_PENDING;
-	}
+	give_up(s);
 	return s->shown > 0;
 }
 
@@ -623,8 +646,8 @@ scorer_collect(Scorer *s, bool all)
 	Block	   *b = &s->block[s->collected % s->nblocks];
 
 	if (s->collected == s->submitted)
-		return s->ended && give_up(s);
-	if (b->series.number != s->series_number && give_up(s))
+		return s->ended && score_rest(s);
+	if (b->series.number != s->series_number && score_rest(s))
 		return true;
 	if (s->pool == NULL)
 		predict_task(&s->prediction, &b->task);

@@ -77,8 +77,8 @@ extern void scorer_submit(Scorer *scorer);
 
 /*
  * Scores the oldest block submitted, or gives up what waits of a series that has ended.
- * False: there is nothing to do, or the model's part in the block is not done, there
- * is room for another, and all is false.
+ * False when there is neither; and, unless all is true, when the model is not done with
+ * the block and there is room for another.
  */
 extern bool scorer_collect(Scorer *scorer, bool all);
 

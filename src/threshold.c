@@ -78,7 +78,7 @@ collect_means(RawScores *r, int first, int last, int h)
 	return n;
 }
 
-/* … or the anomaly score of every row, or of those held out. */
+/* The scores that are collected, of one stretch after another. */
 typedef struct Scores
 {
 	RawScores  *r;
@@ -112,6 +112,7 @@ end_stretch(Scores *s, int64 place)
 	nn_horizons_reset(&s->horizons);
 }
 
+/* … or the anomaly score of every row, or of those held out. */
 static int64
 collect_scores(RawScores *r, int first, int last, const ModelStats *stats, bool held)
 {

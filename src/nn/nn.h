@@ -311,9 +311,9 @@ extern double nn_raw_score(const nn_calibration *calibration, const float *scale
  * The last rows' raw scores, newest last; the caller gives max horizon doubles
  * of room to nn_horizons_open().
  *
- * A horizon h of a row are the h rows that end min(lookahead, h / 2) rows after it,
- * or with the newest row, when that comes before.  So without lookahead a score is
- * of rows up to its own, with one, of rows around it.  The row asked for is the one
+ * The horizon h of a row spans h rows, of which the last is min(lookahead, h / 2) rows
+ * after it, or the newest row, when that comes before.  So without lookahead a score
+ * is of rows up to its own, with one, of rows around it.  The row asked for is the one
  * `back` rows (0 … lookahead) before the newest.
  */
 typedef struct nn_horizons
@@ -337,8 +337,8 @@ extern void nn_horizons_means(const nn_horizons *horizons, int back, double *mea
 /*
  * anomaly_score of a row: max over h, from short to long, of
  *		E_h = min(A_h / theta_h, release · E of the next shorter one)
- * NaN until the row and the longest horizon's rows but one before it were seen, and
- * for a row that has no raw score itself.
+ * NaN for a row that fewer than max horizon - 1 rows precede, and for one that has no
+ * raw score itself.
  */
 extern double nn_horizons_score(const nn_horizons *horizons, int back);
 

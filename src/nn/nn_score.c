@@ -138,7 +138,8 @@ place_of(const nn_horizons *h, int rows_before)
 /*
  * Sums run from a horizon's newest row backwards, always afresh: a running sum would
  * carry the rounding of rows long gone, and a score would depend on them.  Horizons
- * that end with the same row share theirs.
+ * that end with the same row share theirs.  The ring is long enough for all: as lookahead
+ * is at most half of its size, end + h is no more than that.
  */
 void
 nn_horizons_means(const nn_horizons *h, int back, double *means)

@@ -84,6 +84,13 @@ FROM r u, amad_detect('look', until => u.ts, last_n => 5) d LEFT JOIN whole w US
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('look', until => 'infinity');
 SELECT count(*) AS rows FROM amad_detect('look', until => '-infinity');
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('look', until => '294276-12-31 23:59:59');
+-- duplicates after the range are no rows that a score could see, nor are those before it
+CREATE TABLE twice AS SELECT r.* FROM r, generate_series(1, 3) WHERE n <= 220;
+SELECT count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE d.severity IS DISTINCT FROM said.severity AND d.status IS DISTINCT FROM 'duplicate_ts') AS differ
+FROM amad_detect('look', source => 'lookahead_test.twice', since => (SELECT ts FROM r WHERE n = 100), until => (SELECT ts FROM r WHERE n = 150)) d JOIN said USING (ts) WHERE l = 6;
+-- a gap settles rows even if of the row behind it nothing is known
+SELECT count(*) FILTER (WHERE d.status = 'pending') AS pending, count(*) FILTER (WHERE d.severity IS DISTINCT FROM w.severity) AS differ, count(w.severity) AS scored
+FROM amad_detect('look', source => 'SELECT ts, a, b FROM lookahead_test.r WHERE n <= 220 UNION ALL SELECT ts, NULL, NULL FROM lookahead_test.r WHERE n = 221') d JOIN whole w USING (ts) WHERE d.ts < '2026-01-01 01:00';
 -- the rows that have their score now keep it when others come
 CREATE TABLE live AS SELECT * FROM r WHERE n <= 450;
 CREATE TABLE before AS SELECT * FROM amad_detect('look', source => 'lookahead_test.live');
@@ -105,6 +112,13 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE (e).ts IS DISTINCT FROM ts) AS d
 FROM (SELECT ts, amad_explain('look', ts, a, b) OVER (ORDER BY ts) AS e FROM odd WHERE isfinite(ts) OFFSET 0) x;
 SELECT status, array_agg(n ORDER BY n) AS n FROM (SELECT n, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM odd WHERE n BETWEEN 195 AND 220 AND isfinite(ts)
 	UNION ALL SELECT n + 1000, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM r WHERE n IN (5, 6)) x WHERE n > 1000 GROUP BY status;
+
+-- more of them than there is memory for are not waited with; the score is lost, or right
+SET work_mem = '64kB';
+SELECT count(*) AS rows, count(*) FILTER (WHERE d.status = 'duplicate_ts') AS duplicates, string_agg(said.n::text, ' ' ORDER BY said.n) FILTER (WHERE d.status = 'pending') AS pending,
+	count(*) FILTER (WHERE d.severity <> said.severity) AS differ, count(d.severity) AS scored
+FROM amad_detect('look', source => 'SELECT ts, a, b FROM lookahead_test.r WHERE n <= 220 UNION ALL SELECT ts, a, b FROM lookahead_test.r, generate_series(1, 3000) WHERE n = 150') d JOIN said USING (ts) WHERE l = 6;
+RESET work_mem;
 
 -- ---- series of a fleet, baselines
 
