@@ -30,6 +30,7 @@ JS_TOLERANCE = 4e-6  # of --check: with a short window another JS_EPS shows as l
 TEMPERATURE = 0.1
 RESIDUAL_FLOOR = 0.1
 LEAST_HELD = 0.1  # of all rows' quantile
+HELD_WEIGHT = 0.4  # of that of the held-out rows, in the logarithm
 QUERY_BLOCK = 64  # rows that share one key block: larger wastes arithmetic outside the band, smaller makes small GEMMs
 
 
@@ -45,6 +46,7 @@ class Options:
     clip: float = 5.0
     contamination: float = 0.01
     horizons: tuple = (4, 16, 32)
+    release: float = 3.0
     ahead: int = 1
     maxmin_weight: float = 1.0
     contrast_weight: float = 0.02
@@ -390,6 +392,15 @@ def trailing_means(raw, horizons):
     return means
 
 
+def anomaly_score(means, theta, release):
+    """means (n, horizons) -> (n,): the greatest in units of theta, each at most release times the one before"""
+    parts = (means / theta).unbind(1)
+    evidence = [parts[0]]
+    for part in parts[1:]:
+        evidence.append(torch.minimum(part, release * evidence[-1]) if release > 0 else part)
+    return torch.stack(evidence, 1).amax(1)
+
+
 def quantile(x, share):
     return float(np.quantile(x[~torch.isnan(x)].numpy(), share))
 
@@ -429,9 +440,9 @@ class Detector:
         self.mu_d = disc[-held:].double().mean(0)
         means = self.means(squared, disc)
         self.theta = torch.tensor([quantile(m, 0.9) for m in means.T])
-        score = (means / self.theta).amax(1)
+        score = anomaly_score(means, self.theta, self.opt.release)
         of_held, of_all = (quantile(s, 1 - self.opt.contamination) for s in (score[-held:], score))
-        self.threshold = (max(of_held, LEAST_HELD * of_all) * of_all) ** 0.5
+        self.threshold = max(of_held, LEAST_HELD * of_all) ** HELD_WEIGHT * of_all ** (1 - HELD_WEIGHT)
 
     def means(self, squared, disc):
         raw, _ = raw_score(squared, disc, self.rho, self.mu_d, self.opt.discrepancy_weight)
@@ -440,7 +451,7 @@ class Detector:
     def score_scaled(self, z, **chunks):
         """z (n, C) -> anomaly_score (n,), NaN in warm-up"""
         squared, disc, _ = residuals(self.model, z, **chunks)
-        return (self.means(squared, disc) / self.theta).amax(1)
+        return anomaly_score(self.means(squared, disc), self.theta, self.opt.release)
 
     def severity(self, x):
         """x (n, C) float64 -> (n,), 1 = threshold, NaN in warm-up"""
@@ -569,7 +580,7 @@ def check_scoring(cmp, model, s):
         squared, disc, expected = residuals(model, z, chunk, batch=2)
         raw, shares = raw_score(squared, disc, torch.tensor(s["rho"]), torch.tensor(s["mu_d"]),
                                 s["discrepancy_weight"])
-        score = (trailing_means(raw, s["horizons"]) / torch.tensor(s["theta"])).amax(1)
+        score = anomaly_score(trailing_means(raw, s["horizons"]), torch.tensor(s["theta"]), 0)
         cmp.add("scoring expected", f"chunk {chunk}", expected, s["expected"])
         cmp.add("scoring contributions", f"chunk {chunk}", shares, s["contributions"])
         cmp.add("scoring raw", f"chunk {chunk}", raw, s["raw"])
