@@ -44,13 +44,12 @@ typedef struct Calibration
 	const Dataset *dataset;
 	ModelStats **stats;			/* (series) where each one's figures go */
 	bool	   *own;			/* (series) whether they are of its own rows */
-	const Recorded *recorded;	/* NULL: the model is asked */
 	int			context;		/* rows that the model needs before a row; 0 when recorded */
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
 	float	   *discrepancy;	/* (PREDICT_ROWS, N) */
 	int64		stride;			/* of so many blocks of rows one is calibrated on */
-	RawScores	scores;
+	RawScores	scores;			/* without recorded: the model is asked */
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
 
@@ -79,8 +78,8 @@ visit_recorded(Calibration *c, const DatasetRun *run, int64 place, int64 end, vi
 	const int	N = options_blocks(&c->model->options);
 
 	for (int64 row = run->first + place; row < run->first + end; row++)
-		visit(c, run, row, c->recorded->expected + row * C,
-			  N > 0 ? c->recorded->discrepancy + row * N : NULL, arg);
+		visit(c, run, row, c->scores.recorded->expected + row * C,
+			  N > 0 ? c->scores.recorded->discrepancy + row * N : NULL, arg);
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -93,7 +92,7 @@ visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_r
 	const int	N = options_blocks(&c->model->options);
 	int64		from = Max(0, place - c->context);
 
-	if (c->recorded)
+	if (c->scores.recorded)
 	{
 		visit_recorded(c, run, place, end, visit, arg);
 		return;
@@ -167,7 +166,7 @@ find_own(Calibration *c)
 	}
 	for (int i = 0; i < c->dataset->nseries; i++)
 		c->own[i] = scored[i] >= least && c->stats[i] != NULL;
-	if (c->recorded && all < least)
+	if (c->scores.recorded && all < least)
 		too_few_scored(c, all);
 	if (all > 0)
 		return;
@@ -263,7 +262,7 @@ set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
 	for (int i = 0; i < m->features; i++)
 	{
 		rho[i] = Max(sums->given[i] > 0 ? rho[i] : mean, floor);
-		if (threshold_only_grows(c->recorded))
+		if (threshold_only_grows(&c->scores))
 			rho[i] = sums->given[i] > 0 ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
@@ -271,7 +270,7 @@ set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
 	{
 		double		mu = Max(sums->discrepancy[n] / Max(sums->rows, 1), CALIBRATE_LEAST);
 
-		stats->mu[n] = threshold_only_grows(c->recorded) ? Max(mu, stats->mu[n]) : mu;
+		stats->mu[n] = threshold_only_grows(&c->scores) ? Max(mu, stats->mu[n]) : mu;
 	}
 	pfree(rho);
 }
@@ -310,10 +309,11 @@ static void
 calibrate_season_of(Calibration *c, int first, int last, const ModelStats *others,
 					ModelStats *stats)
 {
-	if (c->recorded == NULL)
+	if (c->scores.recorded == NULL)
 		season_fit(c->model, c->dataset, first, last, others, stats);
-	season_measure(c->model, c->dataset, first, last, c->recorded ? c->recorded->use : NULL,
-				   threshold_only_grows(c->recorded), stats);
+	season_measure(c->model, c->dataset, first, last,
+				   c->scores.recorded ? c->scores.recorded->use : NULL,
+				   threshold_only_grows(&c->scores), stats);
 }
 
 static void
@@ -463,7 +463,6 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 		.dataset = d,
 		.own = palloc(sizeof(bool) * d->nseries),
 		.stats = palloc(sizeof(ModelStats *) * d->nseries),
-		.recorded = recorded,
 		.scores = {
 			.model = m,
 			.dataset = d,

@@ -37,9 +37,9 @@ threshold_use_of(const RawScores *r, int64 row)
 }
 
 bool
-threshold_only_grows(const Recorded *recorded)
+threshold_only_grows(const RawScores *r)
 {
-	return recorded != NULL && recorded->trim > 0;
+	return r->recorded != NULL && r->recorded->trim > 0;
 }
 
 /*
@@ -213,7 +213,7 @@ static Before
 judge_before(RawScores *r, int first, int last)
 {
 	Before		before = {0};
-	int64		n = threshold_only_grows(r->recorded) && !r->recorded->new_contamination
+	int64		n = threshold_only_grows(r) && !r->recorded->new_contamination
 		? collect_severities(r, first, last) : 0;
 
 	if (n == 0)

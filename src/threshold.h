@@ -27,7 +27,7 @@ extern RowUse threshold_use_of(const RawScores *scores, int64 row);
  * Figures of recent rows do not fall below those they had: a short quiet time, its
  * suspicious rows left out, knows less than the training of how far values go.
  */
-extern bool threshold_only_grows(const Recorded *recorded);
+extern bool threshold_only_grows(const RawScores *scores);
 
 /*
  * theta and threshold from the rows of the runs first … last - 1, to stats, whose other
