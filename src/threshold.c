@@ -19,7 +19,7 @@
 #define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
 
 /* That of a recalibration, chosen so, too: docs/recalibrate.md. */
-#define FENCE 5.0
+#define FENCE 3.0
 #define FENCE_QUANTILE 0.1
 #define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
 #define FEW 0.5					/* of trim: so few flagged rows are no drift */
