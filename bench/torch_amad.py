@@ -28,6 +28,8 @@ KERNELS = (1, 3, 7, 15)
 JS_EPS = 1e-4
 JS_TOLERANCE = 4e-6  # of --check: with a short window another JS_EPS shows as little as 6e-6, rounding as 1e-6
 TEMPERATURE = 0.1
+BOUND = 1e6  # of scaled values
+MOST_RANGES = 10.0  # a value is so far from the mean at most where states are concerned
 RESIDUAL_FLOOR = 0.1
 LEAST_HELD = 0.1  # of all rows' quantile
 HELD_WEIGHT = 0.4  # of that of the held-out rows, in the logarithm
@@ -51,6 +53,7 @@ class Options:
     maxmin_weight: float = 1.0
     contrast_weight: float = 0.02
     discrepancy_weight: float = 0.25
+    state_weight: float = 0.0  # amad's default is 0.5; states are read, not learned here
     validation_fraction: float = 0.1
     seed: int = 0
 
@@ -298,11 +301,30 @@ class Scaler:
         return scaler
 
     def __call__(self, x):
-        """x (n, C) float64 -> scaled (n, C) float32 tensor"""
+        """x (n, C) float64 -> scaled (n, C) float32 tensor, not clipped yet"""
         off = x - self.mean
-        z = np.clip(off / np.where(self.constant, 1, self.std), -self.clip, self.clip)
+        z = np.clip(off / np.where(self.constant, 1, self.std), -BOUND, BOUND)
         jump = np.where(np.abs(off) <= self.tolerance, 0, np.sign(off) * self.clip)
         return torch.from_numpy(np.where(self.constant, jump, z).astype(np.float32))
+
+
+class States:
+    """Centres of windows of the training rows; a feature counts by its weight"""
+
+    def __init__(self, tensors):
+        """tensors {name: {shape, data}}; those of the states are taken out"""
+        weight, nearness, centre = (tensors.pop("states." + n) for n in ("weight", "nearness", "centre"))
+        self.weight, self.nearness = torch.tensor(weight["data"]), nearness["data"][0]
+        self.rows = centre["shape"][1]
+        self.centre = torch.tensor(centre["data"]).view(centre["shape"][0], -1)
+
+    def distance(self, z):
+        """z (n, C) not clipped -> (n,) squared, from the nearest centre, with nearness"""
+        most = MOST_RANGES / self.weight
+        u = torch.minimum(torch.maximum(z * self.weight, -most), most)
+        u = torch.cat([u[:1].expand(self.rows - 1, -1), u])
+        windows = u.unfold(0, self.rows, 1).transpose(1, 2).flatten(1)
+        return torch.cdist(windows, self.centre).amin(1).square() + self.nearness
 
 
 def one_cycle(step, steps, peak):
@@ -412,7 +434,8 @@ class Detector:
         """x (n, C) float64: the training rows in time order"""
         self.opt = opt or Options()
         self.scaler = Scaler(x, self.opt.clip)
-        z = self.scaler(x)
+        z = self.scaler(x).clamp(-self.opt.clip, self.opt.clip)
+        self.states, self.mu_s = None, 1.0
         self.model, self.training_seconds = timed(lambda: train(z, self.opt))
         self.calibrate(z)
 
@@ -426,6 +449,8 @@ class Detector:
         self.opt = Options(**{k: v for k, v in what["options"].items() if k in names})
         self.scaler = Scaler.stored(what["scaling"]["mean"], what["scaling"]["std"], self.opt.clip)
         self.model = Amad(len(what["scaling"]["mean"]), self.opt)
+        self.mu_s = what["calibration"].get("mu_s", 1.0)
+        self.states = States(stored["weights"]) if self.opt.state_weight > 0 else None
         set_params(self.model, stored["weights"])
         self.rho, self.mu_d, self.theta = (
             torch.tensor(what["calibration"][k], dtype=torch.float64) for k in ("rho", "mu_d", "theta"))
@@ -438,20 +463,21 @@ class Detector:
         rho = squared[-held:].double().mean(0)
         self.rho = torch.maximum(rho, RESIDUAL_FLOOR * rho.mean())
         self.mu_d = disc[-held:].double().mean(0)
-        means = self.means(squared, disc)
+        means = self.means(squared, disc, 1.0)
         self.theta = torch.tensor([quantile(m, 0.9) for m in means.T])
         score = anomaly_score(means, self.theta, self.opt.release)
         of_held, of_all = (quantile(s, 1 - self.opt.contamination) for s in (score[-held:], score))
         self.threshold = max(of_held, LEAST_HELD * of_all) ** HELD_WEIGHT * of_all ** (1 - HELD_WEIGHT)
 
-    def means(self, squared, disc):
+    def means(self, squared, disc, factor):
         raw, _ = raw_score(squared, disc, self.rho, self.mu_d, self.opt.discrepancy_weight)
-        return trailing_means(raw, self.opt.horizons)
+        return trailing_means(raw * factor, self.opt.horizons)
 
     def score_scaled(self, z, **chunks):
-        """z (n, C) -> anomaly_score (n,), NaN in warm-up"""
-        squared, disc, _ = residuals(self.model, z, **chunks)
-        return anomaly_score(self.means(squared, disc), self.theta, self.opt.release)
+        """z (n, C) not clipped -> anomaly_score (n,), NaN in warm-up"""
+        squared, disc, _ = residuals(self.model, z.clamp(-self.opt.clip, self.opt.clip), **chunks)
+        factor = (self.states.distance(z) / self.mu_s) ** self.opt.state_weight if self.states else 1.0
+        return anomaly_score(self.means(squared, disc, factor), self.theta, self.opt.release)
 
     def severity(self, x):
         """x (n, C) float64 -> (n,), 1 = threshold, NaN in warm-up"""

@@ -84,7 +84,7 @@ class Worker:
     def open_series(self, csv, options):
         _, x = read_csv(csv)
         self.opt = amad.Options(**options)
-        self.series = amad.Scaler(x, self.opt.clip)(x)
+        self.series = amad.Scaler(x, self.opt.clip)(x).clamp(-self.opt.clip, self.opt.clip)
         self.detector = self.trainer = None
         return {"rows": len(x), "features": x.shape[1]}
 
@@ -124,6 +124,7 @@ class Worker:
         """Scores do not matter to the speed"""
         d = amad.Detector.__new__(amad.Detector)
         d.opt, d.model = self.opt, self.trainer[0] if self.trainer else amad.Amad(self.series.shape[1], self.opt)
+        d.states, d.mu_s = None, 1.0
         d.calibrate(self.series)
         return d
 

@@ -34,7 +34,7 @@ typedef struct Sums
 {
 	double	   *residual;		/* (C) */
 	int64	   *given;			/* (C) */
-	double	   *discrepancy;	/* (N) */
+	double	   *signals;	/* (N) */
 	int64		rows;
 } Sums;
 
@@ -47,7 +47,7 @@ typedef struct Calibration
 	int			context;		/* rows that the model needs before a row; 0 when recorded */
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
-	float	   *discrepancy;	/* (PREDICT_ROWS, N) */
+	float	   *signals;	/* (PREDICT_ROWS, N) */
 	int64		stride;			/* of so many blocks of rows one is calibrated on */
 	RawScores	scores;			/* without recorded: the model is asked */
 	Recalibrated *result;		/* NULL: a training */
@@ -55,7 +55,7 @@ typedef struct Calibration
 
 /* What to do with a row's outputs. */
 typedef void (*visit_row) (Calibration *c, const DatasetRun *run, int64 row,
-						   const float *expected, const float *discrepancy, void *arg);
+						   const float *expected, const float *signals, void *arg);
 
 Size
 calibrate_bytes(const Model *m, int64 rows)
@@ -64,7 +64,8 @@ calibrate_bytes(const Model *m, int64 rows)
 
 	return predict_bytes(m) +
 		(m->options.method == METHOD_AMAD ? nn_stream_bytes(&shape) : 0) +
-		PREDICT_ROWS * sizeof(float) * (m->features + options_blocks(&m->options)) +
+		(options_states(&m->options) ? nn_state_stream_bytes(m->features) : 0) +
+		PREDICT_ROWS * sizeof(float) * (2 * m->features + options_signals(&m->options)) +
 		season_bytes(m) +
 		2 * sizeof(double) * rows;
 }
@@ -75,11 +76,11 @@ visit_recorded(Calibration *c, const DatasetRun *run, int64 place, int64 end, vi
 			   void *arg)
 {
 	const int	C = c->model->features;
-	const int	N = options_blocks(&c->model->options);
+	const int	N = options_signals(&c->model->options);
 
 	for (int64 row = run->first + place; row < run->first + end; row++)
 		visit(c, run, row, c->scores.recorded->expected + row * C,
-			  N > 0 ? c->scores.recorded->discrepancy + row * N : NULL, arg);
+			  N > 0 ? c->scores.recorded->signals + row * N : NULL, arg);
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -89,7 +90,7 @@ visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_r
 		  void *arg)
 {
 	const int	C = c->model->features;
-	const int	N = options_blocks(&c->model->options);
+	const int	N = options_signals(&c->model->options);
 	int64		from = Max(0, place - c->context);
 
 	if (c->scores.recorded)
@@ -104,11 +105,11 @@ visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_r
 
 		CHECK_FOR_INTERRUPTS();
 		predict_push(&c->prediction, c->dataset->rows + (run->first + at) * C, n, c->expected,
-					 c->discrepancy);
+					 c->signals);
 		for (int i = 0; i < n; i++)
 			if (at + i >= place && at + i - from >= c->context)
 				visit(c, run, run->first + at + i, c->expected + (size_t) i * C,
-					  c->discrepancy + (size_t) i * N, arg);
+					  c->signals + (size_t) i * N, arg);
 	}
 }
 
@@ -185,29 +186,29 @@ find_own(Calibration *c)
 /* ---- rho and mu ------------------------------------------------------------------------ */
 
 static void
-clear(Sums *sums, int features, int blocks)
+clear(Sums *sums, int features, int signals)
 {
 	memset(sums->residual, 0, sizeof(double) * features);
 	memset(sums->given, 0, sizeof(int64) * features);
-	memset(sums->discrepancy, 0, sizeof(double) * Max(blocks, 1));
+	memset(sums->signals, 0, sizeof(double) * Max(signals, 1));
 	sums->rows = 0;
 }
 
 static void
-open_sums(Sums *sums, int features, int blocks)
+open_sums(Sums *sums, int features, int signals)
 {
 	sums->residual = palloc(sizeof(double) * features);
 	sums->given = palloc(sizeof(int64) * features);
-	sums->discrepancy = palloc(sizeof(double) * Max(blocks, 1));
-	clear(sums, features, blocks);
+	sums->signals = palloc(sizeof(double) * Max(signals, 1));
+	clear(sums, features, signals);
 }
 
 static void
 add_row(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
-		const float *discrepancy, void *arg)
+		const float *signals, void *arg)
 {
 	const int	C = c->model->features;
-	const float *scaled = c->dataset->rows + row * C;
+	const float *rows = c->dataset->rows + row * C;
 	const uint8 *imputed = dataset_imputed(c->dataset, row);
 	Sums	   *sums = arg;
 
@@ -216,27 +217,27 @@ add_row(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
 	sums->rows++;
 	for (int i = 0; i < C; i++)
 	{
-		double		r = (double) expected[i] - scaled[i];
+		double		r = (double) expected[i] - nn_clipped(c->model->options.clip, rows[i]);
 
 		if (NN_IMPUTED(imputed, i))
 			continue;
 		sums->residual[i] += r * r;
 		sums->given[i]++;
 	}
-	for (int n = 0; n < options_blocks(&c->model->options); n++)
-		sums->discrepancy[n] += discrepancy[n];
+	for (int n = 0; n < options_signals(&c->model->options); n++)
+		sums->signals[n] += signals[n];
 }
 
 static void
-add_sums(Sums *to, const Sums *from, int features, int blocks)
+add_sums(Sums *to, const Sums *from, int features, int signals)
 {
 	for (int i = 0; i < features; i++)
 	{
 		to->residual[i] += from->residual[i];
 		to->given[i] += from->given[i];
 	}
-	for (int n = 0; n < blocks; n++)
-		to->discrepancy[n] += from->discrepancy[n];
+	for (int n = 0; n < signals; n++)
+		to->signals[n] += from->signals[n];
 	to->rows += from->rows;
 }
 
@@ -266,9 +267,9 @@ set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
 			rho[i] = sums->given[i] > 0 ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
-	for (int n = 0; n < options_blocks(&m->options); n++)
+	for (int n = 0; n < options_signals(&m->options); n++)
 	{
-		double		mu = Max(sums->discrepancy[n] / Max(sums->rows, 1), CALIBRATE_LEAST);
+		double		mu = Max(sums->signals[n] / Max(sums->rows, 1), CALIBRATE_LEAST);
 
 		stats->mu[n] = threshold_only_grows(&c->scores) ? Max(mu, stats->mu[n]) : mu;
 	}
@@ -280,7 +281,7 @@ calibrate_means(Calibration *c)
 {
 	Model	   *m = c->model;
 	const Dataset *d = c->dataset;
-	const int	N = options_blocks(&m->options);
+	const int	N = options_signals(&m->options);
 	Sums		all;
 	Sums		one;
 
@@ -348,10 +349,10 @@ stats_of(const Calibration *c, int series)
 
 static void
 store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
-		  const float *discrepancy, void *arg)
+		  const float *signals, void *arg)
 {
 	c->scores.raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
-							   discrepancy, dataset_imputed(c->dataset, row), c->dataset->ts[row],
+							   signals, dataset_imputed(c->dataset, row), c->dataset->ts[row],
 							   NULL);
 }
 
@@ -427,7 +428,7 @@ copy_calibration(const Model *m, const ModelStats *from, ModelStats *to)
 	const int	terms = nn_season_terms(&m->season);
 
 	memcpy(to->rho, from->rho, sizeof(double) * m->features);
-	memcpy(to->mu, from->mu, sizeof(double) * options_blocks(&m->options));
+	memcpy(to->mu, from->mu, sizeof(double) * options_signals(&m->options));
 	memcpy(to->theta, from->theta, sizeof(double) * m->options.nhorizons);
 	if (terms > 0)
 	{
@@ -488,7 +489,7 @@ calibrate_model(Model *m, const Dataset *d)
 	c.context = options_context(&m->options, m->features);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
 	c.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features);
-	c.discrepancy = palloc(sizeof(float) * PREDICT_ROWS * Max(options_blocks(&m->options), 1));
+	c.signals = palloc(sizeof(float) * PREDICT_ROWS * Max(options_signals(&m->options), 1));
 	predict_series_open(&c.prediction, predict_open(m));
 	find_own(&c);
 	calibrate_means(&c);

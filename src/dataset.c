@@ -211,7 +211,7 @@ series_bytes(const Dataset *d)
 
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
 		sizeof(double) * ((13 + nn_season_terms(&season)) * d->features +
-						  options_blocks(d->options) + d->options->nhorizons);
+						  options_signals(d->options) + d->options->nhorizons);
 }
 
 /* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
@@ -328,6 +328,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 		.mean = s->mean,
 		.std = s->std,
 		.clip = d->options->clip,
+		.bound = options_bound(d->options),
 	};
 
 	make_room(d, series_rows(d->open));

@@ -61,7 +61,7 @@ typedef struct Dataset
 	char	   *open_key;
 	int64		open_number;	/* of its next row */
 
-	float	   *rows;			/* (nrows, features) scaled */
+	float	   *rows;			/* (nrows, features) scaled, within options_bound() */
 	int64	   *ts;				/* (nrows) */
 	uint8	   *imputed;		/* (nrows, IMPUTED_BYTES) or NULL: nothing is */
 	int64		nrows;

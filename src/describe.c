@@ -55,6 +55,11 @@ write_calibration(const Model *m, StringInfo out)
 	json_doubles(out, m->features, m->stats.rho);
 	json_key(out, "mu_d");
 	json_doubles(out, options_blocks(&m->options), m->stats.mu);
+	if (options_states(&m->options))
+	{
+		json_key(out, "mu_s");
+		json_double(out, m->stats.mu[options_blocks(&m->options)]);
+	}
 	json_key(out, "theta");
 	json_doubles(out, m->options.nhorizons, m->stats.theta);
 	appendStringInfoChar(out, '}');
@@ -222,7 +227,7 @@ tensor_count(const Model *m)
 	switch ((Method) m->options.method)
 	{
 		case METHOD_AMAD:
-			return nn_param_count(&shape);
+			return nn_param_count(&shape) + (options_states(&m->options) ? NN_STATES_TENSORS : 0);
 		case METHOD_PCA:
 			return 1;
 		case METHOD_ZSCORE:
@@ -235,14 +240,20 @@ static nn_param
 tensor(const Model *m, int i)
 {
 	nn_shape	shape = model_shape(m);
-	nn_param	components = {
+	nn_param	p = {
 		.name = "components",
 		.ndim = 2,
 		.dims = {(int) (m->nparams / m->features), m->features},
 		.size = m->nparams,
 	};
 
-	return m->options.method == METHOD_AMAD ? nn_param_at(&shape, i) : components;
+	if (m->options.method != METHOD_AMAD)
+		return p;
+	if (i < nn_param_count(&shape))
+		return nn_param_at(&shape, i);
+	p = nn_states_tensor(m->features, i - nn_param_count(&shape));
+	p.offset += model_network_size(m);
+	return p;
 }
 
 /* Set of (name text, shape int[], data real[]), one row a tensor. */

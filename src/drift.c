@@ -77,7 +77,7 @@ measure(const Output *out, const RecentSeries *s, int feature, double rho)
 
 	for (int64 row = s->first; row < s->first + s->rows; row++)
 	{
-		double		z = r->dataset->rows[row * C + feature];
+		double		z = nn_clipped(clip, r->dataset->rows[row * C + feature]);
 		double		e = r->expected[row * C + feature] - z;
 		double		before = f.shift;
 

@@ -8,11 +8,12 @@
  *		4 bytes		"AMAD"
  *		uint32		format, 3
  *		uint32		CRC-32C of all that follows
- *		uint32		features C, blocks N, horizons n, bytes of JSON
+ *		uint32		features C, signals N, horizons n, bytes of JSON
  *		uint64		number of weights
  *		uint32		number of series, terms of the season
  *		figures		of all rows together
- *		float4		weights, in the order of nn_params.c; or components (k, C)
+ *		float4		weights, in the order of nn_params.c, and states (nn_states.c) where the
+ *					options ask for them; or components (k, C)
  *		figures		of each series
  *		JSON text	{"options": …, "training": …, "core": …, …}, in UTF-8
  *
@@ -58,7 +59,7 @@ create_stats(ModelStats *s, const Options *options, int features)
 	s->mean = palloc0(sizeof(double) * features);
 	s->std = palloc0(sizeof(double) * features);
 	s->rho = palloc0(sizeof(double) * features);
-	s->mu = palloc0(sizeof(double) * Max(options_blocks(options), 1));
+	s->mu = palloc0(sizeof(double) * Max(options_signals(options), 1));
 	s->theta = palloc0(sizeof(double) * options->nhorizons);
 }
 
@@ -87,7 +88,8 @@ model_create(const Options *options, int features, size_t nparams)
 	m->options = *options;
 	m->features = features;
 	create_stats(&m->stats, options, features);
-	m->nparams = options->method == METHOD_AMAD ? nn_params_size(&shape) : nparams;
+	m->nparams = options->method != METHOD_AMAD ? nparams : nn_params_size(&shape) +
+		(options_states(options) ? nn_states_size(features) : 0);
 	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1),
 								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	m->training = pstrdup("{}");
@@ -145,6 +147,14 @@ model_series_stats(const Model *m, const char *key)
 	return NULL;
 }
 
+size_t
+model_network_size(const Model *m)
+{
+	nn_shape	shape = model_shape(m);
+
+	return nn_params_size(&shape);
+}
+
 nn_shape
 model_shape(const Model *m)
 {
@@ -159,6 +169,7 @@ model_scaling(const Model *m, const ModelStats *stats)
 		.mean = stats->mean,
 		.std = stats->std,
 		.clip = m->options.clip,
+		.bound = options_bound(&m->options),
 	};
 
 	return scaling;
@@ -174,7 +185,9 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.horizons = m->options.horizons,
 		.lookahead = m->options.lookahead,
 		.release = m->options.release,
+		.clip = m->options.clip,
 		.gamma = m->options.discrepancy_weight,
+		.delta = options_states(&m->options) ? m->options.state_weight : 0,
 		.rho = stats->rho,
 		.mu = stats->mu,
 		.season = &m->season,
@@ -326,7 +339,7 @@ put_stats(StringInfo out, const Model *m, const ModelStats *s)
 	put_doubles(out, m->features, s->mean);
 	put_doubles(out, m->features, s->std);
 	put_doubles(out, m->features, s->rho);
-	put_doubles(out, options_blocks(&m->options), s->mu);
+	put_doubles(out, options_signals(&m->options), s->mu);
 	put_doubles(out, m->options.nhorizons, s->theta);
 	put_doubles(out, 1, &s->threshold);
 	put_doubles(out, 1, &s->step);
@@ -348,7 +361,7 @@ model_encode(const Model *m)
 
 	initStringInfo(&body);
 	put_uint32(&body, m->features);
-	put_uint32(&body, options_blocks(&m->options));
+	put_uint32(&body, options_signals(&m->options));
 	put_uint32(&body, m->options.nhorizons);
 	put_uint32(&body, strlen(json));
 	put_uint64(&body, m->nparams);
@@ -554,7 +567,7 @@ typedef struct Header
 {
 	uint32		format;
 	uint32		features;
-	uint32		blocks;
+	uint32		signals;
 	uint32		horizons;
 	uint32		json_bytes;
 	uint64		nparams;
@@ -571,7 +584,8 @@ params_fit(const Options *options, const Header *h)
 	switch ((Method) options->method)
 	{
 		case METHOD_AMAD:
-			return nn_params_size(&shape) == h->nparams;
+			return nn_params_size(&shape) +
+				(options_states(options) ? nn_states_size(h->features) : 0) == h->nparams;
 		case METHOD_PCA:
 			return h->nparams % h->features == 0 && h->nparams / h->features <= h->features;
 		case METHOD_ZSCORE:
@@ -599,11 +613,13 @@ create_from_metadata(const char *text, const Header *h)
 		options.ahead = 0;
 	if (json_get(&stored->root, "release") == NULL)
 		options.release = 0;
+	if (json_get(&stored->root, "state_weight") == NULL)
+		options.state_weight = 0;
 	if (options.nnames > 0 && options.nnames != h->features)
 		invalid("It has not as many names as features.");
 	if (!params_fit(&options, h))
 		invalid("It has not as many weights as its options say.");
-	if (options_blocks(&options) != h->blocks || options.nhorizons != h->horizons)
+	if (options_signals(&options) != h->signals || options.nhorizons != h->horizons)
 		invalid("Its sizes do not agree with its options.");
 	season = read_season(json);
 	if (nn_season_terms(&season) != h->terms)
@@ -639,7 +655,7 @@ get_stats(Reader *in, const Header *h, const Model *m, ModelStats *s)
 	get_doubles(in, h->features, -DBL_MAX, s->mean);
 	get_doubles(in, h->features, 0, s->std);
 	get_doubles(in, h->features, DBL_MIN, s->rho);
-	get_doubles(in, h->blocks, DBL_MIN, s->mu);
+	get_doubles(in, h->signals, DBL_MIN, s->mu);
 	get_doubles(in, h->horizons, DBL_MIN, s->theta);
 	get_doubles(in, 1, DBL_MIN, &s->threshold);
 	if (h->format > 1)
@@ -670,7 +686,7 @@ read_header(Reader *in, const char *data, size_t bytes)
 	if (get_uint32(in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
 		invalid("Its checksum is wrong.");
 	h.features = get_uint32(in);
-	h.blocks = get_uint32(in);
+	h.signals = get_uint32(in);
 	h.horizons = get_uint32(in);
 	h.json_bytes = get_uint32(in);
 	h.nparams = get_uint64(in);
@@ -681,11 +697,11 @@ read_header(Reader *in, const char *data, size_t bytes)
 		if (h.format == 2 && h.terms != 0)
 			invalid("It has flags not known to this version of amad.");
 	}
-	if (h.features < 1 || h.features > FEATURES_MAX || h.blocks > 1024 ||
+	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > 1024 ||
 		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS)
 		invalid("A size is out of range.");
-	figures = sizeof(double) * (3 * (uint64) h.features + h.blocks + h.horizons +
+	figures = sizeof(double) * (3 * (uint64) h.features + h.signals + h.horizons +
 								(h.format == 1 ? 1 : 3) +
 								(h.terms > 0 ? (h.terms + 2) * (uint64) h.features : 0));
 	if (header_bytes + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +

@@ -16,7 +16,7 @@ typedef struct ModelStats
 	double	   *mean;			/* (features) */
 	double	   *std;			/* (features) 0: constant */
 	double	   *rho;			/* (features) */
-	double	   *mu;				/* (blocks) */
+	double	   *mu;				/* (signals) */
 	double	   *theta;			/* (horizons) */
 	double	   *season;			/* (features, terms) what the time makes one expect, scaled */
 	double	   *season_gain;	/* (features) 0 … 1: how much better that is than the mean */
@@ -44,7 +44,7 @@ typedef struct Model
 	int			nseries;		/* series with figures of their own, in order of their keys */
 	ModelSeries *series;
 	size_t		nparams;
-	float	   *params;			/* weights (METHOD_AMAD), components (METHOD_PCA) */
+	float	   *params;			/* weights and states (METHOD_AMAD), components (METHOD_PCA) */
 	Oid			ts_type;		/* of the time column; 0: not known (format 1) */
 	int			ntypes;			/* features, or 0 when types were not recorded */
 	char	  **types;			/* of the features, for messages */
@@ -71,6 +71,9 @@ extern void model_create_series(Model *model, int nseries);
 
 /* The figures of a series by its key (NULL: none is told); NULL when unknown. */
 extern const ModelStats *model_series_stats(const Model *model, const char *key);
+
+/* Floats of params that are the network's weights; those of the states follow. */
+extern size_t model_network_size(const Model *model);
 
 extern nn_shape model_shape(const Model *model);
 extern nn_scaling model_scaling(const Model *model, const ModelStats *stats);

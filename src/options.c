@@ -69,6 +69,7 @@ static const OptionSpec specs[] = {
 	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
+	SPEC(state_weight, OPTION_REAL, 0, 4, 0.5),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
 	SPEC(lookahead, OPTION_INT, 0, MAX_HORIZON / 2, 0),
 	SPEC(release, OPTION_REAL, 0, 1e6, 3),
@@ -636,6 +637,24 @@ int
 options_blocks(const Options *options)
 {
 	return options->method == METHOD_AMAD ? options->layers : 0;
+}
+
+bool
+options_states(const Options *options)
+{
+	return options->method == METHOD_AMAD && options->state_weight > 0;
+}
+
+double
+options_bound(const Options *options)
+{
+	return options_states(options) ? NN_BOUND : options->clip;
+}
+
+int
+options_signals(const Options *options)
+{
+	return options_blocks(options) + options_states(options);
 }
 
 int

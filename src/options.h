@@ -74,6 +74,7 @@ typedef struct Options
 	double		contamination;
 	double		discrepancy_weight;
 	double		residual_floor;
+	double		state_weight;	/* of the distance from the states; 0: there are none */
 	double		horizon_quantile;
 	int			season;			/* SeasonChoice */
 	int			nperiods;
@@ -99,6 +100,12 @@ extern nn_shape options_shape(const Options *options, int features);
 
 /* The greatest season that a training can choose; its periods are not set. */
 extern nn_season options_season(const Options *options);
+
+/* Whether states are learned, the bound of scaled values, and signals of a row: those of
+ * nn_raw_score(), a discrepancy of each block and, with states, the distance. */
+extern bool options_states(const Options *options);
+extern double options_bound(const Options *options);
+extern int	options_signals(const Options *options);
 
 /* Blocks of the network, and rows before a row that its reconstruction depends on. */
 extern int	options_blocks(const Options *options);

@@ -10,12 +10,19 @@
 
 #include "predict.h"
 
+static Size
+states_size(int features)
+{
+	return sizeof(float) * nn_states_size(features);
+}
+
 Size
 predict_bytes(const Model *m)
 {
 	nn_shape	shape = model_shape(m);
 
-	return m->options.method == METHOD_AMAD ? nn_packed_bytes(&shape)
+	return m->options.method == METHOD_AMAD
+		? nn_packed_bytes(&shape) + (options_states(&m->options) ? states_size(m->features) : 0)
 		: sizeof(float) * m->nparams;
 }
 
@@ -27,11 +34,17 @@ predict_open(const Model *m)
 
 	p->method = m->options.method;
 	p->shape = model_shape(m);
-	p->blocks = options_blocks(&m->options);
+	p->signals = options_signals(&m->options);
+	p->clip = m->options.clip;
 	p->context = options_context(&m->options, m->features);
 	p->ahead = p->method == METHOD_AMAD ? m->options.ahead : 0;
 	if (p->method == METHOD_AMAD)
+	{
 		p->packed = nn_pack(memory, &p->shape, m->params);
+		if (options_states(&m->options))
+			p->states = memcpy((char *) memory + nn_packed_bytes(&p->shape),
+							   m->params + model_network_size(m), states_size(m->features));
+	}
 	else
 	{
 		memcpy(memory, m->params, sizeof(float) * m->nparams);
@@ -45,23 +58,37 @@ Size
 predict_series_bytes(const Predictor *p)
 {
 	return p->method != METHOD_AMAD ? 0
-		: nn_stream_bytes(&p->shape) + sizeof(float) * 2 * p->shape.features;
+		: nn_stream_bytes(&p->shape) +
+		(p->states ? nn_state_stream_bytes(p->shape.features) : 0) +
+		sizeof(float) * (PREDICT_ROWS + 2) * p->shape.features;
 }
 
 void
 predict_series_open(Prediction *prediction, const Predictor *p)
 {
+	const int	C = p->shape.features;
+
+	memset(prediction, 0, sizeof(*prediction));
 	prediction->predictor = p;
-	prediction->stream = p->method != METHOD_AMAD ? NULL
-		: nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE), p->packed);
-	prediction->next = palloc0(sizeof(float) * 2 * p->shape.features);
+	if (p->method != METHOD_AMAD)
+		return;
+	prediction->stream = nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE),
+										p->packed);
+	if (p->states)
+		prediction->states = nn_state_stream_open(palloc_extended(nn_state_stream_bytes(C),
+																  MCXT_ALLOC_HUGE), C, p->states);
+	prediction->clipped = palloc(sizeof(float) * PREDICT_ROWS * C);
+	prediction->next = palloc0(sizeof(float) * 2 * C);
 }
 
 void
 predict_series_reset(Prediction *prediction)
 {
-	if (prediction->stream)
-		nn_stream_reset(prediction->stream);
+	if (prediction->stream == NULL)
+		return;
+	nn_stream_reset(prediction->stream);
+	if (prediction->states)
+		nn_state_stream_reset(prediction->states);
 	memset(prediction->next, 0, sizeof(float) * prediction->predictor->shape.features);
 }
 
@@ -81,17 +108,39 @@ delay(float *next, float *expected, int n, int C)
 	memcpy(next, last, row);
 }
 
+/* Discrepancies (n, N - 1) to rows of N, the last of which is the distance from the states. */
+static void
+add_distances(Prediction *prediction, const float *rows, int n, float *signals)
+{
+	const int	N = prediction->predictor->signals;
+
+	for (int i = n - 1; i > 0; i--)
+		memmove(signals + (size_t) i * N, signals + (size_t) i * (N - 1), sizeof(float) * (N - 1));
+	nn_state_stream_push(prediction->states, rows, n, N, signals + N - 1);
+}
+
+static void
+push_network(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
+{
+	const Predictor *p = prediction->predictor;
+
+	nn_clip(p->clip, rows, (size_t) n * p->shape.features, prediction->clipped);
+	nn_stream_push(prediction->stream, prediction->clipped, n, expected, signals);
+	if (p->states)
+		add_distances(prediction, rows, n, signals);
+	if (p->ahead > 0)
+		delay(prediction->next, expected, n, p->shape.features);
+}
+
 void
-predict_push(Prediction *prediction, const float *rows, int n, float *expected, float *discrepancy)
+predict_push(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
 {
 	const Predictor *p = prediction->predictor;
 
 	switch (p->method)
 	{
 		case METHOD_AMAD:
-			nn_stream_push(prediction->stream, rows, n, expected, discrepancy);
-			if (p->ahead > 0)
-				delay(prediction->next, expected, n, p->shape.features);
+			push_network(prediction, rows, n, expected, signals);
 			break;
 		case METHOD_PCA:
 			nn_pca_reconstruct(p->shape.features, p->k, p->components, rows, n, expected);
@@ -117,7 +166,7 @@ void
 predict_task(Prediction *prediction, const PredictTask *task)
 {
 	const int	C = prediction->predictor->shape.features;
-	const int	N = prediction->predictor->blocks;
+	const int	N = prediction->predictor->signals;
 
 	for (int first = 0, n; first < task->n; first += n)
 	{
@@ -126,7 +175,7 @@ predict_task(Prediction *prediction, const PredictTask *task)
 		if (task->begins[first])
 			predict_series_reset(prediction);
 		predict_push(prediction, task->rows + (size_t) first * C, n,
-					 task->expected + (size_t) first * C, task->discrepancy + (size_t) first * N);
+					 task->expected + (size_t) first * C, task->signals + (size_t) first * N);
 	}
 }
 
@@ -140,6 +189,6 @@ predict_carried(Prediction *prediction, const PredictTask *task)
 	{
 		CHECK_FOR_INTERRUPTS();
 		predict_push(prediction, task->rows + (ptrdiff_t) first * C, Min(-first, PREDICT_ROWS),
-					 task->expected, task->discrepancy);
+					 task->expected, task->signals);
 	}
 }

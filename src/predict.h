@@ -16,9 +16,11 @@ typedef struct Predictor
 {
 	Method		method;
 	nn_shape	shape;
-	int			blocks;			/* N: discrepancies of a row */
+	int			signals;		/* N: of a row, as nn_raw_score() takes them */
+	double		clip;			/* of rows, for what expects them */
 	int			context;		/* rows before a row with a prediction */
 	const nn_packed *packed;	/* METHOD_AMAD */
+	const float *states;		/* their params; NULL: none */
 	int			k;				/* METHOD_PCA: components */
 	const float *components;	/* (k, C) */
 	int			ahead;			/* METHOD_AMAD: an output is what is expected so many rows later */
@@ -28,6 +30,8 @@ typedef struct Prediction
 {
 	const Predictor *predictor;
 	nn_stream  *stream;			/* METHOD_AMAD */
+	nn_state_stream *states;	/* NULL: none */
+	float	   *clipped;		/* (PREDICT_ROWS, C) */
 	float	   *next;			/* (2, C) with ahead: what is expected of the next row, and room */
 } Prediction;
 
@@ -39,7 +43,7 @@ typedef struct PredictTask
 	bool	   *begins;			/* (n) the row is the first of its stretch */
 	float	   *rows;			/* (n, C) scaled, behind the carried ones */
 	float	   *expected;		/* (n, C) */
-	float	   *discrepancy;	/* (n, N) */
+	float	   *signals;		/* (n, N) */
 } PredictTask;
 
 /* In the current context; the model's params are copied. */
@@ -52,12 +56,12 @@ extern void predict_series_open(Prediction *prediction, const Predictor *predict
 extern void predict_series_reset(Prediction *prediction);
 
 /*
- * The next n (1 … PREDICT_ROWS) scaled rows (n, C): expected (n, C), discrepancy
+ * The next n (1 … PREDICT_ROWS) scaled rows (n, C): expected (n, C), signals
  * (n, N).  The outputs of a row are bit-equal however rows are cut into pushes,
  * once `context` rows precede it.
  */
 extern void predict_push(Prediction *prediction, const float *rows, int n,
-						 float *expected, float *discrepancy);
+						 float *expected, float *signals);
 
 /* A task, by as many pushes as it takes; its first row follows the last one pushed or begins. */
 extern void predict_task(Prediction *prediction, const PredictTask *task);

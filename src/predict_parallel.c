@@ -26,6 +26,7 @@
 #define KEY_PACKED UINT64CONST(0xA3AD000000000102)
 #define KEY_TASKS UINT64CONST(0xA3AD000000000103)
 #define KEY_QUERY UINT64CONST(0xA3AD000000000104)
+#define KEY_STATES UINT64CONST(0xA3AD000000000105)
 
 /* Multiplications, or what costs as much, that take longer than workers to start: some 50 ms. */
 #define PATIENCE 1e9
@@ -85,7 +86,7 @@ Size
 predict_pool_task_bytes(const Predictor *p, int rows)
 {
 	return CACHELINEALIGN(sizeof(bool) * rows) + floats(p->context + rows, p->shape.features) +
-		floats(rows, p->shape.features) + floats(rows, p->blocks);
+		floats(rows, p->shape.features) + floats(rows, p->signals);
 }
 
 static PredictTask
@@ -106,7 +107,7 @@ task_at(const Participant *me, int64 number)
 	at += floats(p->context + rows, p->shape.features);
 	task.expected = (float *) at;
 	at += floats(rows, p->shape.features);
-	task.discrepancy = (float *) at;
+	task.signals = (float *) at;
 	return task;
 }
 
@@ -174,6 +175,7 @@ worker_predictor(const PoolShared *shared, shm_toc *toc)
 	*p = shared->predictor;
 	p->packed = nn_packed_copy(palloc_extended(nn_packed_bytes(&p->shape), MCXT_ALLOC_HUGE),
 							   &p->shape, packed + shared->packed_at);
+	p->states = shm_toc_lookup(toc, KEY_STATES, true);
 	return p;
 }
 
@@ -232,6 +234,12 @@ shared_bytes(int tasks)
 	return offsetof(PoolShared, state) + sizeof(TaskState) * tasks;
 }
 
+static Size
+states_bytes(const Predictor *p)
+{
+	return sizeof(float) * nn_states_size(p->shape.features);
+}
+
 static ParallelContext *
 create_context(const Predictor *p, int workers, int tasks, int rows)
 {
@@ -241,6 +249,11 @@ create_context(const Predictor *p, int workers, int tasks, int rows)
 	shm_toc_estimate_chunk(&pcxt->estimator, nn_packed_bytes(&p->shape));
 	shm_toc_estimate_chunk(&pcxt->estimator, mul_size(predict_pool_task_bytes(p, rows), tasks));
 	shm_toc_estimate_keys(&pcxt->estimator, 3);
+	if (p->states)
+	{
+		shm_toc_estimate_chunk(&pcxt->estimator, states_bytes(p));
+		shm_toc_estimate_keys(&pcxt->estimator, 1);
+	}
 	if (debug_query_string)
 	{
 		shm_toc_estimate_chunk(&pcxt->estimator, strlen(debug_query_string) + 1);
@@ -278,6 +291,9 @@ fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	shared->predictor = *p;
 	shared->predictor.packed = NULL;
 	shared->predictor.components = NULL;
+	shared->predictor.states = NULL;
+	if (p->states)
+		memcpy(allocate(pcxt, KEY_STATES, states_bytes(p)), p->states, states_bytes(p));
 	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed) - packed;
 	shared->tasks = tasks;
 	shared->rows = rows;

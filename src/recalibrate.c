@@ -333,7 +333,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	apply_options(&model->options, choices.others);
 	recorded = (Recorded) {
 		.expected = recent->expected,
-		.discrepancy = recent->discrepancy,
+		.signals = recent->signals,
 		.use = recent->use,
 		.severity = recent->severity,
 		.trim = choices.trim,

@@ -38,13 +38,13 @@ static void
 make_room(Recent *r)
 {
 	const Size	C = r->dataset->features;
-	const Size	N = Max(options_blocks(r->dataset->options), 1);
+	const Size	N = Max(options_signals(r->dataset->options), 1);
 	int64		room = r->room + Max(ROOM, r->room / 8);
 	Size		row = sizeof(float) * (C + N) + sizeof(double) + sizeof(uint8);
 
 	budget_claim(&r->budget, "recent rows", (room - r->room) * row);
 	r->expected = budget_enlarge(r->context, r->expected, room * C * sizeof(float));
-	r->discrepancy = budget_enlarge(r->context, r->discrepancy, room * N * sizeof(float));
+	r->signals = budget_enlarge(r->context, r->signals, room * N * sizeof(float));
 	r->severity = budget_enlarge(r->context, r->severity, room * sizeof(double));
 	r->use = budget_enlarge(r->context, r->use, room * sizeof(uint8));
 	r->room = room;
@@ -67,7 +67,7 @@ add_row(Recent *r, const DetectedRow *detected)
 {
 	const ScoredRow *row = &detected->row;
 	const int	C = r->dataset->features;
-	const int	N = options_blocks(r->dataset->options);
+	const int	N = options_signals(r->dataset->options);
 	int64		at = r->dataset->nrows;
 
 	if (at == r->room)
@@ -76,7 +76,7 @@ add_row(Recent *r, const DetectedRow *detected)
 	r->broken = false;
 	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
 	if (N > 0)
-		memcpy(r->discrepancy + at * N, row->discrepancy, sizeof(float) * N);
+		memcpy(r->signals + at * N, row->signals, sizeof(float) * N);
 	r->severity[at] = detected->bad ? NAN
 		: row->score / scorer_stats(detect_scorer(r->detection))->threshold;
 }

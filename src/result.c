@@ -132,7 +132,7 @@ result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double
 
 	if (row->expected == NULL)
 		return false;
-	nn_raw_score(scorer_calibration(scorer), row->scaled, row->expected, row->discrepancy,
+	nn_raw_score(scorer_calibration(scorer), row->scaled, row->expected, row->signals,
 				 row->missing, row->ts, shares);
 	for (int c = 0; c < m->features; c++)
 		sum += shares[c];

@@ -81,7 +81,7 @@ typedef struct Waiting
 	uint8	   *missing;		/* (room, IMPUTED_BYTES) */
 	float	   *scaled;			/* (ring, C) */
 	float	   *expected;		/* (ring, C) */
-	float	   *discrepancy;	/* (ring, N) */
+	float	   *signals;		/* (ring, N) */
 } Waiting;
 
 struct Scorer
@@ -141,7 +141,7 @@ static Size
 waiting_bytes(const LoadedModel *loaded)
 {
 	return mul_size(2 * loaded->model->options.lookahead,
-					sizeof(float) * (2 * loaded->model->features + loaded->predictor->blocks));
+					sizeof(float) * (2 * loaded->model->features + loaded->predictor->signals));
 }
 
 static void
@@ -183,7 +183,7 @@ open_task(const Scorer *s, PredictTask *task, int room)
 	task->begins = palloc(sizeof(bool) * rows);
 	task->rows = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	task->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
-	task->discrepancy = palloc(sizeof(float) * rows * Max(s->loaded->predictor->blocks, 1));
+	task->signals = palloc(sizeof(float) * rows * Max(s->loaded->predictor->signals, 1));
 }
 
 static void
@@ -199,7 +199,7 @@ open_waiting(const Scorer *s, Waiting *w)
 	w->missing = palloc_extended(rows * IMPUTED_BYTES(C), MCXT_ALLOC_HUGE);
 	w->scaled = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	w->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
-	w->discrepancy = palloc_extended(sizeof(float) * rows * Max(s->loaded->predictor->blocks, 1),
+	w->signals = palloc_extended(sizeof(float) * rows * Max(s->loaded->predictor->signals, 1),
 									 MCXT_ALLOC_HUGE);
 }
 
@@ -468,7 +468,7 @@ score_row(Scorer *s, Block *b, int i)
 	if (row->before < s->context)
 		return;
 	raw = nn_raw_score(&s->calibration, b->task.rows + at, b->task.expected + at,
-					   b->task.discrepancy + (size_t) row->fed * s->calibration.layers,
+					   b->task.signals + (size_t) row->fed * s->loaded->predictor->signals,
 					   b->missing + i * IMPUTED_BYTES(s->features), row->ts, NULL);
 	nn_horizons_add(&s->horizons, raw);
 	row->no_input = raw == NN_NO_SCORE ||
@@ -504,7 +504,7 @@ keep(Scorer *s, const BlockRow *row, const ScoredRow *data)
 {
 	Waiting    *w = &s->waiting;
 	const int	C = s->features;
-	const int	N = s->calibration.layers;
+	const int	N = s->loaded->predictor->signals;
 	BlockRow   *to;
 	Size		at;
 
@@ -521,7 +521,7 @@ keep(Scorer *s, const BlockRow *row, const ScoredRow *data)
 	memcpy(w->scaled + (size_t) to->fed * C, data->scaled, sizeof(float) * C);
 	memcpy(w->expected + (size_t) to->fed * C, data->expected, sizeof(float) * C);
 	if (N > 0)
-		memcpy(w->discrepancy + (size_t) to->fed * N, data->discrepancy, sizeof(float) * N);
+		memcpy(w->signals + (size_t) to->fed * N, data->signals, sizeof(float) * N);
 }
 
 /* Rows that wait have no score, as no row will come for them. */
@@ -692,8 +692,8 @@ scorer_row(const Scorer *s, int i)
 		if (row->before >= s->context)
 		{
 			result.expected = (kept ? w->expected : task->expected) + at;
-			result.discrepancy = (kept ? w->discrepancy : task->discrepancy) +
-				(size_t) row->fed * s->calibration.layers;
+			result.signals = (kept ? w->signals : task->signals) +
+				(size_t) row->fed * s->loaded->predictor->signals;
 		}
 	}
 	return result;

@@ -40,7 +40,7 @@ typedef struct ScoredRow
 	const uint8 *missing;		/* map of features that are */
 	const float *scaled;		/* (features) as the model saw them; NULL: it did not */
 	const float *expected;		/* (features) scaled; NULL: none */
-	const float *discrepancy;	/* (blocks) NULL as expected */
+	const float *signals;		/* (signals) NULL as expected */
 	bool		begins;			/* the model saw no row of its stretch before it */
 	int			mark;			/* the caller's, as it was added */
 } ScoredRow;

@@ -126,6 +126,7 @@ static void
 learn_weights(const Model *m, const Dataset *d, int first, int last, double *weights)
 {
 	void	   *memory = palloc_extended(nn_season_bytes(&m->season, m->features), MCXT_ALLOC_HUGE);
+	float	   *clipped = palloc(sizeof(float) * m->features);
 
 	nn_season_begin(memory, &m->season, m->features);
 	for (int i = first; i < last; i++)
@@ -134,13 +135,15 @@ learn_weights(const Model *m, const Dataset *d, int first, int last, double *wei
 			int64		row = d->runs[i].first + place;
 
 			CHECK_FOR_INTERRUPTS();
-			nn_season_add(memory, &m->season, m->features, d->ts[row], d->rows + row * m->features);
+			nn_clip(m->options.clip, d->rows + row * m->features, m->features, clipped);
+			nn_season_add(memory, &m->season, m->features, d->ts[row], clipped);
 		}
 	if (!nn_season_end(memory, &m->season, m->features, weights))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("the season could not be computed")));
 	pfree(memory);
+	pfree(clipped);
 }
 
 /* Sums over rows, of a feature each. */
@@ -183,7 +186,7 @@ add_row(Sums *s, const Model *m, const Dataset *d, int64 row, const double *weig
 	nn_season_basis(&m->season, d->ts[row], s->basis);
 	for (int c = 0; c < m->features; c++)
 	{
-		double		z = d->rows[row * m->features + c];
+		double		z = nn_clipped(m->options.clip, d->rows[row * m->features + c]);
 		double		e = nn_season_expected(terms, weights + (size_t) c * terms, s->basis) - z;
 
 		if (NN_IMPUTED(imputed, c))

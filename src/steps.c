@@ -41,6 +41,7 @@ typedef struct Steps
 	nn_rng		rng;
 	nn_train   *workspace;
 	const float **chunk;		/* (batch_size) */
+	float	   *clipped;		/* chunks of a shard, as the network sees them */
 	StepsReport *report;
 } Steps;
 
@@ -97,6 +98,7 @@ steps_plan(const Dataset *dataset, StepsRows *rows)
 		.div_factor = o->div_factor,
 		.final_div_factor = o->final_div_factor,
 		.seed = o->seed,
+		.clip = o->clip,
 		.without = o->without,
 		.rows = dataset->nrows,
 		.chunk_length = o->chunk_length,
@@ -127,7 +129,8 @@ steps_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 {
 	/* gradients of the batch and of a shard, two moments */
 	return nn_train_bytes(shape, shard_chunks(batch_size), chunk_length) +
-		4 * sizeof(float) * nn_params_size(shape);
+		sizeof(float) * (4 * nn_params_size(shape) +
+						 (Size) shard_chunks(batch_size) * chunk_length * shape->features);
 }
 
 int
@@ -185,8 +188,15 @@ pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
 {
 	int			first = shard * NN_SHARD_CHUNKS;
 	int			n = Min(NN_SHARD_CHUNKS, s->plan->batch_size - first);
+	const Size	floats = (Size) s->plan->chunk_length * s->plan->shape.features;
+	const float *chunk[NN_SHARD_CHUNKS];
 
-	nn_forward(s->workspace, s->params, s->chunk + first, n);
+	for (int b = 0; b < n; b++)
+	{
+		chunk[b] = s->clipped + b * floats;
+		nn_clip(s->plan->clip, s->chunk[first + b], floats, s->clipped + b * floats);
+	}
+	nn_forward(s->workspace, s->params, chunk, n);
 	nn_backward(s->workspace, s->params, &s->plan->objective, s->plan->batch_size, grads, losses);
 }
 
@@ -345,6 +355,8 @@ steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 	s.moment2 = zeros(s.nparams);
 	s.chunk = palloc(sizeof(float *) * plan->batch_size);
 	chunks = shard_chunks(plan->batch_size);
+	s.clipped = palloc_extended(sizeof(float) * chunks * plan->chunk_length * plan->shape.features,
+								MCXT_ALLOC_HUGE);
 	bytes = nn_train_bytes(&plan->shape, chunks, plan->chunk_length);
 	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape, chunks,
 								plan->chunk_length, poll_interrupts);

@@ -26,6 +26,7 @@ typedef struct StepsPlan
 	double		div_factor;
 	double		final_div_factor;
 	uint64		seed;
+	double		clip;			/* of the rows, for the network */
 	int64		steps;
 	int64		rows;			/* of the dataset */
 	int64		starts;			/* rows that a chunk can begin with */

@@ -18,6 +18,7 @@
 #include "calibrate.h"
 #include "json.h"
 #include "season.h"
+#include "states.h"
 #include "steps.h"
 #include "train.h"
 
@@ -59,8 +60,9 @@ method_bytes(const Options *o, int features)
 	{
 		case METHOD_AMAD:
 			/* weights, the value while it is put together, the steps */
-			return 3 * sizeof(float) * nn_params_size(&shape) +
-				steps_bytes(&shape, o->batch_size, o->chunk_length);
+			return 3 * sizeof(float) * (nn_params_size(&shape) +
+										(options_states(o) ? nn_states_size(features) : 0)) +
+				steps_bytes(&shape, o->batch_size, o->chunk_length) + states_bytes(o, features);
 		case METHOD_PCA:
 			return nn_pca_bytes(features) + 3 * sizeof(float) * features * features;
 		case METHOD_ZSCORE:
@@ -121,7 +123,7 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 	if (initial)
 	{
 		check_initial(model, initial);
-		memcpy(model->params, initial->params, sizeof(float) * model->nparams);
+		memcpy(model->params, initial->params, sizeof(float) * model_network_size(model));
 		plan.warm = true;
 	}
 	steps_run(&plan, &rows, model->params, steps_workers_wanted(&plan, others), report);
@@ -231,7 +233,10 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	bytes = method_bytes(o, d->features) + calibrate_bytes(model, d->nrows);
 	budget_check(&d->budget, "training", bytes);
 	if (o->method == METHOD_AMAD)
+	{
 		learn_network(model, d, initial, bytes, &report, facts);
+		states_fit(model, d);
+	}
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);
 	MemoryContextSwitchTo(result);

@@ -223,6 +223,44 @@ extern int	nn_pca_end(void *memory, int features, double variance, float *compon
 extern void nn_pca_reconstruct(int features, int k, const float *components, const float *rows,
 							   int n, float *expected);
 
+/* ---- states (nn_states.c) --------------------------------------------------- */
+
+#define NN_STATES 32			/* centres */
+#define NN_STATE_ROWS 4			/* rows of a window; a power of two */
+
+/* Floats that the states of so many features are kept in (params). */
+extern size_t nn_states_size(int features);
+
+/* The i-th of their NN_STATES_TENSORS tensors, its offset counted from params. */
+#define NN_STATES_TENSORS 3
+extern nn_param nn_states_tensor(int features, int i);
+
+/*
+ * Learning: the weights of the features, from the least and the greatest value (C) of
+ * each in the training rows, scaled but not clipped; then windows (n, NN_STATE_ROWS, C),
+ * made from as many neighbouring rows each; then centres of n (1 …) windows.  memory:
+ * nn_states_bytes().
+ */
+extern void nn_states_weigh(int features, const float *least, const float *most, float *params);
+extern void nn_states_window(int features, const float *params, const float *rows, float *window);
+extern size_t nn_states_bytes(int features, int n);
+extern void nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng *rng,
+							float *params, nn_poll poll);
+
+/*
+ * Rows of a series, scaled but not clipped (n, C), in; of each the squared distance of
+ * the window that ends with it from the nearest centre, plus a tenth of the variance
+ * of the training's windows, out: distances[i * stride].  params must outlive the
+ * stream.  The same bits however rows are cut into pushes, once NN_STATE_ROWS - 1 precede.
+ */
+typedef struct nn_state_stream nn_state_stream;
+
+extern size_t nn_state_stream_bytes(int features);
+extern nn_state_stream *nn_state_stream_open(void *memory, int features, const float *params);
+extern void nn_state_stream_reset(nn_state_stream *stream);
+extern void nn_state_stream_push(nn_state_stream *stream, const float *rows, int n, int stride,
+								 float *distances);
+
 /* ---- season (nn_season.c) --------------------------------------------------- */
 
 #define NN_SEASON_PERIODS 4		/* most periods of a season */
@@ -258,17 +296,31 @@ extern double nn_season_expected(int terms, const double *weights, const double 
 
 /* ---- scores (nn_score.c) -------------------------------------------------- */
 
-/* Scaling of section 2.1; std 0 marks a constant feature. */
+/*
+ * Scaling of section 2.1; std 0 marks a constant feature.  What a network is given is
+ * clipped, at `clip`; rows that are kept may reach further, to `bound`.
+ */
 typedef struct nn_scaling
 {
 	int			features;
 	const double *mean;
 	const double *std;
-	double		clip;
+	double		clip;			/* of the network; what a constant that has changed becomes */
+	double		bound;			/* of values, at least clip */
 } nn_scaling;
 
+#define NN_BOUND 1e6			/* a bound that does not distort, and whose square is a float */
+
+/* z = (value - mean) / std, bounded; and n such values clipped, for the network. */
 extern float nn_scale(const nn_scaling *scaling, int feature, double value);
 extern bool nn_is_constant(double mean, double std);
+extern void nn_clip(double clip, const float *z, size_t n, float *clipped);
+
+static inline float
+nn_clipped(double clip, float z)
+{
+	return z > clip ? (float) clip : z < -clip ? (float) -clip : z;
+}
 
 /* What turns residuals into scores (section 2.7). */
 typedef struct nn_calibration
@@ -279,9 +331,11 @@ typedef struct nn_calibration
 	const int  *horizons;		/* (nhorizons) ascending, all different */
 	int			lookahead;		/* rows after a row that its score may see, 0 … max horizon / 2 */
 	double		release;		/* times the next shorter horizon's evidence that one may count; 0: any */
+	double		clip;			/* of scaled values where they are compared with what is expected */
 	double		gamma;			/* discrepancy_weight */
+	double		delta;			/* state_weight; 0: there are no states */
 	const double *rho;			/* (C) mean squared residual */
-	const double *mu;			/* (N) mean discrepancy */
+	const double *mu;			/* (N, and 1 with states) mean discrepancy, mean distance */
 	const nn_season *season;	/* NULL or without periods: none */
 	const double *season_weights;	/* (C, terms) */
 	const double *season_scale; /* (C) what a squared deviation from the season is multiplied by */
@@ -298,13 +352,14 @@ extern int	nn_max_horizon(const nn_calibration *calibration);
 
 /*
  * Raw score of a row: the mean of the features' evidence
- *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma + season_scale_c · (season's z - z)²
+ *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta + season_scale_c · (season's z - z)²
  * over those that are not imputed (imputed NULL: all are given); NN_NO_SCORE when
  * all are imputed.  time: of the row, for the season.  evidence (C), unless NULL, is
- * set; 0 for what is imputed.
+ * set; 0 for what is imputed.  signals: the discrepancy D of each block and, with
+ * states, the distance S.
  */
 extern double nn_raw_score(const nn_calibration *calibration, const float *scaled,
-						   const float *expected, const float *discrepancy,
+						   const float *expected, const float *signals,
 						   const uint8_t *imputed, int64_t time, double *evidence);
 
 /*

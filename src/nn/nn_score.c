@@ -35,11 +35,18 @@ nn_scale(const nn_scaling *s, int feature, double value)
 		z = 0.0;
 	else
 		z = value > mean ? s->clip : -s->clip;
-	if (z > s->clip)
-		z = s->clip;
-	if (z < -s->clip)
-		z = -s->clip;
+	if (z > s->bound)
+		z = s->bound;
+	if (z < -s->bound)
+		z = -s->bound;
 	return (float) z;
+}
+
+void
+nn_clip(double clip, const float *z, size_t n, float *clipped)
+{
+	for (size_t i = 0; i < n; i++)
+		clipped[i] = nn_clipped(clip, z[i]);
 }
 
 int
@@ -48,26 +55,31 @@ nn_max_horizon(const nn_calibration *calibration)
 	return calibration->horizons[calibration->nhorizons - 1];	/* they ascend */
 }
 
-/* (mean_n D/mu)^gamma */
+/* (mean_n D/mu)^gamma · (S/mu)^delta */
 static double
-discrepancy_factor(const nn_calibration *cal, const float *discrepancy)
+signal_factor(const nn_calibration *cal, const float *signals)
 {
-	double		delta = 0.0;
+	double		factor = 1.0;
+	double		sum = 0.0;
 
-	if (cal->layers == 0 || cal->gamma == 0)
-		return 1.0;
-	for (int n = 0; n < cal->layers; n++)
-		delta += discrepancy[n] / cal->mu[n];
-	/* rounding can leave a divergence a little below 0; NaN stays */
-	return pow(delta < 0 ? 0.0 : delta / cal->layers, cal->gamma);
+	if (cal->layers > 0 && cal->gamma != 0)
+	{
+		for (int n = 0; n < cal->layers; n++)
+			sum += signals[n] / cal->mu[n];
+		/* rounding can leave a divergence a little below 0; NaN stays */
+		factor = pow(sum < 0 ? 0.0 : sum / cal->layers, cal->gamma);
+	}
+	if (cal->delta != 0)
+		factor *= pow(signals[cal->layers] / cal->mu[cal->layers], cal->delta);
+	return factor;
 }
 
 double
 nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expected,
-			 const float *discrepancy, const uint8_t *imputed, int64_t time, double *evidence)
+			 const float *signals, const uint8_t *imputed, int64_t time, double *evidence)
 {
 	const int	terms = cal->season ? nn_season_terms(cal->season) : 0;
-	const double factor = discrepancy_factor(cal, discrepancy);
+	const double factor = signal_factor(cal, signals);
 	double		basis[NN_SEASON_TERMS];
 	double		sum = 0.0;
 	int			given = 0;
@@ -76,7 +88,8 @@ nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expect
 		nn_season_basis(cal->season, time, basis);
 	for (int c = 0; c < cal->features; c++)
 	{
-		double		r = (double) expected[c] - scaled[c];
+		const float z = nn_clipped(cal->clip, scaled[c]);
+		double		r = (double) expected[c] - z;
 		double		e = r * r / cal->rho[c] * factor;
 
 		if (evidence)
@@ -86,7 +99,7 @@ nn_raw_score(const nn_calibration *cal, const float *scaled, const float *expect
 		if (terms > 0)
 		{
 			double		d = nn_season_expected(terms, cal->season_weights + (size_t) c * terms,
-											   basis) - scaled[c];
+											   basis) - z;
 
 			e += cal->season_scale[c] * d * d;
 		}

@@ -140,7 +140,7 @@ SELECT amad_recalibrate('m', last_n => 40, source => 'recent');
 SELECT amad_recalibrate_bigint('m', since => 1, source => 'recent');
 SELECT amad_recalibrate('m', source => 'recent', label_col => 'no_such');
 SET maintenance_work_mem = '1MB';
-SELECT amad_recalibrate('m', since => '2026-01-01', source => 'SELECT ts + d * interval ''10 days'' AS ts, flow, pressure, temp, fixed FROM readings, generate_series(0, 6) d');
+SELECT amad_recalibrate('m', since => '2026-01-01', source => 'SELECT ts + d * interval ''10 days'' AS ts, flow, pressure, temp, fixed FROM readings, generate_series(0, 5) d');
 SET maintenance_work_mem = '64MB';
 SELECT amad_drift(NULL);
 SELECT * FROM amad_drift('m', since => '2026-01-01', last_n => 5, source => 'recent');

@@ -9,7 +9,7 @@ FROM generate_series(1, 120) i;
 CREATE TABLE kept (name text, model amad_model);
 INSERT INTO kept SELECT 'tiny', amad_fit(
 	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4],
-	  "batch_size": 2, "features": ["flow", "döner"]}'::jsonb, ts, a, b)
+	  "batch_size": 2, "state_weight": 0, "features": ["flow", "döner"]}'::jsonb, ts, a, b)
 FROM model_rows;
 INSERT INTO kept SELECT 'large', amad_fit(
 	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "batch_size": 2}'::jsonb, ts, a, b)
@@ -321,6 +321,18 @@ SELECT amad_score(model, '{"d": [1]}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM 
 SELECT amad_score(model, '[1, 2]'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (PARTITION BY ts % 2 ORDER BY ts) AS s FROM model_rows, forged) x;
+
+-- ---- forged: states
+INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "horizons": [2, 4], "batch_size": 2}'::jsonb, ts, a, b) FROM model_rows;
+SELECT amad_model_send(model) AS st FROM kept WHERE name = 'states' \gset
+SELECT what, verdict(signed(b)) FROM (VALUES
+	(1, 'as it is', :'st'::bytea),
+	(2, 'no weight of states', with_json(:'st', regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+', '"state_weight": 0'))),
+	(3, 'without the option', with_json(:'st', regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+, ', ''))),
+	(4, 'of a baseline', with_json(:'st', replace(json_of(:'st'), '"method": "amad"', '"method": "zscore"'))),
+	(5, 'last weight NaN', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32('NaN'))),
+	(6, 'last weight 1000, which is a weight', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32(1000)))) AS v(n, what, b) ORDER BY n;
+DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: principal components
 

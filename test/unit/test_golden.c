@@ -360,7 +360,7 @@ test_scoring(const golden *g)
 				theta[NN_HORIZONS_MAX];
 	int			lengths[NN_HORIZONS_MAX];
 	nn_calibration cal = {.features = g->shape.features, .layers = g->shape.layers,
-	.horizons = lengths, .rho = rho, .mu = mu, .theta = theta, .threshold = 1};
+	.horizons = lengths, .clip = NN_BOUND, .rho = rho, .mu = mu, .theta = theta, .threshold = 1};
 	streaming	stream = open_streaming(&g->shape, g->params);
 	float	   *rows = dirty(size * sizeof(float));
 	float	   *expected = dirty(size * sizeof(float));

@@ -368,7 +368,7 @@ test_scale(void)
 {
 	const double mean[] = {10, 10, 1e7};
 	const double std[] = {2, 0, 0};
-	const nn_scaling s = {.features = 3, .mean = mean, .std = std, .clip = 5};
+	const nn_scaling s = {.features = 3, .mean = mean, .std = std, .clip = 5, .bound = 5};
 
 	ok(nn_scale(&s, 0, 13) == 1.5f && nn_scale(&s, 0, 10) == 0, "scaling");
 	ok(nn_scale(&s, 0, 1e300) == 5 && nn_scale(&s, 0, -1e300) == -5 &&
@@ -456,7 +456,7 @@ static const double theta[] = {2, 1, 0.5};
 static const int lengths[] = {1, 3, 5};
 
 static const nn_calibration calibration = {
-	.features = 2, .layers = 2, .nhorizons = 3, .horizons = lengths, .gamma = 0.25,
+	.features = 2, .layers = 2, .nhorizons = 3, .horizons = lengths, .clip = 5, .gamma = 0.25,
 	.rho = rho, .mu = mu, .theta = theta, .threshold = 1,
 };
 

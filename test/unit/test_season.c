@@ -121,7 +121,7 @@ test_score(void)
 	const int	horizon = 1;
 	const double theta = 1;
 	nn_calibration cal = {
-		.features = 2, .nhorizons = 1, .horizons = &horizon, .rho = rho, .theta = &theta, .threshold = 1,
+		.features = 2, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho, .theta = &theta, .threshold = 1,
 		.season = &season, .season_weights = weights, .season_scale = scale,
 	};
 	const float scaled[] = {3, -1};

@@ -1,0 +1,20 @@
+/*
+ * states.h
+ *	  The states of a model: centres of the rows it was trained on (docs/model.md,
+ *	  States).
+ */
+#ifndef AMAD_STATES_H
+#define AMAD_STATES_H
+
+#include "dataset.h"
+
+/* Bytes that states_fit() allocates. */
+extern Size states_bytes(const Options *options, int features);
+
+/*
+ * Learns the states of a model that has some from the rows that its network is trained
+ * on, a sample of them evenly spread, into its params.
+ */
+extern void states_fit(Model *model, const Dataset *dataset);
+
+#endif							/* AMAD_STATES_H */

@@ -1,0 +1,208 @@
+/*
+ * test_states.c
+ *	  The states (nn_states.c), and their part in the score.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn.h"
+#include "tap.h"
+
+#define C 3
+#define WINDOW (NN_STATE_ROWS * C)
+#define N 600
+
+/* Windows that stand in three states, with some noise; and a rng. */
+static float *
+three_states(nn_rng *rng, double noise)
+{
+	float	   *windows = malloc(sizeof(float) * N * WINDOW);
+
+	for (int i = 0; i < N; i++)
+		for (int d = 0; d < WINDOW; d++)
+			windows[i * WINDOW + d] = (float) (i % 3 * 2 - 2 + noise * (nn_rng_double(rng) - 0.5));
+	return windows;
+}
+
+static float *
+learn(const float *windows, int n, uint64_t seed)
+{
+	float	   *params = calloc(nn_states_size(C), sizeof(float));
+	void	   *memory = malloc(nn_states_bytes(C, n));
+	nn_rng		rng;
+
+	for (int c = 0; c < C; c++)
+		params[c] = 1;
+	nn_rng_seed(&rng, seed, 2);
+	nn_states_learn(memory, C, windows, n, &rng, params, NULL);
+	free(memory);
+	return params;
+}
+
+/* Squared distance of a window from the nearest centre, the plain way. */
+static double
+plain(const float *params, const float *window)
+{
+	const float *centre = params + C + 1;
+	double		least = INFINITY;
+
+	for (int k = 0; k < NN_STATES; k++, centre += WINDOW)
+	{
+		double		sum = 0;
+
+		for (int d = 0; d < WINDOW; d++)
+			sum += pow((double) window[d] - centre[d], 2);
+		least = fmin(least, sum);
+	}
+	return least + params[C];
+}
+
+static void
+test_learning(void)
+{
+	nn_rng		rng;
+	float	   *windows;
+	float	   *params;
+	float	   *again;
+	double		sum = 0;
+
+	nn_rng_seed(&rng, 1, 0);
+	windows = three_states(&rng, 0.1);
+	params = learn(windows, N, 7);
+	again = learn(windows, N, 7);
+	for (int i = 0; i < N; i++)
+		sum += plain(params, windows + i * WINDOW) - params[C];
+	/* the variance is 8/3 a value, and the noise 0.1²/12 */
+	ok(fabs(params[C] - 0.1 * WINDOW * 8 / 3) < 0.01, "nearness is a tenth of the variance");
+	ok(sum / N < WINDOW * 0.01 / 12, "windows of three states are no further from the centres than the noise");
+	ok(memcmp(params, again, sizeof(float) * nn_states_size(C)) == 0, "the same seed, the same states");
+	free(again);
+	again = learn(windows, 1, 7);
+	ok(plain(again, windows) < 1e-9 && again[C] > 0, "one window is its own state");
+	for (int i = 0; i < N * WINDOW; i++)
+		windows[i] = 0.5f;
+	free(again);
+	again = learn(windows, N, 7);
+	ok(plain(again, windows) < 1e-9 && again[C] > 0, "windows that are all alike have one state");
+	free(windows);
+	free(params);
+	free(again);
+}
+
+static void
+test_weights(void)
+{
+	const float least[] = {-2, 0, -1};
+	const float most[] = {2, 0, 99};
+	const float rows[WINDOW] = {2, 1, 1e6f, 0, 0, 0, 0, 0, -1e6f, -2, -1, 0};
+	float		params[C];
+	float		window[WINDOW];
+
+	nn_states_weigh(C, least, most, params);
+	ok(params[0] == 0.5f && fabs(params[1] - 1 / sqrt(10)) < 1e-6 && params[2] == 0.1f,
+	   "a feature's weight is the root of 1 / its range; a constant's that of 1 / 10");
+	nn_states_window(C, params, rows, window);
+	ok(window[0] == 1 && window[9] == -1 && fabs(window[1] - 1 / sqrt(10)) < 1e-6, "values are weighted");
+	ok(fabs(window[2] - 100) < 1e-4 && fabs(window[8] + 100) < 1e-4, "and bounded at ten ranges");
+}
+
+/* Rows pushed in pieces of some size. */
+static void
+push(nn_state_stream *stream, const float *rows, int n, int piece, int stride, float *distances)
+{
+	for (int i = 0; i < n; i += piece)
+		nn_state_stream_push(stream, rows + i * C, n - i < piece ? n - i : piece, stride, distances + i * stride);
+}
+
+static void
+test_stream(void)
+{
+	enum {ROWS = 200};
+	nn_rng		rng;
+	float	   *windows;
+	float	   *params;
+	float		rows[ROWS * C];
+	float		whole[ROWS];
+	float		cut[ROWS * 3];
+	void	   *memory = malloc(nn_state_stream_bytes(C));
+	nn_state_stream *stream;
+	double		worst = 0;
+	bool		same = true;
+	bool		untouched = true;
+
+	nn_rng_seed(&rng, 2, 0);
+	windows = three_states(&rng, 1);
+	params = learn(windows, N, 3);
+	stream = nn_state_stream_open(memory, C, params);
+	for (int i = 0; i < ROWS * C; i++)
+		rows[i] = (float) (4 * nn_rng_double(&rng) - 2);
+	push(stream, rows, ROWS, ROWS, 1, whole);
+	for (int i = NN_STATE_ROWS - 1; i < ROWS; i++)
+		worst = fmax(worst, fabs(whole[i] / plain(params, rows + (i - NN_STATE_ROWS + 1) * C) - 1));
+	ok(worst < 1e-5, "distances are those of the windows");
+	memcpy(windows, rows, sizeof(float) * C);
+	for (int i = 1; i < NN_STATE_ROWS; i++)
+		memcpy(windows + i * C, rows, sizeof(float) * C);
+	ok(fabs(whole[0] / plain(params, windows) - 1) < 1e-5, "rows before the first repeat it");
+
+	for (int piece = 1; piece < 10; piece++)
+	{
+		nn_state_stream_reset(stream);
+		for (int i = 0; i < ROWS * 3; i++)
+			cut[i] = -1;
+		push(stream, rows, ROWS, piece, 3, cut);
+		for (int i = 0; i < ROWS; i++)
+		{
+			same = same && memcmp(&cut[i * 3], &whole[i], sizeof(float)) == 0;
+			untouched = untouched && cut[i * 3 + 1] == -1 && cut[i * 3 + 2] == -1;
+		}
+	}
+	ok(same, "the same bits however rows are cut, and after a reset");
+	ok(untouched, "what lies between is left alone");
+
+	/* begun elsewhere, a row has the same distance as soon as its window is whole */
+	nn_state_stream_reset(stream);
+	push(stream, rows + 50 * C, ROWS - 50, 7, 1, cut);
+	ok(memcmp(cut + NN_STATE_ROWS - 1, whole + 50 + NN_STATE_ROWS - 1,
+			  sizeof(float) * (ROWS - 50 - NN_STATE_ROWS + 1)) == 0, "the same bits wherever it began");
+	free(memory);
+	free(windows);
+	free(params);
+}
+
+static void
+test_score(void)
+{
+	const int	horizon = 1;
+	const double rho[] = {0.5, 2};
+	const double mu[] = {0.02, 0.04, 3};
+	const double theta = 1;
+	nn_calibration cal = {
+		.features = 2, .layers = 2, .nhorizons = 1, .horizons = &horizon, .clip = 5, .delta = 0.5,
+		.rho = rho, .mu = mu, .theta = &theta, .threshold = 1,
+	};
+	const float scaled[] = {1, -1};
+	const float far[] = {100, -1};
+	const float expected[] = {2, 1};
+	const float signals[] = {0.04f, 0.16f, 12};
+
+	ok(fabs(nn_raw_score(&cal, scaled, expected, signals, NULL, 0, NULL) - 2 * 2) < 1e-6,
+	   "four times the mean distance doubles the raw score");
+	cal.gamma = 0.25;
+	ok(fabs(nn_raw_score(&cal, scaled, expected, signals, NULL, 0, NULL) - 4 * pow(3, 0.25)) < 1e-6,
+	   "beside the discrepancy");
+	cal.gamma = cal.delta = 0;
+	ok(fabs(nn_raw_score(&cal, far, expected, signals, NULL, 0, NULL) - (9 / 0.5 + 4.0 / 2) / 2) < 1e-6,
+	   "a value beyond the clip counts as the clip");
+}
+
+int
+main(void)
+{
+	test_learning();
+	test_weights();
+	test_stream();
+	test_score();
+	return done();
+}
