@@ -30,6 +30,7 @@ variants() {
 {"contrast_weight": 0}
 {"maxmin_weight": 0}
 {"discrepancy_weight": 0}
+{"state_weight": 0}
 {"ahead": 0}
 {"season": "none"}
 {"release": 0}

@@ -20,6 +20,7 @@
  *		steps.c			chunks through the network: weights; steps_parallel.c: on workers
  *		calibrate.c		weights and rows: scales of errors, raw scores
  *		threshold.c		raw scores: scales of horizons, the threshold
+ *		states.c		where the rows of a training stand
  *		season.c		what the time of a row makes one expect
  *	a model
  *		model.c			the type amad_model

@@ -34,7 +34,7 @@ typedef struct Sums
 {
 	double	   *residual;		/* (C) */
 	int64	   *given;			/* (C) */
-	double	   *signals;	/* (N) */
+	double	   *signals;		/* (N) */
 	int64		rows;
 } Sums;
 
@@ -47,7 +47,7 @@ typedef struct Calibration
 	int			context;		/* rows that the model needs before a row; 0 when recorded */
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
-	float	   *signals;	/* (PREDICT_ROWS, N) */
+	float	   *signals;		/* (PREDICT_ROWS, N) */
 	int64		stride;			/* of so many blocks of rows one is calibrated on */
 	RawScores	scores;			/* without recorded: the model is asked */
 	Recalibrated *result;		/* NULL: a training */
@@ -352,8 +352,8 @@ store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expecte
 		  const float *signals, void *arg)
 {
 	c->scores.raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
-							   signals, dataset_imputed(c->dataset, row), c->dataset->ts[row],
-							   NULL);
+										signals, dataset_imputed(c->dataset, row),
+										c->dataset->ts[row], NULL);
 }
 
 /* Whether a row's block is among those that are calibrated on. */

@@ -32,7 +32,7 @@ typedef enum RowUse
 typedef struct Recorded
 {
 	const float *expected;		/* (rows, C) */
-	const float *signals;	/* (rows, N) */
+	const float *signals;		/* (rows, N) */
 	const uint8 *use;			/* (rows) RowUse */
 	const double *severity;		/* (rows) by the model as it was; NaN: none */
 	double		trim;			/* share of the rows that may be anomalous, 0 … 0.5; 0: none is, */

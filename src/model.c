@@ -710,6 +710,17 @@ read_header(Reader *in, const char *data, size_t bytes)
 	return h;
 }
 
+/* What values are weighted by, and what is added to each distance. */
+static void
+check_states(const Model *m)
+{
+	const float *weights = m->params + model_network_size(m);
+
+	for (int i = 0; options_states(&m->options) && i < m->features + 1; i++)
+		if (!(weights[i] > 0))
+			invalid("A number is out of range.");
+}
+
 /* A body of so many bytes, after the varlena header. */
 static Model *
 decode(const char *data, size_t bytes)
@@ -729,6 +740,7 @@ decode(const char *data, size_t bytes)
 	error_context_stack = context.previous;
 	get_stats(&in, &h, m, &m->stats);
 	get_floats(&in, h.nparams, m->params);
+	check_states(m);
 	for (int i = 0; i < m->nseries; i++)
 		get_stats(&in, &h, m, &m->series[i].stats);
 	return m;

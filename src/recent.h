@@ -45,7 +45,7 @@ typedef struct Recent
 	Dataset    *dataset;		/* rows with an expectation: scaled, in runs, by series */
 	int64		room;
 	float	   *expected;		/* (rows, C) */
-	float	   *signals;	/* (rows, N) */
+	float	   *signals;		/* (rows, N) */
 	double	   *severity;		/* (rows) NaN: no score, or labelled */
 	uint8	   *use;			/* (rows) RowUse */
 	RecentSeries *series;		/* those of the dataset */

@@ -200,7 +200,7 @@ open_waiting(const Scorer *s, Waiting *w)
 	w->scaled = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	w->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	w->signals = palloc_extended(sizeof(float) * rows * Max(s->loaded->predictor->signals, 1),
-									 MCXT_ALLOC_HUGE);
+								MCXT_ALLOC_HUGE);
 }
 
 Scorer *

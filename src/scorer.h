@@ -38,7 +38,7 @@ typedef struct ScoredRow
 	ScoreStatus status;
 	double		score;			/* anomaly_score; NaN: none */
 	const uint8 *missing;		/* map of features that are */
-	const float *scaled;		/* (features) as the model saw them; NULL: it did not */
+	const float *scaled;		/* (features) as the model was given them; NULL: it was not */
 	const float *expected;		/* (features) scaled; NULL: none */
 	const float *signals;		/* (signals) NULL as expected */
 	bool		begins;			/* the model saw no row of its stretch before it */

@@ -12,8 +12,8 @@
 extern Size states_bytes(const Options *options, int features);
 
 /*
- * Learns the states of a model that has some from the rows that its network is trained
- * on, a sample of them evenly spread, into its params.
+ * Learns the states of a model that has some, into its params: from a sample of the rows
+ * that its network is trained on, evenly spread, and the ranges of values in all rows.
  */
 extern void states_fit(Model *model, const Dataset *dataset);
 

@@ -123,7 +123,7 @@ extern nn_train *nn_train_open(void *memory, const nn_shape *shape, int chunks,
 
 /*
  * Forward pass of nchunks chunks; chunk[b] points at its first row of (T, C)
- * scaled values.  Keeps what the backward pass needs.
+ * values, scaled and clipped.  Keeps what the backward pass needs.
  */
 extern void nn_forward(nn_train *train, const float *params,
 					   const float *const *chunk, int nchunks);
@@ -199,7 +199,7 @@ extern nn_stream *nn_stream_open(void *memory, const nn_packed *packed);
 extern void nn_stream_reset(nn_stream *stream);	/* a new series begins */
 
 /*
- * The next n (1 … NN_STREAM_ROWS) rows of the series, scaled, (n, C).
+ * The next n (1 … NN_STREAM_ROWS) rows of the series, scaled and clipped, (n, C).
  * expected: (n, C) reconstructions; discrepancy: (n, N) mean over heads of
  * JS(A, G) in each block.
  */
@@ -238,8 +238,8 @@ extern nn_param nn_states_tensor(int features, int i);
 /*
  * Learning: the weights of the features, from the least and the greatest value (C) of
  * each in the training rows, scaled but not clipped; then windows (n, NN_STATE_ROWS, C),
- * made from as many neighbouring rows each; then centres of n (1 …) windows.  memory:
- * nn_states_bytes().
+ * made from as many neighbouring rows each; then centres of n windows, of none the mean
+ * of the rows.  memory: nn_states_bytes().
  */
 extern void nn_states_weigh(int features, const float *least, const float *most, float *params);
 extern void nn_states_window(int features, const float *params, const float *rows, float *window);
@@ -352,7 +352,8 @@ extern int	nn_max_horizon(const nn_calibration *calibration);
 
 /*
  * Raw score of a row: the mean of the features' evidence
- *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta + season_scale_c · (season's z - z)²
+ *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta
+ *			+ season_scale_c · (season's z - z)²
  * over those that are not imputed (imputed NULL: all are given); NN_NO_SCORE when
  * all are imputed.  time: of the row, for the season.  evidence (C), unless NULL, is
  * set; 0 for what is imputed.  signals: the discrepancy D of each block and, with

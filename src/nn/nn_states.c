@@ -19,9 +19,12 @@
 #define MOST_RANGES 10.0f		/* a value is bounded at so many ranges from the mean */
 #define CONSTANT_RANGE 10.0f	/* of a feature that had none */
 #define LEAST_RANGE 1e-6f
-#define LEAST_NEARNESS 1e-12
+#define LEAST_NEARNESS 1e-12f
 #define WINDOW(C) ((size_t) NN_STATE_ROWS * (C))
 #define PRODUCTS (NN_STATE_ROWS * NN_STATES)
+
+/* The rows that a window needs are among those that the network needs. */
+_Static_assert(NN_STATE_ROWS <= NN_TAPS, "windows reach further back than the context");
 
 size_t
 nn_states_size(int features)
@@ -255,6 +258,12 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 	kmeans		k = {.n = n, .windows = windows};
 
 	layout(&arena, features, n, &k);
+	params[features] = LEAST_NEARNESS;
+	if (n == 0)
+	{
+		memset(centres, 0, sizeof(float) * k.size * NN_STATES);
+		return;
+	}
 	for (int i = 0; i < n; i++)
 		k.energy[i] = energy_of(k.size, windows + i * k.size);
 	seed_centres(&k, rng, centres, poll);
@@ -265,7 +274,7 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 		move_centres(&k, centres);
 		assign(&k, NN_STATES, centres);
 	}
-	params[features] = (float) fmax(NEARNESS * variance(&k), LEAST_NEARNESS);
+	params[features] = fmaxf((float) (NEARNESS * variance(&k)), LEAST_NEARNESS);
 }
 
 /* ---- distances of rows that follow each other ------------------------------------------ */

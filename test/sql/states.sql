@@ -69,6 +69,10 @@ GROUP BY what ORDER BY what;
 SELECT amad_describe(amad_fit(tiny('{"steps": 1, "window": 2, "chunk_length": 4, "horizons": [1, 2], "validation_fraction": 0.9}'), n, constant, far))->'calibration'->'mu_s' IS NOT NULL AS few
 FROM d WHERE n <= 60;
 
+-- no window at all: two rows to train on
+SELECT (amad_describe(amad_fit('{"window": 1, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "batch_size": 1, "chunk_length": 2, "ahead": 0, "skip": 0, "horizons": [1], "validation_fraction": 0.9, "season": "none"}'::jsonb,
+	n, constant, far))->'calibration'->>'mu_s')::float8 > 0 AS none FROM d WHERE n <= 30;
+
 -- ---- kept, retrained, recalibrated
 
 SELECT amad_train('states', tiny('{"state_weight": 0}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;

@@ -331,7 +331,11 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	(3, 'without the option', with_json(:'st', regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+, ', ''))),
 	(4, 'of a baseline', with_json(:'st', replace(json_of(:'st'), '"method": "amad"', '"method": "zscore"'))),
 	(5, 'last weight NaN', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32('NaN'))),
-	(6, 'last weight 1000, which is a weight', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32(1000)))) AS v(n, what, b) ORDER BY n;
+	(6, 'last weight 1000, which is a weight', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32(1000))),
+	-- behind them stand 32 centres of 4 rows of 2 features
+	(7, 'weight of a feature 0', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 3), f32(0))),
+	(8, 'weight of a feature 1', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 2), f32(1))),
+	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1), f32(-1)))) AS v(n, what, b) ORDER BY n;
 DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: principal components

@@ -85,6 +85,9 @@ test_learning(void)
 	free(again);
 	again = learn(windows, N, 7);
 	ok(plain(again, windows) < 1e-9 && again[C] > 0, "windows that are all alike have one state");
+	free(again);
+	again = learn(windows, 0, 7);
+	ok(fabs(plain(again, windows) - WINDOW * 0.25) < 1e-6 && again[C] > 0, "without a window it is the mean");
 	free(windows);
 	free(params);
 	free(again);
