@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "nn.h"
+#include "nn_linear.h"
 #include "nn_memory.h"
 
 #define ROUNDS 10				/* of Lloyd's algorithm */
@@ -21,7 +21,7 @@
 #define LEAST_RANGE 1e-6f
 #define LEAST_NEARNESS 1e-12f
 #define WINDOW(C) ((size_t) NN_STATE_ROWS * (C))
-#define PRODUCTS (NN_STATE_ROWS * NN_STATES)
+#define LANES 16				/* sums that are added up beside each other */
 
 /* The rows that a window needs are among those that the network needs. */
 _Static_assert(NN_STATE_ROWS <= NN_TAPS, "windows reach further back than the context");
@@ -132,13 +132,21 @@ turn(size_t size, int count, const float *centres, float *turned)
 			turned[i * NN_STATES + k] = centres[k * size + i];
 }
 
+/* Squared length. */
 static float
 energy_of(size_t size, const float *x)
 {
+	float		part[LANES] = {0};
 	float		sum = 0.0f;
+	size_t		i = 0;
 
-	for (size_t i = 0; i < size; i++)
+	for (; i + LANES <= size; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			part[j] += x[i + j] * x[i + j];
+	for (; i < size; i++)
 		sum += x[i] * x[i];
+	for (int j = 0; j < LANES; j++)
+		sum += part[j];
 	return sum;
 }
 
@@ -279,27 +287,30 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 
 /* ---- distances of rows that follow each other ------------------------------------------ */
 
+#define HISTORY (NN_STATE_ROWS - 1)
+#define PIECE 16				/* rows whose products are computed together */
+
 struct nn_state_stream
 {
 	int			features;
 	const float *weight;
 	float		nearness;
-	float	   *turned;			/* (C, NN_STATE_ROWS, NN_STATES) centres: one value meets all */
+	bool		begun;			/* there are rows before the next one */
+	float	   *centres;		/* (NN_STATES, window) packed for gemm() */
 	float	   *length;			/* (NN_STATES) squared */
-	float	   *row;			/* (C) weighted */
-	float	   *energy;			/* (NN_STATE_ROWS) squared lengths of the last rows, in turns */
-	float	   *product;		/* (NN_STATE_ROWS, PRODUCTS) of the last rows with the centres' rows */
-	int64_t		count;			/* rows seen */
+	float	   *rows;			/* (HISTORY + PIECE, C) weighted */
+	float	   *energy;			/* (HISTORY + PIECE) squared lengths of these */
+	float	   *product;		/* (PIECE, NN_STATES) of windows and centres */
 };
 
 static void
 layout_stream(nn_arena *arena, int features, nn_state_stream *s)
 {
-	s->turned = nn_take_floats(arena, (size_t) features * PRODUCTS);
+	s->centres = nn_take_floats(arena, nn_packed_floats(NN_STATES, WINDOW(features)));
 	s->length = nn_take_floats(arena, NN_STATES);
-	s->row = nn_take_floats(arena, features);
-	s->energy = nn_take_floats(arena, NN_STATE_ROWS);
-	s->product = nn_take_floats(arena, NN_STATE_ROWS * PRODUCTS);
+	s->rows = nn_take_floats(arena, (size_t) (HISTORY + PIECE) * features);
+	s->energy = nn_take_floats(arena, HISTORY + PIECE);
+	s->product = nn_take_floats(arena, PIECE * NN_STATES);
 }
 
 size_t
@@ -319,94 +330,84 @@ nn_state_stream_open(void *memory, int features, const float *params)
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	nn_state_stream *s = nn_take(&arena, sizeof(nn_state_stream));
 	const float *centres = centres_of(features, params);
+	const int	size = (int) WINDOW(features);
 
 	layout_stream(&arena, features, s);
 	s->features = features;
 	s->weight = params;
 	s->nearness = params[features];
-	s->count = 0;
+	s->begun = false;
+	nn_kernels_get()->pack(NN_STATES, size, centres, size, s->centres);
 	for (int j = 0; j < NN_STATES; j++)
-	{
-		const float *centre = centres + j * WINDOW(features);
-
-		s->length[j] = energy_of(WINDOW(features), centre);
-		for (int i = 0; i < NN_STATE_ROWS; i++)
-			for (int c = 0; c < features; c++)
-				s->turned[(size_t) c * PRODUCTS + i * NN_STATES + j] = centre[i * features + c];
-	}
+		s->length[j] = energy_of(size, centres + j * WINDOW(features));
 	return s;
 }
 
 void
 nn_state_stream_reset(nn_state_stream *s)
 {
-	s->count = 0;
+	s->begun = false;
 }
 
-/* The place of a row that stands so many rows before the newest. */
-static int
-slot(const nn_state_stream *s, int back)
-{
-	return (int) ((s->count - 1 - back) & (NN_STATE_ROWS - 1));
-}
-
+/* Weighted rows behind the last ones; those before the first repeat it. */
 static void
-take_row(nn_state_stream *s, const float *row)
+take_rows(nn_state_stream *s, const float *rows, int n)
 {
-	int			at;
-	float	   *restrict product;
+	const size_t C = s->features;
 
-	s->count++;
-	at = slot(s, 0);
-	product = s->product + at * PRODUCTS;
-	weigh_row(s->features, s->weight, row, s->row);
-	memset(product, 0, sizeof(float) * PRODUCTS);
-	for (int c = 0; c < s->features; c++)
+	for (int i = 0; i < n; i++)
 	{
-		const float x = s->row[c];
-		const float *restrict centres = s->turned + (size_t) c * PRODUCTS;
+		float	   *row = s->rows + (HISTORY + i) * C;
 
-		for (int i = 0; i < PRODUCTS; i++)
-			product[i] += x * centres[i];
+		weigh_row(s->features, s->weight, rows + i * C, row);
+		s->energy[HISTORY + i] = energy_of(C, row);
 	}
-	s->energy[at] = energy_of(s->features, s->row);
+	for (int i = 0; i < HISTORY && !s->begun; i++)
+	{
+		memcpy(s->rows + i * C, s->rows + HISTORY * C, sizeof(float) * C);
+		s->energy[i] = s->energy[HISTORY];
+	}
+	s->begun = true;
 }
 
-/* Squared distance of the last rows from the nearest centre, with nearness. */
+/* Squared distance of the window that ends with the i-th new row from the nearest centre. */
 static float
-distance(const nn_state_stream *s)
+distance(const nn_state_stream *s, int i)
 {
-	float		sum[NN_STATES] = {0};
+	const float *product = s->product + i * NN_STATES;
 	float		energy = 0.0f;
-	float		least;
+	float		least = INFINITY;
 
-	for (int back = NN_STATE_ROWS - 1; back >= 0; back--)
-	{
-		/* rows before the first repeat it */
-		int			at = slot(s, back < s->count ? back : (int) s->count - 1);
-		const float *product = s->product + at * PRODUCTS +
-			(NN_STATE_ROWS - 1 - back) * NN_STATES;
-
-		energy += s->energy[at];
-		for (int j = 0; j < NN_STATES; j++)
-			sum[j] += product[j];
-	}
-	least = INFINITY;
+	for (int row = 0; row < NN_STATE_ROWS; row++)
+		energy += s->energy[i + row];
 	for (int j = 0; j < NN_STATES; j++)
 	{
-		float		d = energy - 2.0f * sum[j] + s->length[j];
+		float		d = energy - 2.0f * product[j] + s->length[j];
 
 		least = d < least ? d : least;
 	}
 	return (least > 0 ? least : 0) + s->nearness;
 }
 
+static void
+push_piece(nn_state_stream *s, const float *rows, int n, int stride, float *distances)
+{
+	const size_t C = s->features;
+
+	take_rows(s, rows, n);
+	/* a row's window begins one row after that of the row before */
+	nn_kernels_get()->gemm(n, NN_STATES, (int) WINDOW(C), s->rows, C, s->centres, NULL, NULL,
+						   s->product, NN_STATES);
+	for (int i = 0; i < n; i++)
+		distances[(size_t) i * stride] = distance(s, i);
+	memmove(s->rows, s->rows + n * C, sizeof(float) * HISTORY * C);
+	memmove(s->energy, s->energy + n, sizeof(float) * HISTORY);
+}
+
 void
 nn_state_stream_push(nn_state_stream *s, const float *rows, int n, int stride, float *distances)
 {
-	for (int i = 0; i < n; i++)
-	{
-		take_row(s, rows + (size_t) i * s->features);
-		distances[(size_t) i * stride] = distance(s);
-	}
+	for (int i = 0; i < n; i += PIECE)
+		push_piece(s, rows + (size_t) i * s->features, n - i < PIECE ? n - i : PIECE, stride,
+				   distances + (size_t) i * stride);
 }

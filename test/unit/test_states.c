@@ -149,7 +149,7 @@ test_stream(void)
 		memcpy(windows + i * C, rows, sizeof(float) * C);
 	ok(fabs(whole[0] / plain(params, windows) - 1) < 1e-5, "rows before the first repeat it");
 
-	for (int piece = 1; piece < 10; piece++)
+	for (int piece = 1; piece < 40; piece++)
 	{
 		nn_state_stream_reset(stream);
 		for (int i = 0; i < ROWS * 3; i++)
