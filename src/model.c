@@ -89,7 +89,7 @@ model_create(const Options *options, int features, size_t nparams)
 	m->features = features;
 	create_stats(&m->stats, options, features);
 	m->nparams = options->method != METHOD_AMAD ? nparams : nn_params_size(&shape) +
-		(options_states(options) ? nn_states_size(features) : 0);
+		options_states_size(options, features);
 	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1),
 								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	m->training = pstrdup("{}");
@@ -584,8 +584,7 @@ params_fit(const Options *options, const Header *h)
 	switch ((Method) options->method)
 	{
 		case METHOD_AMAD:
-			return nn_params_size(&shape) +
-				(options_states(options) ? nn_states_size(h->features) : 0) == h->nparams;
+			return nn_params_size(&shape) + options_states_size(options, h->features) == h->nparams;
 		case METHOD_PCA:
 			return h->nparams % h->features == 0 && h->nparams / h->features <= h->features;
 		case METHOD_ZSCORE:

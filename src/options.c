@@ -645,6 +645,12 @@ options_states(const Options *options)
 	return options->method == METHOD_AMAD && options->state_weight > 0;
 }
 
+size_t
+options_states_size(const Options *options, int features)
+{
+	return options_states(options) ? nn_states_size(features) : 0;
+}
+
 double
 options_bound(const Options *options)
 {

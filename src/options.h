@@ -104,6 +104,7 @@ extern nn_season options_season(const Options *options);
 /* Whether states are learned, the bound of scaled values, and signals of a row: those of
  * nn_raw_score(), a discrepancy of each block and, with states, the distance. */
 extern bool options_states(const Options *options);
+extern size_t options_states_size(const Options *options, int features);	/* floats; 0: none */
 extern double options_bound(const Options *options);
 extern int	options_signals(const Options *options);
 

@@ -10,19 +10,13 @@
 
 #include "predict.h"
 
-static Size
-states_size(int features)
-{
-	return sizeof(float) * nn_states_size(features);
-}
-
 Size
 predict_bytes(const Model *m)
 {
 	nn_shape	shape = model_shape(m);
 
 	return m->options.method == METHOD_AMAD
-		? nn_packed_bytes(&shape) + (options_states(&m->options) ? states_size(m->features) : 0)
+		? nn_packed_bytes(&shape) + sizeof(float) * options_states_size(&m->options, m->features)
 		: sizeof(float) * m->nparams;
 }
 
@@ -43,7 +37,8 @@ predict_open(const Model *m)
 		p->packed = nn_pack(memory, &p->shape, m->params);
 		if (options_states(&m->options))
 			p->states = memcpy((char *) memory + nn_packed_bytes(&p->shape),
-							   m->params + model_network_size(m), states_size(m->features));
+							   m->params + model_network_size(m),
+							   sizeof(float) * options_states_size(&m->options, m->features));
 	}
 	else
 	{

@@ -28,12 +28,6 @@ states_bytes(const Options *o, int features)
 		? nn_states_bytes(features, n) + sizeof(float) * (n * NN_STATE_ROWS + 2) * features : 0;
 }
 
-static void
-poll_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
 /* Features weigh by the range of their values in all rows. */
 static void
 weigh_features(const Dataset *d, float *params)
@@ -94,7 +88,7 @@ sample_windows(const Dataset *d, const float *params, float *windows)
 }
 
 void
-states_fit(Model *m, const Dataset *d)
+states_fit(Model *m, const Dataset *d, nn_poll poll)
 {
 	const int	C = d->features;
 	float	   *params = m->params + model_network_size(m);
@@ -110,7 +104,7 @@ states_fit(Model *m, const Dataset *d)
 	n = sample_windows(d, params, windows);
 	memory = palloc_extended(nn_states_bytes(C, n), MCXT_ALLOC_HUGE);
 	nn_rng_seed(&rng, m->options.seed, RNG_STATES);
-	nn_states_learn(memory, C, windows, n, &rng, params, poll_interrupts);
+	nn_states_learn(memory, C, windows, n, &rng, params, poll);
 	pfree(memory);
 	pfree(windows);
 }

@@ -15,6 +15,6 @@ extern Size states_bytes(const Options *options, int features);
  * Learns the states of a model that has some, into its params: from a sample of the rows
  * that its network is trained on, evenly spread, and the ranges of values in all rows.
  */
-extern void states_fit(Model *model, const Dataset *dataset);
+extern void states_fit(Model *model, const Dataset *dataset, nn_poll poll);
 
 #endif							/* AMAD_STATES_H */

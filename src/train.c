@@ -60,8 +60,7 @@ method_bytes(const Options *o, int features)
 	{
 		case METHOD_AMAD:
 			/* weights, the value while it is put together, the steps */
-			return 3 * sizeof(float) * (nn_params_size(&shape) +
-										(options_states(o) ? nn_states_size(features) : 0)) +
+			return 3 * sizeof(float) * (nn_params_size(&shape) + options_states_size(o, features)) +
 				steps_bytes(&shape, o->batch_size, o->chunk_length) + states_bytes(o, features);
 		case METHOD_PCA:
 			return nn_pca_bytes(features) + 3 * sizeof(float) * features * features;
@@ -235,7 +234,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	if (o->method == METHOD_AMAD)
 	{
 		learn_network(model, d, initial, bytes, &report, facts);
-		states_fit(model, d);
+		states_fit(model, d, check_interrupts);
 	}
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);

@@ -226,7 +226,7 @@ extern void nn_pca_reconstruct(int features, int k, const float *components, con
 /* ---- states (nn_states.c) --------------------------------------------------- */
 
 #define NN_STATES 32			/* centres */
-#define NN_STATE_ROWS 4			/* rows of a window; a power of two */
+#define NN_STATE_ROWS 4			/* rows of a window */
 
 /* Floats that the states of so many features are kept in (params). */
 extern size_t nn_states_size(int features);

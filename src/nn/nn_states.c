@@ -21,6 +21,7 @@
 #define LEAST_RANGE 1e-6f
 #define LEAST_NEARNESS 1e-12f
 #define WINDOW(C) ((size_t) NN_STATE_ROWS * (C))
+#define CENTRES(C) ((size_t) (C) + 1)	/* where they begin in params */
 #define LANES 16				/* sums that are added up beside each other */
 
 /* The rows that a window needs are among those that the network needs. */
@@ -29,7 +30,7 @@ _Static_assert(NN_STATE_ROWS <= NN_TAPS, "windows reach further back than the co
 size_t
 nn_states_size(int features)
 {
-	return features + 1 + NN_STATES * WINDOW(features);
+	return CENTRES(features) + NN_STATES * WINDOW(features);
 }
 
 nn_param
@@ -43,17 +44,11 @@ nn_states_tensor(int features, int i)
 			.ndim = 3,
 			.dims = {NN_STATES, NN_STATE_ROWS, features},
 			.size = NN_STATES * WINDOW(features),
-			.offset = features + 1
+			.offset = CENTRES(features)
 		},
 	};
 
 	return tensors[i];
-}
-
-static const float *
-centres_of(int features, const float *params)
-{
-	return params + features + 1;
 }
 
 void
@@ -262,7 +257,7 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 				float *params, nn_poll poll)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
-	float	   *centres = params + features + 1;
+	float	   *centres = params + CENTRES(features);
 	kmeans		k = {.n = n, .windows = windows};
 
 	layout(&arena, features, n, &k);
@@ -329,7 +324,7 @@ nn_state_stream_open(void *memory, int features, const float *params)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	nn_state_stream *s = nn_take(&arena, sizeof(nn_state_stream));
-	const float *centres = centres_of(features, params);
+	const float *centres = params + CENTRES(features);
 	const int	size = (int) WINDOW(features);
 
 	layout_stream(&arena, features, s);
