@@ -20,8 +20,10 @@
  *		steps.c			chunks through the network: weights; steps_parallel.c: on workers
  *		calibrate.c		weights and rows: scales of errors, raw scores
  *		threshold.c		raw scores: scales of horizons, the threshold
+ *		flags.c			features of two values, which weigh less
  *		states.c		where the rows of a training stand
  *		season.c		what the time of a row makes one expect
+ *		flatline.c		how little features move
  *	a model
  *		model.c			the type amad_model
  *		registry.c		the table amad_models; lifecycle.c: amad_deploy, amad_drop

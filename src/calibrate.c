@@ -4,7 +4,8 @@
  *	  or on later ones (docs/recalibrate.md).
  *
  * Residuals and discrepancies of the held-out rows give rho and mu; raw scores
- * of all rows give theta; anomaly scores of both, each by themselves, the threshold.
+ * of all rows what flatlines are worth and, with their evidence, theta; anomaly scores
+ * of both, each by themselves, the threshold.
  * In a fleet each series has these of its own, if it has enough rows.
  *
  * A recalibration does the same on later rows, of which the model's outputs were
@@ -18,6 +19,7 @@
 #include "miscadmin.h"
 
 #include "calibrate.h"
+#include "flatline.h"
 #include "predict.h"
 #include "season.h"
 #include "threshold.h"
@@ -66,7 +68,7 @@ calibrate_bytes(const Model *m, int64 rows)
 		(m->options.method == METHOD_AMAD ? nn_stream_bytes(&shape) : 0) +
 		(options_states(&m->options) ? nn_state_stream_bytes(m->features) : 0) +
 		PREDICT_ROWS * sizeof(float) * (2 * m->features + options_signals(&m->options)) +
-		season_bytes(m) +
+		season_bytes(m) + flatline_bytes(m) +
 		2 * sizeof(double) * rows;
 }
 
@@ -351,9 +353,15 @@ static void
 store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
 		  const float *signals, void *arg)
 {
-	c->scores.raw[row] = nn_raw_score(arg, c->dataset->rows + row * c->model->features, expected,
-										signals, dataset_imputed(c->dataset, row),
-										c->dataset->ts[row], NULL);
+	nn_row		values = {
+		.scaled = c->dataset->rows + row * c->model->features,
+		.expected = expected,
+		.signals = signals,
+		.imputed = dataset_imputed(c->dataset, row),
+		.time = c->dataset->ts[row],
+	};
+
+	c->scores.raw[row] = nn_raw_score(arg, &values, NULL);
 }
 
 /* Whether a row's block is among those that are calibrated on. */
@@ -394,6 +402,41 @@ calibrate_raw(Calibration *c)
 	}
 }
 
+/* ---- flatlines ----------------------------------------------------------------------------- */
+
+static void
+set_flatlines_of_series(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+
+	for (int first = 0, last; first < d->nruns; first = last)
+	{
+		int			series = d->runs[first].series;
+
+		last = dataset_series_end(d, first);
+		if (c->own[series])
+			flatline_set(&c->scores, first, last, c->stats[series]);
+	}
+}
+
+/* Adds their evidence to the raw scores; unless they are to stay, sets the figures first. */
+static void
+calibrate_flatlines(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+
+	if (!options_flatline(&c->model->options))
+		return;
+	if (c->scores.recorded == NULL || !c->scores.recorded->threshold_only)
+	{
+		if (c->model->nseries > 0)
+			set_flatlines_of_series(c);
+		flatline_set(&c->scores, 0, d->nruns, &c->model->stats);
+	}
+	for (int i = 0; i < d->nruns; i++)
+		flatline_add(&c->scores, &d->runs[i], stats_of(c, d->runs[i].series));
+}
+
 /* ---- series of a fleet ------------------------------------------------------------------------ */
 
 static int
@@ -430,6 +473,8 @@ copy_calibration(const Model *m, const ModelStats *from, ModelStats *to)
 	memcpy(to->rho, from->rho, sizeof(double) * m->features);
 	memcpy(to->mu, from->mu, sizeof(double) * options_signals(&m->options));
 	memcpy(to->theta, from->theta, sizeof(double) * m->options.nhorizons);
+	to->flatline = from->flatline;
+	memcpy(to->activity, from->activity, sizeof(double) * m->features);
 	if (terms > 0)
 	{
 		memcpy(to->season, from->season, sizeof(double) * terms * m->features);
@@ -495,6 +540,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_means(&c);
 	calibrate_season(&c);
 	calibrate_raw(&c);
+	calibrate_flatlines(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);
 	threshold_set(&c.scores, 0, d->nruns, &m->stats, NULL);
@@ -518,6 +564,7 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 		calibrate_season(&c);
 	}
 	calibrate_raw(&c);
+	calibrate_flatlines(&c);
 	if (m->nseries > 0)
 		calibrate_series(&c);
 	threshold_set(&c.scores, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);

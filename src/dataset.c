@@ -210,7 +210,7 @@ series_bytes(const Dataset *d)
 	const nn_season season = options_season(d->options);
 
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
-		sizeof(double) * ((13 + nn_season_terms(&season)) * d->features +
+		sizeof(double) * ((14 + nn_season_terms(&season)) * d->features +
 						  options_signals(d->options) + d->options->nhorizons);
 }
 

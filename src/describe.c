@@ -34,6 +34,25 @@ write_features(const Model *m, StringInfo out)
 	appendStringInfoChar(out, ']');
 }
 
+/* Names of the features that are flags. */
+static void
+write_flags(const Model *m, StringInfo out)
+{
+	const char *comma = "";
+
+	json_key(out, "flags");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < m->features; i++)
+	{
+		if (!m->flag[i])
+			continue;
+		appendStringInfoString(out, comma);
+		json_string(out, model_feature_name(m, i));
+		comma = ", ";
+	}
+	appendStringInfoChar(out, ']');
+}
+
 static void
 write_scaling(const Model *m, StringInfo out)
 {
@@ -62,6 +81,13 @@ write_calibration(const Model *m, StringInfo out)
 	}
 	json_key(out, "theta");
 	json_doubles(out, m->options.nhorizons, m->stats.theta);
+	if (options_flatline(&m->options))
+	{
+		json_key(out, "flatline");
+		json_double(out, m->stats.flatline);
+		json_key(out, "activity");
+		json_doubles(out, m->features, m->stats.activity);
+	}
 	appendStringInfoChar(out, '}');
 }
 
@@ -142,6 +168,7 @@ describe(const Model *m, const char *training)
 	write_features(m, &text);
 	json_key(&text, "feature_types");
 	json_strings(&text, m->ntypes, m->types);
+	write_flags(m, &text);
 	write_time(m, &text);
 	write_series(m, &text);
 	write_scaling(m, &text);

@@ -23,7 +23,7 @@
 #include "recent.h"
 #include "rowset.h"
 
-#define MOST_FLAGGED 0.2		/* share of the rows: anomalies are hardly ever so many */
+#define MOST_FLAGGED 0.25		/* share of the rows: anomalies are hardly ever so many */
 #define MOST_RESIDUAL 4.0		/* mean squared residual in units of that of the calibration */
 #define MOST_CLIPPED 0.5		/* share of the values: the model is blind to most of them */
 

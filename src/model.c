@@ -2,15 +2,15 @@
  * model.c
  *	  The value of type amad_model: layout, encoding, decoding, input and output.
  *
- * Layout (format 3), the same on disk, on the wire and, in hexadecimal, as text;
+ * Layout (format 4), the same on disk, on the wire and, in hexadecimal, as text;
  * numbers are little-endian, floats are IEEE 754:
  *
  *		4 bytes		"AMAD"
- *		uint32		format, 3
+ *		uint32		format, 4
  *		uint32		CRC-32C of all that follows
  *		uint32		features C, signals N, horizons n, bytes of JSON
  *		uint64		number of weights
- *		uint32		number of series, terms of the season
+ *		uint32		number of series, terms of the season, features with an activity: C or 0
  *		figures		of all rows together
  *		float4		weights, in the order of nn_params.c, and states (nn_states.c) where the
  *					options ask for them; or components (k, C)
@@ -18,7 +18,8 @@
  *		JSON text	{"options": …, "training": …, "core": …, …}, in UTF-8
  *
  * Figures are float8 mean[C], std[C], rho[C], mu[N], theta[n], threshold, step,
- * max_gap and, of a season, weights[C, terms], gain[C], spread[C].  Format 2 has no
+ * max_gap, of a season weights[C, terms], gain[C], spread[C] and, where the options ask
+ * for it, flatline, activity[C].  Format 3 lacks what concerns activity; format 2 has no
  * season and 0 for its terms; format 1 lacks what concerns series, step and max_gap, too.
  *
  * A reader recomputes every length and checks every number, for a value can
@@ -43,10 +44,11 @@
 #include "json.h"
 #include "model.h"
 
-#define FORMAT 3
+#define FORMAT 4
 #define PREFIX_BYTES 12			/* magic, format, checksum */
 #define HEADER1_BYTES 36		/* of format 1 */
-#define HEADER_BYTES 44
+#define HEADER3_BYTES 44		/* of formats 2 and 3 */
+#define HEADER_BYTES 48
 #define SEASON_MOST 9e18		/* units in a period at most */
 
 static const char magic[4] = {'A', 'M', 'A', 'D'};
@@ -61,6 +63,7 @@ create_stats(ModelStats *s, const Options *options, int features)
 	s->rho = palloc0(sizeof(double) * features);
 	s->mu = palloc0(sizeof(double) * Max(options_signals(options), 1));
 	s->theta = palloc0(sizeof(double) * options->nhorizons);
+	s->activity = palloc0(sizeof(double) * features);
 }
 
 /* Room for the season's figures; none without a season. */
@@ -92,9 +95,30 @@ model_create(const Options *options, int features, size_t nparams)
 		options_states_size(options, features);
 	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1),
 								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	m->flag = palloc0(sizeof(bool) * features);
+	m->weight = palloc(sizeof(double) * features);
+	model_weigh_features(m);
 	m->training = pstrdup("{}");
 	m->core = pstrdup("");
 	return m;
+}
+
+/* Flags weigh as others do, but all together no more than flag_weight of all others. */
+void
+model_weigh_features(Model *m)
+{
+	int			flags = 0;
+	double		weight = 1.0;
+	double		sum = 0.0;
+
+	for (int c = 0; c < m->features; c++)
+		flags += m->flag[c];
+	if (flags > 0 && flags < m->features && m->options.method == METHOD_AMAD)
+		weight = Min(1.0, m->options.flag_weight * (m->features - flags) / flags);
+	for (int c = 0; c < m->features; c++)
+		sum += m->weight[c] = m->flag[c] ? weight : 1.0;
+	for (int c = 0; c < m->features; c++)
+		m->weight[c] *= m->features / sum;
 }
 
 void
@@ -188,11 +212,14 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.clip = m->options.clip,
 		.gamma = m->options.discrepancy_weight,
 		.delta = options_states(&m->options) ? m->options.state_weight : 0,
+		.weight = m->weight,
 		.rho = stats->rho,
 		.mu = stats->mu,
 		.season = &m->season,
 		.season_weights = stats->season,
 		.season_scale = stats->season_scale,
+		.flatline = stats->flatline,
+		.activity = stats->activity,
 		.theta = stats->theta,
 		.threshold = stats->threshold,
 	};
@@ -284,6 +311,20 @@ checksum(const char *data, size_t bytes)
 	return crc;
 }
 
+/* The numbers of the features that are flags, from 0. */
+static void
+write_flags(const Model *m, StringInfo out)
+{
+	int		   *flags = palloc(sizeof(int) * m->features);
+	int			n = 0;
+
+	for (int c = 0; c < m->features; c++)
+		if (m->flag[c])
+			flags[n++] = c;
+	json_ints(out, n, flags);
+	pfree(flags);
+}
+
 /* Its periods and harmonics, by turns. */
 static void
 write_season(const Model *m, StringInfo out)
@@ -317,6 +358,8 @@ metadata(const Model *m)
 				: m->ts_type == INT8OID ? "bigint" : "");
 	json_key(&text, "season");
 	write_season(m, &text);
+	json_key(&text, "flags");
+	write_flags(m, &text);
 	json_key(&text, "types");
 	json_strings(&text, m->ntypes, m->types);
 	json_key(&text, "series_cols");
@@ -344,11 +387,17 @@ put_stats(StringInfo out, const Model *m, const ModelStats *s)
 	put_doubles(out, 1, &s->threshold);
 	put_doubles(out, 1, &s->step);
 	put_doubles(out, 1, &s->max_gap);
-	if (m->season.nperiods == 0)
-		return;
-	put_doubles(out, m->features * nn_season_terms(&m->season), s->season);
-	put_doubles(out, m->features, s->season_gain);
-	put_doubles(out, m->features, s->season_spread);
+	if (m->season.nperiods > 0)
+	{
+		put_doubles(out, m->features * nn_season_terms(&m->season), s->season);
+		put_doubles(out, m->features, s->season_gain);
+		put_doubles(out, m->features, s->season_spread);
+	}
+	if (options_flatline(&m->options))
+	{
+		put_doubles(out, 1, &s->flatline);
+		put_doubles(out, m->features, s->activity);
+	}
 }
 
 struct varlena *
@@ -367,6 +416,7 @@ model_encode(const Model *m)
 	put_uint64(&body, m->nparams);
 	put_uint32(&body, m->nseries);
 	put_uint32(&body, nn_season_terms(&m->season));
+	put_uint32(&body, options_flatline(&m->options) ? m->features : 0);
 	put_stats(&body, m, &m->stats);
 	put_floats(&body, m->nparams, m->params);
 	for (int i = 0; i < m->nseries; i++)
@@ -538,6 +588,30 @@ read_season(Jsonb *json)
 	return season;
 }
 
+static void
+read_flags(Model *m, Jsonb *json)
+{
+	JsonbValue *value = json_get(&json->root, "flags");
+	double		last = -1;
+	int			n;
+
+	if (m->format < 4)
+		return;
+	if (value == NULL || value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		invalid("Its metadata is incomplete.");
+	n = JsonContainerSize(value->val.binary.data);
+	for (int i = 0; i < n; i++)
+	{
+		double		c = json_number(getIthJsonbValueFromContainer(value->val.binary.data, i), -1);
+
+		if (!(c > last && c < m->features && c == floor(c)))
+			invalid("Its flags are not among its features, in order.");
+		m->flag[(int) c] = true;
+		last = c;
+	}
+	model_weigh_features(m);
+}
+
 static Oid
 ts_type_of(const char *name)
 {
@@ -573,6 +647,7 @@ typedef struct Header
 	uint64		nparams;
 	uint32		nseries;
 	uint32		terms;			/* of the season */
+	uint32		active;			/* features with an activity */
 } Header;
 
 /* The network's weights; or whole components, as many as features at most. */
@@ -614,20 +689,26 @@ create_from_metadata(const char *text, const Header *h)
 		options.release = 0;
 	if (json_get(&stored->root, "state_weight") == NULL)
 		options.state_weight = 0;
+	if (json_get(&stored->root, "flatline_weight") == NULL)
+		options.flatline_weight = 0;
+	if (json_get(&stored->root, "flag_weight") == NULL)
+		options.flag_weight = OPTIONS_MOST_FLAG_WEIGHT;
 	if (options.nnames > 0 && options.nnames != h->features)
 		invalid("It has not as many names as features.");
 	if (!params_fit(&options, h))
 		invalid("It has not as many weights as its options say.");
-	if (options_signals(&options) != h->signals || options.nhorizons != h->horizons)
+	if (options_signals(&options) != h->signals || options.nhorizons != h->horizons ||
+		h->active != (options_flatline(&options) ? h->features : 0))
 		invalid("Its sizes do not agree with its options.");
 	season = read_season(json);
 	if (nn_season_terms(&season) != h->terms)
 		invalid("Its season is not one.");
 	m = model_create(&options, h->features, h->nparams);
 	model_set_season(m, &season);
+	m->format = h->format;
+	read_flags(m, json);
 	m->training = member_text(json, "training");
 	m->core = member_string(json, "core");
-	m->format = h->format;
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
 	if (h->format > 1 && !OidIsValid(m->ts_type))
 		invalid("Its type of time is not known to this version of amad.");
@@ -664,6 +745,11 @@ get_stats(Reader *in, const Header *h, const Model *m, ModelStats *s)
 	}
 	if (h->terms > 0)
 		get_season(in, m, s);
+	if (h->active > 0)
+	{
+		get_doubles(in, 1, 0, &s->flatline);
+		get_doubles(in, h->active, 0, s->activity);
+	}
 }
 
 /* The header, and whether the length is what it says. */
@@ -679,7 +765,7 @@ read_header(Reader *in, const char *data, size_t bytes)
 	h.format = get_uint32(in);
 	if (h.format < 1 || h.format > FORMAT)
 		invalid("Its format is not known to this version of amad.");
-	header_bytes = h.format == 1 ? HEADER1_BYTES : HEADER_BYTES;
+	header_bytes = h.format == 1 ? HEADER1_BYTES : h.format < 4 ? HEADER3_BYTES : HEADER_BYTES;
 	if (bytes < header_bytes)
 		invalid("Its length is wrong.");
 	if (get_uint32(in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
@@ -696,13 +782,17 @@ read_header(Reader *in, const char *data, size_t bytes)
 		if (h.format == 2 && h.terms != 0)
 			invalid("It has flags not known to this version of amad.");
 	}
+	if (h.format > 3)
+		h.active = get_uint32(in);
 	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > 1024 ||
 		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
-		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS)
+		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
+		h.active > h.features)
 		invalid("A size is out of range.");
 	figures = sizeof(double) * (3 * (uint64) h.features + h.signals + h.horizons +
 								(h.format == 1 ? 1 : 3) +
-								(h.terms > 0 ? (h.terms + 2) * (uint64) h.features : 0));
+								(h.terms > 0 ? (h.terms + 2) * (uint64) h.features : 0) +
+								(h.active > 0 ? 1 + h.active : 0));
 	if (header_bytes + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
 		h.json_bytes != bytes)
 		invalid("Its length is wrong.");

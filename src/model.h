@@ -22,6 +22,8 @@ typedef struct ModelStats
 	double	   *season_gain;	/* (features) 0 … 1: how much better that is than the mean */
 	double	   *season_spread;	/* (features) mean squared deviation from it */
 	double	   *season_scale;	/* (features) of these, as nn_calibration has it */
+	double		flatline;		/* what a feature that does not move at all is worth */
+	double	   *activity;		/* (features) below which it hardly moves; 0: it never does so */
 	double		threshold;
 	double		step;			/* median distance of neighbouring timestamps; 0: not known */
 	double		max_gap;		/* distance beyond which a series begins anew; 0: none */
@@ -39,6 +41,8 @@ typedef struct Model
 	int			format;			/* of the value it was read from */
 	Options		options;
 	int			features;
+	bool	   *flag;			/* (features) it has two values at most */
+	double	   *weight;			/* (features) of its evidence, 1 on the average */
 	nn_season	season;			/* periods in units of the time column */
 	ModelStats	stats;			/* of all rows: for the only series, and for unknown ones */
 	int			nseries;		/* series with figures of their own, in order of their keys */
@@ -59,6 +63,9 @@ typedef struct Model
  * nparams: weights, or components times features; the network's when 0.
  */
 extern Model *model_create(const Options *options, int features, size_t nparams);
+
+/* What the features weigh, from which of them are flags. */
+extern void model_weigh_features(Model *model);
 
 /* Gives it a season, before it has series: room for the figures of all rows. */
 extern void model_set_season(Model *model, const nn_season *season);

@@ -69,7 +69,9 @@ static const OptionSpec specs[] = {
 	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
 	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
-	SPEC(state_weight, OPTION_REAL, 0, 4, 0.5),
+	SPEC(state_weight, OPTION_REAL, 0, 4, 0.75),
+	SPEC(flatline_weight, OPTION_REAL, 0, 100, 0.6),
+	SPEC(flag_weight, OPTION_REAL, 0.001, OPTIONS_MOST_FLAG_WEIGHT, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
 	SPEC(lookahead, OPTION_INT, 0, MAX_HORIZON / 2, 0),
 	SPEC(release, OPTION_REAL, 0, 1e6, 3),
@@ -77,6 +79,7 @@ static const OptionSpec specs[] = {
 	SPEC(season_weight, OPTION_REAL, 0, 100, 0.5),
 };
 
+#define MOST_ACTIVITY_ROWS 32
 #define LEAST_PERIOD 1e-3		/* of a season */
 #define MOST_PERIOD 1e12
 #define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
@@ -651,10 +654,29 @@ options_states_size(const Options *options, int features)
 	return options_states(options) ? nn_states_size(features) : 0;
 }
 
+bool
+options_flatline(const Options *options)
+{
+	return options->method == METHOD_AMAD && options->flatline_weight > 0;
+}
+
+int
+options_activity_rows(const Options *options, int features)
+{
+	int			most = Min(options_context(options, features), MOST_ACTIVITY_ROWS);
+	int			rows = NN_ACTIVITY_FEW; /* the context is longer */
+
+	if (!options_flatline(options))
+		return 0;
+	while (2 * rows <= most)
+		rows *= 2;
+	return rows;
+}
+
 double
 options_bound(const Options *options)
 {
-	return options_states(options) ? NN_BOUND : options->clip;
+	return options->method == METHOD_AMAD ? NN_BOUND : options->clip;
 }
 
 int

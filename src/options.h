@@ -75,6 +75,8 @@ typedef struct Options
 	double		discrepancy_weight;
 	double		residual_floor;
 	double		state_weight;	/* of the distance from the states; 0: there are none */
+	double		flatline_weight;	/* of features that do not move; 0: they have none */
+	double		flag_weight;	/* of all flags, at most, in terms of all other features */
 	double		horizon_quantile;
 	int			season;			/* SeasonChoice */
 	int			nperiods;
@@ -107,6 +109,12 @@ extern bool options_states(const Options *options);
 extern size_t options_states_size(const Options *options, int features);	/* floats; 0: none */
 extern double options_bound(const Options *options);
 extern int	options_signals(const Options *options);
+
+#define OPTIONS_MOST_FLAG_WEIGHT 10000.0 /* flags weigh as much as other features */
+
+/* Whether features that do not move count, and the rows before a row that tell; 0: none. */
+extern bool options_flatline(const Options *options);
+extern int	options_activity_rows(const Options *options, int features);
 
 /* Blocks of the network, and rows before a row that its reconstruction depends on. */
 extern int	options_blocks(const Options *options);

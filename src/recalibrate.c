@@ -16,6 +16,7 @@
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 
+#include "flatline.h"
 #include "json.h"
 #include "recent.h"
 #include "registry.h"
@@ -341,7 +342,8 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 		.new_contamination = choices.others != NULL &&
 			json_get(&choices.others->root, "contamination") != NULL,
 	};
-	budget_check(&recent->dataset->budget, "recalibration", 2 * sizeof(double) * recent->dataset->nrows);
+	budget_check(&recent->dataset->budget, "recalibration",
+				 2 * sizeof(double) * recent->dataset->nrows + flatline_bytes(model));
 	calibrate_again(model, recent->dataset, &recorded, &result);
 	model->training = facts_text(model->training, entry.version, recent, &choices, &result);
 	version = store(&spec, entry.id, model);

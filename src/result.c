@@ -129,11 +129,19 @@ bool
 result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
 {
 	double		sum = 0.0;
+	nn_row		values;
 
 	if (row->expected == NULL)
 		return false;
-	nn_raw_score(scorer_calibration(scorer), row->scaled, row->expected, row->signals,
-				 row->missing, row->ts, shares);
+	values = (nn_row) {
+		.scaled = row->scaled,
+		.expected = row->expected,
+		.signals = row->signals,
+		.activity = row->activity,
+		.imputed = row->missing,
+		.time = row->ts,
+	};
+	nn_raw_score(scorer_calibration(scorer), &values, shares);
 	for (int c = 0; c < m->features; c++)
 		sum += shares[c];
 	if (!(sum > 0) || !isfinite(sum))

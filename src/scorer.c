@@ -82,6 +82,7 @@ typedef struct Waiting
 	float	   *scaled;			/* (ring, C) */
 	float	   *expected;		/* (ring, C) */
 	float	   *signals;		/* (ring, N) */
+	float	   *activity;		/* (ring, C) */
 } Waiting;
 
 struct Scorer
@@ -120,6 +121,7 @@ struct Scorer
 	Waiting		waiting;
 	int			front;			/* rows that were kept from before */
 	Block	   *scored;			/* NULL: no block */
+	float	   *activity;		/* (room, C) of the block's rows that were fed */
 	int			shown;			/* rows of both, counted together, that come out */
 	int			nwaiting;
 	int			oldest;			/* no row of both before this one waits */
@@ -132,6 +134,7 @@ struct Scorer
 	const ModelStats *stats;
 	bool		unknown;
 	Prediction	prediction;
+	nn_activity *moved;			/* NULL: the model does not ask how much features have moved */
 	nn_calibration calibration;
 	nn_horizons horizons;
 };
@@ -140,14 +143,26 @@ struct Scorer
 static Size
 waiting_bytes(const LoadedModel *loaded)
 {
-	return mul_size(2 * loaded->model->options.lookahead,
-					sizeof(float) * (2 * loaded->model->features + loaded->predictor->signals));
+	const Model *m = loaded->model;
+	int			arrays = 2 + options_flatline(&m->options);
+
+	return mul_size(2 * m->options.lookahead,
+					sizeof(float) * (arrays * m->features + loaded->predictor->signals));
+}
+
+static Size
+activity_bytes(const Model *m)
+{
+	int			rows = options_activity_rows(&m->options, m->features);
+
+	return rows == 0 ? 0 : nn_activity_bytes(m->features, rows);
 }
 
 static void
 check_memory(const LoadedModel *loaded)
 {
-	Size		bytes = add_size(predict_series_bytes(loaded->predictor), waiting_bytes(loaded));
+	Size		bytes = predict_series_bytes(loaded->predictor) + activity_bytes(loaded->model) +
+		waiting_bytes(loaded);
 
 	if (bytes > (Size) work_mem * 1024)
 		ereport(ERROR,
@@ -186,6 +201,25 @@ open_task(const Scorer *s, PredictTask *task, int room)
 	task->signals = palloc(sizeof(float) * rows * Max(s->loaded->predictor->signals, 1));
 }
 
+/* What tells how much features have moved, if the model asks. */
+static nn_activity *
+open_moved(const Scorer *s)
+{
+	const Model *m = s->loaded->model;
+
+	return !options_flatline(&m->options) ? NULL
+		: nn_activity_open(palloc_extended(activity_bytes(m), MCXT_ALLOC_HUGE), m->features,
+						   options_activity_rows(&m->options, m->features), m->options.clip);
+}
+
+/* Room for that of a block's rows. */
+static float *
+open_activity(const Scorer *s, int room)
+{
+	return s->moved == NULL ? NULL
+		: palloc_extended(sizeof(float) * room * s->features, MCXT_ALLOC_HUGE);
+}
+
 static void
 open_waiting(const Scorer *s, Waiting *w)
 {
@@ -201,6 +235,7 @@ open_waiting(const Scorer *s, Waiting *w)
 	w->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	w->signals = palloc_extended(sizeof(float) * rows * Max(s->loaded->predictor->signals, 1),
 								MCXT_ALLOC_HUGE);
+	w->activity = open_activity(s, rows);
 }
 
 Scorer *
@@ -217,6 +252,8 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 	s->context = loaded->predictor->context;
 	s->lookahead = loaded->model->options.lookahead;
 	predict_series_open(&s->prediction, loaded->predictor);
+	s->moved = open_moved(s);
+	s->activity = open_activity(s, block_rows);
 	s->horizons.ring = palloc_extended(sizeof(double) * ring, MCXT_ALLOC_HUGE);
 	s->seen = palloc(sizeof(int64) * C);
 	s->last = palloc(sizeof(double) * C);
@@ -456,20 +493,37 @@ settle(Scorer *s)
 		: s->unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;
 }
 
+/* How much the features have moved up to a row. */
+static const float *
+move(Scorer *s, bool begins, const nn_row *row, float *activity)
+{
+	if (begins)
+		nn_activity_reset(s->moved);
+	nn_activity_push(s->moved, row->scaled, row->imputed, activity);
+	return activity;
+}
+
 static void
 score_row(Scorer *s, Block *b, int i)
 {
 	BlockRow   *row = &b->row[i];
 	size_t		at = (size_t) row->fed * s->features;
+	nn_row		values = {
+		.scaled = b->task.rows + at,
+		.expected = b->task.expected + at,
+		.signals = b->task.signals + (size_t) row->fed * s->loaded->predictor->signals,
+		.imputed = b->missing + i * IMPUTED_BYTES(s->features),
+		.time = row->ts,
+	};
 	double		raw;
 
 	if (row->begins)
 		nn_horizons_reset(&s->horizons);
+	if (s->moved)
+		values.activity = move(s, row->begins, &values, s->activity + at);
 	if (row->before < s->context)
 		return;
-	raw = nn_raw_score(&s->calibration, b->task.rows + at, b->task.expected + at,
-					   b->task.signals + (size_t) row->fed * s->loaded->predictor->signals,
-					   b->missing + i * IMPUTED_BYTES(s->features), row->ts, NULL);
+	raw = nn_raw_score(&s->calibration, &values, NULL);
 	nn_horizons_add(&s->horizons, raw);
 	row->no_input = raw == NN_NO_SCORE ||
 		(row->missing && s->loaded->model->options.missing == MISSING_ERROR);
@@ -522,6 +576,8 @@ keep(Scorer *s, const BlockRow *row, const ScoredRow *data)
 	memcpy(w->expected + (size_t) to->fed * C, data->expected, sizeof(float) * C);
 	if (N > 0)
 		memcpy(w->signals + (size_t) to->fed * N, data->signals, sizeof(float) * N);
+	if (s->moved)
+		memcpy(w->activity + (size_t) to->fed * C, data->activity, sizeof(float) * C);
 }
 
 /* Rows that wait have no score, as no row will come for them. */
@@ -694,6 +750,8 @@ scorer_row(const Scorer *s, int i)
 			result.expected = (kept ? w->expected : task->expected) + at;
 			result.signals = (kept ? w->signals : task->signals) +
 				(size_t) row->fed * s->loaded->predictor->signals;
+			if (s->moved)
+				result.activity = (kept ? w->activity : s->activity) + at;
 		}
 	}
 	return result;
@@ -718,10 +776,12 @@ static int
 parallel_room(const Scorer *s, int nblocks)
 {
 	const Size	limit = Min(PARALLEL_BYTES, (Size) work_mem * 1024);
+	const Size	activity = s->moved ? sizeof(float) * s->features : 0;
 	int			room = (s->context * PARALLEL_CONTEXTS / PREDICT_ROWS + 1) * PREDICT_ROWS;
 
-	while (room > 0 && nblocks * (block_bytes(s, room) +
-								  predict_pool_task_bytes(s->loaded->predictor, room)) > limit)
+	while (room > 0 && activity * room +
+		   nblocks * (block_bytes(s, room) +
+					  predict_pool_task_bytes(s->loaded->predictor, room)) > limit)
 		room -= PREDICT_ROWS;
 	return room;
 }
@@ -747,6 +807,9 @@ scorer_parallel(Scorer *s, int workers)
 			open_block(s, &s->block[i], room);
 			s->block[i].task = predict_pool_task(s->pool, i);
 		}
+		if (s->moved)
+			pfree(s->activity);
+		s->activity = open_activity(s, room);
 		s->nblocks = nblocks;
 		s->room = room;
 		s->submitted = s->collected = 0;

@@ -41,6 +41,7 @@ typedef struct ScoredRow
 	const float *scaled;		/* (features) as the model was given them; NULL: it was not */
 	const float *expected;		/* (features) scaled; NULL: none */
 	const float *signals;		/* (signals) NULL as expected */
+	const float *activity;		/* (features) NULL: the model does not ask for it */
 	bool		begins;			/* the model saw no row of its stretch before it */
 	int			mark;			/* the caller's, as it was added */
 } ScoredRow;

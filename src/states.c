@@ -28,9 +28,9 @@ states_bytes(const Options *o, int features)
 		? nn_states_bytes(features, n) + sizeof(float) * (n * NN_STATE_ROWS + 2) * features : 0;
 }
 
-/* Features weigh by the range of their values in all rows. */
+/* Features weigh by the range of their values in all rows, flags less. */
 static void
-weigh_features(const Dataset *d, float *params)
+weigh_features(const Dataset *d, const double *weight, float *params)
 {
 	const int	C = d->features;
 	float	   *least = palloc0(sizeof(float) * C);
@@ -48,7 +48,7 @@ weigh_features(const Dataset *d, float *params)
 			most[c] = Max(most[c], z);
 		}
 	}
-	nn_states_weigh(C, least, most, params);
+	nn_states_weigh(C, least, most, weight, params);
 	pfree(least);
 	pfree(most);
 }
@@ -100,7 +100,7 @@ states_fit(Model *m, const Dataset *d, nn_poll poll)
 	if (!options_states(&m->options))
 		return;
 	windows = palloc_extended(sizeof(float) * most_windows(C) * NN_STATE_ROWS * C, MCXT_ALLOC_HUGE);
-	weigh_features(d, params);
+	weigh_features(d, m->weight, params);
 	n = sample_windows(d, params, windows);
 	memory = palloc_extended(nn_states_bytes(C, n), MCXT_ALLOC_HUGE);
 	nn_rng_seed(&rng, m->options.seed, RNG_STATES);

@@ -15,11 +15,12 @@
 #include "threshold.h"
 
 /* The threshold of a training, chosen on real data: docs/model.md, Score. */
+#define SHARE 1.5				/* of training rows above it, times contamination: of new ones fewer are */
 #define HELD_WEIGHT 0.4			/* of the held-out rows' quantile, in the logarithm */
 #define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
 
 /* That of a recalibration, chosen so, too: docs/recalibrate.md. */
-#define FENCE 3.0
+#define FENCE 4.0
 #define FENCE_QUANTILE 0.1
 #define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
 #define FEW 0.5					/* of trim: so few flagged rows are no drift */
@@ -172,7 +173,8 @@ set_theta(RawScores *r, int first, int last, ModelStats *stats)
 static double
 threshold_of_training(RawScores *r, int first, int last, const ModelStats *stats, int64 n)
 {
-	double		share = r->model->options.contamination;
+	double		share = r->model->options.contamination *
+		(r->model->options.method == METHOD_AMAD ? SHARE : 1.0);
 	double		held = nn_quantile(r->scratch, n, 1.0 - share);
 	double		all;
 

@@ -18,6 +18,7 @@
 #include "calibrate.h"
 #include "json.h"
 #include "season.h"
+#include "flags.h"
 #include "states.h"
 #include "steps.h"
 #include "train.h"
@@ -231,6 +232,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	/* counted as if steps and calibration ran at the same time */
 	bytes = method_bytes(o, d->features) + calibrate_bytes(model, d->nrows);
 	budget_check(&d->budget, "training", bytes);
+	flags_find(model, d);
 	if (o->method == METHOD_AMAD)
 	{
 		learn_network(model, d, initial, bytes, &report, facts);

@@ -237,11 +237,13 @@ extern nn_param nn_states_tensor(int features, int i);
 
 /*
  * Learning: the weights of the features, from the least and the greatest value (C) of
- * each in the training rows, scaled but not clipped; then windows (n, NN_STATE_ROWS, C),
+ * each in the training rows, scaled but not clipped, and what their squares weigh (C,
+ * NULL: 1); then windows (n, NN_STATE_ROWS, C),
  * made from as many neighbouring rows each; then centres of n windows, of none the mean
  * of the rows.  memory: nn_states_bytes().
  */
-extern void nn_states_weigh(int features, const float *least, const float *most, float *params);
+extern void nn_states_weigh(int features, const float *least, const float *most,
+							const double *weight, float *params);
 extern void nn_states_window(int features, const float *params, const float *rows, float *window);
 extern size_t nn_states_bytes(int features, int n);
 extern void nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng *rng,
@@ -294,6 +296,25 @@ extern bool nn_season_end(void *memory, const nn_season *season, int features, d
 /* What the season makes one expect of a feature, by its weights (terms): scaled. */
 extern double nn_season_expected(int terms, const double *weights, const double *basis);
 
+/* ---- activity (nn_activity.c) ----------------------------------------------- */
+
+/*
+ * Rows of a series in, one by one, scaled; of each feature the mean distance of
+ * neighbouring values, clipped, of the last `rows` (a power of two, NN_ACTIVITY_FEW …)
+ * steps or, when that is larger, of the last NN_ACTIVITY_FEW, out (C): how much it has moved.  Steps to and from
+ * imputed values are not known, and do not count; NaN when less than half of either are.
+ * The same bits wherever the series began, once `rows` rows precede.
+ */
+#define NN_ACTIVITY_FEW 4		/* steps */
+
+typedef struct nn_activity nn_activity;
+
+extern size_t nn_activity_bytes(int features, int rows);
+extern nn_activity *nn_activity_open(void *memory, int features, int rows, double clip);
+extern void nn_activity_reset(nn_activity *stream);
+extern void nn_activity_push(nn_activity *stream, const float *row, const uint8_t *imputed,
+							 float *activity);
+
 /* ---- scores (nn_score.c) -------------------------------------------------- */
 
 /*
@@ -334,11 +355,14 @@ typedef struct nn_calibration
 	double		clip;			/* of scaled values where they are compared with what is expected */
 	double		gamma;			/* discrepancy_weight */
 	double		delta;			/* state_weight; 0: there are no states */
+	const double *weight;		/* (C) of the features' evidence; NULL: all alike */
 	const double *rho;			/* (C) mean squared residual */
 	const double *mu;			/* (N, and 1 with states) mean discrepancy, mean distance */
 	const nn_season *season;	/* NULL or without periods: none */
 	const double *season_weights;	/* (C, terms) */
 	const double *season_scale; /* (C) what a squared deviation from the season is multiplied by */
+	double		flatline;		/* what a feature that does not move at all is worth; 0: nothing */
+	const double *activity;		/* (C) below which it hardly moves; 0: it never does so */
 	const double *theta;		/* (nhorizons) scale of A_h */
 	double		threshold;
 } nn_calibration;
@@ -350,18 +374,30 @@ extern int	nn_max_horizon(const nn_calibration *calibration);
 /* Bit c of a row's map of imputed features: they take no part in the score. */
 #define NN_IMPUTED(map, c) ((map) != NULL && ((map)[(c) / 8] >> (c) % 8 & 1) != 0)
 
+/* What a raw score is made of. */
+typedef struct nn_row
+{
+	const float *scaled;		/* (C) */
+	const float *expected;		/* (C) */
+	const float *signals;		/* discrepancy D of each block and, with states, the distance S */
+	const float *activity;		/* (C) NULL: not known, like those that are NaN */
+	const uint8_t *imputed;		/* NULL: all are given */
+	int64_t		time;			/* for the season */
+} nn_row;
+
 /*
- * Raw score of a row: the mean of the features' evidence
+ * Raw score of a row: the mean of the features' evidence, weighted,
  *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta
  *			+ season_scale_c · (season's z - z)²
- * over those that are not imputed (imputed NULL: all are given); NN_NO_SCORE when
- * all are imputed.  time: of the row, for the season.  evidence (C), unless NULL, is
- * set; 0 for what is imputed.  signals: the discrepancy D of each block and, with
- * states, the distance S.
+ *			+ flatline · max(0, 1 - its activity / activity_c)
+ * over those that are not imputed; NN_NO_SCORE when all are.  evidence (C), unless
+ * NULL, is set: with its weight, 0 for what is imputed.
  */
-extern double nn_raw_score(const nn_calibration *calibration, const float *scaled,
-						   const float *expected, const float *signals,
-						   const uint8_t *imputed, int64_t time, double *evidence);
+extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row, double *evidence);
+
+/* What flatlines add to it, by the activity (C); 0 when all features are imputed. */
+extern double nn_flatline_evidence(const nn_calibration *calibration, const float *activity,
+								   const uint8_t *imputed);
 
 /*
  * The last rows' raw scores, newest last; the caller gives max horizon doubles

@@ -52,13 +52,16 @@ nn_states_tensor(int features, int i)
 }
 
 void
-nn_states_weigh(int features, const float *least, const float *most, float *params)
+nn_states_weigh(int features, const float *least, const float *most, const double *weight,
+				float *params)
 {
 	for (int c = 0; c < features; c++)
 	{
 		float		range = most[c] - least[c];
 
 		params[c] = 1.0f / sqrtf(range > LEAST_RANGE ? range : CONSTANT_RANGE);
+		if (weight)
+			params[c] *= (float) sqrt(weight[c]);
 	}
 }
 

@@ -42,7 +42,7 @@ WITH keys(key, value) AS (VALUES
 	('contamination', '0.05'), ('discrepancy_weight', '1'), ('residual_floor', '0.2'), ('horizon_quantile', '0.5'),
 	('horizons', '[1, 3, 9]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('method', '"pca"'),
 	('variance', '0.5'), ('fill_limit', '9'), ('max_gap', '30'), ('without', '["mixup"]'),
-	('season', '[20]'), ('season_harmonics', '2'), ('season_weight', '1'), ('lookahead', '2'), ('release', '1.5'), ('state_weight', '1'))
+	('season', '[20]'), ('season_harmonics', '2'), ('season_weight', '1'), ('lookahead', '2'), ('release', '1.5'), ('state_weight', '1'), ('flatline_weight', '1'), ('flag_weight', '1'))
 SELECT key, in_force(tiny() || jsonb_build_object(key, value))->key AS in_force,
 	in_force(tiny() || jsonb_build_object(key, value))->key = value AS as_given,
 	-- the others stay, but for those that follow from it
@@ -54,7 +54,7 @@ WHERE k NOT IN ('window', 'd_model', 'heads', 'layers', 'batch_size', 'chunk_len
 	'div_factor', 'final_div_factor', 'adam_beta1', 'adam_beta2', 'adam_epsilon', 'gradient_clip', 'maxmin_weight',
 	'contrast_weight', 'contrast_temperature', 'validation_fraction', 'seed', 'clip', 'contamination', 'discrepancy_weight',
 	'residual_floor', 'horizon_quantile', 'horizons', 'missing', 'features', 'method', 'variance', 'fill_limit',
-	'season', 'season_harmonics', 'season_weight', 'lookahead', 'release', 'state_weight');
+	'season', 'season_harmonics', 'season_weight', 'lookahead', 'release', 'state_weight', 'flatline_weight', 'flag_weight');
 -- what is told can be given again and makes the same model
 SELECT amad_model_send(amad_fit(o, n, a, b)) = amad_model_send(amad_fit(tiny() || '{"skip": 1, "learning_rate": 0.1}', n, a, b)) AS again
 FROM r, (SELECT in_force(tiny() || '{"skip": 1, "learning_rate": 0.1}') AS o) x GROUP BY o;
@@ -73,7 +73,7 @@ FROM (VALUES
 	('contrast_temperature', '1'), ('validation_fraction', '0.3'), ('seed', '1'), ('clip', '1'),
 	('contamination', '0.5'), ('discrepancy_weight', '1'), ('residual_floor', '1'), ('horizon_quantile', '0.5'),
 	('horizons', '[1, 3]'), ('missing', '"linear"'), ('features', '["flow", "pressure"]'), ('variance', '0.5'), ('fill_limit', '0'),
-	('max_gap', '1'), ('without', '["mixup"]'), ('lookahead', '2'), ('release', '1'), ('state_weight', '2')) AS v(key, value), r
+	('max_gap', '1'), ('without', '["mixup"]'), ('lookahead', '2'), ('release', '1'), ('state_weight', '2'), ('flatline_weight', '2'), ('flag_weight', '2')) AS v(key, value), r
 GROUP BY key, value ORDER BY key;
 
 -- ---- numbers: type and range
@@ -91,7 +91,8 @@ WITH ranges(key, least, most, below, above) AS (VALUES
 	('contamination', '1e-6', '0.5', '0', '0.51'), ('discrepancy_weight', '0', '4', '-0.1', '4.1'),
 	('fill_limit', '0', '65536', '-1', '65537'), ('max_gap', '1e-6', '1e15', '0', '1.1e15'), ('variance', '0.01', '1', '0', '1.01'),
 	('residual_floor', '0', '1', '-0.1', '1.1'), ('horizon_quantile', '0.01', '0.9999', '0', '1'),
-	('lookahead', '0', '32768', '-1', '32769'), ('release', '0', '1e6', '-1', '1.1e6'), ('state_weight', '0', '4', '-0.1', '4.1'))
+	('lookahead', '0', '32768', '-1', '32769'), ('release', '0', '1e6', '-1', '1.1e6'), ('state_weight', '0', '4', '-0.1', '4.1'), ('flatline_weight', '0', '100', '-0.1', '100.1'),
+	('flag_weight', '0.001', '10000', '0', '10000.1'))
 SELECT key, verdict(jsonb_build_object(key, below)) AS below, verdict(jsonb_build_object(key, above)) LIKE '22023 invalid value for option "' || key || '": %' AS above,
 	verdict(jsonb_build_object(key, least)) LIKE '22023 invalid value for option "' || key || '"%must be a% from%' AS least_refused,
 	verdict(jsonb_build_object(key, most)) LIKE '22023 invalid value for option "' || key || '"%must be a% from%' AS most_refused

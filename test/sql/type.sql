@@ -9,7 +9,7 @@ FROM generate_series(1, 120) i;
 CREATE TABLE kept (name text, model amad_model);
 INSERT INTO kept SELECT 'tiny', amad_fit(
 	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4],
-	  "batch_size": 2, "state_weight": 0, "features": ["flow", "döner"]}'::jsonb, ts, a, b)
+	  "batch_size": 2, "state_weight": 0, "flatline_weight": 0, "features": ["flow", "döner"]}'::jsonb, ts, a, b)
 FROM model_rows;
 INSERT INTO kept SELECT 'large', amad_fit(
 	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "batch_size": 2}'::jsonb, ts, a, b)
@@ -148,14 +148,15 @@ SELECT crc_32c('123456789') = x'e3069283'::bigint AS crc_is_right,
 	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
 
 -- The sizes and numbers of a model of 2 features, 1 layer, 2 horizons:
--- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40; mean at
--- 44, std 60, rho 76, mu 92, theta 100, threshold 116, step 124, max_gap 132; weights from 140.
+-- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40, activities 44; mean
+-- at 48, std 64, rho 80, mu 96, theta 104, threshold 120, step 128, max_gap 136; weights from 144.
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'b'::bytea),
 	(2, 'other magic', put(:'b', 0, 'AMAE')),
 	(3, 'format 0', put(:'b', 4, u32(0))),
 	(4, 'format 1', put(:'b', 4, u32(1))),
-	(5, 'format 4', put(:'b', 4, u32(4))),
+	(5, 'format 3', put(:'b', 4, u32(3))),
+	(5.1, 'format 5', put(:'b', 4, u32(5))),
 	(6, 'format 2^32 - 1', put(:'b', 4, u32(4294967295))),
 	(10, 'features 0', put(:'b', 12, u32(0))),
 	(11, 'features 1', put(:'b', 12, u32(1))),
@@ -185,41 +186,45 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(39.1, 'the last 24 weights are figures of a series', put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 24)), 36, u32(1))),
 	(39.2, 'terms 1', put(:'b', 40, u32(1))),
 	(39.3, 'terms 2^31', put(:'b', 40, u32(2147483648))),
-	(40, 'mean NaN', put(:'b', 44, f64('NaN'))),
-	(41, 'mean Infinity', put(:'b', 52, f64('Infinity'))),
-	(42, 'std negative', put(:'b', 68, f64(-1))),
-	(43, 'std NaN', put(:'b', 60, f64('NaN'))),
-	(44, 'rho negative', put(:'b', 76, f64(-0.1))),
-	(45, 'rho 0', put(:'b', 84, f64(0))),
-	(46, 'mu 0', put(:'b', 92, f64(0))),
-	(47, 'mu Infinity', put(:'b', 92, f64('Infinity'))),
-	(48, 'theta negative', put(:'b', 100, f64(-1))),
-	(49, 'threshold 0', put(:'b', 116, f64(0))),
-	(50, 'threshold NaN', put(:'b', 116, f64('NaN'))),
-	(50.1, 'step NaN', put(:'b', 124, f64('NaN'))),
-	(50.2, 'step negative', put(:'b', 124, f64(-1))),
-	(50.3, 'step Infinity', put(:'b', 124, f64('Infinity'))),
-	(50.4, 'step 0, which is not known', put(:'b', 124, f64(0))),
-	(50.5, 'max_gap NaN', put(:'b', 132, f64('NaN'))),
-	(50.6, 'max_gap negative', put(:'b', 132, f64(-0.5))),
-	(50.7, 'max_gap Infinity', put(:'b', 132, f64('Infinity'))),
-	(50.8, 'max_gap 0, which is none', put(:'b', 132, f64(0))),
-	(51, 'first weight NaN', put(:'b', 140, f32('NaN'))),
+	(39.4, 'activities 2', put(:'b', 44, u32(2))),
+	(39.5, 'activities 3', put(:'b', 44, u32(3))),
+	(39.6, 'activities 2^32 - 1', put(:'b', 44, u32(4294967295))),
+	(39.7, 'the last 6 weights are activities', put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(2))),
+	(40, 'mean NaN', put(:'b', 48, f64('NaN'))),
+	(41, 'mean Infinity', put(:'b', 56, f64('Infinity'))),
+	(42, 'std negative', put(:'b', 72, f64(-1))),
+	(43, 'std NaN', put(:'b', 64, f64('NaN'))),
+	(44, 'rho negative', put(:'b', 80, f64(-0.1))),
+	(45, 'rho 0', put(:'b', 88, f64(0))),
+	(46, 'mu 0', put(:'b', 96, f64(0))),
+	(47, 'mu Infinity', put(:'b', 96, f64('Infinity'))),
+	(48, 'theta negative', put(:'b', 104, f64(-1))),
+	(49, 'threshold 0', put(:'b', 120, f64(0))),
+	(50, 'threshold NaN', put(:'b', 120, f64('NaN'))),
+	(50.1, 'step NaN', put(:'b', 128, f64('NaN'))),
+	(50.2, 'step negative', put(:'b', 128, f64(-1))),
+	(50.3, 'step Infinity', put(:'b', 128, f64('Infinity'))),
+	(50.4, 'step 0, which is not known', put(:'b', 128, f64(0))),
+	(50.5, 'max_gap NaN', put(:'b', 136, f64('NaN'))),
+	(50.6, 'max_gap negative', put(:'b', 136, f64(-0.5))),
+	(50.7, 'max_gap Infinity', put(:'b', 136, f64('Infinity'))),
+	(50.8, 'max_gap 0, which is none', put(:'b', 136, f64(0))),
+	(51, 'first weight NaN', put(:'b', 144, f32('NaN'))),
 	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
-	(53, 'first weight 1000, which is a weight', put(:'b', 140, f32(1000))))
+	(53, 'first weight 1000, which is a weight', put(:'b', 144, f32(1000))))
 	AS v(n, what, forged) ORDER BY n;
 
--- Of a season with five terms, no blocks, one horizon: weights of the season at 124, gain 204, spread 220
+-- Of a season with five terms, no blocks, one horizon: weights of the season at 128, gain 208, spread 224
 SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "season_harmonics": 2, "horizons": [1]}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s FROM generate_series(1, 99) n \gset
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'s'::bytea),
 	(2, 'no terms', put(:'s', 40, u32(0))),
 	(3, 'six terms', put(:'s', 40, u32(6))),
-	(4, 'first weight NaN', put(:'s', 124, f64('NaN'))),
-	(5, 'last weight Infinity', put(:'s', 196, f64('Infinity'))),
-	(6, 'gain negative', put(:'s', 204, f64(-0.1))),
-	(7, 'gain 0', put(:'s', 212, f64(0))),
-	(8, 'spread 0', put(:'s', 228, f64(0))),
+	(4, 'first weight NaN', put(:'s', 128, f64('NaN'))),
+	(5, 'last weight Infinity', put(:'s', 200, f64('Infinity'))),
+	(6, 'gain negative', put(:'s', 208, f64(-0.1))),
+	(7, 'gain 0', put(:'s', 216, f64(0))),
+	(8, 'spread 0', put(:'s', 232, f64(0))),
 	(9, 'another number of harmonics', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8, 3]'))),
 	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1, 2]'))),
 	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1e300, 2]'))),
@@ -234,7 +239,7 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 -- what a recalibration makes of one that expects what no row can be is not stored, for it could not be read
 CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::float8 AS b FROM generate_series(1, 400) n;
 SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "season_harmonics": 2, "horizons": [1]}') IS NOT NULL AS trained;
-UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 204, f64(0)), 124, f64(1e200))), 'hex'))::amad_model WHERE model_name = 'season';
+UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 208, f64(0)), 128, f64(1e200))), 'hex'))::amad_model WHERE model_name = 'season';
 SELECT amad_recalibrate_bigint('season', last_n => 300);
 SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
 SELECT amad_drop('season') AS dropped;
@@ -271,6 +276,15 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(28, 'columns of series not an array', replace(json_of(:'b'), '"series_cols": []', '"series_cols": "d"')),
 	(29, 'columns of series not names', replace(json_of(:'b'), '"series_cols": []', '"series_cols": [null]')),
 	(30, 'another type of time', replace(json_of(:'b'), '"ts_type": "bigint"', '"ts_type": "timestamp"')),
+	(30.1, 'a flag', replace(json_of(:'b'), '"flags": []', '"flags": [1]')),
+	(30.2, 'the same flag twice', replace(json_of(:'b'), '"flags": []', '"flags": [1, 1]')),
+	(30.3, 'flag of no feature', replace(json_of(:'b'), '"flags": []', '"flags": [2]')),
+	(30.4, 'flag negative', replace(json_of(:'b'), '"flags": []', '"flags": [-1]')),
+	(30.5, 'half a flag', replace(json_of(:'b'), '"flags": []', '"flags": [0.5]')),
+	(30.6, 'flag a name', replace(json_of(:'b'), '"flags": []', '"flags": ["flow"]')),
+	(30.7, 'flags not an array', replace(json_of(:'b'), '"flags": []', '"flags": 1')),
+	(30.8, 'no flags told', replace(json_of(:'b'), '"flags": [], ', '')),
+	(30.9, 'flatlines of which there are no figures', regexp_replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
 	(32, 'another method', replace(json_of(:'b'), '"method": "amad"', '"method": "zscore"')),
 	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')))
 	AS v(n, what, json) ORDER BY n;
@@ -290,7 +304,7 @@ CREATE FUNCTION with_series(b bytea, keys jsonb, cols jsonb, figures bytea) RETU
 	SELECT with_json(put(substr(b, 1, length(b) - json_bytes(b)) || figures || substr(b, length(b) - json_bytes(b) + 1),
 						 36, u32(length(figures) / 96)),
 					 replace(replace(json_of(b), '"series": []', '"series": ' || keys::text), '"series_cols": []', '"series_cols": ' || cols::text)) $$;
-SELECT substr(:'b'::bytea, 45, 96) AS f \gset
+SELECT substr(:'b'::bytea, 49, 96) AS f \gset
 SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VALUES
 	(1, 'two', '["{\"d\": 1}", "{\"d\": 2}"]'::jsonb, :'f'::bytea || :'f'::bytea),
 	(2, 'one', '["{\"d\": 1}"]', :'f'),
@@ -336,6 +350,17 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	(7, 'weight of a feature 0', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 3), f32(0))),
 	(8, 'weight of a feature 1', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 2), f32(1))),
 	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1), f32(-1)))) AS v(n, what, b) ORDER BY n;
+-- what flatlines are worth at 152, activities at 160
+SELECT what, verdict(signed(b)) FROM (VALUES
+	(1, 'no weight of flatlines', with_json(:'st', regexp_replace(json_of(:'st'), '"flatline_weight": [0-9.]+', '"flatline_weight": 0'))),
+	(2, 'no activities', put(:'st', 44, u32(0))),
+	(3, 'one activity', put(:'st', 44, u32(1))),
+	(4, 'worth negative', put(:'st', 152, f64(-1))),
+	(5, 'worth NaN', put(:'st', 152, f64('NaN'))),
+	(6, 'worth 0, which is nothing', put(:'st', 152, f64(0))),
+	(7, 'activity negative', put(:'st', 160, f64(-1))),
+	(8, 'activity Infinity', put(:'st', 168, f64('Infinity'))),
+	(9, 'activity 0, which is none', put(:'st', 168, f64(0)))) AS v(n, what, b) ORDER BY n;
 DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: principal components
@@ -370,7 +395,7 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	AS v(n, what, forged) ORDER BY n;
 
 -- a forged value that is a model is used as one
-SELECT amad_describe(('\x' || encode(signed(put(:'b', 116, f64(0.125))), 'hex'))::amad_model)->'threshold'
+SELECT amad_describe(('\x' || encode(signed(put(:'b', 120, f64(0.125))), 'hex'))::amad_model)->'threshold'
 	AS threshold;
 
 -- ---- what the type has not: an order

@@ -308,6 +308,7 @@ score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 	for (int i = 0; i < n; i++, rows += C, expected += C, discrepancy += cal->layers)
 	{
 		double	   *contributions = s->contributions + (size_t) i * C;
+		nn_row		row = {.scaled = rows, .expected = expected, .signals = discrepancy};
 		double		sum = 0;
 
 		s->raw[i] = s->score[i] = NAN;
@@ -315,7 +316,7 @@ score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 			contributions[c] = NAN;
 		if (i < context)
 			continue;
-		s->raw[i] = nn_raw_score(cal, rows, expected, discrepancy, NULL, 0, contributions);
+		s->raw[i] = nn_raw_score(cal, &row, contributions);
 		nn_horizons_add(&horizons, s->raw[i]);
 		s->score[i] = nn_horizons_score(&horizons, 0);
 		for (int c = 0; c < C; c++)

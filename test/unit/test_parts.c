@@ -469,15 +469,18 @@ test_raw_score(void)
 	const float below[] = {-1e-9f, -1e-9f};
 	const float broken[] = {NAN, 0.1f};
 	nn_calibration flat = calibration;
-	double		raw = nn_raw_score(&calibration, scaled, expected, discrepancy, NULL, 0, NULL);
+	nn_row		row = {.scaled = scaled, .expected = expected, .signals = discrepancy};
+	double		raw = nn_raw_score(&calibration, &row, NULL);
 
 	flat.gamma = 0;
 	/* mean of 1/0.5 and 4/2, times the fourth root of (2 + 4)/2 */
 	ok(fabs(raw - 2 * pow(3, 0.25)) < 1e-6, "raw score");
-	ok(nn_raw_score(&flat, scaled, expected, discrepancy, NULL, 0, NULL) == 2, "raw score without discrepancy");
-	ok(nn_raw_score(&calibration, scaled, expected, below, NULL, 0, NULL) == 0,
+	ok(nn_raw_score(&flat, &row, NULL) == 2, "raw score without discrepancy");
+	row.signals = below;
+	ok(nn_raw_score(&calibration, &row, NULL) == 0,
 	   "a discrepancy rounded below 0 counts as 0");
-	ok(isnan(nn_raw_score(&calibration, scaled, expected, broken, NULL, 0, NULL)),
+	row.signals = broken;
+	ok(isnan(nn_raw_score(&calibration, &row, NULL)),
 	   "a discrepancy that is no number gives no score");
 }
 
@@ -493,7 +496,11 @@ test_raw_score_of_given(void)
 	double		many_rho[F];
 	float		scaled[F];
 	float		expected[F];
+	nn_row		without = {.scaled = scaled, .expected = expected, .signals = discrepancy, .imputed = (uint8_t[]) {0, 2}};
+	nn_row		with = {.scaled = scaled, .expected = expected, .signals = discrepancy, .imputed = (uint8_t[]) {2, 1}};
 	nn_calibration many = calibration;
+	nn_calibration weighted;
+	double		weight[F];
 	nn_rng		rng;
 	bool		right = true;
 
@@ -501,35 +508,47 @@ test_raw_score_of_given(void)
 	for (int c = 0; c < F; c++)
 	{
 		many_rho[c] = random_between(&rng, 0.5, 2);
+		weight[c] = c % 2 == 0 ? 1.5 : 0.2;
 		scaled[c] = (float) random_between(&rng, -3, 3);
 		expected[c] = (float) random_between(&rng, -3, 3);
 	}
 	many.features = F;
 	many.rho = many_rho;
+	weighted = many;
+	weighted.weight = weight;
 	for (int map = 0; map < 1 << F; map++)
 	{
 		const uint8_t imputed[] = {(uint8_t) map, (uint8_t) (map >> 8)};
-		double		raw = nn_raw_score(&many, scaled, expected, discrepancy, imputed, 0, NULL);
+		nn_row		row = {.scaled = scaled, .expected = expected, .signals = discrepancy, .imputed = imputed};
+		double		raw = nn_raw_score(&many, &row, NULL);
+		double		heavy = nn_raw_score(&weighted, &row, NULL);
 		double		nu = 0;
+		double		nu_weighted = 0;
+		double		weights = 0;
 		int			given = 0;
 
 		for (int c = 0; c < F; c++)
 			if ((map >> c & 1) == 0)
 			{
-				nu += pow((double) expected[c] - scaled[c], 2) / many_rho[c];
+				double		r = pow((double) expected[c] - scaled[c], 2) / many_rho[c];
+
+				nu += r;
+				nu_weighted += weight[c] * r;
+				weights += weight[c];
 				given++;
 			}
+		row.imputed = NULL;
 		if (map == 0)
-			right = right && raw == nn_raw_score(&many, scaled, expected, discrepancy, NULL, 0, NULL);
+			right = right && raw == nn_raw_score(&many, &row, NULL);
 		if (given == 0)
-			right = right && raw == NN_NO_SCORE;
+			right = right && raw == NN_NO_SCORE && heavy == NN_NO_SCORE;
 		else
-			right = right && fabs(raw / (nu / given * pow(3, 0.25)) - 1) < 1e-6;
+			right = right && fabs(raw / (nu / given * pow(3, 0.25)) - 1) < 1e-6 &&
+				fabs(heavy / (nu_weighted / weights * pow(3, 0.25)) - 1) < 1e-6;
 	}
 	ok(right, "imputed features take no part in the raw score; all imputed, there is none");
 	expected[9] = NAN;
-	ok(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {0, 2}, 0, NULL) > 0 &&
-	   isnan(nn_raw_score(&many, scaled, expected, discrepancy, (uint8_t[]) {2, 1}, 0, NULL)),
+	ok(nn_raw_score(&many, &without, NULL) > 0 && isnan(nn_raw_score(&many, &with, NULL)),
 	   "nor if they are no numbers");
 }
 

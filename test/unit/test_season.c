@@ -128,16 +128,20 @@ test_score(void)
 	const float expected[] = {2, 1};
 	const uint8_t second[] = {2};
 	double		evidence[2];
-	double		raw = nn_raw_score(&cal, scaled, expected, NULL, NULL, 5, evidence);
+	nn_row		row = {.scaled = scaled, .expected = expected, .time = 5};
+	double		raw = nn_raw_score(&cal, &row, evidence);
 
 	/* at 5 the season has 1 and 1: 1/0.5 + 2·2² and 4/2 + 3·2² */
 	ok(fabs(evidence[0] - 10) < 1e-12 && fabs(evidence[1] - 14) < 1e-12 && fabs(raw - 12) < 1e-12,
 	   "evidence of the network and of the season, and their mean");
-	raw = nn_raw_score(&cal, scaled, expected, NULL, second, 7, evidence);
+	row.imputed = second;
+	row.time = 7;
+	raw = nn_raw_score(&cal, &row, evidence);
 	/* at 7 the sine is -1: 1/0.5 + 2·4² */
 	ok(fabs(raw - 34) < 1e-12 && evidence[1] == 0, "what is imputed has none");
 	cal.season = NULL;
-	ok(nn_raw_score(&cal, scaled, expected, NULL, NULL, 5, NULL) == 2, "without a season the network's alone");
+	row.imputed = NULL;
+	ok(nn_raw_score(&cal, &row, NULL) == 2, "without a season the network's alone");
 }
 
 int

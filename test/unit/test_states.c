@@ -102,7 +102,9 @@ test_weights(void)
 	float		params[C];
 	float		window[WINDOW];
 
-	nn_states_weigh(C, least, most, params);
+	nn_states_weigh(C, least, most, (double[]) {4, 1, 0.01}, params);
+	ok(params[0] == 1 && fabs(params[2] - 0.01) < 1e-8, "times the root of what its squares weigh");
+	nn_states_weigh(C, least, most, NULL, params);
 	ok(params[0] == 0.5f && fabs(params[1] - 1 / sqrt(10)) < 1e-6 && params[2] == 0.1f,
 	   "a feature's weight is the root of 1 / its range; a constant's that of 1 / 10");
 	nn_states_window(C, params, rows, window);
@@ -189,14 +191,16 @@ test_score(void)
 	const float far[] = {100, -1};
 	const float expected[] = {2, 1};
 	const float signals[] = {0.04f, 0.16f, 12};
+	nn_row		row = {.scaled = scaled, .expected = expected, .signals = signals};
 
-	ok(fabs(nn_raw_score(&cal, scaled, expected, signals, NULL, 0, NULL) - 2 * 2) < 1e-6,
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - 2 * 2) < 1e-6,
 	   "four times the mean distance doubles the raw score");
 	cal.gamma = 0.25;
-	ok(fabs(nn_raw_score(&cal, scaled, expected, signals, NULL, 0, NULL) - 4 * pow(3, 0.25)) < 1e-6,
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4 * pow(3, 0.25)) < 1e-6,
 	   "beside the discrepancy");
 	cal.gamma = cal.delta = 0;
-	ok(fabs(nn_raw_score(&cal, far, expected, signals, NULL, 0, NULL) - (9 / 0.5 + 4.0 / 2) / 2) < 1e-6,
+	row.scaled = far;
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - (9 / 0.5 + 4.0 / 2) / 2) < 1e-6,
 	   "a value beyond the clip counts as the clip");
 }
 

@@ -1,0 +1,181 @@
+/*
+ * test_activity.c
+ *	  How much features have moved (nn_activity.c), and flatlines in the score.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn.h"
+#include "tap.h"
+
+enum
+{
+	C = 3, N = 300
+};
+
+#define CLIP 2.0
+
+/* Noise beyond the clip, values imputed by chance. */
+static void
+make_rows(nn_rng *rng, double missing, float *rows, uint8_t *imputed)
+{
+	for (int i = 0; i < N; i++)
+	{
+		imputed[i] = 0;
+		for (int c = 0; c < C; c++)
+		{
+			rows[i * C + c] = (float) (6 * nn_rng_double(rng) - 3);
+			if (nn_rng_double(rng) < missing)
+				imputed[i] |= 1 << c;
+		}
+	}
+}
+
+/* Mean distance of so many known neighbours, the plain way. */
+static double
+mean_step(const float *rows, const uint8_t *imputed, int at, int steps, int c)
+{
+	double		sum = 0;
+	int			known = 0;
+
+	for (int i = at; i > at - steps && i > 0; i--)
+		if (((imputed[i] | imputed[i - 1]) >> c & 1) == 0)
+		{
+			sum += fabs(fmax(fmin(rows[i * C + c], CLIP), -CLIP) - fmax(fmin(rows[(i - 1) * C + c], CLIP), -CLIP));
+			known++;
+		}
+	return 2 * known < steps ? NAN : sum / known;
+}
+
+static double
+plain(const float *rows, const uint8_t *imputed, int at, int steps, int c)
+{
+	double		many = mean_step(rows, imputed, at, steps, c);
+	double		few = mean_step(rows, imputed, at, 4, c);
+
+	return isnan(many) || isnan(few) ? NAN : fmax(many, few);
+}
+
+static void
+push_all(nn_activity *stream, const float *rows, const uint8_t *imputed, int first, float *activity)
+{
+	for (int i = first; i < N; i++)
+		nn_activity_push(stream, rows + i * C, imputed + i, activity + i * C);
+}
+
+/* Of so many steps, with so many values missing. */
+static void
+test_stream(nn_rng *rng, int steps, double missing)
+{
+	static float rows[N * C];
+	static float whole[N * C];
+	static float later[N * C];
+	uint8_t		imputed[N];
+	void	   *memory = malloc(nn_activity_bytes(C, steps));
+	nn_activity *stream = nn_activity_open(memory, C, steps, CLIP);
+	double		worst = 0;
+	int			unknown = 0;
+	bool		same = true;
+
+	make_rows(rng, missing, rows, imputed);
+	push_all(stream, rows, imputed, 0, whole);
+	for (int i = 0; i < N; i++)
+		for (int c = 0; c < C; c++)
+		{
+			double		want = plain(rows, imputed, i, steps, c);
+
+			unknown += i >= steps && isnan(want);
+			if (isnan(want) != isnan(whole[i * C + c]))
+				worst = INFINITY;
+			else if (!isnan(want))
+				worst = fmax(worst, fabs(whole[i * C + c] - want));
+		}
+	ok(worst < 1e-5, "%d steps, %g missing: mean distance of known neighbours (%g, %d unknown)", steps, missing, worst, unknown);
+	for (int first = 1; first < 40; first += 13)
+	{
+		nn_activity_reset(stream);
+		push_all(stream, rows, imputed, first, later);
+		same = same && memcmp(later + (first + steps) * C, whole + (first + steps) * C,
+							  sizeof(float) * (N - first - steps) * C) == 0;
+	}
+	ok(same, "%d steps, %g missing: the same bits wherever the series began", steps, missing);
+	free(memory);
+}
+
+static void
+test_still(void)
+{
+	void	   *memory = malloc(nn_activity_bytes(1, 8));
+	nn_activity *stream = nn_activity_open(memory, 1, 8, CLIP);
+	const uint8_t gone = 1;
+	const uint8_t given = 0;
+	float		activity = 0;
+
+	for (int i = 0; i < 20; i++)
+		nn_activity_push(stream, &(float) {i < 10 ? (float) (i % 2) : 1.0f}, NULL, &activity);
+	ok(activity == 0, "what does not move has an activity of 0, whatever was before");
+	for (int i = 0; i < 12; i++)
+		nn_activity_push(stream, &(float) {1}, &gone, &activity);
+	ok(isnan(activity), "what is filled does not stand still: it is not known");
+	for (int i = 0; i < 4; i++)
+		nn_activity_push(stream, &(float) {1}, &given, &activity);
+	ok(isnan(activity), "nor are less than half of the steps enough");
+	nn_activity_push(stream, &(float) {1}, &given, &activity);
+	ok(activity == 0, "half are");
+	nn_activity_push(stream, &(float) {2}, &given, &activity);
+	ok(activity == 0.25f, "it moves again: the last four steps tell");
+	free(memory);
+}
+
+static void
+test_score(void)
+{
+	const int	horizon = 1;
+	const double rho[] = {0.5, 2, 1};
+	const double theta = 1;
+	const double least[] = {0.2, 0, 0.4};
+	nn_calibration cal = {
+		.features = 3, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho, .theta = &theta, .threshold = 1,
+		.flatline = 30, .activity = least,
+	};
+	const float scaled[] = {1, -1, 0};
+	const float expected[] = {2, 1, 0};
+	float		activity[] = {0.05f, 0, 0.4f};
+	const uint8_t first[] = {1};
+	const uint8_t all[] = {7};
+	double		evidence[3];
+	nn_row		row = {.scaled = scaled, .expected = expected, .activity = activity};
+
+	ok(fabs(nn_raw_score(&cal, &row, evidence) - (2 + 2 + 22.5) / 3) < 1e-6 &&
+	   fabs(evidence[0] - 24.5) < 1e-6 && evidence[1] == 2 && evidence[2] == 0,
+	   "less than it hardly ever moves is evidence, not moving where that is usual is none");
+	ok(fabs(nn_flatline_evidence(&cal, activity, NULL) - 22.5 / 3) < 1e-6, "that of flatlines alone");
+	activity[0] = NAN;
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "what is not known is none");
+	activity[0] = 0.05f;
+	row.imputed = first;
+	ok(fabs(nn_raw_score(&cal, &row, evidence) - 1) < 1e-9 && evidence[0] == 0 &&
+	   nn_flatline_evidence(&cal, activity, first) == 0, "nor is what is imputed");
+	ok(nn_flatline_evidence(&cal, activity, all) == 0, "nor anything when all is");
+	row.imputed = NULL;
+	row.activity = NULL;
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "without activities there is none");
+}
+
+int
+main(void)
+{
+	const int	steps[] = {4, 8, 16, 32};
+	nn_rng		rng;
+
+	nn_rng_seed(&rng, 5, 0);
+	for (int i = 0; i < 4; i++)
+	{
+		test_stream(&rng, steps[i], 0);
+		test_stream(&rng, steps[i], 0.3);
+	}
+	test_still();
+	test_score();
+	return done();
+}
