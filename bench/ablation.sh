@@ -31,6 +31,8 @@ variants() {
 {"maxmin_weight": 0}
 {"discrepancy_weight": 0}
 {"state_weight": 0}
+{"flatline_weight": 0}
+{"flag_weight": 10000}
 {"ahead": 0}
 {"season": "none"}
 {"release": 0}

@@ -29,9 +29,11 @@ JS_EPS = 1e-4
 JS_TOLERANCE = 4e-6  # of --check: with a short window another JS_EPS shows as little as 6e-6, rounding as 1e-6
 TEMPERATURE = 0.1
 BOUND = 1e6  # of scaled values
+MOST_ACTIVITY_ROWS, FEW_ROWS = 32, 4
 MOST_RANGES = 10.0  # a value is so far from the mean at most where states are concerned
 RESIDUAL_FLOOR = 0.1
 LEAST_HELD = 0.1  # of all rows' quantile
+SHARE = 1.5  # of training rows above the threshold, times contamination
 HELD_WEIGHT = 0.4  # of that of the held-out rows, in the logarithm
 QUERY_BLOCK = 64  # rows that share one key block: larger wastes arithmetic outside the band, smaller makes small GEMMs
 
@@ -53,7 +55,7 @@ class Options:
     maxmin_weight: float = 1.0
     contrast_weight: float = 0.02
     discrepancy_weight: float = 0.25
-    state_weight: float = 0.0  # amad's default is 0.5; states are read, not learned here
+    state_weight: float = 0.0  # states, flags and flatlines are read, not learned here
     validation_fraction: float = 0.1
     seed: int = 0
 
@@ -236,7 +238,7 @@ def set_params(model, tensors):
     if set(params) != set(tensors):
         sys.exit(f"parameters differ: {sorted(set(params) ^ set(tensors))}")
     for name, p in params.items():
-        p.data = torch.tensor(tensors[name]["data"]).view(tensors[name]["shape"])
+        p.data = torch.tensor(tensors[name]["data"], dtype=torch.float32).view(tensors[name]["shape"])
     return params
 
 
@@ -314,9 +316,9 @@ class States:
     def __init__(self, tensors):
         """tensors {name: {shape, data}}; those of the states are taken out"""
         weight, nearness, centre = (tensors.pop("states." + n) for n in ("weight", "nearness", "centre"))
-        self.weight, self.nearness = torch.tensor(weight["data"]), nearness["data"][0]
+        self.weight, self.nearness = torch.tensor(weight["data"], dtype=torch.float32), nearness["data"][0]
         self.rows = centre["shape"][1]
-        self.centre = torch.tensor(centre["data"]).view(centre["shape"][0], -1)
+        self.centre = torch.tensor(centre["data"], dtype=torch.float32).view(centre["shape"][0], -1)
 
     def distance(self, z):
         """z (n, C) not clipped -> (n,) squared, from the nearest centre, with nearness"""
@@ -325,6 +327,21 @@ class States:
         u = torch.cat([u[:1].expand(self.rows - 1, -1), u])
         windows = u.unfold(0, self.rows, 1).transpose(1, 2).flatten(1)
         return torch.cdist(windows, self.centre).amin(1).square() + self.nearness
+
+
+class Flatlines:
+    """What features are worth that move less than they hardly ever did"""
+
+    def __init__(self, calibration, context):
+        self.least = torch.tensor(calibration["activity"], dtype=torch.float64)
+        self.worth = calibration["flatline"]
+        self.rows = 2 ** int(math.log2(min(MOST_ACTIVITY_ROWS, context)))
+
+    def evidence(self, z):
+        """z (n, C), clipped -> (n, C); that of the first rows is not right"""
+        total = F.pad(z.diff(dim=0).abs().double().cumsum(0), (0, 0, self.rows + 1, 0))
+        many, few = ((total[self.rows:] - total[self.rows - rows:-rows]) / rows for rows in (self.rows, FEW_ROWS))
+        return self.worth * (1 - torch.maximum(many, few) / self.least).clamp(min=0).nan_to_num(0)
 
 
 def one_cycle(step, steps, peak):
@@ -427,6 +444,16 @@ def quantile(x, share):
     return float(np.quantile(x[~torch.isnan(x)].numpy(), share))
 
 
+def feature_weights(what):
+    """what: as amad_describe -> (C,) weights of the features, 1 on the average; flags weigh less"""
+    flags = torch.tensor([name in what["flags"] for name in what["features"]])
+    few, others = int(flags.sum()), int((~flags).sum())
+    weight = torch.ones(len(flags), dtype=torch.float64)
+    if few and others:
+        weight[flags] = min(1.0, what["options"]["flag_weight"] * others / few)
+    return weight / weight.mean()
+
+
 class Detector:
     """A trained model with its scaling and calibration"""
 
@@ -435,7 +462,7 @@ class Detector:
         self.opt = opt or Options()
         self.scaler = Scaler(x, self.opt.clip)
         z = self.scaler(x).clamp(-self.opt.clip, self.opt.clip)
-        self.states, self.mu_s = None, 1.0
+        self.states, self.mu_s, self.flatlines, self.weight = None, 1.0, None, 1.0
         self.model, self.training_seconds = timed(lambda: train(z, self.opt))
         self.calibrate(z)
 
@@ -451,6 +478,8 @@ class Detector:
         self.model = Amad(len(what["scaling"]["mean"]), self.opt)
         self.mu_s = what["calibration"].get("mu_s", 1.0)
         self.states = States(stored["weights"]) if self.opt.state_weight > 0 else None
+        self.flatlines = Flatlines(what["calibration"], self.opt.context) if "flatline" in what["calibration"] else None
+        self.weight = feature_weights(what)
         set_params(self.model, stored["weights"])
         self.rho, self.mu_d, self.theta = (
             torch.tensor(what["calibration"][k], dtype=torch.float64) for k in ("rho", "mu_d", "theta"))
@@ -463,21 +492,24 @@ class Detector:
         rho = squared[-held:].double().mean(0)
         self.rho = torch.maximum(rho, RESIDUAL_FLOOR * rho.mean())
         self.mu_d = disc[-held:].double().mean(0)
-        means = self.means(squared, disc, 1.0)
+        means = self.means(squared, disc, 1.0, torch.zeros(1))
         self.theta = torch.tensor([quantile(m, 0.9) for m in means.T])
         score = anomaly_score(means, self.theta, self.opt.release)
-        of_held, of_all = (quantile(s, 1 - self.opt.contamination) for s in (score[-held:], score))
+        of_held, of_all = (quantile(s, 1 - SHARE * self.opt.contamination) for s in (score[-held:], score))
         self.threshold = max(of_held, LEAST_HELD * of_all) ** HELD_WEIGHT * of_all ** (1 - HELD_WEIGHT)
 
-    def means(self, squared, disc, factor):
-        raw, _ = raw_score(squared, disc, self.rho, self.mu_d, self.opt.discrepancy_weight)
-        return trailing_means(raw * factor, self.opt.horizons)
+    def means(self, squared, disc, factor, flat):
+        """flat: (n, C) evidence of flatlines"""
+        raw, _ = raw_score(squared * self.weight, disc, self.rho, self.mu_d, self.opt.discrepancy_weight)
+        return trailing_means(raw * factor + (flat * self.weight).mean(-1), self.opt.horizons)
 
     def score_scaled(self, z, **chunks):
         """z (n, C) not clipped -> anomaly_score (n,), NaN in warm-up"""
-        squared, disc, _ = residuals(self.model, z.clamp(-self.opt.clip, self.opt.clip), **chunks)
+        clipped = z.clamp(-self.opt.clip, self.opt.clip)
+        squared, disc, _ = residuals(self.model, clipped, **chunks)
         factor = (self.states.distance(z) / self.mu_s) ** self.opt.state_weight if self.states else 1.0
-        return anomaly_score(self.means(squared, disc, factor), self.theta, self.opt.release)
+        flat = self.flatlines.evidence(clipped) if self.flatlines else torch.zeros(1)
+        return anomaly_score(self.means(squared, disc, factor, flat), self.theta, self.opt.release)
 
     def severity(self, x):
         """x (n, C) float64 -> (n,), 1 = threshold, NaN in warm-up"""
