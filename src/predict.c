@@ -103,26 +103,15 @@ delay(float *next, float *expected, int n, int C)
 	memcpy(next, last, row);
 }
 
-/* Discrepancies (n, N - 1) to rows of N, the last of which is the distance from the states. */
-static void
-add_distances(Prediction *prediction, const float *rows, int n, float *signals)
-{
-	const int	N = prediction->predictor->signals;
-
-	for (int i = n - 1; i > 0; i--)
-		memmove(signals + (size_t) i * N, signals + (size_t) i * (N - 1), sizeof(float) * (N - 1));
-	nn_state_stream_push(prediction->states, rows, n, N, signals + N - 1);
-}
-
 static void
 push_network(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
 {
 	const Predictor *p = prediction->predictor;
 
 	nn_clip(p->clip, rows, (size_t) n * p->shape.features, prediction->clipped);
-	nn_stream_push(prediction->stream, prediction->clipped, n, expected, signals);
-	if (p->states)
-		add_distances(prediction, rows, n, signals);
+	nn_stream_push(prediction->stream, prediction->clipped, n, expected, p->signals, signals);
+	if (p->states)				/* the last signal is the distance from them */
+		nn_state_stream_push(prediction->states, rows, n, p->signals, signals + p->signals - 1);
 	if (p->ahead > 0)
 		delay(prediction->next, expected, n, p->shape.features);
 }

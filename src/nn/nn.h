@@ -200,11 +200,11 @@ extern void nn_stream_reset(nn_stream *stream);	/* a new series begins */
 
 /*
  * The next n (1 … NN_STREAM_ROWS) rows of the series, scaled and clipped, (n, C).
- * expected: (n, C) reconstructions; discrepancy: (n, N) mean over heads of
- * JS(A, G) in each block.
+ * expected: (n, C) reconstructions; discrepancy: mean over heads of JS(A, G) in each
+ * block, of a row in N of `stride` floats.
  */
 extern void nn_stream_push(nn_stream *stream, const float *rows, int n,
-						   float *expected, float *discrepancy);
+						   float *expected, int stride, float *discrepancy);
 
 /* ---- principal components (nn_pca.c) --------------------------------------- */
 

@@ -328,7 +328,7 @@ age(nn_stream *s, stream_block *b, int n)
 }
 
 static void
-pass_block(nn_stream *s, int index, int n, float *discrepancy)
+pass_block(nn_stream *s, int index, int n, int stride, float *discrepancy)
 {
 	const nn_kernels *kernels = nn_kernels_get();
 	const nn_geometry *g = &s->packed->g;
@@ -350,7 +350,7 @@ pass_block(nn_stream *s, int index, int n, float *discrepancy)
 	append(s, b, n);
 	kernels->attend(g, &segment, s->scratch, s->z, s->js);
 	for (int i = 0; i < n; i++)
-		discrepancy[(size_t) i * g->N + index] = s->js[i];
+		discrepancy[(size_t) i * stride + index] = s->js[i];
 	age(s, b, n);
 	apply(&p->o, n, s->z, g->D, s->h, g->D, true);
 
@@ -361,13 +361,14 @@ pass_block(nn_stream *s, int index, int n, float *discrepancy)
 }
 
 void
-nn_stream_push(nn_stream *s, const float *rows, int n, float *expected, float *discrepancy)
+nn_stream_push(nn_stream *s, const float *rows, int n, float *expected, int stride,
+			   float *discrepancy)
 {
 	const nn_geometry *g = &s->packed->g;
 
 	embed(s, rows, n);
 	for (int i = 0; i < g->N; i++)
-		pass_block(s, i, n, discrepancy);
+		pass_block(s, i, n, stride, discrepancy);
 	nn_kernels_get()->norm(n, g->D, s->h, s->packed->ln.w, s->packed->ln.b, s->x, NULL, NULL);
 	apply(&s->packed->out, n, s->x, g->D, expected, g->C, false);
 	s->count += n;

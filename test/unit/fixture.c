@@ -145,7 +145,7 @@ push_all(nn_stream *stream, const nn_shape *shape, const float *rows, int n, int
 {
 	for (int i = 0; i < n; i += piece)
 		nn_stream_push(stream, rows + (size_t) i * shape->features, n - i < piece ? n - i : piece,
-					   expected + (size_t) i * shape->features,
+					   expected + (size_t) i * shape->features, shape->layers,
 					   discrepancy + (size_t) i * shape->layers);
 }
 

@@ -89,7 +89,8 @@ push_again(series *s, nn_stream *stream, int from, int to, int piece, nn_rng *rn
 		int			n = piece > 0 ? piece : 1 + (int) nn_rng_below(rng, NN_STREAM_ROWS);
 
 		n = to - i < n ? to - i : n;
-		nn_stream_push(stream, s->rows + i * C, n, s->expected2 + i * C, s->discrepancy2 + i * N);
+		nn_stream_push(stream, s->rows + i * C, n, s->expected2 + i * C, (int) N,
+					   s->discrepancy2 + i * N);
 		i += n;
 	}
 }
@@ -198,7 +199,8 @@ test_side_by_side(series *s, const char *kernel)
 		int			n = s->n - i < 10 ? s->n - i : 10;
 
 		push_again(s, stream.stream, i, i + n, n, NULL);
-		nn_stream_push(beside, other + (size_t) i * s->shape.features, n, expected, discrepancy);
+		nn_stream_push(beside, other + (size_t) i * s->shape.features, n, expected,
+					   s->shape.layers, discrepancy);
 	}
 	ok(same(s, 0, s->n), "%s: two streams of one model, %s", shape_name(&s->shape), kernel);
 	free(other);
