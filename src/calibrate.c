@@ -185,6 +185,27 @@ find_own(Calibration *c)
 	find_own(c);
 }
 
+/* What to do with the rows of runs first … last - 1, for the figures of whom they are. */
+typedef void (*calibrate_runs) (Calibration *c, int first, int last, ModelStats *stats);
+
+/* Does it for each series of a fleet that has figures of its own. */
+static void
+calibrate_own(Calibration *c, calibrate_runs runs)
+{
+	const Dataset *d = c->dataset;
+
+	if (c->model->nseries == 0)
+		return;
+	for (int first = 0, last; first < d->nruns; first = last)
+	{
+		int			series = d->runs[first].series;
+
+		last = dataset_series_end(d, first);
+		if (c->own[series])
+			runs(c, first, last, c->stats[series]);
+	}
+}
+
 /* ---- rho and mu ------------------------------------------------------------------------ */
 
 static void
@@ -309,11 +330,12 @@ calibrate_means(Calibration *c)
 
 /* Of the rows of runs; a training learns the season, too. */
 static void
-calibrate_season_of(Calibration *c, int first, int last, const ModelStats *others,
-					ModelStats *stats)
+calibrate_season_of(Calibration *c, int first, int last, ModelStats *stats)
 {
+	ModelStats *all = &c->model->stats;
+
 	if (c->scores.recorded == NULL)
-		season_fit(c->model, c->dataset, first, last, others, stats);
+		season_fit(c->model, c->dataset, first, last, stats == all ? NULL : all, stats);
 	season_measure(c->model, c->dataset, first, last,
 				   c->scores.recorded ? c->scores.recorded->use : NULL,
 				   threshold_only_grows(&c->scores), stats);
@@ -322,22 +344,11 @@ calibrate_season_of(Calibration *c, int first, int last, const ModelStats *other
 static void
 calibrate_season(Calibration *c)
 {
-	const Dataset *d = c->dataset;
-	ModelStats *all = &c->model->stats;
-
 	if (c->model->season.nperiods == 0)
 		return;
-	calibrate_season_of(c, 0, d->nruns, NULL, all);
-	if (c->model->nseries == 0)
-		return;
-	for (int first = 0, last; first < d->nruns; first = last)
-	{
-		int			series = d->runs[first].series;
-
-		last = dataset_series_end(d, first);
-		if (c->own[series])
-			calibrate_season_of(c, first, last, all, c->stats[series]);
-	}
+	/* that of all first: series fall back on it */
+	calibrate_season_of(c, 0, c->dataset->nruns, &c->model->stats);
+	calibrate_own(c, calibrate_season_of);
 }
 
 /* ---- raw scores -------------------------------------------------------------------------- */
@@ -405,18 +416,9 @@ calibrate_raw(Calibration *c)
 /* ---- flatlines ----------------------------------------------------------------------------- */
 
 static void
-set_flatlines_of_series(Calibration *c)
+set_flatlines_of(Calibration *c, int first, int last, ModelStats *stats)
 {
-	const Dataset *d = c->dataset;
-
-	for (int first = 0, last; first < d->nruns; first = last)
-	{
-		int			series = d->runs[first].series;
-
-		last = dataset_series_end(d, first);
-		if (c->own[series])
-			flatline_set(&c->scores, first, last, c->stats[series]);
-	}
+	flatline_set(&c->scores, first, last, stats);
 }
 
 /* Adds their evidence to the raw scores; unless they are to stay, sets the figures first. */
@@ -427,11 +429,10 @@ calibrate_flatlines(Calibration *c)
 
 	if (!options_flatline(&c->model->options))
 		return;
-	if (c->scores.recorded == NULL || !c->scores.recorded->threshold_only)
+	if (!threshold_alone(&c->scores))
 	{
-		if (c->model->nseries > 0)
-			set_flatlines_of_series(c);
-		flatline_set(&c->scores, 0, d->nruns, &c->model->stats);
+		calibrate_own(c, set_flatlines_of);
+		set_flatlines_of(c, 0, d->nruns, &c->model->stats);
 	}
 	for (int i = 0; i < d->nruns; i++)
 		flatline_add(&c->scores, &d->runs[i], stats_of(c, d->runs[i].series));
@@ -486,18 +487,9 @@ copy_calibration(const Model *m, const ModelStats *from, ModelStats *to)
 }
 
 static void
-calibrate_series(Calibration *c)
+set_threshold_of(Calibration *c, int first, int last, ModelStats *stats)
 {
-	const Dataset *d = c->dataset;
-
-	for (int first = 0, last; first < d->nruns; first = last)
-	{
-		int			series = d->runs[first].series;
-
-		last = dataset_series_end(d, first);
-		if (c->own[series])
-			threshold_set(&c->scores, first, last, c->stats[series], c->result);
-	}
+	threshold_set(&c->scores, first, last, stats, c->result);
 }
 
 /* Room for a calibration; the figures of series go to the model's. */
@@ -541,8 +533,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
-	if (m->nseries > 0)
-		calibrate_series(&c);
+	calibrate_own(&c, set_threshold_of);
 	threshold_set(&c.scores, 0, d->nruns, &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 		if (!c.own[i])
@@ -558,15 +549,14 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 	c.result = result;
 	c.stride = 1;
 	find_own(&c);
-	if (!recorded->threshold_only)
+	if (!threshold_alone(&c.scores))
 	{
 		calibrate_means(&c);
 		calibrate_season(&c);
 	}
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
-	if (m->nseries > 0)
-		calibrate_series(&c);
+	calibrate_own(&c, set_threshold_of);
 	threshold_set(&c.scores, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
 		result->series += c.own[i];

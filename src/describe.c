@@ -21,39 +21,6 @@ SQL_FUNCTION(amad_describe_name);
 SQL_FUNCTION(amad_weights);
 
 static void
-write_features(const Model *m, StringInfo out)
-{
-	json_key(out, "features");
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < m->features; i++)
-	{
-		if (i > 0)
-			appendStringInfoString(out, ", ");
-		json_string(out, model_feature_name(m, i));
-	}
-	appendStringInfoChar(out, ']');
-}
-
-/* Names of the features that are flags. */
-static void
-write_flags(const Model *m, StringInfo out)
-{
-	const char *comma = "";
-
-	json_key(out, "flags");
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < m->features; i++)
-	{
-		if (!m->flag[i])
-			continue;
-		appendStringInfoString(out, comma);
-		json_string(out, model_feature_name(m, i));
-		comma = ", ";
-	}
-	appendStringInfoChar(out, ']');
-}
-
-static void
 write_scaling(const Model *m, StringInfo out)
 {
 	json_key(out, "scaling");
@@ -165,10 +132,12 @@ describe(const Model *m, const char *training)
 	appendStringInfoChar(&text, '{');
 	json_key(&text, "options");
 	appendStringInfoString(&text, options.data);
-	write_features(m, &text);
+	json_key(&text, "features");
+	model_write_names(m, NULL, &text);
 	json_key(&text, "feature_types");
 	json_strings(&text, m->ntypes, m->types);
-	write_flags(m, &text);
+	json_key(&text, "flags");
+	model_write_names(m, m->flag, &text);
 	write_time(m, &text);
 	write_series(m, &text);
 	write_scaling(m, &text);

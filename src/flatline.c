@@ -16,9 +16,8 @@
 Size
 flatline_bytes(const Model *m)
 {
-	return options_flatline(&m->options)
-		? nn_activity_bytes(m->features, options_activity_rows(&m->options, m->features)) +
-		sizeof(float) * m->features : 0;
+	return !options_flatline(&m->options) ? 0
+		: model_activity_bytes(m, m->features) + sizeof(float) * m->features;
 }
 
 /* Whether a row's raw score counts for figures. */
@@ -53,9 +52,9 @@ visit_run(RawScores *r, const DatasetRun *run, int feature, int features, visit_
 	const Dataset *d = r->dataset;
 	const int	rows = options_activity_rows(&r->model->options, d->features);
 	const int64 end = run->first + run->rows;
-	void	   *memory = palloc_extended(nn_activity_bytes(features, rows), MCXT_ALLOC_HUGE);
+	void	   *memory = palloc_extended(model_activity_bytes(r->model, features), MCXT_ALLOC_HUGE);
 	float	   *activity = palloc(sizeof(float) * features);
-	nn_activity *moved = nn_activity_open(memory, features, rows, r->model->options.clip);
+	nn_activity *moved = model_activity_open(r->model, features, memory);
 
 	for (int64 scored = next_scored(r, run->first, end); scored < end;)
 	{

@@ -227,10 +227,37 @@ model_calibration(const Model *m, const ModelStats *stats)
 	return calibration;
 }
 
+Size
+model_activity_bytes(const Model *m, int features)
+{
+	return !options_flatline(&m->options) ? 0
+		: nn_activity_bytes(features, options_activity_rows(&m->options, m->features));
+}
+
+nn_activity *
+model_activity_open(const Model *m, int features, void *memory)
+{
+	return nn_activity_open(memory, features, options_activity_rows(&m->options, m->features),
+							m->options.clip);
+}
+
 const char *
 model_feature_name(const Model *m, int feature)
 {
 	return m->options.nnames > 0 ? m->options.names[feature] : psprintf("%d", feature + 1);
+}
+
+void
+model_write_names(const Model *m, const bool *set, StringInfo out)
+{
+	char	  **names = palloc(sizeof(char *) * m->features);
+	int			n = 0;
+
+	for (int c = 0; c < m->features; c++)
+		if (set == NULL || set[c])
+			names[n++] = (char *) model_feature_name(m, c);
+	json_strings(out, n, names);
+	pfree(names);
 }
 
 char *
@@ -532,23 +559,32 @@ member_string(Jsonb *json, const char *key)
 		: pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/* The array that a value, which must be there, is. */
+static JsonbContainer *
+array_of(const JsonbValue *value)
+{
+	if (value == NULL || value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		invalid("Its metadata is incomplete.");
+	return value->val.binary.data;
+}
+
 /* A member that is an array of strings, if it is there; their number. */
 static int
 member_strings(Jsonb *json, const char *key, char ***strings)
 {
 	JsonbValue *value = json_get(&json->root, key);
+	JsonbContainer *array;
 	int			n;
 
 	*strings = NULL;
 	if (value == NULL)
 		return 0;
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		invalid("Its metadata is incomplete.");
-	n = JsonContainerSize(value->val.binary.data);
+	array = array_of(value);
+	n = JsonContainerSize(array);
 	*strings = palloc_extended(sizeof(char *) * Max(n, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < n; i++)
 	{
-		JsonbValue *element = getIthJsonbValueFromContainer(value->val.binary.data, i);
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
 
 		if (element->type != jbvString)
 			invalid("Its metadata is incomplete.");
@@ -567,9 +603,7 @@ read_season(Jsonb *json)
 
 	if (value == NULL)
 		return season;			/* of an older format */
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		invalid("Its metadata is incomplete.");
-	array = value->val.binary.data;
+	array = array_of(value);
 	n = JsonContainerSize(array);
 	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
 		invalid("Its season is not one.");
@@ -591,18 +625,15 @@ read_season(Jsonb *json)
 static void
 read_flags(Model *m, Jsonb *json)
 {
-	JsonbValue *value = json_get(&json->root, "flags");
+	JsonbContainer *array;
 	double		last = -1;
-	int			n;
 
 	if (m->format < 4)
 		return;
-	if (value == NULL || value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		invalid("Its metadata is incomplete.");
-	n = JsonContainerSize(value->val.binary.data);
-	for (int i = 0; i < n; i++)
+	array = array_of(json_get(&json->root, "flags"));
+	for (int i = 0; i < JsonContainerSize(array); i++)
 	{
-		double		c = json_number(getIthJsonbValueFromContainer(value->val.binary.data, i), -1);
+		double		c = json_number(getIthJsonbValueFromContainer(array, i), -1);
 
 		if (!(c > last && c < m->features && c == floor(c)))
 			invalid("Its flags are not among its features, in order.");

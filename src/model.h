@@ -86,8 +86,15 @@ extern nn_shape model_shape(const Model *model);
 extern nn_scaling model_scaling(const Model *model, const ModelStats *stats);
 extern nn_calibration model_calibration(const Model *model, const ModelStats *stats);
 
+/* What tells how much some of its features move, and the memory it needs; 0: nobody asks. */
+extern Size model_activity_bytes(const Model *model, int features);
+extern nn_activity *model_activity_open(const Model *model, int features, void *memory);
+
 /* "flow" if the names are known, else "3"; features are counted from 0 here. */
 extern const char *model_feature_name(const Model *model, int feature);
+
+/* Their names as a JSON array, of those that are in a set (NULL: all). */
+extern void model_write_names(const Model *model, const bool *set, StringInfo out);
 
 /* For messages: "3 (flow, pressure, temp)". */
 extern char *model_feature_list(const Model *model);

@@ -666,8 +666,6 @@ options_activity_rows(const Options *options, int features)
 	int			most = Min(options_context(options, features), MOST_ACTIVITY_ROWS);
 	int			rows = NN_ACTIVITY_FEW; /* the context is longer */
 
-	if (!options_flatline(options))
-		return 0;
 	while (2 * rows <= most)
 		rows *= 2;
 	return rows;

@@ -150,19 +150,12 @@ waiting_bytes(const LoadedModel *loaded)
 					sizeof(float) * (arrays * m->features + loaded->predictor->signals));
 }
 
-static Size
-activity_bytes(const Model *m)
-{
-	int			rows = options_activity_rows(&m->options, m->features);
-
-	return rows == 0 ? 0 : nn_activity_bytes(m->features, rows);
-}
-
 static void
 check_memory(const LoadedModel *loaded)
 {
-	Size		bytes = predict_series_bytes(loaded->predictor) + activity_bytes(loaded->model) +
-		waiting_bytes(loaded);
+	const Model *m = loaded->model;
+	Size		bytes = predict_series_bytes(loaded->predictor) +
+		model_activity_bytes(m, m->features) + waiting_bytes(loaded);
 
 	if (bytes > (Size) work_mem * 1024)
 		ereport(ERROR,
@@ -206,10 +199,10 @@ static nn_activity *
 open_moved(const Scorer *s)
 {
 	const Model *m = s->loaded->model;
+	Size		bytes = model_activity_bytes(m, m->features);
 
-	return !options_flatline(&m->options) ? NULL
-		: nn_activity_open(palloc_extended(activity_bytes(m), MCXT_ALLOC_HUGE), m->features,
-						   options_activity_rows(&m->options, m->features), m->options.clip);
+	return bytes == 0 ? NULL
+		: model_activity_open(m, m->features, palloc_extended(bytes, MCXT_ALLOC_HUGE));
 }
 
 /* Room for that of a block's rows. */

@@ -43,6 +43,12 @@ threshold_only_grows(const RawScores *r)
 	return r->recorded != NULL && r->recorded->trim > 0;
 }
 
+bool
+threshold_alone(const RawScores *r)
+{
+	return r->recorded != NULL && r->recorded->threshold_only;
+}
+
 /*
  * The values that a quantile is taken of, into scratch; their number.  They are of
  * the runs first … last - 1: the mean of h raw scores up to every row …
@@ -273,7 +279,7 @@ threshold_set(RawScores *r, int first, int last, ModelStats *stats, Recalibrated
 	Before		before = judge_before(r, first, last);
 	int64		n;
 
-	if (r->recorded == NULL || !r->recorded->threshold_only)
+	if (!threshold_alone(r))
 		set_theta(r, first, last, stats);
 	n = collect_scores(r, first, last, stats, true);
 	stats->threshold = n == 0 ? 1.0

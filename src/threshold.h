@@ -29,6 +29,9 @@ extern RowUse threshold_use_of(const RawScores *scores, int64 row);
  */
 extern bool threshold_only_grows(const RawScores *scores);
 
+/* A recalibration that leaves all figures but the threshold as they are. */
+extern bool threshold_alone(const RawScores *scores);
+
 /*
  * theta and threshold from the rows of the runs first … last - 1, to stats, whose other
  * figures are there.  Their scores, and those above the threshold, are added to result

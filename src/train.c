@@ -261,19 +261,12 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 static void
 write_constant_features(const Model *model, StringInfo out)
 {
-	bool		any = false;
+	bool	   *constant = palloc(sizeof(bool) * model->features);
 
-	appendStringInfoChar(out, '[');
 	for (int i = 0; i < model->features; i++)
-	{
-		if (model->stats.std[i] > 0)
-			continue;
-		if (any)
-			appendStringInfoString(out, ", ");
-		json_string(out, model_feature_name(model, i));
-		any = true;
-	}
-	appendStringInfoChar(out, ']');
+		constant[i] = !(model->stats.std[i] > 0);
+	model_write_names(model, constant, out);
+	pfree(constant);
 }
 
 /* A count that is told only where there is something to tell. */
