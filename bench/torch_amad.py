@@ -230,6 +230,11 @@ class Amad(nn.Module):
         return self.out(self.ln(h)), seen
 
 
+def floats(tensor):
+    """{shape, data} -> tensor; JSON may have whole numbers only"""
+    return torch.tensor(tensor["data"], dtype=torch.float32).view(tensor["shape"])
+
+
 def set_params(model, tensors):
     """tensors {name: {shape, data}}, named as amad_weights does (blocks.0.q.weight is block0.q.weight there)
 
@@ -238,7 +243,7 @@ def set_params(model, tensors):
     if set(params) != set(tensors):
         sys.exit(f"parameters differ: {sorted(set(params) ^ set(tensors))}")
     for name, p in params.items():
-        p.data = torch.tensor(tensors[name]["data"], dtype=torch.float32).view(tensors[name]["shape"])
+        p.data = floats(tensors[name])
     return params
 
 
@@ -316,9 +321,9 @@ class States:
     def __init__(self, tensors):
         """tensors {name: {shape, data}}; those of the states are taken out"""
         weight, nearness, centre = (tensors.pop("states." + n) for n in ("weight", "nearness", "centre"))
-        self.weight, self.nearness = torch.tensor(weight["data"], dtype=torch.float32), nearness["data"][0]
+        self.weight, self.nearness = floats(weight), nearness["data"][0]
         self.rows = centre["shape"][1]
-        self.centre = torch.tensor(centre["data"], dtype=torch.float32).view(centre["shape"][0], -1)
+        self.centre = floats(centre).flatten(1)
 
     def distance(self, z):
         """z (n, C) not clipped -> (n,) squared, from the nearest centre, with nearness"""
@@ -457,12 +462,13 @@ def feature_weights(what):
 class Detector:
     """A trained model with its scaling and calibration"""
 
+    states, mu_s, flatlines, weight = None, 1.0, None, 1.0  # unless a stored model has them
+
     def __init__(self, x, opt=None):
         """x (n, C) float64: the training rows in time order"""
         self.opt = opt or Options()
         self.scaler = Scaler(x, self.opt.clip)
         z = self.scaler(x).clamp(-self.opt.clip, self.opt.clip)
-        self.states, self.mu_s, self.flatlines, self.weight = None, 1.0, None, 1.0
         self.model, self.training_seconds = timed(lambda: train(z, self.opt))
         self.calibrate(z)
 

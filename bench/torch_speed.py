@@ -124,7 +124,6 @@ class Worker:
         """Scores do not matter to the speed"""
         d = amad.Detector.__new__(amad.Detector)
         d.opt, d.model = self.opt, self.trainer[0] if self.trainer else amad.Amad(self.series.shape[1], self.opt)
-        d.states, d.mu_s, d.flatlines, d.weight = None, 1.0, None, 1.0
         d.calibrate(self.series)
         return d
 
