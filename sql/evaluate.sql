@@ -106,6 +106,11 @@ CREATE FUNCTION amad_evaluate_step(internal, timestamp, float8, boolean) RETURNS
 COMMENT ON FUNCTION amad_evaluate_step(internal, timestamp, float8, boolean) IS
 	'transition function of amad_evaluate';
 
+CREATE FUNCTION amad_evaluate_step(internal, date, float8, boolean) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_evaluate_step(internal, date, float8, boolean) IS
+	'transition function of amad_evaluate';
+
 CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label boolean) (
 	SFUNC = amad_evaluate_step, STYPE = internal, SSPACE = 1048576,
 	FINALFUNC = amad_evaluate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
@@ -113,9 +118,21 @@ CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label boolean) (
 COMMENT ON AGGREGATE amad_evaluate(ts timestamp, score float8, label boolean) IS
 	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
 
+CREATE AGGREGATE amad_evaluate(ts date, score float8, label boolean) (
+	SFUNC = amad_evaluate_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_evaluate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE amad_evaluate(ts date, score float8, label boolean) IS
+	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
+
 CREATE FUNCTION amad_evaluate_step(internal, timestamp, float8, float8) RETURNS internal
 	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION amad_evaluate_step(internal, timestamp, float8, float8) IS
+	'transition function of amad_evaluate';
+
+CREATE FUNCTION amad_evaluate_step(internal, date, float8, float8) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_evaluate_step(internal, date, float8, float8) IS
 	'transition function of amad_evaluate';
 
 CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label float8) (
@@ -125,9 +142,21 @@ CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label float8) (
 COMMENT ON AGGREGATE amad_evaluate(ts timestamp, score float8, label float8) IS
 	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
 
+CREATE AGGREGATE amad_evaluate(ts date, score float8, label float8) (
+	SFUNC = amad_evaluate_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_evaluate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE amad_evaluate(ts date, score float8, label float8) IS
+	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
+
 CREATE FUNCTION amad_evaluate_step(internal, timestamp, float8, boolean, jsonb) RETURNS internal
 	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION amad_evaluate_step(internal, timestamp, float8, boolean, jsonb) IS
+	'transition function of amad_evaluate';
+
+CREATE FUNCTION amad_evaluate_step(internal, date, float8, boolean, jsonb) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_evaluate_step(internal, date, float8, boolean, jsonb) IS
 	'transition function of amad_evaluate';
 
 CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label boolean, options jsonb) (
@@ -137,9 +166,21 @@ CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label boolean, option
 COMMENT ON AGGREGATE amad_evaluate(ts timestamp, score float8, label boolean, options jsonb) IS
 	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
 
+CREATE AGGREGATE amad_evaluate(ts date, score float8, label boolean, options jsonb) (
+	SFUNC = amad_evaluate_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_evaluate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE amad_evaluate(ts date, score float8, label boolean, options jsonb) IS
+	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
+
 CREATE FUNCTION amad_evaluate_step(internal, timestamp, float8, float8, jsonb) RETURNS internal
 	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION amad_evaluate_step(internal, timestamp, float8, float8, jsonb) IS
+	'transition function of amad_evaluate';
+
+CREATE FUNCTION amad_evaluate_step(internal, date, float8, float8, jsonb) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_evaluate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_evaluate_step(internal, date, float8, float8, jsonb) IS
 	'transition function of amad_evaluate';
 
 CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label float8, options jsonb) (
@@ -147,5 +188,12 @@ CREATE AGGREGATE amad_evaluate(ts timestamp, score float8, label float8, options
 	FINALFUNC = amad_evaluate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE amad_evaluate(ts timestamp, score float8, label float8, options jsonb) IS
+	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
+
+CREATE AGGREGATE amad_evaluate(ts date, score float8, label float8, options jsonb) (
+	SFUNC = amad_evaluate_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_evaluate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE amad_evaluate(ts date, score float8, label float8, options jsonb) IS
 	'quality of anomaly scores against labels, as an object of metrics; rows in any order';
 

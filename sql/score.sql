@@ -91,6 +91,11 @@ CREATE FUNCTION amad_score(model_name text, ts timestamp, VARIADIC features "any
 COMMENT ON FUNCTION amad_score(model_name text, ts timestamp, VARIADIC features "any") IS
 	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
 
+CREATE FUNCTION amad_score(model_name text, ts date, VARIADIC features "any") RETURNS double precision
+	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_score(model_name text, ts date, VARIADIC features "any") IS
+	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
+
 CREATE FUNCTION amad_score(model_name text, ts bigint, VARIADIC features "any") RETURNS double precision
 	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_score(model_name text, ts bigint, VARIADIC features "any") IS
@@ -104,6 +109,11 @@ COMMENT ON FUNCTION amad_score(model_name text, series jsonb, ts timestamptz, VA
 CREATE FUNCTION amad_score(model_name text, series jsonb, ts timestamp, VARIADIC features "any") RETURNS double precision
 	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_score(model_name text, series jsonb, ts timestamp, VARIADIC features "any") IS
+	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
+
+CREATE FUNCTION amad_score(model_name text, series jsonb, ts date, VARIADIC features "any") RETURNS double precision
+	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_score(model_name text, series jsonb, ts date, VARIADIC features "any") IS
 	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
 
 CREATE FUNCTION amad_score(model_name text, series jsonb, ts bigint, VARIADIC features "any") RETURNS double precision
@@ -121,6 +131,11 @@ CREATE FUNCTION amad_score(model amad_model, ts timestamp, VARIADIC features "an
 COMMENT ON FUNCTION amad_score(model amad_model, ts timestamp, VARIADIC features "any") IS
 	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
 
+CREATE FUNCTION amad_score(model amad_model, ts date, VARIADIC features "any") RETURNS double precision
+	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_score(model amad_model, ts date, VARIADIC features "any") IS
+	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
+
 CREATE FUNCTION amad_score(model amad_model, ts bigint, VARIADIC features "any") RETURNS double precision
 	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_score(model amad_model, ts bigint, VARIADIC features "any") IS
@@ -134,6 +149,11 @@ COMMENT ON FUNCTION amad_score(model amad_model, series jsonb, ts timestamptz, V
 CREATE FUNCTION amad_score(model amad_model, series jsonb, ts timestamp, VARIADIC features "any") RETURNS double precision
 	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_score(model amad_model, series jsonb, ts timestamp, VARIADIC features "any") IS
+	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
+
+CREATE FUNCTION amad_score(model amad_model, series jsonb, ts date, VARIADIC features "any") RETURNS double precision
+	AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_score(model amad_model, series jsonb, ts date, VARIADIC features "any") IS
 	'severity of a row, 1.0 is the threshold of the model; null in warm-up and while pending; use it with OVER (ORDER BY ts)';
 
 CREATE FUNCTION amad_score(model amad_model, series jsonb, ts bigint, VARIADIC features "any") RETURNS double precision
@@ -151,6 +171,11 @@ CREATE FUNCTION amad_explain(model_name text, ts timestamp, VARIADIC features "a
 COMMENT ON FUNCTION amad_explain(model_name text, ts timestamp, VARIADIC features "any") IS
 	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
 
+CREATE FUNCTION amad_explain(model_name text, ts date, VARIADIC features "any") RETURNS amad_result_timestamp
+	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_explain(model_name text, ts date, VARIADIC features "any") IS
+	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
+
 CREATE FUNCTION amad_explain(model_name text, ts bigint, VARIADIC features "any") RETURNS amad_result_bigint
 	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_explain(model_name text, ts bigint, VARIADIC features "any") IS
@@ -164,6 +189,11 @@ COMMENT ON FUNCTION amad_explain(model_name text, series jsonb, ts timestamptz, 
 CREATE FUNCTION amad_explain(model_name text, series jsonb, ts timestamp, VARIADIC features "any") RETURNS amad_result_timestamp
 	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_explain(model_name text, series jsonb, ts timestamp, VARIADIC features "any") IS
+	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
+
+CREATE FUNCTION amad_explain(model_name text, series jsonb, ts date, VARIADIC features "any") RETURNS amad_result_timestamp
+	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_explain(model_name text, series jsonb, ts date, VARIADIC features "any") IS
 	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
 
 CREATE FUNCTION amad_explain(model_name text, series jsonb, ts bigint, VARIADIC features "any") RETURNS amad_result_bigint
@@ -181,6 +211,11 @@ CREATE FUNCTION amad_explain(model amad_model, ts timestamp, VARIADIC features "
 COMMENT ON FUNCTION amad_explain(model amad_model, ts timestamp, VARIADIC features "any") IS
 	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
 
+CREATE FUNCTION amad_explain(model amad_model, ts date, VARIADIC features "any") RETURNS amad_result_timestamp
+	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_explain(model amad_model, ts date, VARIADIC features "any") IS
+	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
+
 CREATE FUNCTION amad_explain(model amad_model, ts bigint, VARIADIC features "any") RETURNS amad_result_bigint
 	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_explain(model amad_model, ts bigint, VARIADIC features "any") IS
@@ -194,6 +229,11 @@ COMMENT ON FUNCTION amad_explain(model amad_model, series jsonb, ts timestamptz,
 CREATE FUNCTION amad_explain(model amad_model, series jsonb, ts timestamp, VARIADIC features "any") RETURNS amad_result_timestamp
 	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
 COMMENT ON FUNCTION amad_explain(model amad_model, series jsonb, ts timestamp, VARIADIC features "any") IS
+	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
+
+CREATE FUNCTION amad_explain(model amad_model, series jsonb, ts date, VARIADIC features "any") RETURNS amad_result_timestamp
+	AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300;
+COMMENT ON FUNCTION amad_explain(model amad_model, series jsonb, ts date, VARIADIC features "any") IS
 	'severity of a row with its reasons: expected values, contributions of features, status; use it with OVER (ORDER BY ts)';
 
 CREATE FUNCTION amad_explain(model amad_model, series jsonb, ts bigint, VARIADIC features "any") RETURNS amad_result_bigint

@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -21,7 +22,7 @@
 
 #include "detect.h"
 #include "registry.h"
-#include "source_parallel.h"
+#include "series_key.h"
 #include "timestamps.h"
 
 #define VISIT_BYTES (64 * 1024) /* what a visit allocates is seldom more */
@@ -45,6 +46,7 @@ struct Detection
 	LoadedModel *loaded;
 	MemoryContextCallback release;
 	Source	   *source;
+	SeriesFinder *finder;		/* NULL: the model has no series of its own */
 	int64		since;			/* in the source's units, as */
 	SourceRange range;			/* what is read */
 	int			lookahead;		/* rows that are read after the range, with until */
@@ -53,8 +55,7 @@ struct Detection
 	int64		rows;			/* that came */
 	History		history;
 	bool		inside;			/* a row of the series was in the range */
-	int			after;			/* timestamps of the series that came after it */
-	int64		after_ts;		/* the last of them */
+	int			after;			/* rows of the series that came after it */
 	bool		shown;			/* a row of the series being shown was */
 	MemoryContext visit_context;	/* of the row being shown */
 	detect_visit visit;
@@ -70,6 +71,10 @@ sibling(Oid function, const char *suffix)
 	static const char *const suffixes[] = {"_timestamp", "_bigint"};
 	char	   *name = get_func_name(function);
 
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u was dropped at the same time", function)));
 	for (int i = 0; i < lengthof(suffixes); i++)
 	{
 		int			at = strlen(name) - strlen(suffixes[i]);
@@ -80,7 +85,7 @@ sibling(Oid function, const char *suffix)
 	return psprintf("%s%s", name, suffix);
 }
 
-/* A time as a value of another type of the three. */
+/* A time as a value of another type of the three; beyond its range it is infinite. */
 static Datum
 convert(const Detection *d, Oid from, Oid to, Datum ts)
 {
@@ -91,9 +96,13 @@ convert(const Detection *d, Oid from, Oid to, Datum ts)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column is of another type than %s", format_type_be(to)),
 				 errhint("Use %s().", sibling(d->spec.function, to == INT8OID ? "" : "_bigint"))));
-	/* as a cast does, by the session's time zone */
-	return DirectFunctionCall1(from == TIMESTAMPOID ? timestamp_timestamptz
-							   : timestamptz_timestamp, ts);
+	return Int64GetDatum(timestamps_convert(from, to, DatumGetInt64(ts)));
+}
+
+Oid
+detect_ts_type(const Detection *d)
+{
+	return d->source->ts_type;
 }
 
 Datum
@@ -136,18 +145,18 @@ find_source(const Detection *d)
 	else
 	{
 		spec.source = pstrdup(d->spec.source);
-		spec.nseries = m->nseries_cols;
-		spec.series_cols = m->series_cols;
-		if (m->options.nnames == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("model \"%s\" does not know the names of its features",
-							d->spec.model_name),
-					 errhint("Give them in the option \"features\" when training, or use amad_score().")));
 	}
-	/* those of the model, not what somebody may have written into the table */
+	if (m->options.nnames == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" does not know the names of its features",
+						d->spec.model_name),
+				 errhint("Give them in the option \"features\" when training, or use amad_score().")));
+	/* those of the model, not what a row of the table says */
 	spec.nfeatures = m->features;
 	spec.features = m->options.names;
+	spec.nseries = m->nseries_cols;
+	spec.series_cols = m->series_cols;
 	if (d->spec.timestamp_col)
 		spec.timestamp_col = pstrdup(d->spec.timestamp_col);
 	if (!d->spec.labels)
@@ -167,19 +176,29 @@ longest_gap(const Model *m)
 	return gap;
 }
 
+/* The greatest distance that so many rows of a series can have, without a gap between them. */
+static int64
+reach(const Model *m, int rows)
+{
+	double		distance = ceil(longest_gap(m) * rows);
+
+	return distance < (double) (PG_INT64_MAX / 2) ? (int64) distance : PG_INT64_MAX / 2;
+}
+
 /* The first timestamp that has to be read for scores from since on. */
 static void
 reach_back(Detection *d)
 {
 	const Model *m = d->loaded->model;
-	double		reach = longest_gap(m) * scorer_depth(m);
-	double		least = d->source->ts_type == INT8OID ? (double) PG_INT64_MIN
-		: (double) MIN_TIMESTAMP;
+	const Oid	type = d->source->ts_type;
+	int64		distance = reach(m, scorer_depth(m));
+	int64		least = type == INT8OID ? PG_INT64_MIN : MIN_TIMESTAMP;
 
+	if (!timestamps_finite(type, d->since) && !TIMESTAMP_IS_NOBEGIN(d->since))
+		d->range.since = d->since;	/* no row with a score is so late */
 	/* a bound that no timestamp can be before is none */
-	if (reach > 0 && d->since - reach > least)
-		d->range.since = (int64) (d->since - reach);
-	else
+	else if (distance == 0 || pg_sub_s64_overflow(d->since, distance, &d->range.since) ||
+			 d->range.since <= least)
 		d->range.has_since = false;
 }
 
@@ -188,15 +207,16 @@ static void
 reach_forward(Detection *d)
 {
 	const Model *m = d->loaded->model;
-	double		reach = longest_gap(m) * m->options.lookahead;
-	int64		most = d->source->ts_type == INT8OID ? PG_INT64_MAX : END_TIMESTAMP - 1;
+	const Oid	type = d->source->ts_type;
+	int64		distance = reach(m, m->options.lookahead);
+	int64		most = type == INT8OID ? PG_INT64_MAX : END_TIMESTAMP - 1;
 
 	d->lookahead = m->options.lookahead;
-	if (d->lookahead == 0 || !timestamps_finite(d->source->ts_type, d->range.until))
+	if (d->lookahead == 0 || !timestamps_finite(type, d->range.until))
 		d->range.read_until = d->range.until;
-	else if (reach > 0 && d->range.until + reach < (double) most)
-		d->range.read_until = (int64) (d->range.until + reach);
-	else
+	else if (distance == 0 ||
+			 pg_add_s64_overflow(d->range.until, distance, &d->range.read_until) ||
+			 d->range.read_until > most)
 		d->range.read_until = most;
 }
 
@@ -235,6 +255,9 @@ detect_open(const DetectSpec *spec)
 	d->source = source_open(&source);
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
 	(void) detect_timestamp(d, 0);	/* fails now or never */
+	if (d->loaded->model->nseries > 0)
+		d->finder = series_finder_open(d->loaded->model, d->source->series_types,
+									   d->source->series_collations);
 	set_range(d);
 	d->scorer = scorer_open(d->loaded, SCORER_ROWS);
 	d->history.room = scorer_depth(d->loaded->model);
@@ -315,25 +338,24 @@ consider_workers(Detection *d)
 }
 
 static void
-add(Detection *d, int64 ts, bool ts_valid, const double *values, int mark)
+add(Detection *d, const SourceRow *row, int mark)
 {
-	scorer_add(d->scorer, ts, ts_valid, values, mark);
+	if (row->duplicate)
+		scorer_add_duplicate(d->scorer, row->ts, mark);
+	else
+		scorer_add(d->scorer, row->ts, row->ts_valid, row->values, mark);
 	d->rows++;
 	if (scorer_full(d->scorer))
 		score_block(d, false);
 }
 
-/* Duplicates have no place in a series. */
 static void
 remember(Detection *d, const SourceRow *row)
 {
 	const int	C = d->loaded->model->features;
 	const int	room = d->history.room;
-	int			at;
+	int			at = (int) (d->history.count++ % room);
 
-	if (d->history.count > 0 && d->history.ts[(d->history.count - 1) % room] == row->ts)
-		return;
-	at = (int) (d->history.count++ % room);
 	d->history.ts[at] = row->ts;
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
@@ -346,19 +368,40 @@ recall(Detection *d)
 	int64		first = Max(h->count - h->room, 0);
 
 	for (int64 i = first; i < h->count; i++)
-		add(d, h->ts[i % h->room], true,
-			h->values + (size_t) (i % h->room) * d->loaded->model->features, 0);
+	{
+		SourceRow	row = {
+			.ts = h->ts[i % h->room],
+			.ts_valid = true,
+			.values = h->values + (size_t) (i % h->room) * d->loaded->model->features,
+		};
+
+		add(d, &row, 0);
+	}
 	h->count = 0;
 }
 
+/* The model's own key of the series that begins, where it has one. */
+static const char *
+known_key(Detection *d, const SourceRow *row)
+{
+	const char *key = row->new_series;
+	const char *known = NULL;
+
+	if (d->source->spec.nseries == 0)
+		return NULL;
+	if (d->finder && model_series_stats(d->loaded->model, key) == NULL)
+		known = series_finder_find(d->finder, key, row->series);
+	return known ? known : key;
+}
+
 static void
-begin_series(Detection *d, const char *key)
+begin_series(Detection *d, const SourceRow *row)
 {
 	score_block(d, false);
 	d->history.count = 0;
 	d->inside = false;
 	d->after = 0;
-	scorer_begin(d->scorer, d->source->spec.nseries > 0 ? key : NULL);
+	scorer_begin(d->scorer, known_key(d, row));
 }
 
 static bool
@@ -369,39 +412,40 @@ is_before_range(const Detection *d, const SourceRow *row)
 	return row->number_from_end > d->spec.last_n && d->spec.last_n > 0;
 }
 
-/* A row that scores of the range may see; duplicates are none. */
+/* A row that scores of the range may see. */
 static void
 add_after(Detection *d, const SourceRow *row)
 {
-	if (!d->inside || d->after == d->lookahead || (d->after > 0 && row->ts == d->after_ts))
+	if (!d->inside || d->after == d->lookahead)
 		return;
 	d->after++;
-	d->after_ts = row->ts;
-	add(d, row->ts, true, row->values, 0);
+	add(d, row, 0);
 }
 
 static void
 read_row(const SourceRow *row, void *arg)
 {
 	Detection  *d = arg;
+	const bool	placed = row->ts_valid && !row->duplicate;
 
 	if (row->new_series)
-		begin_series(d, row->new_series);
+		begin_series(d, row);
 	if (d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until)
 	{
-		add_after(d, row);
+		if (placed)
+			add_after(d, row);
 		return;
 	}
 	if (is_before_range(d, row))
 	{
-		if (row->ts_valid)
+		if (placed)
 			remember(d, row);
 		return;
 	}
 	d->inside = true;
 	consider_workers(d);
 	recall(d);
-	add(d, row->ts, row->ts_valid, row->values, MARK_SHOWN | (row->bad ? MARK_BAD : 0));
+	add(d, row, MARK_SHOWN | (row->bad ? MARK_BAD : 0));
 }
 
 void

@@ -25,7 +25,7 @@ typedef struct DetectSpec
 	Datum		since;			/* first timestamp */
 	bool		has_until;
 	Datum		until;			/* first timestamp beyond */
-	int64		last_n;			/* newest rows of each series; 0: all */
+	int64		last_n;			/* newest timestamps of each series; 0: all */
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
 	bool		parallel;		/* visit does not write: workers may score */
 } DetectSpec;
@@ -56,7 +56,10 @@ extern char *detect_query(const Detection *detection);
 extern const LoadedModel *detect_model(const Detection *detection);
 extern const Scorer *detect_scorer(const Detection *detection);
 
-/* A timestamp of the source as a value of bound_type. */
+/* The type by which the source's rows are scored (timestamps.h). */
+extern Oid	detect_ts_type(const Detection *detection);
+
+/* A timestamp of the source as a value of bound_type, to be shown. */
 extern Datum detect_timestamp(const Detection *detection, int64 ts);
 
 #endif							/* AMAD_DETECT_H */

@@ -32,7 +32,8 @@ typedef struct EvaluateArguments
 	int			score;
 	int			label;
 	int			options;
-	Oid			ts_type;
+	Oid			ts_arg_type;
+	Oid			ts_type;		/* timestamps_scored_type() of it */
 	Oid			label_type;		/* boolean or double precision */
 } EvaluateArguments;
 
@@ -180,7 +181,8 @@ find_arguments(FunctionCallInfo fcinfo)
 	arguments.score = arguments.ts + 1;
 	arguments.label = arguments.score + 1;
 	arguments.options = count > arguments.label + 1 ? arguments.label + 1 : 0;
-	arguments.ts_type = types[1];
+	arguments.ts_arg_type = types[1];
+	arguments.ts_type = timestamps_scored_type(types[1]);
 	arguments.label_type = types[arguments.label];
 	pfree(types);
 	return arguments;
@@ -242,7 +244,7 @@ time_argument(FunctionCallInfo fcinfo, const EvaluateState *state)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("timestamp of amad_evaluate must not be null"),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
-	ts = PG_GETARG_INT64(arguments->ts);
+	(void) timestamps_value(arguments->ts_arg_type, PG_GETARG_DATUM(arguments->ts), &ts);
 	timestamps_check(arguments->ts_type, ts);
 	if (ts >= METRICS_MAX_TIME || ts <= -METRICS_MAX_TIME)
 		ereport(ERROR,

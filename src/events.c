@@ -25,6 +25,7 @@
 #include "maintenance.h"
 #include "result.h"
 #include "rowset.h"
+#include "timestamps.h"
 
 #define TOP_FEATURES 3
 #define SHARE_UNITS 1e6			/* in 1: shares are rounded as contributions are */
@@ -73,7 +74,7 @@ typedef struct Duration
 
 typedef struct Rules
 {
-	Oid			type;			/* of times: int8, timestamp, timestamptz */
+	bool		integers;		/* durations are, as times are */
 	Duration	min_duration;
 	Duration	merge_gap;
 	Duration	cooldown;
@@ -83,7 +84,7 @@ typedef struct Rules
 	int			n;
 } Rules;
 
-/* Times are of the type of the rules. */
+/* Times are in the source's units. */
 typedef struct Event
 {
 	bool		going;			/* there is one */
@@ -113,7 +114,7 @@ typedef struct Events
 	Datum		series;			/* jsonb in it */
 	bool		series_null;
 	bool		has_last;
-	int64		last_ts;		/* of the last row, in the source's units */
+	int64		last_ts;		/* of the last row */
 	bool	   *hit;			/* (n) whether the last rows were hits, in a ring */
 	int			next;			/* its place for the next row */
 	int			hits;			/* in it */
@@ -124,30 +125,15 @@ typedef struct Events
 
 /* ---- time --------------------------------------------------------------------------- */
 
-/* A time so much later; months and days are those of the calendar. */
+/* Times are in the source's units, so that no event depends on the session's time zone. */
 static int64
 later(const Rules *rules, int64 ts, const Duration *duration)
 {
 	int64		sum;
 
-	switch (rules->type)
-	{
-		case TIMESTAMPTZOID:
-			return DatumGetInt64(DirectFunctionCall2(timestamptz_pl_interval, Int64GetDatum(ts),
-													 duration->value));
-		case TIMESTAMPOID:
-			return DatumGetInt64(DirectFunctionCall2(timestamp_pl_interval, Int64GetDatum(ts),
-													 duration->value));
-		default:
-			return pg_add_s64_overflow(ts, DatumGetInt64(duration->value), &sum)
-				? PG_INT64_MAX : sum;
-	}
-}
-
-static int64
-time_of(const Events *e, int64 ts)
-{
-	return DatumGetInt64(detect_timestamp(e->detection, ts));
+	if (!rules->integers)
+		return timestamps_later(ts, DatumGetIntervalP(duration->value));
+	return pg_add_s64_overflow(ts, DatumGetInt64(duration->value), &sum) ? PG_INT64_MAX : sum;
 }
 
 /* ---- arguments ------------------------------------------------------------------------ */
@@ -197,7 +183,7 @@ static Rules
 rules_of(FunctionCallInfo fcinfo)
 {
 	Rules		rules = {
-		.type = get_fn_expr_argtype(fcinfo->flinfo, ARG_SINCE),
+		.integers = get_fn_expr_argtype(fcinfo->flinfo, ARG_SINCE) == INT8OID,
 		.min_duration = duration_of(fcinfo, ARG_MIN_DURATION, "min_duration"),
 		.merge_gap = duration_of(fcinfo, ARG_MERGE_GAP, "merge_gap"),
 		.cooldown = duration_of(fcinfo, ARG_COOLDOWN, "cooldown"),
@@ -313,9 +299,9 @@ close_event(Events *e, bool open)
 	e->reported_end = event->end;
 	values[COL_SERIES] = e->series;
 	nulls[COL_SERIES] = e->series_null;
-	values[COL_START] = Int64GetDatum(event->start);
-	values[COL_END] = Int64GetDatum(event->end);
-	values[COL_PEAK] = Int64GetDatum(event->peak);
+	values[COL_START] = detect_timestamp(e->detection, event->start);
+	values[COL_END] = detect_timestamp(e->detection, event->end);
+	values[COL_PEAK] = detect_timestamp(e->detection, event->peak);
 	values[COL_PEAK_SEVERITY] = Float8GetDatum(event->peak_severity);
 	values[COL_POINTS] = Int64GetDatum(event->points);
 	values[COL_TOP_FEATURES] = top_features(e);
@@ -365,7 +351,7 @@ extend_event(Events *e, const ScoredRow *row, double severity)
 	const ModelStats *stats = scorer_stats(detect_scorer(e->detection));
 	const int	features = detect_model(e->detection)->model->features;
 	const double weight = Min(severity, WEIGHT_MAX);
-	const int64 ts = time_of(e, row->ts);
+	const int64 ts = row->ts;
 	Event	   *event = &e->event;
 
 	if (event->going && event->interrupted && !is_near(e, ts))
@@ -403,7 +389,7 @@ static void
 end_series(Events *e)
 {
 	if (e->any && e->event.going)
-		close_event(e, !e->event.interrupted || is_near(e, time_of(e, e->last_ts)));
+		close_event(e, !e->event.interrupted || is_near(e, e->last_ts));
 }
 
 static void
@@ -501,7 +487,7 @@ visit_row(const DetectedRow *detected, void *arg)
 		return;
 	check_gap(e, row->ts);
 	severity = result_severity(detect_scorer(e->detection), row);
-	suppressed = e->maintenance && maintenance_covers(e->maintenance, time_of(e, row->ts));
+	suppressed = e->maintenance && maintenance_covers(e->maintenance, row->ts);
 	hit = !suppressed && is_hit(e, row, severity);
 	if (enough_hits(e, hit) && hit)
 		extend_event(e, row, severity);
@@ -528,8 +514,8 @@ amad_events(PG_FUNCTION_ARGS)
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
 	if (!PG_ARGISNULL(ARG_MAINTENANCE))
-		e.maintenance = maintenance_open(arguments_text(fcinfo, ARG_MAINTENANCE), e.rules.type,
-										 model);
+		e.maintenance = maintenance_open(arguments_text(fcinfo, ARG_MAINTENANCE),
+										 detect_ts_type(e.detection), model);
 	e.hit = palloc(sizeof(bool) * e.rules.n);
 	e.row_share = palloc(sizeof(double) * model->features);
 	e.event.share = palloc(sizeof(double) * model->features);

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "parser/parse_coerce.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -20,6 +21,9 @@ feature_type(Oid type, FeatureType *how)
 {
 	switch (getBaseType(type))
 	{
+		case BOOLOID:
+			*how = FEATURE_BOOL;
+			return true;
 		case INT2OID:
 			*how = FEATURE_INT2;
 			return true;
@@ -46,23 +50,46 @@ feature_type(Oid type, FeatureType *how)
 	}
 }
 
-/* `number` counts features from 1, for the message. */
+const char *
+feature_type_hint(Oid type)
+{
+	Oid			function;
+
+	switch (getBaseType(type))
+	{
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case INTERVALOID:
+			return "Use extract(epoch FROM …) of it, or leave it out.";
+		case MONEYOID:
+			return "Cast it to numeric, or leave it out.";
+	}
+	if (find_coercion_pathway(FLOAT8OID, type, COERCION_EXPLICIT, &function) != COERCION_PATH_NONE)
+		return "Cast it to double precision, or leave it out.";
+	return "Use an expression that makes a number of it, such as CASE, or leave it out.";
+}
+
+/* `number` counts features from 0. */
 static FeatureType
-type_of(Oid type, int number)
+type_of(Oid type, int number, int nnames, char **names)
 {
 	FeatureType how = FEATURE_NULL;
 
 	if (!feature_type(type, &how))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("feature %d has type %s, which is not numeric",
-						number, format_type_be(type)),
-				 errhint("Cast it to double precision, or leave it out.")));
+				 number < nnames
+				 ? errmsg("feature \"%s\" has type %s, which is neither numeric nor boolean",
+						  names[number], format_type_be(type))
+				 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
+						  number + 1, format_type_be(type)),
+				 errhint("%s", feature_type_hint(type))));
 	return how;
 }
 
 Features *
-feature_open(FmgrInfo *flinfo, int first, int nargs)
+feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 {
 	Features   *f = palloc0(sizeof(Features));
 
@@ -73,7 +100,7 @@ feature_open(FmgrInfo *flinfo, int first, int nargs)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no features given"),
-				 errhint("Name at least one numeric column after the timestamp.")));
+				 errhint("Name at least one numeric or boolean column after the timestamp.")));
 	if (f->nargs == 1)
 	{
 		/* a call of a window function does not tell whether VARIADIC was written */
@@ -82,13 +109,13 @@ feature_open(FmgrInfo *flinfo, int first, int nargs)
 		f->array = OidIsValid(element);
 		if (f->array)
 		{
-			f->type[0] = type_of(element, 1);
+			f->type[0] = type_of(element, 0, nnames, names);
 			return f;
 		}
 	}
 	f->count = f->nargs;
 	for (int i = 0; i < f->nargs; i++)
-		f->type[i] = type_of(get_fn_expr_argtype(flinfo, first + i), i + 1);
+		f->type[i] = type_of(get_fn_expr_argtype(flinfo, first + i), i, nnames, names);
 	return f;
 }
 
@@ -101,6 +128,8 @@ feature_value(FeatureType type, Datum value, bool isnull)
 		return NAN;
 	switch (type)
 	{
+		case FEATURE_BOOL:
+			return DatumGetBool(value) ? 1.0 : 0.0;
 		case FEATURE_INT2:
 			return DatumGetInt16(value);
 		case FEATURE_INT4:
@@ -124,7 +153,20 @@ feature_value(FeatureType type, Datum value, bool isnull)
 					 errmsg("a feature is a literal of unknown type"),
 					 errhint("Cast it to double precision.")));
 	}
-	return isfinite(x) ? x : NAN;
+	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
+}
+
+int
+feature_compare(int count, const double *a, const double *b)
+{
+	for (int c = 0; c < count; c++)
+	{
+		if (isnan(a[c]) != isnan(b[c]))
+			return isnan(a[c]) - isnan(b[c]);
+		if (a[c] < b[c] || a[c] > b[c])
+			return a[c] < b[c] ? -1 : 1;
+	}
+	return 0;
 }
 
 static void

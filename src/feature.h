@@ -2,17 +2,18 @@
  * feature.h
  *	  Features of a row: the arguments of a call, as double precision.
  *
- * They are the call's last arguments, each of a numeric type, or one array of a
- * numeric type.  NULL, NaN and infinite values are missing;
+ * They are the call's last arguments, each of a numeric type or boolean (false is 0,
+ * true is 1), or one array of such a type.  NULL, NaN and infinite values are missing;
  * they come back as NaN.
  */
-#ifndef AMAD_FEATURES_H
-#define AMAD_FEATURES_H
+#ifndef AMAD_FEATURE_H
+#define AMAD_FEATURE_H
 
 #define FEATURES_MAX 4096
 
 typedef enum FeatureType
 {
+	FEATURE_BOOL,
 	FEATURE_INT2,
 	FEATURE_INT4,
 	FEATURE_INT8,
@@ -31,14 +32,26 @@ typedef struct Features
 	FeatureType *type;			/* (nargs); of the elements when array */
 } Features;
 
-/* How a type (or a domain over it) is read; false: it is not numeric. */
+/* How a type (or a domain over it) is read; false: it is neither numeric nor boolean. */
 extern bool feature_type(Oid type, FeatureType *how);
 
-/* Look at the argument types of the call, once.  Allocates in the current context. */
-extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs);
+/* Why a type is no feature's, as a hint: the cast that exists, or another way to a number. */
+extern const char *feature_type_hint(Oid type);
+
+/*
+ * Look at the argument types of the call, once.  Allocates in the current context.
+ * names (nnames, which may be 0) are those of the features, for messages.
+ */
+extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names);
 
 /* One argument that is not an array. */
 extern double feature_value(FeatureType type, Datum value, bool isnull);
+
+/*
+ * The order of two rows' features (count): by the first feature whose values differ,
+ * missing values last.
+ */
+extern int	feature_compare(int count, const double *a, const double *b);
 
 /*
  * For an array argument: the number of its elements, which is that of the
@@ -48,4 +61,4 @@ extern int	feature_array_length(Datum array);
 extern void feature_array_values(const Features *features, Datum array, bool isnull,
 								 double *values);
 
-#endif							/* AMAD_FEATURES_H */
+#endif							/* AMAD_FEATURE_H */

@@ -16,6 +16,7 @@
 
 #include "feature.h"
 #include "registry.h"
+#include "timestamps.h"
 #include "train.h"
 
 /* Where a call has its arguments; 0 is the state, -1: it has none. */
@@ -31,6 +32,7 @@ typedef struct ArgumentPlaces
 typedef struct FitState
 {
 	const ArgumentPlaces *places;
+	Oid			ts_type;		/* of the argument */
 	Features   *features;
 	char	   *name;			/* of the model; NULL: amad_fit */
 	Jsonb	   *json;			/* options as given; NULL: none */
@@ -77,7 +79,7 @@ open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext 
 	FitState   *state = palloc0(sizeof(FitState));
 
 	state->places = places;
-	state->features = feature_open(fcinfo->flinfo, places->ts + 1, PG_NARGS());
+	state->ts_type = get_fn_expr_argtype(fcinfo->flinfo, places->ts);
 	if (places->name >= 0)
 	{
 		/* before an hour of training, not after it */
@@ -91,6 +93,8 @@ open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext 
 	if (places->options >= 0 && !PG_ARGISNULL(places->options))
 		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(places->options));
 	options_parse(&state->options, state->json);
+	state->features = feature_open(fcinfo->flinfo, places->ts + 1, PG_NARGS(),
+								   state->options.nnames, state->options.names);
 	MemoryContextSwitchTo(old);
 	return state;
 }
@@ -138,8 +142,7 @@ read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
 	if (state->dataset == NULL)
 	{
 		state->dataset = dataset_open(context, &state->options, f->count,
-									  get_fn_expr_argtype(fcinfo->flinfo, state->places->ts),
-									  false, 0);
+									  timestamps_scored_type(state->ts_type), false, 0);
 		dataset_begin(state->dataset, NULL);
 		state->values = MemoryContextAlloc(context, sizeof(double) * f->count);
 	}
@@ -156,6 +159,7 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 {
 	MemoryContext context = aggregate_context(fcinfo, places->function);
 	FitState   *state = PG_ARGISNULL(0) ? NULL : (FitState *) PG_GETARG_POINTER(0);
+	int64		ts;
 
 	if (state == NULL)
 		state = open_state(fcinfo, places, context);
@@ -167,7 +171,9 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 				 errmsg("timestamp of a training row must not be null"),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
 	read_features(fcinfo, state, context);
-	dataset_add(state->dataset, PG_GETARG_INT64(places->ts), state->values);
+	/* what is not finite is refused there */
+	(void) timestamps_value(state->ts_type, PG_GETARG_DATUM(places->ts), &ts);
+	dataset_add(state->dataset, ts, state->values);
 	PG_RETURN_POINTER(state);
 }
 

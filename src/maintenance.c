@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
+#include "utils/portal.h"
 
 #include "json.h"
 #include "maintenance.h"
@@ -51,19 +51,9 @@ struct Maintenance
 static bool
 is_time(Oid type, Oid wanted)
 {
-	switch (getBaseType(type))
-	{
-		case TIMESTAMPTZOID:
-		case TIMESTAMPOID:
-		case DATEOID:
-			return wanted != INT8OID;
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-			return wanted == INT8OID;
-		default:
-			return false;
-	}
+	Oid			scored = timestamps_scored_type(type);
+
+	return OidIsValid(scored) && (scored == INT8OID) == (wanted == INT8OID);
 }
 
 static bool
@@ -146,30 +136,13 @@ bind_columns(Maintenance *m, const RelationSource *source, const Model *model)
 
 /* ---- values of series ------------------------------------------------------------------------- */
 
-/* The text that equal values have in common; NULL: null. */
-static char *
-value_text(const JsonbValue *value)
-{
-	switch (value->type)
-	{
-		case jbvString:
-			return pnstrdup(value->val.string.val, value->val.string.len);
-		case jbvNumeric:
-			return numeric_normalize(value->val.numeric);
-		case jbvBool:
-			return pstrdup(value->val.boolean ? "true" : "false");
-		default:
-			return NULL;
-	}
-}
-
-/* That of a member of a series' key; NULL: null. */
+/* The text of a member of a series' key; NULL: null. */
 static char *
 member_text(const char *key, const char *col)
 {
 	Jsonb	   *json = json_to_jsonb(key);
 
-	return value_text(json_get(&json->root, col));
+	return series_value_text(json_get(&json->root, col));
 }
 
 /* Whether a series with these values (ncols) is meant. */
@@ -243,6 +216,21 @@ check_memory(const Maintenance *m)
 				 errhint("Raise work_mem, or give a query that selects those of the range.")));
 }
 
+/* The columns were bound before the query was planned: have they changed? */
+static void
+check_types(const Maintenance *m, TupleDesc desc)
+{
+	bool		same = desc != NULL && desc->natts == m->ncols + 2;
+
+	for (int i = 0; same && i < desc->natts; i++)
+		same = TupleDescAttr(desc, i)->atttypid == (i < 2 ? m->time_type : m->types[i - 2]);
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of maintenance windows was changed while it was in use"),
+				 errhint("Repeat the command.")));
+}
+
 static void
 read_windows(Maintenance *m, const char *query)
 {
@@ -255,6 +243,7 @@ read_windows(Maintenance *m, const char *query)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	/* in the snapshot of the calling query */
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	check_types(m, portal->tupDesc);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);

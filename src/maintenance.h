@@ -14,8 +14,8 @@
 typedef struct Maintenance Maintenance;
 
 /*
- * Reads the windows, with the caller's rights, in the current context.  time_type:
- * of the times that will be asked for.  ERROR unless the source has two columns of
+ * Reads the windows, with the caller's rights, in the current context.  time_type: of
+ * the times that will be asked for (timestamps_scored_type()).  ERROR unless the source has two columns of
  * such a type, or when the windows need more than work_mem.
  */
 extern Maintenance *maintenance_open(const char *source, Oid time_type, const Model *model);

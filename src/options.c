@@ -9,9 +9,11 @@
 
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "feature.h"
 #include "json.h"
 #include "options.h"
 
@@ -163,6 +165,7 @@ json_value_text(JsonbValue *value)
 	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
 	int			length = strlen(text);
 
+	CHECK_FOR_INTERRUPTS();		/* it may be long */
 	if (length <= MAX_VALUE_TEXT)
 		return text;
 	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
@@ -220,6 +223,26 @@ parse_horizons(Options *options, JsonbValue *value)
 			invalid_horizons(value);
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static bool
+all_different(int n, char **names)
+{
+	char	  **sorted = palloc(sizeof(char *) * n);
+	bool		different = true;
+
+	memcpy(sorted, names, sizeof(char *) * n);
+	qsort(sorted, n, sizeof(char *), compare_names);
+	for (int i = 1; i < n && different; i++)
+		different = strcmp(sorted[i - 1], sorted[i]) != 0;
+	pfree(sorted);
+	return different;
+}
+
 static void
 parse_names(Options *options, JsonbValue *value)
 {
@@ -227,6 +250,11 @@ parse_names(Options *options, JsonbValue *value)
 	bool		valid = value->type == jbvBinary && JsonContainerIsArray(array) &&
 		JsonContainerSize(array) > 0;
 
+	if (valid && JsonContainerSize(array) > FEATURES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("option \"features\" has %d names, the limit is %d",
+						(int) JsonContainerSize(array), FEATURES_MAX)));
 	if (valid)
 	{
 		options->nnames = JsonContainerSize(array);
@@ -237,13 +265,10 @@ parse_names(Options *options, JsonbValue *value)
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
 
 		valid = element->type == jbvString && element->val.string.len > 0;
-		if (!valid)
-			break;
-		options->names[i] = pnstrdup(element->val.string.val, element->val.string.len);
-		for (int j = 0; j < i && valid; j++)
-			valid = strcmp(options->names[i], options->names[j]) != 0;
+		if (valid)
+			options->names[i] = pnstrdup(element->val.string.val, element->val.string.len);
 	}
-	if (!valid)
+	if (!valid || !all_different(options->nnames, options->names))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"features\": %s", json_value_text(value)),

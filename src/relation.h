@@ -2,8 +2,8 @@
  * relation.h
  *	  What a user names as a source of rows: a relation or a query.
  *
- * A text that begins with SELECT, WITH, VALUES, TABLE or a parenthesis is a query,
- * any other the name of a relation.
+ * A text that begins with SELECT, WITH, VALUES, TABLE or a parenthesis, comments left
+ * aside, is a query; any other is the name of a relation.
  */
 #ifndef AMAD_RELATION_H
 #define AMAD_RELATION_H
@@ -17,7 +17,11 @@ typedef struct RelationSource
 	char	   *from;			/* what stands after FROM, alias included */
 } RelationSource;
 
-/* Looks a name up in the search_path.  ERROR when there is no such relation. */
+/*
+ * Looks a name up in the search_path and locks the relation until the transaction ends;
+ * or parses a query.  alias: name of the argument, and of the source in a query.  ERROR
+ * when there is no such relation, or the query is not one.
+ */
 extern RelationSource relation_open_source(const char *source, const char *alias);
 
 /* Its columns, in the current context; what: name of the argument, for messages. */

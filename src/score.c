@@ -32,6 +32,31 @@
 
 #define VALUE_HEAD_BYTES 32		/* of a model, enough to tell it from another */
 
+/* So many duplicates are no accident: the rows are of several series. */
+#define DUPLICATE_SHARE 0.1
+#define DUPLICATE_ROWS 100
+
+typedef struct PeerRow
+{
+	bool		any;
+	int64		ts;
+	bool		ts_valid;		/* a finite time */
+	double	   *values;			/* (C) */
+} PeerRow;
+
+/*
+ * The rows of one timestamp, which come one after another: most often one.  They are
+ * read before any of them is handed on, for only then it is known which has its place
+ * in the series: the first by feature_compare().
+ */
+typedef struct Peers
+{
+	int64		rows;
+	int64		handed;			/* of them, to the scorer */
+	int64		place;			/* of the one that is scored, among them */
+	PeerRow		row;			/* that one */
+} Peers;
+
 /* State of a call site: the model and the partition in hand. */
 typedef struct ScoreState
 {
@@ -50,14 +75,20 @@ typedef struct ScoreState
 	struct varlena *value_head; /* first bytes of the model, by value */
 	MemoryContext memory;		/* of all that depends on the model */
 	Scorer	   *scorer;
-	double	   *row;			/* (C) */
 
 	struct varlena *series;		/* of the partition, as given; NULL: null */
 	MemoryContext partition;	/* of it */
 
-	MemoryContext block;		/* of what reading rows allocates */
+	MemoryContext row_context;	/* of what reading a row allocates */
+	MemoryContext block;		/* of a block */
 	int64		read;			/* rows of the partition that were */
 	int64		scored_start;	/* position in it of the first row that can be served */
+	PeerRow		next;			/* the last row read, not yet among the peers */
+	Peers		peers;
+	int64		duplicates;		/* rows of the partition that repeat a timestamp */
+	bool		has_last;
+	int64		last_ts;		/* the greatest finite one */
+	bool		warned;			/* of many duplicates */
 
 	/* amad_explain */
 	TupleDesc	columns;		/* ts and those of result.h */
@@ -112,7 +143,8 @@ open_scorer(ScoreState *s)
 	s->value_head = NULL;
 	old = MemoryContextSwitchTo(s->memory);
 	s->scorer = scorer_open(s->loaded, SCORER_ROWS);
-	s->row = palloc(sizeof(double) * s->loaded->model->features);
+	s->next.values = palloc(sizeof(double) * s->loaded->model->features);
+	s->peers.row.values = palloc(sizeof(double) * s->loaded->model->features);
 	s->writer = s->columns ? result_open(s->loaded) : NULL;
 	MemoryContextSwitchTo(old);
 }
@@ -223,7 +255,7 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->constant_series = get_fn_expr_arg_stable(fcinfo->flinfo, SERIES_ARG);
 	s->ts_arg = s->has_series ? SERIES_ARG + 1 : SERIES_ARG;
 	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, s->ts_arg);
-	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS());
+	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS(), 0, NULL);
 	if (explain)
 	{
 		if (get_call_result_type(fcinfo, NULL, &s->columns) != TYPEFUNC_COMPOSITE)
@@ -233,6 +265,7 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->memory = AllocSetContextCreate(CurrentMemoryContext, "amad score", ALLOCSET_DEFAULT_SIZES);
 	s->partition = AllocSetContextCreate(CurrentMemoryContext, "amad partition",
 										 ALLOCSET_SMALL_SIZES);
+	s->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
 	s->block = AllocSetContextCreate(CurrentMemoryContext, "amad block", ALLOCSET_DEFAULT_SIZES);
 	s->release.func = release_model;
 	s->release.arg = s;
@@ -281,44 +314,36 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 			: feature_array_length(array);
 	}
 	check_features(s);
-	timestamps_check_model(s->loaded->model->ts_type, s->ts_type);
+	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
 	use_series(window, s);
 	s->read = 0;
 	s->scored_start = 0;
+	s->next.any = false;
+	s->peers.rows = s->peers.handed = 0;
+	s->duplicates = 0;
+	s->has_last = false;
 }
 
-/*
- * amad_score cannot tell a reason, so a row that has no place in the series is an
- * error; rows out of order mean a wrong query in any case.
- */
+/* Rows out of order mean a wrong query. */
 static void
-refuse_misplaced(const ScoreState *s, int64 ts, bool isnull)
+check_order(ScoreState *s, int64 ts)
 {
-	int64		last;
+	const Oid	type = timestamps_scored_type(s->ts_type);
 
-	if (isnull && s->columns == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("timestamp of %s must not be null", s->function),
-				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
-	if (isnull)
-		return;
-	if (s->columns == NULL)
-		timestamps_check(s->ts_type, ts);
-	if (scorer_last_ts(s->scorer, &last) && timestamps_finite(s->ts_type, ts) &&
-		(ts < last || (ts == last && s->columns == NULL)))
+	if (s->has_last && ts < s->last_ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timestamp %s follows %s within a partition of %s",
-						timestamps_text(s->ts_type, ts), timestamps_text(s->ts_type, last),
-						s->function),
-				 errdetail("The rows of a series must have increasing timestamps."),
+						timestamps_text(type, ts), timestamps_text(type, s->last_ts), s->function),
+				 errdetail("The rows of a series must come in order of their timestamps."),
 				 errhint("Use OVER (ORDER BY …) with the same timestamp, and PARTITION BY with the "
 						 "columns that identify a series.")));
+	s->has_last = true;
+	s->last_ts = ts;
 }
 
 static void
-read_features(WindowObject window, ScoreState *s, int offset)
+read_features(WindowObject window, ScoreState *s, int offset, double *values)
 {
 	const Features *f = s->features;
 	bool		isnull;
@@ -327,32 +352,110 @@ read_features(WindowObject window, ScoreState *s, int offset)
 	{
 		Datum		array = window_row_argument(window, s->ts_arg + 1, offset, &isnull);
 
-		feature_array_values(f, array, isnull, s->row);
+		feature_array_values(f, array, isnull, values);
 		return;
 	}
 	for (int c = 0; c < f->count; c++)
 	{
 		Datum		value = window_row_argument(window, s->ts_arg + 1 + c, offset, &isnull);
 
-		s->row[c] = feature_value(f->type[c], value, isnull);
+		values[c] = feature_value(f->type[c], value, isnull);
 	}
 }
 
-/* Reads the row at an offset from the current one; false: the partition has ended. */
+/* Reads the next row of the partition; false: it has ended.  position: of the current row. */
 static bool
-read_row(WindowObject window, ScoreState *s, int offset)
+read_row(WindowObject window, ScoreState *s, int64 position)
 {
+	const int	offset = (int) (s->read - position);
+	PeerRow    *row = &s->next;
+	MemoryContext old;
 	bool		isnull;
 	bool		isout;
-	int64		ts = DatumGetInt64(window_row_seek(window, s->ts_arg, offset, &isnull, &isout));
+	Datum		ts = window_row_seek(window, s->ts_arg, offset, &isnull, &isout);
 
+	row->any = !isout;
 	if (isout)
 		return false;
-	refuse_misplaced(s, ts, isnull);
+	MemoryContextReset(s->row_context);
+	old = MemoryContextSwitchTo(s->row_context);
+	s->read++;
+	row->ts = 0;
+	row->ts_valid = !isnull && timestamps_value(s->ts_type, ts, &row->ts);
+	if (row->ts_valid)
+		check_order(s, row->ts);
 	check_constants(window, s, offset);
-	read_features(window, s, offset);
-	scorer_add(s->scorer, ts, !isnull && timestamps_finite(s->ts_type, ts), s->row, 0);
+	read_features(window, s, offset, row->values);
+	MemoryContextSwitchTo(old);
 	return true;
+}
+
+/* The row read last is the one to be scored. */
+static void
+place_next(ScoreState *s)
+{
+	PeerRow		old = s->peers.row;
+
+	s->peers.row = s->next;
+	s->next.values = old.values;
+	s->next.any = false;
+}
+
+/* Reads the rows of the next timestamp, and one row more; false: the partition has ended. */
+static bool
+read_peers(WindowObject window, ScoreState *s, int64 position)
+{
+	Peers	   *p = &s->peers;
+
+	p->rows = p->handed = p->place = 0;
+	if (!s->next.any && !read_row(window, s, position))
+		return false;
+	place_next(s);
+	p->rows = 1;
+	while (read_row(window, s, position) && p->row.ts_valid && s->next.ts_valid &&
+		   s->next.ts == p->row.ts)
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* what was read stays in the scorer's and these two rows */
+		WinSetMarkPosition(window, s->read - 1);
+		if (feature_compare(s->loaded->model->features, s->next.values, p->row.values) < 0)
+		{
+			place_next(s);
+			p->place = p->rows;
+		}
+		s->next.any = false;
+		p->rows++;
+		s->duplicates++;
+	}
+	return true;
+}
+
+/* Hands the next row of the partition to the scorer; false: it has ended. */
+static bool
+hand_row(WindowObject window, ScoreState *s, int64 position)
+{
+	Peers	   *p = &s->peers;
+
+	if (p->handed == p->rows && !read_peers(window, s, position))
+		return false;
+	if (p->handed++ == p->place)
+		scorer_add(s->scorer, p->row.ts, p->row.ts_valid, p->row.values, 0);
+	else
+		scorer_add_duplicate(s->scorer, p->row.ts, 0);
+	return true;
+}
+
+/* The partition has ended. */
+static void
+warn_of_duplicates(ScoreState *s)
+{
+	if (s->warned || s->read < DUPLICATE_ROWS || s->duplicates <= DUPLICATE_SHARE * s->read)
+		return;
+	s->warned = true;
+	ereport(WARNING,
+			(errmsg(INT64_FORMAT " of " INT64_FORMAT " rows in a partition of %s repeat a timestamp",
+					s->duplicates, s->read, s->function),
+			 errhint("Add PARTITION BY with the columns that identify a series.")));
 }
 
 /* Reads and scores the next rows of the partition, of which the row at the position is the current. */
@@ -360,12 +463,15 @@ static void
 next_block(WindowObject window, ScoreState *s, int64 position)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->block);
+	bool		more = true;
 
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(s->block);
 	s->scored_start += scorer_scored(s->scorer);
-	while (!scorer_full(s->scorer) && read_row(window, s, (int) (s->read - position)))
-		s->read++;
+	while (!scorer_full(s->scorer) && more)
+		more = hand_row(window, s, position);
+	if (!more)
+		warn_of_duplicates(s);
 	if (scorer_rows(s->scorer) == 0)
 		scorer_end(s->scorer);
 	scorer_submit(s->scorer);
@@ -425,6 +531,14 @@ amad_explain(PG_FUNCTION_ARGS)
 	ScoredRow	row = current_row(fcinfo, window, s);
 
 	s->values[0] = WinGetFuncArgCurrent(window, s->ts_arg, &s->nulls[0]);
+	/* the only form that returns ts in another type than it was given in */
+	if (s->ts_type == DATEOID && !s->nulls[0])
+	{
+		int64		ts;
+
+		(void) timestamps_value(DATEOID, s->values[0], &ts);
+		s->values[0] = TimestampGetDatum(ts);
+	}
 	result_columns(s->writer, s->scorer, &row, true, s->values + 1, s->nulls + 1);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
 }

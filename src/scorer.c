@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "storage/shmem.h"
 
 #include "predict_parallel.h"
 #include "scorer.h"
@@ -418,26 +419,53 @@ map_missing(int features, const double *values, uint8 *map)
 	return any;
 }
 
-void
-scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values, int mark)
+/* A row of the block without a place in the series. */
+static BlockRow *
+add_row(Scorer *s, Block *b, int64 ts, int mark)
 {
-	Block	   *b = s->filling ? &s->block[s->submitted % s->nblocks] : begin_block(s);
-	BlockRow   *row = &b->row[b->rows];
+	BlockRow   *row = &b->row[b->rows++];
 
 	memset(row, 0, sizeof(BlockRow));
 	row->ts = ts;
-	row->ts_valid = ts_valid;
 	row->mark = mark;
 	row->score = NAN;
 	row->fed = -1;
-	row->missing = map_missing(s->features, values, b->missing + b->rows * IMPUTED_BYTES(s->features));
+	return row;
+}
+
+static Block *
+open_block_to_fill(Scorer *s)
+{
+	return s->filling ? &s->block[s->submitted % s->nblocks] : begin_block(s);
+}
+
+void
+scorer_add(Scorer *s, int64 ts, bool ts_valid, const double *values, int mark)
+{
+	Block	   *b = open_block_to_fill(s);
+	uint8	   *map = b->missing + b->rows * IMPUTED_BYTES(s->features);
+	BlockRow   *row = add_row(s, b, ts, mark);
+
+	row->ts_valid = ts_valid;
+	row->missing = map_missing(s->features, values, map);
 	row->status = place(s, ts, ts_valid, &row->after_gap);
 	if (row->status == SCORE_FINE)
 	{
 		row->status = s->after_gap ? SCORE_GAP : SCORE_WARMUP;
 		feed(s, b, row, values);
 	}
-	b->rows++;
+}
+
+void
+scorer_add_duplicate(Scorer *s, int64 ts, int mark)
+{
+	Block	   *b = open_block_to_fill(s);
+	BlockRow   *row;
+
+	memset(b->missing + b->rows * IMPUTED_BYTES(s->features), 0, IMPUTED_BYTES(s->features));
+	row = add_row(s, b, ts, mark);
+	row->ts_valid = true;
+	row->status = SCORE_DUPLICATE_TS;
 }
 
 int
@@ -838,13 +866,6 @@ scorer_new_series(const Scorer *s)
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */
-
-bool
-scorer_last_ts(const Scorer *s, int64 *ts)
-{
-	*ts = s->last_ts;
-	return s->has_ts;
-}
 
 const nn_calibration *
 scorer_calibration(const Scorer *s)

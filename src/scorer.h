@@ -63,6 +63,12 @@ extern void scorer_begin(Scorer *scorer, const char *key);
 /* The next row of the series; false ts_valid: null or infinite.  It keeps the mark. */
 extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *values, int mark);
 
+/*
+ * A row whose timestamp another row of the series has, before or after it: that row is
+ * the one to be added with its values, this one gets SCORE_DUPLICATE_TS.
+ */
+extern void scorer_add_duplicate(Scorer *scorer, int64 ts, int mark);
+
 /* Rows in the block since the last run; whether another would be too many. */
 extern int	scorer_rows(const Scorer *scorer);
 extern bool scorer_full(const Scorer *scorer);
@@ -117,9 +123,6 @@ extern void scorer_finish(Scorer *scorer);
  */
 extern const char *scorer_series(const Scorer *scorer);
 extern bool scorer_new_series(const Scorer *scorer);
-
-/* Timestamp of the last row that had its place in the series; false: there is none. */
-extern bool scorer_last_ts(const Scorer *scorer, int64 *ts);
 
 /* Figures in use for the series of the rows scored last. */
 extern const ModelStats *scorer_stats(const Scorer *scorer);

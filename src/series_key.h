@@ -3,7 +3,8 @@
  *	  The name of a series: a JSON object of the columns that tell series apart.
  *
  * For example {"site": 3, "device": "a"}; keys in the columns' order.  Numbers and
- * booleans are themselves, all else is text.
+ * booleans are themselves, all else is text, the same in every session.  Equal values
+ * of built-in scalar types have one text: 1.0 and 1.00, 0 and -0, 1 day and 24 hours.
  */
 #ifndef AMAD_SERIES_KEY_H
 #define AMAD_SERIES_KEY_H
@@ -20,5 +21,22 @@ extern char *series_key_of_row(int ncols, char **cols, const Oid *types, const D
  * are missing or too many.
  */
 extern char *series_key_of_jsonb(const Model *model, Jsonb *json);
+
+/* The text of a key's member, with numbers without trailing zeros; NULL: null. */
+extern char *series_value_text(const JsonbValue *value);
+
+/*
+ * Finds series of a model by values that are equal to theirs but have another key: by
+ * the column's own equality where its type or collation calls different texts equal,
+ * and by text where the column had another type in training (1 and '1').
+ */
+typedef struct SeriesFinder SeriesFinder;
+
+/* types and collations: of the columns (model->nseries_cols), in the current context. */
+extern SeriesFinder *series_finder_open(const Model *model, const Oid *types,
+										const Oid *collations);
+
+/* The model's key of the series with a row's key and values; NULL: it has none. */
+extern const char *series_finder_find(SeriesFinder *finder, const char *key, const Datum *values);
 
 #endif							/* AMAD_SERIES_KEY_H */

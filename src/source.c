@@ -10,21 +10,29 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "optimizer/clauses.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "json.h"
 #include "relation.h"
 #include "series_key.h"
 #include "source.h"
 #include "timestamps.h"
+
+#define SERIES_COLS_MAX 32		/* as many as columns of an index */
 
 /* ---- columns -------------------------------------------------------------------------------- */
 
@@ -71,26 +79,6 @@ column_type(const Columns *c, int i)
 	return TupleDescAttr(c->desc, i)->atttypid;
 }
 
-/* How a time column is read; InvalidOid: it is none. */
-static Oid
-time_type(Oid type)
-{
-	switch (getBaseType(type))
-	{
-		case TIMESTAMPTZOID:
-		case DATEOID:
-			return TIMESTAMPTZOID;
-		case TIMESTAMPOID:
-			return TIMESTAMPOID;
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-			return INT8OID;
-		default:
-			return InvalidOid;
-	}
-}
-
 static void
 append_name(StringInfo list, const char *name)
 {
@@ -107,7 +95,7 @@ typedef struct Difference
 
 /* The type of a column asked for; notes what is wrong, and is InvalidOid then. */
 static Oid
-bind(const Columns *c, const char *name, Difference *difference)
+bind_column(const Columns *c, const char *name, Difference *difference)
 {
 	int			i = find_column(c, name);
 
@@ -166,7 +154,7 @@ default_timestamp_col(Source *s, const Columns *c)
 	initStringInfo(&candidates);
 	for (int i = 0; i < c->desc->natts; i++)
 	{
-		Oid			type = time_type(column_type(c, i));
+		Oid			type = timestamps_scored_type(column_type(c, i));
 
 		if (type != TIMESTAMPTZOID && type != TIMESTAMPOID)
 			continue;
@@ -192,7 +180,7 @@ is_among(const char *name, int n, char **names)
 	return false;
 }
 
-/* The features by default: numeric columns that serve nothing else. */
+/* The features by default: numeric and boolean columns that serve nothing else. */
 static void
 default_features(Source *s, const Columns *c)
 {
@@ -212,31 +200,80 @@ default_features(Source *s, const Columns *c)
 	if (s->spec.nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no numeric column to serve as a feature", s->spec.source)));
+				 errmsg("source %s has no numeric or boolean column to serve as a feature",
+						s->spec.source)));
 }
 
-/* A name may be asked for once. */
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* A name that stands twice among several; NULL: none does. */
+static const char *
+repeated_name(int n, char **names)
+{
+	char	  **sorted = palloc(sizeof(char *) * Max(n, 1));
+
+	memcpy(sorted, names, sizeof(char *) * n);
+	qsort(sorted, n, sizeof(char *), compare_names);
+	for (int i = 1; i < n; i++)
+		if (strcmp(sorted[i - 1], sorted[i]) == 0)
+			return sorted[i];
+	pfree(sorted);
+	return NULL;
+}
+
+static void
+check_count(const char *what, int n, int most)
+{
+	if (n > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("%d %s, the limit is %d", n, what, most)));
+}
+
+/* A name may be asked for once, and only so many of them. */
 static void
 check_uses(const SourceSpec *spec)
 {
-	for (int i = 0; i < spec->nfeatures; i++)
+	const char *name;
+
+	check_count("features", spec->nfeatures, FEATURES_MAX);
+	check_count("series columns", spec->nseries, SERIES_COLS_MAX);
+	name = repeated_name(spec->nfeatures, spec->features);
+	for (int i = 0; i < spec->nfeatures && name == NULL; i++)
 		if (strcmp(spec->features[i], spec->timestamp_col) == 0 ||
-			is_among(spec->features[i], i, spec->features) ||
 			is_among(spec->features[i], spec->nseries, spec->series_cols) ||
 			(spec->label_col && strcmp(spec->features[i], spec->label_col) == 0))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("feature \"%s\" is named twice, or serves as another column",
-							spec->features[i])));
-	for (int i = 0; i < spec->nseries; i++)
-		if (is_among(spec->series_cols[i], i, spec->series_cols))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("column \"%s\" is named twice in series_cols", spec->series_cols[i])));
-	if (spec->nfeatures > FEATURES_MAX)
+			name = spec->features[i];
+	if (name)
 		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("%d features, the limit is %d", spec->nfeatures, FEATURES_MAX)));
+				(errcode(ERRCODE_DUPLICATE_COLUMN),
+				 errmsg("feature \"%s\" is named twice, or serves as another column", name)));
+	name = repeated_name(spec->nseries, spec->series_cols);
+	if (name)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_COLUMN),
+				 errmsg("column \"%s\" is named twice in series_cols", name)));
+}
+
+/* A series column: of a type that rows can be sorted and grouped by. */
+static void
+bind_series_column(Source *s, const Columns *c, int number, Difference *difference)
+{
+	const char *name = s->spec.series_cols[number];
+	Oid			type = bind_column(c, name, difference);
+	TypeCacheEntry *cache;
+
+	s->series_types[number] = type;
+	if (!OidIsValid(type))
+		return;
+	s->series_collations[number] = TupleDescAttr(c->desc, find_column(c, name))->attcollation;
+	cache = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_CMP_PROC);
+	if (!OidIsValid(cache->eq_opr) || !OidIsValid(cache->lt_opr) || !OidIsValid(cache->cmp_proc))
+		note_unfit(difference, name, type, "a type that can be sorted");
 }
 
 static void
@@ -248,45 +285,71 @@ bind_columns(Source *s, const Columns *c)
 	initStringInfo(&difference.missing);
 	initStringInfo(&difference.ambiguous);
 	initStringInfo(&difference.unfit);
-	s->ts_column_type = bind(c, s->spec.timestamp_col, &difference);
+	s->ts_column_type = bind_column(c, s->spec.timestamp_col, &difference);
 	if (OidIsValid(s->ts_column_type))
 	{
-		s->ts_type = time_type(s->ts_column_type);
+		s->ts_type = timestamps_scored_type(s->ts_column_type);
 		if (!OidIsValid(s->ts_type))
 			note_unfit(&difference, s->spec.timestamp_col, s->ts_column_type,
 					   "a timestamp, date or integer");
 		s->ts_column_type = getBaseType(s->ts_column_type);
 	}
-	s->series_types = palloc(sizeof(Oid) * Max(s->spec.nseries, 1));
+	s->series_types = palloc0(sizeof(Oid) * Max(s->spec.nseries, 1));
+	s->series_collations = palloc0(sizeof(Oid) * Max(s->spec.nseries, 1));
 	for (int i = 0; i < s->spec.nseries; i++)
-		s->series_types[i] = bind(c, s->spec.series_cols[i], &difference);
+		bind_series_column(s, c, i, &difference);
 	s->feature_types = palloc(sizeof(Oid) * Max(s->spec.nfeatures, 1));
 	for (int i = 0; i < s->spec.nfeatures; i++)
 	{
-		s->feature_types[i] = bind(c, s->spec.features[i], &difference);
+		s->feature_types[i] = bind_column(c, s->spec.features[i], &difference);
 		if (OidIsValid(s->feature_types[i]) && !feature_type(s->feature_types[i], &how))
-			note_unfit(&difference, s->spec.features[i], s->feature_types[i], "numeric");
+			note_unfit(&difference, s->spec.features[i], s->feature_types[i], "numeric or boolean");
 	}
 	if (s->spec.label_col)
 	{
-		s->label_type = bind(c, s->spec.label_col, &difference);
-		if (OidIsValid(s->label_type) && getBaseType(s->label_type) != BOOLOID &&
-			!feature_type(s->label_type, &how))
+		s->label_type = bind_column(c, s->spec.label_col, &difference);
+		if (OidIsValid(s->label_type) && !feature_type(s->label_type, &how))
 			note_unfit(&difference, s->spec.label_col, s->label_type, "boolean or numeric");
 	}
 	report_difference(s, c, &difference);
+}
+
+/*
+ * What a query means depends on the search_path: that of its naming is set until
+ * leave_search_path(), or until an ERROR.
+ */
+static int
+enter_search_path(const SourceSpec *spec)
+{
+	int			level = NewGUCNestLevel();
+
+	if (spec->search_path)
+		(void) set_config_option("search_path", spec->search_path, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+static void
+leave_search_path(int level)
+{
+	AtEOXact_GUC(true, level);
 }
 
 Source *
 source_open(const SourceSpec *spec)
 {
 	Source	   *s = palloc0(sizeof(Source));
+	int			level = enter_search_path(spec);
 	RelationSource relation = relation_open_source(spec->source, "source");
 	Columns		columns;
 
 	s->spec = *spec;
 	s->spec.source = relation.text;
 	s->from = relation.from;
+	if (OidIsValid(relation.relation))
+		s->spec.search_path = NULL;	/* its name is qualified */
+	else if (s->spec.search_path == NULL)
+		s->spec.search_path = pstrdup(namespace_search_path);
 	columns.desc = relation_columns(&relation, "source");
 	columns.key = palloc0(sizeof(bool) * Max(columns.desc->natts, 1));
 	if (OidIsValid(relation.relation))
@@ -297,6 +360,7 @@ source_open(const SourceSpec *spec)
 		default_features(s, &columns);
 	check_uses(&s->spec);
 	bind_columns(s, &columns);
+	leave_search_path(level);
 	return s;
 }
 
@@ -310,13 +374,20 @@ literal_type(const Source *s)
 		: s->ts_type == TIMESTAMPOID ? "timestamp" : "int8";
 }
 
+/* The type by which the time column is read; dates are converted here, not by a cast. */
+static Oid
+ts_read_type(const Source *s)
+{
+	return s->ts_column_type == DATEOID ? DATEOID : s->ts_type;
+}
+
 static void
 append_bound(StringInfo out, const Source *s, const char *column, const char *operator, int64 ts)
 {
 	/* the bare column, so that indexes and partitions serve */
 	appendStringInfo(out, "%s%s OPERATOR(pg_catalog.%s) %s::pg_catalog.%s",
 					 out->len > 0 ? " AND " : "", column, operator,
-					 quote_literal_cstr(timestamps_text(s->ts_type, ts)), literal_type(s));
+					 quote_literal_cstr(timestamps_literal(s->ts_type, ts)), literal_type(s));
 }
 
 static void
@@ -375,7 +446,7 @@ append_columns(StringInfo out, const Source *s)
 	int			n = 0;
 
 	appendStringInfo(out, "%s::pg_catalog.%s AS c%d", quote_identifier(s->spec.timestamp_col),
-					 literal_type(s), n++);
+					 ts_read_type(s) == DATEOID ? "date" : literal_type(s), n++);
 	for (int i = 0; i < s->spec.nseries; i++)
 		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.series_cols[i]), n++);
 	for (int i = 0; i < s->spec.nfeatures; i++)
@@ -396,7 +467,10 @@ series_list(const Source *s)
 	return list.data;
 }
 
-/* The newest rows of each series among those of a query, and all that are not before until. */
+/*
+ * The rows of the newest timestamps of each series among those of a query, and all that
+ * are not before until.
+ */
 static char *
 newest_rows(const Source *s, const SourceRange *range, const char *rows)
 {
@@ -411,7 +485,7 @@ newest_rows(const Source *s, const SourceRange *range, const char *rows)
 	appendStringInfo(&partition, "%s%s", series, after.data);
 	if (after.len == 0 && partition.len > 0)
 		partition.data[partition.len - 2] = '\0';	/* the last comma */
-	return psprintf("SELECT * FROM (SELECT *, pg_catalog.row_number() OVER (%s%s ORDER BY c0 DESC NULLS LAST)"
+	return psprintf("SELECT * FROM (SELECT *, pg_catalog.dense_rank() OVER (%s%s ORDER BY c0 DESC NULLS LAST)"
 					" AS number FROM (%s) AS r) AS n WHERE number OPERATOR(pg_catalog.<=) "
 					INT64_FORMAT "%s%s ORDER BY %sc0",
 					partition.len > 0 ? "PARTITION BY " : "", partition.data, rows, range->last_n,
@@ -444,6 +518,14 @@ source_query(const Source *s, const SourceRange *range)
 
 /* ---- reading -------------------------------------------------------------------------------------- */
 
+/* The row that has its place in the series, of those of one timestamp that have come. */
+typedef struct HeldRow
+{
+	bool		any;
+	SourceRow	row;			/* its values are (nfeatures) of its own */
+	double	   *values;
+} HeldRow;
+
 /* Where the executor sends the query's rows. */
 typedef struct Receiver
 {
@@ -452,38 +534,47 @@ typedef struct Receiver
 	bool		numbered;		/* the last column is the number from the end */
 	source_visit visit;
 	void	   *arg;
+	MemoryContext context;		/* of the receiver */
 	MemoryContext row_context;	/* of the row */
-	MemoryContext series_context;	/* of the series */
-	bool		any;			/* a row has come */
 	FeatureType *how;			/* (nfeatures) */
 	FeatureType label_how;
-	bool		label_is_bool;
+	double	   *values;			/* (nfeatures) of the row */
+	HeldRow		held;
+
+	/* the series */
+	MemoryContext series_context;
+	bool		any;			/* a row has come */
+	FmgrInfo   *equal;			/* (nseries) */
 	int16	   *length;			/* (nseries) */
 	bool	   *byval;			/* (nseries) */
 	Datum	   *series;			/* (nseries) of the row before */
 	bool	   *series_null;
-	double	   *values;			/* (nfeatures) */
+	const char *new_series;		/* its key, until its first row is visited */
 } Receiver;
 
 static bool
-same_series(const Receiver *r, const Datum *values, const bool *nulls)
+same_series(Receiver *r, const Datum *values, const bool *nulls)
 {
+	const Source *s = r->source;
+
 	if (!r->any)
 		return false;
-	for (int i = 0; i < r->source->spec.nseries; i++)
+	for (int i = 0; i < s->spec.nseries; i++)
 		if (nulls[i] != r->series_null[i] ||
-			(!nulls[i] && !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i])))
+			(!nulls[i] &&
+			 !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i]) &&
+			 !DatumGetBool(FunctionCall2Coll(&r->equal[i], s->series_collations[i], values[i],
+											 r->series[i]))))
 			return false;
 	return true;
 }
 
-/* The key of the series that begins with a row; its values are kept. */
-static const char *
+/* Keeps the values of the series that begins with a row, and its key. */
+static void
 begin_series(Receiver *r, const Datum *values, const bool *nulls)
 {
 	const SourceSpec *spec = &r->source->spec;
 	MemoryContext old;
-	const char *key = "";
 
 	MemoryContextReset(r->series_context);
 	old = MemoryContextSwitchTo(r->series_context);
@@ -492,25 +583,78 @@ begin_series(Receiver *r, const Datum *values, const bool *nulls)
 		r->series_null[i] = nulls[i];
 		r->series[i] = nulls[i] ? (Datum) 0 : datumCopy(values[i], r->byval[i], r->length[i]);
 	}
-	if (spec->nseries > 0)
-		key = series_key_of_row(spec->nseries, spec->series_cols, r->source->series_types,
-								r->series, r->series_null);
+	r->new_series = spec->nseries == 0 ? ""
+		: series_key_of_row(spec->nseries, spec->series_cols, r->source->series_types,
+							r->series, r->series_null);
 	MemoryContextSwitchTo(old);
 	r->any = true;
-	return key;
 }
 
 static bool
 is_bad(const Receiver *r, Datum value, bool isnull)
 {
-	double		x;
+	/* a label that is no number is no clean bill */
+	return !isnull && !(feature_value(r->label_how, value, false) == 0);
+}
 
-	if (isnull)
-		return false;
-	if (r->label_is_bool)
-		return DatumGetBool(value);
-	x = feature_value(r->label_how, value, false);
-	return !(x == 0);			/* a label that is no number is no clean bill */
+static void
+visit_row(Receiver *r, SourceRow *row)
+{
+	row->new_series = r->new_series;
+	row->series = r->series;
+	r->new_series = NULL;
+	r->visit(row, r->arg);
+}
+
+static void
+visit_held(Receiver *r)
+{
+	if (r->held.any)
+		visit_row(r, &r->held.row);
+	r->held.any = false;
+}
+
+static void
+hold_row(Receiver *r, const SourceRow *row)
+{
+	double	   *values = r->held.values;
+
+	r->held.any = true;
+	r->held.row = *row;
+	r->held.row.values = r->values;
+	r->held.values = r->values;
+	r->values = values;
+}
+
+/* Whether a row has its place rather than the one held, which has the same timestamp. */
+static bool
+goes_first(const Receiver *r, const SourceRow *row)
+{
+	int			order = feature_compare(r->source->spec.nfeatures, row->values, r->held.row.values);
+
+	return order < 0 || (order == 0 && !row->bad && r->held.row.bad);
+}
+
+/* Takes a row with a finite timestamp: the next of the series, or another of the same time. */
+static void
+take_row(Receiver *r, SourceRow *row)
+{
+	if (!r->held.any || r->held.row.ts != row->ts)
+	{
+		visit_held(r);
+		hold_row(r, row);
+	}
+	else if (goes_first(r, row))
+	{
+		r->held.row.duplicate = true;
+		visit_held(r);
+		hold_row(r, row);
+	}
+	else
+	{
+		row->duplicate = true;
+		visit_row(r, row);
+	}
 }
 
 static bool
@@ -525,10 +669,13 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContextReset(r->row_context);
 	old = MemoryContextSwitchTo(r->row_context);
 	slot_getallattrs(slot);
-	row.ts = slot->tts_isnull[0] ? 0 : DatumGetInt64(slot->tts_values[0]);
-	row.ts_valid = !slot->tts_isnull[0] && timestamps_finite(r->source->ts_type, row.ts);
+	row.ts_valid = !slot->tts_isnull[0] &&
+		timestamps_value(ts_read_type(r->source), slot->tts_values[0], &row.ts);
 	if (!same_series(r, slot->tts_values + at, slot->tts_isnull + at))
-		row.new_series = begin_series(r, slot->tts_values + at, slot->tts_isnull + at);
+	{
+		visit_held(r);
+		begin_series(r, slot->tts_values + at, slot->tts_isnull + at);
+	}
 	at += spec->nseries;
 	for (int i = 0; i < spec->nfeatures; i++, at++)
 		r->values[i] = feature_value(r->how[i], slot->tts_values[at], slot->tts_isnull[at]);
@@ -539,21 +686,53 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	if (r->numbered)
 		row.number_from_end = DatumGetInt64(slot->tts_values[at]);
-	r->visit(&row, r->arg);
+	if (row.ts_valid)
+		take_row(r, &row);
+	else
+	{
+		visit_held(r);
+		visit_row(r, &row);
+	}
 	MemoryContextSwitchTo(old);
 	return true;
 }
 
 static void
+check_type(const Source *s, TupleDesc desc, int at, Oid type, Oid collation)
+{
+	if (at < desc->natts && TupleDescAttr(desc, at)->atttypid == type &&
+		(!OidIsValid(collation) || TupleDescAttr(desc, at)->attcollation == collation))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("source %s was changed while it was in use", s->spec.source),
+			 errdetail("The type of a column is not what it was when the columns were looked up."),
+			 errhint("Repeat the command.")));
+}
+
+/* Rows begin to come: are they of the types that were bound?  Whatever ran since may have changed them. */
+static void
 start_rows(DestReceiver *self, int operation, TupleDesc desc)
 {
 	Receiver   *r = (Receiver *) self;
+	const Source *s = r->source;
+	int			at = 0;
 
-	for (int i = 0; i < r->source->spec.nseries; i++)
+	check_type(s, desc, at++, ts_read_type(s), InvalidOid);
+	for (int i = 0; i < s->spec.nseries; i++, at++)
 	{
-		r->length[i] = TupleDescAttr(desc, i + 1)->attlen;
-		r->byval[i] = TupleDescAttr(desc, i + 1)->attbyval;
+		check_type(s, desc, at, s->series_types[i], s->series_collations[i]);
+		r->length[i] = TupleDescAttr(desc, at)->attlen;
+		r->byval[i] = TupleDescAttr(desc, at)->attbyval;
+		fmgr_info_cxt(lookup_type_cache(s->series_types[i], TYPECACHE_EQ_OPR_FINFO)->eq_opr_finfo.fn_oid,
+					  &r->equal[i], r->context);
 	}
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		check_type(s, desc, at++, s->feature_types[i], InvalidOid);
+	if (s->spec.label_col)
+		check_type(s, desc, at++, s->label_type, InvalidOid);
+	if (r->numbered)
+		check_type(s, desc, at, INT8OID, InvalidOid);
 }
 
 static void
@@ -565,6 +744,7 @@ static void
 open_receiver(Receiver *r, const Source *s)
 {
 	const SourceSpec *spec = &s->spec;
+	const int	nseries = Max(spec->nseries, 1);
 
 	r->pub.receiveSlot = receive_row;
 	r->pub.rStartup = start_rows;
@@ -572,20 +752,22 @@ open_receiver(Receiver *r, const Source *s)
 	r->pub.rDestroy = end_rows;
 	r->pub.mydest = DestTuplestore; /* any that keeps rows: SPI has none of its own for this */
 	r->source = s;
+	r->context = CurrentMemoryContext;
 	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
 	r->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad series key",
 											  ALLOCSET_SMALL_SIZES);
 	r->how = palloc(sizeof(FeatureType) * spec->nfeatures);
 	for (int i = 0; i < spec->nfeatures; i++)
 		feature_type(s->feature_types[i], &r->how[i]);
-	r->label_is_bool = spec->label_col && getBaseType(s->label_type) == BOOLOID;
-	if (spec->label_col && !r->label_is_bool)
+	if (spec->label_col)
 		feature_type(s->label_type, &r->label_how);
-	r->length = palloc(sizeof(int16) * Max(spec->nseries, 1));
-	r->byval = palloc(sizeof(bool) * Max(spec->nseries, 1));
-	r->series = palloc0(sizeof(Datum) * Max(spec->nseries, 1));
-	r->series_null = palloc0(sizeof(bool) * Max(spec->nseries, 1));
+	r->equal = palloc0(sizeof(FmgrInfo) * nseries);
+	r->length = palloc(sizeof(int16) * nseries);
+	r->byval = palloc(sizeof(bool) * nseries);
+	r->series = palloc0(sizeof(Datum) * nseries);
+	r->series_null = palloc0(sizeof(bool) * nseries);
 	r->values = palloc(sizeof(double) * spec->nfeatures);
+	r->held.values = palloc(sizeof(double) * spec->nfeatures);
 }
 
 void
@@ -595,6 +777,7 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	char	   *query = source_query(s, range);
 	SPIExecuteOptions options = {.read_only = read_only};
 	Receiver	r = {.numbered = range->last_n > 0, .visit = visit, .arg = arg};
+	int			level = enter_search_path(&s->spec);
 	SPIPlanPtr	plan;
 	int			rc;
 
@@ -609,7 +792,32 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	rc = SPI_execute_plan_extended(plan, &options);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	visit_held(&r);
 	SPI_finish();
+	leave_search_path(level);
+}
+
+bool
+source_parallel_mode_ok(const Source *s, const SourceRange *range)
+{
+	int			level = enter_search_path(&s->spec);
+	SPIPlanPtr	plan;
+	bool		ok = true;
+	ListCell   *i;
+	ListCell   *j;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = SPI_prepare(source_query(s, range), 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	foreach(i, SPI_plan_get_plan_sources(plan))
+		foreach(j, ((CachedPlanSource *) lfirst(i))->query_list)
+			if (max_parallel_hazard(lfirst_node(Query, j)) == PROPARALLEL_UNSAFE)
+				ok = false;
+	SPI_finish();
+	leave_search_path(level);
+	return ok;
 }
 
 /* ---- remembering ------------------------------------------------------------------------------- */
@@ -633,6 +841,11 @@ source_to_jsonb(const SourceSpec *spec)
 	{
 		json_key(&text, "label_col");
 		json_string(&text, spec->label_col);
+	}
+	if (spec->search_path)
+	{
+		json_key(&text, "search_path");
+		json_string(&text, spec->search_path);
 	}
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
@@ -674,6 +887,7 @@ source_from_jsonb(Jsonb *json)
 		.source = member(json, "source"),
 		.timestamp_col = member(json, "timestamp_col"),
 		.label_col = member(json, "label_col"),
+		.search_path = member(json, "search_path"),
 	};
 
 	spec.nfeatures = members(json, "feature_cols", &spec.features);

@@ -35,8 +35,6 @@ typedef struct Reading
 	const Source *source;
 	Dataset    *dataset;
 	int64		rows;
-	bool		has_ts;
-	int64		last_ts;
 } Reading;
 
 static void
@@ -47,26 +45,18 @@ read_row(const SourceRow *row, void *arg)
 
 	r->rows++;
 	if (row->new_series)
-	{
 		dataset_begin(r->dataset, r->source->spec.nseries > 0 ? row->new_series : NULL);
-		r->has_ts = false;
-	}
 	if (!row->ts_valid)
 		facts->without_ts++;
-	else if (r->has_ts && row->ts == r->last_ts)
+	else if (row->duplicate)
 		facts->duplicates++;
-	else
+	else if (row->bad)
 	{
-		r->has_ts = true;
-		r->last_ts = row->ts;
-		if (row->bad)
-		{
-			facts->labelled++;
-			dataset_skip(r->dataset);
-		}
-		else
-			dataset_add(r->dataset, row->ts, row->values);
+		facts->labelled++;
+		dataset_skip(r->dataset);
 	}
+	else
+		dataset_add(r->dataset, row->ts, row->values);
 }
 
 static void
@@ -167,6 +157,10 @@ optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***na
 		return 0;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT,
 					  &elements, &nulls, &n);
+	if (n > FEATURES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("%s has %d names, the limit is %d", name, n, FEATURES_MAX)));
 	*names = palloc(sizeof(char *) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{

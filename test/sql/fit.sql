@@ -52,7 +52,7 @@ SELECT same_figures(amad_fit(:o, ts, a, b),
 			amad_fit(:o, 1000 - 7::bigint * (201 - n), a, b)) AS any_time FROM r;
 SELECT same(amad_fit(:o, n::bigint, a, b), amad_fit(:o, n::int, a, b), amad_fit(:o, n::smallint, a, b), amad_fit(:o, n - 5000, a, b)) AS integers,
 	same(amad_fit(:o, ts, a, b), amad_fit(:o, ts - interval '9 years 7 s', a, b)) AS later,
-	same(amad_fit(:o, date '2026-01-01' + n, a, b), amad_fit(:o, timestamptz '2026-01-01' + n * interval '1 day', a, b)) AS dates,
+	same(amad_fit(:o, date '2026-01-01' + n, a, b), amad_fit(:o, timestamp '2026-01-01' + n * interval '1 day', a, b)) AS dates,
 	same(amad_fit(:o, ts, a, b), amad_fit(:o, ts::timestamp, a, b)) AS types,
 	same(amad_fit(:o, n, a, b), amad_fit(:o, 2 * n, a, b)) AS steps FROM r;
 -- the ends of the types' ranges: far away from the other rows
@@ -94,7 +94,8 @@ SELECT round((amad_describe(amad_fit(:o, n, 1e5::float8 + a))->'scaling'->'std'-
 	round((amad_describe(amad_fit(:o, n, 100000::numeric + a::numeric))->'scaling'->'std'->>0)::numeric, 4) = round(stddev_pop(a)::numeric, 4) AS numeric,
 	amad_describe(amad_fit(:o, n, 1e7::float8 + a))->'scaling'->'std' AS constant FROM r;
 SELECT amad_fit(:o, n, a, 'x'::text) FROM r;
-SELECT amad_fit(:o, n, a, n > 5) FROM r;
+-- a boolean is 0 or 1
+SELECT amad_fit(:o, n, a, n % 3 = 0)::text = amad_fit(:o, n, a, (n % 3 = 0)::int)::text AS same FROM r;
 SELECT amad_fit(:o, n, to_jsonb(a)) FROM r;
 SELECT amad_fit(:o, n, a, ts) FROM r;
 SELECT amad_fit(:o, n, a, ARRAY[a, b]) FROM r;
@@ -118,9 +119,6 @@ FROM (SELECT amad_fit(:o, n, VARIADIC v) AS m FROM wide) x;
 -- as many as a call can have arguments
 SELECT format('SELECT jsonb_array_length(amad_describe(amad_fit(%L::jsonb, n, %s))->''features'') AS features FROM wide',
 	:o, string_agg(format('v[%s]', f), ', ')) AS sql FROM generate_series(1, 97) f \gset
-:sql;
-SELECT format('SELECT amad_fit(%L::jsonb, n, %s) FROM wide', :o, string_agg(format('v[%s]', f), ', ')) AS sql
-FROM generate_series(1, 98) f \gset
 :sql;
 -- arrays are all alike
 SELECT amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN v[1:149] ELSE v END) FROM wide;
