@@ -382,7 +382,7 @@ recall(Detection *d)
 
 /* The model's own key of the series that begins, where it has one. */
 static const char *
-known_key(Detection *d, const SourceRow *row)
+find_known_key(Detection *d, const SourceRow *row)
 {
 	const char *key = row->new_series;
 	const char *known = NULL;
@@ -401,7 +401,7 @@ begin_series(Detection *d, const SourceRow *row)
 	d->history.count = 0;
 	d->inside = false;
 	d->after = 0;
-	scorer_begin(d->scorer, known_key(d, row));
+	scorer_begin(d->scorer, find_known_key(d, row));
 }
 
 static bool

@@ -76,6 +76,7 @@ typedef struct ScoreState
 	MemoryContext memory;		/* of all that depends on the model */
 	Scorer	   *scorer;
 
+	SeriesFinder *finder;		/* NULL: it was not needed yet */
 	struct varlena *series;		/* of the partition, as given; NULL: null */
 	MemoryContext partition;	/* of it */
 
@@ -141,6 +142,7 @@ open_scorer(ScoreState *s)
 	MemoryContextReset(s->memory);
 	s->name = NULL;
 	s->value_head = NULL;
+	s->finder = NULL;
 	old = MemoryContextSwitchTo(s->memory);
 	s->scorer = scorer_open(s->loaded, SCORER_ROWS);
 	s->next.values = palloc(sizeof(double) * s->loaded->model->features);
@@ -275,6 +277,24 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	return s;
 }
 
+/* The model's own key of a series, where it has one: '1' is the series 1. */
+static const char *
+find_partition_key(ScoreState *s, const char *key)
+{
+	const Model *m = s->loaded->model;
+	MemoryContext old;
+	const char *known;
+
+	if (m->nseries == 0 || model_series_stats(m, key) != NULL)
+		return key;
+	old = MemoryContextSwitchTo(s->memory);
+	if (s->finder == NULL)
+		s->finder = series_finder_open(m, NULL, NULL);
+	known = series_finder_find(s->finder, key, NULL);
+	MemoryContextSwitchTo(old);
+	return known ? known : key;
+}
+
 /* The series argument of the current row, and the scorer's figures for it. */
 static void
 use_series(WindowObject window, ScoreState *s)
@@ -294,7 +314,7 @@ use_series(WindowObject window, ScoreState *s)
 		if (!isnull)
 		{
 			s->series = PG_DETOAST_DATUM_COPY(series);
-			key = series_key_of_jsonb(s->loaded->model, (Jsonb *) s->series);
+			key = find_partition_key(s, series_key_of_jsonb(s->loaded->model, (Jsonb *) s->series));
 		}
 		MemoryContextSwitchTo(old);
 	}

@@ -463,6 +463,8 @@ series_finder_open(const Model *m, const Oid *types, const Oid *collations)
 	{
 		FinderColumn *column = &f->columns[i];
 
+		if (types == NULL)
+			continue;			/* texts are all there is to compare */
 		column->type = types[i];
 		column->collation = collations[i];
 		column->by_value = is_by_value(types[i], collations[i]);
@@ -490,7 +492,7 @@ series_finder_find(SeriesFinder *f, const char *key, const Datum *values)
 	old = MemoryContextSwitchTo(f->scratch);
 	wanted.values = palloc0(sizeof(FinderValue) * f->ncols);
 	split_key(f, key, wanted.values);
-	for (int i = 0; i < f->ncols; i++)
+	for (int i = 0; i < f->ncols && values; i++)
 		wanted.values[i].value = values[i];
 	found = bsearch_arg(&wanted, f->entries, f->nentries, sizeof(FinderEntry), compare_entries, f);
 	MemoryContextSwitchTo(old);

@@ -32,11 +32,17 @@ extern char *series_value_text(const JsonbValue *value);
  */
 typedef struct SeriesFinder SeriesFinder;
 
-/* types and collations: of the columns (model->nseries_cols), in the current context. */
+/*
+ * types and collations: of the columns (model->nseries_cols); NULL: not known, and values
+ * are found by text only.  In the current context.
+ */
 extern SeriesFinder *series_finder_open(const Model *model, const Oid *types,
 										const Oid *collations);
 
-/* The model's key of the series with a row's key and values; NULL: it has none. */
+/*
+ * The model's key of the series with a row's key and values (NULL when types are not
+ * known); NULL: it has none.
+ */
 extern const char *series_finder_find(SeriesFinder *finder, const char *key, const Datum *values);
 
 #endif							/* AMAD_SERIES_KEY_H */
