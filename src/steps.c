@@ -332,7 +332,7 @@ run(Steps *s)
 
 /* ---- a training --------------------------------------------------------------------------- */
 
-#define ZERO_FLOATS 1048576		/* a millisecond or two of memory touched first */
+#define ZERO_FLOATS 524288		/* a millisecond or two of memory touched first */
 
 /* Memory of a large network takes so long to touch that a cancel may come meanwhile. */
 static float *

@@ -86,7 +86,7 @@ workers_allocate(ParallelContext *pcxt, uint64 key, Size bytes)
 	return chunk;
 }
 
-#define COPY_BYTES (8 * 1024 * 1024)	/* some milliseconds */
+#define COPY_BYTES (2 * 1024 * 1024)	/* some milliseconds */
 
 void
 workers_copy(void *to, const void *from, Size bytes)

@@ -14,7 +14,7 @@
 #include "nn.h"
 
 #define NN_ALIGN 64				/* a cache line */
-#define NN_TOUCH 8388608		/* bytes first touched between two polls: some milliseconds */
+#define NN_TOUCH 2097152		/* bytes first touched between two polls: some milliseconds */
 
 typedef struct nn_arena
 {

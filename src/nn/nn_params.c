@@ -174,7 +174,7 @@ nn_params_init(const nn_shape *shape, uint64_t seed, float *params, nn_poll poll
 			params[p.offset + j] = p.fan_in > 0
 				? (float) ((2.0 * nn_rng_double(&rng) - 1.0) * bound)
 				: p.start;
-			if (poll && (j + 1) % POLL_WEIGHTS == 0)
+			if (poll && (p.offset + j) % POLL_WEIGHTS == 0)
 				poll();
 		}
 	}
