@@ -193,14 +193,14 @@ open_workload(const settings *s)
 	w.grads = zeros(w.nparams * sizeof(float));
 	w.sum = zeros(w.nparams * sizeof(float));
 	w.moments = zeros(2 * w.nparams * sizeof(float));
-	nn_params_init(shape, 1, w.params);
+	nn_params_init(shape, 1, w.params, NULL);
 	w.series = noise((size_t) SERIES * shape->features, 2);
 	w.expected = zeros((size_t) SERIES * shape->features * sizeof(float));
 	w.discrepancy = zeros((size_t) SERIES * shape->layers * sizeof(float));
 	w.train = nn_train_open(zeros(nn_train_bytes(shape, NN_SHARD_CHUNKS, w.rows)), shape,
 							NN_SHARD_CHUNKS, w.rows, NULL);
-	w.packed = nn_pack(zeros(nn_packed_bytes(shape)), shape, w.params);
-	w.stream = nn_stream_open(zeros(nn_stream_bytes(shape)), w.packed);
+	w.packed = nn_pack(zeros(nn_packed_bytes(shape)), shape, w.params, NULL);
+	w.stream = nn_stream_open(zeros(nn_stream_bytes(shape)), w.packed, NULL);
 	w.a = noise((size_t) GEMM * GEMM, 3);
 	w.b = noise((size_t) GEMM * GEMM, 4);
 	w.c = zeros((size_t) GEMM * GEMM * sizeof(float));

@@ -81,9 +81,11 @@ visit_recorded(Calibration *c, const DatasetRun *run, int64 place, int64 end, vi
 	const int	N = options_signals(&c->model->options);
 
 	for (int64 row = run->first + place; row < run->first + end; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		visit(c, run, row, c->scores.recorded->expected + row * C,
 			  N > 0 ? c->scores.recorded->signals + row * N : NULL, arg);
-	CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /* Visits the rows of a run from place to end - 1 that have their whole context in it. */
@@ -109,9 +111,12 @@ visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_r
 		predict_push(&c->prediction, c->dataset->rows + (run->first + at) * C, n, c->expected,
 					 c->signals);
 		for (int i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (at + i >= place && at + i - from >= c->context)
 				visit(c, run, run->first + at + i, c->expected + (size_t) i * C,
 					  c->signals + (size_t) i * N, arg);
+		}
 	}
 }
 
@@ -131,7 +136,10 @@ scored_rows(const Calibration *c, const DatasetRun *run)
 	int64		n = 0;
 
 	for (int64 place = Max(warmup(c), threshold_held_place(&c->scores, run)); place < run->rows; place++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		n += threshold_use_of(&c->scores, run->first + place) != ROW_CONTEXT;
+	}
 	return n;
 }
 
@@ -389,8 +397,8 @@ stretch_end(const Calibration *c, const DatasetRun *run, int64 place)
 {
 	int64		end = place + 1;
 
-	while (end < run->rows && chosen(c, run, end) == chosen(c, run, place))
-		end++;
+	for (; end < run->rows && chosen(c, run, end) == chosen(c, run, place); end++)
+		CHECK_FOR_INTERRUPTS();
 	return end;
 }
 
@@ -398,7 +406,10 @@ static void
 calibrate_raw(Calibration *c)
 {
 	for (int64 row = 0; row < c->dataset->nrows; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		c->scores.raw[row] = NAN;
+	}
 	for (int i = 0; i < c->dataset->nruns; i++)
 	{
 		const DatasetRun *run = &c->dataset->runs[i];
@@ -443,6 +454,7 @@ calibrate_flatlines(Calibration *c)
 static int
 compare_keys(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own: it may be left */
 	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
 }
 
@@ -457,6 +469,7 @@ create_series(Model *m, const Dataset *d)
 	{
 		ModelStats *s = &m->series[i].stats;
 
+		CHECK_FOR_INTERRUPTS();
 		m->series[i].key = pstrdup(d->series[i].key);
 		memcpy(s->mean, d->series[i].mean, sizeof(double) * m->features);
 		memcpy(s->std, d->series[i].std, sizeof(double) * m->features);
@@ -511,8 +524,11 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 	};
 
 	for (int i = 0; i < d->nseries; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		c.stats[i] = m->nseries > 0 ? (ModelStats *) model_series_stats(m, d->series[i].key)
 			: &m->stats;
+	}
 	return c;
 }
 
@@ -536,8 +552,11 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_own(&c, set_threshold_of);
 	threshold_set(&c.scores, 0, d->nruns, &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!c.own[i])
 			copy_calibration(m, &m->stats, c.stats[i]);
+	}
 }
 
 void

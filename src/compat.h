@@ -1,14 +1,14 @@
 /*
  * compat.h
- *	  The only place that knows PostgreSQL's versions: 14 to 18.
+ *	  The only place that knows PostgreSQL's versions: 15 to 19.
  *
  * Include it right after postgres.h.  The code is written for the newest API.
  */
 #ifndef AMAD_COMPAT_H
 #define AMAD_COMPAT_H
 
-#if PG_VERSION_NUM < 140000
-#error "amad needs PostgreSQL 14 or later"
+#if PG_VERSION_NUM < 150000
+#error "amad needs PostgreSQL 15 or later"
 #endif
 
 #include "fmgr.h"
@@ -17,8 +17,11 @@
 #include "varatt.h"
 #endif
 
-#if PG_VERSION_NUM < 150000
-#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+/* PG_WAIT_EXTENSION */
+#if PG_VERSION_NUM >= 180000
+#include "utils/wait_classes.h"
+#else
+#include "utils/wait_event.h"
 #endif
 
 /* declared by fmgr.h in some versions; the same again does no harm */

@@ -12,6 +12,7 @@
 #include "postgres.h"
 #include "compat.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -24,6 +25,7 @@
 
 #define GAP_STEPS 10			/* default of max_gap, in median steps */
 #define FIRST_ROOM 1024			/* rows */
+#define CHECK_ROWS 4096			/* rows between two looks at the budget, and two at interrupts */
 #define CALIBRATION_BYTES 16	/* a row takes so many, too, when it is calibrated */
 
 /* ---- how much is needed ------------------------------------------------------------ */
@@ -69,6 +71,9 @@ too_few_rows(const Dataset *d)
 			 d->facts.gaps > 0
 			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
 					   "smaller values of the options window, layers and horizons.", d->facts.gaps)
+			 : d->level > 0
+			 ? errhint("Few rows are left of the sample that fits into maintenance_work_mem: raise it, "
+					   "or train on fewer series.")
 			 : o->method == METHOD_AMAD
 			 ? errhint("Give more rows, smaller values of the options window, layers and horizons, "
 					   "or \"method\": \"pca\", which needs fewer.")
@@ -84,6 +89,8 @@ block_rows(const Dataset *d)
 			   2 * (options_context(d->options, d->features) +
 					2 * options_max_horizon(d->options)));
 }
+
+#define MOST_LEVEL 30			/* of as many blocks none is left */
 
 typedef struct Sample
 {
@@ -165,9 +172,10 @@ thin_scaled(Dataset *d)
 		Sample		sample = {.dataset = d, .series = old[i].series, .block = -1};
 		DatasetRun	run = {.series = old[i].series};
 
-		CHECK_FOR_INTERRUPTS();
 		for (int64 row = 0; row < old[i].rows; row++)
 		{
+			if (row % CHECK_ROWS == 0)
+				CHECK_FOR_INTERRUPTS();
 			if (keep_row(old[i].number + row, &sample))
 			{
 				if (run.rows == 0)
@@ -196,8 +204,7 @@ thin(Dataset *d)
 {
 	Sample		sample = {.dataset = d, .series = d->nseries, .block = -1};
 
-	if (++d->level > 30)
-		budget_check(&d->budget, "training rows", d->reserve);
+	d->level++;
 	if (d->nruns > 0)
 		thin_scaled(d);
 	series_thin(d->open, keep_row, &sample);
@@ -214,6 +221,12 @@ series_bytes(const Dataset *d)
 						  options_signals(d->options) + d->options->nhorizons);
 }
 
+static Size
+bytes_without_rows(const Dataset *d)
+{
+	return d->reserve + d->nseries * series_bytes(d);
+}
+
 /* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
 static Size
 bytes_wanted(const Dataset *d)
@@ -223,17 +236,48 @@ bytes_wanted(const Dataset *d)
 		CALIBRATION_BYTES;
 	int64		open = series_rows(d->open);
 
-	return d->reserve + open * (raw + scaled) + Max(d->room, d->nrows + open) / 8 * scaled +
-		d->nrows * scaled + d->nseries * series_bytes(d);
+	return bytes_without_rows(d) + open * (raw + scaled) +
+		Max(d->room, d->nrows + open) / 8 * scaled + d->nrows * scaled;
+}
+
+/* What the dataset may take; what it has claimed is counted in bytes_wanted(). */
+static Size
+bytes_allowed(const Dataset *d)
+{
+	return budget_rest() + d->budget.bytes + series_rows(d->open) * series_row_bytes(d->features);
 }
 
 static void
+too_many_series(const Dataset *d)
+{
+	const Size	megabyte = 1024 * 1024;
+	const Size	least = bytes_without_rows(d);
+	Size		wanted = least > bytes_allowed(d) ? least : bytes_wanted(d);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("memory required for training on %d series is %zu MB, maintenance_work_mem is %d MB",
+					d->nseries + 1,
+					((Size) maintenance_work_mem * 1024 + wanted - bytes_allowed(d)) / megabyte + 1,
+					maintenance_work_mem / 1024),
+			 errdetail("The figures of each series take %zu bytes, whatever its number of rows; there may "
+					   "be more series. The training itself takes %zu MB.",
+					   series_bytes(d), d->reserve / megabyte + 1),
+			 errhint("Raise maintenance_work_mem, or train on fewer series or features.")));
+}
+
+/* Leaves out rows until the others fit; ERROR when no number of rows does. */
+static void
 keep_within_budget(Dataset *d)
 {
-	/* what this dataset has claimed is counted in bytes_wanted() */
-	while (bytes_wanted(d) > budget_rest() + d->budget.bytes +
-		   series_rows(d->open) * series_row_bytes(d->features))
+	while (bytes_wanted(d) > bytes_allowed(d))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (d->level == MOST_LEVEL ||
+			bytes_without_rows(d) > bytes_allowed(d))
+			too_many_series(d);
 		thin(d);
+	}
 }
 
 /* ---- collecting -------------------------------------------------------------------------- */
@@ -260,8 +304,6 @@ dataset_close(Dataset *d)
 {
 	MemoryContextDelete(d->context);
 }
-
-#define CHECK_ROWS 4096			/* rows between two looks at the budget */
 
 void
 dataset_add(Dataset *d, int64 ts, const double *values)
@@ -462,6 +504,38 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
+#define TINY 0x1p-540			/* brings the largest doubles to where their squares do not overflow */
+
+/*
+ * Mean and standard deviation of a feature in all series, from those of each; the number
+ * of its values.  Computed with all values times `scale`, a power of two.
+ */
+static double
+pool_scaled(const Dataset *d, int feature, double scale, double *mean, double *std)
+{
+	double		sum = 0.0;		/* of squares */
+	double		known = 0.0;
+
+	*mean = 0.0;
+	for (int i = 0; i < d->nseries; i++)
+	{
+		const DatasetSeries *s = &d->series[i];
+		double		n = s->known[feature];
+		double		deviation = scale * s->std[feature];
+		double		distance = scale * s->mean[feature] - *mean;
+
+		if (n == 0)
+			continue;
+		sum += deviation * deviation * n + distance * distance * known * n / (known + n);
+		*mean += distance * n / (known + n);
+		known += n;
+	}
+	CHECK_FOR_INTERRUPTS();
+	*mean /= scale;
+	*std = known > 0 ? sqrt(sum / known) / scale : 0.0;
+	return known;
+}
+
 /*
  * Moments of all rows from those of the series (Chan et al. 1983); a series
  * without a value of a feature takes them over.
@@ -469,22 +543,12 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 static void
 pool_moments(Dataset *d, int feature, ModelStats *stats)
 {
-	double		mean = 0.0;
-	double		squares = 0.0;
-	double		known = 0.0;
+	double		mean;
+	double		std;
+	double		known = pool_scaled(d, feature, 1.0, &mean, &std);
 
-	for (int i = 0; i < d->nseries; i++)
-	{
-		const DatasetSeries *s = &d->series[i];
-		double		n = s->known[feature];
-		double		distance = s->mean[feature] - mean;
-
-		if (n == 0)
-			continue;
-		squares += s->std[feature] * s->std[feature] * n + distance * distance * known * n / (known + n);
-		mean += distance * n / (known + n);
-		known += n;
-	}
+	if (!isfinite(mean) || !isfinite(std))
+		known = pool_scaled(d, feature, TINY, &mean, &std);
 	if (known == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -493,10 +557,7 @@ pool_moments(Dataset *d, int feature, ModelStats *stats)
 						: psprintf("%d", feature + 1)),
 				 errhint("Leave the column out.")));
 	stats->mean[feature] = mean;
-	stats->std[feature] = sqrt(squares / known);
-	/* squares of the largest doubles overflow */
-	if (!isfinite(stats->std[feature]))
-		stats->std[feature] = d->series[0].std[feature];
+	stats->std[feature] = Min(std, DBL_MAX);
 	if (nn_is_constant(mean, stats->std[feature]))
 		stats->std[feature] = 0.0;
 	for (int i = 0; i < d->nseries; i++)

@@ -37,8 +37,8 @@ typedef void (*visit_row) (RawScores *r, int64 row, const float *activity, void 
 static int64
 next_scored(const RawScores *r, int64 row, int64 end)
 {
-	while (row < end && isnan(r->raw[row]))
-		row++;
+	for (; row < end && isnan(r->raw[row]); row++)
+		CHECK_FOR_INTERRUPTS();
 	return row;
 }
 
@@ -122,12 +122,21 @@ mean_raw(const RawScores *r, int first, int last)
 
 	for (int i = first; i < last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (counts(r, row))
 			{
 				sum += r->raw[row];
 				n++;
 			}
+		}
 	return sum / n;
+}
+
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
 }
 
 void
@@ -143,7 +152,7 @@ flatline_set(RawScores *r, int first, int last, ModelStats *stats)
 
 		if (n == 0)
 			continue;
-		least = nn_quantile(r->scratch, n, QUANTILE);
+		least = nn_quantile_polled(r->scratch, n, QUANTILE, check_interrupts);
 		stats->activity[c] = threshold_only_grows(r) ? Min(least, stats->activity[c]) : least;
 	}
 	/* without the suspicious rows the mean is too low */

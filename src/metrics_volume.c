@@ -261,7 +261,8 @@ add_areas(const MetricsRows *rows, const MetricsVolume *volume, const Tables *t,
 		double		hits = volume->hits[k] + extra;
 		double		positives = rows->anomalies + extra / 2;
 		double		r = fmin(1, hits / positives) * found[k];
-		double		f = (volume->flagged[k] - hits) / (rows->n - positives);
+		double		normal = rows->n - positives;
+		double		f = normal > 0 ? (volume->flagged[k] - hits) / normal : 0;
 
 		*pr += (r - recall) * (hits / volume->flagged[k]);
 		*roc += (f - fallout) * (r + recall) / 2;
@@ -298,6 +299,6 @@ metrics_volume(const MetricsRows *rows, MetricsEvent *events, int64_t nevents,
 		add_areas(rows, volume, &t, w, found, &pr, &roc);
 	}
 	*vus_pr = pr / t.widths;
-	if (rows->anomalies < rows->n)	/* else fall-out is 0/0 */
+	if (rows->anomalies < rows->n)	/* else there is no fall-out */
 		*vus_roc = roc / t.widths;
 }

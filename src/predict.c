@@ -10,6 +10,15 @@
 
 #include "predict.h"
 
+#define PCA_WORK 16777216		/* multiplications between two polls: some milliseconds */
+
+/* The network's poll: may leave it by an ERROR. */
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
 Size
 predict_bytes(const Model *m)
 {
@@ -34,7 +43,7 @@ predict_open(const Model *m)
 	p->ahead = p->method == METHOD_AMAD ? m->options.ahead : 0;
 	if (p->method == METHOD_AMAD)
 	{
-		p->packed = nn_pack(memory, &p->shape, m->params);
+		p->packed = nn_pack(memory, &p->shape, m->params, check_interrupts);
 		if (options_states(&m->options))
 			p->states = memcpy((char *) memory + nn_packed_bytes(&p->shape),
 							   m->params + model_network_size(m),
@@ -68,7 +77,7 @@ predict_series_open(Prediction *prediction, const Predictor *p)
 	if (p->method != METHOD_AMAD)
 		return;
 	prediction->stream = nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE),
-										p->packed);
+										p->packed, check_interrupts);
 	if (p->states)
 		prediction->states = nn_state_stream_open(palloc_extended(nn_state_stream_bytes(C),
 																  MCXT_ALLOC_HUGE), C, p->states);
@@ -116,6 +125,21 @@ push_network(Prediction *prediction, const float *rows, int n, float *expected, 
 		delay(prediction->next, expected, n, p->shape.features);
 }
 
+/* By few rows at a time, for each costs as much as the components have floats. */
+static void
+push_components(const Predictor *p, const float *rows, int n, float *expected)
+{
+	const int	C = p->shape.features;
+	const int	step = (int) (PCA_WORK / ((double) Max(p->k, 1) * C)) + 1;
+
+	for (int i = 0; i < n; i += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		nn_pca_reconstruct(C, p->k, p->components, rows + (size_t) i * C, Min(n - i, step),
+						   expected + (size_t) i * C);
+	}
+}
+
 void
 predict_push(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
 {
@@ -127,7 +151,7 @@ predict_push(Prediction *prediction, const float *rows, int n, float *expected, 
 			push_network(prediction, rows, n, expected, signals);
 			break;
 		case METHOD_PCA:
-			nn_pca_reconstruct(p->shape.features, p->k, p->components, rows, n, expected);
+			push_components(p, rows, n, expected);
 			break;
 		case METHOD_ZSCORE:
 			memset(expected, 0, sizeof(float) * n * p->shape.features);

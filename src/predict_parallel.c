@@ -11,22 +11,20 @@
 #include "postgres.h"
 #include "compat.h"
 
-#include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "storage/condition_variable.h"
+#include "storage/shmem.h"
 #include "storage/spin.h"
-#include "tcop/tcopprot.h"
 
 #include "predict_parallel.h"
 #include "steps.h"
+#include "workers.h"
 
 #define KEY_SHARED UINT64CONST(0xA3AD000000000101)
 #define KEY_PACKED UINT64CONST(0xA3AD000000000102)
 #define KEY_TASKS UINT64CONST(0xA3AD000000000103)
-#define KEY_QUERY UINT64CONST(0xA3AD000000000104)
-#define KEY_STATES UINT64CONST(0xA3AD000000000105)
+#define KEY_STATES UINT64CONST(0xA3AD000000000104)
 
 /* Multiplications, or what costs as much, that take longer than workers to start: some 50 ms. */
 #define PATIENCE 1e9
@@ -165,6 +163,12 @@ await_work(PoolShared *shared, int64 *number)
 	return got;
 }
 
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* The model in memory of the worker's own: its pointers are those of a process. */
 static Predictor *
 worker_predictor(const PoolShared *shared, shm_toc *toc)
@@ -174,7 +178,7 @@ worker_predictor(const PoolShared *shared, shm_toc *toc)
 
 	*p = shared->predictor;
 	p->packed = nn_packed_copy(palloc_extended(nn_packed_bytes(&p->shape), MCXT_ALLOC_HUGE),
-							   &p->shape, packed + shared->packed_at);
+							   &p->shape, packed + shared->packed_at, check_interrupts);
 	p->states = shm_toc_lookup(toc, KEY_STATES, true);
 	return p;
 }
@@ -187,8 +191,7 @@ amad_predict_worker(dsm_segment *segment, shm_toc *toc)
 	Prediction	prediction;
 	int64		number;
 
-	debug_query_string = shm_toc_lookup(toc, KEY_QUERY, true);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	workers_begin(toc);
 	predictor = worker_predictor(shared, toc);
 	predict_series_open(&prediction, predictor);
 	{
@@ -254,34 +257,18 @@ create_context(const Predictor *p, int workers, int tasks, int rows)
 		shm_toc_estimate_chunk(&pcxt->estimator, states_bytes(p));
 		shm_toc_estimate_keys(&pcxt->estimator, 1);
 	}
-	if (debug_query_string)
-	{
-		shm_toc_estimate_chunk(&pcxt->estimator, strlen(debug_query_string) + 1);
-		shm_toc_estimate_keys(&pcxt->estimator, 1);
-	}
-	InitializeParallelDSM(pcxt);
 	return pcxt;
-}
-
-/* A chunk of the segment under a key. */
-static void *
-allocate(ParallelContext *pcxt, uint64 key, Size bytes)
-{
-	void	   *chunk = shm_toc_allocate(pcxt->toc, bytes);
-
-	shm_toc_insert(pcxt->toc, key, chunk);
-	return chunk;
 }
 
 static Participant
 fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 {
 	const Predictor *p = own->predictor;
-	PoolShared *shared = allocate(pcxt, KEY_SHARED, shared_bytes(tasks));
-	char	   *packed = allocate(pcxt, KEY_PACKED, nn_packed_bytes(&p->shape));
+	PoolShared *shared = workers_allocate(pcxt, KEY_SHARED, shared_bytes(tasks));
+	char	   *packed = workers_allocate(pcxt, KEY_PACKED, nn_packed_bytes(&p->shape));
 	Participant leader = {
 		.shared = shared,
-		.memory = allocate(pcxt, KEY_TASKS, predict_pool_task_bytes(p, rows) * tasks),
+		.memory = workers_allocate(pcxt, KEY_TASKS, predict_pool_task_bytes(p, rows) * tasks),
 		.predictor = p,
 		.prediction = own,
 		.last = -1,				/* before the first task */
@@ -293,15 +280,13 @@ fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	shared->predictor.components = NULL;
 	shared->predictor.states = NULL;
 	if (p->states)
-		memcpy(allocate(pcxt, KEY_STATES, states_bytes(p)), p->states, states_bytes(p));
-	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed) - packed;
+		memcpy(workers_allocate(pcxt, KEY_STATES, states_bytes(p)), p->states, states_bytes(p));
+	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
 	shared->tasks = tasks;
 	shared->rows = rows;
 	SpinLockInit(&shared->mutex);
 	ConditionVariableInit(&shared->work);
 	ConditionVariableInit(&shared->done);
-	if (debug_query_string)
-		strcpy(allocate(pcxt, KEY_QUERY, strlen(debug_query_string) + 1), debug_query_string);
 	return leader;
 }
 
@@ -320,7 +305,7 @@ predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 
 	EnterParallelMode();
 	pool->pcxt = create_context(own->predictor, workers, tasks, rows);
-	if (pool->pcxt->seg != NULL)	/* else there is no shared memory to be had */
+	if (workers_share_memory(pool->pcxt))
 	{
 		pool->leader = fill_context(pool->pcxt, own, tasks, rows);
 		LaunchParallelWorkers(pool->pcxt);

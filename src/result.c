@@ -103,11 +103,15 @@ set_decimal(JsonbValue *value, double x, int digits)
 static void
 set_number(JsonbValue *value, double x)
 {
-	int			before = x == 0 ? 1 : (int) floor(log10(fabs(x))) + 1;
+	int			before;
 
 	if (!isfinite(x))
+	{
 		value->type = jbvNull;
-	else if (before > MOST_DIGITS || DIGITS - before > MOST_DIGITS)
+		return;
+	}
+	before = x == 0 ? 1 : (int) floor(log10(fabs(x))) + 1;
+	if (before > MOST_DIGITS || DIGITS - before > MOST_DIGITS)
 	{
 		value->type = jbvNumeric;
 		value->val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric,

@@ -9,6 +9,7 @@
 #include "postgres.h"
 #include "compat.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "miscadmin.h"
@@ -20,6 +21,7 @@
 #define FIRST_SEGMENT_ROWS 64
 #define MAX_SEGMENT_BYTES (1024 * 1024)
 #define STEP_SAMPLE 10001		/* distances that the median step is taken of */
+#define CHECK_ROWS 65536		/* rows between two checks for interrupts, in short loops */
 
 typedef struct SeriesRow
 {
@@ -193,10 +195,20 @@ compare_rows(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* In loops over rows that do little with each. */
+static inline void
+check_interrupts(int64 row)
+{
+	if (row % CHECK_ROWS == 0)
+		CHECK_FOR_INTERRUPTS();
+}
+
 static void
 refuse_duplicates(const Series *series)
 {
 	for (int64 i = 1; i < series->rows; i++)
+	{
+		check_interrupts(i);
 		if (series->order[i]->ts == series->order[i - 1]->ts)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -204,6 +216,7 @@ refuse_duplicates(const Series *series)
 							timestamps_text(series->ts_type, series->order[i]->ts)),
 					 errhint("A series has one row a timestamp: aggregate such rows first, or "
 							 "use GROUP BY to train one model a series.")));
+	}
 }
 
 void
@@ -215,15 +228,21 @@ series_sort(Series *series)
 	budget_claim(&series->budget, "sorting training rows", bytes);
 	series->order = MemoryContextAllocHuge(series->context, Max(bytes, 1));
 	for (Segment *s = series->first; s; s = s->next)
+	{
+		CHECK_FOR_INTERRUPTS();
 		for (int64 i = 0; i < s->rows; i++)
 			series->order[n++] = (SeriesRow *) (s->data + i * series->stride);
+	}
 	if (series->in_order)
 		return;
 	qsort(series->order, series->rows, sizeof(SeriesRow *), compare_rows);
 	refuse_duplicates(series);
 	/* the rows had been numbered as they came */
 	for (int64 i = 0; i < series->rows; i++)
+	{
+		check_interrupts(i);
 		series->order[i]->number = i;
+	}
 }
 
 /* ---- measures --------------------------------------------------------------------------- */
@@ -260,6 +279,7 @@ series_run(const Series *series, int64 first, double max_gap)
 		const SeriesRow *before = series->order[i - 1];
 		const SeriesRow *row = series->order[i];
 
+		check_interrupts(i);
 		if (row->number != before->number + 1 ||
 			(max_gap > 0 && (double) row->ts - (double) before->ts > max_gap))
 			break;
@@ -271,7 +291,10 @@ void
 series_times(const Series *series, const SeriesRun *run, int64 *ts)
 {
 	for (int64 i = 0; i < run->rows; i++)
+	{
+		check_interrupts(i);
 		ts[i] = series->order[run->first + i]->ts;
+	}
 }
 
 /*
@@ -323,7 +346,7 @@ series_moments(const Series *series, double *mean, double *std, int64 *known)
 	for (int c = 0; c < C; c++)
 	{
 		mean[c] *= largest[c];
-		std[c] = known[c] > 0 ? sqrt(std[c] / known[c]) * largest[c] : 0.0;
+		std[c] = known[c] > 0 ? Min(sqrt(std[c] / known[c]) * largest[c], DBL_MAX) : 0.0;
 		if (nn_is_constant(mean[c], std[c]))
 			std[c] = 0.0;
 	}
@@ -348,21 +371,25 @@ refuse_missing(const Series *series, const Options *options, int feature, int64 
 static int64
 next_known(const Series *series, const SeriesRun *run, int64 row, int feature)
 {
-	while (row < run->first + run->rows && isnan(series->order[row]->values[feature]))
-		row++;
+	for (; row < run->first + run->rows && isnan(series->order[row]->values[feature]); row++)
+		check_interrupts(row);
 	return row;
 }
 
-/*
- * What stands for a missing value: `before` is the last row with one (-1: none).
- * NaN: nothing does.
- */
+/* Rows with a value of a feature that are next to a missing one. */
+typedef struct Neighbours
+{
+	int64		before;			/* the last row with one; -1: none */
+	int64		after;			/* the next one, when it is after the missing one */
+} Neighbours;
+
+/* What stands for a missing value.  NaN: nothing does. */
 static double
 fill(const Series *series, const SeriesRun *run, const Options *options, int64 row, int feature,
-	 int64 before)
+	 Neighbours *known)
 {
+	const int64 before = known->before;
 	const SeriesRow *left;
-	int64		after;
 
 	if (options->missing == MISSING_ERROR)
 		refuse_missing(series, options, feature, series->order[row]->ts);
@@ -371,10 +398,13 @@ fill(const Series *series, const SeriesRun *run, const Options *options, int64 r
 	left = series->order[before];
 	if (options->missing == MISSING_LINEAR)
 	{
-		after = next_known(series, run, row, feature);
-		if (after < run->first + run->rows && after - before - 1 <= options->fill_limit)
+		/* looked for once in a stretch of missing ones */
+		if (known->after < row)
+			known->after = next_known(series, run, row, feature);
+		if (known->after < run->first + run->rows &&
+			known->after - before - 1 <= options->fill_limit)
 		{
-			const SeriesRow *right = series->order[after];
+			const SeriesRow *right = series->order[known->after];
 			double		span = (double) right->ts - (double) left->ts;
 			double		share = ((double) series->order[row]->ts - (double) left->ts) / span;
 
@@ -389,10 +419,10 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 			 const nn_scaling *scaling, float *scaled, uint8 *imputed, SeriesFacts *facts)
 {
 	const int	C = series->features;
-	int64	   *before = palloc(sizeof(int64) * C);
+	Neighbours *known = palloc(sizeof(Neighbours) * C);
 
 	for (int c = 0; c < C; c++)
-		before[c] = -1;
+		known[c].before = known[c].after = -1;
 	for (int64 row = run->first; row < run->first + run->rows; row++, scaled += C)
 	{
 		const double *x = series->order[row]->values;
@@ -404,10 +434,10 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 			double		value = x[c];
 
 			if (!isnan(value))
-				before[c] = row;
+				known[c].before = row;
 			else
 			{
-				value = fill(series, run, options, row, c, before[c]);
+				value = fill(series, run, options, row, c, &known[c]);
 				imputed[c / 8] |= 1 << c % 8;
 				facts->imputed++;
 				any = true;
@@ -418,5 +448,5 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 		if (imputed)
 			imputed += IMPUTED_BYTES(C);
 	}
-	pfree(before);
+	pfree(known);
 }

@@ -183,6 +183,19 @@ draw_chunks(Steps *s)
 	}
 }
 
+#define CLIP_FLOATS 1048576		/* a few milliseconds */
+
+/* A chunk as the network sees it. */
+static void
+clip_chunk(const Steps *s, const float *chunk, Size floats, float *clipped)
+{
+	for (Size at = 0; at < floats; at += CLIP_FLOATS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		nn_clip(s->plan->clip, chunk + at, Min(floats - at, CLIP_FLOATS), clipped + at);
+	}
+}
+
 static void
 pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
 {
@@ -194,25 +207,29 @@ pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
 	for (int b = 0; b < n; b++)
 	{
 		chunk[b] = s->clipped + b * floats;
-		nn_clip(s->plan->clip, s->chunk[first + b], floats, s->clipped + b * floats);
+		clip_chunk(s, s->chunk[first + b], floats, s->clipped + b * floats);
 	}
 	nn_forward(s->workspace, s->params, chunk, n);
 	nn_backward(s->workspace, s->params, &s->plan->objective, s->plan->batch_size, grads, losses);
 }
 
+#define ADD_FLOATS 1048576		/* a millisecond or two */
+
 /* Adds a shard's gradients and losses to the batch's; the first begins its gradients. */
 static void
 add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_losses *sum)
 {
-	if (shard == 0)
+	for (size_t at = 0; at < s->nparams; at += ADD_FLOATS)
 	{
-		if (grads != s->grads)
-			memcpy(s->grads, grads, sizeof(float) * s->nparams);
+		const size_t end = Min(s->nparams, at + ADD_FLOATS);
+
+		CHECK_FOR_INTERRUPTS();
+		if (shard > 0)
+			for (size_t i = at; i < end; i++)
+				s->grads[i] += grads[i];
+		else if (grads != s->grads)
+			memcpy(s->grads + at, grads + at, sizeof(float) * (end - at));
 	}
-	else
-		for (size_t i = 0; i < s->nparams; i++)
-			s->grads[i] += grads[i];
-	CHECK_FOR_INTERRUPTS();
 	sum->reconstruction += losses->reconstruction;
 	sum->discrepancy += losses->discrepancy;
 	sum->contrast += losses->contrast;
@@ -315,7 +332,7 @@ run(Steps *s)
 
 /* ---- a training --------------------------------------------------------------------------- */
 
-#define ZERO_FLOATS 1048576		/* a millisecond or two of memory touched first */
+#define ZERO_FLOATS 524288		/* a millisecond or two of memory touched first */
 
 /* Memory of a large network takes so long to touch that a cancel may come meanwhile. */
 static float *
@@ -362,7 +379,7 @@ steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 								plan->chunk_length, poll_interrupts);
 	report->points = 0;
 	if (!plan->warm)
-		nn_params_init(&plan->shape, plan->seed, params);
+		nn_params_init(&plan->shape, plan->seed, params, poll_interrupts);
 	nn_params_clear(&plan->shape, plan->without, params);
 	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
 	run(&s);

@@ -14,24 +14,22 @@
 #include "postgres.h"
 #include "compat.h"
 
-#include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
+#include "storage/shmem.h"
 #include "storage/spin.h"
-#include "tcop/tcopprot.h"
 
 #include "steps.h"
+#include "workers.h"
 
 #define KEY_SHARED UINT64CONST(0xA3AD000000000001)
 #define KEY_ROWS UINT64CONST(0xA3AD000000000002)
 #define KEY_GRADS UINT64CONST(0xA3AD000000000003)
 #define KEY_LOSSES UINT64CONST(0xA3AD000000000004)
-#define KEY_QUERY UINT64CONST(0xA3AD000000000005)
-#define KEY_RUNS UINT64CONST(0xA3AD000000000006)
-#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000007)	/* given ones, when warm */
+#define KEY_RUNS UINT64CONST(0xA3AD000000000005)
+#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006)	/* given ones, when warm */
 
 typedef struct StepsShared
 {
@@ -157,12 +155,11 @@ amad_steps_worker(dsm_segment *segment, shm_toc *toc)
 	StepsReport report;
 	float	   *params;
 
-	debug_query_string = shm_toc_lookup(toc, KEY_QUERY, true);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	workers_begin(toc);
 	wait_until_counted(shared);
 	exchange = exchange_of(shared, toc, ParallelWorkerNumber + 1);
 	params = palloc_extended(weights_bytes(&shared->plan), MCXT_ALLOC_HUGE);
-	memcpy(params, shm_toc_lookup(toc, KEY_WEIGHTS, false), weights_bytes(&shared->plan));
+	workers_copy(params, shm_toc_lookup(toc, KEY_WEIGHTS, false), weights_bytes(&shared->plan));
 	steps_participate(&shared->plan, &rows, params, &report, &exchange);
 }
 
@@ -180,30 +177,14 @@ create_context(const StepsPlan *plan, int workers)
 	shm_toc_estimate_chunk(&pcxt->estimator, grads_bytes(plan));
 	shm_toc_estimate_chunk(&pcxt->estimator, losses_bytes(plan));
 	shm_toc_estimate_keys(&pcxt->estimator, 6);
-	if (debug_query_string)
-	{
-		shm_toc_estimate_chunk(&pcxt->estimator, strlen(debug_query_string) + 1);
-		shm_toc_estimate_keys(&pcxt->estimator, 1);
-	}
-	InitializeParallelDSM(pcxt);
 	return pcxt;
-}
-
-/* A chunk of the segment with a copy of the data, under a key. */
-static void
-share(ParallelContext *pcxt, uint64 key, const void *data, Size bytes)
-{
-	void	   *chunk = shm_toc_allocate(pcxt->toc, bytes);
-
-	memcpy(chunk, data, bytes);
-	shm_toc_insert(pcxt->toc, key, chunk);
 }
 
 static StepsShared *
 fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows,
 			 const float *params)
 {
-	StepsShared *shared = shm_toc_allocate(pcxt->toc, sizeof(StepsShared));
+	StepsShared *shared = workers_allocate(pcxt, KEY_SHARED, sizeof(StepsShared));
 
 	shared->plan = *plan;
 	shared->participants = 0;
@@ -211,14 +192,12 @@ fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows
 	ConditionVariableInit(&shared->counted);
 	ConditionVariableInit(&shared->met);
 	pg_atomic_init_u64(&shared->arrived, 0);
-	shm_toc_insert(pcxt->toc, KEY_SHARED, shared);
-	share(pcxt, KEY_ROWS, rows->rows, rows_bytes(plan));
-	share(pcxt, KEY_RUNS, rows->runs, runs_bytes(plan));
-	share(pcxt, KEY_WEIGHTS, params, weights_bytes(plan));
-	shm_toc_insert(pcxt->toc, KEY_GRADS, shm_toc_allocate(pcxt->toc, grads_bytes(plan)));
-	shm_toc_insert(pcxt->toc, KEY_LOSSES, shm_toc_allocate(pcxt->toc, losses_bytes(plan)));
-	if (debug_query_string)
-		share(pcxt, KEY_QUERY, debug_query_string, strlen(debug_query_string) + 1);
+	workers_copy(workers_allocate(pcxt, KEY_ROWS, rows_bytes(plan)), rows->rows, rows_bytes(plan));
+	workers_copy(workers_allocate(pcxt, KEY_RUNS, runs_bytes(plan)), rows->runs, runs_bytes(plan));
+	workers_copy(workers_allocate(pcxt, KEY_WEIGHTS, weights_bytes(plan)), params,
+				 weights_bytes(plan));
+	workers_allocate(pcxt, KEY_GRADS, grads_bytes(plan));
+	workers_allocate(pcxt, KEY_LOSSES, losses_bytes(plan));
 	return shared;
 }
 
@@ -241,7 +220,7 @@ steps_run_parallel(const StepsPlan *plan, const StepsRows *rows, float *params, 
 
 	EnterParallelMode();
 	pcxt = create_context(plan, workers);
-	if (pcxt->seg != NULL)		/* else there is no shared memory to be had */
+	if (workers_share_memory(pcxt))
 	{
 		StepsShared *shared = fill_context(pcxt, plan, rows, params);
 

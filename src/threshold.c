@@ -49,6 +49,19 @@ threshold_alone(const RawScores *r)
 	return r->recorded != NULL && r->recorded->threshold_only;
 }
 
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Of the first n values in scratch. */
+static double
+quantile(RawScores *r, int64 n, double q)
+{
+	return nn_quantile_polled(r->scratch, n, q, check_interrupts);
+}
+
 /*
  * The values that a quantile is taken of, into scratch; their number.  They are of
  * the runs first … last - 1: the mean of h raw scores up to every row …
@@ -166,7 +179,7 @@ set_theta(RawScores *r, int first, int last, ModelStats *stats)
 		if (n == 0 && r->recorded)
 			continue;			/* the old one is better than none */
 		stats->theta[i] = n == 0 ? CALIBRATE_LEAST
-			: Max(nn_quantile(r->scratch, n, o->horizon_quantile), CALIBRATE_LEAST);
+			: Max(quantile(r, n, o->horizon_quantile), CALIBRATE_LEAST);
 	}
 }
 
@@ -181,11 +194,11 @@ threshold_of_training(RawScores *r, int first, int last, const ModelStats *stats
 {
 	double		share = r->model->options.contamination *
 		(r->model->options.method == METHOD_AMAD ? SHARE : 1.0);
-	double		held = nn_quantile(r->scratch, n, 1.0 - share);
+	double		held = quantile(r, n, 1.0 - share);
 	double		all;
 
 	n = collect_scores(r, first, last, stats, false);
-	all = nn_quantile(r->scratch, n, 1.0 - share);
+	all = quantile(r, n, 1.0 - share);
 	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
 }
 
@@ -203,6 +216,7 @@ collect_severities(RawScores *r, int first, int last)
 		{
 			int64		row = run->first + place;
 
+			CHECK_FOR_INTERRUPTS();
 			if (threshold_use_of(r, row) != ROW_CONTEXT && !isnan(r->recorded->severity[row]))
 				r->scratch[n++] = r->recorded->severity[row];
 		}
@@ -227,9 +241,12 @@ judge_before(RawScores *r, int first, int last)
 	if (n == 0)
 		return before;
 	for (int64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		before.flagged += r->scratch[i] >= 1.0;
+	}
 	before.flagged /= n;
-	before.severity = nn_quantile(r->scratch, n, OLD_QUANTILE);
+	before.severity = quantile(r, n, OLD_QUANTILE);
 	return before;
 }
 
@@ -245,19 +262,19 @@ threshold_of_recent(RawScores *r, int64 n, const Before *before)
 {
 	double		trim = r->recorded->trim;
 	double		share = r->model->options.contamination;
-	double		threshold = nn_quantile(r->scratch, n, 1.0 - share);
+	double		threshold = quantile(r, n, 1.0 - share);
 
 	if (trim > share)
 	{
-		double		median = nn_quantile(r->scratch, n, 0.5);
-		double		low = Max(nn_quantile(r->scratch, n, FENCE_QUANTILE), CALIBRATE_LEAST);
+		double		median = quantile(r, n, 0.5);
+		double		low = Max(quantile(r, n, FENCE_QUANTILE), CALIBRATE_LEAST);
 		double		fence = median * pow(median / low, FENCE);
 
-		threshold = Max(nn_quantile(r->scratch, n, 1.0 - trim), Min(threshold, fence));
+		threshold = Max(quantile(r, n, 1.0 - trim), Min(threshold, fence));
 	}
 	if (before->severity > 0)
 	{
-		double		same = nn_quantile(r->scratch, n, OLD_QUANTILE) / before->severity;
+		double		same = quantile(r, n, OLD_QUANTILE) / before->severity;
 
 		threshold = before->flagged <= FEW * trim ? same : Max(threshold, same);
 	}
@@ -270,7 +287,10 @@ count_flagged(const RawScores *r, int64 n, double threshold, Recalibrated *resul
 {
 	result->rows += n;
 	for (int64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		result->flagged += r->scratch[i] >= threshold;
+	}
 }
 
 void

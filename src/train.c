@@ -22,6 +22,7 @@
 #include "states.h"
 #include "steps.h"
 #include "train.h"
+#include "workers.h"
 
 #define MAX_MODEL_BYTES (900 * (uint64) 1024 * 1024)	/* a value has at most 1 GB */
 
@@ -39,6 +40,12 @@ check_size(const Options *options, int features)
 				 errmsg("a model of " UINT64_FORMAT " weights is too large to be stored",
 						(uint64) nn_params_size(&shape)),
 				 errhint("Choose a smaller d_model or fewer layers.")));
+	if (options->method == METHOD_PCA && features > NN_PCA_FEATURES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("method \"pca\" is limited to %d features, but there are %d",
+						NN_PCA_FEATURES, features),
+				 errhint("Give fewer features, or choose \"method\": \"amad\" or \"zscore\".")));
 }
 
 static void
@@ -123,7 +130,7 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 	if (initial)
 	{
 		check_initial(model, initial);
-		memcpy(model->params, initial->params, sizeof(float) * model_network_size(model));
+		workers_copy(model->params, initial->params, sizeof(float) * model_network_size(model));
 		plan.warm = true;
 	}
 	steps_run(&plan, &rows, model->params, steps_workers_wanted(&plan, others), report);

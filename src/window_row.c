@@ -6,7 +6,7 @@
  * twenty features that costs as much as the network.  The row it has fetched
  * stays in the executor's expression context, so the other arguments can be
  * evaluated there.  To reach them this file repeats the beginning of a struct
- * that nodeWindowAgg.c keeps to itself, unchanged from PostgreSQL 8.4 to 18.
+ * that nodeWindowAgg.c keeps to itself, unchanged from PostgreSQL 8.4 to 19.
  * It is used only if it looks as expected; else every argument is fetched.
  */
 #include "postgres.h"
@@ -35,14 +35,13 @@ window_row_seek(WindowObject window, int number, int offset, bool *isnull, bool 
 Datum
 window_row_argument(WindowObject window, int number, int offset, bool *isnull)
 {
+#if PG_VERSION_NUM < 200000
 	const WindowObjectHead *head = (const WindowObjectHead *) window;
-	bool		isout;
 
-#if PG_VERSION_NUM < 190000
 	if (IsA(head, WindowObjectData) && IsA(head->winstate, WindowAggState) &&
 		IsA(head->argstates, List) && number < list_length(head->argstates))
 		return ExecEvalExpr((ExprState *) list_nth(head->argstates, number),
 							head->winstate->ss.ps.ps_ExprContext, isnull);
 #endif
-	return window_row_seek(window, number, offset, isnull, &isout);
+	return window_row_seek(window, number, offset, isnull, NULL);
 }

@@ -25,6 +25,12 @@
 #define NN_HORIZONS_MAX 16		/* most horizons a score can have */
 #define NN_SHARD_CHUNKS 2		/* chunks that pass through the network together */
 
+/*
+ * Called between pieces of work of a few milliseconds; it may not return.  Functions
+ * that may take longer are given one (NULL: none) and call it in between.
+ */
+typedef void (*nn_poll) (void);
+
 /* ---- shape and parameters (nn_params.c) --------------------------------- */
 
 /* What fixes every tensor's size. */
@@ -67,7 +73,7 @@ extern size_t nn_params_size(const nn_shape *shape);
  * Initial weights: uniform ±1/sqrt(fan_in) for linear layers, convolutions and
  * their biases, 1 and 0 for layer norms.  The same seed gives the same bytes.
  */
-extern void nn_params_init(const nn_shape *shape, uint64_t seed, float *params);
+extern void nn_params_init(const nn_shape *shape, uint64_t seed, float *params, nn_poll poll);
 
 /*
  * Sets to 0 what the parts of a set of NN_WITHOUT_* learn: weights and biases of a
@@ -91,9 +97,6 @@ extern double nn_rng_double(nn_rng *rng);
 extern uint64_t nn_rng_below(nn_rng *rng, uint64_t n);
 
 /* ---- training (nn_train.c, nn_loss.c) ------------------------------------ */
-
-/* Called between pieces of work of a few milliseconds; it may not return. */
-typedef void (*nn_poll) (void);
 
 /* Weights of the losses (section 2.5). */
 typedef struct nn_objective
@@ -181,10 +184,11 @@ extern double nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_
 typedef struct nn_packed nn_packed;
 
 extern size_t nn_packed_bytes(const nn_shape *shape);
-extern nn_packed *nn_pack(void *memory, const nn_shape *shape, const float *params);
+extern nn_packed *nn_pack(void *memory, const nn_shape *shape, const float *params, nn_poll poll);
 
 /* A copy in other memory, also of one that another process made in shared memory. */
-extern nn_packed *nn_packed_copy(void *memory, const nn_shape *shape, const void *from);
+extern nn_packed *nn_packed_copy(void *memory, const nn_shape *shape, const void *from,
+								 nn_poll poll);
 
 /*
  * A series being scored: rows in, reconstructions and discrepancies out, each
@@ -195,7 +199,7 @@ extern nn_packed *nn_packed_copy(void *memory, const nn_shape *shape, const void
 typedef struct nn_stream nn_stream;
 
 extern size_t nn_stream_bytes(const nn_shape *shape);
-extern nn_stream *nn_stream_open(void *memory, const nn_packed *packed);
+extern nn_stream *nn_stream_open(void *memory, const nn_packed *packed, nn_poll poll);
 extern void nn_stream_reset(nn_stream *stream);	/* a new series begins */
 
 /*
@@ -212,8 +216,9 @@ extern void nn_stream_push(nn_stream *stream, const float *rows, int n,
  * Components of scaled rows: begin, add all rows (n, C), end.  The last call sets
  * components (k, C), orthonormal, by falling variance, and returns k, the least
  * number that keeps the share `variance` (0 … 1], C - 1 at most; -1 when LAPACK
- * fails.  memory: nn_pca_bytes().
+ * fails.  It cannot be interrupted, hence the limit.  memory: nn_pca_bytes().
  */
+#define NN_PCA_FEATURES 1024	/* at most; a quarter of a second */
 extern size_t nn_pca_bytes(int features);
 extern void nn_pca_begin(void *memory, int features);
 extern void nn_pca_add(void *memory, int features, const float *rows, int64_t n, nn_poll poll);
@@ -434,8 +439,12 @@ extern void nn_horizons_means(const nn_horizons *horizons, int back, double *mea
  */
 extern double nn_horizons_score(const nn_horizons *horizons, int back);
 
-/* q-quantile (0 … 1) of n values, linear between order statistics; reorders them. */
+/*
+ * q-quantile (0 … 1) of n values, linear between order statistics; reorders them.  The
+ * second one polls.
+ */
 extern double nn_quantile(double *values, size_t n, double q);
+extern double nn_quantile_polled(double *values, size_t n, double q, nn_poll poll);
 
 /* ---- machine (nn_kernels.c) ------------------------------------------------ */
 

@@ -11,21 +11,35 @@
 static void
 transpose(const nn_train *t, const float *proj, int from, float *to)
 {
-	nn_kernels_get()->transpose(t->rows, t->g.D, proj + from, t->g.P, to + t->g.Wp, t->ldk);
+	const int	step = nn_rows_between_polls(t->g.D);
+
+	for (int r = 0; r < t->rows; r += step)
+	{
+		nn_kernels_get()->transpose(t->rows - r < step ? t->rows - r : step, t->g.D,
+									proj + (size_t) r * t->g.P + from, t->g.P,
+									to + t->g.Wp + r, t->ldk);
+		nn_rest(t);
+	}
 }
 
 /* Columns from … of proj, head by head, behind Wp rows of history: (H, Wp + T, dp). */
 static void
 split_heads(const nn_train *t, const float *proj, int from, float *to)
 {
+	const int	step = nn_rows_between_polls(t->g.d);
+
 	for (int h = 0; h < t->g.H; h++)
 	{
 		float	   *head = to + ((size_t) h * (t->g.Wp + t->rows) + t->g.Wp) * t->g.dp;
 
 		for (int i = 0; i < t->rows; i++)
+		{
 			for (int c = 0; c < t->g.d; c++)
 				head[(size_t) i * t->g.dp + c] =
 					proj[(size_t) i * t->g.P + from + h * t->g.d + c];
+			if ((i + 1) % step == 0)
+				nn_rest(t);
+		}
 	}
 }
 

@@ -9,19 +9,21 @@
 #include <string.h>
 
 #include "nn_linear.h"
+#include "nn_memory.h"
 
-#define POLL_ROWS 1024			/* rows gathered between two polls */
+#define POLL_FLOATS 1048576		/* gathered or turned between two polls */
 
 static void
 gather_taps(nn_train *t, const float *const *chunk)
 {
 	const int	C = t->g.C;
+	const int	step = POLL_FLOATS / (NN_TAPS * C) + 1;
 	float	   *to = t->taps;
 
 	for (int b = 0; b < t->active; b++)
 		for (int i = 0; i < t->rows; i++)
 		{
-			if (i % POLL_ROWS == 0)
+			if (i % step == 0)
 				nn_rest(t);
 			for (int tap = NN_TAPS - 1; tap >= 0; tap--, to += C)
 			{
@@ -46,10 +48,14 @@ nn_embed(nn_train *t, const float *params, const float *const *chunk)
 		const float *w = params + t->at.conv_w[s];
 
 		for (int e = 0; e < E; e++)
+		{
 			for (int c = 0; c < C; c++)
 				for (int tap = 0; tap < width; tap++)
 					t->conv_w[s][((size_t) e * width + tap) * C + c] =
 						w[((size_t) e * C + c) * width + tap];
+			if ((e + 1) % (POLL_FLOATS / (width * C) + 1) == 0)
+				nn_rest(t);
+		}
 		nn_product_nt(t, rows, E, width * C, t->taps + (size_t) (NN_TAPS - width) * C,
 					  (size_t) NN_TAPS * C, t->conv_w[s], params + t->at.conv_b[s], NULL,
 					  t->block[0].h + s * E, t->g.D);
@@ -68,14 +74,18 @@ nn_embed_backward(nn_train *t, float *grads)
 		const int	width = nn_scale_width[s];
 		float	   *dw = grads + t->at.conv_w[s];
 
-		memset(t->conv_dw, 0, sizeof(float) * E * width * C);
+		nn_zero(t->conv_dw, sizeof(float) * E * width * C, t->poll);
 		nn_linear_backward(t, rows, width * C, E, t->taps + (size_t) (NN_TAPS - width) * C,
 						   (size_t) NN_TAPS * C, t->conv_w[s], t->dh + s * E, t->g.D, NULL,
 						   t->conv_dw, grads + t->at.conv_b[s]);
 		for (int e = 0; e < E; e++)
+		{
 			for (int c = 0; c < C; c++)
 				for (int tap = 0; tap < width; tap++)
 					dw[((size_t) e * C + c) * width + tap] +=
 						t->conv_dw[((size_t) e * width + tap) * C + c];
+			if ((e + 1) % (POLL_FLOATS / (width * C) + 1) == 0)
+				nn_rest(t);
+		}
 	}
 }

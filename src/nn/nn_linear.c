@@ -45,6 +45,20 @@ nn_packed_floats(int n, int k)
 	return nn_round_up(n, NN_PANEL) * k;
 }
 
+/* nn_kernels.pack() to t->packed. */
+static void
+pack(nn_train *t, int n, int k, const float *w)
+{
+	const int	step = nn_rows_between_polls(k);
+
+	for (int o = 0; o < n; o += step)
+	{
+		nn_kernels_get()->pack(least(step, n - o), k, w + (size_t) o * k, k,
+							   t->packed + (size_t) o * k);
+		nn_rest(t);
+	}
+}
+
 /* y = bias + plus, where a BLAS is to add a product. */
 static void
 begin(int rows, int n, const float *bias, const float *plus, float *y, size_t ldy)
@@ -62,7 +76,7 @@ nn_product_nt(nn_train *t, int rows, int n, int k, const float *x, size_t ldx,
 	const int	step = slice(rows, (double) n * k);
 
 	if (kernels->trains)
-		kernels->pack(n, k, w, k, t->packed);
+		pack(t, n, k, w);
 	for (int r = 0; r < rows; r += step)
 	{
 		const int	m = least(step, rows - r);
@@ -125,7 +139,13 @@ void
 nn_linear_backward(nn_train *t, int rows, int in, int out, const float *x, size_t ldx,
 				   const float *w, const float *dy, size_t lddy, float *dx, float *dw, float *db)
 {
-	nn_kernels_get()->column_sums(rows, out, dy, lddy, db);
+	const int	step = nn_rows_between_polls(out);
+
+	for (int r = 0; r < rows; r += step)
+	{
+		nn_kernels_get()->column_sums(least(step, rows - r), out, dy + r * lddy, lddy, db);
+		nn_rest(t);
+	}
 	nn_product_tn(t, out, in, rows, dy, lddy, x, ldx, true, dw);
 	if (dx)
 		nn_product_nn(t, rows, in, out, dy, lddy, w, dx, in);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nn_linear.h"
+#include "nn_memory.h"
 
 #define SLICE 4194304			/* logits between two polls: a few milliseconds */
 #define MIN_LENGTH 1e-12f		/* of a vector that is normalised */
@@ -17,9 +18,10 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
 	const int	C = t->g.C;
 	const double terms = (double) batch_chunks * (t->rows - objective->skip - objective->ahead) * C;
 	const float scale = (float) (4.0 / terms);	/* the total has 2R, R a mean of squares */
+	const int	step = nn_rows_between_polls(C);
 	double		sum = 0.0;
 
-	memset(t->dout, 0, sizeof(float) * t->active * t->rows * C);
+	nn_zero(t->dout, sizeof(float) * t->active * t->rows * C, t->poll);
 	for (int b = 0; b < t->active; b++)
 		for (int i = objective->skip; i < t->rows - objective->ahead; i++)
 		{
@@ -33,6 +35,8 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
 				sum += (double) r * r;
 				t->dout[row * C + c] = scale * r;
 			}
+			if ((i + 1) % step == 0)
+				nn_rest(t);
 		}
 	return sum / terms;
 }
@@ -89,10 +93,13 @@ contrast(nn_train *t, int n, const float *zg, const float *za, float scale, floa
 {
 	const nn_kernels *kernels = nn_kernels_get();
 	const int	D = t->g.D;
+	const int	step = nn_rows_between_polls(D);
 	double		sum;
 
 	for (int i = 0; i < n; i++)
 	{
+		if (i % step == 0)
+			nn_rest(t);
 		t->norm_g[i] = kernels->normalise(D, zg + (size_t) i * D, MIN_LENGTH, t->unit_g + (size_t) i * D);
 		t->norm_a[i] = kernels->normalise(D, za + (size_t) i * D, MIN_LENGTH, t->unit_a + (size_t) i * D);
 	}
@@ -100,12 +107,20 @@ contrast(nn_train *t, int n, const float *zg, const float *za, float scale, floa
 	sum = info_nce(t, n, scale, weight);
 	nn_product_nn(t, n, D, n, t->logits, n, t->unit_a, t->dunit, D);
 	for (int i = 0; i < n; i++)
+	{
+		if (i % step == 0)
+			nn_rest(t);
 		kernels->normalise_backward(D, t->unit_g + (size_t) i * D, t->norm_g[i],
 									t->dunit + (size_t) i * D, dzg + (size_t) i * D);
+	}
 	nn_product_tn(t, n, D, n, t->logits, n, t->unit_g, D, false, t->dunit);
 	for (int i = 0; i < n; i++)
+	{
+		if (i % step == 0)
+			nn_rest(t);
 		kernels->normalise_backward(D, t->unit_a + (size_t) i * D, t->norm_a[i],
 									t->dunit + (size_t) i * D, dza + (size_t) i * D);
+	}
 	return sum;
 }
 
@@ -118,8 +133,8 @@ nn_contrast(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 	const nn_bands *bands = &t->block[n].bands;
 	double		sum = 0.0;
 
-	memset(t->dzg, 0, sizeof(float) * t->active * t->rows * D);
-	memset(t->dza, 0, sizeof(float) * t->active * t->rows * D);
+	nn_zero(t->dzg, sizeof(float) * t->active * t->rows * D, t->poll);
+	nn_zero(t->dza, sizeof(float) * t->active * t->rows * D, t->poll);
 	if (objective->contrast == 0)
 		return 0.0;
 	for (int b = 0; b < t->active; b++)

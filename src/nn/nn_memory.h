@@ -9,8 +9,12 @@
 #define NN_MEMORY_H
 
 #include <stddef.h>
+#include <string.h>
+
+#include "nn.h"
 
 #define NN_ALIGN 64				/* a cache line */
+#define NN_TOUCH 2097152		/* bytes first touched between two polls: some milliseconds */
 
 typedef struct nn_arena
 {
@@ -44,6 +48,31 @@ static inline size_t
 nn_arena_bytes(size_t used)
 {
 	return used + NN_ALIGN;
+}
+
+/* Sets large memory to zeros, with polls: its pages may be touched for the first time. */
+static inline void
+nn_zero(void *memory, size_t bytes, nn_poll poll)
+{
+	for (size_t at = 0; at < bytes; at += NN_TOUCH)
+	{
+		memset((char *) memory + at, 0, bytes - at < NN_TOUCH ? bytes - at : NN_TOUCH);
+		if (poll)
+			poll();
+	}
+}
+
+/* Copies large memory, with polls. */
+static inline void
+nn_copy(void *to, const void *from, size_t bytes, nn_poll poll)
+{
+	for (size_t at = 0; at < bytes; at += NN_TOUCH)
+	{
+		memcpy((char *) to + at, (const char *) from + at,
+			   bytes - at < NN_TOUCH ? bytes - at : NN_TOUCH);
+		if (poll)
+			poll();
+	}
 }
 
 #endif							/* NN_MEMORY_H */

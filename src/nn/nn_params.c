@@ -12,6 +12,8 @@
 #include "nn_kernels.h"
 #include "nn_params.h"
 
+#define POLL_WEIGHTS 1048576	/* weights drawn between two polls: a few milliseconds */
+
 /* A tensor's size, by the symbol of the dimension. */
 typedef enum
 {
@@ -157,7 +159,7 @@ nn_params_size(const nn_shape *shape)
 }
 
 void
-nn_params_init(const nn_shape *shape, uint64_t seed, float *params)
+nn_params_init(const nn_shape *shape, uint64_t seed, float *params, nn_poll poll)
 {
 	nn_rng		rng;
 
@@ -168,9 +170,13 @@ nn_params_init(const nn_shape *shape, uint64_t seed, float *params)
 		double		bound = p.fan_in > 0 ? 1.0 / sqrt(p.fan_in) : 0.0;
 
 		for (size_t j = 0; j < p.size; j++)
+		{
 			params[p.offset + j] = p.fan_in > 0
 				? (float) ((2.0 * nn_rng_double(&rng) - 1.0) * bound)
 				: p.start;
+			if (poll && (p.offset + j) % POLL_WEIGHTS == 0)
+				poll();
+		}
 	}
 }
 

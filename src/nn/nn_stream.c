@@ -13,6 +13,9 @@
 #include "nn_params.h"
 
 #define HISTORY (NN_TAPS - 1)	/* rows that the convolutions look back */
+#define POLL_WORK 134217728.0	/* multiplications of a product between two polls */
+#define POLL_FLOATS 1048576		/* weights moved between two polls */
+#define SLICE_UNIT (2 * NN_PANEL)	/* outputs of the widest tile of a product */
 
 /* A linear layer for nn_kernels.gemm: panels of NN_PANEL outputs, inputs inside. */
 typedef struct packed_linear
@@ -60,6 +63,7 @@ typedef struct stream_block
 struct nn_stream
 {
 	const nn_packed *packed;
+	nn_poll		poll;
 	int64_t		count;			/* rows of this series so far */
 	size_t		ldk;			/* from key column to key column */
 	size_t		ldv;			/* from head to head of v */
@@ -134,15 +138,29 @@ nn_packed_bytes(const nn_shape *shape)
 }
 
 static void
-fill_linear(const packed_linear *l, const float *w, const float *b)
+rest(nn_poll poll)
 {
-	nn_kernels_get()->pack(l->out, l->in, w, l->in, l->w);
+	if (poll)
+		poll();
+}
+
+static void
+fill_linear(const packed_linear *l, const float *w, const float *b, nn_poll poll)
+{
+	const int	step = (POLL_FLOATS / (NN_PANEL * l->in) + 1) * NN_PANEL;
+
+	for (int o = 0; o < l->out; o += step)
+	{
+		nn_kernels_get()->pack(l->out - o < step ? l->out - o : step, l->in,
+							   w + (size_t) o * l->in, l->in, l->w + (size_t) o * l->in);
+		rest(poll);
+	}
 	memcpy(l->b, b, sizeof(float) * l->out);
 }
 
 /* Weights (E, C, width) to inputs (width, C). */
 static void
-fill_conv(const packed_linear *l, int C, int width, const float *w, const float *b)
+fill_conv(const packed_linear *l, int C, int width, const float *w, const float *b, nn_poll poll)
 {
 	for (int e = 0; e < l->out; e++)
 	{
@@ -152,6 +170,8 @@ fill_conv(const packed_linear *l, int C, int width, const float *w, const float 
 			for (int tap = 0; tap < width; tap++)
 				panel[((size_t) tap * C + c) * NN_PANEL] = w[((size_t) e * C + c) * width + tap];
 		l->b[e] = b[e];
+		if ((e + 1) % (POLL_FLOATS / (width * C) + 1) == 0)
+			rest(poll);
 	}
 }
 
@@ -163,43 +183,43 @@ fill_norm(const packed_norm *n, int d, const float *w, const float *b)
 }
 
 nn_packed *
-nn_pack(void *memory, const nn_shape *shape, const float *params)
+nn_pack(void *memory, const nn_shape *shape, const float *params, nn_poll poll)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	nn_packed  *p = nn_take(&arena, sizeof(nn_packed));
 	nn_layout	at = nn_layout_of(shape);
 
-	memset(memory, 0, nn_packed_bytes(shape));	/* padding of panels */
+	nn_zero(memory, nn_packed_bytes(shape), poll);	/* padding of panels */
 	p->shape = *shape;
 	p->g = nn_geometry_of(shape);
 	layout_packed(&arena, &p->g, p);
 	nn_basis(p->phi);
 	for (int s = 0; s < NN_SCALES; s++)
 		fill_conv(&p->conv[s], p->g.C, nn_scale_width[s],
-				  params + at.conv_w[s], params + at.conv_b[s]);
+				  params + at.conv_w[s], params + at.conv_b[s], poll);
 	for (int n = 0; n < p->g.N; n++)
 	{
 		nn_block_layout b = nn_block_layout_of(shape, n);
 
 		fill_norm(&p->block[n].ln1, p->g.D, params + b.ln1_w, params + b.ln1_b);
-		fill_linear(&p->block[n].proj, params + b.proj_w, params + b.proj_b);
-		fill_linear(&p->block[n].o, params + b.o_w, params + b.o_b);
+		fill_linear(&p->block[n].proj, params + b.proj_w, params + b.proj_b, poll);
+		fill_linear(&p->block[n].o, params + b.o_w, params + b.o_b, poll);
 		fill_norm(&p->block[n].ln2, p->g.D, params + b.ln2_w, params + b.ln2_b);
-		fill_linear(&p->block[n].w1, params + b.w1_w, params + b.w1_b);
-		fill_linear(&p->block[n].w2, params + b.w2_w, params + b.w2_b);
+		fill_linear(&p->block[n].w1, params + b.w1_w, params + b.w1_b, poll);
+		fill_linear(&p->block[n].w2, params + b.w2_w, params + b.w2_b, poll);
 	}
 	fill_norm(&p->ln, p->g.D, params + at.ln_w, params + at.ln_b);
-	fill_linear(&p->out, params + at.out_w, params + at.out_b);
+	fill_linear(&p->out, params + at.out_w, params + at.out_b, poll);
 	return p;
 }
 
 nn_packed *
-nn_packed_copy(void *memory, const nn_shape *shape, const void *from)
+nn_packed_copy(void *memory, const nn_shape *shape, const void *from, nn_poll poll)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	nn_packed  *p = nn_take(&arena, sizeof(nn_packed));
 
-	memcpy(p, from, nn_packed_bytes(shape) - nn_arena_bytes(0));
+	nn_copy(p, from, nn_packed_bytes(shape) - nn_arena_bytes(0), poll);
 	layout_packed(&arena, &p->g, p);	/* pointers; what they point at is there */
 	return p;
 }
@@ -244,15 +264,16 @@ nn_stream_bytes(const nn_shape *shape)
 }
 
 nn_stream *
-nn_stream_open(void *memory, const nn_packed *packed)
+nn_stream_open(void *memory, const nn_packed *packed, nn_poll poll)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	nn_stream  *s = nn_take(&arena, sizeof(nn_stream));
 
 	/* zeros: history and padding are read, and must be finite */
-	memset(memory, 0, nn_stream_bytes(&packed->shape));
+	nn_zero(memory, nn_stream_bytes(&packed->shape), poll);
 	layout_stream(&arena, &packed->g, s);
 	s->packed = packed;
+	s->poll = poll;
 	return s;
 }
 
@@ -269,13 +290,25 @@ nn_stream_reset(nn_stream *s)
 			memset(s->block[n].kt + c * s->ldk, 0, sizeof(float) * g->Wp);
 		for (int h = 0; h < g->H; h++)
 			memset(s->block[n].v + h * s->ldv, 0, sizeof(float) * g->Wp * g->dp);
+		rest(s->poll);
 	}
 }
 
+/* A linear layer of some rows.  Slices of its outputs: how they are cut changes no bit of any. */
 static void
-apply(const packed_linear *l, int rows, const float *x, size_t ldx, float *y, size_t ldy, bool add)
+apply(const nn_stream *s, const packed_linear *l, int rows, const float *x, size_t ldx, float *y,
+	  size_t ldy, bool add)
 {
-	nn_kernels_get()->gemm(rows, l->out, l->in, x, ldx, l->w, l->b, add ? y : NULL, y, ldy);
+	const double panel = (double) rows * l->in * SLICE_UNIT;
+	const int	step = panel * l->out / SLICE_UNIT <= POLL_WORK ? l->out
+		: (int) (POLL_WORK / panel + 1) * SLICE_UNIT;
+
+	for (int o = 0; o < l->out; o += step)
+	{
+		nn_kernels_get()->gemm(rows, l->out - o < step ? l->out - o : step, l->in, x, ldx,
+							   l->w + (size_t) o * l->in, l->b + o, add ? y + o : NULL, y + o, ldy);
+		rest(s->poll);
+	}
 }
 
 /* Multi-scale embedding of the n newest rows into h. */
@@ -292,7 +325,7 @@ embed(nn_stream *s, const float *rows, int n)
 
 	/* rows are contiguous, so a row and those before it are one long row */
 	for (int k = 0; k < NN_SCALES; k++)
-		apply(&s->packed->conv[k], n, newest - (size_t) (nn_scale_width[k] - 1) * g->C, g->C,
+		apply(s, &s->packed->conv[k], n, newest - (size_t) (nn_scale_width[k] - 1) * g->C, g->C,
 			  s->h + k * g->E, g->D, false);
 	memmove(s->taps, s->taps + (size_t) n * g->C, sizeof(float) * HISTORY * g->C);
 }
@@ -343,21 +376,24 @@ pass_block(nn_stream *s, int index, int n, int stride, float *discrepancy)
 		.v = b->v,
 		.ldv = s->ldv,
 		.phi = s->packed->phi,
+		.poll = s->poll,
 	};
 
 	kernels->norm(n, g->D, s->h, p->ln1.w, p->ln1.b, s->x, NULL, NULL);
-	apply(&p->proj, n, s->x, g->D, s->proj, g->P, false);
+	apply(s, &p->proj, n, s->x, g->D, s->proj, g->P, false);
 	append(s, b, n);
+	rest(s->poll);
 	kernels->attend(g, &segment, s->scratch, s->z, s->js);
 	for (int i = 0; i < n; i++)
 		discrepancy[(size_t) i * stride + index] = s->js[i];
 	age(s, b, n);
-	apply(&p->o, n, s->z, g->D, s->h, g->D, true);
+	rest(s->poll);
+	apply(s, &p->o, n, s->z, g->D, s->h, g->D, true);
 
 	kernels->norm(n, g->D, s->h, p->ln2.w, p->ln2.b, s->x, NULL, NULL);
-	apply(&p->w1, n, s->x, g->D, s->u, g->F, false);
+	apply(s, &p->w1, n, s->x, g->D, s->u, g->F, false);
 	kernels->gelu((size_t) n * g->F, s->u, s->u);
-	apply(&p->w2, n, s->u, g->F, s->h, g->D, true);
+	apply(s, &p->w2, n, s->u, g->F, s->h, g->D, true);
 }
 
 void
@@ -370,6 +406,6 @@ nn_stream_push(nn_stream *s, const float *rows, int n, float *expected, int stri
 	for (int i = 0; i < g->N; i++)
 		pass_block(s, i, n, stride, discrepancy);
 	nn_kernels_get()->norm(n, g->D, s->h, s->packed->ln.w, s->packed->ln.b, s->x, NULL, NULL);
-	apply(&s->packed->out, n, s->x, g->D, expected, g->C, false);
+	apply(s, &s->packed->out, n, s->x, g->D, expected, g->C, false);
 	s->count += n;
 }

@@ -127,7 +127,7 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 	nn_train   *t = nn_take(&arena, sizeof(nn_train));
 
 	/* zeros: history and padding are read, and must be finite */
-	memset(memory, 0, nn_train_bytes(shape, chunks, rows));
+	nn_zero(memory, nn_train_bytes(shape, chunks, rows), poll);
 	layout(&arena, shape, chunks, rows, t);
 	t->g = nn_geometry_of(shape);
 	t->at = nn_layout_of(shape);
@@ -139,6 +139,43 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 	for (int n = 0; n < t->g.N; n++)
 		t->block[n].at = nn_block_layout_of(shape, n);
 	return t;
+}
+
+/* nn_kernels.norm() and norm_backward() of all rows, with polls in between. */
+static void
+norm(nn_train *t, const float *x, const float *w, const float *b, float *y, float *mean,
+	 float *rstd)
+{
+	const int	R = t->active * t->rows;
+	const int	D = t->g.D;
+	const int	step = nn_rows_between_polls(D);
+
+	for (int r = 0; r < R; r += step)
+	{
+		size_t		at = (size_t) r * D;
+
+		nn_kernels_get()->norm(R - r < step ? R - r : step, D, x + at, w, b, y + at, mean + r, rstd + r);
+		nn_rest(t);
+	}
+}
+
+/* Adds to t->dh what t->dx says of x. */
+static void
+norm_backward(nn_train *t, const float *x, const float *w, const float *mean, const float *rstd,
+			  float *dw, float *db)
+{
+	const int	R = t->active * t->rows;
+	const int	D = t->g.D;
+	const int	step = nn_rows_between_polls(D);
+
+	for (int r = 0; r < R; r += step)
+	{
+		size_t		at = (size_t) r * D;
+
+		nn_kernels_get()->norm_backward(R - r < step ? R - r : step, D, x + at, w, mean + r, rstd + r,
+										t->dx + at, t->dh + at, dw, db);
+		nn_rest(t);
+	}
 }
 
 /* gelu forward (dact NULL: u to y) or back (dact to y), with polls in between. */
@@ -162,13 +199,11 @@ gelu(nn_train *t, size_t n, const float *u, const float *dact, float *y)
 static void
 block_forward(nn_train *t, int n, const float *params, float *h_out)
 {
-	const nn_kernels *kernels = nn_kernels_get();
 	const nn_geometry *g = &t->g;
 	const int	R = t->active * t->rows;
 	nn_block   *b = &t->block[n];
 
-	kernels->norm(R, g->D, b->h, params + b->at.ln1_w, params + b->at.ln1_b,
-				  b->x1, b->mean1, b->rstd1);
+	norm(t, b->h, params + b->at.ln1_w, params + b->at.ln1_b, b->x1, b->mean1, b->rstd1);
 	nn_product_nt(t, R, g->P, g->D, b->x1, g->D, params + b->at.proj_w, params + b->at.proj_b, NULL,
 				  b->proj, g->P);
 	nn_rest(t);
@@ -177,8 +212,7 @@ block_forward(nn_train *t, int n, const float *params, float *h_out)
 	nn_product_nt(t, R, g->D, g->D, b->z, g->D, params + b->at.o_w, params + b->at.o_b, b->h,
 				  b->mid, g->D);
 
-	kernels->norm(R, g->D, b->mid, params + b->at.ln2_w, params + b->at.ln2_b,
-				  b->x2, b->mean2, b->rstd2);
+	norm(t, b->mid, params + b->at.ln2_w, params + b->at.ln2_b, b->x2, b->mean2, b->rstd2);
 	nn_product_nt(t, R, g->F, g->D, b->x2, g->D, params + b->at.w1_w, params + b->at.w1_b, NULL,
 				  b->u, g->F);
 	gelu(t, (size_t) R * g->F, b->u, NULL, b->act);
@@ -192,7 +226,6 @@ static void
 block_backward(nn_train *t, int n, const float *params, const nn_objective *objective,
 			   int batch_chunks, float *grads, nn_losses *losses)
 {
-	const nn_kernels *kernels = nn_kernels_get();
 	const nn_geometry *g = &t->g;
 	const int	R = t->active * t->rows;
 	nn_block   *b = &t->block[n];
@@ -202,9 +235,8 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 	gelu(t, (size_t) R * g->F, b->u, t->du, t->du);
 	nn_linear_backward(t, R, g->D, g->F, b->x2, g->D, params + b->at.w1_w, t->du, g->F,
 					   t->dx, grads + b->at.w1_w, grads + b->at.w1_b);
-	kernels->norm_backward(R, g->D, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2, t->dx,
-						   t->dh, grads + b->at.ln2_w, grads + b->at.ln2_b);
-	nn_rest(t);
+	norm_backward(t, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2,
+				  grads + b->at.ln2_w, grads + b->at.ln2_b);
 
 	nn_linear_backward(t, R, g->D, g->D, b->z, g->D, params + b->at.o_w, t->dh, g->D,
 					   t->dz, grads + b->at.o_w, grads + b->at.o_b);
@@ -214,9 +246,8 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 	nn_rest(t);
 	nn_linear_backward(t, R, g->D, g->P, b->x1, g->D, params + b->at.proj_w, t->dproj, g->P,
 					   t->dx, grads + b->at.proj_w, grads + b->at.proj_b);
-	kernels->norm_backward(R, g->D, b->h, params + b->at.ln1_w, b->mean1, b->rstd1, t->dx,
-						   t->dh, grads + b->at.ln1_w, grads + b->at.ln1_b);
-	nn_rest(t);
+	norm_backward(t, b->h, params + b->at.ln1_w, b->mean1, b->rstd1,
+				  grads + b->at.ln1_w, grads + b->at.ln1_b);
 }
 
 /* ---- the network ----------------------------------------------------------------- */
@@ -233,8 +264,7 @@ nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchu
 	nn_rest(t);
 	for (int n = 0; n < g->N; n++)
 		block_forward(t, n, params, n + 1 < g->N ? t->block[n + 1].h : t->h);
-	nn_kernels_get()->norm(R, g->D, t->h, params + t->at.ln_w, params + t->at.ln_b,
-						   t->x, t->mean, t->rstd);
+	norm(t, t->h, params + t->at.ln_w, params + t->at.ln_b, t->x, t->mean, t->rstd);
 	nn_product_nt(t, R, g->C, g->D, t->x, g->D, params + t->at.out_w, params + t->at.out_b, NULL,
 				  t->out, g->C);
 }
@@ -246,15 +276,15 @@ nn_backward(nn_train *t, const float *params, const nn_objective *objective,
 	const nn_geometry *g = &t->g;
 	const int	R = t->active * t->rows;
 
-	memset(grads, 0, sizeof(float) * t->nparams);
+	nn_zero(grads, sizeof(float) * t->nparams, t->poll);
 	memset(losses, 0, sizeof(*losses));
 
 	losses->reconstruction = nn_reconstruction(t, objective, batch_chunks);
 	nn_linear_backward(t, R, g->D, g->C, t->x, g->D, params + t->at.out_w, t->dout, g->C,
 					   t->dx, grads + t->at.out_w, grads + t->at.out_b);
-	memset(t->dh, 0, sizeof(float) * R * g->D);
-	nn_kernels_get()->norm_backward(R, g->D, t->h, params + t->at.ln_w, t->mean, t->rstd, t->dx,
-									t->dh, grads + t->at.ln_w, grads + t->at.ln_b);
+	nn_zero(t->dh, sizeof(float) * R * g->D, t->poll);
+	norm_backward(t, t->h, params + t->at.ln_w, t->mean, t->rstd, grads + t->at.ln_w,
+				  grads + t->at.ln_b);
 	for (int n = g->N - 1; n >= 0; n--)
 		block_backward(t, n, params, objective, batch_chunks, grads, losses);
 	nn_embed_backward(t, grads);

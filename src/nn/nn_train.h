@@ -89,6 +89,15 @@ nn_rest(const nn_train *t)
 		t->poll();
 }
 
+/* Rows of so many floats that are passed over between two polls: whole units of them. */
+static inline int
+nn_rows_between_polls(size_t floats)
+{
+	size_t		rows = 1048576 / floats / NN_UNIT * NN_UNIT;
+
+	return rows > 0 ? (int) rows : NN_UNIT;
+}
+
 /*
  * nn_loss.c.  Reconstruction: sets dout, returns this shard's share of R.
  * Contrast of block n: sets dzg and dza, returns this shard's share.

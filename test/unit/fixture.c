@@ -70,7 +70,7 @@ test_params(const nn_shape *shape, uint64_t seed)
 	float	   *params = dirty(nn_params_size(shape) * sizeof(float));
 	nn_rng		rng;
 
-	nn_params_init(shape, seed, params);
+	nn_params_init(shape, seed, params, NULL);
 	nn_rng_seed(&rng, seed, 1);
 	for (int i = 0; i < nn_param_count(shape); i++)
 	{
@@ -126,9 +126,9 @@ open_streaming(const nn_shape *shape, const float *params)
 	streaming	s;
 
 	s.packed_memory = dirty(nn_packed_bytes(shape));
-	s.packed = nn_pack(s.packed_memory, shape, params);
+	s.packed = nn_pack(s.packed_memory, shape, params, NULL);
 	s.memory = dirty(nn_stream_bytes(shape));
-	s.stream = nn_stream_open(s.memory, s.packed);
+	s.stream = nn_stream_open(s.memory, s.packed, NULL);
 	return s;
 }
 

@@ -229,10 +229,10 @@ test_params_init(void)
 	float	   *b = dirty(size * sizeof(float));
 	bool		good = true;
 
-	nn_params_init(&shape, 1, a);
-	nn_params_init(&shape, 1, b);
+	nn_params_init(&shape, 1, a, NULL);
+	nn_params_init(&shape, 1, b, NULL);
 	ok(memcmp(a, b, size * sizeof(float)) == 0, "the same seed gives the same weights");
-	nn_params_init(&shape, 2, b);
+	nn_params_init(&shape, 2, b, NULL);
 	ok(memcmp(a, b, size * sizeof(float)) != 0, "another seed gives others");
 	for (int i = 0; i < nn_param_count(&shape); i++)
 	{

@@ -346,6 +346,8 @@ main(void)
 	check_components(4097, 19, 0.9);
 	check_components(10000, 38, 0.7);
 	check_components(20, 60, 0.99);		/* fewer rows than features */
+	check_components(900, 511, 0.9);	/* the most for one of LAPACK's functions, */
+	check_components(900, 512, 0.9);	/* and the least for another */
 	test_pieces();
 	test_little();
 	test_projection();

@@ -189,7 +189,7 @@ test_side_by_side(series *s, const char *kernel)
 {
 	streaming	stream = open_streaming(&s->shape, s->params);
 	void	   *memory = dirty(nn_stream_bytes(&s->shape));
-	nn_stream  *beside = nn_stream_open(memory, stream.packed);
+	nn_stream  *beside = nn_stream_open(memory, stream.packed, NULL);
 	float	   *other = test_rows(s->n, s->shape.features, 10);
 	float	   *expected = dirty((size_t) s->n * s->shape.features * sizeof(float));
 	float	   *discrepancy = dirty((size_t) s->n * s->shape.layers * sizeof(float));
@@ -217,11 +217,11 @@ test_copy(series *s, const char *kernel)
 	streaming	stream = open_streaming(&s->shape, s->params);
 	char	   *memory = dirty(nn_packed_bytes(&s->shape) + 8);
 	void	   *stream_memory = dirty(nn_stream_bytes(&s->shape));
-	nn_packed  *copy = nn_packed_copy(memory + 8, &s->shape, stream.packed);
+	nn_packed  *copy = nn_packed_copy(memory + 8, &s->shape, stream.packed, NULL);
 	nn_stream  *from_copy;
 
 	close_streaming(&stream);
-	from_copy = nn_stream_open(stream_memory, copy);
+	from_copy = nn_stream_open(stream_memory, copy, NULL);
 	push_again(s, from_copy, 0, s->n, NN_STREAM_ROWS, NULL);
 	ok(same(s, 0, s->n), "%s: weights copied, %s", shape_name(&s->shape), kernel);
 	free(stream_memory);

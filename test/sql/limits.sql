@@ -1,0 +1,76 @@
+--
+-- Sizes and values at the limits: an ERROR that says what to do, or a result, and both soon.
+--
+SET jit = off;
+SET timezone = 'UTC';
+SET statement_timeout = '60s';
+-- SQLSTATE, message, detail and hint of a query that fails, without numbers that depend on the machine
+CREATE FUNCTION refusal(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	message text;
+	detail text;
+	hint text;
+BEGIN
+	EXECUTE query;
+	RETURN NEXT 'no error';
+EXCEPTION WHEN others THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	RETURN NEXT SQLSTATE || ': ' || regexp_replace(message, '\d+', 'N', 'g');
+	RETURN NEXT regexp_replace(detail, '\d+', 'N', 'g');
+	RETURN NEXT hint;
+END $$;
+
+-- ---- more series than there is memory for their figures
+
+CREATE TABLE many AS
+SELECT g, i::bigint AS ts, sin(i * 0.3 + g) AS a FROM generate_series(1, 20000) g, generate_series(1, 6) i;
+SET maintenance_work_mem = '2MB';
+SELECT refusal($$SELECT amad_train(model_name => 'many', source => 'many', timestamp_col => 'ts', series_cols => '{g}',
+	options => '{"method": "zscore", "horizons": [1]}')$$);
+SET maintenance_work_mem = '1MB';
+SET client_min_messages = warning;
+-- hardly room for anything beside them
+SELECT refusal($$SELECT amad_train(model_name => 'many', source => 'SELECT g % 2500 AS g, ts + g / 2500 * 6 AS ts, a FROM many', timestamp_col => 'ts',
+	series_cols => '{g}', options => '{"method": "zscore", "horizons": [1]}')$$);
+RESET client_min_messages;
+RESET maintenance_work_mem;
+SELECT s->'rows' AS rows, s->'series' AS series FROM amad_train(model_name => 'many', source => 'many', timestamp_col => 'ts', series_cols => '{g}',
+	options => '{"method": "zscore", "horizons": [1]}') AS s;
+
+-- ---- more features than principal components can be computed of while nobody can interrupt it
+
+SELECT refusal($$SELECT amad_fit('{"method": "pca", "horizons": [1]}'::jsonb, i::bigint, VARIADIC array_fill(sin(i), ARRAY[1025])) FROM generate_series(1, 100) i$$);
+SELECT refusal(format($$SELECT amad_train(model_name => 'wide', source => 'SELECT 1::bigint AS ts, %s', timestamp_col => 'ts', options => '{"method": "pca"}')$$,
+	(SELECT string_agg('1.5 AS c' || i, ', ') FROM generate_series(1, 1025) i)));
+-- as many as are allowed, and so many that another algorithm computes them
+SET maintenance_work_mem = '256MB';
+SELECT d->'weights' AS weights, d->'training'->'rows' AS rows
+FROM (SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [1], "variance": 0.9}'::jsonb, ts, VARIADIC features)) AS d
+	FROM (SELECT i::bigint AS ts, array_agg(sin(i * 0.1) * j + cos(i * 0.03) * (j % 7) ORDER BY j) AS features FROM generate_series(1, 200) i, generate_series(1, 1024) j GROUP BY i) r) m;
+RESET maintenance_work_mem;
+
+-- ---- a column that is missing for long, filled on a line
+
+SELECT d->'training'->'imputed_rows' AS imputed_rows
+FROM (SELECT amad_describe(amad_fit('{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 100}'::jsonb, i::bigint, sin(i),
+	CASE WHEN i <= 10 OR i > 150000 THEN cos(i) END)) AS d FROM generate_series(1, 150010) i) m;
+-- lines end at the next value, and where it is too far there are none
+CREATE TABLE gappy AS SELECT i::bigint AS ts, i::float8 AS a, CASE WHEN i <= 10 OR i BETWEEN 14 AND 20 OR i > 27 THEN i::float8 END AS b FROM generate_series(1, 400) i;
+SELECT d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean
+FROM (SELECT amad_describe(amad_fit('{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 3}'::jsonb, ts, a, b)) AS d FROM gappy) m;
+
+-- ---- series near the largest numbers, of either sign
+
+CREATE TABLE largest AS
+SELECT g, i::bigint AS ts, (CASE g WHEN 1 THEN 1.7e308 WHEN 2 THEN -1.7e308 ELSE 3 END) * (1 - (i * 7919 % 101) / 1e5::float8) AS a, sin(i) AS b
+FROM generate_series(1, 3) g, generate_series(1, 400) i;
+SELECT s->'series' AS series, s->'constant_features' AS constant FROM amad_train(model_name => 'largest', source => 'largest', timestamp_col => 'ts',
+	series_cols => '{g}', options => '{"method": "zscore", "horizons": [1]}') AS s;
+SELECT round((d->'scaling'->'mean'->>0)::numeric / 1e308, 3) AS mean, round((d->'scaling'->'std'->>0)::numeric / 1e308, 3) AS std FROM amad_describe('largest') AS d;
+SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 100) AS wild FROM amad_detect_bigint('largest');
+SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 1e30) AS wild
+FROM amad_detect_bigint('largest', source => 'SELECT g + 10 AS g, ts, a, b FROM largest', timestamp_col => 'ts');
+
+DELETE FROM amad_models;
+DROP TABLE many, gappy, largest;
+DROP FUNCTION refusal;
