@@ -257,7 +257,10 @@ open_table(Oid schema, LOCKMODE lock)
 		Relation	table;
 
 		if (!OidIsValid(oid))
-			dropped();
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("the table \"%s\" of extension amad does not exist", TABLE_NAME),
+					 errdetail("The extension was dropped, or the table has another name now.")));
 		table = try_relation_open(oid, lock);
 		if (table != NULL && RelationGetNamespace(table) == schema &&
 			strcmp(RelationGetRelationName(table), TABLE_NAME) == 0)
@@ -359,7 +362,7 @@ check_relations(const Access *a, SPIPlanPtr plan)
 	if (!valid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s is not the table that the extension created", a->name),
+				 errmsg("statements on table %s are rewritten by rules", a->name),
 				 errhint("Drop the rules on it.")));
 }
 
@@ -524,6 +527,17 @@ change_row(const Access *a, Statement statement, const char *name, const NameDat
 	Int32GetDatum(version), fourth, fifth};
 
 	return execute(a, statement, values, NULL, snapshot, false) > 0;
+}
+
+/* A trigger or a policy of the table's owner has prevented a change. */
+static void
+not_accepted(const Access *a, const char *name, int version)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table %s did not accept the change of version %d of model \"%s\"", a->name,
+					version, name),
+			 errhint("Look for triggers and policies on the table.")));
 }
 
 static void
@@ -789,11 +803,7 @@ registry_store(Oid function, const char *name, const Model *model, const TrainFa
 	nulls[8] = source ? ' ' : 'n';
 	values[9] = PointerGetDatum(value);
 	if (execute(&a, INSERT, values, nulls, InvalidSnapshot, false) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s did not accept version %d of model \"%s\"", a.name, version,
-						name),
-				 errdetail("A trigger of the table suppressed the row.")));
+		not_accepted(&a, name, version);
 	leave(&a);
 	pfree(value);
 	return version;
@@ -1099,6 +1109,7 @@ registry_deploy(Oid function, const char *name, int version)
 	Snapshot	snapshot;
 	Rows		found;
 	bool		exists = false;
+	bool		changed = false;
 
 	enter_to_change(&a, function, name, ACL_SELECT);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -1115,12 +1126,17 @@ registry_deploy(Oid function, const char *name, int version)
 		const Row  *row = &found.rows[i];
 
 		if (row->role == a.caller && row->version == version)
-			exists |= change_row(&a, SET_DEPLOYED, name, &row->owner.name, version,
-								 BoolGetDatum(true), 0, snapshot);
+		{
+			exists = true;
+			changed |= change_row(&a, SET_DEPLOYED, name, &row->owner.name, version,
+								  BoolGetDatum(true), 0, snapshot);
+		}
 	}
 	UnregisterSnapshot(snapshot);
 	if (!exists)
 		not_found(name, version);
+	if (!changed)
+		not_accepted(&a, name, version);
 	leave(&a);
 }
 
@@ -1153,6 +1169,7 @@ registry_drop(Oid function, const char *name, int version)
 	Access		a;
 	Snapshot	snapshot;
 	Rows		found;
+	int			last = 0;
 	int64		dropped_rows = 0;
 
 	enter_to_change(&a, function, name, ACL_DELETE);
@@ -1165,12 +1182,16 @@ registry_drop(Oid function, const char *name, int version)
 		const Row  *row = &found.rows[i];
 
 		if (row->role == a.caller && (version == 0 || row->version == version))
-			dropped_rows += change_row(&a, DROP, name, &row->owner.name, row->version, 0, 0,
-									   snapshot);
+		{
+			last = row->version;
+			dropped_rows += change_row(&a, DROP, name, &row->owner.name, last, 0, 0, snapshot);
+		}
 	}
 	UnregisterSnapshot(snapshot);
-	if (dropped_rows == 0)
+	if (last == 0)
 		not_found(name, version);
+	if (dropped_rows == 0)
+		not_accepted(&a, name, last);
 	leave(&a);
 	return dropped_rows;
 }
