@@ -1073,12 +1073,12 @@ check_trust(const RegistryEntry *entry, const char *name)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the source of model \"%s\" is that of role \"%s\"", name,
 						NameStr(entry->role)),
-				 errdetail("Sources stored by other roles are not executed with your privileges."),
+				 errdetail("What another role has stored is not run with your rights."),
 				 errhint("Name the source, or use SET ROLE to become the owner.")));
 	if (superuser() && !superuser_arg(entry->table_owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the source of model \"%s\" is not executed with the privileges of a superuser",
+				 errmsg("the source of model \"%s\" is not run with the rights of a superuser",
 						name),
 				 errdetail("The table amad_models belongs to role \"%s\", which can change it.",
 						   GetUserNameFromId(entry->table_owner, false)),
