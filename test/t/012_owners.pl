@@ -56,7 +56,7 @@ sub trusted_installation
 my $node = PostgreSQL::Test::Cluster->new('trusted', install_path => trusted_installation());
 $node->init;
 AmadTest::configure($node);
-$node->append_conf('postgresql.conf', 'wal_level = logical');
+$node->append_conf('postgresql.conf', "wal_level = logical\nmax_wal_senders = 4\nmax_replication_slots = 4\n");
 $node->start;
 
 sub sql
@@ -186,7 +186,7 @@ $other->safe_psql('s', q(CREATE TABLE readings AS SELECT i::bigint AS ts, sin(i 
   (i * 104729 % 1009) / 1009.0 AS c FROM generate_series(1, 500) i;
   CREATE VIEW readings_of AS SELECT ts, device, a * length(device) AS a, b, c FROM readings, unnest('{one,three}'::text[]) device;
   GRANT SELECT ON readings, readings_of TO PUBLIC));
-$other->safe_psql('s', "CREATE SUBSCRIPTION models CONNECTION '" . $node->connstr('d') . "' PUBLICATION models");
+$other->safe_psql('s', q(CREATE SUBSCRIPTION models CONNECTION $$) . $node->connstr('d') . q($$ PUBLICATION models));
 $other->wait_for_subscription_sync($node, 'models', 's');
 is(digests('s', 'ann', $other), $digests{ann}, 'a subscriber scores the same');
 sql('d', 'ann', train('aggregate', '"seed": 77'));
