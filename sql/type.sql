@@ -30,3 +30,8 @@ CREATE TYPE amad_model (
 COMMENT ON TYPE amad_model IS
 	'a trained anomaly detector: options, scaling, weights, calibration, threshold';
 
+CREATE FUNCTION amad_model_error(model amad_model) RETURNS text
+	AS 'MODULE_PATHNAME', 'amad_model_error' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_model_error(model amad_model) IS
+	'why a model cannot be used; null if it is intact';
+

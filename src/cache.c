@@ -9,7 +9,6 @@
 #include "compat.h"
 
 #include "lib/ilist.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "cache.h"
@@ -25,8 +24,7 @@ typedef struct CacheEntry
 	int			pins;
 	bool		listed;
 	dlist_node	node;			/* most recently used first */
-	Oid			schema;			/* of the table that the row is in */
-	RegistryEntry row;
+	RegistryEntry row;			/* if it is stored */
 } CacheEntry;
 
 static dlist_head entries = DLIST_STATIC_INIT(entries);
@@ -43,16 +41,25 @@ drop(CacheEntry *entry)
 	MemoryContextDelete(entry->context);
 }
 
-/* Decodes and packs; on an ERROR the context goes with its parent. */
+/*
+ * Decodes and packs a value, which a row (NULL: none) holds; on an ERROR the context
+ * goes with its parent.
+ */
 static CacheEntry *
-load(struct varlena *value)
+load(struct varlena *value, const RegistryEntry *row)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad model",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	CacheEntry *entry = palloc0(sizeof(CacheEntry));
-	Model	   *m = model_decode(value);
+	Model	   *m = row != NULL ? registry_decode(row, value) : model_decode(value);
 
+	if (row != NULL)
+	{
+		entry->row = *row;
+		entry->row.model_name = pstrdup(row->model_name);
+		entry->loaded.version = row->version;
+	}
 	entry->context = context;
 	entry->loaded.model = m;
 	entry->loaded.predictor = predict_open(m);
@@ -80,9 +87,17 @@ make_room(void)
 	}
 }
 
+static bool
+same_key(const RegistryEntry *a, const RegistryEntry *b)
+{
+	return a->table == b->table && a->version == b->version &&
+		strcmp(NameStr(a->owner), NameStr(b->owner)) == 0 &&
+		strcmp(a->model_name, b->model_name) == 0;
+}
+
 /* The entry of a row as it is now; entries of the same row as it was are dropped. */
 static CacheEntry *
-lookup(Oid schema, const RegistryEntry *row)
+lookup(const RegistryEntry *row)
 {
 	dlist_mutable_iter iter;
 
@@ -90,7 +105,7 @@ lookup(Oid schema, const RegistryEntry *row)
 	{
 		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
 
-		if (entry->row.id != row->id || entry->schema != schema)
+		if (!same_key(&entry->row, row))
 			continue;
 		if (entry->row.xmin == row->xmin && entry->row.cmin == row->cmin &&
 			ItemPointerEquals(&entry->row.tid, (ItemPointer) &row->tid))
@@ -105,8 +120,7 @@ LoadedModel *
 cache_by_name(Oid function, const char *name)
 {
 	RegistryEntry row = registry_find(function, name, 0);
-	Oid			schema = get_func_namespace(function);
-	CacheEntry *entry = lookup(schema, &row);
+	CacheEntry *entry = lookup(&row);
 
 	if (entry != NULL)
 	{
@@ -114,10 +128,7 @@ cache_by_name(Oid function, const char *name)
 		dlist_move_head(&entries, &entry->node);
 		return &entry->loaded;
 	}
-	entry = load(registry_value(function, row.id));
-	entry->row = row;
-	entry->loaded.version = row.version;
-	entry->schema = schema;
+	entry = load(registry_value(function, &row), &row);
 	entry->listed = true;
 	dlist_push_head(&entries, &entry->node);
 	total_bytes += entry->bytes;
@@ -128,7 +139,7 @@ cache_by_name(Oid function, const char *name)
 LoadedModel *
 cache_by_value(struct varlena *value)
 {
-	return &load(value)->loaded;
+	return &load(value, NULL)->loaded;
 }
 
 void

@@ -185,8 +185,8 @@ amad_describe_name(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("version must be at least 1")));
 	entry = registry_find(function, text_to_cstring(PG_GETARG_TEXT_PP(0)), version);
-	facts = registry_facts(function, entry.id);
-	PG_RETURN_JSONB_P(describe(model_decode(registry_value(function, entry.id)),
+	facts = registry_facts(function, &entry);
+	PG_RETURN_JSONB_P(describe(registry_model(function, &entry),
 							   JsonbToCString(NULL, &facts->root, -1)));
 }
 

@@ -88,6 +88,17 @@ json_strings(StringInfo out, int n, char **values)
 	appendStringInfoChar(out, ']');
 }
 
+void
+json_reopen(StringInfo out, Jsonb *object)
+{
+	if (!JB_ROOT_IS_OBJECT(object))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the JSON value is not an object")));
+	JsonbToCString(out, &object->root, -1);
+	out->data[--out->len] = '\0';
+}
+
 Jsonb *
 json_to_jsonb(const char *text)
 {

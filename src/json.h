@@ -20,6 +20,9 @@ extern void json_int(StringInfo out, int64 value);
 extern void json_ints(StringInfo out, int n, const int *values);
 extern void json_strings(StringInfo out, int n, char **values);
 
+/* The text of an object without its closing brace, for more members to follow. */
+extern void json_reopen(StringInfo out, Jsonb *object);
+
 /* JSON text as jsonb, and the value of a key of an object (NULL: none). */
 extern Jsonb *json_to_jsonb(const char *text);
 extern JsonbValue *json_get(JsonbContainer *object, const char *key);

@@ -23,8 +23,9 @@
  * season and 0 for its terms; format 1 lacks what concerns series, step and max_gap, too.
  *
  * A reader recomputes every length and checks every number, for a value can
- * come from anywhere.  A new format gets a new number, and this file keeps
- * reading the old ones.
+ * come from anywhere.  Input checks the envelope only, so that a damaged row of
+ * a dump does not take the others with it; decoding checks all.  A new format
+ * gets a new number, and this file keeps reading the old ones.
  */
 #include "postgres.h"
 #include "compat.h"
@@ -32,6 +33,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
@@ -39,6 +41,8 @@
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "feature.h"
 #include "json.h"
@@ -427,6 +431,69 @@ put_stats(StringInfo out, const Model *m, const ModelStats *s)
 	}
 }
 
+/* Bytes of the figures of a series, or of all rows, in the present format. */
+static uint64
+figures_bytes(uint64 features, uint64 signals, uint64 horizons, uint64 terms, uint64 active)
+{
+	return sizeof(double) * (3 * features + signals + horizons + 3 +
+							 (terms > 0 ? (terms + 2) * features : 0) +
+							 (active > 0 ? 1 + active : 0));
+}
+
+/* Before memory is taken for it. */
+static void
+check_size(const Model *m, size_t json_bytes)
+{
+	uint64		figures = figures_bytes(m->features, options_signals(&m->options),
+										m->options.nhorizons, nn_season_terms(&m->season),
+										options_flatline(&m->options) ? m->features : 0);
+	uint64		bytes = HEADER_BYTES + figures * (1 + (uint64) m->nseries) +
+		sizeof(float) * (uint64) m->nparams + json_bytes;
+
+	if (bytes > MODEL_MOST_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a model of " UINT64_FORMAT " bytes is too large to be stored", bytes),
+				 errdetail("The limit is %d bytes.", MODEL_MOST_BYTES),
+				 m->nseries > 0 ?
+				 errhint("Train several models, each of some of the series.") :
+				 errhint("Choose a smaller d_model or fewer layers.")));
+}
+
+/* ERROR if a value cannot be decoded: it would be lost. */
+static void
+check_readable(struct varlena *value)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(caller, "amad model check",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(scratch);
+		(void) model_decode(value);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		char	   *reason;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		reason = model_damage(error);
+		if (reason == NULL)
+			ReThrowError(error);
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("the model is not valid"),
+				 errdetail("%s", reason)));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+}
+
 struct varlena *
 model_encode(const Model *m)
 {
@@ -435,6 +502,7 @@ model_encode(const Model *m)
 	char	   *text = metadata(m);
 	char	   *json = pg_server_to_any(text, strlen(text), PG_UTF8);
 
+	check_size(m, strlen(json));
 	initStringInfo(&body);
 	put_uint32(&body, m->features);
 	put_uint32(&body, options_signals(&m->options));
@@ -459,6 +527,7 @@ model_encode(const Model *m)
 	appendBinaryStringInfo(&out, body.data, body.len);
 	SET_VARSIZE(out.data, out.len);
 	pfree(body.data);
+	check_readable((struct varlena *) out.data);
 	return (struct varlena *) out.data;
 }
 
@@ -471,6 +540,26 @@ invalid(const char *detail)
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 			 errmsg("invalid value of type amad_model"),
 			 errdetail("%s", detail)));
+}
+
+char *
+model_damage(const ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_INVALID_BINARY_REPRESENTATION && error->detail != NULL)
+		return error->detail;
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+			return NULL;
+		case ERRCODE_INTERNAL_ERROR:
+			if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+				return NULL;
+	}
+	/* of its JSON or its options */
+	return psprintf("It cannot be read: %s.%s%s", error->message, error->detail ? " " : "",
+					error->detail ? error->detail : "");
 }
 
 /* Bytes still to be read.  The total was checked against the header before. */
@@ -540,6 +629,18 @@ member_text(Jsonb *json, const char *key)
 	if (value == NULL || value->type != jbvBinary)
 		invalid("Its metadata is incomplete.");
 	return JsonbToCString(NULL, value->val.binary.data, value->val.binary.len);
+}
+
+/* The text of a member that is an object. */
+static char *
+member_object(Jsonb *json, const char *key)
+{
+	JsonbValue *value = json_get(&json->root, key);
+
+	if (value != NULL && value->type == jbvBinary &&
+		!JsonContainerIsObject(value->val.binary.data))
+		invalid("Its metadata is incomplete.");
+	return member_text(json, key);
 }
 
 /* Of errors that the metadata's JSON and options cause by themselves. */
@@ -660,11 +761,23 @@ read_series_keys(Model *m, Jsonb *json, uint32 nseries)
 		invalid("It has not as many names of series as series.");
 	model_create_series(m, nseries);
 	for (int i = 0; i < nseries; i++)
-	{
 		m->series[i].key = keys[i];
-		if (i > 0 && strcmp(keys[i - 1], keys[i]) >= 0)
-			invalid("Its series are not in order.");
-	}
+}
+
+static int
+compare_series(const void *a, const void *b)
+{
+	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
+}
+
+/* The order of the keys is that of the database's encoding, which was perhaps another. */
+static void
+sort_series(Model *m)
+{
+	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_series);
+	for (int i = 1; i < m->nseries; i++)
+		if (strcmp(m->series[i - 1].key, m->series[i].key) == 0)
+			invalid("Two of its series have the same key.");
 }
 
 /* Sizes as the header tells them. */
@@ -738,7 +851,7 @@ create_from_metadata(const char *text, const Header *h)
 	model_set_season(m, &season);
 	m->format = h->format;
 	read_flags(m, json);
-	m->training = member_text(json, "training");
+	m->training = member_object(json, "training");
 	m->core = member_string(json, "core");
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
 	if (h->format > 1 && !OidIsValid(m->ts_type))
@@ -783,6 +896,14 @@ get_stats(Reader *in, const Header *h, const Model *m, ModelStats *s)
 	}
 }
 
+/* Whether bytes can be a model at all: what the type's input asks for. */
+static void
+check_envelope(const char *data, size_t bytes)
+{
+	if (bytes < HEADER1_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
+		invalid("It does not begin as a model does.");
+}
+
 /* The header, and whether the length is what it says. */
 static Header
 read_header(Reader *in, const char *data, size_t bytes)
@@ -791,8 +912,7 @@ read_header(Reader *in, const char *data, size_t bytes)
 	uint64		figures;
 	size_t		header_bytes;
 
-	if (bytes < HEADER1_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
-		invalid("It does not begin as a model does.");
+	check_envelope(data, bytes);
 	h.format = get_uint32(in);
 	if (h.format < 1 || h.format > FORMAT)
 		invalid("Its format is not known to this version of amad.");
@@ -820,10 +940,8 @@ read_header(Reader *in, const char *data, size_t bytes)
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
 		h.active > h.features)
 		invalid("A size is out of range.");
-	figures = sizeof(double) * (3 * (uint64) h.features + h.signals + h.horizons +
-								(h.format == 1 ? 1 : 3) +
-								(h.terms > 0 ? (h.terms + 2) * (uint64) h.features : 0) +
-								(h.active > 0 ? 1 + h.active : 0));
+	figures = figures_bytes(h.features, h.signals, h.horizons, h.terms, h.active) -
+		(h.format == 1 ? 2 * sizeof(double) : 0);
 	if (header_bytes + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
 		h.json_bytes != bytes)
 		invalid("Its length is wrong.");
@@ -863,6 +981,7 @@ decode(const char *data, size_t bytes)
 	check_states(m);
 	for (int i = 0; i < m->nseries; i++)
 		get_stats(&in, &h, m, &m->series[i].stats);
+	sort_series(m);
 	return m;
 }
 
@@ -878,6 +997,7 @@ SQL_FUNCTION(amad_model_in);
 SQL_FUNCTION(amad_model_out);
 SQL_FUNCTION(amad_model_recv);
 SQL_FUNCTION(amad_model_send);
+SQL_FUNCTION(amad_model_error);
 
 /* Text is bytea's hexadecimal form: exact, and free of surprises. */
 Datum
@@ -892,7 +1012,7 @@ amad_model_in(PG_FUNCTION_ARGS)
 				 errmsg("invalid input syntax for type amad_model"),
 				 errhint("Models are made by amad_fit() and amad_train().")));
 	value = (struct varlena *) DatumGetPointer(DirectFunctionCall1(byteain, CStringGetDatum(text)));
-	model_decode(value);
+	check_envelope(VARDATA(value), VARSIZE(value) - VARHDRSZ);
 	PG_RETURN_POINTER(value);
 }
 
@@ -918,7 +1038,7 @@ amad_model_recv(PG_FUNCTION_ARGS)
 
 	SET_VARSIZE(value, VARHDRSZ + bytes);
 	pq_copymsgbytes(in, VARDATA(value), bytes);
-	model_decode(value);
+	check_envelope(VARDATA(value), bytes);
 	PG_RETURN_POINTER(value);
 }
 
@@ -926,4 +1046,41 @@ Datum
 amad_model_send(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BYTEA_P((bytea *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0)));
+}
+
+/* (model) → text, why it cannot be decoded; NULL: it can. */
+Datum
+amad_model_error(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(caller, "amad model check",
+												  ALLOCSET_DEFAULT_SIZES);
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+	char	   *reason;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(scratch);
+		(void) DatumGetModel(PG_GETARG_DATUM(0));
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+	if (error == NULL)
+		PG_RETURN_NULL();
+	reason = model_damage(error);
+	if (reason == NULL)
+		ReThrowError(error);
+	PG_RETURN_TEXT_P(cstring_to_text(reason));
 }

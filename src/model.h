@@ -10,6 +10,12 @@
 
 #include "options.h"
 
+/*
+ * Bytes of a value at most: its hexadecimal text, with the other columns of
+ * amad_models, must fit in a line of COPY, so that pg_dump can write it.
+ */
+#define MODEL_MOST_BYTES (500 * 1024 * 1024)
+
 /* Scaling and calibration: of one series, or of all rows together. */
 typedef struct ModelStats
 {
@@ -99,9 +105,18 @@ extern void model_write_names(const Model *model, const bool *set, StringInfo ou
 /* For messages: "3 (flow, pressure, temp)". */
 extern char *model_feature_list(const Model *model);
 
-/* To and from the SQL value.  Decoding refuses whatever was not encoded here. */
+/*
+ * To and from the SQL value.  Decoding refuses whatever was not encoded here, and
+ * encoding whatever decoding refuses.
+ */
 extern struct varlena *model_encode(const Model *model);
 extern Model *model_decode(struct varlena *value);
+
+/*
+ * What an error of model_decode() says about the value, as a sentence for a DETAIL;
+ * NULL when the error is not about the value: out of memory, cancelled …
+ */
+extern char *model_damage(const ErrorData *error);
 
 #define DatumGetModel(d) model_decode(PG_DETOAST_DATUM(d))
 

@@ -12,6 +12,8 @@
 #include "postgres.h"
 #include "compat.h"
 
+#include <float.h>
+
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
@@ -192,7 +194,7 @@ own_entry(const DetectSpec *spec, int version)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("model \"%s\" belongs to role \"%s\"", spec->model_name,
-						NameStr(entry.owner)),
+						NameStr(entry.role)),
 				 errhint("Use SET ROLE to become the owner.")));
 	return entry;
 }
@@ -206,8 +208,7 @@ facts_text(const char *training, int version, const Recent *recent, const Choice
 	StringInfoData text;
 
 	initStringInfo(&text);
-	JsonbToCString(&text, &facts->root, -1);
-	text.data[--text.len] = '\0';	/* reopen the object */
+	json_reopen(&text, facts);
 	json_key(&text, "recalibration");
 	appendStringInfoChar(&text, '{');
 	json_key(&text, "from_version");
@@ -224,24 +225,26 @@ facts_text(const char *training, int version, const Recent *recent, const Choice
 	return text.data;
 }
 
-/* A fact of the training, to be told of the new version, too. */
+/* A fact of the training that the new version keeps; 0 if it is not a number up to `most`. */
 static double
-number_of(Jsonb *facts, const char *key)
+number_of(Jsonb *facts, const char *key, double most)
 {
-	return json_number(json_get(&facts->root, key), 0);
+	double		x = json_number(json_get(&facts->root, key), 0);
+
+	return x >= 0 && x <= most ? x : 0;
 }
 
 static int
-store(const DetectSpec *spec, int64 id, const Model *model)
+store(const DetectSpec *spec, const RegistryEntry *entry, const Model *model)
 {
-	Jsonb	   *facts = registry_facts(spec->function, id);
+	Jsonb	   *facts = registry_facts(spec->function, entry);
 	TrainFacts	train = {
-		.seconds = number_of(facts, "seconds"),
-		.workers = (int) number_of(facts, "workers"),
+		.seconds = number_of(facts, "seconds", DBL_MAX),
+		.workers = (int) number_of(facts, "workers", PG_INT32_MAX),
 	};
 
 	return registry_store(spec->function, spec->model_name, model, &train,
-						  registry_source(spec->function, id));
+						  registry_source(spec->function, entry));
 }
 
 /* ---- the whole -------------------------------------------------------------------------------- */
@@ -330,7 +333,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	(void) own_entry(&spec, 0);
 	recent = recent_read(&spec, choices.trim);
 	entry = own_entry(&spec, detect_model(recent->detection)->version);
-	model = model_decode(registry_value(spec.function, entry.id));
+	model = registry_model(spec.function, &entry);
 	apply_options(&model->options, choices.others);
 	recorded = (Recorded) {
 		.expected = recent->expected,
@@ -346,7 +349,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 				 2 * sizeof(double) * recent->dataset->nrows + flatline_bytes(model));
 	calibrate_again(model, recent->dataset, &recorded, &result);
 	model->training = facts_text(model->training, entry.version, recent, &choices, &result);
-	version = store(&spec, entry.id, model);
+	version = store(&spec, &entry, model);
 	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &result,
 							  seconds_since(start)));
 }

@@ -1,19 +1,41 @@
 /*
  * registry.c
- *	  The table amad_models: versions of models under names, by owner.
+ *	  The table amad_models: versions of models, by name and owner.
+ *
+ * Every function enters the table (enter()), which locks it, becomes its owner in a
+ * security-restricted operation and connects to SPI; runs statements that have the
+ * table as their only relation; and leaves it again (leave()).  The statements find
+ * rows by name or key.  Which of them the caller owns or may use is computed here,
+ * from the stored owner (resolve()), because the statements' CURRENT_USER is not the
+ * caller.
+ *
+ * The table's owner may have altered it: results are checked against the types that
+ * are read, and changes against the number of rows.  Whoever drops the extension at
+ * the same time causes an ERROR that says so.
  */
 #include "postgres.h"
 #include "compat.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -21,105 +43,199 @@
 #include "registry.h"
 
 #define TABLE_NAME "amad_models"
+#define IN_USE 0				/* in place of a version */
+#define ANY_VERSION (-1)
 
-/* Statements, with the table's schema for each %s, two at most. */
+SQL_FUNCTION(amad_may_use);
+
+/* ---- owners ------------------------------------------------------------------------------ */
+
+/* As a row has it. */
+typedef struct Owner
+{
+	NameData	name;
+	bool		has_oid;		/* both that and the cluster are not null */
+	Oid			oid;
+	int64		cluster;
+} Owner;
+
+static int64
+this_cluster(void)
+{
+	return (int64) GetSystemIdentifier();
+}
+
+/* Whether the oid decides, because it is one of this cluster. */
+static bool
+decided_by_oid(const Owner *owner)
+{
+	return owner->has_oid && owner->cluster == this_cluster();
+}
+
+/* The role that owns a row; InvalidOid when there is none. */
+static Oid
+resolve(const Owner *owner)
+{
+	if (!decided_by_oid(owner))
+		return get_role_oid(NameStr(owner->name), true);
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner->oid)) ? owner->oid : InvalidOid;
+}
+
+/* (owner, owner_oid, owner_cluster) → boolean, for the policies of the table */
+Datum
+amad_may_use(PG_FUNCTION_ARGS)
+{
+	Owner		owner = {0};
+	Oid			role;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	owner.name = *PG_GETARG_NAME(0);
+	owner.has_oid = !PG_ARGISNULL(1) && !PG_ARGISNULL(2);
+	if (owner.has_oid)
+	{
+		owner.oid = PG_GETARG_OID(1);
+		owner.cluster = PG_GETARG_INT64(2);
+	}
+	role = resolve(&owner);
+	PG_RETURN_BOOL(OidIsValid(role) && has_privs_of_role(GetUserId(), role));
+}
+
+/* ---- statements -------------------------------------------------------------------------- */
+
+#define MODEL_TYPE InvalidOid	/* amad_model, which has no fixed oid */
+#define MAX_ARGS 10
+#define MAX_COLUMNS 8
+
+#define OWNER_COLUMNS "owner, owner_oid, owner_cluster"
+#define KEY "model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) $2" \
+	" AND version OPERATOR(pg_catalog.=) $3"
+#define KEY_TYPES TEXTOID, NAMEOID, INT4OID
+
 typedef enum Statement
 {
-	LAST_VERSION,
-	RETIRE,
-	INSERT,
 	FIND,
 	VALUE,
 	FACTS,
 	SOURCE,
 	OPTIONS,
-	DEPLOY,
-	IN_USE,
+	INSERT,
+	SET_DEPLOYED,
 	DROP,
+	OWNERS,
+	LOCK_ROWS,
+	TAKEN,
+	RENAME_OWNER,
+	ADOPT,
 	STATEMENTS
 } Statement;
 
+/* The table's qualified name replaces %s. */
 typedef struct StatementSpec
 {
 	const char *text;
 	int			nargs;
-	Oid			args[7];		/* 0: amad_model, which has no fixed oid */
+	Oid			args[MAX_ARGS];
+	int			ncolumns;
+	Oid			columns[MAX_COLUMNS];	/* of the result */
 } StatementSpec;
 
 static const StatementSpec specs[STATEMENTS] = {
-	[LAST_VERSION] = {
-		"SELECT pg_catalog.max(version) FROM %s." TABLE_NAME
-		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER",
-		1, {TEXTOID}
-	},
-	[RETIRE] = {
-		"UPDATE %s." TABLE_NAME " SET deployed = false"
-		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" AND deployed",
-		1, {TEXTOID}
-	},
-	[INSERT] = {
-		"INSERT INTO %s." TABLE_NAME " (model_name, version, model, features, options, training, source)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		7, {TEXTOID, INT4OID, InvalidOid, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID}
-	},
 	[FIND] = {
-		"SELECT DISTINCT ON (owner) id, version, owner, ctid, xmin, cmin,"
-		" owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" FROM %s." TABLE_NAME " m"
+		"SELECT " OWNER_COLUMNS ", version, deployed, ctid, xmin, cmin FROM %s"
 		" WHERE model_name OPERATOR(pg_catalog.=) $1"
 		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
-		" ELSE version OPERATOR(pg_catalog.=) $2 END"
-		" AND (owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" OR NOT EXISTS (SELECT FROM %s." TABLE_NAME " o"
-		" WHERE o.model_name OPERATOR(pg_catalog.=) $1"
-		" AND o.owner OPERATOR(pg_catalog.=) CURRENT_USER))"
-		" ORDER BY owner, version DESC LIMIT 2",
-		2, {TEXTOID, INT4OID}
+		" ELSE $2 OPERATOR(pg_catalog.<) 0 OR version OPERATOR(pg_catalog.=) $2 END",
+		2, {TEXTOID, INT4OID},
+		8, {NAMEOID, OIDOID, INT8OID, INT4OID, BOOLOID, TIDOID, XIDOID, CIDOID}
 	},
 	[VALUE] = {
-		"SELECT model FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
-		1, {INT8OID}
+		"SELECT model FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {MODEL_TYPE}
 	},
 	[FACTS] = {
-		"SELECT training FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
-		1, {INT8OID}
+		"SELECT training FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {JSONBOID}
 	},
 	[SOURCE] = {
-		"SELECT source FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
-		1, {INT8OID}
+		"SELECT source FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {JSONBOID}
 	},
 	[OPTIONS] = {
-		"SELECT options FROM %s." TABLE_NAME " WHERE id OPERATOR(pg_catalog.=) $1",
-		1, {INT8OID}
+		"SELECT options FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {JSONBOID}
 	},
-	[DEPLOY] = {
-		"UPDATE %s." TABLE_NAME " SET deployed = true"
-		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" AND version OPERATOR(pg_catalog.=) $2",
-		2, {TEXTOID, INT4OID}
+	/* every column, so that no default is computed */
+	[INSERT] = {
+		"INSERT INTO %s (model_name, owner, version, owner_oid, owner_cluster,"
+		" features, options, training, source, model, deployed, created_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, pg_catalog.clock_timestamp())",
+		10, {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE}
 	},
-	[IN_USE] = {
-		"SELECT deployed AND EXISTS (SELECT FROM %s." TABLE_NAME " o"
-		" WHERE o.model_name OPERATOR(pg_catalog.=) $1"
-		" AND o.owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" AND o.version OPERATOR(pg_catalog.<>) $2)"
-		" FROM %s." TABLE_NAME " m"
-		" WHERE m.model_name OPERATOR(pg_catalog.=) $1 AND m.owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" AND m.version OPERATOR(pg_catalog.=) $2",
-		2, {TEXTOID, INT4OID}
+	[SET_DEPLOYED] = {
+		"UPDATE %s SET deployed = $4 WHERE " KEY,
+		4, {KEY_TYPES, BOOLOID}
 	},
 	[DROP] = {
-		"DELETE FROM %s." TABLE_NAME
-		" WHERE model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) CURRENT_USER"
-		" AND ($2 OPERATOR(pg_catalog.=) 0 OR version OPERATOR(pg_catalog.=) $2)",
+		"DELETE FROM %s WHERE " KEY,
+		3, {KEY_TYPES}
+	},
+	[OWNERS] = {
+		"SELECT DISTINCT " OWNER_COLUMNS " FROM %s",
+		0, {InvalidOid},
+		3, {NAMEOID, OIDOID, INT8OID}
+	},
+	[LOCK_ROWS] = {
+		"SELECT model_name, version FROM %s WHERE owner OPERATOR(pg_catalog.=) $1"
+		" AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3"
+		" FOR UPDATE SKIP LOCKED",
+		3, {NAMEOID, OIDOID, INT8OID},
 		2, {TEXTOID, INT4OID}
+	},
+	[TAKEN] = {
+		"SELECT version FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {INT4OID}
+	},
+	[RENAME_OWNER] = {
+		"UPDATE %s SET owner = $4 WHERE " KEY,
+		4, {KEY_TYPES, NAMEOID}
+	},
+	[ADOPT] = {
+		"UPDATE %s SET owner_oid = $4, owner_cluster = $5 WHERE " KEY,
+		5, {KEY_TYPES, OIDOID, INT8OID}
 	},
 };
 
-/* Prepared once in a backend, for one schema. */
+/* Prepared once in a backend, for one table. */
 static SPIPlanPtr plans[STATEMENTS];
-static Oid	plans_schema = InvalidOid;
+static Oid	plans_table = InvalidOid;
+
+/* The table, while its owner is the current role. */
+typedef struct Access
+{
+	Oid			table;
+	Oid			table_owner;
+	Oid			schema;
+	char	   *name;			/* qualified, quoted */
+	Oid			caller;
+
+	/* to be restored */
+	int			security_context;
+	int			guc_level;
+} Access;
+
+static void
+dropped(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("extension amad was dropped")));
+}
 
 static Oid
 schema_of(Oid function)
@@ -127,8 +243,127 @@ schema_of(Oid function)
 	Oid			schema = get_func_namespace(function);
 
 	if (!OidIsValid(schema))
-		elog(ERROR, "cache lookup failed for function %u", function);
+		dropped();
 	return schema;
+}
+
+/* Locks the table of a schema, whatever it is renamed to or dropped meanwhile. */
+static Relation
+open_table(Oid schema, LOCKMODE lock)
+{
+	for (;;)
+	{
+		Oid			oid = get_relname_relid(TABLE_NAME, schema);
+		Relation	table;
+
+		if (!OidIsValid(oid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("the table \"%s\" of extension amad does not exist", TABLE_NAME),
+					 errdetail("The extension was dropped, or the table has another name now.")));
+		table = try_relation_open(oid, lock);
+		if (table != NULL && RelationGetNamespace(table) == schema &&
+			strcmp(RelationGetRelationName(table), TABLE_NAME) == 0)
+			return table;
+		if (table != NULL)
+			relation_close(table, lock);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* "schema.amad_models", quoted. */
+static char *
+table_name(Oid schema)
+{
+	char	   *name = get_namespace_name(schema);
+
+	if (name == NULL)
+		dropped();
+	return quote_qualified_identifier(name, TABLE_NAME);
+}
+
+/*
+ * Becomes the owner of the table, which stays locked to the end of the transaction.
+ * First checks that the caller has the needed privilege, besides SELECT.  An ERROR
+ * needs no leave(): the abort of the transaction restores everything.
+ */
+static void
+enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
+{
+	Relation	table;
+	AclResult	result;
+
+	a->schema = schema_of(function);
+	table = open_table(a->schema, lock);
+	a->table = RelationGetRelid(table);
+	a->table_owner = table->rd_rel->relowner;
+	a->name = table_name(a->schema);
+	if (table->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s is not a table", a->name)));
+	relation_close(table, NoLock);
+	GetUserIdAndSecContext(&a->caller, &a->security_context);
+	/* asked for several privileges, pg_class_aclcheck() is content with one */
+	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);
+	if (result == ACLCHECK_OK && needed != ACL_SELECT)
+		result = pg_class_aclcheck(a->table, a->caller, needed);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_TABLE, TABLE_NAME);
+
+	SetUserIdAndSecContext(a->table_owner, a->security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	a->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+static void
+leave(const Access *a)
+{
+	SPI_finish();
+	AtEOXact_GUC(false, a->guc_level);
+	SetUserIdAndSecContext(a->caller, a->security_context);
+}
+
+/* The type amad_model, in the schema it was created in. */
+static Oid
+model_type(const Access *a)
+{
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									   CStringGetDatum("amad_model"), ObjectIdGetDatum(a->schema));
+
+	if (!OidIsValid(type))
+		dropped();
+	return type;
+}
+
+/*
+ * The statement must concern the table that was locked, and nothing else: a view or a
+ * rule would bring in what others wrote.  The lock keeps what was checked.
+ */
+static void
+check_relations(const Access *a, SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	Query	   *query = list_length(source->query_list) == 1 ? linitial(source->query_list) : NULL;
+	ListCell   *cell;
+	bool		valid = query != NULL;
+
+	if (valid)
+		foreach(cell, query->rtable)
+		{
+			RangeTblEntry *entry = lfirst(cell);
+
+			valid &= entry->rtekind == RTE_RELATION && entry->relid == a->table;
+		}
+	if (!valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("statements on table %s are rewritten by rules", a->name),
+				 errhint("Drop the rules on it.")));
 }
 
 static void
@@ -139,85 +374,375 @@ forget_plan(Statement statement)
 	plans[statement] = NULL;
 }
 
-/* The type amad_model, in the schema it was created in. */
-static Oid
-model_type(Oid schema)
-{
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("amad_model"),
-						   ObjectIdGetDatum(schema));
-}
-
 static SPIPlanPtr
-plan_of(Oid function, Statement statement)
+plan_of(const Access *a, Statement statement)
 {
 	const StatementSpec *spec = &specs[statement];
-	Oid			schema = schema_of(function);
-	Oid			args[lengthof(spec->args)];
-	char	   *text;
+	Oid			args[MAX_ARGS];
+	SPIPlanPtr	plan;
 
-	/* an invalid plan would be made anew, but with the old oid of amad_model */
+	/* an invalid plan would be made again, but with the old oid of amad_model */
 	for (int i = 0; i < STATEMENTS; i++)
-		if (plans_schema != schema || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
+		if (plans_table != a->table || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
 			forget_plan(i);
-	plans_schema = schema;
+	plans_table = a->table;
 	if (plans[statement] != NULL)
 		return plans[statement];
 	for (int i = 0; i < spec->nargs; i++)
-		args[i] = OidIsValid(spec->args[i]) ? spec->args[i] : model_type(schema);
-	text = psprintf(spec->text, quote_identifier(get_namespace_name(schema)),
-					quote_identifier(get_namespace_name(schema)));
-	plans[statement] = SPI_prepare(text, spec->nargs, args);
-	if (plans[statement] == NULL)
+		args[i] = spec->args[i] == MODEL_TYPE ? model_type(a) : spec->args[i];
+	plan = SPI_prepare(psprintf(spec->text, a->name), spec->nargs, args);
+	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	SPI_keepplan(plans[statement]);
-	return plans[statement];
+	check_relations(a, plan);
+	SPI_keepplan(plan);
+	plans[statement] = plan;
+	return plan;
+}
+
+/* What C reads must be of the types that it expects. */
+static void
+check_columns(const Access *a, Statement statement)
+{
+	const StatementSpec *spec = &specs[statement];
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+
+	for (int i = 0; i < spec->ncolumns; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		Oid			type = spec->columns[i] == MODEL_TYPE ? model_type(a) : spec->columns[i];
+
+		if (column->atttypid != type)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of table %s has type %s instead of type %s",
+							NameStr(column->attname), a->name, format_type_be(column->atttypid),
+							format_type_be(type))));
+	}
 }
 
 /*
- * Runs a statement.  Reads of a STABLE function see the query's snapshot;
- * `snapshot` replaces it when given.
+ * Runs a statement and returns the number of rows.  Reads of a STABLE function see
+ * the query's snapshot; `snapshot` replaces it when given.
  */
-static void
-execute(Oid function, Statement statement, Datum *values, const char *nulls, Snapshot snapshot,
+static uint64
+execute(const Access *a, Statement statement, Datum *values, const char *nulls, Snapshot snapshot,
 		bool read_only)
 {
-	int			rc = SPI_execute_snapshot(plan_of(function, statement), values, nulls, snapshot,
+	int			rc = SPI_execute_snapshot(plan_of(a, statement), values, nulls, snapshot,
 										  InvalidSnapshot, read_only, true, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	if (specs[statement].ncolumns > 0)
+		check_columns(a, statement);
+	return SPI_processed;
 }
 
-/* ---- storing --------------------------------------------------------------------------- */
-
-/* Trainings of one owner and name take turns from here to the transaction's end. */
-static void
-lock_name(Oid function, const char *name)
+/* A value of the last result.  ERROR if it is null, where the caller does not ask. */
+static Datum
+column(const Access *a, int row, int number, bool *isnull)
 {
-	Oid			table = get_relname_relid(TABLE_NAME, schema_of(function));
-	uint32		hash = hash_bytes((const unsigned char *) name, strlen(name));
+	bool		null;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &null);
 
-	LockDatabaseObject(table, hash_combine(hash, hash_bytes_uint32(GetUserId())), 0,
-					   ExclusiveLock);
+	if (isnull != NULL)
+		*isnull = null;
+	else if (null)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("column \"%s\" of table %s is null",
+						SPI_fname(SPI_tuptable->tupdesc, number), a->name)));
+	return value;
+}
+
+/* ---- rows -------------------------------------------------------------------------------- */
+
+/* A row without its large columns. */
+typedef struct Row
+{
+	Owner		owner;
+	Oid			role;			/* that owns it, InvalidOid: none */
+	int			version;
+	bool		deployed;
+	ItemPointerData tid;
+	TransactionId xmin;
+	CommandId	cmin;
+} Row;
+
+typedef struct Rows
+{
+	int			n;
+	Row		   *rows;
+} Rows;
+
+static Owner
+read_owner(const Access *a, int row)
+{
+	Owner		owner = {0};
+	bool		no_oid;
+	bool		no_cluster;
+	Datum		oid = column(a, row, 2, &no_oid);
+	Datum		cluster = column(a, row, 3, &no_cluster);
+
+	owner.name = *DatumGetName(column(a, row, 1, NULL));
+	owner.has_oid = !no_oid && !no_cluster;
+	if (owner.has_oid)
+	{
+		owner.oid = DatumGetObjectId(oid);
+		owner.cluster = DatumGetInt64(cluster);
+	}
+	return owner;
+}
+
+/* The rows of a name, of all owners: of a version, of all (ANY_VERSION), or IN_USE. */
+static Rows
+find_rows(const Access *a, const char *name, int version, Snapshot snapshot)
+{
+	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
+	uint64		n = execute(a, FIND, values, NULL, snapshot, true);
+	Rows		rows = {.n = (int) n, .rows = palloc_extended(sizeof(Row) * Max(n, 1), MCXT_ALLOC_HUGE)};
+
+	for (int i = 0; i < rows.n; i++)
+	{
+		Row		   *row = &rows.rows[i];
+
+		row->owner = read_owner(a, i);
+		row->role = resolve(&row->owner);
+		row->version = DatumGetInt32(column(a, i, 4, NULL));
+		row->deployed = DatumGetBool(column(a, i, 5, NULL));
+		row->tid = *(ItemPointer) DatumGetPointer(column(a, i, 6, NULL));
+		row->xmin = DatumGetTransactionId(column(a, i, 7, NULL));
+		row->cmin = DatumGetCommandId(column(a, i, 8, NULL));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return rows;
+}
+
+/* Runs a statement on one row, found by its key; true if there was one. */
+static bool
+change_row(const Access *a, Statement statement, const char *name, const NameData *owner,
+		   int version, Datum fourth, Datum fifth, Snapshot snapshot)
+{
+	Datum		values[] = {CStringGetTextDatum(name), NameGetDatum(owner),
+	Int32GetDatum(version), fourth, fifth};
+
+	return execute(a, statement, values, NULL, snapshot, false) > 0;
+}
+
+/* A trigger or a policy of the table's owner has prevented a change. */
+static void
+not_accepted(const Access *a, const char *name, int version)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table %s did not accept the change of version %d of model \"%s\"", a->name,
+					version, name),
+			 errhint("Look for triggers and policies on the table.")));
+}
+
+static void
+set_deployed(const Access *a, const char *name, const Row *row, bool deployed, Snapshot snapshot)
+{
+	(void) change_row(a, SET_DEPLOYED, name, &row->owner.name, row->version, BoolGetDatum(deployed),
+					  0, snapshot);
+}
+
+/* ---- owners' names are kept right --------------------------------------------------------- */
+
+/*
+ * Locks the rows of an owner and writes their keys' other parts into arrays; those
+ * that another transaction has locked are left out.
+ */
+static int
+lock_rows(const Access *a, const Owner *owner, Snapshot snapshot, char ***names, int **versions)
+{
+	Datum		values[] = {NameGetDatum(&owner->name), ObjectIdGetDatum(owner->oid),
+	Int64GetDatum(owner->cluster)};
+	char		nulls[] = "   ";
+	int			n;
+
+	if (!owner->has_oid)
+		nulls[1] = nulls[2] = 'n';
+	n = (int) execute(a, LOCK_ROWS, values, nulls, snapshot, false);
+	*names = palloc_extended(sizeof(char *) * Max(n, 1), MCXT_ALLOC_HUGE);
+	*versions = palloc_extended(sizeof(int) * Max(n, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+	{
+		(*names)[i] = TextDatumGetCString(column(a, i, 1, NULL));
+		(*versions)[i] = DatumGetInt32(column(a, i, 2, NULL));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/* Gives a row another owner's name, unless that key exists. */
+static bool
+rename_owner(const Access *a, const char *model, int version, const NameData *from,
+			 const NameData *to, Snapshot snapshot)
+{
+	Datum		key[] = {CStringGetTextDatum(model), NameGetDatum(to), Int32GetDatum(version)};
+
+	/* not read-only, to see what was renamed before */
+	if (execute(a, TAKEN, key, NULL, snapshot, false) > 0)
+		return false;
+	return change_row(a, RENAME_OWNER, model, from, version, NameGetDatum(to), 0, snapshot);
+}
+
+/* Rows of a renamed role, under way from one name to the other. */
+typedef struct Renamed
+{
+	Owner		owner;
+	NameData	between;
+	NameData	now;
+	int			n;
+	char	  **names;
+	int		   *versions;
+} Renamed;
+
+/*
+ * Roles may have swapped their names, and keys are checked row by row.  So all renamed
+ * rows first get a name that no role has.  One whose right key is taken gets its old
+ * name again, or keeps that one: its oid decides anyway.
+ */
+static void
+mend_names(const Access *a, Renamed *renamed, int n, Snapshot snapshot)
+{
+	for (int i = 0; i < n; i++)
+	{
+		Renamed    *r = &renamed[i];
+
+		namestrcpy(&r->between, psprintf("$%u", r->owner.oid));
+		r->n = lock_rows(a, &r->owner, snapshot, &r->names, &r->versions);
+		for (int j = 0; j < r->n; j++)
+			(void) rename_owner(a, r->names[j], r->versions[j], &r->owner.name, &r->between,
+								snapshot);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		Renamed    *r = &renamed[i];
+
+		for (int j = 0; j < r->n; j++)
+			if (!rename_owner(a, r->names[j], r->versions[j], &r->between, &r->now, snapshot))
+				(void) rename_owner(a, r->names[j], r->versions[j], &r->between, &r->owner.name,
+									snapshot);
+	}
+}
+
+/* Rows that are the caller's by name only, of a restored dump, get its oid. */
+static void
+adopt(const Access *a, const Owner *owner, Snapshot snapshot)
+{
+	char	  **names;
+	int		   *versions;
+	int			n = lock_rows(a, owner, snapshot, &names, &versions);
+
+	for (int i = 0; i < n; i++)
+		(void) change_row(a, ADOPT, names[i], &owner->name, versions[i],
+						  ObjectIdGetDatum(a->caller), Int64GetDatum(this_cluster()), snapshot);
 }
 
 /*
- * The next version, with the others retired.  A snapshot taken under the lock
+ * Brings stored names and oids up to date, once in a transaction that changes the
+ * table.  Where transactions have one snapshot that would cause serialization
+ * failures, so there it is left to the next one.
+ */
+static void
+mend_owners(const Access *a)
+{
+	static TransactionId done_in = InvalidTransactionId;
+	static Oid	done_for = InvalidOid;
+	Snapshot	snapshot;
+	Owner	   *owners;
+	Renamed    *renamed;
+	int			n;
+	int			nrenamed = 0;
+
+	if (IsolationUsesXactSnapshot() ||
+		(done_in == GetTopTransactionId() && done_for == a->caller))
+		return;
+	done_in = GetTopTransactionId();
+	done_for = a->caller;
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	n = (int) execute(a, OWNERS, NULL, NULL, snapshot, true);
+	owners = palloc_extended(sizeof(Owner) * Max(n, 1), MCXT_ALLOC_HUGE);
+	renamed = palloc_extended(sizeof(Renamed) * Max(n, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+		owners[i] = read_owner(a, i);
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < n; i++)
+	{
+		Oid			role = resolve(&owners[i]);
+		char	   *name = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
+
+		if (name == NULL)
+			continue;
+		if (!decided_by_oid(&owners[i]))
+		{
+			if (role == a->caller)
+				adopt(a, &owners[i], snapshot);
+		}
+		else if (strcmp(name, NameStr(owners[i].name)) != 0)
+		{
+			Renamed    *r = &renamed[nrenamed++];
+
+			r->owner = owners[i];
+			namestrcpy(&r->now, name);
+		}
+	}
+	mend_names(a, renamed, nrenamed, snapshot);
+	UnregisterSnapshot(snapshot);
+}
+
+/* ---- storing ----------------------------------------------------------------------------- */
+
+/* Trainings of one owner and name take turns from here to the transaction's end. */
+static void
+lock_name(const Access *a, const char *name)
+{
+	uint32		hash = hash_bytes((const unsigned char *) name, strlen(name));
+
+	LockDatabaseObject(a->table, hash_combine(hash, hash_bytes_uint32(a->caller)), 0,
+					   ExclusiveLock);
+}
+
+/* Enters the table to change the rows of a name. */
+static void
+enter_to_change(Access *a, Oid function, const char *name, AclMode needed)
+{
+	enter(a, function, RowExclusiveLock, needed);
+	lock_name(a, name);
+	mend_owners(a);
+}
+
+/*
+ * The next version, with the others retired.  Rows of the caller's name count, too, if
+ * they are those of a role of that name that is gone.  A snapshot taken under the lock
  * sees what the last holder committed, also under REPEATABLE READ.
  */
 static int
-next_version(Oid function, const char *name)
+next_version(const Access *a, const char *name, const char *owner)
 {
-	Datum		values[] = {CStringGetTextDatum(name)};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	bool		isnull;
-	Datum		last;
+	Rows		found = find_rows(a, name, ANY_VERSION, snapshot);
+	int			last = 0;
 
-	execute(function, LAST_VERSION, values, NULL, snapshot, true);
-	last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	execute(function, RETIRE, values, NULL, snapshot, false);
+	for (int i = 0; i < found.n; i++)
+	{
+		const Row  *row = &found.rows[i];
+
+		if (row->role == a->caller || strcmp(NameStr(row->owner.name), owner) == 0)
+			last = Max(last, row->version);
+		if (row->role == a->caller && row->deployed)
+			set_deployed(a, name, row, false, snapshot);
+	}
 	UnregisterSnapshot(snapshot);
-	return isnull ? 1 : DatumGetInt32(last) + 1;
+	if (last == PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("model \"%s\" has no more version numbers", name),
+				 errhint("Drop the version with the highest number.")));
+	return last + 1;
 }
 
 static Datum
@@ -238,8 +763,7 @@ training_json(const Model *m, const TrainFacts *facts)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfoString(&text, m->training);
-	text.data[--text.len] = '\0';	/* reopen the object */
+	json_reopen(&text, json_to_jsonb(m->training));
 	json_key(&text, "seconds");
 	json_double(&text, facts->seconds);
 	json_key(&text, "workers");
@@ -252,42 +776,40 @@ int
 registry_store(Oid function, const char *name, const Model *model, const TrainFacts *facts,
 			   Jsonb *source)
 {
+	struct varlena *value = model_encode(model);
 	StringInfoData options;
-	Datum		values[7];
-	char		nulls[] = "       ";
+	Access		a;
+	NameData	owner;
+	Datum		values[10];
+	char		nulls[] = "          ";
 	int			version;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	lock_name(function, name);
-	version = next_version(function, name);
 
 	initStringInfo(&options);
 	options_write(&model->options, &options);
+	enter_to_change(&a, function, name, ACL_SELECT);
+	namestrcpy(&owner, GetUserNameFromId(a.caller, false));
+	version = next_version(&a, name, NameStr(owner));
+
 	values[0] = CStringGetTextDatum(name);
-	values[1] = Int32GetDatum(version);
-	values[2] = PointerGetDatum(model_encode(model));
-	values[3] = names_array(model);
-	nulls[3] = model->options.nnames > 0 ? ' ' : 'n';
-	values[4] = JsonbPGetDatum(json_to_jsonb(options.data));
-	values[5] = training_json(model, facts);
-	values[6] = JsonbPGetDatum(source);
-	nulls[6] = source ? ' ' : 'n';
-	execute(function, INSERT, values, nulls, InvalidSnapshot, false);
-	SPI_finish();
+	values[1] = NameGetDatum(&owner);
+	values[2] = Int32GetDatum(version);
+	values[3] = ObjectIdGetDatum(a.caller);
+	values[4] = Int64GetDatum(this_cluster());
+	values[5] = names_array(model);
+	nulls[5] = model->options.nnames > 0 ? ' ' : 'n';
+	values[6] = JsonbPGetDatum(json_to_jsonb(options.data));
+	values[7] = training_json(model, facts);
+	values[8] = JsonbPGetDatum(source);
+	nulls[8] = source ? ' ' : 'n';
+	values[9] = PointerGetDatum(value);
+	if (execute(&a, INSERT, values, nulls, InvalidSnapshot, false) != 1)
+		not_accepted(&a, name, version);
+	leave(&a);
+	pfree(value);
 	return version;
 }
 
-/* ---- finding ---------------------------------------------------------------------------- */
-
-static Datum
-column(int row, int number)
-{
-	bool		isnull;
-
-	/* all columns asked for are NOT NULL */
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-}
+/* ---- finding ----------------------------------------------------------------------------- */
 
 static void
 not_found(const char *name, int version)
@@ -303,89 +825,270 @@ not_found(const char *name, int version)
 					 "that you may use.")));
 }
 
+/* Whether the caller sees the rows of all owners, by the rules of row-level security. */
+static bool
+sees_all(const Access *a)
+{
+	return has_bypassrls_privilege(a->caller) || has_privs_of_role(a->caller, a->table_owner);
+}
+
+/* The name of a row's owner today. */
+static const char *
+owner_name(const Row *row)
+{
+	char	   *name = OidIsValid(row->role) ? GetUserNameFromId(row->role, true) : NULL;
+
+	return name != NULL ? name : NameStr(row->owner.name);
+}
+
+static bool
+same_owner(const Row *a, const Row *b)
+{
+	if (OidIsValid(a->role) || OidIsValid(b->role))
+		return a->role == b->role;
+	return strcmp(NameStr(a->owner.name), NameStr(b->owner.name)) == 0;
+}
+
+/* The caller's own row with the highest version, NULL: none. */
+static const Row *
+own_row(const Access *a, const Rows *found)
+{
+	const Row  *best = NULL;
+
+	for (int i = 0; i < found->n; i++)
+		if (found->rows[i].role == a->caller &&
+			(best == NULL || found->rows[i].version > best->version))
+			best = &found->rows[i];
+	return best;
+}
+
+/* Removes the rows that the caller may not use. */
+static void
+keep_visible(const Access *a, Rows *found)
+{
+	bool		all = sees_all(a);
+	int			n = 0;
+
+	for (int i = 0; i < found->n; i++)
+		if (all || (OidIsValid(found->rows[i].role) &&
+					has_privs_of_role(a->caller, found->rows[i].role)))
+			found->rows[n++] = found->rows[i];
+	found->n = n;
+}
+
+static void
+ambiguous(const char *name, const Row *first, const Row *second)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_AMBIGUOUS_ALIAS),
+			 errmsg("model name \"%s\" is ambiguous", name),
+			 errdetail("Roles \"%s\" and \"%s\" both have a model of that name.",
+					   owner_name(first), owner_name(second)),
+			 errhint("Use SET ROLE to become the owner of the one you mean.")));
+}
+
+/* The highest version of the only owner; ERROR if there are several, naming the first two. */
+static const Row *
+only_row(const char *name, const Rows *found)
+{
+	const Row  *best = NULL;
+	const Row  *other = NULL;
+
+	for (int i = 0; i < found->n; i++)
+	{
+		const Row  *row = &found->rows[i];
+
+		if (best == NULL || (same_owner(best, row) ? row->version > best->version
+							 : strcmp(owner_name(row), owner_name(best)) < 0))
+			best = row;
+	}
+	for (int i = 0; i < found->n; i++)
+	{
+		const Row  *row = &found->rows[i];
+
+		if (!same_owner(best, row) &&
+			(other == NULL || strcmp(owner_name(row), owner_name(other)) < 0))
+			other = row;
+	}
+	if (other != NULL)
+		ambiguous(name, best, other);
+	return best;
+}
+
+/* The row that a name and a version, or IN_USE, mean to the caller. */
+static const Row *
+find_row(const Access *a, const char *name, int version, Rows *found)
+{
+	const Row  *row;
+
+	*found = find_rows(a, name, version, InvalidSnapshot);
+	row = own_row(a, found);
+	if (row != NULL)
+		return row;
+	keep_visible(a, found);
+	if (found->n > 0)
+	{
+		Rows		all = find_rows(a, name, ANY_VERSION, InvalidSnapshot);
+
+		/* an own model without that version hides those of others */
+		if (own_row(a, &all) == NULL)
+			row = only_row(name, found);
+	}
+	if (row == NULL)
+		not_found(name, version);
+	return row;
+}
+
 RegistryEntry
 registry_find(Oid function, const char *name, int version)
 {
-	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
-	RegistryEntry entry;
+	RegistryEntry entry = {.model_name = pstrdup(name)};
+	Access		a;
+	Rows		found;
+	const Row  *row;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	execute(function, FIND, values, NULL, InvalidSnapshot, true);
-	if (SPI_processed == 0)
-		not_found(name, version);
-	if (SPI_processed == 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
-				 errmsg("model name \"%s\" is ambiguous", name),
-				 errdetail("Roles \"%s\" and \"%s\" both have a model of that name.",
-						   NameStr(*DatumGetName(column(0, 3))),
-						   NameStr(*DatumGetName(column(1, 3)))),
-				 errhint("Use SET ROLE to become the owner of the one you mean.")));
-	entry.id = DatumGetInt64(column(0, 1));
-	entry.version = DatumGetInt32(column(0, 2));
-	entry.tid = *(ItemPointer) DatumGetPointer(column(0, 4));
-	entry.xmin = DatumGetTransactionId(column(0, 5));
-	entry.cmin = DatumGetCommandId(column(0, 6));
-	entry.own = DatumGetBool(column(0, 7));
-	entry.owner = *DatumGetName(column(0, 3));
-	SPI_finish();
+	enter(&a, function, AccessShareLock, ACL_SELECT);
+	row = find_row(&a, name, version, &found);
+	entry.owner = row->owner.name;
+	entry.version = row->version;
+	namestrcpy(&entry.role, owner_name(row));
+	entry.own = row->role == a.caller;
+	entry.table = a.table;
+	entry.table_owner = a.table_owner;
+	entry.tid = row->tid;
+	entry.xmin = row->xmin;
+	entry.cmin = row->cmin;
+	leave(&a);
 	return entry;
 }
 
 /* The only column of an entry, copied into the caller's context; NULL when it is null. */
 static struct varlena *
-fetch(Oid function, Statement statement, int64 id)
+fetch(Oid function, Statement statement, const RegistryEntry *entry)
 {
-	Datum		values[] = {Int64GetDatum(id)};
 	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[] = {CStringGetTextDatum(entry->model_name), NameGetDatum(&entry->owner),
+	Int32GetDatum(entry->version)};
 	struct varlena *value = NULL;
+	Access		a;
 	bool		isnull;
 	Datum		datum;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	execute(function, statement, values, NULL, InvalidSnapshot, true);
-	if (SPI_processed != 1)
+	enter(&a, function, AccessShareLock, ACL_SELECT);
+	if (execute(&a, statement, values, NULL, InvalidSnapshot, true) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the model was dropped while it was being looked up")));
+				 errmsg("version %d of model \"%s\" was dropped while it was being looked up",
+						entry->version, entry->model_name)));
 	MemoryContextSwitchTo(caller);
-	datum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
+	/* of all these columns, only the source may be null */
+	datum = column(&a, 0, 1, statement == SOURCE ? &isnull : NULL);
+	if (statement != SOURCE || !isnull)
 		value = PG_DETOAST_DATUM_COPY(datum);
-	SPI_finish();
+	leave(&a);
 	return value;
 }
 
 struct varlena *
-registry_value(Oid function, int64 id)
+registry_value(Oid function, const RegistryEntry *entry)
 {
-	return fetch(function, VALUE, id);
+	return fetch(function, VALUE, entry);
 }
 
 Jsonb *
-registry_facts(Oid function, int64 id)
+registry_facts(Oid function, const RegistryEntry *entry)
 {
-	return (Jsonb *) fetch(function, FACTS, id);
+	Jsonb	   *facts = (Jsonb *) fetch(function, FACTS, entry);
+
+	if (!JB_ROOT_IS_OBJECT(facts))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"training\" of version %d of model \"%s\" is not a JSON object",
+						entry->version, entry->model_name)));
+	return facts;
 }
 
 Jsonb *
-registry_source(Oid function, int64 id)
+registry_source(Oid function, const RegistryEntry *entry)
 {
-	return (Jsonb *) fetch(function, SOURCE, id);
+	return (Jsonb *) fetch(function, SOURCE, entry);
 }
 
 Jsonb *
-registry_options(Oid function, int64 id)
+registry_options(Oid function, const RegistryEntry *entry)
 {
-	return (Jsonb *) fetch(function, OPTIONS, id);
+	return (Jsonb *) fetch(function, OPTIONS, entry);
+}
+
+static void
+damaged(const RegistryEntry *entry, const char *reason)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+			 errmsg("version %d of model \"%s\" of role \"%s\" is damaged", entry->version,
+					entry->model_name, NameStr(entry->role)),
+			 errdetail("%s", reason),
+			 errhint("Deploy another version, train the model again, or drop it with amad_drop(). "
+					 "amad_model_error() finds damaged models.")));
+}
+
+Model *
+registry_decode(const RegistryEntry *entry, struct varlena *value)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Model	   *volatile model = NULL;
+
+	PG_TRY();
+	{
+		model = model_decode(value);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		char	   *reason;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		reason = model_damage(error);
+		if (reason == NULL)
+			ReThrowError(error);
+		damaged(entry, reason);
+	}
+	PG_END_TRY();
+	return model;
+}
+
+Model *
+registry_model(Oid function, const RegistryEntry *entry)
+{
+	return registry_decode(entry, registry_value(function, entry));
+}
+
+static void
+check_trust(const RegistryEntry *entry, const char *name)
+{
+	if (!entry->own)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the source of model \"%s\" is that of role \"%s\"", name,
+						NameStr(entry->role)),
+				 errdetail("What another role has stored is not run with your rights."),
+				 errhint("Name the source, or use SET ROLE to become the owner.")));
+	if (superuser() && !superuser_arg(entry->table_owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the source of model \"%s\" is not run with the rights of a superuser",
+						name),
+				 errdetail("The table amad_models belongs to role \"%s\", which can change it.",
+						   GetUserNameFromId(entry->table_owner, false)),
+				 errhint("Name the source, or use SET ROLE to become a role that is not a superuser.")));
 }
 
 SourceSpec
 registry_source_spec(Oid function, const RegistryEntry *entry, const char *name)
 {
-	Jsonb	   *source = registry_source(function, entry->id);
+	Jsonb	   *source = registry_source(function, entry);
 
 	if (source == NULL)
 		ereport(ERROR,
@@ -393,55 +1096,102 @@ registry_source_spec(Oid function, const RegistryEntry *entry, const char *name)
 				 errmsg("model \"%s\" remembers no source", name),
 				 errdetail("It was trained by the aggregate."),
 				 errhint("Name the source, or train it with amad_train(model_name, source, …).")));
-	if (!entry->own)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the source of model \"%s\" is that of role \"%s\"", name,
-						NameStr(entry->owner)),
-				 errdetail("What another role has stored is not run with your rights."),
-				 errhint("Name the source, or use SET ROLE to become the owner.")));
+	check_trust(entry, name);
 	return source_from_jsonb(source);
 }
 
-/* ---- versions ------------------------------------------------------------------------------ */
+/* ---- versions ---------------------------------------------------------------------------- */
 
 void
 registry_deploy(Oid function, const char *name, int version)
 {
-	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
+	Access		a;
+	Snapshot	snapshot;
+	Rows		found;
+	bool		exists = false;
+	bool		changed = false;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	lock_name(function, name);
-	execute(function, RETIRE, values, NULL, InvalidSnapshot, false);
-	execute(function, DEPLOY, values, NULL, InvalidSnapshot, false);
-	if (SPI_processed == 0)
+	enter_to_change(&a, function, name, ACL_SELECT);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	found = find_rows(&a, name, ANY_VERSION, snapshot);
+	for (int i = 0; i < found.n; i++)
+	{
+		const Row  *row = &found.rows[i];
+
+		if (row->role == a.caller && row->version != version && row->deployed)
+			set_deployed(&a, name, row, false, snapshot);
+	}
+	for (int i = 0; i < found.n; i++)
+	{
+		const Row  *row = &found.rows[i];
+
+		if (row->role == a.caller && row->version == version)
+		{
+			exists = true;
+			changed |= change_row(&a, SET_DEPLOYED, name, &row->owner.name, version,
+								  BoolGetDatum(true), 0, snapshot);
+		}
+	}
+	UnregisterSnapshot(snapshot);
+	if (!exists)
 		not_found(name, version);
-	SPI_finish();
+	if (!changed)
+		not_accepted(&a, name, version);
+	leave(&a);
+}
+
+/* ERROR if a version is deployed and not the only one. */
+static void
+check_not_in_use(const Access *a, const Rows *found, const char *name, int version)
+{
+	bool		deployed = false;
+	bool		others = false;
+
+	for (int i = 0; i < found->n; i++)
+	{
+		const Row  *row = &found->rows[i];
+
+		if (row->role == a->caller && row->version == version)
+			deployed |= row->deployed;
+		else if (row->role == a->caller)
+			others = true;
+	}
+	if (deployed && others)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("version %d of model \"%s\" is deployed", version, name),
+				 errhint("Deploy another version first with amad_deploy(), or drop all versions.")));
 }
 
 int64
 registry_drop(Oid function, const char *name, int version)
 {
-	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
-	int64		dropped;
+	Access		a;
+	Snapshot	snapshot;
+	Rows		found;
+	int			last = 0;
+	int64		dropped_rows = 0;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	lock_name(function, name);
+	enter_to_change(&a, function, name, ACL_DELETE);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	found = find_rows(&a, name, ANY_VERSION, snapshot);
 	if (version > 0)
+		check_not_in_use(&a, &found, name, version);
+	for (int i = 0; i < found.n; i++)
 	{
-		execute(function, IN_USE, values, NULL, InvalidSnapshot, false);
-		if (SPI_processed > 0 && DatumGetBool(column(0, 1)))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("version %d of model \"%s\" is deployed", version, name),
-					 errhint("Deploy another version first with amad_deploy(), or drop all versions.")));
+		const Row  *row = &found.rows[i];
+
+		if (row->role == a.caller && (version == 0 || row->version == version))
+		{
+			last = row->version;
+			dropped_rows += change_row(&a, DROP, name, &row->owner.name, last, 0, 0, snapshot);
+		}
 	}
-	execute(function, DROP, values, NULL, InvalidSnapshot, false);
-	dropped = SPI_processed;
-	if (dropped == 0)
+	UnregisterSnapshot(snapshot);
+	if (last == 0)
 		not_found(name, version);
-	SPI_finish();
-	return dropped;
+	if (dropped_rows == 0)
+		not_accepted(&a, name, last);
+	leave(&a);
+	return dropped_rows;
 }

@@ -1,10 +1,11 @@
 /*
  * registry.h
- *	  The table amad_models: versions of models under names, by owner.
+ *	  The table amad_models: versions of models, by name and owner.
  *
- * All access is SQL with the caller's rights, so row-level security decides what
- * is seen.  `function` is the oid of the SQL function on whose behalf it is: the
- * table stands in its schema.
+ * `function` is the oid of the SQL function that asks: the table is in its schema.
+ * All statements run as the table's owner in a security-restricted operation, so
+ * nothing that this owner attaches to the table runs with the caller's rights.
+ * What the caller may see is decided here, by the rule of the table's policies.
  */
 #ifndef AMAD_REGISTRY_H
 #define AMAD_REGISTRY_H
@@ -14,16 +15,24 @@
 #include "storage/itemptr.h"
 #include "train.h"
 
-/* What identifies a stored model, and tells whether its row has changed. */
+/* What identifies a stored model, and shows whether its row has changed. */
 typedef struct RegistryEntry
 {
-	int64		id;
+	/* the key of the row */
+	const char *model_name;
+	NameData	owner;			/* as stored: perhaps no longer the role's name */
 	int			version;
-	bool		own;			/* its owner is the current role */
-	NameData	owner;
+
+	/* the owner */
+	NameData	role;			/* its name now */
+	bool		own;			/* it is the current role */
+
+	/* the table and the row in it */
+	Oid			table;
+	Oid			table_owner;
 	ItemPointerData tid;
 	TransactionId xmin;
-	CommandId	cmin;			/* tells rows apart that stood there in one transaction */
+	CommandId	cmin;			/* differs among rows that one transaction stored */
 } RegistryEntry;
 
 /*
@@ -42,15 +51,21 @@ extern int	registry_store(Oid function, const char *name, const Model *model,
 extern RegistryEntry registry_find(Oid function, const char *name, int version);
 
 /* The value of an entry, its facts, source (NULL: none) and options, in the current context. */
-extern struct varlena *registry_value(Oid function, int64 id);
-extern Jsonb *registry_facts(Oid function, int64 id);
-extern Jsonb *registry_source(Oid function, int64 id);
-extern Jsonb *registry_options(Oid function, int64 id);
+extern struct varlena *registry_value(Oid function, const RegistryEntry *entry);
+extern Jsonb *registry_facts(Oid function, const RegistryEntry *entry);
+extern Jsonb *registry_source(Oid function, const RegistryEntry *entry);
+extern Jsonb *registry_options(Oid function, const RegistryEntry *entry);
+
+/* Decodes the value of an entry.  The ERROR of a damaged one names it. */
+extern Model *registry_decode(const RegistryEntry *entry, struct varlena *value);
+
+/* registry_value() and registry_decode() */
+extern Model *registry_model(Oid function, const RegistryEntry *entry);
 
 /*
- * The source that a model remembers.  ERROR when it has none, or belongs to another
+ * The stored source of a model.  ERROR when it has none, or belongs to another
  * role: what that role wrote as a query is not to run with the caller's rights
- * unasked.
+ * unasked.  The same for a superuser where a role that is none owns the table.
  */
 extern SourceSpec registry_source_spec(Oid function, const RegistryEntry *entry,
 									   const char *name);

@@ -214,7 +214,7 @@ amad_retrain(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("amad_retrain()");
 	entry = registry_find(function, name, 0);
 	spec = registry_source_spec(function, &entry, name);
-	options_parse(&options, registry_options(function, entry.id));
+	options_parse(&options, registry_options(function, &entry));
 	PG_RETURN_JSONB_P(train(function, name, &spec, &options,
-							warm ? model_decode(registry_value(function, entry.id)) : NULL));
+							warm ? registry_model(function, &entry) : NULL));
 }

@@ -258,10 +258,10 @@ DELETE FROM amad_models;
 
 -- ---- damaged
 
-SELECT left(model::text, -2)::amad_model FROM old;
-SELECT (left(model::text, 1000) || '00' || substr(model::text, 1003))::amad_model FROM old;
+SELECT amad_model_error(model) IS NULL AS intact, amad_model_error(left(model::text, -2)::amad_model) AS shorter,
+	amad_model_error((left(model::text, 1000) || '00' || substr(model::text, 1003))::amad_model) AS changed FROM old;
 -- called format 2, its sizes do not fit
-SELECT (left(model::text, 10) || '02' || substr(model::text, 13))::amad_model FROM old;
+SELECT amad_model_error((left(model::text, 10) || '02' || substr(model::text, 13))::amad_model) FROM old;
 
 DROP FUNCTION compare;
 DROP TABLE old, told, r;

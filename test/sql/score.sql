@@ -219,7 +219,7 @@ SELECT c.* FROM compare('SELECT n, amad_score(''m'', n, a, b, c) OVER (ORDER BY 
 CREATE FUNCTION used() RETURNS text LANGUAGE sql AS $$
 	SELECT 'seed ' || (amad_describe(m.model)->'options'->>'seed') FROM amad_models m, LATERAL (
 		SELECT amad_score('v', n, a, b) OVER (ORDER BY n) AS by_name, amad_score(m.model, n, a, b) OVER (ORDER BY n) AS by_value FROM r WHERE n < 100) s
-	WHERE model_name = 'v' GROUP BY m.id, m.model::text, 1 HAVING bool_and(by_name IS NOT DISTINCT FROM by_value) AND count(by_name) > 0 $$;
+	WHERE model_name = 'v' GROUP BY m.version, m.model::text, 1 HAVING bool_and(by_name IS NOT DISTINCT FROM by_value) AND count(by_name) > 0 $$;
 SELECT amad_train('v', tiny() || '{"seed": 1}', n, a, b)->'version' AS version FROM r;
 SELECT used();
 BEGIN;

@@ -50,9 +50,10 @@ COPY kept TO :'file';
 COPY copied FROM :'file';
 SELECT name, amad_model_send(c.model) = amad_model_send(k.model) AS same
 FROM kept k JOIN copied c USING (name) ORDER BY name;
--- binary form is checked as text is
+-- of the binary form only the envelope is checked, as of text
 COPY (SELECT name, substr(amad_model_send(model), 1, 500) FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
 COPY copied FROM :'file' (FORMAT binary);
+SELECT name, length(amad_model_send(model)), amad_model_error(model) FROM copied ORDER BY 2;
 COPY (SELECT name, ''::bytea FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
 COPY copied FROM :'file' (FORMAT binary);
 
@@ -81,16 +82,19 @@ SELECT ('\x' || repeat('00', 1000))::amad_model;
 SELECT (' ' || model::text)::amad_model FROM kept WHERE name = 'tiny';
 SELECT (substr(model::text, 3))::amad_model FROM kept WHERE name = 'tiny';
 SELECT (model::text || 'f')::amad_model FROM kept WHERE name = 'tiny';
-SELECT (model::text || 'ff')::amad_model FROM kept WHERE name = 'tiny';
-SELECT left(model::text, -2)::amad_model FROM kept WHERE name = 'tiny';
 SELECT left(model::text, 42)::amad_model FROM kept WHERE name = 'tiny';
+-- whether the rest is intact is told apart, and matters when the value is used
+SELECT amad_model_error(model) IS NULL AS intact, amad_model_error((model::text || 'ff')::amad_model) AS longer,
+	amad_model_error(left(model::text, -2)::amad_model) AS shorter, amad_model_error(NULL) IS NULL AS none FROM kept WHERE name = 'tiny';
+SELECT amad_describe((model::text || 'ff')::amad_model) FROM kept WHERE name = 'tiny';
+SELECT amad_score((SELECT left(model::text, -2)::amad_model FROM kept WHERE name = 'tiny'), ts, a, b) OVER (ORDER BY ts) FROM model_rows;
 
 -- What becomes of a try to make a model of bytes.
 CREATE FUNCTION verdict(b bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE detail text; model amad_model;
 BEGIN
 	model := ('\x' || encode(b, 'hex'))::amad_model;
-	RETURN 'accepted';
+	RETURN coalesce(amad_model_error(model), 'accepted');
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 	RETURN sqlstate || ' ' || sqlerrm || coalesce(': ' || nullif(detail, ''), '');
@@ -276,6 +280,11 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(28, 'columns of series not an array', replace(json_of(:'b'), '"series_cols": []', '"series_cols": "d"')),
 	(29, 'columns of series not names', replace(json_of(:'b'), '"series_cols": []', '"series_cols": [null]')),
 	(30, 'another type of time', replace(json_of(:'b'), '"ts_type": "bigint"', '"ts_type": "timestamp"')),
+	(30.01, 'training an array', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": [1]')),
+	(30.02, 'training a number', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": 1')),
+	(30.03, 'training a null', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": null')),
+	(30.04, 'training empty, which is an object', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": {}')),
+	(30.05, 'core a number, which is not shown', regexp_replace(json_of(:'b'), '"core": "[^"]*"', '"core": 1')),
 	(30.1, 'a flag', replace(json_of(:'b'), '"flags": []', '"flags": [1]')),
 	(30.2, 'the same flag twice', replace(json_of(:'b'), '"flags": []', '"flags": [1, 1]')),
 	(30.3, 'flag of no feature', replace(json_of(:'b'), '"flags": []', '"flags": [2]')),
@@ -311,7 +320,7 @@ SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VA
 	(3, 'a key too few', '["{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
 	(4, 'a key too many', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea),
 	(5, 'the same twice', '["{\"d\": 1}", "{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
-	(6, 'out of order', '["{\"d\": 2}", "{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
+	(6, 'in another order, that of another encoding', '["{\"d\": 2}", "{\"d\": 1}"]', :'f'::bytea || :'f'::bytea),
 	(7, 'numbers', '[1, 2]', :'f'::bytea || :'f'::bytea),
 	(8, 'mean NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 8, f64('NaN'))),
 	(9, 'std negative', '["{\"d\": 1}", "{\"d\": 2}"]', put(:'f', 16, f64(-1)) || :'f'::bytea),
@@ -329,6 +338,11 @@ SELECT series, count(e) AS rows, count((e).severity) AS scored, round(min((e).se
 FROM unnest('{"{\"d\": 1}", "{\"d\": 2}", "{\"d\": 3}", "{\"d\": \"1\"}", "{\"d\": null}", "1", null}'::jsonb[]) series, LATERAL (
 	SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s, amad_explain(f.model, series, ts, a, b) OVER (ORDER BY ts) AS e
 	FROM model_rows, kept k, forged f WHERE name = 'tiny') x GROUP BY series ORDER BY series;
+-- figures go with their keys, in whatever order these come
+SELECT count(s) AS scored, bool_and(s IS NOT DISTINCT FROM t) AS same FROM (
+	SELECT amad_score(f.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS s, amad_score(g.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS t
+	FROM model_rows, forged f, generate_series(1, 3) d, (SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 2}", "{\"d\": 1}"]', '["d"]',
+		put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)) || :'f'::bytea)), 'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') g) x;
 SELECT amad_score(model, '{"e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '{"d": 1, "e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '{"d": [1]}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;

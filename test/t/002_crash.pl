@@ -15,7 +15,7 @@ create_rows($node, 500);
 $node->safe_psql('postgres', train('m', '"seed": 1') . ';' . train('m', '"seed": 2') . ';' . train('other'));
 
 # what must survive
-my $state = "SELECT string_agg(concat_ws(' ', id, model_name, version, deployed, md5(model::text)), ', ' ORDER BY id) "
+my $state = "SELECT string_agg(concat_ws(' ', owner, model_name, version, deployed, md5(model::text)), ', ' ORDER BY model_name, owner, version) "
   . 'FROM amad_models';
 my $models = $node->safe_psql('postgres', $state);
 my $scores = $node->safe_psql('postgres', checksum("'m'"));
@@ -26,7 +26,7 @@ sub check
 
 	is($node->safe_psql('postgres', $state), $models, "$when: the models are there, no other");
 	is($node->safe_psql('postgres', checksum("'m'")), $scores, "$when: and score as before");
-	is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT count(*) FROM amad_models WHERE id > 0'),
+	is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT count(*) FROM amad_models WHERE model_name > \'\''),
 		3, "$when: the index agrees");
 	return;
 }

@@ -44,6 +44,14 @@ is( $session->query_safe(checksum("(SELECT model FROM amad_models WHERE version 
 $primary->safe_psql('postgres', 'UPDATE amad_models SET deployed = version = 1');
 scores_equal(1);
 
+# roles and what belongs to them are the same there
+$primary->safe_psql('postgres', 'CREATE ROLE ann; CREATE ROLE bob; GRANT SELECT ON readings TO PUBLIC; SET ROLE ann; ' . train('m', '"seed": 7'));
+$primary->safe_psql('postgres', 'ALTER ROLE ann RENAME TO anna');
+$primary->wait_for_catchup($standby);
+is($session->query_safe("SET ROLE anna; SELECT amad_describe('m')->'options'->'seed'"), 7, 'a renamed role keeps its model on the standby');
+is($session->query_safe('SET ROLE bob; SELECT count(*) FROM amad_models'), 0, 'and others do not see it');
+is($session->query_safe('RESET ROLE; SELECT count(*), count(amad_model_error(model)) FROM amad_models'), '3|0', 'models are checked on the standby');
+
 my $fit = 'SELECT md5(amad_fit(' . options() . ', ts, a, b, c)::text) FROM readings';
 is($session->query_safe($fit), $primary->safe_psql('postgres', $fit), 'amad_fit gives the same model there');
 

@@ -19,7 +19,7 @@ create_rows($node, 1500);
 # above the size from which workers are worth their start
 my $options = '{"window": 16, "d_model": 32, "heads": 2, "layers": 1, "steps": 800, "horizons": [2, 4]}';
 my $train = "SELECT amad_train('m', '$options', ts, a, b, c)->>'workers' FROM readings";
-my $last = 'SELECT md5(model::text) FROM amad_models ORDER BY id DESC LIMIT 1';
+my $last = 'SELECT md5(model::text) FROM amad_models ORDER BY created_at DESC LIMIT 1';
 
 sub trained
 {

@@ -1,0 +1,372 @@
+--
+-- Owners of models: roles that are renamed, swap their names, are dropped and created again;
+-- rows of another cluster; and a table whose owner is hostile.
+--
+CREATE TABLE r AS SELECT i::bigint AS n, sin(i * 0.3) AS a FROM generate_series(1, 120) i;
+GRANT SELECT ON r TO PUBLIC;
+CREATE FUNCTION train(name text, seed int) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT amad_train(name, jsonb_build_object('method', 'zscore', 'horizons', '[1]'::jsonb, 'seed', seed), n, a)->'version' FROM r $$;
+CREATE FUNCTION seed(name text) RETURNS jsonb LANGUAGE sql AS $$ SELECT amad_describe(name)->'options'->'seed' $$;
+-- the rows, with oids as names and the cluster as whether it is this one
+CREATE FUNCTION rows(OUT owner name, OUT role name, OUT here boolean, OUT model_name text, OUT version int, OUT deployed boolean, OUT seed jsonb)
+	RETURNS SETOF record LANGUAGE sql SECURITY DEFINER AS $$
+	SELECT owner, (SELECT rolname FROM pg_roles r WHERE r.oid = owner_oid), owner_cluster = system_identifier, model_name, version, deployed, options->'seed'
+	FROM amad_models, pg_control_system() ORDER BY owner COLLATE "C", model_name, version $$;
+
+CREATE ROLE amad_owner_a;
+CREATE ROLE amad_owner_b;
+SET ROLE amad_owner_a;
+SELECT train('m', 1), train('m', 2), train('n', 3);
+SET ROLE amad_owner_b;
+SELECT train('m', 11);
+RESET ROLE;
+SELECT * FROM rows();
+
+-- ---- renamed: it keeps its models
+ALTER ROLE amad_owner_a RENAME TO amad_owner_c;
+SET ROLE amad_owner_c;
+SELECT count(*) AS seen FROM amad_models;
+SELECT seed('m') AS two, amad_describe('m', 1)->'options'->'seed' AS one, seed('n') AS three;
+-- a namesake gets nothing, and a clean start
+RESET ROLE;
+CREATE ROLE amad_owner_a;
+SET ROLE amad_owner_a;
+SELECT count(*) AS seen FROM amad_models;
+SELECT seed('m');
+SELECT amad_drop('m');
+DELETE FROM amad_models RETURNING model_name;
+-- its first change repairs the names in the other's keys
+SELECT train('m', 21);
+SELECT seed('m'), count(*) AS seen FROM amad_models;
+RESET ROLE;
+SELECT * FROM rows();
+SET ROLE amad_owner_c;
+SELECT train('n', 4);
+RESET ROLE;
+SELECT * FROM rows();
+SET ROLE amad_owner_c;
+SELECT amad_deploy('m', 1);
+SELECT seed('m') AS one;
+SELECT amad_drop('m', 2);
+RESET ROLE;
+
+-- ---- names are swapped: each keeps its own
+SET ROLE amad_owner_b;
+SELECT train('n', 12);
+RESET ROLE;
+ALTER ROLE amad_owner_c RENAME TO amad_owner_x;
+ALTER ROLE amad_owner_b RENAME TO amad_owner_c;
+ALTER ROLE amad_owner_x RENAME TO amad_owner_b;
+SET ROLE amad_owner_c;
+SELECT seed('m') AS eleven, seed('n') AS twelve;
+SET ROLE amad_owner_b;
+SELECT seed('m') AS one, seed('n') AS four;
+SELECT train('m', 5);
+SELECT seed('m') AS five;
+RESET ROLE;
+-- all names are right, although keys had to be passed on
+SELECT * FROM rows();
+SET ROLE amad_owner_c;
+SELECT seed('m') AS eleven;
+RESET ROLE;
+
+-- ---- a transaction with one snapshot leaves the repair to the next
+ALTER ROLE amad_owner_c RENAME TO amad_owner_d;
+SET ROLE amad_owner_d;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT train('o', 13);
+COMMIT;
+RESET ROLE;
+SELECT owner, role, model_name, version FROM rows() WHERE role = 'amad_owner_d';
+SET ROLE amad_owner_d;
+SELECT train('o', 14);
+RESET ROLE;
+SELECT owner, role, model_name, version FROM rows() WHERE role = 'amad_owner_d';
+
+-- ---- dropped: the table's owner sees the rows; a new role of the name can train
+DROP ROLE amad_owner_d;
+CREATE ROLE amad_owner_d;
+SET ROLE amad_owner_d;
+SELECT count(*) AS seen FROM amad_models;
+SELECT amad_score('o', n, a) OVER (ORDER BY n) FROM r;
+SELECT train('o', 31), train('p', 32);
+SELECT seed('o') AS thirty_one, count(*) AS seen FROM amad_models;
+SELECT amad_drop('o', 1);
+RESET ROLE;
+SELECT * FROM rows() WHERE owner = 'amad_owner_d';
+SELECT seed('p'), amad_describe('o', 2)->'options'->'seed' AS gone;
+-- both have an o: two owners, of one name
+SELECT seed('o');
+-- what moves models to another role
+UPDATE amad_models SET owner = 'amad_owner_a', owner_oid = NULL WHERE owner = 'amad_owner_d' AND model_name <> 'm' AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner_oid)
+RETURNING model_name, version;
+SET ROLE amad_owner_a;
+SELECT seed('o') AS fourteen, seed('n') AS twelve;
+RESET ROLE;
+
+-- ---- of another cluster, or restored without oids: the name decides, and the next change makes them its own
+DELETE FROM amad_models;
+SET ROLE amad_owner_a;
+SELECT train('m', 1), train('m', 2), train('q', 3);
+SET ROLE amad_owner_b;
+SELECT train('m', 11);
+RESET ROLE;
+UPDATE amad_models SET owner_oid = (SELECT oid FROM pg_roles WHERE rolname = 'amad_owner_b'), owner_cluster = 42 WHERE owner = 'amad_owner_a';
+UPDATE amad_models SET owner_oid = NULL, owner_cluster = NULL WHERE owner = 'amad_owner_a' AND version = 1;
+INSERT INTO amad_models SELECT 'amad no such role', 77, 42, model_name, version, deployed, features, options, training, source, model FROM amad_models WHERE owner = 'amad_owner_b';
+SET ROLE amad_owner_a;
+SELECT seed('m') AS two, count(*) AS seen FROM amad_models;
+SET ROLE amad_owner_b;
+SELECT seed('m') AS eleven, count(*) AS seen FROM amad_models;
+SET ROLE amad_owner_a;
+SELECT train('m', 4);
+RESET ROLE;
+SELECT * FROM rows();
+-- they now follow the role
+ALTER ROLE amad_owner_a RENAME TO amad_owner_e;
+SET ROLE amad_owner_e;
+SELECT seed('m') AS four, seed('q') AS three;
+RESET ROLE;
+ALTER ROLE amad_owner_e RENAME TO amad_owner_a;
+-- what the rule says of odd rows
+SELECT amad_may_use(NULL, 10, 1), amad_may_use('amad no such role', NULL, NULL), amad_may_use('amad_owner_a', 999999, NULL) AS by_name,
+	amad_may_use('amad_owner_a', NULL, system_identifier) AS by_name, amad_may_use('amad_owner_a', 999999, system_identifier) AS no_role
+FROM pg_control_system();
+-- a repair cannot take a key that exists: the oid decides, the name stays
+DELETE FROM amad_models;
+SET ROLE amad_owner_a;
+SELECT train('m', 1), train('n', 2);
+RESET ROLE;
+ALTER ROLE amad_owner_a RENAME TO amad_owner_e;
+INSERT INTO amad_models SELECT 'amad_owner_e', 999999, system_identifier, model_name, version, deployed, features, options, training, source, model FROM amad_models, pg_control_system() WHERE model_name = 'm';
+SET ROLE amad_owner_e;
+SELECT train('n', 3), train('m', 4);
+SELECT seed('m') AS four, seed('n') AS three;
+RESET ROLE;
+SELECT * FROM rows();
+DELETE FROM amad_models;
+
+-- ---- row_security = off harms no function; SELECT obeys it
+SET ROLE amad_owner_b;
+SET row_security = off;
+SELECT train('m', 1);
+SELECT seed('m');
+SELECT amad_drop('m');
+SELECT count(*) FROM amad_models;
+RESET row_security;
+RESET ROLE;
+-- privileges on the table are asked for
+REVOKE SELECT ON amad_models FROM PUBLIC;
+SET ROLE amad_owner_b;
+SELECT train('m', 1);
+SELECT seed('m');
+RESET ROLE;
+GRANT SELECT ON amad_models TO PUBLIC;
+REVOKE DELETE ON amad_models FROM PUBLIC;
+SET ROLE amad_owner_b;
+SELECT train('m', 1);
+SELECT amad_drop('m');
+RESET ROLE;
+GRANT DELETE ON amad_models TO PUBLIC;
+
+-- ---- the owner of the table does what it likes with it, but with its own rights
+CREATE ROLE amad_owner_evil NOSUPERUSER;
+ALTER TABLE amad_models OWNER TO amad_owner_evil;
+CREATE SCHEMA evil AUTHORIZATION amad_owner_evil;
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+SET ROLE amad_owner_evil;
+CREATE TABLE evil.log (what text, who name);
+GRANT SELECT ON evil.log TO PUBLIC;
+CREATE FUNCTION evil.note(what text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_setting('evil.armed', true) IS DISTINCT FROM 'on' THEN
+		RETURN true;
+	END IF;
+	INSERT INTO evil.log VALUES (what, CURRENT_USER);
+	-- neither is what is set here kept
+	PERFORM set_config('search_path', 'evil', false);
+	BEGIN
+		EXECUTE 'RESET ROLE';
+		INSERT INTO evil.log VALUES (what || ' escaped', CURRENT_USER);
+	EXCEPTION WHEN insufficient_privilege THEN NULL;
+	END;
+	BEGIN
+		EXECUTE 'ALTER ROLE amad_owner_evil SUPERUSER';
+		INSERT INTO evil.log VALUES (what || ' rose', CURRENT_USER);
+	EXCEPTION WHEN insufficient_privilege THEN NULL;
+	END;
+	RETURN true;
+END $$;
+CREATE FUNCTION evil.fire() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM evil.note('trigger ' || TG_WHEN || ' ' || TG_OP);
+	RETURN coalesce(NEW, OLD);
+END $$;
+CREATE FUNCTION evil.number() RETURNS int LANGUAGE sql AS $$ SELECT 1 FROM evil.note('default') $$;
+ALTER TABLE amad_models ADD COLUMN extra int DEFAULT evil.number(), ADD CHECK (evil.note('check'));
+CREATE TRIGGER before_all BEFORE INSERT OR UPDATE OR DELETE ON amad_models FOR EACH ROW EXECUTE FUNCTION evil.fire();
+CREATE TRIGGER after_all AFTER INSERT OR UPDATE OR DELETE ON amad_models FOR EACH ROW EXECUTE FUNCTION evil.fire();
+CREATE POLICY evil ON amad_models FOR SELECT USING (evil.note('policy'));
+ALTER TABLE amad_models FORCE ROW LEVEL SECURITY;
+CREATE POLICY evil_insert ON amad_models FOR INSERT WITH CHECK (evil.note('policy'));
+CREATE POLICY evil_update ON amad_models FOR UPDATE USING (evil.note('policy'));
+CREATE POLICY evil_delete ON amad_models FOR DELETE USING (evil.note('policy'));
+RESET ROLE;
+-- as a superuser and as another role
+SET evil.armed = on;
+SELECT train('m', 1), train('m', 2);
+SELECT amad_deploy('m', 1), seed('m');
+SELECT amad_drop('m', 2);
+SELECT amad_drop('m');
+SET ROLE amad_owner_b;
+SELECT train('m', 1), train('m', 2);
+SELECT amad_deploy('m', 1);
+SELECT amad_drop('m');
+SHOW search_path;
+RESET ROLE;
+SELECT who, count(*) > 0 AS noted FROM evil.log GROUP BY who;
+SELECT what FROM evil.log WHERE who = 'amad_owner_evil' GROUP BY what ORDER BY what COLLATE "C";
+SELECT rolsuper FROM pg_roles WHERE rolname = 'amad_owner_evil';
+-- to have a trigger called at the end of the transaction, by whoever that is, is refused
+SET evil.armed = off;
+SET ROLE amad_owner_evil;
+DROP TRIGGER before_all ON amad_models;
+DROP TRIGGER after_all ON amad_models;
+CREATE CONSTRAINT TRIGGER later AFTER INSERT OR UPDATE OR DELETE ON amad_models DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.fire();
+TRUNCATE evil.log;
+RESET ROLE;
+SET evil.armed = on;
+SELECT train('m', 1);
+SET ROLE amad_owner_b;
+SELECT train('m', 1);
+RESET ROLE;
+SET evil.armed = off;
+SELECT who, count(*) FROM evil.log WHERE what LIKE 'trigger%' GROUP BY who;
+-- by a detour as well
+SET ROLE amad_owner_evil;
+DROP TRIGGER later ON amad_models;
+CREATE TABLE evil.other (n int);
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON evil.other DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.fire();
+CREATE FUNCTION evil.detour() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO evil.other VALUES (1); RETURN NEW; END $$;
+CREATE TRIGGER detour AFTER INSERT ON amad_models FOR EACH ROW EXECUTE FUNCTION evil.detour();
+RESET ROLE;
+SET evil.armed = on;
+SELECT train('m', 1);
+SET evil.armed = off;
+SET ROLE amad_owner_evil;
+DROP TRIGGER detour ON amad_models;
+-- what is suppressed is noticed
+CREATE FUNCTION evil.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+RESET ROLE;
+SELECT train('kept', 1), train('kept', 2);
+SET ROLE amad_owner_evil;
+CREATE TRIGGER suppress BEFORE INSERT OR UPDATE OR DELETE ON amad_models FOR EACH ROW EXECUTE FUNCTION evil.nothing();
+RESET ROLE;
+SELECT train('m', 1);
+SELECT amad_deploy('kept', 1);
+SELECT amad_drop('kept');
+SET ROLE amad_owner_evil;
+DROP TRIGGER suppress ON amad_models;
+CREATE RULE nothing AS ON INSERT TO amad_models DO INSTEAD NOTHING;
+RESET ROLE;
+SELECT train('m', 1);
+SET ROLE amad_owner_evil;
+DROP RULE nothing ON amad_models;
+CREATE RULE also AS ON INSERT TO amad_models DO ALSO INSERT INTO evil.other VALUES (1);
+RESET ROLE;
+SELECT train('m', 1);
+SET ROLE amad_owner_evil;
+DROP RULE also ON amad_models;
+DROP POLICY evil ON amad_models;
+DROP POLICY evil_insert ON amad_models;
+DROP POLICY evil_update ON amad_models;
+DROP POLICY evil_delete ON amad_models;
+ALTER TABLE amad_models NO FORCE ROW LEVEL SECURITY, DROP COLUMN extra, DROP CONSTRAINT amad_models_check;
+RESET ROLE;
+
+-- ---- what the table's owner can change is no reason to run it as a superuser
+SELECT amad_train('own', 'r', 'n', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
+SELECT count(*) FROM amad_detect_bigint('own');
+SELECT amad_retrain('own');
+SELECT count(*) FROM amad_detect_bigint('own', source => 'r', timestamp_col => 'n');
+SELECT amad_drop('own');
+-- its member has its rights, and sees all; but sources are those of their owners
+GRANT USAGE, CREATE ON SCHEMA public TO amad_owner_b, amad_owner_evil;
+SET ROLE amad_owner_b;
+SELECT amad_train('own', 'r', 'n', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
+SELECT count(*) FROM amad_detect_bigint('own');
+SET ROLE amad_owner_evil;
+SELECT count(*) AS seen FROM amad_models;
+SELECT amad_describe('own')->'training'->'rows' AS rows;
+SELECT count(*) FROM amad_detect_bigint('own');
+
+-- ---- types and columns that are others now
+CREATE FUNCTION evil.attempt(change text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+	EXECUTE 'ALTER TABLE public.amad_models ' || change;
+	RETURN 'changed';
+END $$;
+GRANT ALL ON FUNCTION evil.attempt TO PUBLIC;
+-- the change, then everything by name as another role; and all is taken back
+CREATE FUNCTION evil.verdicts(change text, OUT what text, OUT verdict text) RETURNS SETOF record LANGUAGE plpgsql AS $$
+DECLARE
+	query text;
+BEGIN
+	BEGIN
+		PERFORM evil.attempt(change);
+		FOREACH query IN ARRAY string_to_array($q$amad_describe('own');amad_deploy('own', 1);amad_retrain('own');amad_drop('own')$q$, ';')
+		LOOP
+			what := split_part(query, '(', 1);
+			BEGIN
+				EXECUTE 'SELECT ' || query;
+				verdict := 'works';
+			EXCEPTION WHEN OTHERS THEN
+				verdict := sqlstate || ' ' || sqlerrm;
+			END;
+			RETURN NEXT;
+		END LOOP;
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN NULL;
+	END;
+END $$;
+GRANT ALL ON FUNCTION evil.verdicts TO PUBLIC;
+ALTER TABLE amad_models DROP CONSTRAINT amad_models_pkey;
+DROP POLICY amad_models_select ON amad_models;
+DROP POLICY amad_models_delete ON amad_models;
+RESET ROLE;
+SET ROLE amad_owner_b;
+\pset format unaligned
+SELECT change, v.* FROM unnest(ARRAY[
+	'ALTER model TYPE text',
+	'ALTER model TYPE bytea USING NULL, ALTER model DROP NOT NULL',
+	'ALTER training TYPE json',
+	'ALTER options TYPE text',
+	'ALTER source TYPE jsonb[] USING NULL',
+	'ALTER version TYPE bigint',
+	'ALTER deployed DROP DEFAULT, ALTER deployed TYPE int USING 1',
+	'ALTER features TYPE int[] USING NULL',
+	'ALTER created_at DROP DEFAULT, ALTER created_at TYPE date',
+	'ALTER owner_oid TYPE bigint',
+	'ALTER owner_cluster TYPE numeric',
+	'ALTER deployed DROP NOT NULL, ALTER deployed TYPE boolean USING NULL',
+	'ALTER owner DROP NOT NULL, ALTER owner TYPE name USING NULL',
+	'ALTER training DROP NOT NULL, ALTER training TYPE jsonb USING NULL',
+	'ALTER model DROP NOT NULL, ALTER model TYPE public.amad_model USING NULL',
+	'DROP source',
+	'DROP model',
+	'DROP created_at',
+	'RENAME model_name TO name',
+	'RENAME TO amad_models_2']) change, evil.verdicts(change) v;
+\pset format aligned
+RESET ROLE;
+
+-- ---- all as it was
+SET client_min_messages = warning;
+DROP EXTENSION amad CASCADE;
+DROP SCHEMA evil CASCADE;
+CREATE EXTENSION amad;
+RESET client_min_messages;
+DROP FUNCTION train, seed, rows;
+DROP TABLE r;
+DROP OWNED BY amad_owner_b, amad_owner_d, amad_owner_e, amad_owner_evil;
+DROP ROLE amad_owner_b, amad_owner_d, amad_owner_e, amad_owner_evil;
