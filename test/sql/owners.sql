@@ -98,8 +98,8 @@ SELECT seed('p'), amad_describe('o', 2)->'options'->'seed' AS gone;
 -- both have an o: two owners, of one name
 SELECT seed('o');
 -- what moves models to another role
-UPDATE amad_models SET owner = 'amad_owner_a', owner_oid = NULL WHERE owner = 'amad_owner_d' AND model_name <> 'm' AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner_oid)
-RETURNING model_name, version;
+WITH moved AS (UPDATE amad_models SET owner = 'amad_owner_a', owner_oid = NULL WHERE owner = 'amad_owner_d' AND model_name <> 'm' AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner_oid)
+	RETURNING model_name, version) SELECT * FROM moved ORDER BY 1, 2;
 SET ROLE amad_owner_a;
 SELECT seed('o') AS fourteen, seed('n') AS twelve;
 RESET ROLE;
