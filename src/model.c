@@ -486,7 +486,7 @@ check_readable(struct varlena *value)
 			ReThrowError(error);
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("the model is not valid"),
+				 errmsg("the trained model is not valid"),
 				 errdetail("%s", reason)));
 	}
 	PG_END_TRY();

@@ -45,6 +45,7 @@
 #define TABLE_NAME "amad_models"
 #define IN_USE 0				/* in place of a version */
 #define ANY_VERSION (-1)
+#define TRIES 5					/* to change a row whose key changes */
 
 SQL_FUNCTION(amad_may_use);
 
@@ -540,11 +541,74 @@ not_accepted(const Access *a, const char *name, int version)
 			 errhint("Look for triggers and policies on the table.")));
 }
 
-static void
-set_deployed(const Access *a, const char *name, const Row *row, bool deployed, Snapshot snapshot)
+typedef bool (*RowTest) (const Row *row, int version);
+
+static bool
+to_retire(const Row *row, int version)
 {
-	(void) change_row(a, SET_DEPLOYED, name, &row->owner.name, row->version, BoolGetDatum(deployed),
-					  0, snapshot);
+	return row->deployed && row->version != version;
+}
+
+static bool
+to_deploy(const Row *row, int version)
+{
+	return !row->deployed && row->version == version;
+}
+
+static bool
+to_drop(const Row *row, int version)
+{
+	return version == 0 || row->version == version;
+}
+
+/*
+ * Runs a statement on each of the caller's rows that pass a test, and returns their
+ * number.  A row that was not found by its key is looked for again: another session
+ * may have repaired the owner's name in it, or have deleted it.
+ */
+static int64
+change_rows(const Access *a, const char *name, RowTest test, int version, Statement statement,
+			Datum value)
+{
+	int64		changed = 0;
+
+	for (int i = 0;; i++)
+	{
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		Rows		found = find_rows(a, name, ANY_VERSION, snapshot);
+		int			missed = 0;
+
+		for (int j = 0; j < found.n; j++)
+		{
+			const Row  *row = &found.rows[j];
+
+			if (row->role != a->caller || !test(row, version))
+				continue;
+			if (change_row(a, statement, name, &row->owner.name, row->version, value, 0, snapshot))
+				changed++;
+			else
+				missed = row->version;
+		}
+		UnregisterSnapshot(snapshot);
+		if (missed == 0)
+			return changed;
+		if (i == TRIES)
+			not_accepted(a, name, missed);
+	}
+}
+
+/*
+ * The caller's rows of a name as they are now, also under REPEATABLE READ: a snapshot
+ * taken under the lock of the name sees what its last holder committed.
+ */
+static Rows
+present_rows(const Access *a, const char *name)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Rows		found = find_rows(a, name, ANY_VERSION, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return found;
 }
 
 /* ---- owners' names are kept right --------------------------------------------------------- */
@@ -716,27 +780,19 @@ enter_to_change(Access *a, Oid function, const char *name, AclMode needed)
 }
 
 /*
- * The next version, with the others retired.  Rows of the caller's name count, too, if
- * they are those of a role of that name that is gone.  A snapshot taken under the lock
- * sees what the last holder committed, also under REPEATABLE READ.
+ * The next version.  Rows of the caller's name count, too, even if they are those of a
+ * role of that name that is gone.
  */
 static int
 next_version(const Access *a, const char *name, const char *owner)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Rows		found = find_rows(a, name, ANY_VERSION, snapshot);
+	Rows		found = present_rows(a, name);
 	int			last = 0;
 
 	for (int i = 0; i < found.n; i++)
-	{
-		const Row  *row = &found.rows[i];
-
-		if (row->role == a->caller || strcmp(NameStr(row->owner.name), owner) == 0)
-			last = Max(last, row->version);
-		if (row->role == a->caller && row->deployed)
-			set_deployed(a, name, row, false, snapshot);
-	}
-	UnregisterSnapshot(snapshot);
+		if (found.rows[i].role == a->caller ||
+			strcmp(NameStr(found.rows[i].owner.name), owner) == 0)
+			last = Max(last, found.rows[i].version);
 	if (last == PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -789,6 +845,7 @@ registry_store(Oid function, const char *name, const Model *model, const TrainFa
 	enter_to_change(&a, function, name, ACL_SELECT);
 	namestrcpy(&owner, GetUserNameFromId(a.caller, false));
 	version = next_version(&a, name, NameStr(owner));
+	(void) change_rows(&a, name, to_retire, version, SET_DEPLOYED, BoolGetDatum(false));
 
 	values[0] = CStringGetTextDatum(name);
 	values[1] = NameGetDatum(&owner);
@@ -1102,41 +1159,27 @@ registry_source_spec(Oid function, const RegistryEntry *entry, const char *name)
 
 /* ---- versions ---------------------------------------------------------------------------- */
 
+/* ERROR if the caller has no such version; 0: none at all. */
+static void
+check_exists(const Access *a, const Rows *found, const char *name, int version)
+{
+	for (int i = 0; i < found->n; i++)
+		if (found->rows[i].role == a->caller && to_drop(&found->rows[i], version))
+			return;
+	not_found(name, version);
+}
+
 void
 registry_deploy(Oid function, const char *name, int version)
 {
 	Access		a;
-	Snapshot	snapshot;
 	Rows		found;
-	bool		exists = false;
-	bool		changed = false;
 
 	enter_to_change(&a, function, name, ACL_SELECT);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	found = find_rows(&a, name, ANY_VERSION, snapshot);
-	for (int i = 0; i < found.n; i++)
-	{
-		const Row  *row = &found.rows[i];
-
-		if (row->role == a.caller && row->version != version && row->deployed)
-			set_deployed(&a, name, row, false, snapshot);
-	}
-	for (int i = 0; i < found.n; i++)
-	{
-		const Row  *row = &found.rows[i];
-
-		if (row->role == a.caller && row->version == version)
-		{
-			exists = true;
-			changed |= change_row(&a, SET_DEPLOYED, name, &row->owner.name, version,
-								  BoolGetDatum(true), 0, snapshot);
-		}
-	}
-	UnregisterSnapshot(snapshot);
-	if (!exists)
-		not_found(name, version);
-	if (!changed)
-		not_accepted(&a, name, version);
+	found = present_rows(&a, name);
+	check_exists(&a, &found, name, version);
+	(void) change_rows(&a, name, to_retire, version, SET_DEPLOYED, BoolGetDatum(false));
+	(void) change_rows(&a, name, to_deploy, version, SET_DEPLOYED, BoolGetDatum(true));
 	leave(&a);
 }
 
@@ -1167,31 +1210,15 @@ int64
 registry_drop(Oid function, const char *name, int version)
 {
 	Access		a;
-	Snapshot	snapshot;
 	Rows		found;
-	int			last = 0;
-	int64		dropped_rows = 0;
+	int64		n;
 
 	enter_to_change(&a, function, name, ACL_DELETE);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	found = find_rows(&a, name, ANY_VERSION, snapshot);
+	found = present_rows(&a, name);
+	check_exists(&a, &found, name, version);
 	if (version > 0)
 		check_not_in_use(&a, &found, name, version);
-	for (int i = 0; i < found.n; i++)
-	{
-		const Row  *row = &found.rows[i];
-
-		if (row->role == a.caller && (version == 0 || row->version == version))
-		{
-			last = row->version;
-			dropped_rows += change_row(&a, DROP, name, &row->owner.name, last, 0, 0, snapshot);
-		}
-	}
-	UnregisterSnapshot(snapshot);
-	if (last == 0)
-		not_found(name, version);
-	if (dropped_rows == 0)
-		not_accepted(&a, name, last);
+	n = change_rows(&a, name, to_drop, version, DROP, 0);
 	leave(&a);
-	return dropped_rows;
+	return n;
 }

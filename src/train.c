@@ -24,7 +24,7 @@
 #include "train.h"
 #include "workers.h"
 
-#define MAX_MODEL_BYTES (900 * (uint64) 1024 * 1024)	/* a value has at most 1 GB */
+#define MAX_MODEL_BYTES MODEL_MOST_BYTES
 
 /* ---- how much is needed ------------------------------------------------------------ */
 
