@@ -325,6 +325,18 @@ dataset_skip(Dataset *d)
 
 /* ---- a series ends -------------------------------------------------------------------------- */
 
+#define CLEAR_BYTES (2 * 1024 * 1024)	/* some milliseconds when they are touched first */
+
+static void
+clear(uint8 *map, Size bytes)
+{
+	for (Size at = 0; at < bytes; at += CLEAR_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(map + at, 0, Min(bytes - at, CLEAR_BYTES));
+	}
+}
+
 /* Room for so many more scaled rows. */
 static void
 make_room(Dataset *d, int64 more)
@@ -346,7 +358,7 @@ make_room(Dataset *d, int64 more)
 
 		budget_claim(&d->budget, "scaled training rows", (room - d->room) * map);
 		d->imputed = repalloc_huge(d->imputed, room * map);
-		memset(d->imputed + d->room * map, 0, (room - d->room) * map);
+		clear(d->imputed + d->room * map, (room - d->room) * map);
 	}
 	d->room = room;
 }
@@ -359,7 +371,8 @@ make_imputed(Dataset *d)
 	if (d->imputed)
 		return;
 	budget_claim(&d->budget, "scaled training rows", bytes);
-	d->imputed = MemoryContextAllocExtended(d->context, bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	d->imputed = MemoryContextAllocHuge(d->context, bytes);
+	clear(d->imputed, bytes);
 }
 
 static void

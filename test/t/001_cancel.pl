@@ -17,7 +17,7 @@ my $node = new_node('cancel');
 create_rows($node, 1500);
 $node->safe_psql(
 	'postgres', q(
-ALTER SYSTEM SET maintenance_work_mem = '1GB';
+ALTER SYSTEM SET maintenance_work_mem = '2GB';
 ALTER SYSTEM SET work_mem = '64MB';
 SELECT pg_reload_conf();
 
@@ -33,6 +33,8 @@ WHEN query_canceled THEN
     - (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout');
 END $$;));
 
+# as wide as it can be: about a gigabyte
+my $widest = '"d_model": 2048, "layers": 1, "window": 16, "chunk_length": 512, "batch_size": 2, "horizons": [2, 4]';
 my ($tiny) = TINY =~ /\{(.*)\}/;
 my $default = '"horizons": [4, 16, 32]';
 my $large = '"preset": "paper", "batch_size": 1, "horizons": [2, 4], "steps": 1';
@@ -77,6 +79,13 @@ my @cases = (
 	[ 'training, many rows: collecting, sorting, calibrating', train_query($tiny, 1, 1000000),
 		300, 900, 1200, 1500, 1800, 2200 ],
 	[ 'training, large network, calibrating', train_query($large, 1, 20000), 600, 1000, 1400 ],
+	[ 'training, the widest network', train_query($widest, 1), 300, 1000, 2000, 3000 ],
+	[ 'training, principal components', 'SELECT amad_fit(\'{"method": "pca", "horizons": [1]}\'::jsonb, i::bigint, '
+		  . 'VARIADIC array_fill(sin(i), ARRAY[1024])) FROM generate_series(1, 5000) i', 300, 500, 700, 900 ],
+	[ 'training, z-scores', "SELECT amad_fit('{\"method\": \"zscore\"}'::jsonb, i::bigint, sin(i), -i) FROM generate_series(1, 2000000) i",
+		600, 900, 1200, 1500, 1800 ],
+	[ 'evaluating', 'SELECT amad_evaluate(sin(i * i), i % 997 < 13, \'{"window": 1000, "rows_per_day": 1440}\'::jsonb) FROM generate_series(1::bigint, 2000000) i',
+		600, 900, 1200, 1500, 1800 ],
 	[ 'scoring, tiny network', score_query("'tiny'"), 60, 150 ],
 	[ 'scoring, model by value', score_query("(SELECT model FROM amad_models WHERE model_name = 'tiny')"), 150 ],
 	[ 'scoring, large network', score_query("'large'"), 200, 333, 500 ],
