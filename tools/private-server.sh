@@ -7,6 +7,12 @@
 #   build_and_install     into the private tree; sets $bindir, $pgxs_src
 #   server_start, server_stop
 #   as_server cmd ...     run as the account that owns the server
+#
+# AMAD_SANITIZE=1 builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer and starts
+# every server with their runtime. Errors that they find end the server's process and are reported at
+# the end, which is then a failure:
+#
+#   sanitizer_reports     shows the reports so far; fails if there are any
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -61,6 +67,37 @@ scratch_make() {
   [ -z "$account" ] || chown "$account:" "$scratch"
 }
 
+# Makes the server's program start with the sanitizers, and only that: a program in the place of it
+# preloads them, so pg_ctl, initdb and TAP tests need not know.
+sanitize_install() {
+  local root=$1 libdir=$2 libasan
+  libasan=$("${CC:-gcc}" -print-file-name=libasan.so)
+  cp build/asan/amad.so "$root$libdir/amad.so"
+  cp build/asan/first.so "$root/first.so"
+  mkdir -m 777 "$scratch/sanitizer"
+  mv "$bindir/postgres" "$bindir/postgres.sanitized"
+  # log_path: stderr of a server may be anywhere. Leak checks need ptrace, and the server leaves what it
+  # holds to the end of a process. The server grows its stack to max_stack_depth, half of what there is.
+  cat >"$bindir/postgres" <<PROGRAM
+#!/bin/bash
+export LD_PRELOAD='$libasan $root/first.so'
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_odr_violation=0:quarantine_size_mb=64:log_path=$scratch/sanitizer/report
+export UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1:log_path=$scratch/sanitizer/report
+exec -a "\$0" "\$0.sanitized" "\$@"
+PROGRAM
+  chmod 755 "$bindir/postgres"
+}
+
+sanitizer_reports() {
+  local f
+  [ -n "${AMAD_SANITIZE-}" ] || return 0
+  for f in "$scratch"/sanitizer/*; do
+    [ -e "$f" ] || return 0
+    head -n 60 "$f"
+  done
+  return 1
+}
+
 build() {
   make -s -j"$jobs" "$@"
 }
@@ -70,6 +107,7 @@ build() {
 # link would lead back to the original place.
 build_and_install() {
   build all
+  [ -z "${AMAD_SANITIZE-}" ] || build asan-module
 
   local root=$scratch/pg libdir sharedir f
   bindir=$("$PG_CONFIG" --bindir)
@@ -92,6 +130,7 @@ build_and_install() {
   make -s install DESTDIR="$root" >/dev/null
   bindir=$root$bindir
   PATH=$bindir:$PATH
+  [ -z "${AMAD_SANITIZE-}" ] || sanitize_install "$root" "$libdir"
 }
 
 server_start() {
