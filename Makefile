@@ -126,7 +126,8 @@ UNIT_NAMES = $(patsubst test/unit/%.c,%,$(filter test/unit/test_%,$(UNIT_SRCS)))
 UNIT_HELPERS = $(patsubst test/unit/%.c,%,$(filter-out test/unit/test_%,$(UNIT_SRCS)))
 UNIT_DEPS = $(ALL_HEADERS) $(wildcard test/unit/*.h) Makefile
 UNIT_CFLAGS = $(CFLAGS) $(NN_CFLAGS) -Wno-missing-prototypes -Isrc/nn -Itest/unit
-SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -g -Wno-error
+# PostgreSQL asks for integers that wrap; where one does, tell
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-wrapv -g -Wno-error
 
 .PHONY: unit-tests asan-tests asan-module
 unit-tests: $(UNIT_NAMES:%=build/unit/%)
@@ -163,7 +164,7 @@ build/asan/amad.so: $(PG_OBJS:src/%=build/asan/pg/%) $(NN_OBJS:src/nn/%=build/as
 	$(CC) -shared $(SANITIZE) $^ $(ASAN_WRAPPED:%=-Wl,--wrap=%) $(SHLIB_LINK) -o $@
 build/asan/first.so: test/sanitize/first.c Makefile
 	@mkdir -p $(@D)
-	$(CC) -shared -fPIC -Wl,-z,initfirst $< -o $@
+	$(CC) -O1 -shared -fPIC -Wl,-z,initfirst $< -o $@
 
 # bench/nn_speed.c: the network without a database
 build/bench/%: bench/%.c $(NN_OBJS) $(UNIT_DEPS)
