@@ -119,7 +119,6 @@ settle_experimental() {
 # What the tests need, by the project's own script, and the neighbours this release has
 install_packages() {
   local root=$1
-  mount -t proc proc "$root/proc"
   mkdir "$root/tmp/tools"
   cp tools/packages.sh "$root/tmp/tools/"
   chroot "$root" /bin/bash -euc '
@@ -144,6 +143,7 @@ make_root() {
   fi
   debootstrap --variant=minbase "${suite/experimental/sid}" "$root" "$uri"
   settle_apt "$root"
+  mount -t proc proc "$root/proc"
   [ "$suite" != experimental ] || settle_experimental "$root" "$uri"
   install_packages "$root"
 }
