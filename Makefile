@@ -4,7 +4,8 @@
 #   make demo                   private server, real data, a picture; ENTITY=omi-4 for the other data
 #   make test                   everything; test-unit, test-sql, test-isolation, test-tap for a part,
 #                               TESTS="a b" for some of it, ACCEPT=1 to take sql and isolation output as expected;
-#                               test-asan: the unit tests under sanitizers
+#                               test-asan: the unit tests under sanitizers; test-asan-server: the SQL tests, in
+#                               a server that runs the whole extension under them
 #   make test-matrix            everything on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
 #   make bench                  speed and memory against PyTorch, 15 minutes; into docs/performance.md; QUICK=1, FULL=1,
 #                               DATA=folder with series, ARGS= further arguments of bench/run.py
@@ -18,7 +19,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-matrix bench bench-quality server packages
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-asan-server test-matrix bench bench-quality server packages
 .PHONY: $(TOOL_GOALS)
 
 packages:
@@ -30,7 +31,7 @@ demo: packages
 test: packages
 	tools/test.sh
 
-test-unit test-sql test-isolation test-tap test-asan: packages
+test-unit test-sql test-isolation test-tap test-asan test-asan-server: packages
 	tools/test.sh $(@:test-%=%) $(TESTS)
 
 # The BLAS picks its kernels itself
@@ -125,9 +126,10 @@ UNIT_NAMES = $(patsubst test/unit/%.c,%,$(filter test/unit/test_%,$(UNIT_SRCS)))
 UNIT_HELPERS = $(patsubst test/unit/%.c,%,$(filter-out test/unit/test_%,$(UNIT_SRCS)))
 UNIT_DEPS = $(ALL_HEADERS) $(wildcard test/unit/*.h) Makefile
 UNIT_CFLAGS = $(CFLAGS) $(NN_CFLAGS) -Wno-missing-prototypes -Isrc/nn -Itest/unit
-SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g -Wno-error
+# PostgreSQL asks for integers that wrap; where one does, tell
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-wrapv -g -Wno-error
 
-.PHONY: unit-tests asan-tests
+.PHONY: unit-tests asan-tests asan-module
 unit-tests: $(UNIT_NAMES:%=build/unit/%)
 asan-tests: $(UNIT_NAMES:%=build/asan/%)
 
@@ -145,6 +147,24 @@ $(UNIT_NAMES:%=build/unit/%): build/unit/%: build/unit/%.o $(UNIT_HELPERS:%=buil
 	$(CC) $^ $(BLAS_LIBS) -lm -o $@
 $(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=build/asan/%.o) $(NN_OBJS:src/nn/%=build/asan/nn/%)
 	$(CC) $(SANITIZE) $^ $(BLAS_LIBS) -lm -o $@
+
+# The whole extension with sanitizers, for tools/private-server.sh. first.so is preloaded with libasan;
+# palloc.c takes the place of the server's functions (the heads of test/sanitize/*.c say why).
+ASAN_WRAPPED = $(patsubst __wrap_%,%,$(shell grep -o '^__wrap_[A-Za-z0-9_]*' test/sanitize/palloc.c))
+ASAN_CPPFLAGS = $(CPPFLAGS) -U_FORTIFY_SOURCE
+
+asan-module: build/asan/amad.so build/asan/first.so
+build/asan/pg/%.o: src/%.c $(ALL_HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(ASAN_CPPFLAGS) -c $< -o $@
+build/asan/pg/palloc.o: test/sanitize/palloc.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(ASAN_CPPFLAGS) -c $< -o $@
+build/asan/amad.so: $(PG_OBJS:src/%=build/asan/pg/%) $(NN_OBJS:src/nn/%=build/asan/nn/%) build/asan/pg/palloc.o
+	$(CC) -shared $(SANITIZE) $^ $(ASAN_WRAPPED:%=-Wl,--wrap=%) $(SHLIB_LINK) -o $@
+build/asan/first.so: test/sanitize/first.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -O1 -shared -fPIC -Wl,-z,initfirst $< -o $@
 
 # bench/nn_speed.c: the network without a database
 build/bench/%: bench/%.c $(NN_OBJS) $(UNIT_DEPS)

@@ -3,10 +3,12 @@
 # Runs the tests on other Debian releases, that is with other PostgreSQL versions and with real
 # neighbours, and ends with "N passed, N failed".
 #
-#   tools/matrix.sh [suite ...]       default: trixie sid
+#   tools/matrix.sh [suite ...]       default: trixie sid; experimental, too
 #
 # trixie  Debian 13: PostgreSQL 17, TimescaleDB (Apache edition), pg_cron
 # sid     Debian unstable: its PostgreSQL, TimescaleDB and pg_cron if it has them
+# experimental
+#         Debian unstable with the PostgreSQL of Debian experimental, the next major version
 #
 # Each is a chroot, made by debootstrap from the mirror this machine's apt uses and kept in a cache for
 # two weeks; the tests build and run there on a copy of this tree, uncommitted changes included.
@@ -101,10 +103,22 @@ CONF
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 }
 
+# The PostgreSQL that experimental has and sid has not, if there is one; of the rest, nothing
+settle_experimental() {
+  local root=$1 uri=$2 major
+  echo "deb $uri experimental main" >"$root/etc/apt/sources.list.d/experimental.list"
+  chroot "$root" apt-get -q update
+  major=$(chroot "$root" apt-cache pkgnames postgresql-server-dev- | sed -n 's/^postgresql-server-dev-\([0-9]*\)$/\1/p' |
+    sort -n | tail -n 1)
+  printf 'Package: src:postgresql-%s\nPin: release a=experimental\nPin-Priority: 990\n' "$major" \
+    >"$root/etc/apt/preferences.d/experimental"
+  chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 install \
+    "postgresql-$major" "postgresql-server-dev-$major"
+}
+
 # What the tests need, by the project's own script, and the neighbours this release has
 install_packages() {
   local root=$1
-  mount -t proc proc "$root/proc"
   mkdir "$root/tmp/tools"
   cp tools/packages.sh "$root/tmp/tools/"
   chroot "$root" /bin/bash -euc '
@@ -127,12 +141,14 @@ make_root() {
     http_proxy=$(apt-config dump 2>/dev/null | sed -n 's/^Acquire::http::Proxy "\(http.*\)";/\1/p')
     if [ -n "$http_proxy" ]; then export http_proxy; fi
   fi
-  debootstrap --variant=minbase "$suite" "$root" "$uri"
+  debootstrap --variant=minbase "${suite/experimental/sid}" "$root" "$uri"
   settle_apt "$root"
+  mount -t proc proc "$root/proc"
+  [ "$suite" != experimental ] || settle_experimental "$root" "$uri"
   install_packages "$root"
 }
 # for the shell inside
-export -f settle_apt install_packages make_root
+export -f settle_apt settle_experimental install_packages make_root
 
 # fresh_root suite root: sees to it that there is one, no older than two weeks
 fresh_root() {

@@ -7,6 +7,12 @@
 #   build_and_install     into the private tree; sets $bindir, $pgxs_src
 #   server_start, server_stop
 #   as_server cmd ...     run as the account that owns the server
+#
+# AMAD_SANITIZE=1 builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer and starts
+# every server with their runtime. Errors that they find end the server's process and are reported at
+# the end, which is then a failure:
+#
+#   sanitizer_reports     shows the reports so far; fails if there are any
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -61,6 +67,35 @@ scratch_make() {
   [ -z "$account" ] || chown "$account:" "$scratch"
 }
 
+# Makes the server's program start with the sanitizers, and only that: a program in the place of it
+# preloads them, so pg_ctl, initdb and TAP tests need not know.
+sanitize_install() {
+  local root=$1 libdir=$2 preload
+  preload="$("${CC:-gcc}" -print-file-name=libasan.so) $root/first.so"
+  cp build/asan/amad.so "$root$libdir/amad.so"
+  cp build/asan/first.so "$root/first.so"
+  mv "$bindir/postgres" "$bindir/postgres.sanitized"
+  # No search for leaks: a server's process leaves what it holds to its end. Reports go to its log.
+  cat >"$bindir/postgres" <<PROGRAM
+#!/bin/bash
+export LD_PRELOAD='$preload'
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_odr_violation=0:quarantine_size_mb=64
+export UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1
+exec -a "\$0" "\$0.sanitized" "\$@"
+PROGRAM
+  chmod 755 "$bindir/postgres"
+}
+
+sanitizer_reports() {
+  local log found=
+  [ -n "${AMAD_SANITIZE-}" ] || return 0
+  while read -r log; do
+    found=yes
+    grep -aE -A 40 'runtime error: |ERROR: AddressSanitizer' "$log" | head -n 100
+  done < <(grep -arlE --include='*.log' 'runtime error: |ERROR: AddressSanitizer' "$scratch" 2>/dev/null)
+  [ -z "$found" ]
+}
+
 build() {
   make -s -j"$jobs" "$@"
 }
@@ -70,6 +105,7 @@ build() {
 # link would lead back to the original place.
 build_and_install() {
   build all
+  [ -z "${AMAD_SANITIZE-}" ] || build asan-module
 
   local root=$scratch/pg libdir sharedir f
   bindir=$("$PG_CONFIG" --bindir)
@@ -92,6 +128,7 @@ build_and_install() {
   make -s install DESTDIR="$root" >/dev/null
   bindir=$root$bindir
   PATH=$bindir:$PATH
+  [ -z "${AMAD_SANITIZE-}" ] || sanitize_install "$root" "$libdir"
 }
 
 server_start() {

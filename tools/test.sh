@@ -1,12 +1,15 @@
 #!/bin/bash
 # Runs the tests and ends with "N passed, N failed".
 #
-#   tools/test.sh [unit|sql|isolation|tap|asan [name ...]]
+#   tools/test.sh [unit|sql|isolation|tap|asan|asan-server [name ...]]
 #
 # unit       programs of test/unit (TAP)           asan  the same under sanitizers
 # sql        test/sql/*.sql against expected/*.out, by pg_regress
 # isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
 # tap        test/t/*.pl, with PostgreSQL::Test::Cluster
+# asan-server
+#            as sql, in a server that runs the whole extension under sanitizers; AMAD_SANITIZE=1 does
+#            that to the servers of the other parts
 #
 # ACCEPT=1 makes what sql and isolation tests print their expected output: read the diff before
 # committing it.
@@ -152,10 +155,26 @@ test_tap() {
   done
 }
 
+# What the sanitizers report in a server is a failure, whatever the clients make of it
+test_sanitizers() {
+  if [ -z "${AMAD_SANITIZE-}" ]; then
+    return
+  fi
+  server_stop
+  if sanitizer_reports; then
+    passed=$((passed + 1))
+    echo "no reports of the sanitizers"
+  else
+    failed=$((failed + 1))
+    echo "reports of the sanitizers: FAILED"
+  fi
+}
+
 scratch_make
 case $part in
   unit | asan) ;;
-  all | sql | isolation | tap)
+  all | sql | isolation | tap | asan-server)
+    [ "$part" != asan-server ] || export AMAD_SANITIZE=1
     build_and_install
     # a copy that the server's account can read and that the drivers can write beside
     tests=$scratch/test
@@ -167,7 +186,7 @@ case $part in
     server_start
     ;;
   *)
-    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -182,8 +201,10 @@ case $part in
     test_tap "$@"
     ;;
   asan) test_unit "$@" ;;
+  asan-server) test_sql "$@" ;;
   *) "test_$part" "$@" ;;
 esac
+test_sanitizers
 
 summary="$passed passed, $failed failed"
 [ "$skipped" = 0 ] || summary+=", $skipped skipped"
