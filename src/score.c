@@ -257,7 +257,6 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->constant_series = get_fn_expr_arg_stable(fcinfo->flinfo, SERIES_ARG);
 	s->ts_arg = s->has_series ? SERIES_ARG + 1 : SERIES_ARG;
 	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, s->ts_arg);
-	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS(), 0, NULL);
 	if (explain)
 	{
 		if (get_call_result_type(fcinfo, NULL, &s->columns) != TYPEFUNC_COMPOSITE)
@@ -321,10 +320,24 @@ use_series(WindowObject window, ScoreState *s)
 	scorer_begin(s->scorer, key);
 }
 
+/* Looks at the types of the features, once: the model knows their names, for messages. */
+static void
+open_features(FunctionCallInfo fcinfo, ScoreState *s)
+{
+	const Options *options = &s->loaded->model->options;
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS(), options->nnames,
+							   options->names);
+	MemoryContextSwitchTo(old);
+}
+
 static void
 begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
 	use_model(fcinfo, window, s);
+	if (s->features == NULL)
+		open_features(fcinfo, s);
 	if (s->features->array)
 	{
 		bool		isnull;
