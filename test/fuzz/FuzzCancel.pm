@@ -1,0 +1,2 @@
+package FuzzCancel;
+1;

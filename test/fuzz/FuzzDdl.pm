@@ -1,0 +1,2 @@
+package FuzzDdl;
+1;

@@ -1,0 +1,2 @@
+package FuzzKeys;
+1;

@@ -1,0 +1,2 @@
+package FuzzSources;
+1;
