@@ -266,7 +266,14 @@ sub attempt
 	my $pid = $self->{session}{backend};
 	$self->{session} = undef;
 	wait_for_server() or die "the server does not come back\n";
-	my $log = read_from($self->{log}, $self->{log_at});
+	my $log;
+	# the server may take connections before it notices
+	for (1 .. ($why->{out} =~ /57P0[123]|crash of another/ ? 1 : 20))
+	{
+		$log = read_from($self->{log}, $self->{log_at});
+		last if $log =~ /\(PID $pid\) was terminated by signal/;
+		sleep 0.1;
+	}
 	if ($log =~ /\(PID $pid\) was terminated by signal (\d+)/)
 	{
 		my ($trap) = $log =~ /^(.*TRAP:.*\(?PID:? $pid.*)$/mi;
