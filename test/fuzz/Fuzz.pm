@@ -289,6 +289,7 @@ sub run_case
 {
 	my ($self, $n, $module) = @_;
 	my $tries = 0;
+	my $start = time;
 
 	while (!$self->attempt($n, $module))
 	{
@@ -310,6 +311,11 @@ sub run_case
 		$self->{failures} = $first;
 	}
 	$self->count('cases');
+	my $seconds = sprintf('%.1f', time - $start);
+	if ($seconds > ($self->{figures}{'most seconds of a case'} // 0))
+	{
+		$self->{figures}{'most seconds of a case'} = 0 + $seconds;
+	}
 	if (@{ $self->{failures} })
 	{
 		$self->{tell}->({ number => $n, failure => $_, script => $self->{script} }) for $self->{failures}[0];
@@ -424,6 +430,7 @@ sub run_processes
 					}
 				}
 				$report->($told) if $told->{failure};
+				kill 'USR1', map { $_->{pid} } values %child if $told->{stop};
 			}
 		}
 		$read_log->();

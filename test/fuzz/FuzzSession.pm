@@ -53,11 +53,14 @@ sub run
 	while ($self->{buffer} !~ /^$mark.*\n/m)
 	{
 		my $left = $start + $seconds - time;
-		if ($left <= 0 || !$self->{select}->can_read($left))
+		if ($left <= 0)
 		{
 			return { state => 'HUNG', ms => 1000 * (time - $start), out => $self->{buffer} };
 		}
-		if (!sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer}))
+		# a signal may come between
+		next if !$self->{select}->can_read($left);
+		my $n = sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer});
+		if (!$n && (defined $n || !$!{EINTR}))
 		{
 			return { state => 'LOST', ms => 1000 * (time - $start), out => $self->{buffer} };
 		}
