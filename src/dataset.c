@@ -592,7 +592,7 @@ pool_series(Dataset *d, ModelStats *stats)
 	for (int i = 0; i < d->nseries; i++)
 		if (d->series[i].step > 0)
 			step[n++] = d->series[i].step;
-	stats->step = nn_quantile(step, n, 0.5);
+	stats->step = n > 0 ? nn_quantile(step, n, 0.5) : 0.0;
 	stats->max_gap = default_gap(d, stats->step);
 	pfree(step);
 	/* sampling may have left no two rows of a series */

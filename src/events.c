@@ -425,7 +425,7 @@ check_gap(Events *e, int64 ts)
 {
 	const double max_gap = scorer_stats(detect_scorer(e->detection))->max_gap;
 
-	if (e->has_last && max_gap > 0 && (double) ts - (double) e->last_ts > max_gap)
+	if (e->has_last && max_gap > 0 && timestamps_distance(e->last_ts, ts) > max_gap)
 	{
 		interrupt(e);
 		forget_hits(e);

@@ -13,6 +13,7 @@
 
 #include "arguments.h"
 #include "recent.h"
+#include "result.h"
 
 #define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */
 #define ROOM 1024				/* rows that room is made for at once, at least */
@@ -77,8 +78,7 @@ add_row(Recent *r, const DetectedRow *detected)
 	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
 	if (N > 0)
 		memcpy(r->signals + at * N, row->signals, sizeof(float) * N);
-	r->severity[at] = detected->bad ? NAN
-		: row->score / scorer_stats(detect_scorer(r->detection))->threshold;
+	r->severity[at] = detected->bad ? NAN : result_severity(detect_scorer(r->detection), row);
 }
 
 static void

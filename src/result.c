@@ -8,6 +8,7 @@
 #include "postgres.h"
 #include "compat.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -126,7 +127,10 @@ set_number(JsonbValue *value, double x)
 double
 result_severity(const Scorer *scorer, const ScoredRow *row)
 {
-	return row->score / scorer_stats(scorer)->threshold;
+	double		severity = row->score / scorer_stats(scorer)->threshold;
+
+	/* a model from somewhere may have the least of all thresholds */
+	return isinf(severity) ? DBL_MAX : severity;
 }
 
 bool

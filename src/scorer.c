@@ -22,6 +22,7 @@
 #include "predict_parallel.h"
 #include "scorer.h"
 #include "series.h"
+#include "timestamps.h"
 
 #define NEVER (-1)
 
@@ -322,7 +323,7 @@ place(Scorer *s, int64 ts, bool ts_valid, bool *after_gap)
 	if (s->has_ts && ts < s->last_ts)
 		return SCORE_OUT_OF_ORDER;
 	if (s->has_ts && s->series.stats->max_gap > 0 &&
-		(double) ts - (double) s->last_ts > s->series.stats->max_gap)
+		timestamps_distance(s->last_ts, ts) > s->series.stats->max_gap)
 	{
 		s->after_gap = *after_gap = true;
 		begin_stretch(s);
@@ -509,6 +510,8 @@ settle(Scorer *s)
 		return;
 	if (!row->no_input)
 		row->score = nn_horizons_score(&s->horizons, s->nwaiting);
+	if (isinf(row->score))
+		row->score = NAN;
 	row->status = row->no_input ? SCORE_NULL_INPUT
 		: isnan(row->score) ? SCORE_NOT_FINITE
 		: s->unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;

@@ -262,7 +262,7 @@ series_step(const Series *series)
 	{
 		int64		at = (int64) ((double) i * distances / n);
 
-		step[i] = (double) series->order[at + 1]->ts - (double) series->order[at]->ts;
+		step[i] = timestamps_distance(series->order[at]->ts, series->order[at + 1]->ts);
 	}
 	median = nn_quantile(step, n, 0.5);
 	pfree(step);
@@ -281,7 +281,7 @@ series_run(const Series *series, int64 first, double max_gap)
 
 		check_interrupts(i);
 		if (row->number != before->number + 1 ||
-			(max_gap > 0 && (double) row->ts - (double) before->ts > max_gap))
+			(max_gap > 0 && timestamps_distance(before->ts, row->ts) > max_gap))
 			break;
 	}
 	return run;
@@ -405,8 +405,8 @@ fill(const Series *series, const SeriesRun *run, const Options *options, int64 r
 			known->after - before - 1 <= options->fill_limit)
 		{
 			const SeriesRow *right = series->order[known->after];
-			double		span = (double) right->ts - (double) left->ts;
-			double		share = ((double) series->order[row]->ts - (double) left->ts) / span;
+			double		span = timestamps_distance(left->ts, right->ts);
+			double		share = timestamps_distance(left->ts, series->order[row]->ts) / span;
 
 			return left->values[feature] * (1 - share) + right->values[feature] * share;
 		}

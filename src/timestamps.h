@@ -31,6 +31,13 @@ extern char *timestamps_literal(Oid type, int64 ts);
 /* Whether a value is a finite time. */
 extern bool timestamps_finite(Oid type, int64 ts);
 
+/* How much later than another a timestamp is, which is not less: above 0 unless equal. */
+static inline double
+timestamps_distance(int64 from, int64 to)
+{
+	return (double) ((uint64) to - (uint64) from);
+}
+
 /*
  * Between timestamp and timestamptz by the session's time zone, as a cast does; but
  * what is out of range becomes -infinity or infinity.

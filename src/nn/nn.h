@@ -440,8 +440,8 @@ extern void nn_horizons_means(const nn_horizons *horizons, int back, double *mea
 extern double nn_horizons_score(const nn_horizons *horizons, int back);
 
 /*
- * q-quantile (0 … 1) of n values, linear between order statistics; reorders them.  The
- * second one polls.
+ * q-quantile (0 … 1) of n values, linear between order statistics; reorders them.  0 for
+ * no values.  The second one polls.
  */
 extern double nn_quantile(double *values, size_t n, double q);
 extern double nn_quantile_polled(double *values, size_t n, double q, nn_poll poll);

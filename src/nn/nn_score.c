@@ -319,6 +319,8 @@ nn_quantile_polled(double *values, size_t n, double q, nn_poll poll)
 	double		low,
 				high;
 
+	if (n == 0)
+		return 0.0;
 	if (k + 1 >= n)
 		return select_kth(values, n, n - 1, poll);
 	low = select_kth(values, n, k, poll);

@@ -71,6 +71,16 @@ SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 
 SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 1e30) AS wild
 FROM amad_detect_bigint('largest', source => 'SELECT g + 10 AS g, ts, a, b FROM largest', timestamp_col => 'ts');
 
+-- ---- timestamps at both ends of bigint: distances that no double holds exactly
+
+CREATE TABLE ends AS SELECT CASE i % 4 WHEN 0 THEN 9223372036854775807 - i WHEN 1 THEN -9223372036854775808 + i WHEN 2 THEN NULL ELSE i END::bigint AS ts, sin(i) AS a, cos(i) AS b
+FROM generate_series(1, 800) i;
+SELECT s->'rows' AS rows, s->'gaps' AS gaps, s->'rows_without_timestamp' AS without FROM amad_train(model_name => 'ends', source => 'ends', timestamp_col => 'ts',
+	options => '{"method": "pca", "horizons": [1, 4]}') AS s;
+SELECT amad_describe('ends')->'step' AS step;
+SELECT status, count(*) AS rows, count(severity) AS scored FROM amad_detect_bigint('ends') GROUP BY status ORDER BY status;
+SELECT status, count(*) AS rows FROM amad_detect_bigint('ends', since => -9223372036854775808, until => 9223372036854775807) GROUP BY status ORDER BY status;
+
 DELETE FROM amad_models;
-DROP TABLE many, gappy, largest;
+DROP TABLE many, gappy, largest, ends;
 DROP FUNCTION refusal;
