@@ -24,7 +24,8 @@
 #include "train.h"
 #include "workers.h"
 
-#define MAX_MODEL_BYTES (900 * (uint64) 1024 * 1024)	/* a value has at most 1 GB */
+/* As text, in a dump, it has twice as many, and a row at most 1 GB. */
+#define MAX_MODEL_BYTES (500 * (uint64) 1024 * 1024)
 
 /* ---- how much is needed ------------------------------------------------------------ */
 
