@@ -38,6 +38,7 @@
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
@@ -97,8 +98,8 @@ model_create(const Options *options, int features, size_t nparams)
 	create_stats(&m->stats, options, features);
 	m->nparams = options->method != METHOD_AMAD ? nparams : nn_params_size(&shape) +
 		options_states_size(options, features);
-	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1),
-								MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	/* whoever learns or reads them sets them all */
+	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1), MCXT_ALLOC_HUGE);
 	m->flag = palloc0(sizeof(bool) * features);
 	m->weight = palloc(sizeof(double) * features);
 	model_weigh_features(m);
@@ -315,6 +316,8 @@ put_doubles(StringInfo out, int n, const double *x)
 	}
 }
 
+#define PIECE_BYTES (2 * 1024 * 1024)	/* between checks for interrupts */
+
 static void
 put_floats(StringInfo out, size_t n, const float *x)
 {
@@ -327,7 +330,12 @@ put_floats(StringInfo out, size_t n, const float *x)
 		put_uint32(out, bits);
 	}
 #else
-	appendBinaryStringInfo(out, (const char *) x, sizeof(float) * n);
+	enlargeStringInfo(out, sizeof(float) * n);
+	for (size_t at = 0; at < sizeof(float) * n; at += PIECE_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		appendBinaryStringInfo(out, (const char *) x + at, Min(sizeof(float) * n - at, PIECE_BYTES));
+	}
 #endif
 }
 
@@ -337,7 +345,11 @@ checksum(const char *data, size_t bytes)
 	pg_crc32c	crc;
 
 	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, data, bytes);
+	for (size_t at = 0; at < bytes; at += PIECE_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		COMP_CRC32C(crc, data + at, Min(bytes - at, PIECE_BYTES));
+	}
 	FIN_CRC32C(crc);
 	return crc;
 }
@@ -615,6 +627,8 @@ get_floats(Reader *in, size_t n, float *x)
 	{
 		uint32		bits = get_uint32(in);
 
+		if (i % (PIECE_BYTES / sizeof(float)) == 0)
+			CHECK_FOR_INTERRUPTS();
 		memcpy(&x[i], &bits, sizeof(bits));
 		if (!isfinite(x[i]))
 			invalid("A weight is not finite.");
