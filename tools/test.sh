@@ -8,19 +8,21 @@
 # isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
 # tap        test/t/*.pl, with PostgreSQL::Test::Cluster
 # asan-server
-#            as sql, in a server that runs the whole extension under sanitizers; AMAD_SANITIZE=1 does
-#            that to the servers of the other parts
+#            as sql, in a server that runs the whole extension under sanitizers, then MINUTES=n (1) of
+#            tools/fuzz.sh there; AMAD_SANITIZE=1 does that to the servers of the other parts
 #
 # ACCEPT=1 makes what sql and isolation tests print their expected output: read the diff before
 # committing it.
 set -euo pipefail
 # shellcheck source=tools/private-server.sh
 . "$(dirname "$0")/private-server.sh"
+# shellcheck source=tools/tally.sh
+. tools/tally.sh
 exec </dev/null
 
+path=$PATH # without the private server's programs
 part=${1:-all}
 shift || true
-passed=0 failed=0 skipped=0
 
 # names dir ext: the tests there, or those asked for
 names() {
@@ -201,12 +203,14 @@ case $part in
     test_tap "$@"
     ;;
   asan) test_unit "$@" ;;
-  asan-server) test_sql "$@" ;;
+  asan-server)
+    test_sql "$@"
+    if [ $# = 0 ] && [ -x tools/fuzz.sh ]; then
+      tally fuzz env PATH="$path" MINUTES="${MINUTES:-1}" tools/fuzz.sh
+    fi
+    ;;
   *) "test_$part" "$@" ;;
 esac
 test_sanitizers
 
-summary="$passed passed, $failed failed"
-[ "$skipped" = 0 ] || summary+=", $skipped skipped"
-echo "$summary"
-[ "$failed" = 0 ]
+tally_total
