@@ -267,7 +267,7 @@ SET evil.armed = off;
 SET ROLE amad_owner_evil;
 DROP TRIGGER detour ON amad_models;
 -- a trigger that makes plans invalid and uses models itself
-CREATE FUNCTION evil.recursive() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION evil.recursive() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
 	FOR i IN 1 .. 3 LOOP
 		GRANT SELECT ON amad_models TO amad_owner_evil;
