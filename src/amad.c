@@ -26,7 +26,8 @@
  *		flatline.c		how little features move
  *	a model
  *		model.c			the type amad_model
- *		registry.c		the table amad_models; lifecycle.c: amad_deploy, amad_drop
+ *		registry.c		the table amad_models; models_table.c: statements on it, run as its owner;
+ *						lifecycle.c: amad_deploy, amad_drop
  *		cache.c			models ready to score
  *		describe.c		amad_describe, amad_weights
  *	scores

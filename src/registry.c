@@ -2,47 +2,34 @@
  * registry.c
  *	  The table amad_models: versions of models, by name and owner.
  *
- * Every function enters the table (enter()), which locks it, becomes its owner in a
- * security-restricted operation and connects to SPI; runs statements that have the
- * table as their only relation; and leaves it again (leave()).  The statements find
- * rows by name or key.  Which of them the caller owns or may use is computed here,
- * from the stored owner (resolve()), because the statements' CURRENT_USER is not the
- * caller.
+ * Statements find rows by name or key (models_table.h).  Which of them the caller owns
+ * or may use is computed here, from the stored owner (resolve()), because the
+ * statements' CURRENT_USER is the table's owner.
  *
- * The table's owner may have altered it: results are checked against the types that
- * are read, and changes against the number of rows.  Whoever drops the extension at
- * the same time causes an ERROR that says so.
+ * Writers of a name take turns by a lock.  Under it they bring the stored names of
+ * renamed roles up to date (mend_owners()), and change rows one by one.
  */
 #include "postgres.h"
 #include "compat.h"
 
-#include <math.h>
-
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/plancache.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "json.h"
+#include "models_table.h"
 #include "registry.h"
 
-#define TABLE_NAME "amad_models"
 #define IN_USE 0				/* in place of a version */
 #define ANY_VERSION (-1)
 #define TRIES 5					/* to change a row whose key changes */
@@ -102,360 +89,6 @@ amad_may_use(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(OidIsValid(role) && has_privs_of_role(GetUserId(), role));
 }
 
-/* ---- statements -------------------------------------------------------------------------- */
-
-#define MODEL_TYPE InvalidOid	/* amad_model, which has no fixed oid */
-#define MAX_ARGS 10
-#define MAX_COLUMNS 8
-
-#define OWNER_COLUMNS "owner, owner_oid, owner_cluster"
-#define KEY "model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) $2" \
-	" AND version OPERATOR(pg_catalog.=) $3"
-#define KEY_TYPES TEXTOID, NAMEOID, INT4OID
-
-typedef enum Statement
-{
-	FIND,
-	VALUE,
-	FACTS,
-	SOURCE,
-	OPTIONS,
-	INSERT,
-	SET_DEPLOYED,
-	DROP,
-	OWNERS,
-	LOCK_ROWS,
-	TAKEN,
-	RENAME_OWNER,
-	ADOPT,
-	STATEMENTS
-} Statement;
-
-/* The table's qualified name replaces %s. */
-typedef struct StatementSpec
-{
-	const char *text;
-	int			nargs;
-	Oid			args[MAX_ARGS];
-	int			ncolumns;
-	Oid			columns[MAX_COLUMNS];	/* of the result */
-} StatementSpec;
-
-static const StatementSpec specs[STATEMENTS] = {
-	[FIND] = {
-		"SELECT " OWNER_COLUMNS ", version, deployed, ctid, xmin, cmin FROM %s"
-		" WHERE model_name OPERATOR(pg_catalog.=) $1"
-		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
-		" ELSE $2 OPERATOR(pg_catalog.<) 0 OR version OPERATOR(pg_catalog.=) $2 END",
-		2, {TEXTOID, INT4OID},
-		8, {NAMEOID, OIDOID, INT8OID, INT4OID, BOOLOID, TIDOID, XIDOID, CIDOID}
-	},
-	[VALUE] = {
-		"SELECT model FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {MODEL_TYPE}
-	},
-	[FACTS] = {
-		"SELECT training FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {JSONBOID}
-	},
-	[SOURCE] = {
-		"SELECT source FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {JSONBOID}
-	},
-	[OPTIONS] = {
-		"SELECT options FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {JSONBOID}
-	},
-	/* every column, so that no default is computed */
-	[INSERT] = {
-		"INSERT INTO %s (model_name, owner, version, owner_oid, owner_cluster,"
-		" features, options, training, source, model, deployed, created_at)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, pg_catalog.clock_timestamp())",
-		10, {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE}
-	},
-	[SET_DEPLOYED] = {
-		"UPDATE %s SET deployed = $4 WHERE " KEY,
-		4, {KEY_TYPES, BOOLOID}
-	},
-	[DROP] = {
-		"DELETE FROM %s WHERE " KEY,
-		3, {KEY_TYPES}
-	},
-	[OWNERS] = {
-		"SELECT DISTINCT " OWNER_COLUMNS " FROM %s",
-		0, {InvalidOid},
-		3, {NAMEOID, OIDOID, INT8OID}
-	},
-	[LOCK_ROWS] = {
-		"SELECT model_name, version FROM %s WHERE owner OPERATOR(pg_catalog.=) $1"
-		" AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3"
-		" FOR UPDATE SKIP LOCKED",
-		3, {NAMEOID, OIDOID, INT8OID},
-		2, {TEXTOID, INT4OID}
-	},
-	[TAKEN] = {
-		"SELECT version FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {INT4OID}
-	},
-	[RENAME_OWNER] = {
-		"UPDATE %s SET owner = $4 WHERE " KEY,
-		4, {KEY_TYPES, NAMEOID}
-	},
-	[ADOPT] = {
-		"UPDATE %s SET owner_oid = $4, owner_cluster = $5 WHERE " KEY,
-		5, {KEY_TYPES, OIDOID, INT8OID}
-	},
-};
-
-/* Prepared once in a backend, for one table. */
-static SPIPlanPtr plans[STATEMENTS];
-static Oid	plans_table = InvalidOid;
-
-/* The table, while its owner is the current role. */
-typedef struct Access
-{
-	Oid			table;
-	Oid			table_owner;
-	Oid			schema;
-	char	   *name;			/* qualified, quoted */
-	Oid			caller;
-
-	/* to be restored */
-	int			security_context;
-	int			guc_level;
-} Access;
-
-static void
-dropped(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("extension amad was dropped")));
-}
-
-static Oid
-schema_of(Oid function)
-{
-	Oid			schema = get_func_namespace(function);
-
-	if (!OidIsValid(schema))
-		dropped();
-	return schema;
-}
-
-/* Locks the table of a schema, whatever it is renamed to or dropped meanwhile. */
-static Relation
-open_table(Oid schema, LOCKMODE lock)
-{
-	for (;;)
-	{
-		Oid			oid = get_relname_relid(TABLE_NAME, schema);
-		Relation	table;
-
-		if (!OidIsValid(oid))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("the table \"%s\" of extension amad does not exist", TABLE_NAME),
-					 errdetail("The extension was dropped, or the table has another name now.")));
-		table = try_relation_open(oid, lock);
-		if (table != NULL && RelationGetNamespace(table) == schema &&
-			strcmp(RelationGetRelationName(table), TABLE_NAME) == 0)
-			return table;
-		if (table != NULL)
-			relation_close(table, lock);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-/* "schema.amad_models", quoted. */
-static char *
-table_name(Oid schema)
-{
-	char	   *name = get_namespace_name(schema);
-
-	if (name == NULL)
-		dropped();
-	return quote_qualified_identifier(name, TABLE_NAME);
-}
-
-/*
- * Becomes the owner of the table, which stays locked to the end of the transaction.
- * First checks that the caller has the needed privilege, besides SELECT.  An ERROR
- * needs no leave(): the abort of the transaction restores everything.
- */
-static void
-enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
-{
-	Relation	table;
-	AclResult	result;
-
-	a->schema = schema_of(function);
-	table = open_table(a->schema, lock);
-	a->table = RelationGetRelid(table);
-	a->table_owner = table->rd_rel->relowner;
-	a->name = table_name(a->schema);
-	if (table->rd_rel->relkind != RELKIND_RELATION)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("%s is not a table", a->name)));
-	relation_close(table, NoLock);
-	GetUserIdAndSecContext(&a->caller, &a->security_context);
-	/* asked for several privileges, pg_class_aclcheck() is content with one */
-	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);
-	if (result == ACLCHECK_OK && needed != ACL_SELECT)
-		result = pg_class_aclcheck(a->table, a->caller, needed);
-	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_TABLE, TABLE_NAME);
-
-	SetUserIdAndSecContext(a->table_owner, a->security_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	a->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-static void
-leave(const Access *a)
-{
-	SPI_finish();
-	AtEOXact_GUC(false, a->guc_level);
-	SetUserIdAndSecContext(a->caller, a->security_context);
-}
-
-/* The type amad_model, in the schema it was created in. */
-static Oid
-model_type(const Access *a)
-{
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum("amad_model"), ObjectIdGetDatum(a->schema));
-
-	if (!OidIsValid(type))
-		dropped();
-	return type;
-}
-
-/*
- * The statement must concern the table that was locked, and nothing else: a view or a
- * rule would bring in what others wrote.  The lock keeps what was checked.
- */
-static void
-check_relations(const Access *a, SPIPlanPtr plan)
-{
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	Query	   *query = list_length(source->query_list) == 1 ? linitial(source->query_list) : NULL;
-	ListCell   *cell;
-	bool		valid = query != NULL;
-
-	if (valid)
-		foreach(cell, query->rtable)
-		{
-			RangeTblEntry *entry = lfirst(cell);
-
-			valid &= entry->rtekind == RTE_RELATION && entry->relid == a->table;
-		}
-	if (!valid)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("statements on table %s are rewritten by rules", a->name),
-				 errhint("Drop the rules on it.")));
-}
-
-static void
-forget_plan(Statement statement)
-{
-	if (plans[statement] != NULL)
-		SPI_freeplan(plans[statement]);
-	plans[statement] = NULL;
-}
-
-static SPIPlanPtr
-plan_of(const Access *a, Statement statement)
-{
-	const StatementSpec *spec = &specs[statement];
-	Oid			args[MAX_ARGS];
-	SPIPlanPtr	plan;
-
-	/* an invalid plan would be made again, but with the old oid of amad_model */
-	for (int i = 0; i < STATEMENTS; i++)
-		if (plans_table != a->table || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
-			forget_plan(i);
-	plans_table = a->table;
-	if (plans[statement] != NULL)
-		return plans[statement];
-	for (int i = 0; i < spec->nargs; i++)
-		args[i] = spec->args[i] == MODEL_TYPE ? model_type(a) : spec->args[i];
-	plan = SPI_prepare(psprintf(spec->text, a->name), spec->nargs, args);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	check_relations(a, plan);
-	SPI_keepplan(plan);
-	plans[statement] = plan;
-	return plan;
-}
-
-/* What C reads must be of the types that it expects. */
-static void
-check_columns(const Access *a, Statement statement)
-{
-	const StatementSpec *spec = &specs[statement];
-	TupleDesc	desc = SPI_tuptable->tupdesc;
-
-	for (int i = 0; i < spec->ncolumns; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-		Oid			type = spec->columns[i] == MODEL_TYPE ? model_type(a) : spec->columns[i];
-
-		if (column->atttypid != type)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column \"%s\" of table %s has type %s instead of type %s",
-							NameStr(column->attname), a->name, format_type_be(column->atttypid),
-							format_type_be(type))));
-	}
-}
-
-/*
- * Runs a statement and returns the number of rows.  Reads of a STABLE function see
- * the query's snapshot; `snapshot` replaces it when given.
- */
-static uint64
-execute(const Access *a, Statement statement, Datum *values, const char *nulls, Snapshot snapshot,
-		bool read_only)
-{
-	int			rc = SPI_execute_snapshot(plan_of(a, statement), values, nulls, snapshot,
-										  InvalidSnapshot, read_only, true, 0);
-
-	if (rc < 0)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
-	if (specs[statement].ncolumns > 0)
-		check_columns(a, statement);
-	return SPI_processed;
-}
-
-/* A value of the last result.  ERROR if it is null, where the caller does not ask. */
-static Datum
-column(const Access *a, int row, int number, bool *isnull)
-{
-	bool		null;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &null);
-
-	if (isnull != NULL)
-		*isnull = null;
-	else if (null)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("column \"%s\" of table %s is null",
-						SPI_fname(SPI_tuptable->tupdesc, number), a->name)));
-	return value;
-}
-
 /* ---- rows -------------------------------------------------------------------------------- */
 
 /* A row without its large columns. */
@@ -482,10 +115,10 @@ read_owner(const Access *a, int row)
 	Owner		owner = {0};
 	bool		no_oid;
 	bool		no_cluster;
-	Datum		oid = column(a, row, 2, &no_oid);
-	Datum		cluster = column(a, row, 3, &no_cluster);
+	Datum		oid = models_table_column(a, row, 2, &no_oid);
+	Datum		cluster = models_table_column(a, row, 3, &no_cluster);
 
-	owner.name = *DatumGetName(column(a, row, 1, NULL));
+	owner.name = *DatumGetName(models_table_column(a, row, 1, NULL));
 	owner.has_oid = !no_oid && !no_cluster;
 	if (owner.has_oid)
 	{
@@ -500,7 +133,7 @@ static Rows
 find_rows(const Access *a, const char *name, int version, Snapshot snapshot)
 {
 	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
-	uint64		n = execute(a, FIND, values, NULL, snapshot, true);
+	uint64		n = models_table_execute(a, FIND, values, NULL, snapshot, true);
 	Rows		rows = {.n = (int) n, .rows = palloc_extended(sizeof(Row) * Max(n, 1), MCXT_ALLOC_HUGE)};
 
 	for (int i = 0; i < rows.n; i++)
@@ -509,11 +142,11 @@ find_rows(const Access *a, const char *name, int version, Snapshot snapshot)
 
 		row->owner = read_owner(a, i);
 		row->role = resolve(&row->owner);
-		row->version = DatumGetInt32(column(a, i, 4, NULL));
-		row->deployed = DatumGetBool(column(a, i, 5, NULL));
-		row->tid = *(ItemPointer) DatumGetPointer(column(a, i, 6, NULL));
-		row->xmin = DatumGetTransactionId(column(a, i, 7, NULL));
-		row->cmin = DatumGetCommandId(column(a, i, 8, NULL));
+		row->version = DatumGetInt32(models_table_column(a, i, 4, NULL));
+		row->deployed = DatumGetBool(models_table_column(a, i, 5, NULL));
+		row->tid = *(ItemPointer) DatumGetPointer(models_table_column(a, i, 6, NULL));
+		row->xmin = DatumGetTransactionId(models_table_column(a, i, 7, NULL));
+		row->cmin = DatumGetCommandId(models_table_column(a, i, 8, NULL));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return rows;
@@ -527,7 +160,7 @@ change_row(const Access *a, Statement statement, const char *name, const NameDat
 	Datum		values[] = {CStringGetTextDatum(name), NameGetDatum(owner),
 	Int32GetDatum(version), fourth, fifth};
 
-	return execute(a, statement, values, NULL, snapshot, false) > 0;
+	return models_table_execute(a, statement, values, NULL, snapshot, false) > 0;
 }
 
 /* A trigger or a policy of the table's owner has prevented a change. */
@@ -627,13 +260,13 @@ lock_rows(const Access *a, const Owner *owner, Snapshot snapshot, char ***names,
 
 	if (!owner->has_oid)
 		nulls[1] = nulls[2] = 'n';
-	n = (int) execute(a, LOCK_ROWS, values, nulls, snapshot, false);
+	n = (int) models_table_execute(a, LOCK_ROWS, values, nulls, snapshot, false);
 	*names = palloc_extended(sizeof(char *) * Max(n, 1), MCXT_ALLOC_HUGE);
 	*versions = palloc_extended(sizeof(int) * Max(n, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < n; i++)
 	{
-		(*names)[i] = TextDatumGetCString(column(a, i, 1, NULL));
-		(*versions)[i] = DatumGetInt32(column(a, i, 2, NULL));
+		(*names)[i] = TextDatumGetCString(models_table_column(a, i, 1, NULL));
+		(*versions)[i] = DatumGetInt32(models_table_column(a, i, 2, NULL));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return n;
@@ -647,7 +280,7 @@ rename_owner(const Access *a, const char *model, int version, const NameData *fr
 	Datum		key[] = {CStringGetTextDatum(model), NameGetDatum(to), Int32GetDatum(version)};
 
 	/* not read-only, to see what was renamed before */
-	if (execute(a, TAKEN, key, NULL, snapshot, false) > 0)
+	if (models_table_execute(a, TAKEN, key, NULL, snapshot, false) > 0)
 		return false;
 	return change_row(a, RENAME_OWNER, model, from, version, NameGetDatum(to), 0, snapshot);
 }
@@ -728,7 +361,7 @@ mend_owners(const Access *a)
 	done_for = a->caller;
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	n = (int) execute(a, OWNERS, NULL, NULL, snapshot, true);
+	n = (int) models_table_execute(a, OWNERS, NULL, NULL, snapshot, true);
 	owners = palloc_extended(sizeof(Owner) * Max(n, 1), MCXT_ALLOC_HUGE);
 	renamed = palloc_extended(sizeof(Renamed) * Max(n, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < n; i++)
@@ -774,7 +407,7 @@ lock_name(const Access *a, const char *name)
 static void
 enter_to_change(Access *a, Oid function, const char *name, AclMode needed)
 {
-	enter(a, function, RowExclusiveLock, needed);
+	models_table_enter(a, function, RowExclusiveLock, needed);
 	lock_name(a, name);
 	mend_owners(a);
 }
@@ -859,9 +492,9 @@ registry_store(Oid function, const char *name, const Model *model, const TrainFa
 	values[8] = JsonbPGetDatum(source);
 	nulls[8] = source ? ' ' : 'n';
 	values[9] = PointerGetDatum(value);
-	if (execute(&a, INSERT, values, nulls, InvalidSnapshot, false) != 1)
+	if (models_table_execute(&a, INSERT, values, nulls, InvalidSnapshot, false) != 1)
 		not_accepted(&a, name, version);
-	leave(&a);
+	models_table_leave(&a);
 	pfree(value);
 	return version;
 }
@@ -1004,7 +637,7 @@ registry_find(Oid function, const char *name, int version)
 	Rows		found;
 	const Row  *row;
 
-	enter(&a, function, AccessShareLock, ACL_SELECT);
+	models_table_enter(&a, function, AccessShareLock, ACL_SELECT);
 	row = find_row(&a, name, version, &found);
 	entry.owner = row->owner.name;
 	entry.version = row->version;
@@ -1015,7 +648,7 @@ registry_find(Oid function, const char *name, int version)
 	entry.tid = row->tid;
 	entry.xmin = row->xmin;
 	entry.cmin = row->cmin;
-	leave(&a);
+	models_table_leave(&a);
 	return entry;
 }
 
@@ -1031,18 +664,18 @@ fetch(Oid function, Statement statement, const RegistryEntry *entry)
 	bool		isnull;
 	Datum		datum;
 
-	enter(&a, function, AccessShareLock, ACL_SELECT);
-	if (execute(&a, statement, values, NULL, InvalidSnapshot, true) != 1)
+	models_table_enter(&a, function, AccessShareLock, ACL_SELECT);
+	if (models_table_execute(&a, statement, values, NULL, InvalidSnapshot, true) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("version %d of model \"%s\" was dropped while it was being looked up",
 						entry->version, entry->model_name)));
 	MemoryContextSwitchTo(caller);
 	/* of all these columns, only the source may be null */
-	datum = column(&a, 0, 1, statement == SOURCE ? &isnull : NULL);
+	datum = models_table_column(&a, 0, 1, statement == SOURCE ? &isnull : NULL);
 	if (statement != SOURCE || !isnull)
 		value = PG_DETOAST_DATUM_COPY(datum);
-	leave(&a);
+	models_table_leave(&a);
 	return value;
 }
 
@@ -1180,7 +813,7 @@ registry_deploy(Oid function, const char *name, int version)
 	check_exists(&a, &found, name, version);
 	(void) change_rows(&a, name, to_retire, version, SET_DEPLOYED, BoolGetDatum(false));
 	(void) change_rows(&a, name, to_deploy, version, SET_DEPLOYED, BoolGetDatum(true));
-	leave(&a);
+	models_table_leave(&a);
 }
 
 /* ERROR if a version is deployed and not the only one. */
@@ -1219,6 +852,6 @@ registry_drop(Oid function, const char *name, int version)
 	if (version > 0)
 		check_not_in_use(&a, &found, name, version);
 	n = change_rows(&a, name, to_drop, version, DROP, 0);
-	leave(&a);
+	models_table_leave(&a);
 	return n;
 }

@@ -155,6 +155,17 @@ SELECT amad_drop('m');
 SELECT count(*) FROM amad_models;
 RESET row_security;
 RESET ROLE;
+-- an error that is caught leaves nothing behind
+SET ROLE amad_owner_b;
+DO $$
+BEGIN
+	PERFORM amad_describe('no such');
+EXCEPTION WHEN undefined_object THEN
+	RAISE NOTICE '% % %', CURRENT_USER, SESSION_USER = 'amad_owner_b', current_setting('search_path');
+END $$;
+CREATE TEMP TABLE not_restricted (n int);
+DROP TABLE not_restricted;
+RESET ROLE;
 -- privileges on the table are asked for
 REVOKE SELECT ON amad_models FROM PUBLIC;
 SET ROLE amad_owner_b;
@@ -255,6 +266,29 @@ SELECT train('m', 1);
 SET evil.armed = off;
 SET ROLE amad_owner_evil;
 DROP TRIGGER detour ON amad_models;
+-- a trigger that makes plans invalid and uses models itself
+CREATE FUNCTION evil.recursive() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+	FOR i IN 1 .. 3 LOOP
+		GRANT SELECT ON amad_models TO amad_owner_evil;
+		PERFORM count(*) FROM amad_models;
+		BEGIN
+			PERFORM amad_describe('no such');
+		EXCEPTION WHEN undefined_object THEN NULL;
+		END;
+		BEGIN
+			PERFORM amad_drop('no such');
+		EXCEPTION WHEN undefined_object THEN NULL;
+		END;
+	END LOOP;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER recursive BEFORE INSERT OR UPDATE ON amad_models FOR EACH ROW EXECUTE FUNCTION evil.recursive();
+RESET ROLE;
+SELECT train('again', 1), train('again', 2), train('again', 3);
+SELECT seed('again');
+SET ROLE amad_owner_evil;
+DROP TRIGGER recursive ON amad_models;
 -- what is suppressed is noticed
 CREATE FUNCTION evil.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 RESET ROLE;
