@@ -32,7 +32,7 @@
  *		describe.c		amad_describe, amad_weights
  *	scores
  *		predict.c		what a model expects of rows, whatever its method;
- *						predict_parallel.c: on workers
+ *						predict_parallel.c: on workers; workers.c: their shared memory
  *		scorer.c		rows of a series to scores, block by block
  *		result.c		the columns that are told of a row
  *		score.c			window functions amad_score, amad_explain; window_row.c: their arguments

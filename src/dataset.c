@@ -72,8 +72,8 @@ too_few_rows(const Dataset *d)
 			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
 					   "smaller values of the options window, layers and horizons.", d->facts.gaps)
 			 : d->level > 0
-			 ? errhint("Few rows are left of the sample that fits into maintenance_work_mem: raise it, "
-					   "or train on fewer series.")
+			 ? errhint("Only a sample of the rows fits into maintenance_work_mem: raise it, or train on "
+					   "fewer series.")
 			 : o->method == METHOD_AMAD
 			 ? errhint("Give more rows, smaller values of the options window, layers and horizons, "
 					   "or \"method\": \"pca\", which needs fewer.")
@@ -90,7 +90,7 @@ block_rows(const Dataset *d)
 					2 * options_max_horizon(d->options)));
 }
 
-#define MOST_LEVEL 30			/* of as many blocks none is left */
+#define MOST_LEVEL 30			/* one of 2^30 blocks: practically nothing is left */
 
 typedef struct Sample
 {
@@ -260,8 +260,8 @@ too_many_series(const Dataset *d)
 					d->nseries + 1,
 					((Size) maintenance_work_mem * 1024 + wanted - bytes_allowed(d)) / megabyte + 1,
 					maintenance_work_mem / 1024),
-			 errdetail("The figures of each series take %zu bytes, whatever its number of rows; there may "
-					   "be more series. The training itself takes %zu MB.",
+			 errdetail("Each series takes %zu bytes, whatever its number of rows, and more may follow. "
+					   "The training itself takes %zu MB.",
 					   series_bytes(d), d->reserve / megabyte + 1),
 			 errhint("Raise maintenance_work_mem, or train on fewer series or features.")));
 }
