@@ -389,10 +389,14 @@ sub run_processes
 	my $read_log = sub {
 		my $text = $rest . read_from($log, $log_at);
 		$log_at += length($text) - length($rest);
-		$rest = $text =~ s/([^\n]+)\z// ? $1 : '';
+		# a line may be long, and its end yet to come
+		my $whole = rindex($text, "\n") + 1;
+		$rest = substr($text, $whole);
+		$text = substr($text, 0, $whole);
 		for my $line (split /\n/, $text)
 		{
-			next if $line !~ $trouble || ($line =~ /\(PID (\d+)\)/ && $killed{$1});
+			# what the extension quotes of its input is no message of the server's
+			next if length $line > 10000 || $line !~ $trouble || ($line =~ /\(PID (\d+)\)/ && $killed{$1});
 			$figures{'trouble in the log'}++;
 			if ($line =~ /TRAP:/)
 			{
