@@ -7,6 +7,7 @@
 #                               test-asan: the unit tests under sanitizers; test-asan-server: the SQL tests, in
 #                               a server that runs the whole extension under them
 #   make test-matrix            everything on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
+#   make fuzz                   forged models, odd sources, cancels, concurrent DDL; MINUTES=5, SEED=, PART= (test/fuzz/README.md)
 #   make bench                  speed and memory against PyTorch, 15 minutes; into docs/performance.md; QUICK=1, FULL=1,
 #                               DATA=folder with series, ARGS= further arguments of bench/run.py
 #   make bench-quality          detection quality of amad and its baselines on labelled series; DATA=folder, METHODS, SEEDS
@@ -19,7 +20,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-asan-server test-matrix bench bench-quality server packages
+TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-asan-server test-matrix fuzz bench bench-quality server packages
 .PHONY: $(TOOL_GOALS)
 
 packages:
@@ -42,13 +43,16 @@ bench: packages
 bench-quality: packages
 	env -u OPENBLAS_CORETYPE tools/server.sh bench/quality.sh $(or $(DATA),test/data) $(if $(SEEDS),"$(SEEDS)")
 
+fuzz: packages
+	tools/fuzz.sh
+
 test-matrix:
 	tools/matrix.sh $(SUITES)
 
 server: packages
 	tools/server.sh
 
-export PG_CONFIG ACCEPT METHODS
+export PG_CONFIG ACCEPT METHODS MINUTES SEED PART CASE CANCELS JOBS STATES
 
 ifneq ($(filter-out $(TOOL_GOALS),$(or $(MAKECMDGOALS),all)),)
 

@@ -2,7 +2,7 @@
 # Fuzzes the extension on a private server and ends with "N passed, N failed" (test/fuzz/README.md).
 #
 #   MINUTES=n   how long (5)                     SEED=s    whatever is to be repeated
-#   PART="…"    models options sources keys cancel ddl (all)
+#   PART="…"    known models options sources keys cancel ddl (all)
 #   CASE=n      one case of a part, with SEED    JOBS=n    sessions at a time (2)
 #   CANCELS=n   of PART=cancel, instead of MINUTES         STATES=1  SQLSTATE of all calls
 #

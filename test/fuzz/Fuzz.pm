@@ -172,10 +172,16 @@ sub connect
 	my ($self) = @_;
 
 	return if $self->{session};
-	wait_for_server() or die "the server does not come back\n";
-	$self->{session} = FuzzSession->new(dbname => $self->{dbname}, appname => "fuzz $self->{part}",
-		setup => [ "SET statement_timeout = $self->{timeout}", @{ $self->{setup} // [] } ])
-	  or die "cannot connect\n";
+	# it may go down again at once
+	for (1 .. 20)
+	{
+		wait_for_server() or die "the server does not come back\n";
+		$self->{session} = FuzzSession->new(dbname => $self->{dbname}, appname => "fuzz $self->{part}",
+			setup => [ "SET statement_timeout = $self->{timeout}", @{ $self->{setup} // [] } ]);
+		last if $self->{session};
+		sleep 0.2;
+	}
+	die "cannot connect\n" if !$self->{session};
 	$self->{log_at} = -s $self->{log};
 	return;
 }
@@ -189,6 +195,7 @@ sub call
 	my $result = $self->{session}->run($sql, ($self->{timeout} + HANG_MS + LOST_MS) / 1000);
 	my $state = $result->{state};
 
+	$result->{timeout} = $self->{timeout};
 	die $result if $state eq 'LOST' || $state eq 'HUNG';
 	if ($what !~ /^(?:begin|savepoint|rollback)$/)
 	{
@@ -258,7 +265,7 @@ sub attempt
 	if ($why->{state} eq 'HUNG')
 	{
 		$self->fail('hang', $self->{script}[-1],
-			sprintf('no answer in %.0f ms with a statement_timeout of %d ms', $why->{ms}, $self->{timeout}));
+			sprintf('no answer in %.0f ms with a statement_timeout of %d ms', $why->{ms}, $why->{timeout}));
 		$self->kill_backend;
 		$self->{session} = undef;
 		return 1;
@@ -382,10 +389,14 @@ sub run_processes
 	my $read_log = sub {
 		my $text = $rest . read_from($log, $log_at);
 		$log_at += length($text) - length($rest);
-		$rest = $text =~ s/([^\n]+)\z// ? $1 : '';
+		# a line may be long, and its end yet to come
+		my $whole = rindex($text, "\n") + 1;
+		$rest = substr($text, $whole);
+		$text = substr($text, 0, $whole);
 		for my $line (split /\n/, $text)
 		{
-			next if $line !~ $trouble || ($line =~ /\(PID (\d+)\)/ && $killed{$1});
+			# what the extension quotes of its input is no message of the server's
+			next if length $line > 10000 || $line !~ $trouble || ($line =~ /\(PID (\d+)\)/ && $killed{$1});
 			$figures{'trouble in the log'}++;
 			if ($line =~ /TRAP:/)
 			{
@@ -411,6 +422,7 @@ sub run_processes
 				delete $running{ $c->{pid} };
 				if ($?)
 				{
+					$figures{'processes that died'}++;
 					$report->({ died => $c->{died} // "a process of the fuzzer ended with status $?" });
 				}
 				next;
