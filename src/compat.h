@@ -24,6 +24,11 @@
 #include "utils/wait_event.h"
 #endif
 
+/* Before 19 no window function could be called with IGNORE NULLS. */
+#if PG_VERSION_NUM < 190000
+#define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)
+#endif
+
 /* declared by fmgr.h in some versions; the same again does no harm */
 extern PGDLLEXPORT void _PG_init(void);
 

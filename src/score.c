@@ -250,6 +250,8 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	ScoreState *s = palloc0(sizeof(ScoreState));
 
+	/* with IGNORE NULLS rows would be left out: an ERROR */
+	WinCheckAndInitializeNullTreatment(PG_WINDOW_OBJECT(), false, fcinfo);
 	s->function = function;
 	s->by_value = get_fn_expr_argtype(fcinfo->flinfo, MODEL_ARG) != TEXTOID;
 	s->constant_model = get_fn_expr_arg_stable(fcinfo->flinfo, MODEL_ARG);
