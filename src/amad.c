@@ -7,9 +7,8 @@
  *	rows
  *		fit.c			aggregates amad_fit, amad_train: rows from arguments
  *		train_source.c	amad_train by name, amad_retrain: rows from
- *		source.c		a relation or query (relation.c), its columns bound by name;
- *						source_parallel.c: whether it may be read in parallel mode
- *		feature.c		features of a row, of any numeric type
+ *		source.c		a relation or query (relation.c), its columns bound by name
+ *		feature.c		features of a row, of any numeric type or boolean
  *		timestamps.c	the time column
  *		series_key.c	the name of a series
  *	a training
