@@ -176,7 +176,7 @@ longest_gap(const Model *m)
 	return gap;
 }
 
-/* The greatest distance that so many rows of a series can have, without a gap between them. */
+/* The greatest distance between a row of a series and the row `rows` rows later, without a gap. */
 static int64
 reach(const Model *m, int rows)
 {

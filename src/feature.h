@@ -53,6 +53,9 @@ extern double feature_value(FeatureType type, Datum value, bool isnull);
  */
 extern int	feature_compare(int count, const double *a, const double *b);
 
+/* A greater share of duplicates means that rows of several series were mixed. */
+#define DUPLICATE_SHARE 0.1
+
 /*
  * For an array argument: the number of its elements, which is that of the
  * features, and the elements as values (count); a null array is all missing.

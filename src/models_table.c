@@ -138,7 +138,7 @@ schema_of(Oid function)
 	return schema;
 }
 
-/* Locks the table of a schema, whatever it is renamed to or dropped meanwhile. */
+/* Locks the table of a schema, which may be renamed or dropped at the same time. */
 static Relation
 open_table(Oid schema, LOCKMODE lock)
 {

@@ -32,9 +32,7 @@
 
 #define VALUE_HEAD_BYTES 32		/* of a model, enough to tell it from another */
 
-/* So many duplicates are no accident: the rows are of several series. */
-#define DUPLICATE_SHARE 0.1
-#define DUPLICATE_ROWS 100
+#define DUPLICATE_ROWS 100		/* least rows of a partition that a warning is worth */
 
 typedef struct PeerRow
 {

@@ -57,7 +57,7 @@ write_number(StringInfo out, const char *text)
 	appendBinaryStringInfo(out, text, length);
 }
 
-/* The text of a value by its type's output function, whatever the session's settings. */
+/* The text of a value by its type's output function, independent of the session's settings. */
 static char *
 output_text(Oid type, Datum value)
 {

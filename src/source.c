@@ -234,7 +234,7 @@ check_count(const char *what, int n, int most)
 				 errmsg("%d %s, the limit is %d", n, what, most)));
 }
 
-/* A name may be asked for once, and only so many of them. */
+/* Refuses too many names, and names that occur twice. */
 static void
 check_uses(const SourceSpec *spec)
 {
@@ -710,7 +710,10 @@ check_type(const Source *s, TupleDesc desc, int at, Oid type, Oid collation)
 			 errhint("Repeat the command.")));
 }
 
-/* Rows begin to come: are they of the types that were bound?  Whatever ran since may have changed them. */
+/*
+ * Compares the types of the rows with those that were bound: statements that ran since
+ * may have changed the source.
+ */
 static void
 start_rows(DestReceiver *self, int operation, TupleDesc desc)
 {

@@ -22,9 +22,6 @@
 #include "registry.h"
 #include "source.h"
 
-/* So many duplicates are no accident: the rows are of several series. */
-#define DUPLICATE_SHARE 0.1
-
 SQL_FUNCTION(amad_train_source);
 SQL_FUNCTION(amad_retrain);
 

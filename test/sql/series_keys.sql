@@ -1,4 +1,4 @@
--- Names of series: values that are equal are one series, whatever their text; the name is the same in every
+-- Names of series: values that are equal are one series, also if their texts differ; the name is the same in every
 -- session, and is found again when the column's type has changed.
 CREATE SCHEMA series_keys_test;
 SET search_path = series_keys_test, public;
@@ -98,7 +98,7 @@ INSERT INTO retyped SELECT 'x1', ts, a FROM retyped WHERE device = '1';
 SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown FROM amad_detect('retyped') GROUP BY series ORDER BY series::text;
 ALTER TABLE retyped ALTER device TYPE text COLLATE ignore_case;
 SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown FROM amad_detect('retyped') GROUP BY series ORDER BY series::text;
--- what the type does not accept is no series of the model, and no error
+-- a key that the type does not accept is unknown, not an error
 DELETE FROM retyped WHERE device = 'x1';
 SELECT amad_train('retyped', 'SELECT * FROM retyped UNION ALL SELECT ''y'', ts, a FROM retyped WHERE device = ''1''', 'ts', '{a}', '{device}', options => :'o')->'series' AS series;
 SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown

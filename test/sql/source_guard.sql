@@ -82,10 +82,10 @@ SELECT amad_fit(jsonb_build_object('features', (SELECT jsonb_agg('f' || i) FROM 
 -- booleans are features
 SELECT amad_train('q', 'SELECT ts, a, a > 0.9 AS high, NULL::boolean AS label FROM t', label_col => 'label', options => :'o')->'features' AS features;
 SELECT source->'feature_cols' AS feature_cols FROM amad_models WHERE model_name = 'q' AND deployed;
--- types that are none, with a way to a number
+-- types that cannot be features
 SELECT amad_train('q', 'SELECT ts, ''1''::text AS a, ts AS b, interval ''1 h'' AS c FROM t', 'ts', '{a,b,c}', options => :'o');
 
--- ---- a query means what it meant in training, whatever the search_path
+-- ---- a query means what it meant in training, also with another search_path
 CREATE SCHEMA other_guard_test;
 CREATE TABLE other_guard_test.t AS SELECT ts, a * 1e6 AS a FROM t, generate_series(1, 1) LIMIT 300;
 SELECT amad_train('path', 'SELECT ts, a FROM t', options => :'o')->'rows' AS rows;

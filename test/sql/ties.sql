@@ -1,5 +1,5 @@
 -- Rows of one timestamp: the first by the values of its features, missing ones last, has its place in the
--- series; the others are duplicates, whatever order they come in.
+-- series; the others are duplicates. The order in which they come does not matter.
 CREATE SCHEMA ties_test;
 SET search_path = ties_test, public;
 SET extra_float_digits = 0;
