@@ -16,7 +16,7 @@ my $node = new_node('random_cancel', conf => "log_min_error_statement = panic\nd
 $ENV{PGHOST} = $node->host;
 $ENV{PGPORT} = $node->port;
 
-my $figures = FuzzCancel::run(seconds => 15, seed => 1, sessions => 3, log => $node->logfile,
+my $figures = FuzzCancel::run(seconds => 12, seed => 1, sessions => 3, log => $node->logfile,
 	report => FuzzRun::report_to(part => 'cancel', seed => 1, say => sub { diag(@_) }));
 
 is(FuzzRun::failures($figures), 0, 'all is as if nothing had been cancelled');

@@ -16,7 +16,7 @@ my $node = new_node('concurrent_ddl', conf => "log_min_error_statement = panic\n
 $ENV{PGHOST} = $node->host;
 $ENV{PGPORT} = $node->port;
 
-my $figures = FuzzDdl::run(seconds => 15, seed => 1, sessions => 2, log => $node->logfile,
+my $figures = FuzzDdl::run(seconds => 10, seed => 1, sessions => 2, log => $node->logfile,
 	report => FuzzRun::report_to(part => 'ddl', seed => 1, say => sub { diag(@_) }));
 
 is(FuzzRun::failures($figures), 0, 'clean errors, or right rows');
