@@ -128,6 +128,17 @@ load_model(Detection *d)
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);
 }
 
+/* Columns of another source are likely to have the names of the remembered one's. */
+static void
+use_names_of_stored(const Detection *d, SourceSpec *spec)
+{
+	RegistryEntry entry = registry_find(d->spec.function, d->spec.model_name, d->loaded->version);
+	Jsonb	   *json = registry_source(d->spec.function, &entry);
+
+	if (json != NULL)
+		source_take_names(spec, json, d->spec.labels);
+}
+
 /* The remembered source, or the given one with the model's columns. */
 static SourceSpec
 find_source(const Detection *d)
@@ -144,6 +155,7 @@ find_source(const Detection *d)
 	}
 	else
 	{
+		use_names_of_stored(d, &spec);
 		spec.source = pstrdup(d->spec.source);
 	}
 	if (m->options.nnames == 0)
@@ -239,7 +251,7 @@ set_range(Detection *d)
 		reach_forward(d);
 	}
 	if (spec->last_n > 0)
-		d->range.last_n = spec->last_n + scorer_depth(d->loaded->model);
+		d->range.last_n = Min(spec->last_n, PG_INT64_MAX / 2) + scorer_depth(d->loaded->model);
 }
 
 Detection *

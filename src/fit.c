@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/memutils.h"
 
 #include "feature.h"
@@ -171,8 +172,14 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 				 errmsg("timestamp of a training row must not be null"),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
 	read_features(fcinfo, state, context);
-	/* what is not finite is refused there */
-	(void) timestamps_value(state->ts_type, PG_GETARG_DATUM(places->ts), &ts);
+	/* what is not finite is refused by dataset_add() */
+	if (!timestamps_value(state->ts_type, PG_GETARG_DATUM(places->ts), &ts) &&
+		state->ts_type == DATEOID && !DATE_NOT_FINITE(PG_GETARG_DATEADT(places->ts)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("date of a training row is out of the range of timestamp: %s",
+						DatumGetCString(DirectFunctionCall1(date_out,
+															PG_GETARG_DATUM(places->ts))))));
 	dataset_add(state->dataset, ts, state->values);
 	PG_RETURN_POINTER(state);
 }

@@ -96,7 +96,7 @@ add_series_column(Maintenance *m, const char *name, Oid type)
  * told by their position, for those of a query may lack names of their own.
  */
 static char *
-bind_columns(Maintenance *m, const RelationSource *source, const Model *model)
+bind_columns(Maintenance *m, RelationSource *source, const Model *model)
 {
 	TupleDesc	desc = relation_columns(source, "maintenance");
 	StringInfoData times;		/* expressions */

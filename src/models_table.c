@@ -13,6 +13,7 @@
 
 #include "access/relation.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -173,6 +174,30 @@ table_name(Oid schema)
 	return quote_qualified_identifier(name, TABLE_NAME);
 }
 
+/*
+ * Whoever has the privilege TRIGGER or REFERENCES on the table could add a trigger, or a
+ * table of its own whose triggers a cascade fires: they would run with the owner's rights.
+ * So nothing is changed while there are any.
+ */
+static void
+refuse_triggers(const Access *a, const TriggerDesc *triggers)
+{
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		const Trigger *t = &triggers->triggers[i];
+
+		if (t->tgenabled != TRIGGER_DISABLED &&
+			(TRIGGER_FOR_INSERT(t->tgtype) || TRIGGER_FOR_UPDATE(t->tgtype) ||
+			 TRIGGER_FOR_DELETE(t->tgtype)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table %s has a trigger, \"%s\"", a->name, t->tgname),
+					 errdetail("Triggers on it, and foreign keys that refer to it, would run "
+							   "with the rights of the table's owner."),
+					 errhint("Drop the trigger, or the foreign key it belongs to.")));
+	}
+}
+
 void
 models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 {
@@ -188,6 +213,8 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("%s is not a table", a->name)));
+	if (needed != ACL_SELECT || lock > AccessShareLock)
+		refuse_triggers(a, table->trigdesc);
 	relation_close(table, NoLock);
 	GetUserIdAndSecContext(&a->caller, &a->security_context);
 	/* asked for several privileges, pg_class_aclcheck() is content with one */

@@ -307,12 +307,19 @@ mend_names(const Access *a, Renamed *renamed, int n, Snapshot snapshot)
 	for (int i = 0; i < n; i++)
 	{
 		Renamed    *r = &renamed[i];
+		int			kept = 0;
 
 		namestrcpy(&r->between, psprintf("$%u", r->owner.oid));
 		r->n = lock_rows(a, &r->owner, snapshot, &r->names, &r->versions);
+		/* a row that could not be renamed is left as it is: the name may be another role's */
 		for (int j = 0; j < r->n; j++)
-			(void) rename_owner(a, r->names[j], r->versions[j], &r->owner.name, &r->between,
-								snapshot);
+			if (rename_owner(a, r->names[j], r->versions[j], &r->owner.name, &r->between,
+							 snapshot))
+			{
+				r->names[kept] = r->names[j];
+				r->versions[kept++] = r->versions[j];
+			}
+		r->n = kept;
 	}
 	for (int i = 0; i < n; i++)
 	{

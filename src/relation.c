@@ -159,12 +159,13 @@ relation_open_source(const char *source, const char *alias)
 }
 
 TupleDesc
-relation_columns(const RelationSource *source, const char *what)
+relation_columns(RelationSource *source, const char *what)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	SPIPlanPtr	plan;
 	TupleDesc	desc;
 	List	   *sources;
+	ListCell   *cell;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -177,6 +178,9 @@ relation_columns(const RelationSource *source, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be the name of a relation, or one query", what)));
+	foreach(cell, ((CachedPlanSource *) linitial(sources))->relationOids)
+		if (isAnyTempNamespace(get_rel_namespace(lfirst_oid(cell))))
+			source->temporary = true;
 	MemoryContextSwitchTo(caller);
 	desc = CreateTupleDescCopy(desc);
 	SPI_finish();

@@ -15,6 +15,7 @@ typedef struct RelationSource
 	Oid			relation;		/* InvalidOid: a query */
 	char	   *text;			/* qualified name, or the query without its semicolon */
 	char	   *from;			/* what stands after FROM, alias included */
+	bool		temporary;		/* it reads a temporary relation; set by relation_columns() */
 } RelationSource;
 
 /*
@@ -25,6 +26,6 @@ typedef struct RelationSource
 extern RelationSource relation_open_source(const char *source, const char *alias);
 
 /* Its columns, in the current context; what: name of the argument, for messages. */
-extern TupleDesc relation_columns(const RelationSource *source, const char *what);
+extern TupleDesc relation_columns(RelationSource *source, const char *what);
 
 #endif							/* AMAD_RELATION_H */

@@ -392,7 +392,9 @@ try_read_values(const SeriesFinder *f, FinderValue *values)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+		/* what a type's input says of a text is no reason to stop, a cancel is */
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
 			ReThrowError(error);
 		FreeErrorData(error);
 		fits = false;
@@ -465,7 +467,7 @@ series_finder_open(const Model *m, const Oid *types, const Oid *collations)
 
 		if (types == NULL)
 			continue;			/* texts are all there is to compare */
-		column->type = types[i];
+		column->type = getBaseType(types[i]);
 		column->collation = collations[i];
 		column->by_value = is_by_value(types[i], collations[i]);
 		if (column->by_value)

@@ -8,12 +8,15 @@
 #include <math.h>
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "optimizer/clauses.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
@@ -23,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
@@ -144,6 +148,24 @@ report_difference(const Source *s, const Columns *c, Difference *difference)
 			 errhint("It has the columns %s.", has.data)));
 }
 
+/* The usual names of columns, where none were given and the source has them. */
+static void
+use_usual_columns(Source *s, const Columns *c)
+{
+	SourceSpec *spec = &s->spec;
+	FeatureType how;
+	int			i;
+
+	if (spec->timestamp_col == NULL && spec->usual_timestamp_col &&
+		(i = find_column(c, spec->usual_timestamp_col)) >= 0 &&
+		OidIsValid(timestamps_scored_type(column_type(c, i))))
+		spec->timestamp_col = spec->usual_timestamp_col;
+	if (spec->label_col == NULL && spec->usual_label_col &&
+		(i = find_column(c, spec->usual_label_col)) >= 0 &&
+		feature_type(column_type(c, i), &how))
+		spec->label_col = spec->usual_label_col;
+}
+
 /* The time column by default: the only one of such a type, numbers aside. */
 static void
 default_timestamp_col(Source *s, const Columns *c)
@@ -214,8 +236,11 @@ compare_names(const void *a, const void *b)
 static const char *
 repeated_name(int n, char **names)
 {
-	char	  **sorted = palloc(sizeof(char *) * Max(n, 1));
+	char	  **sorted;
 
+	if (n < 2)
+		return NULL;
+	sorted = palloc(sizeof(char *) * n);
 	memcpy(sorted, names, sizeof(char *) * n);
 	qsort(sorted, n, sizeof(char *), compare_names);
 	for (int i = 1; i < n; i++)
@@ -272,7 +297,9 @@ bind_series_column(Source *s, const Columns *c, int number, Difference *differen
 		return;
 	s->series_collations[number] = TupleDescAttr(c->desc, find_column(c, name))->attcollation;
 	cache = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_CMP_PROC);
-	if (!OidIsValid(cache->eq_opr) || !OidIsValid(cache->lt_opr) || !OidIsValid(cache->cmp_proc))
+	if (type == RECORDOID)
+		note_unfit(difference, name, type, "a type with a name");
+	else if (!OidIsValid(cache->eq_opr) || !OidIsValid(cache->lt_opr) || !OidIsValid(cache->cmp_proc))
 		note_unfit(difference, name, type, "a type that can be sorted");
 }
 
@@ -314,53 +341,83 @@ bind_columns(Source *s, const Columns *c)
 	report_difference(s, c, &difference);
 }
 
-/*
- * What a query means depends on the search_path: that of its naming is set until
- * leave_search_path(), or until an ERROR.
- */
-static int
-enter_search_path(const SourceSpec *spec)
+/* What is in force while a source is looked at or read. */
+typedef struct SourceScope
 {
-	int			level = NewGUCNestLevel();
+	bool		stored;
+	int			guc_level;
+	Oid			user;
+	int			security_context;
+} SourceScope;
 
+/*
+ * Begins to look at a source, until leave_source() or an ERROR: with the search_path that
+ * its query was named with, and as a security-restricted operation when it was stored.
+ */
+static SourceScope
+enter_source(const SourceSpec *spec)
+{
+	SourceScope scope = {.stored = spec->stored};
+
+	GetUserIdAndSecContext(&scope.user, &scope.security_context);
+	if (spec->stored)
+		SetUserIdAndSecContext(scope.user, scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	scope.guc_level = NewGUCNestLevel();
 	if (spec->search_path)
 		(void) set_config_option("search_path", spec->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
+	return scope;
 }
 
 static void
-leave_search_path(int level)
+leave_source(const SourceScope *scope)
 {
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(!scope->stored, scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->security_context);
+}
+
+/*
+ * The search_path to remember with a query: where it reads no temporary relation, none
+ * that is created later may come before what it reads.
+ */
+static char *
+remembered_search_path(const RelationSource *relation)
+{
+	const char *path = namespace_search_path;
+
+	if (relation->temporary || strstr(path, "pg_temp") != NULL)
+		return pstrdup(path);
+	return psprintf("%s%spg_temp", path, path[strspn(path, " ")] == '\0' ? "" : ", ");
 }
 
 Source *
 source_open(const SourceSpec *spec)
 {
 	Source	   *s = palloc0(sizeof(Source));
-	int			level = enter_search_path(spec);
+	SourceScope scope = enter_source(spec);
 	RelationSource relation = relation_open_source(spec->source, "source");
 	Columns		columns;
 
 	s->spec = *spec;
 	s->spec.source = relation.text;
 	s->from = relation.from;
+	columns.desc = relation_columns(&relation, "source");
 	if (OidIsValid(relation.relation))
 		s->spec.search_path = NULL;	/* its name is qualified */
 	else if (s->spec.search_path == NULL)
-		s->spec.search_path = pstrdup(namespace_search_path);
-	columns.desc = relation_columns(&relation, "source");
+		s->spec.search_path = remembered_search_path(&relation);
 	columns.key = palloc0(sizeof(bool) * Max(columns.desc->natts, 1));
 	if (OidIsValid(relation.relation))
 		mark_keys(&columns, relation.relation);
+	use_usual_columns(s, &columns);
 	if (s->spec.timestamp_col == NULL)
 		default_timestamp_col(s, &columns);
 	if (s->spec.nfeatures == 0)
 		default_features(s, &columns);
 	check_uses(&s->spec);
 	bind_columns(s, &columns);
-	leave_search_path(level);
+	leave_source(&scope);
 	return s;
 }
 
@@ -405,6 +462,38 @@ unknown_series_column(const Source *s, const char *name)
 			 : errhint("The model knows no series.")));
 }
 
+/* Equality of a series column's type, and the type, as text for queries. */
+static void
+append_equal(StringInfo where, const Source *s, int number, const char *text)
+{
+	Oid			operator = lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	char	   *schema = HeapTupleIsValid(tuple)
+		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace) : NULL;
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("operator with OID %u was dropped at the same time", operator)));
+	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
+					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
+					 quote_literal_cstr(text),
+					 format_type_extended(getBaseType(s->series_types[number]), -1,
+										  FORMAT_TYPE_FORCE_QUALIFY));
+	ReleaseSysCache(tuple);
+}
+
+/* Number of a series column, by its name. */
+static int
+find_series_column(const Source *s, const char *name)
+{
+	for (int i = 0; i < s->spec.nseries; i++)
+		if (strcmp(s->spec.series_cols[i], name) == 0)
+			return i;
+	unknown_series_column(s, name);
+	return -1;					/* not reached */
+}
+
 /* The conditions that an object of values of series columns makes. */
 static void
 append_series(StringInfo where, const Source *s, Jsonb *series)
@@ -423,10 +512,10 @@ append_series(StringInfo where, const Source *s, Jsonb *series)
 	{
 		char	   *name = pnstrdup(value.val.string.val, value.val.string.len);
 		char	   *text;
+		int			number;
 
 		JsonbIteratorNext(&it, &value, true);
-		if (!is_among(name, s->spec.nseries, s->spec.series_cols))
-			unknown_series_column(s, name);
+		number = find_series_column(s, name);
 		appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "", quote_identifier(name));
 		if (value.type == jbvNull)
 		{
@@ -435,7 +524,7 @@ append_series(StringInfo where, const Source *s, Jsonb *series)
 		}
 		text = value.type == jbvString ? pnstrdup(value.val.string.val, value.val.string.len)
 			: JsonbToCString(NULL, &JsonbValueToJsonb(&value)->root, -1);
-		appendStringInfo(where, " OPERATOR(pg_catalog.=) %s", quote_literal_cstr(text));
+		append_equal(where, s, number, text);
 	}
 }
 
@@ -780,7 +869,7 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	char	   *query = source_query(s, range);
 	SPIExecuteOptions options = {.read_only = read_only};
 	Receiver	r = {.numbered = range->last_n > 0, .visit = visit, .arg = arg};
-	int			level = enter_search_path(&s->spec);
+	SourceScope scope = enter_source(&s->spec);
 	SPIPlanPtr	plan;
 	int			rc;
 
@@ -797,13 +886,13 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	visit_held(&r);
 	SPI_finish();
-	leave_search_path(level);
+	leave_source(&scope);
 }
 
 bool
 source_parallel_mode_ok(const Source *s, const SourceRange *range)
 {
-	int			level = enter_search_path(&s->spec);
+	SourceScope scope = enter_source(&s->spec);
 	SPIPlanPtr	plan;
 	bool		ok = true;
 	ListCell   *i;
@@ -819,7 +908,7 @@ source_parallel_mode_ok(const Source *s, const SourceRange *range)
 			if (max_parallel_hazard(lfirst_node(Query, j)) == PROPARALLEL_UNSAFE)
 				ok = false;
 	SPI_finish();
-	leave_search_path(level);
+	leave_source(&scope);
 	return ok;
 }
 
@@ -883,6 +972,13 @@ members(Jsonb *json, const char *key, char ***names)
 	return n;
 }
 
+void
+source_take_names(SourceSpec *spec, Jsonb *json, bool label)
+{
+	spec->usual_timestamp_col = member(json, "timestamp_col");
+	spec->usual_label_col = label ? member(json, "label_col") : NULL;
+}
+
 SourceSpec
 source_from_jsonb(Jsonb *json)
 {
@@ -891,6 +987,7 @@ source_from_jsonb(Jsonb *json)
 		.timestamp_col = member(json, "timestamp_col"),
 		.label_col = member(json, "label_col"),
 		.search_path = member(json, "search_path"),
+		.stored = true,
 	};
 
 	spec.nfeatures = members(json, "feature_cols", &spec.features);

@@ -23,6 +23,9 @@ typedef struct SourceSpec
 	char	  **series_cols;
 	char	   *label_col;		/* true or not 0: a row known to be bad; NULL: none */
 	char	   *search_path;	/* of a query, as it was when the query was named; NULL: as it is */
+	bool		stored;			/* comes from amad_models: see source_from_jsonb() */
+	char	   *usual_timestamp_col;	/* in place of NULL, if the source has such a column */
+	char	   *usual_label_col;	/* the same */
 } SourceSpec;
 
 /* A source whose columns were found. */
@@ -91,6 +94,15 @@ extern bool source_parallel_mode_ok(const Source *source, const SourceRange *ran
 
 /* As jsonb, for amad_models. */
 extern Jsonb *source_to_jsonb(const SourceSpec *spec);
+
+/*
+ * The source in a row of amad_models.  It is read in a security-restricted operation:
+ * what somebody wrote into it cannot reset the role of a session that has become the
+ * owner of the model by SET ROLE.
+ */
 extern SourceSpec source_from_jsonb(Jsonb *json);
+
+/* The usual names of the columns of another source, from a row of amad_models. */
+extern void source_take_names(SourceSpec *spec, Jsonb *json, bool label);
 
 #endif							/* AMAD_SOURCE_H */

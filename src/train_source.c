@@ -184,6 +184,11 @@ amad_train_source(PG_FUNCTION_ARGS)
 	/* before an hour of training, not after it */
 	PreventCommandIfReadOnly("amad_train()");
 	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
+	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("feature_cols must not be empty"),
+				 errhint("Leave it out for all numeric and boolean columns.")));
 	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
 	options_parse(&options, PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6));
 	if (options.nnames > 0)

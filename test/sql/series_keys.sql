@@ -58,9 +58,17 @@ SELECT try('float8', 'NaN', 'nan', 'Infinity');
 -- different ones stay apart
 SELECT try('text', 'A', 'A', 'a');
 SELECT try('text', '1', '1', '1.0');
--- a type that has no order
+-- series => finds a series by its column's own equality, by the object that detections return
+CREATE TABLE chosen AS SELECT ts, CASE WHEN dev = 'a' THEN 'A' ELSE dev END COLLATE ignore_case AS dev, (1.0, dev)::pair AS p, dev::colour AS c, interval '1 day' AS i, a
+FROM (SELECT '2026-01-01 00:00+00'::timestamptz + i * interval '1 min' AS ts, CASE WHEN i % 2 = 0 THEN 'red' ELSE 'green' END AS dev, sin(i / 10.0) AS a FROM generate_series(1, 400) i) q;
+SELECT amad_train('k', 'chosen', 'ts', '{a}', '{dev,p,c,i}', options => :'o')->'series' AS series;
+SELECT (SELECT count(*) FROM amad_detect('k', series => s)) AS all_of_it, (SELECT count(*) FROM amad_detect('k', series => jsonb_build_object('dev', upper(s->>'dev')))) AS upper,
+	(SELECT count(*) FROM amad_detect('k', series => jsonb_build_object('p', s->'p', 'i', '24:00:00'))) AS some
+FROM (SELECT DISTINCT series AS s FROM amad_detect('k')) q;
+-- types that have no order, or no name
 SELECT amad_train('k', rows_of('json', '1', '1', '2'), 'ts', '{a}', '{dev}', options => :'o');
 SELECT amad_train('k', rows_of('point', '(1,1)', '(1,1)', '(2,2)'), 'ts', '{a}', '{dev}', options => :'o');
+SELECT amad_train('k', 'SELECT ts, row(dev, 1) AS dev, a FROM chosen', 'ts', '{a}', '{dev}', options => :'o');
 
 -- alternating rows of 1.0 and 1.00 are no series of a row each
 SELECT amad_train('k', 'SELECT * FROM (' || rows_of('numeric', '1.0', '1.00', '2') || ') q WHERE dev = 1', 'ts', '{a}', '{dev}', options => :'o')->'rows' AS rows;
@@ -103,6 +111,8 @@ DELETE FROM retyped WHERE device = 'x1';
 SELECT amad_train('retyped', 'SELECT * FROM retyped UNION ALL SELECT ''y'', ts, a FROM retyped WHERE device = ''1''', 'ts', '{a}', '{device}', options => :'o')->'series' AS series;
 SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown
 FROM amad_detect('retyped', source => 'SELECT ts, a, ARRAY[device::int] AS device FROM retyped') GROUP BY series ORDER BY series::text;
+CREATE DOMAIN negative AS int[] CHECK (value[1] < 0);
+SELECT count(*) AS rows FROM amad_detect('retyped', source => 'SELECT ts, a, ARRAY[-device::int]::negative AS device FROM retyped');
 
 RESET search_path;
 DROP SCHEMA series_keys_test CASCADE;

@@ -100,11 +100,54 @@ SHOW search_path;
 SET search_path = other_guard_test, public;
 SELECT count(*) AS rows FROM amad_detect('path', source => 'SELECT ts, a FROM t');
 SHOW search_path;
+-- a temporary table that is created later is not what the query meant
+CREATE TEMP TABLE sd AS SELECT ts, a FROM source_guard_test.t LIMIT 5;
+SET search_path = source_guard_test, public;
+SELECT amad_train('temporary', 'SELECT ts, a FROM sd, generate_series(1, 1) UNION ALL SELECT ts + interval ''1 day'', a FROM t', options => :'o')->'rows' AS rows;
+CREATE TEMP TABLE t AS SELECT ts, a FROM sd;
+SELECT count(*) AS rows FROM amad_detect('path');
+SELECT count(*) AS rows FROM amad_detect('temporary');
+DROP TABLE pg_temp.t, sd;
+SET search_path = other_guard_test, public;
 -- also after an error
 SELECT count(*) FROM amad_detect('path', source => 'SELECT ts, 1 / (a - a) AS a FROM t');
 SHOW search_path;
 RESET search_path;
 SELECT source->>'search_path' AS search_path FROM amad_models WHERE model_name = 'path' AND deployed;
+
+-- ---- what is stored cannot leave the role that it is read as
+CREATE ROLE amad_guard_trap;
+GRANT CREATE, USAGE ON SCHEMA source_guard_test TO amad_guard_trap;
+GRANT SELECT ON source_guard_test.t TO amad_guard_trap;
+SET search_path = source_guard_test, public;
+SET ROLE amad_guard_trap;
+CREATE FUNCTION trap() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RESET ROLE;
+	RETURN true;
+END $$;
+CREATE FUNCTION setting() RETURNS boolean LANGUAGE sql AS $$ SELECT set_config('guard.left', 'behind', false) IS NOT NULL $$;
+SELECT amad_train('trap', 'SELECT ts, a FROM t', options => :'o')->'version' AS version;
+RESET ROLE;
+UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FROM t WHERE trap()"') WHERE model_name = 'trap';
+SET ROLE amad_guard_trap;
+SELECT count(*) FROM amad_detect('trap');
+SELECT amad_retrain('trap');
+SELECT CURRENT_USER;
+RESET ROLE;
+UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FROM t WHERE setting()"') WHERE model_name = 'trap';
+SET ROLE amad_guard_trap;
+SELECT count(*) FROM amad_detect('trap');
+SELECT coalesce(current_setting('guard.left', true), '') AS left;
+RESET ROLE;
+DELETE FROM amad_models WHERE model_name = 'trap';
+
+-- ---- names of columns are those of the training, where another source has them
+CREATE TABLE two AS SELECT ts, ts + interval '3 days' AS made, a, i % 50 = 0 AS bad FROM (SELECT *, row_number() OVER (ORDER BY ts) AS i FROM source_guard_test.t) q;
+SELECT amad_train('two', 'two', 'ts', '{a}', label_col => 'bad', options => :'o')->'labelled_rows' AS labelled;
+SELECT count(*) AS rows FROM amad_detect('two', source => 'two');
+SELECT amad_recalibrate('two', source => 'two')->'labelled_rows' AS labelled, amad_recalibrate('two', source => 'SELECT made, a FROM two')->'rows' AS rows;
+SELECT amad_train('two', 'two', feature_cols => '{}');
 
 -- ---- a training that nobody reads the result of
 SET search_path = source_guard_test, public;
@@ -114,4 +157,5 @@ SELECT model_name FROM amad_models WHERE model_name LIKE 'unread%' ORDER BY 1;
 
 RESET search_path;
 DROP SCHEMA source_guard_test, other_guard_test CASCADE;
+DROP ROLE amad_guard_trap;
 DELETE FROM amad_models;
