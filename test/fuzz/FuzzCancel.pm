@@ -95,7 +95,7 @@ sub statements
 		"SELECT amad_evaluate(sin(i), i % 100 = 0) FROM generate_series(1, 200000) i",
 		"SELECT amad_evaluate(sin(i), i % 100 = 0) FROM generate_series(1, 200000) i GROUP BY i % 3",
 		"BEGIN; DECLARE c CURSOR FOR SELECT * FROM amad_detect_bigint('kept'); FETCH 10 FROM c; SAVEPOINT s; SELECT count(*) FROM amad_detect_bigint('kept'); ROLLBACK TO s; FETCH 10 FROM c; COMMIT",
-		"DO \$\$ BEGIN FOR i IN 1..3 LOOP BEGIN PERFORM amad_train(model_name => '$own', $source, options => '$tiny'); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END \$\$",
+		"DO \$\$ BEGIN FOR i IN 1..3 LOOP BEGIN PERFORM amad_train(model_name => '$own', $source, options => '$tiny'); EXCEPTION WHEN query_canceled THEN EXIT; END; END LOOP; END \$\$",
 		"SELECT count(amad_describe(model)), count(w.data) FROM amad_models, amad_weights(model) w",
 	);
 }
