@@ -148,8 +148,8 @@ no_growth('100 trainings that fail', 100, 1024, (@bad_trainings) x 10);
 
 my @bad_scorings = (
 	"SELECT amad_score('m0', ts, a, b, 1 / (ts - 450)) OVER (ORDER BY ts) $from",
-	"SELECT amad_score('m0', nullif(ts, 450), a, b, c) OVER (ORDER BY ts) $from",
-	"SELECT amad_score('m0', ts / 2, a, b, c) OVER (ORDER BY ts) $from",
+	"SELECT amad_score('m0', -ts, a, b, c) OVER (ORDER BY ts) $from",
+	"SELECT amad_score('m0', ts, a, b, c) OVER (ORDER BY -ts) $from",
 	"SELECT amad_score('m0', ts, a, b) OVER (ORDER BY ts) $from",
 	"SELECT amad_score('nobody', ts, a, b, c) OVER (ORDER BY ts) $from",
 	"SELECT amad_score(CASE WHEN ts < 300 THEN 'm0' ELSE 'm1' END, ts, a, b, c) OVER (ORDER BY ts) $from",
