@@ -121,20 +121,21 @@ is(sql('damaged', q(SET ROLE ann; SELECT amad_drop('m', 1))), 1, 'and can be dro
 
 # ---- a database of another encoding, in which the keys of series have another order ----------
 
-sql('postgres', q(CREATE TABLE coins AS SELECT ts, device, a * length(device || 'x') AS a, b FROM readings, unnest('{ä,€,z}'::text[]) device));
-sql('postgres', q(SELECT amad_train('coins', 'SELECT * FROM coins', 'ts', '{a,b}', '{device}', options => '{"method": "zscore", "horizons": [1, 4]}')));
+sql('postgres', q(CREATE DATABASE utf8 TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'));
+sql('utf8', q(SET client_encoding = UTF8; CREATE EXTENSION amad; CREATE TABLE coins AS SELECT i::bigint AS ts, device, sin(i * 0.2) * length(device || 'x') AS a,
+  cos(i * 0.11) AS b FROM generate_series(1, 500) i, unnest('{ä,€,z}'::text[]) device));
+sql('utf8', q(SELECT amad_train('coins', 'SELECT * FROM coins', 'ts', '{a,b}', '{device}', options => '{"method": "zscore", "horizons": [1, 4]}')));
 my $coins = q(SET client_encoding = UTF8;
   SELECT md5(convert_to(string_agg(series::text || ts || coalesce(encode(float8send(severity), 'hex'), '-'), ' ' ORDER BY convert_to(series::text, 'UTF8'), ts), 'UTF8'))
   FROM amad_detect_bigint('coins'));
-my $coin_scores = sql('postgres', $coins);
-$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/coins", $node->connstr('postgres') ], 'pg_dump of a fleet');
+my $coin_scores = sql('utf8', $coins);
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/coins", $node->connstr('utf8') ], 'pg_dump of a fleet');
 sql('postgres', q(CREATE DATABASE win1252 TEMPLATE template0 ENCODING 'WIN1252' LC_COLLATE 'C' LC_CTYPE 'C'));
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('win1252'), "$dir/coins" ], 'pg_restore into WIN1252');
 is(sql('win1252', q(SET client_encoding = UTF8; SELECT 'ä' > '€')), 't', 'letters have another order there');
-is(sql('postgres', q(SELECT convert_to('ä', 'UTF8') > convert_to('€', 'UTF8'))), 'f', 'than in UTF8');
+is(sql('utf8', q(SET client_encoding = UTF8; SELECT convert_to('ä', 'UTF8') > convert_to('€', 'UTF8'))), 'f', 'than in UTF8');
 is(sql('win1252', 'SELECT count(*) FROM amad_models WHERE amad_model_error(model) IS NOT NULL'), 0, 'no model is damaged');
 is(sql('win1252', $coins), $coin_scores, 'and the fleet scores the same');
-sql('postgres', q(DROP TABLE coins; SELECT amad_drop('coins')));
 
 # ---- pg_dump by an ordinary role -----------------------------------------------------------
 
