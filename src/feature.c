@@ -156,6 +156,30 @@ feature_value(FeatureType type, Datum value, bool isnull)
 	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+const char *
+feature_repeated_name(int n, char **names)
+{
+	const char *repeated = NULL;
+	char	  **sorted;
+
+	if (n < 2)
+		return NULL;
+	sorted = palloc(sizeof(char *) * n);
+	memcpy(sorted, names, sizeof(char *) * n);
+	qsort(sorted, n, sizeof(char *), compare_names);
+	for (int i = 1; i < n && repeated == NULL; i++)
+		if (strcmp(sorted[i - 1], sorted[i]) == 0)
+			repeated = sorted[i];
+	pfree(sorted);
+	return repeated;
+}
+
 int
 feature_compare(int count, const double *a, const double *b)
 {

@@ -47,6 +47,9 @@ extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames
 /* One argument that is not an array. */
 extern double feature_value(FeatureType type, Datum value, bool isnull);
 
+/* A name that occurs twice among n names; NULL: all are different. */
+extern const char *feature_repeated_name(int n, char **names);
+
 /*
  * The order of two rows' features (count): by the first feature whose values differ,
  * missing values last.

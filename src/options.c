@@ -223,26 +223,6 @@ parse_horizons(Options *options, JsonbValue *value)
 			invalid_horizons(value);
 }
 
-static int
-compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-static bool
-all_different(int n, char **names)
-{
-	char	  **sorted = palloc(sizeof(char *) * n);
-	bool		different = true;
-
-	memcpy(sorted, names, sizeof(char *) * n);
-	qsort(sorted, n, sizeof(char *), compare_names);
-	for (int i = 1; i < n && different; i++)
-		different = strcmp(sorted[i - 1], sorted[i]) != 0;
-	pfree(sorted);
-	return different;
-}
-
 static void
 parse_names(Options *options, JsonbValue *value)
 {
@@ -268,7 +248,7 @@ parse_names(Options *options, JsonbValue *value)
 		if (valid)
 			options->names[i] = pnstrdup(element->val.string.val, element->val.string.len);
 	}
-	if (!valid || !all_different(options->nnames, options->names))
+	if (!valid || feature_repeated_name(options->nnames, options->names) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"features\": %s", json_value_text(value)),

@@ -65,7 +65,7 @@ extern Model *registry_model(Oid function, const RegistryEntry *entry);
 /*
  * The stored source of a model.  ERROR when it has none, or belongs to another
  * role: what that role wrote as a query is not to run with the caller's rights
- * unasked.  The same for a superuser where a role that is none owns the table.
+ * unasked.  Also ERROR for a superuser if the table's owner is not a superuser.
  */
 extern SourceSpec registry_source_spec(Oid function, const RegistryEntry *entry,
 									   const char *name);

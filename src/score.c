@@ -361,9 +361,10 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 static void
 check_order(ScoreState *s, int64 ts)
 {
-	const Oid	type = timestamps_scored_type(s->ts_type);
-
 	if (s->has_last && ts < s->last_ts)
+	{
+		const Oid	type = timestamps_scored_type(s->ts_type);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timestamp %s follows %s within a partition of %s",
@@ -371,6 +372,7 @@ check_order(ScoreState *s, int64 ts)
 				 errdetail("The rows of a series must come in order of their timestamps."),
 				 errhint("Use OVER (ORDER BY …) with the same timestamp, and PARTITION BY with the "
 						 "columns that identify a series.")));
+	}
 	s->has_last = true;
 	s->last_ts = ts;
 }

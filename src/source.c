@@ -226,30 +226,6 @@ default_features(Source *s, const Columns *c)
 						s->spec.source)));
 }
 
-static int
-compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-/* A name that stands twice among several; NULL: none does. */
-static const char *
-repeated_name(int n, char **names)
-{
-	char	  **sorted;
-
-	if (n < 2)
-		return NULL;
-	sorted = palloc(sizeof(char *) * n);
-	memcpy(sorted, names, sizeof(char *) * n);
-	qsort(sorted, n, sizeof(char *), compare_names);
-	for (int i = 1; i < n; i++)
-		if (strcmp(sorted[i - 1], sorted[i]) == 0)
-			return sorted[i];
-	pfree(sorted);
-	return NULL;
-}
-
 static void
 check_count(const char *what, int n, int most)
 {
@@ -267,7 +243,7 @@ check_uses(const SourceSpec *spec)
 
 	check_count("features", spec->nfeatures, FEATURES_MAX);
 	check_count("series columns", spec->nseries, SERIES_COLS_MAX);
-	name = repeated_name(spec->nfeatures, spec->features);
+	name = feature_repeated_name(spec->nfeatures, spec->features);
 	for (int i = 0; i < spec->nfeatures && name == NULL; i++)
 		if (strcmp(spec->features[i], spec->timestamp_col) == 0 ||
 			is_among(spec->features[i], spec->nseries, spec->series_cols) ||
@@ -277,7 +253,7 @@ check_uses(const SourceSpec *spec)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
 				 errmsg("feature \"%s\" is named twice, or serves as another column", name)));
-	name = repeated_name(spec->nseries, spec->series_cols);
+	name = feature_repeated_name(spec->nseries, spec->series_cols);
 	if (name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),

@@ -89,7 +89,7 @@ nn_rest(const nn_train *t)
 		t->poll();
 }
 
-/* Rows of so many floats that are passed over between two polls: whole units of them. */
+/* Number of rows of `floats` floats to process between two polls: a multiple of NN_UNIT. */
 static inline int
 nn_rows_between_polls(size_t floats)
 {
