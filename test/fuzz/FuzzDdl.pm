@@ -98,8 +98,8 @@ sub statement
 }
 
 # Errors of the server's own for what its parser looked up and somebody dropped: of statements that name
-# the relation or a function of the extension themselves, and of functions, which nothing locks
-my $own_race = join('|', 'cache lookup failed for (?:function|type|relation|attribute|operator|constraint|index)', 'could not open relation with OID',
+# the relation or a function of the extension themselves, and of functions and aggregates, which nothing locks
+my $own_race = join('|', 'cache lookup failed for [a-z][a-z ]*\\d', 'could not open relation with OID',
 	'tuple concurrently (?:updated|deleted)', 'could not find (?:tuple|pg_)', '(?:type|function|schema|relation) with OID \d+ does not exist', 'could not open extension');
 
 # Of what amad_detect says of the model fixed, whose source has the same rows whenever it is there
@@ -159,7 +159,7 @@ sub worker
 		}
 		elsif ($result->{state} =~ /^XX/)
 		{
-			if ($message =~ /$own_race/ && $message !~ /registry\.c/ && ($extension || $what =~ /^direct/ || $message =~ /for function|function with OID/))
+			if ($message =~ /$own_race/ && $message !~ /registry\.c/ && ($extension || $what =~ /^direct/ || $message =~ /for (?:function|aggregate)|function with OID/))
 			{
 				$fuzz->count('races of the server');
 			}
