@@ -71,10 +71,11 @@ SQL_PARTS = $(patsubst %,sql/%.sql,type models train lifecycle score detect even
 override DATA = $(sort $(wildcard sql/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)
 
-PG_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-NN_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/nn/*.c)))
-OBJS = $(PG_OBJS) $(NN_OBJS)
-ALL_HEADERS = $(wildcard src/*.h src/nn/*.h)
+# Wings of src, each with folders at most one deep (docs/architecture.md); core knows no PostgreSQL
+CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c src/core/*/*.c)))
+PG_OBJS = $(patsubst %.c,%.o,$(sort $(filter-out src/core/%,$(wildcard src/*.c src/*/*.c))))
+OBJS = $(PG_OBJS) $(CORE_OBJS)
+ALL_HEADERS = $(wildcard src/*.h src/*/*.h src/*/*/*.h)
 
 # Serial OpenBLAS, by path: a threaded BLAS starts threads inside a backend as soon as it is loaded,
 # and all Debian's builds share one SONAME, so the run path has to choose.
@@ -96,13 +97,13 @@ WARNINGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-
 # The loops beside BLAS must vectorise: no errno, no traps, fused multiply-add. What PostgreSQL's flags ask
 # for beyond the language (wrapping integers, aliasing) and a frame pointer cost them a tenth of their speed.
 # Wide vectors are passed to inline functions only, so their ABI (psabi) does not matter.
-NN_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast \
+CORE_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast \
 	-fno-wrapv -fstrict-aliasing -fomit-frame-pointer \
 	-Wno-psabi -Wno-declaration-after-statement
 
 # A row's result must be the same chain of operations in every copy that the compiler makes of a loop.
 # Left alone, newer GCC takes some sums apart into products and additions and others not, by their shape.
-NN_CFLAGS += $(shell $(CC) --param=avoid-fma-max-bits=0 -Werror -x c -E /dev/null >/dev/null 2>&1 && \
+CORE_CFLAGS += $(shell $(CC) --param=avoid-fma-max-bits=0 -Werror -x c -E /dev/null >/dev/null 2>&1 && \
 	echo --param=avoid-fma-max-bits=0)
 
 PG_CPPFLAGS = -Isrc $(BLAS_CFLAGS)
@@ -117,19 +118,19 @@ EXTRA_CLEAN = build sql/amad--$(EXTVERSION).sql
 override with_llvm = no
 include $(PGXS)
 
-$(NN_OBJS): override CFLAGS += $(NN_CFLAGS)
+$(CORE_OBJS): override CFLAGS += $(CORE_CFLAGS)
 $(OBJS): $(ALL_HEADERS) Makefile
 
 $(INSTALL_SQL): $(SQL_PARTS) amad.control Makefile
 	cat $(SQL_PARTS) > $@
 
-# Unit tests of src/nn: every test/unit/test_*.c is a program; the other files there are linked into
+# Unit tests of src/core: every test/unit/test_*.c is a program; the other files there are linked into
 # each. Plain ones in build/unit, those with sanitizers (objects of their own) in build/asan.
 UNIT_SRCS = $(sort $(wildcard test/unit/*.c))
 UNIT_NAMES = $(patsubst test/unit/%.c,%,$(filter test/unit/test_%,$(UNIT_SRCS)))
 UNIT_HELPERS = $(patsubst test/unit/%.c,%,$(filter-out test/unit/test_%,$(UNIT_SRCS)))
 UNIT_DEPS = $(ALL_HEADERS) $(wildcard test/unit/*.h) Makefile
-UNIT_CFLAGS = $(CFLAGS) $(NN_CFLAGS) -Wno-missing-prototypes -Isrc/nn -Itest/unit
+UNIT_CFLAGS = $(CFLAGS) $(CORE_CFLAGS) -Wno-missing-prototypes -Isrc -Itest/unit
 # PostgreSQL asks for integers that wrap; where one does, tell
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-wrapv -g -Wno-error
 
@@ -143,13 +144,13 @@ build/unit/%.o: test/unit/%.c $(UNIT_DEPS)
 build/asan/%.o: test/unit/%.c $(UNIT_DEPS)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) $(SANITIZE) $(CPPFLAGS) -c $< -o $@
-build/asan/nn/%.o: src/nn/%.c $(UNIT_DEPS)
+build/asan/core/%.o: src/core/%.c $(UNIT_DEPS)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) $(SANITIZE) $(CPPFLAGS) -c $< -o $@
 
-$(UNIT_NAMES:%=build/unit/%): build/unit/%: build/unit/%.o $(UNIT_HELPERS:%=build/unit/%.o) $(NN_OBJS)
+$(UNIT_NAMES:%=build/unit/%): build/unit/%: build/unit/%.o $(UNIT_HELPERS:%=build/unit/%.o) $(CORE_OBJS)
 	$(CC) $^ $(BLAS_LIBS) -lm -o $@
-$(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=build/asan/%.o) $(NN_OBJS:src/nn/%=build/asan/nn/%)
+$(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=build/asan/%.o) $(CORE_OBJS:src/core/%=build/asan/core/%)
 	$(CC) $(SANITIZE) $^ $(BLAS_LIBS) -lm -o $@
 
 # The whole extension with sanitizers, for tools/private-server.sh. first.so is preloaded with libasan;
@@ -164,16 +165,16 @@ build/asan/pg/%.o: src/%.c $(ALL_HEADERS) Makefile
 build/asan/pg/palloc.o: test/sanitize/palloc.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) $(ASAN_CPPFLAGS) -c $< -o $@
-build/asan/amad.so: $(PG_OBJS:src/%=build/asan/pg/%) $(NN_OBJS:src/nn/%=build/asan/nn/%) build/asan/pg/palloc.o
+build/asan/amad.so: $(PG_OBJS:src/%=build/asan/pg/%) $(CORE_OBJS:src/core/%=build/asan/core/%) build/asan/pg/palloc.o
 	$(CC) -shared $(SANITIZE) $^ $(ASAN_WRAPPED:%=-Wl,--wrap=%) $(SHLIB_LINK) -o $@
 build/asan/first.so: test/sanitize/first.c Makefile
 	@mkdir -p $(@D)
 	$(CC) -O1 -shared -fPIC -Wl,-z,initfirst $< -o $@
 
 # bench/nn_speed.c: the network without a database
-build/bench/%: bench/%.c $(NN_OBJS) $(UNIT_DEPS)
+build/bench/%: bench/%.c $(CORE_OBJS) $(UNIT_DEPS)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_CFLAGS) $(CPPFLAGS) $< $(NN_OBJS) $(BLAS_LIBS) -lm -o $@
+	$(CC) $(UNIT_CFLAGS) $(CPPFLAGS) $< $(CORE_OBJS) $(BLAS_LIBS) -lm -o $@
 
 # Objects are prerequisites of pattern rules only: keep them
 .SECONDARY:

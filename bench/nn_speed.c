@@ -5,7 +5,7 @@
  *
  * From the repository's root, with the objects of `make unit-tests`:
  *
- *	cc -O2 -Isrc/nn -o /tmp/nn_speed bench/nn_speed.c src/nn/nn_*.o \
+ *	cc -O2 -Isrc -o /tmp/nn_speed bench/nn_speed.c src/core/*.o src/core/*/*.o \
  *		$(pkg-config --cflags --libs openblas) -lm
  *	/tmp/nn_speed [window=64] [d_model=64] [heads=4] [layers=2] [features=19]
  *		[batch=8] [repeats=15] [kernel=avx512] [part=sgemm|train|score|single]
@@ -23,7 +23,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "nn.h"
+#include "core/network/network.h"
 
 #define GEMM 512				/* rows and columns of the SGEMM that is the peak */
 #define SERIES 1920				/* rows scored in a repeat */

@@ -21,7 +21,7 @@ if [ "$(command -v "$PG_CONFIG" || true)" != "$(command -v pg_config || true)" ]
   mkdir "$scratch/tree"
   cp -r Makefile amad.control src sql test "$scratch/tree/"
   cd "$scratch/tree"
-  rm -f src/*.o src/nn/*.o
+  find src -name '*.o' -delete
 fi
 build_and_install
 

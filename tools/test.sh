@@ -118,6 +118,10 @@ test_version() {
   fi
 }
 
+test_wings() {
+  run_tap "wings" perl tools/check-wings.pl || true
+}
+
 test_unit() {
   local t dir=build/unit target=unit-tests
   if [ "$part" = asan ]; then
@@ -201,6 +205,7 @@ esac
 case $part in
   all)
     test_version
+    test_wings
     part=unit test_unit "$@"
     test_sql "$@"
     test_isolation "$@"

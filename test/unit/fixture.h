@@ -5,7 +5,13 @@
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
-#include "nn.h"
+#include "core/evidence/activity.h"
+#include "core/evidence/horizons.h"
+#include "core/evidence/quantile.h"
+#include "core/evidence/scaling.h"
+#include "core/kernels/kernels.h"
+#include "core/network/network.h"
+#include "core/rng.h"
 #include "tap.h"
 
 /*

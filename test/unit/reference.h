@@ -9,7 +9,7 @@
 #ifndef REFERENCE_H
 #define REFERENCE_H
 
-#include "nn.h"
+#include "core/network/network.h"
 
 /* Forward pass of one chunk. */
 typedef struct reference

@@ -1,12 +1,14 @@
 /*
  * test_activity.c
- *	  How much features have moved (nn_activity.c), and flatlines in the score.
+ *	  How much features have moved (core/evidence/activity.c), and flatlines in the score.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "nn.h"
+#include "core/evidence/horizons.h"
+#include "core/rng.h"
+#include "core/evidence/activity.h"
 #include "tap.h"
 
 enum

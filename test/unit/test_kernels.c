@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "nn_kernels.h"
+#include "core/kernels/kernels.h"
 
 #define SAMPLES 200000
 
-/* ---- approximations: the bounds stated in nn_kernels_impl.h --------------------- */
+/* ---- approximations: the bounds stated in kernels_impl.h --------------------- */
 
 static void
 test_exp(const nn_kernels *kernels)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/evidence/pca.h"
 #include "fixture.h"
 
 #define LENGTH(a) ((int) (sizeof(a) / sizeof((a)[0])))

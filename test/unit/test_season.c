@@ -1,12 +1,14 @@
 /*
  * test_season.c
- *	  The season (nn_season.c), and its part in the score.
+ *	  The season (core/evidence/season.c), and its part in the score.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "nn.h"
+#include "core/evidence/horizons.h"
+#include "core/evidence/raw_score.h"
+#include "core/evidence/season.h"
 #include "tap.h"
 
 #define TURN (2 * 3.14159265358979323846)

@@ -1,12 +1,14 @@
 /*
  * test_states.c
- *	  The states (nn_states.c), and their part in the score.
+ *	  The states (core/evidence/states.c), and their part in the score.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "nn.h"
+#include "core/evidence/horizons.h"
+#include "core/evidence/raw_score.h"
+#include "core/evidence/states.h"
 #include "tap.h"
 
 #define C 3

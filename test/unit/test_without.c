@@ -150,7 +150,7 @@ test_multiscale(const char *kernel)
 
 /* ---- training -------------------------------------------------------------------------- */
 
-/* Steps on one chunk, as src/steps.c takes them. */
+/* Steps on one chunk, as src/learn/optimizer.c takes them. */
 static void
 train_without(const nn_shape *shape, unsigned parts, float *params)
 {

@@ -1,0 +1,102 @@
+/*
+ * core/evidence/raw_score.c
+ *	  From residuals to raw scores (docs/model.md, Score).  In double precision, in a fixed order.
+ */
+#include <math.h>
+
+#include "core/evidence/raw_score.h"
+#include "core/evidence/scaling.h"
+
+/* (mean_n D/mu)^gamma · (S/mu)^delta */
+static double
+signal_factor(const nn_calibration *cal, const float *signals)
+{
+	double		factor = 1.0;
+	double		sum = 0.0;
+
+	if (cal->layers > 0 && cal->gamma != 0)
+	{
+		for (int n = 0; n < cal->layers; n++)
+			sum += signals[n] / cal->mu[n];
+		/* rounding can leave a divergence a little below 0; NaN stays */
+		factor = pow(sum < 0 ? 0.0 : sum / cal->layers, cal->gamma);
+	}
+	if (cal->delta != 0)
+		factor *= pow(signals[cal->layers] / cal->mu[cal->layers], cal->delta);
+	return factor;
+}
+
+static double
+weight_of(const nn_calibration *cal, int c)
+{
+	return cal->weight ? cal->weight[c] : 1.0;
+}
+
+/* Of a feature that moves less than it hardly ever did. */
+static double
+flatline_evidence(const nn_calibration *cal, const float *activity, int c)
+{
+	/* NaN is not below anything */
+	if (cal->flatline == 0 || activity == NULL || !(activity[c] < cal->activity[c]))
+		return 0.0;
+	return cal->flatline * (1.0 - activity[c] / cal->activity[c]);
+}
+
+double
+nn_flatline_evidence(const nn_calibration *cal, const float *activity, const uint8_t *imputed)
+{
+	double		sum = 0.0;
+	double		weights = 0.0;
+
+	for (int c = 0; c < cal->features; c++)
+		if (!NN_IMPUTED(imputed, c))
+		{
+			sum += weight_of(cal, c) * flatline_evidence(cal, activity, c);
+			weights += weight_of(cal, c);
+		}
+	return weights == 0 ? 0.0 : sum / weights;
+}
+
+/* Of a feature that is not what the time makes one expect. */
+static double
+season_evidence(const nn_calibration *cal, int terms, const double *basis, float z, int c)
+{
+	double		d;
+
+	if (terms == 0)
+		return 0.0;
+	d = nn_season_expected(terms, cal->season_weights + (size_t) c * terms, basis) - z;
+	return cal->season_scale[c] * d * d;
+}
+
+double
+nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
+{
+	const int	terms = cal->season ? nn_season_terms(cal->season) : 0;
+	const double factor = signal_factor(cal, row->signals);
+	double		basis[NN_SEASON_TERMS];
+	double		sum = 0.0;
+	double		weights = 0.0;
+
+	if (terms > 0)
+		nn_season_basis(cal->season, row->time, basis);
+	for (int c = 0; c < cal->features; c++)
+	{
+		const float z = nn_clipped(cal->clip, row->scaled[c]);
+		double		r = (double) row->expected[c] - z;
+		double		e;
+
+		if (evidence)
+			evidence[c] = 0.0;
+		if (NN_IMPUTED(row->imputed, c))
+			continue;
+		e = weight_of(cal, c) * (r * r / cal->rho[c] * factor +
+								 season_evidence(cal, terms, basis, z, c) +
+								 flatline_evidence(cal, row->activity, c));
+		if (evidence)
+			evidence[c] = e;
+		sum += e;
+		weights += weight_of(cal, c);
+	}
+	return weights == 0 ? NN_NO_SCORE : sum / weights;
+}

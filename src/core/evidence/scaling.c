@@ -1,0 +1,49 @@
+/*
+ * core/evidence/scaling.c
+ *	  Scaling of features.  In double precision.
+ */
+#include <math.h>
+
+#include "core/evidence/scaling.h"
+
+#define CONSTANT_TOLERANCE 1e-6
+
+/* How far a value may stray from mean and still be the same constant. */
+static double
+tolerance(double mean)
+{
+	return CONSTANT_TOLERANCE * (fabs(mean) > 1.0 ? fabs(mean) : 1.0);
+}
+
+bool
+nn_is_constant(double mean, double std)
+{
+	return std <= tolerance(mean);
+}
+
+float
+nn_scale(const nn_scaling *s, int feature, double value)
+{
+	double		mean = s->mean[feature];
+	double		std = s->std[feature];
+	double		z;
+
+	if (std > 0)
+		z = (value - mean) / std;
+	else if (fabs(value - mean) <= tolerance(mean))
+		z = 0.0;
+	else
+		z = value > mean ? s->clip : -s->clip;
+	if (z > s->bound)
+		z = s->bound;
+	if (z < -s->bound)
+		z = -s->bound;
+	return (float) z;
+}
+
+void
+nn_clip(double clip, const float *z, size_t n, float *clipped)
+{
+	for (size_t i = 0; i < n; i++)
+		clipped[i] = nn_clipped(clip, z[i]);
+}

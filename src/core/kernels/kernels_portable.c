@@ -1,0 +1,7 @@
+/*
+ * core/kernels/kernels_portable.c
+ *	  The inner loops for any machine, with what its base instruction set has.
+ */
+#define NN_ISA nn_kernels_portable
+#define NN_ISA_NAME "portable"
+#include "core/kernels/kernels_impl.h"

@@ -1,0 +1,23 @@
+/*
+ * core/shape.h
+ *	  Sizes of the network.
+ */
+#ifndef AMAD_CORE_SHAPE_H
+#define AMAD_CORE_SHAPE_H
+
+#define NN_BASIS 8				/* K: basis functions of the AutoMask */
+#define NN_TAPS 15				/* widest convolution of the embedding */
+#define NN_SCALES 4				/* convolutions of the embedding: widths 1, 3, 7, 15 */
+#define NN_SHARD_CHUNKS 2		/* chunks that pass through the network together */
+
+/* What fixes every tensor's size. */
+typedef struct nn_shape
+{
+	int			features;		/* C, 1 … */
+	int			window;			/* W, 1 … : a row attends to itself and W - 1 rows before it */
+	int			d_model;		/* D, a multiple of 4 and of heads */
+	int			heads;			/* H, 1 … */
+	int			layers;			/* N, 1 … */
+} nn_shape;
+
+#endif							/* AMAD_CORE_SHAPE_H */

@@ -1,0 +1,281 @@
+/*
+ * learn/fit_season.c
+ *	  The season of a model: its periods, and its figures from rows (docs/model.md,
+ *	  Season).
+ *
+ * The weights are learned from the rows that are not held out; the held-out rows
+ * tell of each feature whether the season foresees it.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "learn/fit_season.h"
+
+#define AUTO_REPEATS 3			/* periods that the rows must span for one to be chosen, */
+#define GIVEN_REPEATS 2			/* or to be used when it was given */
+#define LEAST 1e-12				/* of a number that divides */
+
+/* ---- periods ----------------------------------------------------------------------- */
+
+/* Time between the first and the last row of runs that are not held out. */
+static double
+training_span(const Dataset *d, int first, int last)
+{
+	double		begin = 0.0;
+	double		end = 0.0;
+	bool		any = false;
+
+	for (int i = first; i < last; i++)
+	{
+		const DatasetRun *run = &d->runs[i];
+		int64		rows = dataset_training_rows(d, run);
+
+		if (rows == 0)
+			continue;
+		if (!any)
+			begin = (double) d->ts[run->first];
+		end = (double) d->ts[run->first + rows - 1];
+		any = true;
+	}
+	return end - begin;
+}
+
+static double
+longest_span(const Dataset *d)
+{
+	double		span = 0.0;
+
+	for (int first = 0, last; first < d->nruns; first = last)
+	{
+		last = dataset_series_end(d, first);
+		span = Max(span, training_span(d, first, last));
+	}
+	return span;
+}
+
+/* Harmonics that rows so far apart can tell apart, as many as asked for at most. */
+static int
+harmonics_of(const Options *o, double period, double step)
+{
+	double		most = step > 0 ? (period / step - 1) / 2 : 0.0;
+
+	return (int) Min(most, o->season_harmonics);
+}
+
+static void
+refuse_period(double period, double span, double step, bool seconds)
+{
+	double		unit = seconds ? USECS_PER_SEC : 1.0;
+	const char *name = seconds ? " seconds" : "";
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the training rows do not show a period of %.12g%s", period / unit, name),
+			 errdetail("They span %.12g%s and are %.12g%s apart; a period must be repeated and hold "
+					   "three rows.", span / unit, name, step / unit, name),
+			 errhint("Give more rows, or leave the period out of the option \"season\".")));
+}
+
+nn_season
+season_choose(const Options *o, const Dataset *d, double step)
+{
+	static const double automatic[SEASON_AUTO_PERIODS] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
+	const bool	given = o->season == SEASON_GIVEN;
+	const bool	seconds = d->ts_type != INT8OID;
+	double		unit = seconds ? USECS_PER_SEC : 1.0;
+	double		span = longest_span(d);
+	nn_season	season = {0};
+	/* integers tell no day */
+	int			n = given || seconds ? options_season(o).nperiods : 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		period = rint((given ? o->periods[i] : automatic[i]) * unit);
+		int			harmonics = harmonics_of(o, period, step);
+
+		if (harmonics >= 1 && span >= period * (given ? GIVEN_REPEATS : AUTO_REPEATS))
+		{
+			season.period[season.nperiods] = (int64) period;
+			season.harmonics[season.nperiods++] = harmonics;
+		}
+		else if (given)
+			refuse_period(period, span, step, seconds);
+	}
+	return season;
+}
+
+/* ---- figures ------------------------------------------------------------------------- */
+
+Size
+season_bytes(const Model *m)
+{
+	int			terms = nn_season_terms(&m->season);
+
+	/* the model's own figures, the regression, sums */
+	return terms == 0 ? 0 : sizeof(double) * (terms + 3) * m->features +
+		nn_season_bytes(&m->season, m->features) + sizeof(double) * (terms + 3 * m->features);
+}
+
+static void
+learn_weights(const Model *m, const Dataset *d, int first, int last, double *weights)
+{
+	void	   *memory = palloc_extended(nn_season_bytes(&m->season, m->features), MCXT_ALLOC_HUGE);
+	float	   *clipped = palloc(sizeof(float) * m->features);
+
+	nn_season_begin(memory, &m->season, m->features);
+	for (int i = first; i < last; i++)
+		for (int64 place = 0; place < dataset_training_rows(d, &d->runs[i]); place++)
+		{
+			int64		row = d->runs[i].first + place;
+
+			CHECK_FOR_INTERRUPTS();
+			nn_clip(m->options.clip, d->rows + row * m->features, m->features, clipped);
+			nn_season_add(memory, &m->season, m->features, d->ts[row], clipped);
+		}
+	if (!nn_season_end(memory, &m->season, m->features, weights))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("the season could not be computed")));
+	pfree(memory);
+	pfree(clipped);
+}
+
+/* Sums over rows, of a feature each. */
+typedef struct Sums
+{
+	double	   *deviation;		/* squared, from the season */
+	double	   *value;			/* squared: the deviation from the mean */
+	double	   *given;			/* rows with a value */
+	double	   *basis;			/* (terms) */
+} Sums;
+
+static Sums
+open_sums(const Model *m)
+{
+	Sums		s = {
+		.deviation = palloc0(sizeof(double) * m->features),
+		.value = palloc0(sizeof(double) * m->features),
+		.given = palloc0(sizeof(double) * m->features),
+		.basis = palloc(sizeof(double) * nn_season_terms(&m->season)),
+	};
+
+	return s;
+}
+
+static void
+close_sums(Sums *s)
+{
+	pfree(s->deviation);
+	pfree(s->value);
+	pfree(s->given);
+	pfree(s->basis);
+}
+
+static void
+add_row(Sums *s, const Model *m, const Dataset *d, int64 row, const double *weights)
+{
+	const int	terms = nn_season_terms(&m->season);
+	const uint8 *imputed = dataset_imputed(d, row);
+
+	nn_season_basis(&m->season, d->ts[row], s->basis);
+	for (int c = 0; c < m->features; c++)
+	{
+		double		z = nn_clipped(m->options.clip, d->rows[row * m->features + c]);
+		double		e = nn_season_expected(terms, weights + (size_t) c * terms, s->basis) - z;
+
+		if (NN_IMPUTED(imputed, c))
+			continue;
+		s->deviation[c] += e * e;
+		s->value[c] += z * z;
+		s->given[c]++;
+	}
+}
+
+/* Share of the held-out rows' squares that the season explains; of none, it explains nothing. */
+static void
+set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stats)
+{
+	Sums		s = open_sums(m);
+
+	for (int i = first; i < last; i++)
+		for (int64 place = dataset_training_rows(d, &d->runs[i]); place < d->runs[i].rows; place++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			add_row(&s, m, d, d->runs[i].first + place, stats->season);
+		}
+	for (int c = 0; c < m->features; c++)
+		stats->season_gain[c] = s.value[c] < LEAST ? 0.0
+			: Max(1.0 - s.deviation[c] / s.value[c], 0.0);
+	close_sums(&s);
+}
+
+void
+season_fit(const Model *m, const Dataset *d, int first, int last, const ModelStats *others,
+		   ModelStats *stats)
+{
+	const nn_season *season = &m->season;
+
+	/* periods ascend */
+	if (others == NULL || training_span(d, first, last) >=
+		AUTO_REPEATS * (double) season->period[season->nperiods - 1])
+		learn_weights(m, d, first, last, stats->season);
+	else
+		memcpy(stats->season, others->season,
+			   sizeof(double) * nn_season_terms(season) * m->features);
+	set_gain(m, d, first, last, stats);
+}
+
+/*
+ * A feature that hardly ever deviates must not outweigh all others: see residual_floor.
+ * Without any value the spread stays what it was, or is as small as can be.
+ */
+static void
+set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
+{
+	double	   *spread = palloc(sizeof(double) * m->features);
+	double		mean = 0.0;
+	int			features = 0;
+
+	for (int c = 0; c < m->features; c++)
+		if (s->given[c] > 0)
+		{
+			spread[c] = s->deviation[c] / s->given[c];
+			mean += spread[c];
+			features++;
+		}
+	mean /= Max(features, 1);
+	for (int c = 0; c < m->features; c++)
+	{
+		double		old = stats->season_spread[c];
+
+		if (s->given[c] == 0)
+			spread[c] = old > 0 ? old : mean;
+		spread[c] = Max(spread[c], Max(mean * m->options.residual_floor, LEAST));
+		stats->season_spread[c] = grow ? Max(spread[c], old) : spread[c];
+	}
+	pfree(spread);
+}
+
+void
+season_measure(const Model *m, const Dataset *d, int first, int last,
+			   const uint8 *use, bool grow, ModelStats *stats)
+{
+	Sums		s = open_sums(m);
+
+	for (int i = first; i < last; i++)
+		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (use == NULL || use[row] == ROW_KEPT)
+				add_row(&s, m, d, row, stats->season);
+		}
+	set_spread(m, &s, grow, stats);
+	model_scale_season(m, stats);
+	close_sums(&s);
+}

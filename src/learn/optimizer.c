@@ -1,0 +1,398 @@
+/*
+ * learn/optimizer.c
+ *	  The steps of a training (docs/model.md, Training), as one process runs them.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "utils/memutils.h"
+
+#include "core/rng.h"
+#include "learn/optimizer.h"
+#include "pg/settings.h"
+
+#define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
+
+/*
+ * Below so many multiplications a training is over before workers have started:
+ * about a tenth of a second.
+ */
+#define PARALLEL_WORK 4e9
+
+
+/* A training under way. */
+typedef struct Steps
+{
+	const StepsPlan *plan;
+	const StepsExchange *exchange;	/* NULL: alone */
+	size_t		nparams;
+	const StepsRows *rows;
+	float	   *params;
+	float	   *grads;			/* of the batch */
+	float	   *shard_grads;	/* of a shard, when alone */
+	float	   *moment1;
+	float	   *moment2;
+	nn_rng		rng;
+	nn_train   *workspace;
+	const float **chunk;		/* (batch_size) */
+	float	   *clipped;		/* chunks of a shard, as the network sees them */
+	StepsReport *report;
+} Steps;
+
+/* The network's poll: may leave it by an ERROR. */
+static void
+poll_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* ---- plans ---------------------------------------------------------------------------- */
+
+/* The runs that have room for a chunk; their training rows are added to *trained. */
+static void
+find_runs(const Dataset *d, StepsPlan *plan, StepsRun *runs, int64 *trained)
+{
+	for (int i = 0; i < d->nruns; i++)
+	{
+		int64		rows = dataset_training_rows(d, &d->runs[i]);
+
+		if (rows < plan->chunk_length)
+			continue;
+		runs[plan->nruns].first = d->runs[i].first;
+		runs[plan->nruns++].before = plan->starts;
+		plan->starts += rows - plan->chunk_length + 1;
+		*trained += rows;
+	}
+}
+
+StepsPlan
+steps_plan(const Dataset *dataset, StepsRows *rows)
+{
+	const Options *o = dataset->options;
+	double		batch = (double) o->batch_size * o->chunk_length;
+	StepsRun   *runs = palloc_extended(sizeof(StepsRun) * dataset->nruns, MCXT_ALLOC_HUGE);
+	int64		trained = 0;
+	StepsPlan	plan = {
+		.shape = options_shape(o, dataset->features),
+		.objective = {
+			.skip = o->skip,
+			.ahead = o->ahead,
+			.maxmin = (float) o->maxmin_weight,
+			.contrast = (float) o->contrast_weight,
+			.temperature = (float) o->contrast_temperature,
+		},
+		.adam = {
+			.beta1 = (float) o->adam_beta1,
+			.beta2 = (float) o->adam_beta2,
+			.epsilon = (float) o->adam_epsilon,
+			.clip = (float) o->gradient_clip,
+		},
+		.learning_rate = o->learning_rate,
+		.pct_start = o->pct_start,
+		.div_factor = o->div_factor,
+		.final_div_factor = o->final_div_factor,
+		.seed = o->seed,
+		.clip = o->clip,
+		.without = o->without,
+		.rows = dataset->nrows,
+		.chunk_length = o->chunk_length,
+		.batch_size = o->batch_size,
+	};
+
+	find_runs(dataset, &plan, runs, &trained);
+	plan.steps = o->steps > 0 ? o->steps : Max((int64) ceil(o->epochs * trained / batch), 1);
+	rows->rows = dataset->rows;
+	rows->runs = runs;
+	return plan;
+}
+
+int
+steps_shards(const StepsPlan *plan)
+{
+	return (plan->batch_size + NN_SHARD_CHUNKS - 1) / NN_SHARD_CHUNKS;
+}
+
+static int
+shard_chunks(int batch_size)
+{
+	return Min(NN_SHARD_CHUNKS, batch_size);
+}
+
+Size
+steps_bytes(const nn_shape *shape, int batch_size, int chunk_length)
+{
+	/* gradients of the batch and of a shard, two moments */
+	return nn_train_bytes(shape, shard_chunks(batch_size), chunk_length) +
+		sizeof(float) * (4 * nn_params_size(shape) +
+						 (Size) shard_chunks(batch_size) * chunk_length * shape->features);
+}
+
+int
+steps_workers_wanted(const StepsPlan *plan, Size bytes)
+{
+	int			workers = settings_parallel_workers();
+	double		work = 3.0 * nn_params_size(&plan->shape) * plan->batch_size * plan->chunk_length *
+		plan->steps;
+
+	if (IsInParallelMode() || IsParallelWorker() || work < PARALLEL_WORK)
+		return 0;
+	workers = Min(workers, steps_shards(plan) - 1);
+	while (workers > 0 && !budget_fits(bytes + steps_shared_bytes(plan, workers)))
+		workers--;
+	return workers;
+}
+
+/* ---- a step ----------------------------------------------------------------------------- */
+
+/* The row that is the n-th possible start of a chunk. */
+static int64
+start_row(const Steps *s, int64 n)
+{
+	const StepsRun *runs = s->rows->runs;
+	int			low = 0;
+	int			high = s->plan->nruns - 1;
+
+	/* the last run with before <= n */
+	while (low < high)
+	{
+		int			middle = low + (high - low + 1) / 2;
+
+		if (runs[middle].before <= n)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return runs[low].first + n - runs[low].before;
+}
+
+/* All participants draw all chunks, so that they need not tell each other. */
+static void
+draw_chunks(Steps *s)
+{
+	for (int b = 0; b < s->plan->batch_size; b++)
+	{
+		int64		row = start_row(s, nn_rng_below(&s->rng, s->plan->starts));
+
+		s->chunk[b] = s->rows->rows + row * s->plan->shape.features;
+	}
+}
+
+#define CLIP_FLOATS 1048576		/* a few milliseconds */
+
+/* A chunk as the network sees it. */
+static void
+clip_chunk(const Steps *s, const float *chunk, Size floats, float *clipped)
+{
+	for (Size at = 0; at < floats; at += CLIP_FLOATS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		nn_clip(s->plan->clip, chunk + at, Min(floats - at, CLIP_FLOATS), clipped + at);
+	}
+}
+
+static void
+pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
+{
+	int			first = shard * NN_SHARD_CHUNKS;
+	int			n = Min(NN_SHARD_CHUNKS, s->plan->batch_size - first);
+	const Size	floats = (Size) s->plan->chunk_length * s->plan->shape.features;
+	const float *chunk[NN_SHARD_CHUNKS];
+
+	for (int b = 0; b < n; b++)
+	{
+		chunk[b] = s->clipped + b * floats;
+		clip_chunk(s, s->chunk[first + b], floats, s->clipped + b * floats);
+	}
+	nn_forward(s->workspace, s->params, chunk, n);
+	nn_backward(s->workspace, s->params, &s->plan->objective, s->plan->batch_size, grads, losses);
+}
+
+#define ADD_FLOATS 1048576		/* a millisecond or two */
+
+/* Adds a shard's gradients and losses to the batch's; the first begins its gradients. */
+static void
+add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_losses *sum)
+{
+	for (size_t at = 0; at < s->nparams; at += ADD_FLOATS)
+	{
+		const size_t end = Min(s->nparams, at + ADD_FLOATS);
+
+		CHECK_FOR_INTERRUPTS();
+		if (shard > 0)
+			for (size_t i = at; i < end; i++)
+				s->grads[i] += grads[i];
+		else if (grads != s->grads)
+			memcpy(s->grads + at, grads + at, sizeof(float) * (end - at));
+	}
+	sum->reconstruction += losses->reconstruction;
+	sum->discrepancy += losses->discrepancy;
+	sum->contrast += losses->contrast;
+	sum->total += losses->total;
+}
+
+/* The batch's gradients in s->grads, and its losses. */
+static nn_losses
+pass_batch_alone(Steps *s)
+{
+	nn_losses	losses;
+	nn_losses	sum = {0};
+
+	for (int shard = 0; shard < steps_shards(s->plan); shard++)
+	{
+		float	   *grads = shard == 0 ? s->grads : s->shard_grads;
+
+		pass_shard(s, shard, grads, &losses);
+		add_shard(s, shard, grads, &losses, &sum);
+	}
+	return sum;
+}
+
+/*
+ * The same with others.  One meeting a step is enough: while a slow participant
+ * still reads the gradients of this step, a fast one writes those of the next to
+ * the other set.
+ */
+static nn_losses
+pass_batch_together(Steps *s, int64 step)
+{
+	const StepsExchange *x = s->exchange;
+	int			shards = steps_shards(s->plan);
+	float	   *grads = x->grads + (step % 2) * shards * s->nparams;
+	nn_losses  *losses = x->losses + (step % 2) * shards;
+	nn_losses	sum = {0};
+
+	for (int shard = x->me; shard < shards; shard += x->participants)
+		pass_shard(s, shard, grads + shard * s->nparams, &losses[shard]);
+	x->meet(x->arg);
+	for (int shard = 0; shard < shards; shard++)
+		add_shard(s, shard, grads + shard * s->nparams, &losses[shard], &sum);
+	return sum;
+}
+
+static void
+take_step(Steps *s, int64 step, const nn_losses *losses)
+{
+	const StepsPlan *p = s->plan;
+	double		rate = nn_one_cycle(step, p->steps, p->learning_rate, p->pct_start,
+									p->div_factor, p->final_div_factor);
+
+	/* what is 0 and has no gradient stays 0, and does not count in the norm */
+	nn_params_clear(&p->shape, p->without, s->grads);
+	if (!isfinite(losses->total) ||
+		!isfinite(nn_adam_step(&p->adam, step + 1, rate, s->nparams,
+							   s->params, s->grads, s->moment1, s->moment2, poll_interrupts)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("training diverged in step " INT64_FORMAT, step + 1),
+				 errhint("Choose a smaller learning_rate.")));
+}
+
+static void
+report_progress(const Steps *s, int64 step, const nn_losses *losses)
+{
+	if (settings_report_progress && !IsParallelWorker())
+		ereport(NOTICE,
+				(errmsg("step " INT64_FORMAT " of " INT64_FORMAT ": loss %.4f, reconstruction %.4f, "
+						"discrepancy %.4f, contrast %.4f", step + 1, s->plan->steps, losses->total,
+						losses->reconstruction, losses->discrepancy, losses->contrast)));
+}
+
+static void
+run(Steps *s)
+{
+	int64		steps = s->plan->steps;
+	double		part = 0.0;
+	int64		part_steps = 0;
+
+	for (int64 step = 0; step < steps; step++)
+	{
+		nn_losses	losses;
+
+		CHECK_FOR_INTERRUPTS();
+		draw_chunks(s);
+		losses = s->exchange ? pass_batch_together(s, step) : pass_batch_alone(s);
+		take_step(s, step, &losses);
+		part += losses.total;
+		part_steps++;
+		if ((step + 1) * STEPS_CURVE / steps > step * STEPS_CURVE / steps)
+		{
+			s->report->curve[s->report->points++] = part / part_steps;
+			report_progress(s, step, &losses);
+			part = 0.0;
+			part_steps = 0;
+		}
+	}
+}
+
+/* ---- a training --------------------------------------------------------------------------- */
+
+#define ZERO_FLOATS 524288		/* a millisecond or two of memory touched first */
+
+/* Memory of a large network takes so long to touch that a cancel may come meanwhile. */
+static float *
+zeros(size_t n)
+{
+	float	   *x = palloc_extended(sizeof(float) * n, MCXT_ALLOC_HUGE);
+
+	for (size_t at = 0; at < n; at += ZERO_FLOATS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(x + at, 0, sizeof(float) * Min(n - at, ZERO_FLOATS));
+	}
+	return x;
+}
+
+void
+steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
+				  StepsReport *report, const StepsExchange *exchange)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "amad steps",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(work);
+	Steps		s = {
+		.plan = plan,
+		.exchange = exchange,
+		.nparams = nn_params_size(&plan->shape),
+		.rows = rows,
+		.params = params,
+		.report = report,
+	};
+	Size		bytes;
+	int			chunks;
+
+	s.grads = zeros(s.nparams);
+	s.shard_grads = exchange ? NULL : zeros(s.nparams);
+	s.moment1 = zeros(s.nparams);
+	s.moment2 = zeros(s.nparams);
+	s.chunk = palloc(sizeof(float *) * plan->batch_size);
+	chunks = shard_chunks(plan->batch_size);
+	s.clipped = palloc_extended(sizeof(float) * chunks * plan->chunk_length * plan->shape.features,
+								MCXT_ALLOC_HUGE);
+	bytes = nn_train_bytes(&plan->shape, chunks, plan->chunk_length);
+	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape, chunks,
+								plan->chunk_length, poll_interrupts);
+	report->points = 0;
+	if (!plan->warm)
+		nn_params_init(&plan->shape, plan->seed, params, poll_interrupts);
+	nn_params_clear(&plan->shape, plan->without, params);
+	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
+	run(&s);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(work);
+}
+
+void
+steps_run(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
+		  StepsReport *report)
+{
+	report->workers = 0;
+	if (workers > 0 && steps_run_parallel(plan, rows, params, workers, report))
+		return;
+	steps_participate(plan, rows, params, report, NULL);
+}

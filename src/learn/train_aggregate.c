@@ -1,0 +1,276 @@
+/*
+ * learn/train_aggregate.c
+ *	  The aggregates amad_fit and amad_train: collect rows, then train.
+ *
+ *		amad_fit([options jsonb,] ts, VARIADIC features) → amad_model
+ *		amad_train(model_name, [options jsonb,] ts, VARIADIC features) → jsonb
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/memutils.h"
+
+#include "rows/features.h"
+#include "model/registry.h"
+#include "pg/timestamps.h"
+#include "learn/train_model.h"
+
+/* Where a call has its arguments; 0 is the state, -1: it has none. */
+typedef struct ArgumentPlaces
+{
+	const char *function;		/* for messages */
+	int			name;
+	int			options;
+	int			ts;
+} ArgumentPlaces;
+
+/* State of one group. */
+typedef struct FitState
+{
+	const ArgumentPlaces *places;
+	Oid			ts_type;		/* of the argument */
+	Features   *features;
+	char	   *name;			/* of the model; NULL: amad_fit */
+	Jsonb	   *json;			/* options as given; NULL: none */
+	Options		options;
+	Dataset    *dataset;		/* NULL until the features are counted */
+	double	   *values;			/* of a row */
+} FitState;
+
+SQL_FUNCTION(amad_fit_step);
+SQL_FUNCTION(amad_fit_options_step);
+SQL_FUNCTION(amad_train_step);
+SQL_FUNCTION(amad_train_options_step);
+SQL_FUNCTION(amad_fit_final);
+SQL_FUNCTION(amad_train_final);
+
+static MemoryContext
+aggregate_context(FunctionCallInfo fcinfo, const char *function)
+{
+	MemoryContext context;
+
+	/* as window functions they are refused by their FINALFUNC_MODIFY */
+	if (AggCheckCallContext(fcinfo, &context) != AGG_CONTEXT_AGGREGATE)
+		elog(ERROR, "%s called in non-aggregate context", function);
+	return context;
+}
+
+/* ---- rows ------------------------------------------------------------------------------ */
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("model_name must not be null")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/* First row of a group: everything but the timestamp and the features. */
+static FitState *
+open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	FitState   *state = palloc0(sizeof(FitState));
+
+	state->places = places;
+	state->ts_type = get_fn_expr_argtype(fcinfo->flinfo, places->ts);
+	if (places->name >= 0)
+	{
+		/* before an hour of training, not after it */
+		PreventCommandIfReadOnly("amad_train()");
+		state->name = text_argument(fcinfo, places->name);
+		if (state->name[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("model_name must not be empty")));
+	}
+	if (places->options >= 0 && !PG_ARGISNULL(places->options))
+		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(places->options));
+	options_parse(&state->options, state->json);
+	state->features = feature_open(fcinfo->flinfo, places->ts + 1, PG_NARGS(),
+								   state->options.nnames, state->options.names);
+	MemoryContextSwitchTo(old);
+	return state;
+}
+
+/* Name and options are properties of the group, not of a row. */
+static void
+check_constant_arguments(FunctionCallInfo fcinfo, const FitState *state)
+{
+	const ArgumentPlaces *places = state->places;
+	const char *changed = NULL;
+
+	if (places->name >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->name) &&
+		strcmp(text_argument(fcinfo, places->name), state->name) != 0)
+		changed = "model_name";
+	if (places->options >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->options))
+	{
+		Jsonb	   *json = PG_ARGISNULL(places->options) ? NULL : PG_GETARG_JSONB_P(places->options);
+
+		if ((json == NULL) != (state->json == NULL) ||
+			(json != NULL && compareJsonbContainers(&json->root, &state->json->root) != 0))
+			changed = "options";
+	}
+	if (changed)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument %s of %s must be the same in all rows of a group",
+						changed, places->function),
+				 errhint("Use GROUP BY with the columns that it depends on.")));
+}
+
+/* The row's features into state->values; the first row fixes their number. */
+static void
+read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
+{
+	Features   *f = state->features;
+
+	if (f->array && f->count == 0)
+	{
+		if (PG_ARGISNULL(f->first))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the first array of features must not be null")));
+		f->count = feature_array_length(PG_GETARG_DATUM(f->first));
+	}
+	if (state->dataset == NULL)
+	{
+		state->dataset = dataset_open(context, &state->options, f->count,
+									  timestamps_scored_type(state->ts_type), false, 0);
+		dataset_begin(state->dataset, NULL);
+		state->values = MemoryContextAlloc(context, sizeof(double) * f->count);
+	}
+	if (f->array)
+		feature_array_values(f, PG_GETARG_DATUM(f->first), PG_ARGISNULL(f->first), state->values);
+	else
+		for (int i = 0; i < f->count; i++)
+			state->values[i] = feature_value(f->type[i], PG_GETARG_DATUM(f->first + i),
+											 PG_ARGISNULL(f->first + i));
+}
+
+static Datum
+step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
+{
+	MemoryContext context = aggregate_context(fcinfo, places->function);
+	FitState   *state = PG_ARGISNULL(0) ? NULL : (FitState *) PG_GETARG_POINTER(0);
+	int64		ts;
+
+	if (state == NULL)
+		state = open_state(fcinfo, places, context);
+	else
+		check_constant_arguments(fcinfo, state);
+	if (PG_ARGISNULL(places->ts))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timestamp of a training row must not be null"),
+				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
+	read_features(fcinfo, state, context);
+	/* what is not finite is refused by dataset_add() */
+	if (!timestamps_value(state->ts_type, PG_GETARG_DATUM(places->ts), &ts) &&
+		state->ts_type == DATEOID && !DATE_NOT_FINITE(PG_GETARG_DATEADT(places->ts)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("date of a training row is out of the range of timestamp: %s",
+						DatumGetCString(DirectFunctionCall1(date_out,
+															PG_GETARG_DATUM(places->ts))))));
+	dataset_add(state->dataset, ts, state->values);
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+amad_fit_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_fit", -1, -1, 1};
+
+	return step(fcinfo, &places);
+}
+
+Datum
+amad_fit_options_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_fit", -1, 1, 2};
+
+	return step(fcinfo, &places);
+}
+
+Datum
+amad_train_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_train", 1, -1, 2};
+
+	return step(fcinfo, &places);
+}
+
+Datum
+amad_train_options_step(PG_FUNCTION_ARGS)
+{
+	static const ArgumentPlaces places = {"amad_train", 1, 2, 3};
+
+	return step(fcinfo, &places);
+}
+
+/* ---- the result -------------------------------------------------------------------------- */
+
+static FitState *
+final_state(FunctionCallInfo fcinfo, const char *function)
+{
+	aggregate_context(fcinfo, function);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no rows to train a model")));
+	return (FitState *) PG_GETARG_POINTER(0);
+}
+
+/* Tells which of many groups an error is about. */
+static void
+train_context(void *arg)
+{
+	if (((FitState *) arg)->name)
+		errcontext("training of model \"%s\"", ((FitState *) arg)->name);
+}
+
+static Model *
+train_state(FitState *state, TrainFacts *facts)
+{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = train_context,
+		.arg = state,
+	};
+	Model	   *model;
+
+	error_context_stack = &context;
+	model = train_model(state->dataset, NULL, facts);
+	error_context_stack = context.previous;
+	state->dataset = NULL;
+	return model;
+}
+
+Datum
+amad_fit_final(PG_FUNCTION_ARGS)
+{
+	FitState   *state = final_state(fcinfo, "amad_fit");
+	TrainFacts	facts;
+
+	PG_RETURN_POINTER(model_encode(train_state(state, &facts)));
+}
+
+Datum
+amad_train_final(PG_FUNCTION_ARGS)
+{
+	FitState   *state = final_state(fcinfo, "amad_train");
+	TrainFacts	facts;
+	Model	   *model = train_state(state, &facts);
+	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model,
+										 train_facts_to_jsonb(model, &facts), NULL);
+
+	PG_RETURN_JSONB_P(train_summary(state->name, version, model, &facts));
+}

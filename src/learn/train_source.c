@@ -1,0 +1,224 @@
+/*
+ * learn/train_source.c
+ *	  The functions amad_train, by the name of a source, and amad_retrain.
+ *
+ *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
+ *				   label_col, options) → jsonb
+ *		amad_retrain(model_name, warm_start) → jsonb
+ *
+ * The source is read once, sorted by series and time; rows beyond
+ * maintenance_work_mem are left out by whole blocks.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "learn/train_model.h"
+#include "score/detect_arguments.h"
+#include "pg/json.h"
+#include "model/registry.h"
+#include "rows/source.h"
+
+SQL_FUNCTION(amad_train_source);
+SQL_FUNCTION(amad_retrain);
+
+/* ---- reading -------------------------------------------------------------------------- */
+
+typedef struct Reading
+{
+	const Source *source;
+	Dataset    *dataset;
+	int64		rows;
+} Reading;
+
+static void
+read_row(const SourceRow *row, void *arg)
+{
+	Reading    *r = arg;
+	DatasetFacts *facts = &r->dataset->facts;
+
+	r->rows++;
+	if (row->new_series)
+		dataset_begin(r->dataset, r->source->spec.nseries > 0 ? row->new_series : NULL);
+	if (!row->ts_valid)
+		facts->without_ts++;
+	else if (row->duplicate)
+		facts->duplicates++;
+	else if (row->bad)
+	{
+		facts->labelled++;
+		dataset_skip(r->dataset);
+	}
+	else
+		dataset_add(r->dataset, row->ts, row->values);
+}
+
+static void
+check_reading(const Reading *r)
+{
+	if (r->rows == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source %s has no rows", r->source->spec.source)));
+	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg(INT64_FORMAT " of " INT64_FORMAT " rows have a timestamp that their series "
+						"has already", r->dataset->facts.duplicates, r->rows),
+				 errhint("Name the columns that tell series apart as series_cols, or aggregate the "
+						 "rows first.")));
+}
+
+/* ---- training --------------------------------------------------------------------------- */
+
+/* What the model is to remember of the columns. */
+static void
+remember_columns(Model *model, const Source *source)
+{
+	const SourceSpec *spec = &source->spec;
+
+	model->ntypes = spec->nfeatures;
+	model->types = palloc(sizeof(char *) * spec->nfeatures);
+	for (int i = 0; i < spec->nfeatures; i++)
+		model->types[i] = format_type_be(source->feature_types[i]);
+	model->nseries_cols = spec->nseries;
+	model->series_cols = spec->series_cols;
+}
+
+static void
+train_context(void *arg)
+{
+	errcontext("training of model \"%s\"", (const char *) arg);
+}
+
+/* Reads, trains, stores; initial: weights to begin with, or NULL. */
+static Jsonb *
+train(Oid function, char *name, const SourceSpec *spec, Options *options, const Model *initial)
+{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = train_context,
+		.arg = name,
+	};
+	SourceRange everything = {.last_n = 0};
+	Source	   *source = source_open(spec);
+	Reading		reading = {.source = source};
+	TrainFacts	facts;
+	Model	   *model;
+	int			version;
+
+	error_context_stack = &context;
+	options->nnames = source->spec.nfeatures;
+	options->names = source->spec.features;
+	reading.dataset = dataset_open(CurrentMemoryContext, options, options->nnames, source->ts_type,
+								   true, train_bytes(options, options->nnames));
+	source_scan(source, &everything, false, read_row, &reading);
+	check_reading(&reading);
+	model = train_model(reading.dataset, initial, &facts);
+	remember_columns(model, source);
+	version = registry_store(function, name, model, train_facts_to_jsonb(model, &facts),
+							 source_to_jsonb(&source->spec));
+	error_context_stack = context.previous;
+	return train_summary(name, version, model, &facts);
+}
+
+/* ---- arguments ---------------------------------------------------------------------------- */
+
+static char *
+required_text(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	char	   *text = arguments_text(fcinfo, number);
+
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	if (text[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name)));
+	return text;
+}
+
+static int
+optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***names)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	*names = NULL;
+	if (PG_ARGISNULL(number))
+		return 0;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &n);
+	if (n > FEATURES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("%s has %d names, the limit is %d", name, n, FEATURES_MAX)));
+	*names = palloc(sizeof(char *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name)));
+		(*names)[i] = TextDatumGetCString(elements[i]);
+	}
+	return n;
+}
+
+Datum
+amad_train_source(PG_FUNCTION_ARGS)
+{
+	char	   *name = required_text(fcinfo, 0, "model_name");
+	SourceSpec	spec = {
+		.source = required_text(fcinfo, 1, "source"),
+		.timestamp_col = arguments_text(fcinfo, 2),
+		.label_col = arguments_text(fcinfo, 5),
+	};
+	Options		options;
+
+	/* before an hour of training, not after it */
+	PreventCommandIfReadOnly("amad_train()");
+	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
+	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("feature_cols must not be empty"),
+				 errhint("Leave it out for all numeric and boolean columns.")));
+	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
+	options_parse(&options, PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6));
+	if (options.nnames > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"features\" does not go with a source"),
+				 errhint("Name the columns in feature_cols.")));
+	PG_RETURN_JSONB_P(train(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL));
+}
+
+/*
+ * Trains again as the deployed version was: same source, columns and options, on
+ * the rows of now.  warm_start continues from its weights.
+ */
+Datum
+amad_retrain(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *name = required_text(fcinfo, 0, "model_name");
+	bool		warm = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	RegistryEntry entry;
+	SourceSpec	spec;
+	Options		options;
+
+	PreventCommandIfReadOnly("amad_retrain()");
+	entry = registry_find(function, name, 0);
+	spec = source_from_jsonb(registry_trusted_source(function, &entry, name));
+	options_parse(&options, registry_options(function, &entry));
+	PG_RETURN_JSONB_P(train(function, name, &spec, &options,
+							warm ? registry_model(function, &entry) : NULL));
+}

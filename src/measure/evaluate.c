@@ -1,0 +1,445 @@
+/*
+ * measure/evaluate.c
+ *	  The aggregate amad_evaluate: collect scores and labels, then measure.
+ *
+ *		amad_evaluate([ts,] score, label [, options jsonb]) → jsonb
+ *
+ * A row takes 16 bytes.  They are sorted in place: by time, by score, and by time
+ * again; what is known of events needs 40 bytes each.  evaluate_json.c reads the
+ * options and writes the result, metrics*.c compute.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "pg/budget.h"
+#include "measure/evaluate.h"
+#include "pg/timestamps.h"
+
+/* Where a call has its arguments, and of which types; 0: it has none. */
+typedef struct EvaluateArguments
+{
+	int			ts;
+	int			score;
+	int			label;
+	int			options;
+	Oid			ts_arg_type;
+	Oid			ts_type;		/* timestamps_scored_type() of it */
+	Oid			label_type;		/* boolean or double precision */
+} EvaluateArguments;
+
+/* State of one group. */
+typedef struct EvaluateState
+{
+	EvaluateArguments arguments;
+	Jsonb	   *json;			/* options as given; NULL: none */
+	EvaluateOptions options;
+	MemoryContext context;		/* of what grows with the rows */
+	Budget		budget;
+	MetricsRow *rows;
+	int64		count;
+	int64		room;
+	int64		excluded;
+} EvaluateState;
+
+#define FIRST_ROWS 64
+
+SQL_FUNCTION(amad_evaluate_step);
+SQL_FUNCTION(amad_evaluate_final);
+
+/* ---- sorting --------------------------------------------------------------------------- */
+
+/*
+ * A pass of the sort may go over all rows, so comparisons are counted, rather than
+ * passes, to check for interrupts.
+ */
+static uint32 comparisons = 0;
+
+static inline int
+breathe(int order)
+{
+	if ((++comparisons & 0xffff) == 0)
+		CHECK_FOR_INTERRUPTS();
+	return order;
+}
+
+#define COMPARE(a, b) breathe(((a) > (b)) - ((a) < (b)))
+
+#define ST_SORT sort_by_place
+#define ST_ELEMENT_TYPE MetricsRow
+#define ST_COMPARE(a, b) COMPARE((a)->place, (b)->place)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define ST_SORT sort_by_score	/* descending */
+#define ST_ELEMENT_TYPE MetricsRow
+#define ST_COMPARE(a, b) COMPARE((b)->score, (a)->score)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define ST_SORT sort_by_peak	/* descending */
+#define ST_ELEMENT_TYPE MetricsEvent
+#define ST_COMPARE(a, b) COMPARE((b)->peak, (a)->peak)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define ST_SORT sort_by_start
+#define ST_ELEMENT_TYPE MetricsEvent
+#define ST_COMPARE(a, b) COMPARE((a)->start, (b)->start)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define ST_SORT sort_delays
+#define ST_ELEMENT_TYPE int64
+#define ST_COMPARE(a, b) COMPARE(*(a), *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* ---- memory ----------------------------------------------------------------------------- */
+
+/* Counts bytes as the state's, after checking that they fit. */
+static void
+claim(EvaluateState *state, Size bytes)
+{
+	budget_claim(&state->budget, "an evaluation", bytes);
+}
+
+/* An array of the state, for its final function. */
+static void *
+allocate(EvaluateState *state, Size bytes)
+{
+	claim(state, bytes);
+	return MemoryContextAllocExtended(state->context, bytes, MCXT_ALLOC_HUGE);
+}
+
+/* A quarter more room, or what is left of it: the room of one group is none of another. */
+static void
+grow(EvaluateState *state)
+{
+	int64		more = Max(state->room / 4, FIRST_ROWS);
+
+	more = Max(Min(more, (int64) (budget_rest() / sizeof(MetricsRow))), 1);
+	claim(state, more * sizeof(MetricsRow));
+	state->room += more;
+	if (state->rows == NULL)
+		state->rows = MemoryContextAllocExtended(state->context, state->room * sizeof(MetricsRow),
+												 MCXT_ALLOC_HUGE);
+	else
+		state->rows = repalloc_huge(state->rows, state->room * sizeof(MetricsRow));
+}
+
+/* Gives back room that has no rows. */
+static void
+shrink(EvaluateState *state)
+{
+	Size		unused = (state->room - state->count) * sizeof(MetricsRow);
+
+	if (state->count == 0)
+		return;
+	state->rows = repalloc_huge(state->rows, state->count * sizeof(MetricsRow));
+	state->room = state->count;
+	budget_release(&state->budget, unused);
+}
+
+/* ---- rows -------------------------------------------------------------------------------- */
+
+static MemoryContext
+aggregate_context(FunctionCallInfo fcinfo)
+{
+	MemoryContext context;
+
+	/* as a window function it is refused by its FINALFUNC_MODIFY */
+	if (AggCheckCallContext(fcinfo, &context) != AGG_CONTEXT_AGGREGATE)
+		elog(ERROR, "amad_evaluate called in non-aggregate context");
+	return context;
+}
+
+/* Reads the declaration: (internal, [ts,] double precision, label [, jsonb]). */
+static EvaluateArguments
+find_arguments(FunctionCallInfo fcinfo)
+{
+	EvaluateArguments arguments = {0};
+	Oid		   *types;
+	int			count;
+
+	(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &count);
+	arguments.ts = types[1] == FLOAT8OID ? 0 : 1;
+	arguments.score = arguments.ts + 1;
+	arguments.label = arguments.score + 1;
+	arguments.options = count > arguments.label + 1 ? arguments.label + 1 : 0;
+	arguments.ts_arg_type = types[1];
+	arguments.ts_type = timestamps_scored_type(types[1]);
+	arguments.label_type = types[arguments.label];
+	pfree(types);
+	return arguments;
+}
+
+static EvaluateState *
+open_state(FunctionCallInfo fcinfo, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	EvaluateState *state = palloc0(sizeof(EvaluateState));
+	int			options;
+
+	state->arguments = find_arguments(fcinfo);
+	options = state->arguments.options;
+	if (options > 0 && !PG_ARGISNULL(options))
+		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(options));
+	evaluate_options_parse(&state->options, state->json);
+	if (state->arguments.ts > 0 && !isnan(state->options.rows_per_day))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"rows_per_day\" and timestamps exclude each other"),
+				 errhint("Leave the option out: the timestamps tell.")));
+	state->context = AllocSetContextCreate(context, "amad evaluate", ALLOCSET_SMALL_SIZES);
+	budget_open(&state->budget, state->context,
+				"Raise maintenance_work_mem, or evaluate fewer rows at once.");
+	MemoryContextSwitchTo(old);
+	return state;
+}
+
+/* Options are a property of the group, not of a row. */
+static void
+check_constant_options(FunctionCallInfo fcinfo, const EvaluateState *state)
+{
+	int			options = state->arguments.options;
+	Jsonb	   *json;
+
+	if (options == 0 || get_fn_expr_arg_stable(fcinfo->flinfo, options))
+		return;
+	json = PG_ARGISNULL(options) ? NULL : PG_GETARG_JSONB_P(options);
+	if ((json == NULL) != (state->json == NULL) ||
+		(json != NULL && compareJsonbContainers(&json->root, &state->json->root) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument options of amad_evaluate must be the same in all rows of a group"),
+				 errhint("Use GROUP BY with the columns that it depends on.")));
+}
+
+/* Of the arguments, or the number of the row. */
+static int64
+time_argument(FunctionCallInfo fcinfo, const EvaluateState *state)
+{
+	const EvaluateArguments *arguments = &state->arguments;
+	int64		ts;
+
+	if (arguments->ts == 0)
+		return state->count;
+	if (PG_ARGISNULL(arguments->ts))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timestamp of amad_evaluate must not be null"),
+				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
+	(void) timestamps_value(arguments->ts_arg_type, PG_GETARG_DATUM(arguments->ts), &ts);
+	timestamps_check(arguments->ts_type, ts);
+	if (ts >= METRICS_MAX_TIME || ts <= -METRICS_MAX_TIME)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp of amad_evaluate is out of range: %s",
+						timestamps_text(arguments->ts_type, ts)),
+				 errdetail("It must be before the year 148000.")));
+	return ts;
+}
+
+/* 0, 1, or −1 for one that says nothing: null, NaN. */
+static int
+label_argument(FunctionCallInfo fcinfo, const EvaluateState *state)
+{
+	int			number = state->arguments.label;
+	double		label;
+
+	if (PG_ARGISNULL(number))
+		return -1;
+	if (state->arguments.label_type == BOOLOID)
+		return PG_GETARG_BOOL(number) ? 1 : 0;
+	label = PG_GETARG_FLOAT8(number);
+	if (isnan(label))
+		return -1;
+	if (label != 0 && label != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("label of amad_evaluate must be 0 or 1, not %s", float8out_internal(label)),
+				 errhint("A condition makes it boolean, for example label > 0.")));
+	return label == 1;
+}
+
+Datum
+amad_evaluate_step(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = aggregate_context(fcinfo);
+	EvaluateState *state = PG_ARGISNULL(0) ? NULL : (EvaluateState *) PG_GETARG_POINTER(0);
+	int64		time;
+	int			label;
+	double		score;
+
+	if (state == NULL)
+		state = open_state(fcinfo, context);
+	else
+		check_constant_options(fcinfo, state);
+	time = time_argument(fcinfo, state);
+	label = label_argument(fcinfo, state);
+	score = PG_ARGISNULL(state->arguments.score) ? NAN : PG_GETARG_FLOAT8(state->arguments.score);
+	if (label < 0 || isnan(score))
+	{
+		state->excluded++;
+		PG_RETURN_POINTER(state);
+	}
+	if (state->count == state->room)
+		grow(state);
+	state->rows[state->count].score = score;
+	state->rows[state->count].place = metrics_place(time, label);
+	state->count++;
+	PG_RETURN_POINTER(state);
+}
+
+/* ---- the result --------------------------------------------------------------------------- */
+
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* By time, each of which may occur once. */
+static void
+sort_rows(const EvaluateState *state)
+{
+	sort_by_place(state->rows, state->count);
+	for (int64 i = 1; i < state->count; i++)
+	{
+		int64		ts = metrics_time(&state->rows[i]);
+
+		if (i % 65536 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (ts == metrics_time(&state->rows[i - 1]))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("duplicate timestamp %s in the rows to evaluate",
+							timestamps_text(state->arguments.ts_type, ts)),
+					 errhint("Use GROUP BY to evaluate each series by itself.")));
+	}
+}
+
+/*
+ * Each row stands for the mean interval between two.  Computed as doubles: the
+ * difference of two timestamps may exceed their type.
+ */
+static double
+days_of(const EvaluateState *state)
+{
+	double		first,
+				last;
+
+	if (state->arguments.ts == 0)
+		return state->count / state->options.rows_per_day;
+	if (state->count < 2)
+		return NAN;
+	first = metrics_time(&state->rows[0]);
+	last = metrics_time(&state->rows[state->count - 1]);
+	return (last - first) / USECS_PER_DAY * state->count / (state->count - 1);
+}
+
+/* Mean and median; NaN of none. */
+static void
+summarise_delays(int64 *delays, int64 count, double unit, double *mean, double *median)
+{
+	double		sum = 0;
+
+	*mean = *median = NAN;
+	if (count == 0)
+		return;
+	sort_delays(delays, count);
+	for (int64 i = 0; i < count; i++)
+		sum += delays[i];
+	*mean = sum / count / unit;
+	*median = ((double) delays[(count - 1) / 2] + delays[count / 2]) / 2 / unit;
+}
+
+static void
+detection(const EvaluateState *state, const MetricsRows *rows, const MetricsEvent *events,
+		  int64 *delay_rows, int64 *delay_time, Evaluation *result)
+{
+	double		threshold = state->options.threshold;
+
+	metrics_detection(rows, events, result->events, threshold, &result->detection,
+					  delay_rows, delay_time);
+	summarise_delays(delay_rows, result->detection.detected, 1,
+					 &result->delay_rows_mean, &result->delay_rows_median);
+	result->delay_seconds_mean = result->delay_seconds_median = NAN;
+	if (state->arguments.ts > 0)
+		summarise_delays(delay_time, result->detection.detected, USECS_PER_SEC,
+						 &result->delay_seconds_mean, &result->delay_seconds_median);
+	metrics_affiliation(rows, events, result->events, threshold,
+						&result->affiliation_precision, &result->affiliation_recall);
+}
+
+/* The order of calls is that of metrics.h. */
+static void
+evaluate(EvaluateState *state, Evaluation *result)
+{
+	MetricsRows rows;
+	MetricsVolume *volume;
+	MetricsEvent *events;
+	int64	   *delays;
+
+	shrink(state);
+	rows.row = state->rows;
+	rows.n = state->count;
+	rows.anomalies = 0;
+	rows.check = check_interrupts;
+	if (state->arguments.ts > 0)
+		sort_rows(state);
+	result->days = days_of(state);
+	result->rows = rows.n;
+	result->excluded = state->excluded;
+	result->events = metrics_count_events(&rows);
+	result->anomalies = rows.anomalies;
+	events = allocate(state, result->events * sizeof(MetricsEvent));
+	delays = allocate(state, 2 * result->events * sizeof(int64));
+	volume = allocate(state, sizeof(MetricsVolume));
+	volume->window = state->options.window;
+	volume->work = allocate(state, metrics_volume_bytes(volume->window));
+
+	metrics_find_events(&rows, events);
+	detection(state, &rows, events, delays, delays + result->events, result);
+
+	metrics_number(&rows);
+	sort_by_score(rows.row, rows.n);
+	sort_by_peak(events, result->events);
+	metrics_ranking(&rows, events, result->events, &result->ranking);
+	if (rows.n > 0)
+		metrics_volume_levels(&rows, volume);
+	sort_by_place(rows.row, rows.n);
+	sort_by_start(events, result->events);
+	metrics_volume(&rows, events, result->events, volume, &result->vus_pr, &result->vus_roc);
+}
+
+Datum
+amad_evaluate_final(PG_FUNCTION_ARGS)
+{
+	EvaluateState *state;
+	Evaluation	evaluation;
+
+	(void) aggregate_context(fcinfo);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	state = (EvaluateState *) PG_GETARG_POINTER(0);
+	evaluate(state, &evaluation);
+	/* before the group ends: many may be kept at once */
+	MemoryContextDelete(state->context);
+	PG_RETURN_JSONB_P(evaluate_result(&state->options, &evaluation));
+}

@@ -1,0 +1,288 @@
+/*
+ * model/describe.c
+ *	  What a model holds, for people and other programs: amad_describe and
+ *	  amad_weights.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "core/evidence/states.h"
+#include "core/network/network.h"
+#include "pg/json.h"
+#include "model/registry.h"
+
+SQL_FUNCTION(amad_describe);
+SQL_FUNCTION(amad_describe_name);
+SQL_FUNCTION(amad_weights);
+
+static void
+write_scaling(const Model *m, StringInfo out)
+{
+	json_key(out, "scaling");
+	appendStringInfoChar(out, '{');
+	json_key(out, "mean");
+	json_doubles(out, m->features, m->stats.mean);
+	json_key(out, "std");
+	json_doubles(out, m->features, m->stats.std);
+	appendStringInfoChar(out, '}');
+}
+
+static void
+write_calibration(const Model *m, StringInfo out)
+{
+	json_key(out, "calibration");
+	appendStringInfoChar(out, '{');
+	json_key(out, "rho");
+	json_doubles(out, m->features, m->stats.rho);
+	json_key(out, "mu_d");
+	json_doubles(out, options_blocks(&m->options), m->stats.mu);
+	if (options_states(&m->options))
+	{
+		json_key(out, "mu_s");
+		json_double(out, m->stats.mu[options_blocks(&m->options)]);
+	}
+	json_key(out, "theta");
+	json_doubles(out, m->options.nhorizons, m->stats.theta);
+	if (options_flatline(&m->options))
+	{
+		json_key(out, "flatline");
+		json_double(out, m->stats.flatline);
+		json_key(out, "activity");
+		json_doubles(out, m->features, m->stats.activity);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+/* A distance of timestamps, in seconds or, for integers, in their units. */
+static double
+distance(const Model *m, double units)
+{
+	return m->ts_type == INT8OID ? units : units / USECS_PER_SEC;
+}
+
+/* Gains are those of all rows together. */
+static void
+write_season(const Model *m, StringInfo out)
+{
+	double		periods[NN_SEASON_PERIODS];
+
+	for (int i = 0; i < m->season.nperiods; i++)
+		periods[i] = distance(m, (double) m->season.period[i]);
+	json_key(out, "season");
+	appendStringInfoChar(out, '{');
+	json_key(out, "periods");
+	json_doubles(out, m->season.nperiods, periods);
+	json_key(out, "harmonics");
+	json_ints(out, m->season.nperiods, m->season.harmonics);
+	json_key(out, "gain");
+	json_doubles(out, m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
+	appendStringInfoChar(out, '}');
+}
+
+static void
+write_time(const Model *m, StringInfo out)
+{
+	json_key(out, "ts_type");
+	if (OidIsValid(m->ts_type))
+		json_string(out, format_type_be(m->ts_type));
+	else
+		appendStringInfoString(out, "null");
+	json_key(out, "step");
+	json_double(out, distance(m, m->stats.step));
+	json_key(out, "max_gap");
+	json_double(out, distance(m, m->stats.max_gap));
+}
+
+static void
+write_series(const Model *m, StringInfo out)
+{
+	json_key(out, "series_cols");
+	json_strings(out, m->nseries_cols, m->series_cols);
+	json_key(out, "series");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < m->nseries; i++)
+	{
+		appendStringInfo(out, "%s{\"series\": %s", i > 0 ? ", " : "", m->series[i].key);
+		json_key(out, "threshold");
+		json_double(out, m->series[i].stats.threshold);
+		json_key(out, "step");
+		json_double(out, distance(m, m->series[i].stats.step));
+		json_key(out, "max_gap");
+		json_double(out, distance(m, m->series[i].stats.max_gap));
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfoChar(out, ']');
+}
+
+/* training: a JSON object */
+static Jsonb *
+describe(const Model *m, const char *training)
+{
+	StringInfoData text;
+	StringInfoData options;
+
+	initStringInfo(&text);
+	initStringInfo(&options);
+	options_write(&m->options, &options);
+	appendStringInfoChar(&text, '{');
+	json_key(&text, "options");
+	appendStringInfoString(&text, options.data);
+	json_key(&text, "features");
+	model_write_names(m, NULL, &text);
+	json_key(&text, "feature_types");
+	json_strings(&text, m->ntypes, m->types);
+	json_key(&text, "flags");
+	model_write_names(m, m->flag, &text);
+	write_time(m, &text);
+	write_series(m, &text);
+	write_scaling(m, &text);
+	write_calibration(m, &text);
+	write_season(m, &text);
+	json_key(&text, "threshold");
+	json_double(&text, m->stats.threshold);
+	json_key(&text, "context");
+	json_int(&text, options_context(&m->options, m->features));
+	json_key(&text, "warmup");
+	json_int(&text, options_warmup(&m->options, m->features));
+	json_key(&text, "weights");
+	json_int(&text, m->nparams);
+	json_key(&text, "training");
+	appendStringInfoString(&text, training);
+	json_key(&text, "format_version");
+	json_int(&text, m->format);
+	json_key(&text, "core");
+	json_string(&text, m->core);
+	appendStringInfoChar(&text, '}');
+	return json_to_jsonb(text.data);
+}
+
+Datum
+amad_describe(PG_FUNCTION_ARGS)
+{
+	Model	   *m = DatumGetModel(PG_GETARG_DATUM(0));
+
+	PG_RETURN_JSONB_P(describe(m, m->training));
+}
+
+/* (model_name, version): with the facts of the run, too.  version NULL: in use. */
+Datum
+amad_describe_name(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	int			version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	RegistryEntry entry;
+	Jsonb	   *facts;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(1) && version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("version must be at least 1")));
+	entry = registry_find(function, text_to_cstring(PG_GETARG_TEXT_PP(0)), version);
+	facts = registry_facts(function, &entry);
+	PG_RETURN_JSONB_P(describe(registry_model(function, &entry),
+							   JsonbToCString(NULL, &facts->root, -1)));
+}
+
+/* ---- weights -------------------------------------------------------------------------- */
+
+static Datum
+shape_array(const nn_param *p)
+{
+	Datum		dims[3];
+
+	for (int i = 0; i < p->ndim; i++)
+		dims[i] = Int32GetDatum(p->dims[i]);
+	return PointerGetDatum(construct_array(dims, p->ndim, INT4OID, sizeof(int32), true,
+										   TYPALIGN_INT));
+}
+
+static Datum
+data_array(const Model *m, const nn_param *p)
+{
+	Datum	   *data = palloc_extended(sizeof(Datum) * p->size, MCXT_ALLOC_HUGE);
+
+	for (size_t i = 0; i < p->size; i++)
+		data[i] = Float4GetDatum(m->params[p->offset + i]);
+	return PointerGetDatum(construct_array(data, p->size, FLOAT4OID, sizeof(float4), true,
+										   TYPALIGN_INT));
+}
+
+/* Number of a model's tensors, and the i-th. */
+static int
+tensor_count(const Model *m)
+{
+	nn_shape	shape = model_shape(m);
+
+	switch ((Method) m->options.method)
+	{
+		case METHOD_AMAD:
+			return nn_param_count(&shape) + (options_states(&m->options) ? NN_STATES_TENSORS : 0);
+		case METHOD_PCA:
+			return 1;
+		case METHOD_ZSCORE:
+			break;
+	}
+	return 0;
+}
+
+static nn_param
+tensor(const Model *m, int i)
+{
+	nn_shape	shape = model_shape(m);
+	nn_param	p = {
+		.name = "components",
+		.ndim = 2,
+		.dims = {(int) (m->nparams / m->features), m->features},
+		.size = m->nparams,
+	};
+
+	if (m->options.method != METHOD_AMAD)
+		return p;
+	if (i < nn_param_count(&shape))
+		return nn_param_at(&shape, i);
+	p = nn_states_tensor(m->features, i - nn_param_count(&shape));
+	p.offset += model_network_size(m);
+	return p;
+}
+
+/* Set of (name text, shape int[], data real[]), one row a tensor. */
+Datum
+amad_weights(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Model	   *m;
+	nn_param	p;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext old;
+
+		call = SRF_FIRSTCALL_INIT();
+		old = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &call->tuple_desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		call->tuple_desc = BlessTupleDesc(call->tuple_desc);
+		call->user_fctx = DatumGetModel(PG_GETARG_DATUM(0));
+		MemoryContextSwitchTo(old);
+	}
+	call = SRF_PERCALL_SETUP();
+	m = call->user_fctx;
+	if (call->call_cntr >= tensor_count(m))
+		SRF_RETURN_DONE(call);
+	p = tensor(m, (int) call->call_cntr);
+	values[0] = CStringGetTextDatum(p.name);
+	values[1] = shape_array(&p);
+	values[2] = data_array(m, &p);
+	SRF_RETURN_NEXT(call, HeapTupleGetDatum(heap_form_tuple(call->tuple_desc, values, nulls)));
+}

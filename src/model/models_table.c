@@ -1,0 +1,380 @@
+/*
+ * model/models_table.c
+ *	  Access to the table amad_models: statements that run as its owner.
+ *
+ * The table's owner may have altered it, and anybody with the right to do so may drop
+ * or rename what is around it.  So the table is found by its schema and locked before
+ * its name is used, a statement is checked to concern nothing else, and results are
+ * checked against the types that C code reads.  Whoever drops the extension at the same
+ * time causes an ERROR that says so.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "model/models_table.h"
+
+#define TABLE_NAME "amad_models"
+#define MODEL_TYPE InvalidOid	/* amad_model, which has no fixed oid */
+#define MAX_ARGS 10
+#define MAX_COLUMNS 8
+
+#define OWNER_COLUMNS "owner, owner_oid, owner_cluster"
+#define KEY "model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) $2" \
+	" AND version OPERATOR(pg_catalog.=) $3"
+#define KEY_TYPES TEXTOID, NAMEOID, INT4OID
+
+/* The table's qualified name replaces %s. */
+typedef struct StatementSpec
+{
+	const char *text;
+	int			nargs;
+	Oid			args[MAX_ARGS];
+	int			ncolumns;
+	Oid			columns[MAX_COLUMNS];	/* of the result */
+} StatementSpec;
+
+static const StatementSpec specs[STATEMENTS] = {
+	[FIND] = {
+		"SELECT " OWNER_COLUMNS ", version, deployed, ctid, xmin, cmin FROM %s"
+		" WHERE model_name OPERATOR(pg_catalog.=) $1"
+		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
+		" ELSE $2 OPERATOR(pg_catalog.<) 0 OR version OPERATOR(pg_catalog.=) $2 END",
+		2, {TEXTOID, INT4OID},
+		8, {NAMEOID, OIDOID, INT8OID, INT4OID, BOOLOID, TIDOID, XIDOID, CIDOID}
+	},
+	[VALUE] = {
+		"SELECT model FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {MODEL_TYPE}
+	},
+	[FACTS] = {
+		"SELECT training FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {JSONBOID}
+	},
+	[SOURCE] = {
+		"SELECT source FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {JSONBOID}
+	},
+	[OPTIONS] = {
+		"SELECT options FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {JSONBOID}
+	},
+	/* every column, so that no default is computed */
+	[INSERT] = {
+		"INSERT INTO %s (model_name, owner, version, owner_oid, owner_cluster,"
+		" features, options, training, source, model, deployed, created_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, pg_catalog.clock_timestamp())",
+		10, {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE}
+	},
+	[SET_DEPLOYED] = {
+		"UPDATE %s SET deployed = $4 WHERE " KEY,
+		4, {KEY_TYPES, BOOLOID}
+	},
+	[DROP] = {
+		"DELETE FROM %s WHERE " KEY,
+		3, {KEY_TYPES}
+	},
+	[OWNERS] = {
+		"SELECT DISTINCT " OWNER_COLUMNS " FROM %s",
+		0, {InvalidOid},
+		3, {NAMEOID, OIDOID, INT8OID}
+	},
+	[LOCK_ROWS] = {
+		"SELECT model_name, version FROM %s WHERE owner OPERATOR(pg_catalog.=) $1"
+		" AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3"
+		" FOR UPDATE SKIP LOCKED",
+		3, {NAMEOID, OIDOID, INT8OID},
+		2, {TEXTOID, INT4OID}
+	},
+	[TAKEN] = {
+		"SELECT version FROM %s WHERE " KEY,
+		3, {KEY_TYPES},
+		1, {INT4OID}
+	},
+	[RENAME_OWNER] = {
+		"UPDATE %s SET owner = $4 WHERE " KEY,
+		4, {KEY_TYPES, NAMEOID}
+	},
+	[ADOPT] = {
+		"UPDATE %s SET owner_oid = $4, owner_cluster = $5 WHERE " KEY,
+		5, {KEY_TYPES, OIDOID, INT8OID}
+	},
+};
+
+/* Prepared once in a backend, for one table. */
+static SPIPlanPtr plans[STATEMENTS];
+static Oid	plans_table = InvalidOid;
+
+static void
+dropped(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("extension amad was dropped")));
+}
+
+static Oid
+schema_of(Oid function)
+{
+	Oid			schema = get_func_namespace(function);
+
+	if (!OidIsValid(schema))
+		dropped();
+	return schema;
+}
+
+/* Locks the table of a schema, which may be renamed or dropped at the same time. */
+static Relation
+open_table(Oid schema, LOCKMODE lock)
+{
+	for (;;)
+	{
+		Oid			oid = get_relname_relid(TABLE_NAME, schema);
+		Relation	table;
+
+		if (!OidIsValid(oid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("the table \"%s\" of extension amad does not exist", TABLE_NAME),
+					 errdetail("The extension was dropped, or the table has another name now.")));
+		table = try_relation_open(oid, lock);
+		if (table != NULL && RelationGetNamespace(table) == schema &&
+			strcmp(RelationGetRelationName(table), TABLE_NAME) == 0)
+			return table;
+		if (table != NULL)
+			relation_close(table, lock);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* "schema.amad_models", quoted. */
+static char *
+table_name(Oid schema)
+{
+	char	   *name = get_namespace_name(schema);
+
+	if (name == NULL)
+		dropped();
+	return quote_qualified_identifier(name, TABLE_NAME);
+}
+
+/*
+ * Whoever has the privilege TRIGGER or REFERENCES on the table could add a trigger, or a
+ * table of its own whose triggers a cascade fires: they would run with the owner's rights.
+ * So nothing is changed while there are any.
+ */
+static void
+refuse_triggers(const Access *a, const TriggerDesc *triggers)
+{
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		const Trigger *t = &triggers->triggers[i];
+
+		if (t->tgenabled != TRIGGER_DISABLED &&
+			(TRIGGER_FOR_INSERT(t->tgtype) || TRIGGER_FOR_UPDATE(t->tgtype) ||
+			 TRIGGER_FOR_DELETE(t->tgtype)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table %s has a trigger, \"%s\"", a->name, t->tgname),
+					 errdetail("Triggers on it, and foreign keys that refer to it, would run "
+							   "with the rights of the table's owner."),
+					 errhint("Drop the trigger, or the foreign key it belongs to.")));
+	}
+}
+
+void
+models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
+{
+	Relation	table;
+	AclResult	result;
+
+	a->schema = schema_of(function);
+	table = open_table(a->schema, lock);
+	a->table = RelationGetRelid(table);
+	a->table_owner = table->rd_rel->relowner;
+	a->name = table_name(a->schema);
+	if (table->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s is not a table", a->name)));
+	if (needed != ACL_SELECT || lock > AccessShareLock)
+		refuse_triggers(a, table->trigdesc);
+	relation_close(table, NoLock);
+	GetUserIdAndSecContext(&a->caller, &a->security_context);
+	/* asked for several privileges, pg_class_aclcheck() is content with one */
+	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);
+	if (result == ACLCHECK_OK && needed != ACL_SELECT)
+		result = pg_class_aclcheck(a->table, a->caller, needed);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_TABLE, TABLE_NAME);
+
+	SetUserIdAndSecContext(a->table_owner, a->security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	a->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+void
+models_table_leave(const Access *a)
+{
+	SPI_finish();
+	AtEOXact_GUC(false, a->guc_level);
+	SetUserIdAndSecContext(a->caller, a->security_context);
+}
+
+/* The type amad_model, in the schema it was created in. */
+static Oid
+model_type(const Access *a)
+{
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									   CStringGetDatum("amad_model"), ObjectIdGetDatum(a->schema));
+
+	if (!OidIsValid(type))
+		dropped();
+	return type;
+}
+
+/*
+ * The statement must concern the table that was locked, and nothing else: a view or a
+ * rule would bring in what others wrote.  The lock keeps what was checked.
+ */
+static void
+check_relations(const Access *a, SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	Query	   *query = list_length(source->query_list) == 1 ? linitial(source->query_list) : NULL;
+	ListCell   *cell;
+	bool		valid = query != NULL;
+
+	if (valid)
+		foreach(cell, query->rtable)
+		{
+			RangeTblEntry *entry = lfirst(cell);
+
+			valid &= entry->rtekind == RTE_RELATION && entry->relid == a->table;
+		}
+	if (!valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("statements on table %s are rewritten by rules", a->name),
+				 errhint("Drop the rules on it.")));
+}
+
+static void
+forget_plan(Statement statement)
+{
+	if (plans[statement] != NULL)
+		SPI_freeplan(plans[statement]);
+	plans[statement] = NULL;
+}
+
+static SPIPlanPtr
+prepare(const Access *a, Statement statement)
+{
+	const StatementSpec *spec = &specs[statement];
+	Oid			args[MAX_ARGS];
+	SPIPlanPtr	plan;
+
+	for (int i = 0; i < spec->nargs; i++)
+		args[i] = spec->args[i] == MODEL_TYPE ? model_type(a) : spec->args[i];
+	plan = SPI_prepare(psprintf(spec->text, a->name), spec->nargs, args);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	check_relations(a, plan);
+	return plan;
+}
+
+static SPIPlanPtr
+plan_of(const Access *a, Statement statement)
+{
+	/*
+	 * Perhaps a trigger of the table's owner called us: the plans kept are in use,
+	 * and must not be freed.
+	 */
+	if (a->security_context & SECURITY_RESTRICTED_OPERATION)
+		return prepare(a, statement);
+
+	/* an invalid plan would be made again, but with the old oid of amad_model */
+	for (int i = 0; i < STATEMENTS; i++)
+		if (plans_table != a->table || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
+			forget_plan(i);
+	plans_table = a->table;
+	if (plans[statement] == NULL)
+	{
+		SPIPlanPtr	plan = prepare(a, statement);
+
+		SPI_keepplan(plan);
+		plans[statement] = plan;
+	}
+	return plans[statement];
+}
+
+/* What C reads must be of the types that it expects. */
+static void
+check_columns(const Access *a, Statement statement)
+{
+	const StatementSpec *spec = &specs[statement];
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+
+	for (int i = 0; i < spec->ncolumns; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		Oid			type = spec->columns[i] == MODEL_TYPE ? model_type(a) : spec->columns[i];
+
+		if (column->atttypid != type)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of table %s has type %s instead of type %s",
+							NameStr(column->attname), a->name, format_type_be(column->atttypid),
+							format_type_be(type))));
+	}
+}
+
+uint64
+models_table_execute(const Access *a, Statement statement, Datum *values, const char *nulls,
+					 Snapshot snapshot, bool read_only)
+{
+	int			rc = SPI_execute_snapshot(plan_of(a, statement), values, nulls, snapshot,
+										  InvalidSnapshot, read_only, true, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	if (specs[statement].ncolumns > 0)
+		check_columns(a, statement);
+	return SPI_processed;
+}
+
+Datum
+models_table_column(const Access *a, int row, int number, bool *isnull)
+{
+	bool		null;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &null);
+
+	if (isnull != NULL)
+		*isnull = null;
+	else if (null)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("column \"%s\" of table %s is null",
+						SPI_fname(SPI_tuptable->tupdesc, number), a->name)));
+	return value;
+}

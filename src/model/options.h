@@ -1,0 +1,129 @@
+/*
+ * model/options.h
+ *	  Options of a training: the jsonb argument, checked (docs/sql.md, Options).
+ */
+#ifndef AMAD_MODEL_OPTIONS_H
+#define AMAD_MODEL_OPTIONS_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+
+#include "core/evidence/horizons.h"
+#include "core/evidence/season.h"
+#include "core/shape.h"
+
+/* What to do with NULL, NaN and infinite features of training rows. */
+typedef enum MissingPolicy
+{
+	MISSING_LOCF,				/* last observation carried forward */
+	MISSING_LINEAR,				/* on the line between the neighbours, by time */
+	MISSING_ERROR				/* refuse */
+} MissingPolicy;
+
+/* Which periods a season has. */
+typedef enum SeasonChoice
+{
+	SEASON_AUTO,				/* a day and a week, where the training rows show enough of them */
+	SEASON_GIVEN				/* those given, or none */
+} SeasonChoice;
+
+#define SEASON_AUTO_PERIODS 2
+
+/* What reconstructs a row. */
+typedef enum Method
+{
+	METHOD_AMAD,				/* the network */
+	METHOD_PCA,					/* the first principal components */
+	METHOD_ZSCORE				/* the mean */
+} Method;
+
+typedef struct Options
+{
+	int			method;			/* Method */
+	double		variance;		/* share of it that the components of METHOD_PCA keep */
+	/* network */
+	int			window;
+	int			d_model;
+	int			heads;
+	int			layers;
+	unsigned	without;		/* NN_WITHOUT_*: parts that are switched off */
+	/* training */
+	int			batch_size;
+	int			chunk_length;	/* T; 0 until resolved: 2·window */
+	int			skip;			/* -1 until resolved: window / 2 */
+	int			ahead;			/* 1: a row is expected from those before it; 0: from itself, too */
+	int64		steps;			/* 0: by epochs */
+	double		epochs;			/* 0: by steps */
+	double		learning_rate;
+	double		pct_start;
+	double		div_factor;
+	double		final_div_factor;
+	double		adam_beta1;
+	double		adam_beta2;
+	double		adam_epsilon;
+	double		gradient_clip;
+	double		maxmin_weight;
+	double		contrast_weight;
+	double		contrast_temperature;
+	double		validation_fraction;
+	int64		seed;
+	/* data */
+	double		clip;
+	int			missing;		/* MissingPolicy */
+	int			fill_limit;		/* rows a missing value is carried; -1 until resolved: window */
+	double		max_gap;		/* between rows, seconds or units of ts; 0: by the median step */
+	/* score */
+	double		contamination;
+	double		discrepancy_weight;
+	double		residual_floor;
+	double		state_weight;	/* of the distance from the states; 0: there are none */
+	double		flatline_weight;	/* of features that do not move; 0: they have none */
+	double		flag_weight;	/* of all flags, at most, in terms of all other features */
+	double		horizon_quantile;
+	int			season;			/* SeasonChoice */
+	int			nperiods;
+	double		periods[NN_SEASON_PERIODS]; /* seconds, or units of ts; ascending */
+	int			season_harmonics;	/* of each period, at most */
+	double		season_weight;	/* of the deviation from the season in the score */
+	int			nhorizons;
+	int			horizons[NN_HORIZONS_MAX];	/* ascending */
+	int			lookahead;		/* rows after a row that its score may see */
+	double		release;		/* of a horizon's evidence, by that of the next shorter one; 0: any */
+	/* names of the features, if the caller gave them; palloc'd */
+	int			nnames;
+	char	  **names;
+} Options;
+
+/* Defaults overridden by json (NULL: none).  ERRORs name key, range and remedy. */
+extern void options_parse(Options *options, Jsonb *json);
+
+/* The options in force, as a JSON object that options_parse() accepts. */
+extern void options_write(const Options *options, StringInfo out);
+
+extern nn_shape options_shape(const Options *options, int features);
+
+/* The greatest season that a training can choose; its periods are not set. */
+extern nn_season options_season(const Options *options);
+
+/* Whether states are learned, the bound of scaled values, and signals of a row: those of
+ * nn_raw_score(), a discrepancy of each block and, with states, the distance. */
+extern bool options_states(const Options *options);
+extern size_t options_states_size(const Options *options, int features);	/* floats; 0: none */
+extern double options_bound(const Options *options);
+extern int	options_signals(const Options *options);
+
+#define OPTIONS_MOST_FLAG_WEIGHT 10000.0 /* flags weigh as much as other features */
+
+/* Whether features that do not move count, and the rows before a row that tell. */
+extern bool options_flatline(const Options *options);
+extern int	options_activity_rows(const Options *options, int features);
+
+/* Blocks of the network, and rows before a row that its reconstruction depends on. */
+extern int	options_blocks(const Options *options);
+extern int	options_context(const Options *options, int features);
+
+/* Rows before a scored row: context + max(horizons) - 1. */
+extern int	options_warmup(const Options *options, int features);
+extern int	options_max_horizon(const Options *options);
+
+#endif							/* AMAD_MODEL_OPTIONS_H */

@@ -1,7 +1,0 @@
-/*
- * nn_kernels_portable.c
- *	  The inner loops for any machine, with what its base instruction set has.
- */
-#define NN_ISA nn_kernels_portable
-#define NN_ISA_NAME "portable"
-#include "nn_kernels_impl.h"

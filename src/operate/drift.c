@@ -1,0 +1,239 @@
+/*
+ * operate/drift.c
+ *	  The function amad_drift: whether recent rows are still what the model knows,
+ *	  and which features are not.
+ *
+ *		amad_drift(model_name, since, until, last_n, source, timestamp_col,
+ *				   label_col) → rows: one for each series, then one for each feature
+ *
+ * Figures are of the ROW_KEPT rows, so that anomalies do not pass for a drift,
+ * but for `flagged` and `severity`, which are of all.  The limits were chosen on
+ * real data: docs/recalibrate.md.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "core/evidence/quantile.h"
+#include "pg/json.h"
+#include "operate/recent.h"
+#include "pg/rowset.h"
+
+#define MOST_FLAGGED 0.25		/* share of the rows: anomalies are hardly ever so many */
+#define MOST_RESIDUAL 4.0		/* mean squared residual in units of that of the calibration */
+#define MOST_CLIPPED 0.5		/* share of the values: the model is blind to most of them */
+
+/* Columns, in their order. */
+enum
+{
+	DRIFT_SERIES,
+	DRIFT_FEATURE,
+	DRIFT_ROWS,
+	DRIFT_FLAGGED,
+	DRIFT_SEVERITY,
+	DRIFT_SHIFT,
+	DRIFT_SCALE,
+	DRIFT_CLIPPED,
+	DRIFT_RESIDUAL,
+	DRIFT_DRIFTED,
+	DRIFT_ACTION,
+	DRIFT_COLUMNS
+};
+
+SQL_FUNCTION(amad_drift);
+
+typedef struct FeatureDrift
+{
+	int64		rows;			/* kept ones, in which it was given */
+	double		shift;			/* mean of the scaled values */
+	double		scale;			/* standard deviation of the scaled values */
+	double		clipped;		/* share of values at the clip */
+	double		residual;		/* mean squared residual / rho */
+} FeatureDrift;
+
+typedef struct Output
+{
+	const Recent *recent;
+	const Model *model;
+	Rowset		rowset;
+} Output;
+
+/* ---- one feature ---------------------------------------------------------------------- */
+
+static FeatureDrift
+measure(const Output *out, const RecentSeries *s, int feature, double rho)
+{
+	const Recent *r = out->recent;
+	const int	C = out->model->features;
+	const float clip = (float) out->model->options.clip;
+	FeatureDrift f = {.rows = 0};
+	double		squares = 0;
+	double		residual = 0;
+	int64		clipped = 0;
+
+	for (int64 row = s->first; row < s->first + s->rows; row++)
+	{
+		double		z = nn_clipped(clip, r->dataset->rows[row * C + feature]);
+		double		e = r->expected[row * C + feature] - z;
+		double		before = f.shift;
+
+		if (r->use[row] != ROW_KEPT || NN_IMPUTED(dataset_imputed(r->dataset, row), feature))
+			continue;
+		f.rows++;
+		f.shift += (z - before) / f.rows;	/* Welford */
+		squares += (z - before) * (z - f.shift);
+		clipped += fabs(z) >= clip;
+		residual += e * e;
+	}
+	if (f.rows > 0)
+	{
+		f.scale = sqrt(squares / f.rows);
+		f.clipped = (double) clipped / f.rows;
+		f.residual = residual / f.rows / rho;
+	}
+	return f;
+}
+
+static bool
+blind(const FeatureDrift *f)
+{
+	return f->clipped >= MOST_CLIPPED;
+}
+
+static bool
+drifted(const FeatureDrift *f)
+{
+	return blind(f) || f->residual >= MOST_RESIDUAL;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+static void
+put_row(Output *out, int series, Datum *values, bool *nulls)
+{
+	const char *key = out->recent->dataset->series[series].key;
+
+	nulls[DRIFT_SERIES] = key == NULL;
+	if (key)
+		values[DRIFT_SERIES] = JsonbPGetDatum(json_to_jsonb(key));
+	rowset_add(&out->rowset, values, nulls);
+}
+
+static const char *
+action_of(bool is_drifted, bool is_blind)
+{
+	return !is_drifted ? NULL : is_blind ? "retrain" : "recalibrate";
+}
+
+static void
+put_verdict(Datum *values, bool *nulls, bool is_drifted, bool is_blind)
+{
+	const char *action = action_of(is_drifted, is_blind);
+
+	values[DRIFT_DRIFTED] = BoolGetDatum(is_drifted);
+	nulls[DRIFT_ACTION] = action == NULL;
+	if (action)
+		values[DRIFT_ACTION] = CStringGetTextDatum(action);
+}
+
+/* A feature's row; without values it has no figures. */
+static void
+put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool constant)
+{
+	Datum		values[DRIFT_COLUMNS] = {0};
+	bool		nulls[DRIFT_COLUMNS] = {false};
+	bool		none = f->rows == 0;
+
+	values[DRIFT_FEATURE] = CStringGetTextDatum(model_feature_name(out->model, feature));
+	values[DRIFT_ROWS] = Int64GetDatum(f->rows);
+	nulls[DRIFT_FLAGGED] = nulls[DRIFT_SEVERITY] = true;
+	/* of a constant there is no standard deviation to measure in */
+	nulls[DRIFT_SHIFT] = nulls[DRIFT_SCALE] = none || constant;
+	values[DRIFT_SHIFT] = Float8GetDatum(f->shift);
+	values[DRIFT_SCALE] = Float8GetDatum(f->scale);
+	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = none;
+	values[DRIFT_CLIPPED] = Float8GetDatum(f->clipped);
+	values[DRIFT_RESIDUAL] = Float8GetDatum(f->residual);
+	put_verdict(values, nulls, drifted(f), blind(f));
+	put_row(out, series, values, nulls);
+}
+
+/* The row of all features together: residual is the median, clipped the mean of theirs. */
+static void
+put_overall(Output *out, int series, const FeatureDrift *features)
+{
+	const RecentSeries *s = &out->recent->series[series];
+	Datum		values[DRIFT_COLUMNS] = {0};
+	bool		nulls[DRIFT_COLUMNS] = {false};
+	double	   *residual = palloc(sizeof(double) * out->model->features);
+	double		flagged = s->scored > 0 ? (double) s->flagged / s->scored : 0;
+	double		clipped = 0;
+	int			n = 0;
+	bool		any_blind = false;
+
+	for (int c = 0; c < out->model->features; c++)
+	{
+		if (features[c].rows == 0)
+			continue;
+		residual[n++] = features[c].residual;
+		clipped += features[c].clipped;
+		any_blind = any_blind || blind(&features[c]);
+	}
+	nulls[DRIFT_FEATURE] = true;
+	values[DRIFT_ROWS] = Int64GetDatum(s->scored);
+	nulls[DRIFT_FLAGGED] = nulls[DRIFT_SEVERITY] = s->scored == 0;
+	values[DRIFT_FLAGGED] = Float8GetDatum(flagged);
+	values[DRIFT_SEVERITY] = Float8GetDatum(s->severity);
+	nulls[DRIFT_SHIFT] = nulls[DRIFT_SCALE] = true;
+	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = n == 0;
+	if (n > 0)
+	{
+		values[DRIFT_CLIPPED] = Float8GetDatum(clipped / n);
+		values[DRIFT_RESIDUAL] = Float8GetDatum(nn_quantile(residual, n, 0.5));
+	}
+	put_verdict(values, nulls, flagged >= MOST_FLAGGED, any_blind);
+	put_row(out, series, values, nulls);
+	pfree(residual);
+}
+
+static void
+put_series(Output *out, int series)
+{
+	const Model *m = out->model;
+	const RecentSeries *s = &out->recent->series[series];
+	const ModelStats *stats = model_series_stats(m, out->recent->dataset->series[series].key);
+	FeatureDrift *features = palloc(sizeof(FeatureDrift) * m->features);
+
+	if (stats == NULL)
+		stats = &m->stats;		/* as scoring does */
+	for (int c = 0; c < m->features; c++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		features[c] = measure(out, s, c, stats->rho[c]);
+	}
+	put_overall(out, series, features);
+	for (int c = 0; c < m->features; c++)
+		put_feature(out, series, c, &features[c], stats->std[c] == 0);
+	pfree(features);
+}
+
+Datum
+amad_drift(PG_FUNCTION_ARGS)
+{
+	DetectSpec	spec = recent_spec(fcinfo);
+	Recent	   *recent;
+	Output		out;
+
+	out.rowset = rowset_open(fcinfo);
+	recent = recent_read(&spec, RECENT_TRIM);
+	out.recent = recent;
+	out.model = detect_model(recent->detection)->model;
+	for (int i = 0; i < recent->dataset->nseries; i++)
+		put_series(&out, i);
+	return (Datum) 0;
+}

@@ -1,0 +1,176 @@
+/*
+ * operate/recent.c
+ *	  Recent rows of a model's source, with what the model says of them.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "core/evidence/quantile.h"
+#include "score/detect_arguments.h"
+#include "operate/recent.h"
+#include "score/explanation.h"
+
+#define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */
+#define ROOM 1024				/* rows that room is made for at once, at least */
+
+/* ---- arguments ------------------------------------------------------------------------ */
+
+DetectSpec
+recent_spec(FunctionCallInfo fcinfo)
+{
+	DetectSpec	spec = arguments_detect(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
+
+	spec.labels = true;
+	spec.label_col = arguments_text(fcinfo, RECENT_LABEL_COL);
+	spec.last_n = arguments_last_n(fcinfo, RECENT_LAST_N, &spec);
+	if (spec.last_n == 0 && !spec.has_since)
+		spec.last_n = DEFAULT_LAST_N;
+	return spec;
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+static void
+make_room(Recent *r)
+{
+	const Size	C = r->dataset->features;
+	const Size	N = Max(options_signals(r->dataset->options), 1);
+	int64		room = r->room + Max(ROOM, r->room / 8);
+	Size		row = sizeof(float) * (C + N) + sizeof(double) + sizeof(uint8);
+
+	budget_claim(&r->budget, "recent rows", (room - r->room) * row);
+	r->expected = budget_enlarge(r->context, r->expected, room * C * sizeof(float));
+	r->signals = budget_enlarge(r->context, r->signals, room * N * sizeof(float));
+	r->severity = budget_enlarge(r->context, r->severity, room * sizeof(double));
+	r->use = budget_enlarge(r->context, r->use, room * sizeof(uint8));
+	r->room = room;
+}
+
+/* Whether the row can be calculated with. */
+static bool
+usable(const Recent *r, const ScoredRow *row)
+{
+	if (row->expected == NULL)
+		return false;
+	for (int c = 0; c < r->dataset->features; c++)
+		if (!isfinite(row->expected[c]))
+			return false;
+	return true;
+}
+
+static void
+add_row(Recent *r, const DetectedRow *detected)
+{
+	const ScoredRow *row = &detected->row;
+	const int	C = r->dataset->features;
+	const int	N = options_signals(r->dataset->options);
+	int64		at = r->dataset->nrows;
+
+	if (at == r->room)
+		make_room(r);
+	dataset_add_scaled(r->dataset, r->broken, row->ts, row->scaled, row->missing);
+	r->broken = false;
+	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
+	if (N > 0)
+		memcpy(r->signals + at * N, row->signals, sizeof(float) * N);
+	r->severity[at] = detected->bad ? NAN : result_severity(detect_scorer(r->detection), row);
+}
+
+static void
+visit(const DetectedRow *detected, void *arg)
+{
+	Recent	   *r = arg;
+
+	if (detected->new_series)
+	{
+		dataset_begin_scaled(r->dataset, detected->series);
+		r->broken = true;
+	}
+	r->labelled += detected->bad;
+	/* the model did not see it: neither does its neighbours' calibration */
+	if (detected->row.scaled == NULL)
+		return;
+	if (detected->row.begins)
+		r->broken = true;
+	if (usable(r, &detected->row))
+		add_row(r, detected);
+	else
+		r->broken = true;
+}
+
+/* ---- which rows are suspicious ------------------------------------------------------------ */
+
+/* The known severities of a series, to values; their number. */
+static int64
+collect(const Recent *r, const RecentSeries *s, double *values)
+{
+	int64		n = 0;
+
+	for (int64 row = s->first; row < s->first + s->rows; row++)
+		if (!isnan(r->severity[row]))
+			values[n++] = r->severity[row];
+	return n;
+}
+
+static void
+judge_series(Recent *r, RecentSeries *s, double *values)
+{
+	double		limit = 0;
+
+	s->scored = collect(r, s, values);
+	if (s->scored > 0)
+	{
+		limit = nn_quantile(values, s->scored, 1.0 - r->trim);
+		s->severity = nn_quantile(values, s->scored, 0.5);
+	}
+	for (int64 row = s->first; row < s->first + s->rows; row++)
+	{
+		double		severity = r->severity[row];
+
+		r->use[row] = isnan(severity) ? ROW_CONTEXT : severity <= limit ? ROW_KEPT : ROW_SCORED;
+		s->flagged += severity >= 1.0;
+	}
+}
+
+static void
+judge(Recent *r)
+{
+	double	   *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1),
+										 MCXT_ALLOC_HUGE);
+	int64		first = 0;
+
+	r->series = palloc0(sizeof(RecentSeries) * Max(r->dataset->nseries, 1));
+	for (int i = 0; i < r->dataset->nseries; i++)
+	{
+		r->series[i].first = first;
+		r->series[i].rows = r->dataset->series[i].rows;
+		first += r->series[i].rows;
+		CHECK_FOR_INTERRUPTS();
+		judge_series(r, &r->series[i], values);
+	}
+	pfree(values);
+}
+
+Recent *
+recent_read(const DetectSpec *spec, double trim)
+{
+	Recent	   *r = palloc0(sizeof(Recent));
+	const Model *m;
+
+	r->context = AllocSetContextCreate(CurrentMemoryContext, "amad recent rows",
+									   ALLOCSET_DEFAULT_SIZES);
+	r->trim = trim;
+	budget_open(&r->budget, r->context, "Raise maintenance_work_mem, or look at fewer rows.");
+	r->detection = detect_open(spec);
+	m = detect_model(r->detection)->model;
+	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
+	detect_run(r->detection, visit, r);
+	judge(r);
+	return r;
+}

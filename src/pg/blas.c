@@ -1,0 +1,48 @@
+/*
+ * pg/blas.c
+ *	  The BLAS library: OpenBLAS, one thread.
+ *
+ * PostgreSQL's signal handlers must not run in a thread of BLAS, so parallelism
+ * is a matter of processes.  The Makefile links the serial build; should another
+ * library have brought a threaded one into the process first, it is held to one
+ * thread.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <cblas.h>
+
+#include "pg/blas.h"
+#include "pg/json.h"
+#include "core/kernels/kernels.h"
+
+void
+blas_init(void)
+{
+	if (openblas_get_parallel() != OPENBLAS_SEQUENTIAL)
+		openblas_set_num_threads(1);
+}
+
+char *
+blas_core(void)
+{
+	return psprintf("%s/%s", openblas_get_corename(), nn_kernel_name());
+}
+
+void
+blas_describe(StringInfo out)
+{
+	static const char *const threading[] = {"none", "pthreads", "openmp"};
+	int			model = openblas_get_parallel();
+
+	appendStringInfoChar(out, '{');
+	json_key(out, "library");
+	json_string(out, openblas_get_config());
+	json_key(out, "core");
+	json_string(out, openblas_get_corename());
+	json_key(out, "threading");
+	json_string(out, model >= 0 && model < lengthof(threading) ? threading[model] : "unknown");
+	json_key(out, "threads");
+	json_int(out, openblas_get_num_threads());
+	appendStringInfoChar(out, '}');
+}

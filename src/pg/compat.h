@@ -1,0 +1,40 @@
+/*
+ * pg/compat.h
+ *	  The only place that knows PostgreSQL's versions: 15 to 19.
+ *
+ * Include it right after postgres.h.  The code is written for the newest API.
+ */
+#ifndef AMAD_PG_COMPAT_H
+#define AMAD_PG_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "amad needs PostgreSQL 15 or later"
+#endif
+
+#include "fmgr.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* PG_WAIT_EXTENSION */
+#if PG_VERSION_NUM >= 180000
+#include "utils/wait_classes.h"
+#else
+#include "utils/wait_event.h"
+#endif
+
+/* Before 19 no window function could be called with IGNORE NULLS. */
+#if PG_VERSION_NUM < 190000
+#define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)
+#endif
+
+/* declared by fmgr.h in some versions; the same again does no harm */
+extern PGDLLEXPORT void _PG_init(void);
+
+/* A C function that SQL can call: the only symbols the library shows. */
+#define SQL_FUNCTION(name) \
+	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
+
+#endif							/* AMAD_PG_COMPAT_H */

@@ -1,0 +1,17 @@
+/*
+ * pg/settings.h
+ *	  The settings amad.* (docs/sql.md, Settings).
+ */
+#ifndef AMAD_PG_SETTINGS_H
+#define AMAD_PG_SETTINGS_H
+
+/* amad.report_progress: trainings report their progress as NOTICEs. */
+extern bool settings_report_progress;
+
+/* Defines the settings, when the library is loaded. */
+extern void settings_define(void);
+
+/* The number of parallel workers that amad.max_parallel_workers allows, 0 or more. */
+extern int	settings_parallel_workers(void);
+
+#endif							/* AMAD_PG_SETTINGS_H */

@@ -1,0 +1,651 @@
+/*
+ * rows/dataset.c
+ *	  The rows of a training: series after series, sorted, filled and scaled.
+ *
+ * Only the series being collected is kept as doubles.  When it ends it is scaled
+ * and joins the others in one array of floats.
+ *
+ * Sampling keeps whole blocks of neighbouring rows, chosen by a hash of series
+ * and place, so it is uniform over series and time, and the same rows are kept
+ * each time.  Whenever memory runs out, half of the blocks go.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "core/evidence/quantile.h"
+#include "rows/dataset.h"
+
+#define GAP_STEPS 10			/* default of max_gap, in median steps */
+#define FIRST_ROOM 1024			/* rows */
+#define CHECK_ROWS 4096			/* rows between two looks at the budget, and two at interrupts */
+#define CALIBRATION_BYTES 16	/* a row takes so many, too, when it is calibrated */
+
+/* ---- how much is needed ------------------------------------------------------------ */
+
+/* Rows held out of so many: enough for every horizon, after the context of the first. */
+static int64
+held_out_rows(const Options *o, int features, int64 rows)
+{
+	int64		least = options_context(o, features) + 2 * options_max_horizon(o);
+
+	return Max(least, (int64) ceil(o->validation_fraction * rows));
+}
+
+/* Rows that the method needs side by side. */
+static int64
+chunk_rows(const Options *o)
+{
+	return o->method == METHOD_AMAD ? o->chunk_length : 2;
+}
+
+/* Least rows of a series that can be trained on and calibrated. */
+static int64
+least_rows(const Options *o, int features)
+{
+	int64		least = chunk_rows(o);
+
+	while (least - held_out_rows(o, features, least) < chunk_rows(o))
+		least++;
+	return least;
+}
+
+static void
+too_few_rows(const Dataset *d)
+{
+	const Options *o = d->options;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("too few rows to train a model: " INT64_FORMAT, d->facts.rows),
+			 errdetail("These options need at least " INT64_FORMAT " rows of a series without a gap: "
+					   INT64_FORMAT " to train on, and rows held out for the threshold.",
+					   least_rows(o, d->features), chunk_rows(o)),
+			 d->facts.gaps > 0
+			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
+					   "smaller values of the options window, layers and horizons.", d->facts.gaps)
+			 : d->level > 0
+			 ? errhint("Only a sample of the rows fits into maintenance_work_mem: raise it, or train on "
+					   "fewer series.")
+			 : o->method == METHOD_AMAD
+			 ? errhint("Give more rows, smaller values of the options window, layers and horizons, "
+					   "or \"method\": \"pca\", which needs fewer.")
+			 : errhint("Give more rows, or smaller values of the option horizons.")));
+}
+
+/* ---- sampling ------------------------------------------------------------------------ */
+
+static int64
+block_rows(const Dataset *d)
+{
+	return Max(4 * chunk_rows(d->options),
+			   2 * (options_context(d->options, d->features) +
+					2 * options_max_horizon(d->options)));
+}
+
+#define MOST_LEVEL 30			/* one of 2^30 blocks: practically nothing is left */
+
+typedef struct Sample
+{
+	const Dataset *dataset;
+	int			series;
+	int64		block;			/* decided on last; -1: none */
+	bool		kept;
+} Sample;
+
+/* Whether a row's block is kept at the dataset's level. */
+static bool
+keep_row(int64 number, void *arg)
+{
+	Sample	   *s = arg;
+	int64		block = number / block_rows(s->dataset);
+
+	if (block != s->block)
+	{
+		uint32		hash = hash_combine(hash_bytes_uint32(s->series),
+										hash_bytes_uint32((uint32) block));
+
+		s->block = block;
+		s->kept = (hash_bytes_uint32(hash) & ((1U << s->dataset->level) - 1)) == 0;
+	}
+	return s->kept;
+}
+
+static void
+append_run(Dataset *d, DatasetRun run)
+{
+	/* room is a power of two */
+	if (d->nruns == 0)
+		d->runs = MemoryContextAlloc(d->context, sizeof(DatasetRun) * 8);
+	else if (d->nruns >= 8 && (d->nruns & (d->nruns - 1)) == 0)
+		d->runs = repalloc_huge(d->runs, sizeof(DatasetRun) * 2 * d->nruns);
+	d->runs[d->nruns++] = run;
+}
+
+static void
+move_row(Dataset *d, int64 to, int64 from)
+{
+	const Size	map = IMPUTED_BYTES(d->features);
+
+	memmove(d->rows + to * d->features, d->rows + from * d->features,
+			sizeof(float) * d->features);
+	d->ts[to] = d->ts[from];
+	if (d->imputed)
+		memmove(d->imputed + to * map, d->imputed + from * map, map);
+}
+
+/* Gives back the room behind the last scaled row. */
+static void
+shrink_room(Dataset *d)
+{
+	const Size	row = sizeof(float) * d->features;
+	const Size	map = d->imputed ? IMPUTED_BYTES(d->features) : 0;
+
+	if (d->room == d->nrows)
+		return;
+	budget_release(&d->budget, (d->room - d->nrows) * (row + sizeof(int64) + map));
+	d->room = d->nrows;
+	d->rows = repalloc_huge(d->rows, Max(d->room * row, 1));
+	d->ts = repalloc_huge(d->ts, Max(d->room * sizeof(int64), 1));
+	if (d->imputed)
+		d->imputed = repalloc_huge(d->imputed, Max(d->room * map, 1));
+}
+
+/* Leaves out blocks of the series that are already scaled. */
+static void
+thin_scaled(Dataset *d)
+{
+	DatasetRun *old = d->runs;
+	int			n = d->nruns;
+
+	d->nruns = 0;
+	d->nrows = 0;
+	for (int i = 0; i < n; i++)
+	{
+		Sample		sample = {.dataset = d, .series = old[i].series, .block = -1};
+		DatasetRun	run = {.series = old[i].series};
+
+		for (int64 row = 0; row < old[i].rows; row++)
+		{
+			if (row % CHECK_ROWS == 0)
+				CHECK_FOR_INTERRUPTS();
+			if (keep_row(old[i].number + row, &sample))
+			{
+				if (run.rows == 0)
+				{
+					run.first = d->nrows;
+					run.number = old[i].number + row;
+				}
+				run.rows++;
+				move_row(d, d->nrows++, old[i].first + row);
+			}
+			else if (run.rows > 0)
+			{
+				append_run(d, run);
+				run.rows = 0;
+			}
+		}
+		if (run.rows > 0)
+			append_run(d, run);
+	}
+	pfree(old);
+	shrink_room(d);
+}
+
+static void
+thin(Dataset *d)
+{
+	Sample		sample = {.dataset = d, .series = d->nseries, .block = -1};
+
+	d->level++;
+	if (d->nruns > 0)
+		thin_scaled(d);
+	series_thin(d->open, keep_row, &sample);
+}
+
+/* A series takes so many bytes in the dataset and, with its figures, in the model. */
+static Size
+series_bytes(const Dataset *d)
+{
+	const nn_season season = options_season(d->options);
+
+	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
+		sizeof(double) * ((14 + nn_season_terms(&season)) * d->features +
+						  options_signals(d->options) + d->options->nhorizons);
+}
+
+static Size
+bytes_without_rows(const Dataset *d)
+{
+	return d->reserve + d->nseries * series_bytes(d);
+}
+
+/* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
+static Size
+bytes_wanted(const Dataset *d)
+{
+	Size		raw = series_row_bytes(d->features);
+	Size		scaled = sizeof(float) * d->features + sizeof(int64) + IMPUTED_BYTES(d->features) +
+		CALIBRATION_BYTES;
+	int64		open = series_rows(d->open);
+
+	return bytes_without_rows(d) + open * (raw + scaled) +
+		Max(d->room, d->nrows + open) / 8 * scaled + d->nrows * scaled;
+}
+
+/* What the dataset may take; what it has claimed is counted in bytes_wanted(). */
+static Size
+bytes_allowed(const Dataset *d)
+{
+	return budget_rest() + d->budget.bytes + series_rows(d->open) * series_row_bytes(d->features);
+}
+
+static void
+too_many_series(const Dataset *d)
+{
+	const Size	megabyte = 1024 * 1024;
+	const Size	least = bytes_without_rows(d);
+	Size		wanted = least > bytes_allowed(d) ? least : bytes_wanted(d);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("memory required for training on %d series is %zu MB, maintenance_work_mem is %d MB",
+					d->nseries + 1,
+					((Size) maintenance_work_mem * 1024 + wanted - bytes_allowed(d)) / megabyte + 1,
+					maintenance_work_mem / 1024),
+			 errdetail("Each series takes %zu bytes, whatever its number of rows, and more may follow. "
+					   "The training itself takes %zu MB.",
+					   series_bytes(d), d->reserve / megabyte + 1),
+			 errhint("Raise maintenance_work_mem, or train on fewer series or features.")));
+}
+
+/* Leaves out rows until the others fit; ERROR when no number of rows does. */
+static void
+keep_within_budget(Dataset *d)
+{
+	while (bytes_wanted(d) > bytes_allowed(d))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (d->level == MOST_LEVEL ||
+			bytes_without_rows(d) > bytes_allowed(d))
+			too_many_series(d);
+		thin(d);
+	}
+}
+
+/* ---- collecting -------------------------------------------------------------------------- */
+
+Dataset *
+dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_type,
+			 bool sampling, Size reserve)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "amad dataset", ALLOCSET_DEFAULT_SIZES);
+	Dataset    *d = MemoryContextAllocZero(context, sizeof(Dataset));
+
+	d->context = context;
+	d->options = options;
+	d->features = features;
+	d->ts_type = ts_type;
+	d->sampling = sampling;
+	d->reserve = reserve;
+	budget_open(&d->budget, context, BUDGET_TRAINING);
+	return d;
+}
+
+void
+dataset_close(Dataset *d)
+{
+	MemoryContextDelete(d->context);
+}
+
+void
+dataset_add(Dataset *d, int64 ts, const double *values)
+{
+	int64		number = d->open_number++;
+	Sample		sample = {.dataset = d, .series = d->nseries, .block = -1};
+
+	if (d->sampling && number % CHECK_ROWS == 0)
+		keep_within_budget(d);
+	if (d->level == 0 || keep_row(number, &sample))
+		series_add(d->open, ts, number, values);
+}
+
+void
+dataset_skip(Dataset *d)
+{
+	d->open_number++;
+}
+
+/* ---- a series ends -------------------------------------------------------------------------- */
+
+#define CLEAR_BYTES (2 * 1024 * 1024)	/* some milliseconds when they are touched first */
+
+static void
+clear(uint8 *map, Size bytes)
+{
+	for (Size at = 0; at < bytes; at += CLEAR_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(map + at, 0, Min(bytes - at, CLEAR_BYTES));
+	}
+}
+
+/* Room for so many more scaled rows. */
+static void
+make_room(Dataset *d, int64 more)
+{
+	const Size	row = sizeof(float) * d->features;
+	int64		room = d->nrows + more;
+
+	if (room <= d->room)
+		return;
+	/* the first series gets what it needs, for it may be the only one */
+	if (d->room > 0)
+		room = Max(room, d->room + d->room / 8);
+	budget_claim(&d->budget, "scaled training rows", (room - d->room) * (row + sizeof(int64)));
+	d->rows = budget_enlarge(d->context, d->rows, room * row);
+	d->ts = budget_enlarge(d->context, d->ts, room * sizeof(int64));
+	if (d->imputed)
+	{
+		const Size	map = IMPUTED_BYTES(d->features);
+
+		budget_claim(&d->budget, "scaled training rows", (room - d->room) * map);
+		d->imputed = repalloc_huge(d->imputed, room * map);
+		clear(d->imputed + d->room * map, (room - d->room) * map);
+	}
+	d->room = room;
+}
+
+static void
+make_imputed(Dataset *d)
+{
+	Size		bytes = d->room * IMPUTED_BYTES(d->features);
+
+	if (d->imputed)
+		return;
+	budget_claim(&d->budget, "scaled training rows", bytes);
+	d->imputed = MemoryContextAllocHuge(d->context, bytes);
+	clear(d->imputed, bytes);
+}
+
+static void
+scale_runs(Dataset *d, const DatasetSeries *s)
+{
+	nn_scaling	scaling = {
+		.features = d->features,
+		.mean = s->mean,
+		.std = s->std,
+		.clip = d->options->clip,
+		.bound = options_bound(d->options),
+	};
+
+	make_room(d, series_rows(d->open));
+	if (!series_complete(d->open))
+		make_imputed(d);
+	for (int64 at = 0; at < series_rows(d->open);)
+	{
+		SeriesRun	run = series_run(d->open, at, s->max_gap);
+		DatasetRun	to = {
+			.series = d->nseries,
+			.first = d->nrows,
+			.rows = run.rows,
+			.number = run.number,
+		};
+
+		series_scale(d->open, &run, d->options, &scaling, d->rows + d->nrows * d->features,
+					 d->imputed ? d->imputed + d->nrows * IMPUTED_BYTES(d->features) : NULL,
+					 &d->facts.values);
+		series_times(d->open, &run, d->ts + d->nrows);
+		append_run(d, to);
+		d->nrows += run.rows;
+		at += run.rows;
+		d->facts.gaps += at < series_rows(d->open);
+	}
+}
+
+static void
+add_series(Dataset *d, DatasetSeries s)
+{
+	if (d->nseries == 0)
+		d->series = MemoryContextAlloc(d->context, sizeof(DatasetSeries) * 8);
+	else if (d->nseries >= 8 && (d->nseries & (d->nseries - 1)) == 0)
+		d->series = repalloc_huge(d->series, sizeof(DatasetSeries) * 2 * d->nseries);
+	d->series[d->nseries++] = s;
+}
+
+static double
+default_gap(const Dataset *d, double step)
+{
+	double		unit = d->ts_type == INT8OID ? 1.0 : USECS_PER_SEC;
+
+	return d->options->max_gap > 0 ? d->options->max_gap * unit : GAP_STEPS * step;
+}
+
+/* The open series joins the scaled ones. */
+static void
+end_series(Dataset *d)
+{
+	MemoryContext old;
+	int64		offered = d->open_number;
+	int64		held = held_out_rows(d->options, d->features, offered);
+	DatasetSeries s = {.rows = offered, .held_from = offered};
+
+	if (d->open == NULL)
+		return;
+	if (offered - held >= chunk_rows(d->options))
+		s.held_from = offered - held;
+	if (offered >= chunk_rows(d->options))
+	{
+		old = MemoryContextSwitchTo(d->context);
+		s.key = d->open_key;
+		s.mean = palloc(sizeof(double) * d->features);
+		s.std = palloc(sizeof(double) * d->features);
+		s.known = palloc(sizeof(int64) * d->features);
+		MemoryContextSwitchTo(old);
+		series_sort(d->open);
+		s.step = series_step(d->open);
+		s.max_gap = default_gap(d, s.step);
+		series_moments(d->open, s.mean, s.std, s.known);
+		scale_runs(d, &s);
+		add_series(d, s);
+		d->facts.offered += offered;
+	}
+	else
+		d->facts.short_series++;
+	series_close(d->open);
+	d->open = NULL;
+}
+
+void
+dataset_begin(Dataset *d, const char *key)
+{
+	end_series(d);
+	d->open = series_open(d->context, d->features, d->ts_type);
+	d->open_key = key ? MemoryContextStrdup(d->context, key) : NULL;
+	d->open_number = 0;
+}
+
+/* ---- scaled rows ------------------------------------------------------------------------------ */
+
+#define SCALED_ROOM 1024		/* rows that room is made for at once */
+
+void
+dataset_begin_scaled(Dataset *d, const char *key)
+{
+	DatasetSeries s = {.key = key ? MemoryContextStrdup(d->context, key) : NULL};
+
+	add_series(d, s);
+}
+
+static bool
+any_imputed(const uint8 *map, int features)
+{
+	for (int i = 0; i < IMPUTED_BYTES(features); i++)
+		if (map[i])
+			return true;
+	return false;
+}
+
+void
+dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const uint8 *imputed)
+{
+	DatasetSeries *s = &d->series[d->nseries - 1];
+	DatasetRun	run = {.series = d->nseries - 1, .first = d->nrows, .number = s->rows};
+
+	if (d->nrows == d->room)
+		make_room(d, SCALED_ROOM);
+	if (any_imputed(imputed, d->features))
+		make_imputed(d);
+	memcpy(d->rows + d->nrows * d->features, scaled, sizeof(float) * d->features);
+	d->ts[d->nrows] = ts;
+	if (d->imputed)
+		memcpy(d->imputed + d->nrows * IMPUTED_BYTES(d->features), imputed,
+			   IMPUTED_BYTES(d->features));
+	if (begins || s->rows == 0)
+		append_run(d, run);
+	d->runs[d->nruns - 1].rows++;
+	d->nrows++;
+	s->rows++;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+#define TINY 0x1p-540			/* brings the largest doubles to where their squares do not overflow */
+
+/*
+ * Mean and standard deviation of a feature in all series, from those of each; the number
+ * of its values.  Computed with all values times `scale`, a power of two.
+ */
+static double
+pool_scaled(const Dataset *d, int feature, double scale, double *mean, double *std)
+{
+	double		sum = 0.0;		/* of squares */
+	double		known = 0.0;
+
+	*mean = 0.0;
+	for (int i = 0; i < d->nseries; i++)
+	{
+		const DatasetSeries *s = &d->series[i];
+		double		n = s->known[feature];
+		double		deviation = scale * s->std[feature];
+		double		distance = scale * s->mean[feature] - *mean;
+
+		if (n == 0)
+			continue;
+		sum += deviation * deviation * n + distance * distance * known * n / (known + n);
+		*mean += distance * n / (known + n);
+		known += n;
+	}
+	CHECK_FOR_INTERRUPTS();
+	*mean /= scale;
+	*std = known > 0 ? sqrt(sum / known) / scale : 0.0;
+	return known;
+}
+
+/*
+ * Moments of all rows from those of the series (Chan et al. 1983); a series
+ * without a value of a feature takes them over.
+ */
+static void
+pool_moments(Dataset *d, int feature, ModelStats *stats)
+{
+	double		mean;
+	double		std;
+	double		known = pool_scaled(d, feature, 1.0, &mean, &std);
+
+	if (!isfinite(mean) || !isfinite(std))
+		known = pool_scaled(d, feature, TINY, &mean, &std);
+	if (known == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("feature %s has no value in any training row",
+						d->options->nnames > 0 ? d->options->names[feature]
+						: psprintf("%d", feature + 1)),
+				 errhint("Leave the column out.")));
+	stats->mean[feature] = mean;
+	stats->std[feature] = Min(std, DBL_MAX);
+	if (nn_is_constant(mean, stats->std[feature]))
+		stats->std[feature] = 0.0;
+	for (int i = 0; i < d->nseries; i++)
+		if (d->series[i].known[feature] == 0)
+		{
+			d->series[i].mean[feature] = mean;
+			d->series[i].std[feature] = stats->std[feature];
+		}
+}
+
+static void
+pool_series(Dataset *d, ModelStats *stats)
+{
+	double	   *step = palloc(sizeof(double) * d->nseries);
+	int			n = 0;
+
+	for (int c = 0; c < d->features; c++)
+		pool_moments(d, c, stats);
+	for (int i = 0; i < d->nseries; i++)
+		if (d->series[i].step > 0)
+			step[n++] = d->series[i].step;
+	stats->step = n > 0 ? nn_quantile(step, n, 0.5) : 0.0;
+	stats->max_gap = default_gap(d, stats->step);
+	pfree(step);
+	/* sampling may have left no two rows of a series */
+	for (int i = 0; i < d->nseries; i++)
+		if (d->series[i].step == 0)
+		{
+			d->series[i].step = stats->step;
+			d->series[i].max_gap = stats->max_gap;
+		}
+	if (d->nseries > 1)
+		return;
+	/* exactly, not by way of sums of squares */
+	memcpy(stats->mean, d->series[0].mean, sizeof(double) * d->features);
+	memcpy(stats->std, d->series[0].std, sizeof(double) * d->features);
+}
+
+void
+dataset_finish(Dataset *d, ModelStats *stats)
+{
+	int64		starts = 0;
+	int64		only = d->open_number;
+
+	end_series(d);
+	shrink_room(d);
+	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
+	for (int i = 0; i < d->nruns; i++)
+		starts += Max(dataset_training_rows(d, &d->runs[i]) - chunk_rows(d->options) + 1, 0);
+	if (starts == 0 || (d->nseries == 1 && d->series[0].held_from == d->series[0].rows))
+		too_few_rows(d);
+	pool_series(d, stats);
+}
+
+int
+dataset_series_end(const Dataset *d, int run)
+{
+	int			end = run + 1;
+
+	while (end < d->nruns && d->runs[end].series == d->runs[run].series)
+		end++;
+	return end;
+}
+
+int64
+dataset_training_rows(const Dataset *d, const DatasetRun *run)
+{
+	int64		rows = d->series[run->series].held_from - run->number;
+
+	return rows < 0 ? 0 : Min(rows, run->rows);
+}
+
+const uint8 *
+dataset_imputed(const Dataset *d, int64 row)
+{
+	return d->imputed ? d->imputed + row * IMPUTED_BYTES(d->features) : NULL;
+}

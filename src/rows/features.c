@@ -1,0 +1,221 @@
+/*
+ * rows/features.c
+ *	  Features of a row: the arguments of a call, as double precision.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "parser/parse_coerce.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+
+#include "rows/features.h"
+
+bool
+feature_type(Oid type, FeatureType *how)
+{
+	switch (getBaseType(type))
+	{
+		case BOOLOID:
+			*how = FEATURE_BOOL;
+			return true;
+		case INT2OID:
+			*how = FEATURE_INT2;
+			return true;
+		case INT4OID:
+			*how = FEATURE_INT4;
+			return true;
+		case INT8OID:
+			*how = FEATURE_INT8;
+			return true;
+		case FLOAT4OID:
+			*how = FEATURE_FLOAT4;
+			return true;
+		case FLOAT8OID:
+			*how = FEATURE_FLOAT8;
+			return true;
+		case NUMERICOID:
+			*how = FEATURE_NUMERIC;
+			return true;
+		case UNKNOWNOID:
+			*how = FEATURE_NULL;
+			return true;
+		default:
+			return false;
+	}
+}
+
+const char *
+feature_type_hint(Oid type)
+{
+	Oid			function;
+
+	switch (getBaseType(type))
+	{
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case INTERVALOID:
+			return "Use extract(epoch FROM …) of it, or leave it out.";
+		case MONEYOID:
+			return "Cast it to numeric, or leave it out.";
+	}
+	if (find_coercion_pathway(FLOAT8OID, type, COERCION_EXPLICIT, &function) != COERCION_PATH_NONE)
+		return "Cast it to double precision, or leave it out.";
+	return "Use an expression that makes a number of it, such as CASE, or leave it out.";
+}
+
+/* `number` counts features from 0. */
+static FeatureType
+type_of(Oid type, int number, int nnames, char **names)
+{
+	FeatureType how = FEATURE_NULL;
+
+	if (!feature_type(type, &how))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 number < nnames
+				 ? errmsg("feature \"%s\" has type %s, which is neither numeric nor boolean",
+						  names[number], format_type_be(type))
+				 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
+						  number + 1, format_type_be(type)),
+				 errhint("%s", feature_type_hint(type))));
+	return how;
+}
+
+Features *
+feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
+{
+	Features   *f = palloc0(sizeof(Features));
+
+	f->first = first;
+	f->nargs = nargs - first;
+	f->type = palloc(sizeof(FeatureType) * Max(f->nargs, 1));
+	if (f->nargs < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no features given"),
+				 errhint("Name at least one numeric or boolean column after the timestamp.")));
+	if (f->nargs == 1)
+	{
+		/* a call of a window function does not tell whether VARIADIC was written */
+		Oid			element = get_base_element_type(get_fn_expr_argtype(flinfo, first));
+
+		f->array = OidIsValid(element);
+		if (f->array)
+		{
+			f->type[0] = type_of(element, 0, nnames, names);
+			return f;
+		}
+	}
+	f->count = f->nargs;
+	for (int i = 0; i < f->nargs; i++)
+		f->type[i] = type_of(get_fn_expr_argtype(flinfo, first + i), i, nnames, names);
+	return f;
+}
+
+double
+feature_value(FeatureType type, Datum value, bool isnull)
+{
+	double		x = NAN;
+
+	if (isnull)
+		return NAN;
+	switch (type)
+	{
+		case FEATURE_BOOL:
+			return DatumGetBool(value) ? 1.0 : 0.0;
+		case FEATURE_INT2:
+			return DatumGetInt16(value);
+		case FEATURE_INT4:
+			return DatumGetInt32(value);
+		case FEATURE_INT8:
+			return (double) DatumGetInt64(value);
+		case FEATURE_FLOAT4:
+			x = DatumGetFloat4(value);
+			break;
+		case FEATURE_FLOAT8:
+			x = DatumGetFloat8(value);
+			break;
+		case FEATURE_NUMERIC:
+			/* out of double's range: infinite, so missing */
+			x = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+			break;
+		case FEATURE_NULL:
+			/* a literal that is not NULL has not been given a type */
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("a feature is a literal of unknown type"),
+					 errhint("Cast it to double precision.")));
+	}
+	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
+}
+
+int
+feature_compare(int count, const double *a, const double *b)
+{
+	for (int c = 0; c < count; c++)
+	{
+		if (isnan(a[c]) != isnan(b[c]))
+			return isnan(a[c]) - isnan(b[c]);
+		if (a[c] < b[c] || a[c] > b[c])
+			return a[c] < b[c] ? -1 : 1;
+	}
+	return 0;
+}
+
+static void
+check_array(ArrayType *a)
+{
+	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+
+	if (ARR_NDIM(a) != 1 || n < 1 || n > FEATURES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("features must be a one-dimensional array of 1 to %d elements",
+						FEATURES_MAX)));
+}
+
+int
+feature_array_length(Datum array)
+{
+	ArrayType  *a = DatumGetArrayTypeP(array);
+
+	check_array(a);
+	return ARR_DIMS(a)[0];
+}
+
+void
+feature_array_values(const Features *f, Datum array, bool isnull, double *values)
+{
+	ArrayType  *a;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	int16		length;
+	bool		byval;
+	char		align;
+
+	if (isnull)
+	{
+		for (int i = 0; i < f->count; i++)
+			values[i] = NAN;
+		return;
+	}
+	a = DatumGetArrayTypeP(array);
+	check_array(a);
+	get_typlenbyvalalign(ARR_ELEMTYPE(a), &length, &byval, &align);
+	deconstruct_array(a, ARR_ELEMTYPE(a), length, byval, align, &elements, &nulls, &n);
+	if (n != f->count)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("array of %d features where %d are expected", n, f->count),
+				 errhint("All rows must have the same features in the same order.")));
+	for (int i = 0; i < n; i++)
+		values[i] = feature_value(f->type[0], elements[i], nulls[i]);
+}

@@ -1,0 +1,453 @@
+/*
+ * rows/series.c
+ *	  The rows of one series (ts, features …) as they come from SQL.
+ *
+ * Rows stand in segments of growing size, each a timestamp and then the values
+ * as doubles: float32 would lose the small changes of features with a large
+ * offset, and the offset is known only at the end.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "core/evidence/quantile.h"
+#include "rows/series.h"
+#include "pg/timestamps.h"
+
+#define FIRST_SEGMENT_ROWS 64
+#define MAX_SEGMENT_BYTES (1024 * 1024)
+#define STEP_SAMPLE 10001		/* distances that the median step is taken of */
+#define CHECK_ROWS 65536		/* rows between two checks for interrupts, in short loops */
+
+typedef struct SeriesRow
+{
+	int64		ts;
+	int64		number;
+	double		values[FLEXIBLE_ARRAY_MEMBER];
+} SeriesRow;
+
+typedef struct Segment
+{
+	struct Segment *next;
+	int64		rows;			/* in use */
+	int64		room;
+	char	   *data;
+} Segment;
+
+struct Series
+{
+	MemoryContext context;
+	Budget		budget;
+	Oid			ts_type;
+	int			features;
+	Size		stride;			/* bytes of a row */
+	int64		rows;
+	bool		complete;		/* no value is missing */
+	bool		in_order;		/* rows came in order of time */
+	int64		last_ts;		/* of the row that came last */
+	Segment    *first;
+	Segment    *last;
+	SeriesRow **order;			/* (rows) by time; NULL until sorted */
+};
+
+Series *
+series_open(MemoryContext parent, int features, Oid ts_type)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "amad series", ALLOCSET_DEFAULT_SIZES);
+	Series	   *series = MemoryContextAllocZero(context, sizeof(Series));
+
+	series->context = context;
+	series->features = features;
+	series->ts_type = ts_type;
+	series->stride = offsetof(SeriesRow, values) + sizeof(double) * features;
+	series->complete = true;
+	series->in_order = true;
+	budget_open(&series->budget, context, BUDGET_TRAINING);
+	return series;
+}
+
+void
+series_close(Series *series)
+{
+	MemoryContextDelete(series->context);
+}
+
+int64
+series_rows(const Series *series)
+{
+	return series->rows;
+}
+
+bool
+series_complete(const Series *series)
+{
+	return series->complete;
+}
+
+Size
+series_row_bytes(int features)
+{
+	return offsetof(SeriesRow, values) + sizeof(double) * features + sizeof(SeriesRow *);
+}
+
+/* ---- collecting -------------------------------------------------------------------- */
+
+static Segment *
+add_segment(Series *series)
+{
+	int64		most = Max(MAX_SEGMENT_BYTES / series->stride, 1);
+	int64		room = series->last ? series->last->room * 2 : FIRST_SEGMENT_ROWS;
+	Segment    *segment;
+
+	room = Min(room, most);
+	budget_claim(&series->budget, "training rows", sizeof(Segment) + room * series->stride);
+	segment = MemoryContextAlloc(series->context, sizeof(Segment));
+	segment->next = NULL;
+	segment->rows = 0;
+	segment->room = room;
+	segment->data = MemoryContextAlloc(series->context, room * series->stride);
+	if (series->last)
+		series->last->next = segment;
+	else
+		series->first = segment;
+	series->last = segment;
+	return segment;
+}
+
+static void
+free_segment(Series *series, Segment *segment)
+{
+	budget_release(&series->budget, sizeof(Segment) + segment->room * series->stride);
+	pfree(segment->data);
+	pfree(segment);
+}
+
+void
+series_add(Series *series, int64 ts, int64 number, const double *values)
+{
+	Segment    *segment = series->last;
+	SeriesRow  *row;
+
+	timestamps_check(series->ts_type, ts);
+	if (segment == NULL || segment->rows == segment->room)
+		segment = add_segment(series);
+	row = (SeriesRow *) (segment->data + segment->rows++ * series->stride);
+	row->ts = ts;
+	row->number = number;
+	memcpy(row->values, values, sizeof(double) * series->features);
+	for (int c = 0; c < series->features && series->complete; c++)
+		series->complete = !isnan(values[c]);
+	series->in_order = series->in_order && (series->rows == 0 || ts > series->last_ts);
+	series->last_ts = ts;
+	series->rows++;
+}
+
+void
+series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg)
+{
+	Segment    *to = series->first;
+	Segment    *next;
+
+	if (to == NULL)
+		return;
+	series->rows = 0;
+	/* rows move towards the beginning: what is written to has been read */
+	for (Segment *from = series->first; from; from = from->next)
+	{
+		int64		rows = from->rows;
+
+		CHECK_FOR_INTERRUPTS();
+		from->rows = 0;
+		for (int64 i = 0; i < rows; i++)
+		{
+			SeriesRow  *row = (SeriesRow *) (from->data + i * series->stride);
+
+			if (!keep(row->number, arg))
+				continue;
+			if (to->rows == to->room)
+				to = to->next;
+			memmove(to->data + to->rows++ * series->stride, row, series->stride);
+			series->rows++;
+		}
+	}
+	for (Segment *s = to->next; s; s = next)
+	{
+		next = s->next;
+		free_segment(series, s);
+	}
+	to->next = NULL;
+	series->last = to;
+}
+
+/* ---- order ---------------------------------------------------------------------------- */
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	int64		x = (*(SeriesRow *const *) a)->ts;
+	int64		y = (*(SeriesRow *const *) b)->ts;
+
+	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own: it may be left */
+	return (x > y) - (x < y);
+}
+
+/* In loops over rows that do little with each. */
+static inline void
+check_interrupts(int64 row)
+{
+	if (row % CHECK_ROWS == 0)
+		CHECK_FOR_INTERRUPTS();
+}
+
+static void
+refuse_duplicates(const Series *series)
+{
+	for (int64 i = 1; i < series->rows; i++)
+	{
+		check_interrupts(i);
+		if (series->order[i]->ts == series->order[i - 1]->ts)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("duplicate timestamp %s in the training rows",
+							timestamps_text(series->ts_type, series->order[i]->ts)),
+					 errhint("A series has one row a timestamp: aggregate such rows first, or "
+							 "use GROUP BY to train one model a series.")));
+	}
+}
+
+void
+series_sort(Series *series)
+{
+	Size		bytes = series->rows * sizeof(SeriesRow *);
+	int64		n = 0;
+
+	budget_claim(&series->budget, "sorting training rows", bytes);
+	series->order = MemoryContextAllocHuge(series->context, Max(bytes, 1));
+	for (Segment *s = series->first; s; s = s->next)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int64 i = 0; i < s->rows; i++)
+			series->order[n++] = (SeriesRow *) (s->data + i * series->stride);
+	}
+	if (series->in_order)
+		return;
+	qsort(series->order, series->rows, sizeof(SeriesRow *), compare_rows);
+	refuse_duplicates(series);
+	/* the rows had been numbered as they came */
+	for (int64 i = 0; i < series->rows; i++)
+	{
+		check_interrupts(i);
+		series->order[i]->number = i;
+	}
+}
+
+/* ---- measures --------------------------------------------------------------------------- */
+
+double
+series_step(const Series *series)
+{
+	int64		distances = series->rows - 1;
+	int64		n = Min(distances, STEP_SAMPLE);
+	double	   *step;
+	double		median;
+
+	if (n < 1)
+		return 0.0;
+	step = palloc(sizeof(double) * n);
+	for (int64 i = 0; i < n; i++)
+	{
+		int64		at = (int64) ((double) i * distances / n);
+
+		step[i] = timestamps_distance(series->order[at]->ts, series->order[at + 1]->ts);
+	}
+	median = nn_quantile(step, n, 0.5);
+	pfree(step);
+	return median;
+}
+
+SeriesRun
+series_run(const Series *series, int64 first, double max_gap)
+{
+	SeriesRun	run = {.first = first, .rows = 1, .number = series->order[first]->number};
+
+	for (int64 i = first + 1; i < series->rows; i++, run.rows++)
+	{
+		const SeriesRow *before = series->order[i - 1];
+		const SeriesRow *row = series->order[i];
+
+		check_interrupts(i);
+		if (row->number != before->number + 1 ||
+			(max_gap > 0 && timestamps_distance(before->ts, row->ts) > max_gap))
+			break;
+	}
+	return run;
+}
+
+void
+series_times(const Series *series, const SeriesRun *run, int64 *ts)
+{
+	for (int64 i = 0; i < run->rows; i++)
+	{
+		check_interrupts(i);
+		ts[i] = series->order[run->first + i]->ts;
+	}
+}
+
+/*
+ * Two passes over values divided by their largest magnitude: squares of the
+ * largest doubles must not overflow.
+ */
+void
+series_moments(const Series *series, double *mean, double *std, int64 *known)
+{
+	const int	C = series->features;
+	double	   *largest = palloc0(sizeof(double) * C);
+
+	memset(mean, 0, sizeof(double) * C);
+	memset(std, 0, sizeof(double) * C);
+	memset(known, 0, sizeof(int64) * C);
+	for (int pass = 0; pass < 3; pass++)
+	{
+		for (int64 i = 0; i < series->rows; i++)
+		{
+			const double *x = series->order[i]->values;
+
+			CHECK_FOR_INTERRUPTS();
+			for (int c = 0; c < C; c++)
+			{
+				double		y;
+
+				if (isnan(x[c]))
+					continue;
+				y = pass > 0 ? x[c] / largest[c] : 0.0;
+				if (pass == 0)
+				{
+					largest[c] = Max(largest[c], fabs(x[c]));
+					known[c]++;
+				}
+				else if (pass == 1)
+					mean[c] += y;
+				else
+					std[c] += (y - mean[c]) * (y - mean[c]);
+			}
+		}
+		for (int c = 0; c < C; c++)
+		{
+			if (pass == 0 && largest[c] == 0.0)
+				largest[c] = 1.0;
+			else if (pass == 1 && known[c] > 0)
+				mean[c] /= known[c];
+		}
+	}
+	for (int c = 0; c < C; c++)
+	{
+		mean[c] *= largest[c];
+		std[c] = known[c] > 0 ? Min(sqrt(std[c] / known[c]) * largest[c], DBL_MAX) : 0.0;
+		if (nn_is_constant(mean[c], std[c]))
+			std[c] = 0.0;
+	}
+	pfree(largest);
+}
+
+/* ---- scaling ------------------------------------------------------------------------------ */
+
+static void
+refuse_missing(const Series *series, const Options *options, int feature, int64 ts)
+{
+	const char *name = options->nnames > 0 ? options->names[feature] : psprintf("%d", feature + 1);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("feature %s is null, NaN or infinite at %s", name,
+					timestamps_text(series->ts_type, ts)),
+			 errhint("Leave the row out, or choose \"missing\": \"locf\" or \"linear\".")));
+}
+
+/* The run's next row with a value of the feature; its end when there is none. */
+static int64
+next_known(const Series *series, const SeriesRun *run, int64 row, int feature)
+{
+	for (; row < run->first + run->rows && isnan(series->order[row]->values[feature]); row++)
+		check_interrupts(row);
+	return row;
+}
+
+/* Rows with a value of a feature that are next to a missing one. */
+typedef struct Neighbours
+{
+	int64		before;			/* the last row with one; -1: none */
+	int64		after;			/* the next one, when it is after the missing one */
+} Neighbours;
+
+/* What stands for a missing value.  NaN: nothing does. */
+static double
+fill(const Series *series, const SeriesRun *run, const Options *options, int64 row, int feature,
+	 Neighbours *known)
+{
+	const int64 before = known->before;
+	const SeriesRow *left;
+
+	if (options->missing == MISSING_ERROR)
+		refuse_missing(series, options, feature, series->order[row]->ts);
+	if (before < 0)
+		return NAN;
+	left = series->order[before];
+	if (options->missing == MISSING_LINEAR)
+	{
+		/* looked for once in a stretch of missing ones */
+		if (known->after < row)
+			known->after = next_known(series, run, row, feature);
+		if (known->after < run->first + run->rows &&
+			known->after - before - 1 <= options->fill_limit)
+		{
+			const SeriesRow *right = series->order[known->after];
+			double		span = timestamps_distance(left->ts, right->ts);
+			double		share = timestamps_distance(left->ts, series->order[row]->ts) / span;
+
+			return left->values[feature] * (1 - share) + right->values[feature] * share;
+		}
+	}
+	return row - before <= options->fill_limit ? left->values[feature] : NAN;
+}
+
+void
+series_scale(const Series *series, const SeriesRun *run, const Options *options,
+			 const nn_scaling *scaling, float *scaled, uint8 *imputed, SeriesFacts *facts)
+{
+	const int	C = series->features;
+	Neighbours *known = palloc(sizeof(Neighbours) * C);
+
+	for (int c = 0; c < C; c++)
+		known[c].before = known[c].after = -1;
+	for (int64 row = run->first; row < run->first + run->rows; row++, scaled += C)
+	{
+		const double *x = series->order[row]->values;
+		bool		any = false;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int c = 0; c < C; c++)
+		{
+			double		value = x[c];
+
+			if (!isnan(value))
+				known[c].before = row;
+			else
+			{
+				value = fill(series, run, options, row, c, &known[c]);
+				imputed[c / 8] |= 1 << c % 8;
+				facts->imputed++;
+				any = true;
+			}
+			scaled[c] = isnan(value) ? 0.0f : nn_scale(scaling, c, value);
+		}
+		facts->imputed_rows += any;
+		if (imputed)
+			imputed += IMPUTED_BYTES(C);
+	}
+	pfree(known);
+}

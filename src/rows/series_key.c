@@ -1,0 +1,503 @@
+/*
+ * rows/series_key.c
+ *	  The name of a series: a JSON object of the columns that tell series apart.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+#include "utils/varlena.h"
+
+#include "pg/json.h"
+#include "rows/series_key.h"
+
+/* ---- keys -------------------------------------------------------------------------------- */
+
+/*
+ * A number's text, without zeros behind the point that say nothing (1.50 is 1.5) and
+ * without the sign of a zero; quoted when JSON has no such number.
+ */
+static void
+write_number(StringInfo out, const char *text)
+{
+	int			length = strlen(text);
+
+	if (text[strspn(text, "0123456789+-.eE")] != '\0')
+	{
+		json_string(out, text);
+		return;
+	}
+	if (strchr(text, '.') && !strpbrk(text, "eE"))
+	{
+		while (text[length - 1] == '0')
+			length--;
+		if (text[length - 1] == '.')
+			length--;
+	}
+	if (length == 2 && memcmp(text, "-0", 2) == 0)
+	{
+		text++;
+		length--;
+	}
+	appendBinaryStringInfo(out, text, length);
+}
+
+/* The text of a value by its type's output function, independent of the session's settings. */
+static char *
+output_text(Oid type, Datum value)
+{
+	static const char *const settings[][2] = {
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"TimeZone", "UTC"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"lc_monetary", "C"},
+		{"search_path", "pg_catalog, pg_temp"},
+	};
+	int			level = NewGUCNestLevel();
+	Oid			output;
+	bool		varlena;
+	char	   *text;
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	getTypeOutputInfo(type, &output, &varlena);
+	text = OidOutputFunctionCall(output, value);
+	AtEOXact_GUC(true, level);
+	return text;
+}
+
+/*
+ * Intervals are equal when they are equally long, with days of 24 hours and months of
+ * 30 days: written as days and the rest of one.
+ */
+static char *
+interval_text(const Interval *interval)
+{
+	int64		days = interval->time / USECS_PER_DAY +
+		(int64) interval->month * DAYS_PER_MONTH + interval->day;
+	Interval	plain = {.time = interval->time % USECS_PER_DAY};
+
+	if (days > 0 && plain.time < 0)
+	{
+		days--;
+		plain.time += USECS_PER_DAY;
+	}
+	else if (days < 0 && plain.time > 0)
+	{
+		days++;
+		plain.time -= USECS_PER_DAY;
+	}
+	plain.day = (int32) days;
+	return output_text(INTERVALOID, IntervalPGetDatum(plain.day == days ? &plain : interval));
+}
+
+static void
+write_value(StringInfo out, Oid type, Datum value)
+{
+	const int	utc = 0;
+	char		buffer[MAXDATELEN + 1];
+	char	   *blanks;
+
+	type = getBaseType(type);
+	switch (type)
+	{
+		case BOOLOID:
+			appendStringInfoString(out, DatumGetBool(value) ? "true" : "false");
+			break;
+		case DATEOID:
+		case TIMESTAMPOID:
+			/* not the output function, which obeys DateStyle */
+			json_string(out, JsonEncodeDateTime(buffer, value, type, NULL));
+			break;
+		case TIMESTAMPTZOID:
+			json_string(out, JsonEncodeDateTime(buffer, value, type, &utc));
+			break;
+		case INTERVALOID:
+			json_string(out, interval_text(DatumGetIntervalP(value)));
+			break;
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case NUMERICOID:
+			write_number(out, output_text(type, value));
+			break;
+		case TEXTOID:
+		case VARCHAROID:
+			json_string(out, TextDatumGetCString(value));
+			break;
+		case BPCHAROID:
+			/* blanks at the end count for nothing */
+			blanks = TextDatumGetCString(value);
+			blanks[bpchartruelen(blanks, strlen(blanks))] = '\0';
+			json_string(out, blanks);
+			break;
+		default:
+			json_string(out, output_text(type, value));
+	}
+}
+
+char *
+series_key_of_row(int ncols, char **cols, const Oid *types, const Datum *values,
+				  const bool *nulls)
+{
+	StringInfoData key;
+
+	initStringInfo(&key);
+	appendStringInfoChar(&key, '{');
+	for (int i = 0; i < ncols; i++)
+	{
+		json_key(&key, cols[i]);
+		if (nulls[i])
+			appendStringInfoString(&key, "null");
+		else
+			write_value(&key, types[i], values[i]);
+	}
+	appendStringInfoChar(&key, '}');
+	return key.data;
+}
+
+char *
+series_value_text(const JsonbValue *value)
+{
+	switch (value ? value->type : jbvNull)
+	{
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			return numeric_normalize(value->val.numeric);
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+static void
+write_jsonb_value(StringInfo out, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoString(out, "null");
+			break;
+		case jbvBool:
+			appendStringInfoString(out, value->val.boolean ? "true" : "false");
+			break;
+		case jbvNumeric:
+			write_number(out, DatumGetCString(DirectFunctionCall1(
+				numeric_out, NumericGetDatum(value->val.numeric))));
+			break;
+		case jbvString:
+			json_string(out, pnstrdup(value->val.string.val, value->val.string.len));
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a series is named by numbers, strings, booleans and nulls")));
+	}
+}
+
+static void
+wrong_series(const Model *m)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < m->nseries_cols; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", m->series_cols[i]);
+	if (m->nseries_cols == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model knows no series"),
+				 errhint("Leave the argument out, or train with series_cols.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a series of this model is named by %s", list.data),
+			 errhint("Give a JSON object with exactly these members, or leave the argument out.")));
+}
+
+char *
+series_key_of_jsonb(const Model *m, Jsonb *json)
+{
+	JsonbContainer *root = &json->root;
+	StringInfoData key;
+
+	if (m->nseries_cols == 0 || JsonContainerSize(root) != m->nseries_cols)
+		wrong_series(m);
+	initStringInfo(&key);
+	appendStringInfoChar(&key, '{');
+	for (int i = 0; i < m->nseries_cols; i++)
+	{
+		/* a scalar is an array of one */
+		JsonbValue *value = JsonContainerIsObject(root) ? json_get(root, m->series_cols[i])
+			: getIthJsonbValueFromContainer(root, i);
+
+		if (value == NULL)
+			wrong_series(m);
+		json_key(&key, m->series_cols[i]);
+		write_jsonb_value(&key, value);
+	}
+	appendStringInfoChar(&key, '}');
+	return key.data;
+}
+
+/* ---- finding ----------------------------------------------------------------------------- */
+
+/* A value of a series column: the text in its key, and where equality asks for it the value. */
+typedef struct FinderValue
+{
+	char	   *text;			/* NULL: null */
+	Datum		value;
+} FinderValue;
+
+typedef struct FinderEntry
+{
+	const char *key;			/* the model's */
+	FinderValue *values;		/* (ncols) */
+} FinderEntry;
+
+typedef struct FinderColumn
+{
+	bool		by_value;		/* equal values may have different texts */
+	Oid			type;
+	Oid			collation;
+	FmgrInfo	compare;
+} FinderColumn;
+
+struct SeriesFinder
+{
+	const Model *model;
+	int			ncols;
+	FinderColumn *columns;		/* (ncols) */
+	MemoryContext context;		/* of all that follows */
+	bool		prepared;
+	int			nentries;
+	FinderEntry *entries;		/* (nentries) in order */
+	MemoryContext scratch;		/* of the row being looked for */
+};
+
+/*
+ * Whether equal values of a type can have different texts in keys: by collation, or
+ * by types inside the type, or who knows.  write_value() sees to all others.
+ */
+static bool
+is_by_value(Oid type, Oid collation)
+{
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		return true;
+	type = getBaseType(type);
+	return type == JSONBOID || type_is_array(type) || type_is_rowtype(type) ||
+		type_is_range(type) || type_is_multirange(type) ||
+		(type >= FirstNormalObjectId && !type_is_enum(type));
+}
+
+static int
+compare_values(const FinderColumn *column, const FinderValue *a, const FinderValue *b)
+{
+	if (a->text == NULL || b->text == NULL)
+		return (a->text == NULL) - (b->text == NULL);
+	if (!column->by_value)
+		return strcmp(a->text, b->text);
+	return DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &column->compare),
+										   column->collation, a->value, b->value));
+}
+
+static int
+compare_entries(const void *a, const void *b, void *arg)
+{
+	const SeriesFinder *f = arg;
+	int			order = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < f->ncols && order == 0; i++)
+		order = compare_values(&f->columns[i], &((const FinderEntry *) a)->values[i],
+							   &((const FinderEntry *) b)->values[i]);
+	return order;
+}
+
+/* The texts of a key's members. */
+static void
+split_key(const SeriesFinder *f, const char *key, FinderValue *values)
+{
+	Jsonb	   *json = json_to_jsonb(key);
+
+	for (int i = 0; i < f->ncols; i++)
+		values[i].text = series_value_text(json_get(&json->root, f->model->series_cols[i]));
+}
+
+/* The values that the texts of a key stand for. */
+static void
+read_values(const SeriesFinder *f, FinderValue *values)
+{
+	for (int i = 0; i < f->ncols; i++)
+	{
+		Oid			input;
+		Oid			element;
+
+		if (!f->columns[i].by_value || values[i].text == NULL)
+			continue;
+		getTypeInputInfo(f->columns[i].type, &input, &element);
+		values[i].value = OidInputFunctionCall(input, values[i].text, element, -1);
+	}
+}
+
+/* Whether a type reads any text without an ERROR. */
+static bool
+reads_any_text(Oid type)
+{
+	type = getBaseType(type);
+	return type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
+}
+
+/* The same in a subtransaction: false where a type does not accept a text. */
+static bool
+try_read_values(const SeriesFinder *f, FinderValue *values)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool fits = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		read_values(f, values);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* what a type's input says of a text is no reason to stop, a cancel is */
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+			ReThrowError(error);
+		FreeErrorData(error);
+		fits = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return fits;
+}
+
+/*
+ * Reads the values of all entries.  A column that had another type in training may not
+ * accept all: such entries are left out.
+ */
+static void
+read_entries(SeriesFinder *f)
+{
+	bool		guarded = false;
+	int			n = 0;
+
+	for (int i = 0; i < f->ncols; i++)
+		guarded = guarded || (f->columns[i].by_value && !reads_any_text(f->columns[i].type));
+	for (int i = 0; i < f->nentries; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!guarded)
+			read_values(f, f->entries[i].values);
+		else if (!try_read_values(f, f->entries[i].values))
+			continue;
+		f->entries[n++] = f->entries[i];
+	}
+	f->nentries = n;
+}
+
+/* Fills the entries and puts them in order. */
+static void
+prepare_finder(SeriesFinder *f)
+{
+	const Model *m = f->model;
+	MemoryContext old = MemoryContextSwitchTo(f->context);
+
+	f->prepared = true;
+	f->nentries = m->nseries;
+	f->entries = palloc_extended(sizeof(FinderEntry) * Max((Size) m->nseries, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < m->nseries; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		f->entries[i].key = m->series[i].key;
+		f->entries[i].values = palloc0(sizeof(FinderValue) * f->ncols);
+		split_key(f, m->series[i].key, f->entries[i].values);
+	}
+	read_entries(f);
+	qsort_arg(f->entries, f->nentries, sizeof(FinderEntry), compare_entries, f);
+	MemoryContextSwitchTo(old);
+}
+
+SeriesFinder *
+series_finder_open(const Model *m, const Oid *types, const Oid *collations)
+{
+	SeriesFinder *f = palloc0(sizeof(SeriesFinder));
+	bool		any_by_value = false;
+
+	f->model = m;
+	f->context = CurrentMemoryContext;
+	f->ncols = m->nseries_cols;
+	f->columns = palloc0(sizeof(FinderColumn) * Max(f->ncols, 1));
+	for (int i = 0; i < f->ncols; i++)
+	{
+		FinderColumn *column = &f->columns[i];
+
+		if (types == NULL)
+			continue;			/* texts are all there is to compare */
+		column->type = getBaseType(types[i]);
+		column->collation = collations[i];
+		column->by_value = is_by_value(types[i], collations[i]);
+		if (column->by_value)
+			fmgr_info(lookup_type_cache(types[i], TYPECACHE_CMP_PROC)->cmp_proc, &column->compare);
+		any_by_value = any_by_value || column->by_value;
+	}
+	f->scratch = AllocSetContextCreate(CurrentMemoryContext, "amad series finder",
+									   ALLOCSET_SMALL_SIZES);
+	/* reading values may need a subtransaction, which cannot begin within a parallel query */
+	if (any_by_value)
+		prepare_finder(f);
+	return f;
+}
+
+const char *
+series_finder_find(SeriesFinder *f, const char *key, const Datum *values)
+{
+	FinderEntry wanted = {0};
+	FinderEntry *found;
+	MemoryContext old;
+
+	if (!f->prepared)
+		prepare_finder(f);
+	old = MemoryContextSwitchTo(f->scratch);
+	wanted.values = palloc0(sizeof(FinderValue) * f->ncols);
+	split_key(f, key, wanted.values);
+	for (int i = 0; i < f->ncols && values; i++)
+		wanted.values[i].value = values[i];
+	found = bsearch_arg(&wanted, f->entries, f->nentries, sizeof(FinderEntry), compare_entries, f);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(f->scratch);
+	return found ? found->key : NULL;
+}

@@ -1,0 +1,105 @@
+/*
+ * score/detect_function.c
+ *	  The functions amad_detect, amad_detect_timestamp, amad_detect_bigint and
+ *	  amad_detect_query.
+ *
+ * The first three differ in the type of since, until and the ts that comes back.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "score/detect_arguments.h"
+#include "pg/json.h"
+#include "score/explanation.h"
+#include "pg/rowset.h"
+
+/* Arguments, in their order. */
+enum
+{
+	ARG_MODEL_NAME,
+	ARG_SINCE,
+	ARG_UNTIL,
+	ARG_LAST_N,
+	ARG_SERIES,
+	ARG_SOURCE,
+	ARG_TIMESTAMP_COL,
+	ARG_ONLY_ANOMALIES,			/* from here on not of amad_detect_query */
+	ARG_EXPLAIN
+};
+
+SQL_FUNCTION(amad_detect);
+SQL_FUNCTION(amad_detect_query);
+
+/* The arguments that both functions have. */
+static DetectSpec
+spec_of(FunctionCallInfo fcinfo)
+{
+	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
+
+	spec.parallel = true;
+	spec.last_n = arguments_last_n(fcinfo, ARG_LAST_N, &spec);
+	if (!PG_ARGISNULL(ARG_SERIES))
+		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
+	return spec;
+}
+
+/* ---- amad_detect ----------------------------------------------------------------------- */
+
+/* Where the rows go. */
+typedef struct Output
+{
+	Detection  *detection;
+	ResultWriter *writer;
+	Rowset		rowset;
+	bool		only_anomalies;
+	bool		details;
+	Datum		values[RESULT_COLUMNS + 2];	/* series, ts, … */
+	bool		nulls[RESULT_COLUMNS + 2];
+} Output;
+
+static void
+put_row(const DetectedRow *row, void *arg)
+{
+	Output	   *out = arg;
+	const Scorer *scorer = detect_scorer(out->detection);
+
+	if (out->only_anomalies && !(result_severity(scorer, &row->row) >= 1.0))
+		return;
+	out->nulls[0] = row->series == NULL;
+	if (row->series)
+		out->values[0] = JsonbPGetDatum(json_to_jsonb(row->series));
+	out->nulls[1] = !row->row.ts_valid;
+	if (row->row.ts_valid)
+		out->values[1] = detect_timestamp(out->detection, row->row.ts);
+	result_columns(out->writer, scorer, &row->row, out->details, out->values + 2, out->nulls + 2);
+	rowset_add(&out->rowset, out->values, out->nulls);
+}
+
+Datum
+amad_detect(PG_FUNCTION_ARGS)
+{
+	DetectSpec	spec = spec_of(fcinfo);
+	Output		out = {
+		.only_anomalies = !PG_ARGISNULL(ARG_ONLY_ANOMALIES) && PG_GETARG_BOOL(ARG_ONLY_ANOMALIES),
+		.details = PG_ARGISNULL(ARG_EXPLAIN) || PG_GETARG_BOOL(ARG_EXPLAIN),
+	};
+
+	out.rowset = rowset_open(fcinfo);
+	out.detection = detect_open(&spec);
+	out.writer = result_open(detect_model(out.detection));
+	detect_run(out.detection, put_row, &out);
+	return (Datum) 0;
+}
+
+/* → text, to be looked at by EXPLAIN */
+Datum
+amad_detect_query(PG_FUNCTION_ARGS)
+{
+	DetectSpec	spec = spec_of(fcinfo);
+
+	PG_RETURN_TEXT_P(cstring_to_text(detect_query(detect_open(&spec))));
+}

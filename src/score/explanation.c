@@ -1,0 +1,264 @@
+/*
+ * score/explanation.c
+ *	  What is told of a scored row: the columns of amad_result.
+ *
+ * The jsonb objects have one member a feature, and the same keys in all rows:
+ * they are put in jsonb's order once.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "score/explanation.h"
+#include "rows/series.h"
+
+#define DIGITS 7				/* of an expected value: a float has no more */
+#define SHARE_DIGITS 6			/* of a contribution, after the point */
+#define MOST_DIGITS 15			/* after the point */
+
+struct ResultWriter
+{
+	const Model *model;
+	int			version;
+	Datum	   *name;			/* (features) text */
+	int		   *feature;		/* (features) of each member, in jsonb's order of keys */
+	JsonbPair  *pair;			/* (features) members: keys are there */
+	double	   *share;			/* (features) */
+	Numeric		sign[3];		/* -1, 0, 1 */
+};
+
+typedef struct Member
+{
+	const char *name;
+	int			feature;
+} Member;
+
+/* jsonb's order of keys: by length, then by bytes. */
+static int
+compare_members(const void *a, const void *b)
+{
+	const char *x = ((const Member *) a)->name;
+	const char *y = ((const Member *) b)->name;
+	size_t		nx = strlen(x);
+	size_t		ny = strlen(y);
+
+	return nx != ny ? (nx > ny) - (nx < ny) : memcmp(x, y, nx);
+}
+
+ResultWriter *
+result_open(const LoadedModel *loaded)
+{
+	const Model *m = loaded->model;
+	ResultWriter *w = palloc0(sizeof(ResultWriter));
+	Member	   *members = palloc(sizeof(Member) * m->features);
+
+	w->model = m;
+	w->version = loaded->version;
+	w->name = palloc(sizeof(Datum) * m->features);
+	w->feature = palloc(sizeof(int) * m->features);
+	w->pair = palloc0(sizeof(JsonbPair) * m->features);
+	w->share = palloc(sizeof(double) * m->features);
+	for (int i = 0; i < 3; i++)
+		w->sign[i] = int64_to_numeric(i - 1);
+	for (int c = 0; c < m->features; c++)
+	{
+		members[c].name = model_feature_name(m, c);
+		members[c].feature = c;
+		w->name[c] = CStringGetTextDatum(members[c].name);
+	}
+	qsort(members, m->features, sizeof(Member), compare_members);
+	for (int i = 0; i < m->features; i++)
+	{
+		w->feature[i] = members[i].feature;
+		w->pair[i].key.type = jbvString;
+		w->pair[i].key.val.string.val = pstrdup(members[i].name);
+		w->pair[i].key.val.string.len = strlen(members[i].name);
+	}
+	pfree(members);
+	return w;
+}
+
+/* ---- numbers ------------------------------------------------------------------------- */
+
+/* A decimal number of so many digits after the point. */
+static void
+set_decimal(JsonbValue *value, double x, int digits)
+{
+	static const double power[MOST_DIGITS + 1] = {
+		1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15
+	};
+
+	value->type = jbvNumeric;
+	value->val.numeric = int64_div_fast_to_numeric((int64) rint(x * power[digits]), digits);
+}
+
+/* As many digits as a float has. */
+static void
+set_number(JsonbValue *value, double x)
+{
+	int			before;
+
+	if (!isfinite(x))
+	{
+		value->type = jbvNull;
+		return;
+	}
+	before = x == 0 ? 1 : (int) floor(log10(fabs(x))) + 1;
+	if (before > MOST_DIGITS || DIGITS - before > MOST_DIGITS)
+	{
+		value->type = jbvNumeric;
+		value->val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric,
+																 Float8GetDatum(x)));
+	}
+	else
+		set_decimal(value, x, Max(DIGITS - before, 0));
+}
+
+/* ---- what a row tells -------------------------------------------------------------------- */
+
+double
+result_severity(const Scorer *scorer, const ScoredRow *row)
+{
+	double		severity = row->score / scorer_stats(scorer)->threshold;
+
+	/* a model from somewhere may have the least of all thresholds */
+	return isinf(severity) ? DBL_MAX : severity;
+}
+
+bool
+result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
+{
+	double		sum = 0.0;
+	nn_row		values;
+
+	if (row->expected == NULL)
+		return false;
+	values = (nn_row) {
+		.scaled = row->scaled,
+		.expected = row->expected,
+		.signals = row->signals,
+		.activity = row->activity,
+		.imputed = row->missing,
+		.time = row->ts,
+	};
+	nn_raw_score(scorer_calibration(scorer), &values, shares);
+	for (int c = 0; c < m->features; c++)
+		sum += shares[c];
+	if (!(sum > 0) || !isfinite(sum))
+		return false;
+	for (int c = 0; c < m->features; c++)
+		shares[c] /= sum;
+	return true;
+}
+
+int
+result_direction(const ModelStats *stats, const ScoredRow *row, int c)
+{
+	float		expected;
+
+	if (row->expected == NULL || NN_IMPUTED(row->missing, c))
+		return 0;
+	/* a constant feature is expected to be at its mean, whatever the network says */
+	expected = stats->std[c] > 0 ? row->expected[c] : 0.0f;
+	return (row->scaled[c] > expected) - (row->scaled[c] < expected);
+}
+
+/* The object of the writer's pairs. */
+static Datum
+object(ResultWriter *w)
+{
+	JsonbValue	value;
+
+	value.type = jbvObject;
+	value.val.object.nPairs = w->model->features;
+	value.val.object.pairs = w->pair;
+	return JsonbPGetDatum(JsonbValueToJsonb(&value));
+}
+
+static Datum
+expected_object(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
+{
+	for (int i = 0; i < w->model->features; i++)
+	{
+		int			c = w->feature[i];
+
+		set_number(&w->pair[i].value, stats->mean[c] + row->expected[c] * stats->std[c]);
+	}
+	return object(w);
+}
+
+static Datum
+contributions_object(ResultWriter *w)
+{
+	for (int i = 0; i < w->model->features; i++)
+		set_decimal(&w->pair[i].value, w->share[w->feature[i]], SHARE_DIGITS);
+	return object(w);
+}
+
+static Datum
+direction_object(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
+{
+	for (int i = 0; i < w->model->features; i++)
+	{
+		w->pair[i].value.type = jbvNumeric;
+		w->pair[i].value.val.numeric = w->sign[result_direction(stats, row, w->feature[i]) + 1];
+	}
+	return object(w);
+}
+
+/* Names of the features that were missing; 0: none. */
+static Datum
+imputed_array(const ResultWriter *w, const ScoredRow *row)
+{
+	Datum	   *names = palloc(sizeof(Datum) * w->model->features);
+	int			n = 0;
+
+	for (int c = 0; c < w->model->features; c++)
+		if (NN_IMPUTED(row->missing, c))
+			names[n++] = w->name[c];
+	return n == 0 ? (Datum) 0
+		: PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+void
+result_columns(ResultWriter *w, const Scorer *scorer, const ScoredRow *row, bool details,
+			   Datum *values, bool *nulls)
+{
+	const ModelStats *stats = scorer_stats(scorer);
+	const char *status = scorer_status_text(row->status);
+	double		severity = result_severity(scorer, row);
+	bool		scored = !isnan(row->score);
+
+	memset(nulls, true, sizeof(bool) * RESULT_COLUMNS);
+	nulls[RESULT_SCORE] = nulls[RESULT_SEVERITY] = nulls[RESULT_ANOMALY] = !scored;
+	values[RESULT_SCORE] = Float8GetDatum(row->score);
+	values[RESULT_SEVERITY] = Float8GetDatum(severity);
+	values[RESULT_ANOMALY] = BoolGetDatum(severity >= 1.0);
+	nulls[RESULT_THRESHOLD] = false;
+	values[RESULT_THRESHOLD] = Float8GetDatum(stats->threshold);
+	nulls[RESULT_STATUS] = status == NULL;
+	if (status)
+		values[RESULT_STATUS] = CStringGetTextDatum(status);
+	nulls[RESULT_VERSION] = w->version == 0;
+	values[RESULT_VERSION] = Int32GetDatum(w->version);
+	if (!details)
+		return;
+	values[RESULT_IMPUTED] = imputed_array(w, row);
+	nulls[RESULT_IMPUTED] = values[RESULT_IMPUTED] == (Datum) 0;
+	if (row->expected == NULL)
+		return;
+	nulls[RESULT_EXPECTED] = nulls[RESULT_DIRECTION] = false;
+	values[RESULT_EXPECTED] = expected_object(w, stats, row);
+	values[RESULT_DIRECTION] = direction_object(w, stats, row);
+	nulls[RESULT_CONTRIBUTIONS] = !result_shares(scorer, w->model, row, w->share);
+	if (!nulls[RESULT_CONTRIBUTIONS])
+		values[RESULT_CONTRIBUTIONS] = contributions_object(w);
+}

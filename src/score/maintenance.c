@@ -1,0 +1,332 @@
+/*
+ * score/maintenance.c
+ *	  Maintenance windows: times at which series are not watched.
+ *
+ * All windows are read once.  When a series comes, those that concern it are
+ * merged into disjoint ones, which are searched for each time asked for.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+
+#include "pg/json.h"
+#include "score/maintenance.h"
+#include "rows/relation.h"
+#include "rows/series_key.h"
+#include "pg/timestamps.h"
+
+#define FETCH_ROWS 1000
+
+typedef struct Window
+{
+	int64		begin;
+	int64		end;			/* first time beyond */
+	char	  **value;			/* (ncols) that a series must have; NULL: any */
+} Window;
+
+struct Maintenance
+{
+	Oid			time_type;
+	int			ncols;			/* series columns that it has */
+	char	  **cols;			/* (ncols) */
+	Oid		   *types;			/* (ncols) */
+	MemoryContext context;		/* of the windows */
+	int			nwindows;
+	int			room;
+	Window	   *window;			/* (room) by their begin */
+	MemoryContext series_context;	/* of what follows */
+	int			nmerged;
+	Window	   *merged;			/* (nmerged) disjoint, ascending */
+};
+
+/* ---- columns -------------------------------------------------------------------------------- */
+
+static bool
+is_time(Oid type, Oid wanted)
+{
+	Oid			scored = timestamps_scored_type(type);
+
+	return OidIsValid(scored) && (scored == INT8OID) == (wanted == INT8OID);
+}
+
+static bool
+is_series_column(const char *name, const Model *model)
+{
+	for (int i = 0; i < model->nseries_cols; i++)
+		if (strcmp(model->series_cols[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void
+wrong_columns(Oid time_type, int n, const char *list)
+{
+	const char *what = time_type == INT8OID ? "an integer type"
+		: "type timestamp with or without time zone, or date";
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("maintenance must have two time columns, begin and end"),
+			 n == 0 ? errdetail("It has no column of %s.", what)
+			 : errdetail("It has %d of %s: %s.", n, what, list),
+			 errhint("Give a query that selects the two, and the columns of series if there are such.")));
+}
+
+static void
+add_series_column(Maintenance *m, const char *name, Oid type)
+{
+	for (int i = 0; i < m->ncols; i++)
+		if (strcmp(m->cols[i], name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
+					 errmsg("maintenance has several columns \"%s\"", name)));
+	m->cols[m->ncols] = MemoryContextStrdup(m->context, name);
+	m->types[m->ncols++] = type;
+}
+
+/*
+ * The query that reads the windows: begin, end, columns of series.  Columns are
+ * told by their position, for those of a query may lack names of their own.
+ */
+static char *
+bind_columns(Maintenance *m, RelationSource *source, const Model *model)
+{
+	TupleDesc	desc = relation_columns(source, "maintenance");
+	StringInfoData times;		/* expressions */
+	StringInfoData names;		/* those of the columns, for messages */
+	StringInfoData series;
+	StringInfoData aliases;
+	int			ntimes = 0;
+
+	initStringInfo(&times);
+	initStringInfo(&names);
+	initStringInfo(&series);
+	initStringInfo(&aliases);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		char	   *name = NameStr(column->attname);
+
+		appendStringInfo(&aliases, "%sc%d", i > 0 ? ", " : "", i);
+		if (is_series_column(name, model))
+		{
+			add_series_column(m, name, column->atttypid);
+			appendStringInfo(&series, ", c%d", i);
+		}
+		else if (is_time(column->atttypid, m->time_type))
+		{
+			appendStringInfo(&times, "%sc%d::pg_catalog.%s", ntimes > 0 ? ", " : "", i,
+							 m->time_type == TIMESTAMPTZOID ? "timestamptz"
+							 : m->time_type == TIMESTAMPOID ? "timestamp" : "int8");
+			appendStringInfo(&names, "%s\"%s\"", ntimes++ > 0 ? ", " : "", name);
+		}
+	}
+	if (ntimes != 2)
+		wrong_columns(m->time_type, ntimes, names.data);
+	return psprintf("SELECT %s%s FROM %s(%s) ORDER BY 1 NULLS FIRST",
+					times.data, series.data, source->from, aliases.data);
+}
+
+/* ---- values of series ------------------------------------------------------------------------- */
+
+/* The text of a member of a series' key; NULL: null. */
+static char *
+member_text(const char *key, const char *col)
+{
+	Jsonb	   *json = json_to_jsonb(key);
+
+	return series_value_text(json_get(&json->root, col));
+}
+
+/* Whether a series with these values (ncols) is meant. */
+static bool
+concerns(const Maintenance *m, const Window *window, char **value)
+{
+	for (int i = 0; i < m->ncols; i++)
+		if (window->value[i] &&
+			(value[i] == NULL || strcmp(window->value[i], value[i]) != 0))
+			return false;
+	return true;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------ */
+
+static void
+check_window(const Maintenance *m, const Window *window)
+{
+	if (window->begin > window->end)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("maintenance window ends before it begins"),
+				 errdetail("It begins at %s and ends at %s.",
+						   timestamps_text(m->time_type, window->begin),
+						   timestamps_text(m->time_type, window->end)),
+				 errhint("Of the time columns, the first is taken for the begin.")));
+}
+
+static void
+add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
+{
+	Window	   *window;
+	bool		isnull;
+	Datum		ts;
+
+	if (m->nwindows == m->room)
+	{
+		m->room = m->room == 0 ? 64 : 2 * m->room;
+		m->window = m->window == NULL
+			? MemoryContextAlloc(m->context, sizeof(Window) * m->room)
+			: repalloc_huge(m->window, sizeof(Window) * (Size) m->room);
+	}
+	window = &m->window[m->nwindows++];
+	ts = SPI_getbinval(tuple, desc, 1, &isnull);
+	window->begin = isnull ? PG_INT64_MIN : DatumGetInt64(ts);
+	ts = SPI_getbinval(tuple, desc, 2, &isnull);
+	window->end = isnull ? PG_INT64_MAX : DatumGetInt64(ts);
+	check_window(m, window);
+	window->value = MemoryContextAllocZero(m->context, sizeof(char *) * Max(m->ncols, 1));
+	for (int i = 0; i < m->ncols; i++)
+	{
+		Datum		value = SPI_getbinval(tuple, desc, i + 3, &isnull);
+		char	   *text;
+
+		if (isnull)
+			continue;
+		/* written as keys of series are, so that they compare */
+		text = member_text(series_key_of_row(1, &m->cols[i], &m->types[i], &value, &isnull),
+						   m->cols[i]);
+		window->value[i] = MemoryContextStrdup(m->context, text);
+	}
+}
+
+static void
+check_memory(const Maintenance *m)
+{
+	if (MemoryContextMemAllocated(m->context, true) > (Size) work_mem * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("more maintenance windows than work_mem holds, which is %d kB", work_mem),
+				 errhint("Raise work_mem, or give a query that selects those of the range.")));
+}
+
+/* The columns were bound before the query was planned: have they changed? */
+static void
+check_types(const Maintenance *m, TupleDesc desc)
+{
+	bool		same = desc != NULL && desc->natts == m->ncols + 2;
+
+	for (int i = 0; same && i < desc->natts; i++)
+		same = TupleDescAttr(desc, i)->atttypid == (i < 2 ? m->time_type : m->types[i - 2]);
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of maintenance windows was changed while it was in use"),
+				 errhint("Repeat the command.")));
+}
+
+static void
+read_windows(Maintenance *m, const char *query)
+{
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "amad window",
+													  ALLOCSET_DEFAULT_SIZES);
+	SPIPlanPtr	plan = SPI_prepare(query, 0, NULL);
+	Portal		portal;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	/* in the snapshot of the calling query */
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	check_types(m, portal->tupDesc);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(row_context);
+
+			add_window(m, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(row_context);
+		}
+		SPI_freetuptable(SPI_tuptable);
+		check_memory(m);
+	}
+	SPI_cursor_close(portal);
+}
+
+Maintenance *
+maintenance_open(const char *source, Oid time_type, const Model *model)
+{
+	Maintenance *m = palloc0(sizeof(Maintenance));
+	RelationSource relation = relation_open_source(source, "maintenance");
+
+	m->time_type = time_type;
+	m->cols = palloc(sizeof(char *) * Max(model->nseries_cols, 1));
+	m->types = palloc(sizeof(Oid) * Max(model->nseries_cols, 1));
+	m->context = AllocSetContextCreate(CurrentMemoryContext, "amad maintenance",
+									   ALLOCSET_DEFAULT_SIZES);
+	m->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad maintenance of a series",
+											  ALLOCSET_DEFAULT_SIZES);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	read_windows(m, bind_columns(m, &relation, model));
+	SPI_finish();
+	return m;
+}
+
+/* ---- a series -------------------------------------------------------------------------------------- */
+
+void
+maintenance_begin(Maintenance *m, const char *series)
+{
+	MemoryContext old;
+	char	  **value;
+
+	MemoryContextReset(m->series_context);
+	old = MemoryContextSwitchTo(m->series_context);
+	value = palloc0(sizeof(char *) * Max(m->ncols, 1));
+	for (int i = 0; series && i < m->ncols; i++)
+		value[i] = member_text(series, m->cols[i]);
+	m->nmerged = 0;
+	m->merged = palloc_extended(sizeof(Window) * Max((Size) m->nwindows, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < m->nwindows; i++)
+	{
+		Window	   *last = m->nmerged > 0 ? &m->merged[m->nmerged - 1] : NULL;
+
+		if (!concerns(m, &m->window[i], value))
+			continue;
+		if (last && m->window[i].begin <= last->end)
+			last->end = Max(last->end, m->window[i].end);
+		else
+			m->merged[m->nmerged++] = m->window[i];
+	}
+	MemoryContextSwitchTo(old);
+}
+
+bool
+maintenance_covers(const Maintenance *m, int64 ts)
+{
+	int			low = 0;
+	int			high = m->nmerged;
+
+	/* the last window that begins at or before ts */
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (m->merged[middle].begin <= ts)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && ts < m->merged[low - 1].end;
+}

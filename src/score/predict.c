@@ -1,0 +1,203 @@
+/*
+ * score/predict.c
+ *	  What a model expects of each row, whatever its method.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "core/evidence/pca.h"
+#include "score/predict.h"
+
+#define PCA_WORK 16777216		/* multiplications between two polls: some milliseconds */
+
+/* The network's poll: may leave it by an ERROR. */
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+Size
+predict_bytes(const Model *m)
+{
+	nn_shape	shape = model_shape(m);
+
+	return m->options.method == METHOD_AMAD
+		? nn_packed_bytes(&shape) + sizeof(float) * options_states_size(&m->options, m->features)
+		: sizeof(float) * m->nparams;
+}
+
+Predictor *
+predict_open(const Model *m)
+{
+	Predictor  *p = palloc0(sizeof(Predictor));
+	void	   *memory = palloc_extended(Max(predict_bytes(m), 1), MCXT_ALLOC_HUGE);
+
+	p->method = m->options.method;
+	p->shape = model_shape(m);
+	p->signals = options_signals(&m->options);
+	p->clip = m->options.clip;
+	p->context = options_context(&m->options, m->features);
+	p->ahead = p->method == METHOD_AMAD ? m->options.ahead : 0;
+	if (p->method == METHOD_AMAD)
+	{
+		p->packed = nn_pack(memory, &p->shape, m->params, check_interrupts);
+		if (options_states(&m->options))
+			p->states = memcpy((char *) memory + nn_packed_bytes(&p->shape),
+							   m->params + model_network_size(m),
+							   sizeof(float) * options_states_size(&m->options, m->features));
+	}
+	else
+	{
+		memcpy(memory, m->params, sizeof(float) * m->nparams);
+		p->components = memory;
+		p->k = (int) (m->nparams / m->features);
+	}
+	return p;
+}
+
+Size
+predict_series_bytes(const Predictor *p)
+{
+	return p->method != METHOD_AMAD ? 0
+		: nn_stream_bytes(&p->shape) +
+		(p->states ? nn_state_stream_bytes(p->shape.features) : 0) +
+		sizeof(float) * (PREDICT_ROWS + 2) * p->shape.features;
+}
+
+void
+predict_series_open(Prediction *prediction, const Predictor *p)
+{
+	const int	C = p->shape.features;
+
+	memset(prediction, 0, sizeof(*prediction));
+	prediction->predictor = p;
+	if (p->method != METHOD_AMAD)
+		return;
+	prediction->stream = nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE),
+										p->packed, check_interrupts);
+	if (p->states)
+		prediction->states = nn_state_stream_open(palloc_extended(nn_state_stream_bytes(C),
+																  MCXT_ALLOC_HUGE), C, p->states);
+	prediction->clipped = palloc(sizeof(float) * PREDICT_ROWS * C);
+	prediction->next = palloc0(sizeof(float) * 2 * C);
+}
+
+void
+predict_series_reset(Prediction *prediction)
+{
+	if (prediction->stream == NULL)
+		return;
+	nn_stream_reset(prediction->stream);
+	if (prediction->states)
+		nn_state_stream_reset(prediction->states);
+	memset(prediction->next, 0, sizeof(float) * prediction->predictor->shape.features);
+}
+
+/*
+ * Outputs (n, C), each about the row after its own, to what is expected of these
+ * rows: the last push's last output moves in in front, the last one waits.
+ */
+static void
+delay(float *next, float *expected, int n, int C)
+{
+	const size_t row = sizeof(float) * C;
+	float	   *last = next + C;
+
+	memcpy(last, expected + (size_t) (n - 1) * C, row);
+	memmove(expected + C, expected, row * (n - 1));
+	memcpy(expected, next, row);
+	memcpy(next, last, row);
+}
+
+static void
+push_network(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
+{
+	const Predictor *p = prediction->predictor;
+
+	nn_clip(p->clip, rows, (size_t) n * p->shape.features, prediction->clipped);
+	nn_stream_push(prediction->stream, prediction->clipped, n, expected, p->signals, signals);
+	if (p->states)				/* the last signal is the distance from them */
+		nn_state_stream_push(prediction->states, rows, n, p->signals, signals + p->signals - 1);
+	if (p->ahead > 0)
+		delay(prediction->next, expected, n, p->shape.features);
+}
+
+/* By few rows at a time, for each costs as much as the components have floats. */
+static void
+push_components(const Predictor *p, const float *rows, int n, float *expected)
+{
+	const int	C = p->shape.features;
+	const int	step = (int) (PCA_WORK / ((double) Max(p->k, 1) * C)) + 1;
+
+	for (int i = 0; i < n; i += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		nn_pca_reconstruct(C, p->k, p->components, rows + (size_t) i * C, Min(n - i, step),
+						   expected + (size_t) i * C);
+	}
+}
+
+void
+predict_push(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
+{
+	const Predictor *p = prediction->predictor;
+
+	switch (p->method)
+	{
+		case METHOD_AMAD:
+			push_network(prediction, rows, n, expected, signals);
+			break;
+		case METHOD_PCA:
+			push_components(p, rows, n, expected);
+			break;
+		case METHOD_ZSCORE:
+			memset(expected, 0, sizeof(float) * n * p->shape.features);
+			break;
+	}
+}
+
+/* Rows from `first` on that can be pushed together. */
+static int
+piece(const PredictTask *task, int first)
+{
+	int			n = 1;
+
+	while (n < PREDICT_ROWS && first + n < task->n && !task->begins[first + n])
+		n++;
+	return n;
+}
+
+void
+predict_task(Prediction *prediction, const PredictTask *task)
+{
+	const int	C = prediction->predictor->shape.features;
+	const int	N = prediction->predictor->signals;
+
+	for (int first = 0, n; first < task->n; first += n)
+	{
+		CHECK_FOR_INTERRUPTS();
+		n = piece(task, first);
+		if (task->begins[first])
+			predict_series_reset(prediction);
+		predict_push(prediction, task->rows + (size_t) first * C, n,
+					 task->expected + (size_t) first * C, task->signals + (size_t) first * N);
+	}
+}
+
+void
+predict_carried(Prediction *prediction, const PredictTask *task)
+{
+	const int	C = prediction->predictor->shape.features;
+
+	predict_series_reset(prediction);
+	for (int first = -task->carried; first < 0; first += PREDICT_ROWS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		predict_push(prediction, task->rows + (ptrdiff_t) first * C, Min(-first, PREDICT_ROWS),
+					 task->expected, task->signals);
+	}
+}

@@ -1,0 +1,579 @@
+/*
+ * score/window_functions.c
+ *	  The window functions amad_score and amad_explain:
+ *
+ *		(model, [series jsonb,] ts, VARIADIC features) OVER (ORDER BY ts)
+ *
+ * Rows are read ahead in blocks, for the network is fastest on blocks; each row
+ * is read and computed once (scorer.c).  The results are then served one by one,
+ * with the option lookahead some rows behind.  Memory does not grow with the partition.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "rows/features.h"
+#include "score/explanation.h"
+#include "rows/series_key.h"
+#include "pg/timestamps.h"
+#include "pg/window_row.h"
+
+#define MODEL_ARG 0
+#define SERIES_ARG 1			/* if there is one */
+
+#define VALUE_HEAD_BYTES 32		/* of a model, enough to tell it from another */
+
+#define DUPLICATE_ROWS 100		/* least rows of a partition that a warning is worth */
+
+typedef struct PeerRow
+{
+	bool		any;
+	int64		ts;
+	bool		ts_valid;		/* a finite time */
+	double	   *values;			/* (C) */
+} PeerRow;
+
+/*
+ * The rows of one timestamp, which come one after another: most often one.  They are
+ * read before any of them is handed on, for only then it is known which has its place
+ * in the series: the first by feature_compare().
+ */
+typedef struct Peers
+{
+	int64		rows;
+	int64		handed;			/* of them, to the scorer */
+	int64		place;			/* of the one that is scored, among them */
+	PeerRow		row;			/* that one */
+} Peers;
+
+/* State of a call site: the model and the partition in hand. */
+typedef struct ScoreState
+{
+	const char *function;		/* for messages */
+	bool		by_value;		/* the model is an amad_model, else a name */
+	bool		constant_model; /* the same for all rows, by its expression */
+	bool		has_series;		/* there is an argument for the series */
+	bool		constant_series;
+	int			ts_arg;
+	Oid			ts_type;
+	Features   *features;
+	MemoryContextCallback release;
+
+	LoadedModel *loaded;
+	char	   *name;			/* of the model, by name */
+	struct varlena *value_head; /* first bytes of the model, by value */
+	MemoryContext memory;		/* of all that depends on the model */
+	Scorer	   *scorer;
+
+	SeriesFinder *finder;		/* NULL: it was not needed yet */
+	struct varlena *series;		/* of the partition, as given; NULL: null */
+	MemoryContext partition;	/* of it */
+
+	MemoryContext row_context;	/* of what reading a row allocates */
+	MemoryContext block;		/* of a block */
+	int64		read;			/* rows of the partition that were */
+	int64		scored_start;	/* position in it of the first row that can be served */
+	PeerRow		next;			/* the last row read, not yet among the peers */
+	Peers		peers;
+	int64		duplicates;		/* rows of the partition that repeat a timestamp */
+	bool		has_last;
+	int64		last_ts;		/* the greatest finite one */
+	bool		warned;			/* of many duplicates */
+
+	/* amad_explain */
+	TupleDesc	columns;		/* ts and those of result.h */
+	ResultWriter *writer;
+	Datum		values[RESULT_COLUMNS + 1];
+	bool		nulls[RESULT_COLUMNS + 1];
+} ScoreState;
+
+/* What a partition has: only whether it was begun. */
+typedef struct PartitionState
+{
+	bool		begun;
+} PartitionState;
+
+SQL_FUNCTION(amad_score);
+SQL_FUNCTION(amad_explain);
+
+/* ---- the model --------------------------------------------------------------------------- */
+
+static void
+release_model(void *arg)
+{
+	ScoreState *s = arg;
+
+	if (s->loaded)
+		cache_release(s->loaded);
+	s->loaded = NULL;
+}
+
+static void
+check_features(const ScoreState *s)
+{
+	const Model *m = s->loaded->model;
+
+	if (s->features->count != m->features)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%d features given, but the model%s%s%s has %s", s->features->count,
+						s->name ? " \"" : "", s->name ? s->name : "", s->name ? "\"" : "",
+						model_feature_list(m)),
+				 errhint("Give the features that the model was trained with, in the same order.")));
+}
+
+/* Room for what depends on the model. */
+static void
+open_scorer(ScoreState *s)
+{
+	MemoryContext old;
+
+	MemoryContextReset(s->memory);
+	s->name = NULL;
+	s->value_head = NULL;
+	s->finder = NULL;
+	old = MemoryContextSwitchTo(s->memory);
+	s->scorer = scorer_open(s->loaded, SCORER_ROWS);
+	s->next.values = palloc(sizeof(double) * s->loaded->model->features);
+	s->peers.row.values = palloc(sizeof(double) * s->loaded->model->features);
+	s->writer = s->columns ? result_open(s->loaded) : NULL;
+	MemoryContextSwitchTo(old);
+}
+
+/* Is the model by value the one in hand?  Its first bytes hold a checksum of the rest. */
+static bool
+same_value(const ScoreState *s, Datum model)
+{
+	struct varlena *head = PG_DETOAST_DATUM_SLICE(model, 0, VALUE_HEAD_BYTES);
+
+	return s->value_head != NULL && VARSIZE_ANY(head) == VARSIZE(s->value_head) &&
+		memcmp(VARDATA_ANY(head), VARDATA(s->value_head), VARSIZE_ANY_EXHDR(head)) == 0;
+}
+
+static void
+use_value(ScoreState *s, Datum model)
+{
+	if (same_value(s, model))
+		return;
+	release_model(s);
+	s->loaded = cache_by_value(PG_DETOAST_DATUM(model));
+	open_scorer(s);
+	s->value_head = MemoryContextAlloc(s->memory, VARHDRSZ + VALUE_HEAD_BYTES);
+	memcpy(s->value_head, PG_DETOAST_DATUM_SLICE(model, 0, VALUE_HEAD_BYTES),
+		   VARHDRSZ + VALUE_HEAD_BYTES);
+}
+
+static void
+use_name(ScoreState *s, Oid function, const char *name)
+{
+	LoadedModel *loaded = cache_by_name(function, name);
+	bool		same = loaded == s->loaded;
+
+	release_model(s);
+	s->loaded = loaded;
+	if (same)
+		return;
+	open_scorer(s);
+	s->name = MemoryContextStrdup(s->memory, name);
+}
+
+/* The model argument of the current row, for the partition that begins with it. */
+static void
+use_model(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
+{
+	bool		isnull;
+	Datum		model = WinGetFuncArgCurrent(window, MODEL_ARG, &isnull);
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("model of %s must not be null", s->function)));
+	if (s->by_value)
+		use_value(s, model);
+	else
+		use_name(s, fcinfo->flinfo->fn_oid, TextDatumGetCString(model));
+}
+
+static void
+refuse_change(const ScoreState *s, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s of %s must be the same in all rows of a partition", what, s->function),
+			 errhint("Add PARTITION BY with the columns that it depends on.")));
+}
+
+/* Model and series that are expressions of columns must not change within a partition. */
+static void
+check_constants(WindowObject window, const ScoreState *s, int offset)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (!s->constant_model)
+	{
+		value = window_row_argument(window, MODEL_ARG, offset, &isnull);
+		if (isnull || (s->by_value ? !same_value(s, value)
+					   : strcmp(TextDatumGetCString(value), s->name) != 0))
+			refuse_change(s, "model");
+	}
+	if (s->has_series && !s->constant_series)
+	{
+		struct varlena *series;
+
+		value = window_row_argument(window, SERIES_ARG, offset, &isnull);
+		series = isnull ? NULL : PG_DETOAST_DATUM_PACKED(value);
+		if ((series == NULL) != (s->series == NULL) ||
+			(series != NULL && (VARSIZE_ANY_EXHDR(series) != VARSIZE_ANY_EXHDR(s->series) ||
+								memcmp(VARDATA_ANY(series), VARDATA_ANY(s->series),
+									   VARSIZE_ANY_EXHDR(series)) != 0)))
+			refuse_change(s, "series");
+	}
+}
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+static ScoreState *
+open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
+{
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	ScoreState *s = palloc0(sizeof(ScoreState));
+
+	/* with IGNORE NULLS rows would be left out: an ERROR */
+	WinCheckAndInitializeNullTreatment(PG_WINDOW_OBJECT(), false, fcinfo);
+	s->function = function;
+	s->by_value = get_fn_expr_argtype(fcinfo->flinfo, MODEL_ARG) != TEXTOID;
+	s->constant_model = get_fn_expr_arg_stable(fcinfo->flinfo, MODEL_ARG);
+	s->has_series = get_fn_expr_argtype(fcinfo->flinfo, SERIES_ARG) == JSONBOID;
+	s->constant_series = get_fn_expr_arg_stable(fcinfo->flinfo, SERIES_ARG);
+	s->ts_arg = s->has_series ? SERIES_ARG + 1 : SERIES_ARG;
+	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, s->ts_arg);
+	if (explain)
+	{
+		if (get_call_result_type(fcinfo, NULL, &s->columns) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		s->columns = BlessTupleDesc(s->columns);
+	}
+	s->memory = AllocSetContextCreate(CurrentMemoryContext, "amad score", ALLOCSET_DEFAULT_SIZES);
+	s->partition = AllocSetContextCreate(CurrentMemoryContext, "amad partition",
+										 ALLOCSET_SMALL_SIZES);
+	s->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
+	s->block = AllocSetContextCreate(CurrentMemoryContext, "amad block", ALLOCSET_DEFAULT_SIZES);
+	s->release.func = release_model;
+	s->release.arg = s;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &s->release);
+	fcinfo->flinfo->fn_extra = s;
+	MemoryContextSwitchTo(old);
+	return s;
+}
+
+/* The model's own key of a series, where it has one: '1' is the series 1. */
+static const char *
+find_partition_key(ScoreState *s, const char *key)
+{
+	const Model *m = s->loaded->model;
+	MemoryContext old;
+	const char *known;
+
+	if (m->nseries == 0 || model_series_stats(m, key) != NULL)
+		return key;
+	old = MemoryContextSwitchTo(s->memory);
+	if (s->finder == NULL)
+		s->finder = series_finder_open(m, NULL, NULL);
+	known = series_finder_find(s->finder, key, NULL);
+	MemoryContextSwitchTo(old);
+	return known ? known : key;
+}
+
+/* The series argument of the current row, and the scorer's figures for it. */
+static void
+use_series(WindowObject window, ScoreState *s)
+{
+	const char *key = NULL;
+	MemoryContext old;
+	bool		isnull;
+	Datum		series;
+
+	scorer_abandon(s->scorer);	/* the partition before may not have been read to its end */
+	MemoryContextReset(s->partition);
+	s->series = NULL;
+	if (s->has_series)
+	{
+		series = WinGetFuncArgCurrent(window, SERIES_ARG, &isnull);
+		old = MemoryContextSwitchTo(s->partition);
+		if (!isnull)
+		{
+			s->series = PG_DETOAST_DATUM_COPY(series);
+			key = find_partition_key(s, series_key_of_jsonb(s->loaded->model, (Jsonb *) s->series));
+		}
+		MemoryContextSwitchTo(old);
+	}
+	scorer_begin(s->scorer, key);
+}
+
+/* Looks at the types of the features, once: the model knows their names, for messages. */
+static void
+open_features(FunctionCallInfo fcinfo, ScoreState *s)
+{
+	const Options *options = &s->loaded->model->options;
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS(), options->nnames,
+							   options->names);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
+{
+	use_model(fcinfo, window, s);
+	if (s->features == NULL)
+		open_features(fcinfo, s);
+	if (s->features->array)
+	{
+		bool		isnull;
+		Datum		array = WinGetFuncArgCurrent(window, s->ts_arg + 1, &isnull);
+
+		s->features->count = isnull ? s->loaded->model->features
+			: feature_array_length(array);
+	}
+	check_features(s);
+	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
+	use_series(window, s);
+	s->read = 0;
+	s->scored_start = 0;
+	s->next.any = false;
+	s->peers.rows = s->peers.handed = 0;
+	s->duplicates = 0;
+	s->has_last = false;
+}
+
+/* Rows out of order mean a wrong query. */
+static void
+check_order(ScoreState *s, int64 ts)
+{
+	if (s->has_last && ts < s->last_ts)
+	{
+		const Oid	type = timestamps_scored_type(s->ts_type);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timestamp %s follows %s within a partition of %s",
+						timestamps_text(type, ts), timestamps_text(type, s->last_ts), s->function),
+				 errdetail("The rows of a series must come in order of their timestamps."),
+				 errhint("Use OVER (ORDER BY …) with the same timestamp, and PARTITION BY with the "
+						 "columns that identify a series.")));
+	}
+	s->has_last = true;
+	s->last_ts = ts;
+}
+
+static void
+read_features(WindowObject window, ScoreState *s, int offset, double *values)
+{
+	const Features *f = s->features;
+	bool		isnull;
+
+	if (f->array)
+	{
+		Datum		array = window_row_argument(window, s->ts_arg + 1, offset, &isnull);
+
+		feature_array_values(f, array, isnull, values);
+		return;
+	}
+	for (int c = 0; c < f->count; c++)
+	{
+		Datum		value = window_row_argument(window, s->ts_arg + 1 + c, offset, &isnull);
+
+		values[c] = feature_value(f->type[c], value, isnull);
+	}
+}
+
+/* Reads the next row of the partition; false: it has ended.  position: of the current row. */
+static bool
+read_row(WindowObject window, ScoreState *s, int64 position)
+{
+	const int	offset = (int) (s->read - position);
+	PeerRow    *row = &s->next;
+	MemoryContext old;
+	bool		isnull;
+	bool		isout;
+	Datum		ts = window_row_seek(window, s->ts_arg, offset, &isnull, &isout);
+
+	row->any = !isout;
+	if (isout)
+		return false;
+	MemoryContextReset(s->row_context);
+	old = MemoryContextSwitchTo(s->row_context);
+	s->read++;
+	row->ts = 0;
+	row->ts_valid = !isnull && timestamps_value(s->ts_type, ts, &row->ts);
+	if (row->ts_valid)
+		check_order(s, row->ts);
+	check_constants(window, s, offset);
+	read_features(window, s, offset, row->values);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/* The row read last is the one to be scored. */
+static void
+place_next(ScoreState *s)
+{
+	PeerRow		old = s->peers.row;
+
+	s->peers.row = s->next;
+	s->next.values = old.values;
+	s->next.any = false;
+}
+
+/* Reads the rows of the next timestamp, and one row more; false: the partition has ended. */
+static bool
+read_peers(WindowObject window, ScoreState *s, int64 position)
+{
+	Peers	   *p = &s->peers;
+
+	p->rows = p->handed = p->place = 0;
+	if (!s->next.any && !read_row(window, s, position))
+		return false;
+	place_next(s);
+	p->rows = 1;
+	while (read_row(window, s, position) && p->row.ts_valid && s->next.ts_valid &&
+		   s->next.ts == p->row.ts)
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* what was read stays in the scorer's and these two rows */
+		WinSetMarkPosition(window, s->read - 1);
+		if (feature_compare(s->loaded->model->features, s->next.values, p->row.values) < 0)
+		{
+			place_next(s);
+			p->place = p->rows;
+		}
+		s->next.any = false;
+		p->rows++;
+		s->duplicates++;
+	}
+	return true;
+}
+
+/* Hands the next row of the partition to the scorer; false: it has ended. */
+static bool
+hand_row(WindowObject window, ScoreState *s, int64 position)
+{
+	Peers	   *p = &s->peers;
+
+	if (p->handed == p->rows && !read_peers(window, s, position))
+		return false;
+	if (p->handed++ == p->place)
+		scorer_add(s->scorer, p->row.ts, p->row.ts_valid, p->row.values, 0);
+	else
+		scorer_add_duplicate(s->scorer, p->row.ts, 0);
+	return true;
+}
+
+/* The partition has ended. */
+static void
+warn_of_duplicates(ScoreState *s)
+{
+	if (s->warned || s->read < DUPLICATE_ROWS || s->duplicates <= DUPLICATE_SHARE * s->read)
+		return;
+	s->warned = true;
+	ereport(WARNING,
+			(errmsg(INT64_FORMAT " of " INT64_FORMAT " rows in a partition of %s repeat a timestamp",
+					s->duplicates, s->read, s->function),
+			 errhint("Add PARTITION BY with the columns that identify a series.")));
+}
+
+/* Reads and scores the next rows of the partition, of which the row at the position is the current. */
+static void
+next_block(WindowObject window, ScoreState *s, int64 position)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->block);
+	bool		more = true;
+
+	CHECK_FOR_INTERRUPTS();
+	MemoryContextReset(s->block);
+	s->scored_start += scorer_scored(s->scorer);
+	while (!scorer_full(s->scorer) && more)
+		more = hand_row(window, s, position);
+	if (!more)
+		warn_of_duplicates(s);
+	if (scorer_rows(s->scorer) == 0)
+		scorer_end(s->scorer);
+	scorer_submit(s->scorer);
+	if (!scorer_collect(s->scorer, true))
+		elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
+	/* nothing before the last row read is needed again */
+	WinSetMarkPosition(window, s->read - 1);
+	MemoryContextSwitchTo(old);
+}
+
+/* The current row, scored. */
+static ScoredRow
+current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
+{
+	PartitionState *partition;
+	int64		position = WinGetCurrentPosition(window);
+
+	partition = WinGetPartitionLocalMemory(window, sizeof(PartitionState));
+	if (!partition->begun)
+	{
+		begin_partition(fcinfo, window, s);
+		partition->begun = true;
+	}
+	while (position >= s->scored_start + scorer_scored(s->scorer))
+		next_block(window, s, position);
+	return scorer_row(s->scorer, (int) (position - s->scored_start));
+}
+
+static ScoreState *
+state_of(FunctionCallInfo fcinfo, const char *function, bool explain)
+{
+	if (!WindowObjectIsValid(PG_WINDOW_OBJECT()))
+		elog(ERROR, "%s called in non-window context", function);
+	if (fcinfo->flinfo->fn_extra == NULL)
+		return open_state(fcinfo, function, explain);
+	return fcinfo->flinfo->fn_extra;
+}
+
+/* → float8: the severity, NULL where there is none */
+Datum
+amad_score(PG_FUNCTION_ARGS)
+{
+	ScoreState *s = state_of(fcinfo, "amad_score", false);
+	ScoredRow	row = current_row(fcinfo, PG_WINDOW_OBJECT(), s);
+
+	if (isnan(row.score))
+		PG_RETURN_NULL();
+	PG_RETURN_FLOAT8(result_severity(s->scorer, &row));
+}
+
+/* → amad_result: ts and the columns of result.h */
+Datum
+amad_explain(PG_FUNCTION_ARGS)
+{
+	ScoreState *s = state_of(fcinfo, "amad_explain", true);
+	WindowObject window = PG_WINDOW_OBJECT();
+	ScoredRow	row = current_row(fcinfo, window, s);
+
+	s->values[0] = WinGetFuncArgCurrent(window, s->ts_arg, &s->nulls[0]);
+	/* the only form that returns ts in another type than it was given in */
+	if (s->ts_type == DATEOID && !s->nulls[0])
+	{
+		int64		ts;
+
+		(void) timestamps_value(DATEOID, s->values[0], &ts);
+		s->values[0] = TimestampGetDatum(ts);
+	}
+	result_columns(s->writer, s->scorer, &row, true, s->values + 1, s->nulls + 1);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/perl
+# Checks who includes whom in src/ (docs/architecture.md).
+#
+#   tools/check-wings.pl             TAP
+#   tools/check-wings.pl --summary   the number of files, rooms, wings and levels
+#   tools/check-wings.pl --graph     which wing includes which, for the drawing
+#
+# A wing is a folder of src/, a room a .c file with the header of its name. A wing includes only itself and
+# wings below it; rooms include each other in no circle; files are included by their paths from src/; a
+# file's head begins with its path, which is its guard, too.
+use strict;
+use warnings;
+
+use File::Basename qw(dirname basename);
+use File::Find;
+
+# from the lowest to the highest; '.' is src/ itself
+my @wings = qw(core core/kernels core/network core/evidence pg model rows measure score learn operate .);
+my %height = map { $wings[$_] => $_ } 0 .. $#wings;
+
+chdir dirname($0) . '/../src' or die;
+my (%text, %ours, %odd);
+find({ no_chdir => 1, wanted => sub { $text{ s/^\.\///r } = read_text($_) if /\.[ch]$/ } }, '.');
+my @files = sort keys %text;
+my %named = map { basename($_) => $_ } @files;
+for my $file (@files)
+{
+	for my $name ($text{$file} =~ /^\s*#\s*include\s+"([^"]+)"/mg)
+	{
+		if ($text{$name}) { push @{ $ours{$file} }, $name }
+		elsif ($named{ basename($name) } && $name !~ /\//) { $odd{"$file includes \"$name\": write \"$named{$name}\""} = 1 }
+	}
+}
+
+sub read_text
+{
+	my ($path) = @_;
+	open my $in, '<', $path or die "$path: $!";
+	local $/;
+	return <$in>;
+}
+
+sub wing { return dirname($_[0]) }
+sub room { return $_[0] =~ s/\.[ch]$//r }
+
+# rooms that each room includes
+my %below;
+for my $file (@files)
+{
+	$below{ room($file) } //= {};
+	$_ ne room($file) and $below{ room($file) }{$_} = 1 for map { room($_) } @{ $ours{$file} };
+}
+
+sub wrong_direction
+{
+	return map { my $file = $_; map { "$file includes $_" } grep { $height{ wing($_) } > $height{ wing($file) } } @{ $ours{$file} } } @files;
+}
+
+# Levels of the rooms below, and circles, each found once
+my (%level, @circles);
+sub level
+{
+	my ($room, @trail) = @_;
+	return $level{$room} if $level{$room};
+	for my $i (grep { $trail[$_] eq $room } 0 .. $#trail)
+	{
+		push @circles, join(' -> ', @trail[ $i .. $#trail ], $room);
+		return 0;
+	}
+	my $most = 0;
+	for my $other (sort keys %{ $below{$room} })
+	{
+		my $level = level($other, @trail, $room);
+		$most = $level if $level > $most;
+	}
+	return $level{$room} = $most + 1;
+}
+level($_) for sort keys %below;
+
+sub heads
+{
+	my @wrong;
+	for my $file (@files)
+	{
+		my $guard = 'AMAD_' . uc($file =~ s/[^A-Za-z0-9]/_/gr);
+		push @wrong, "$file: its head does not begin with its path" if $text{$file} !~ /^\/\*\n \* \Q$file\E\n/;
+		push @wrong, "$file: its guard is not $guard" if $text{$file} =~ /^#ifndef \w+_H$/m && $text{$file} !~ /^#ifndef $guard$/m;
+	}
+	return @wrong;
+}
+
+if (($ARGV[0] // '') eq '--summary')
+{
+	my ($top) = sort { $level{$b} <=> $level{$a} } keys %level;
+	my %used = map { wing($_) => 1 } @files;
+	printf "%d files, %d rooms, %d wings, %d levels (%s)\n", scalar @files, scalar keys %below, scalar keys %used, $level{$top}, $top;
+	exit;
+}
+if (($ARGV[0] // '') eq '--graph')
+{
+	my %arrows;
+	for my $file (@files) { $arrows{ wing($file) . ' ' . wing($_) }++ for grep { wing($_) ne wing($file) } @{ $ours{$file} } }
+	print "$_ $arrows{$_}\n" for sort keys %arrows;
+	exit;
+}
+
+my @checks = (
+	[ 'every folder is a wing', map { "$_: no wing" } grep { !defined $height{ wing($_) } } @files ],
+	[ 'wings include only wings below them', wrong_direction() ],
+	[ 'rooms include each other in no circle', @circles ],
+	[ 'files are included by their paths', sort keys %odd ],
+	[ 'heads and guards have the path of the file', heads() ]);
+my $failed = 0;
+for my $i (0 .. $#checks)
+{
+	my ($what, @wrong) = @{ $checks[$i] };
+	printf "%sok %d - %s\n", @wrong ? 'not ' : '', $i + 1, $what;
+	print "# $_\n" for @wrong;
+	$failed = 1 if @wrong;
+}
+printf "1..%d\n", scalar @checks;
+exit $failed;
