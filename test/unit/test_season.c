@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rng.h"
 #include "core/evidence/horizons.h"
 #include "core/evidence/raw_score.h"
 #include "core/evidence/season.h"
