@@ -90,10 +90,7 @@ static void
 write_time(const Model *m, StringInfo out)
 {
 	json_key(out, "ts_type");
-	if (OidIsValid(m->ts_type))
-		json_string(out, format_type_be(m->ts_type));
-	else
-		appendStringInfoString(out, "null");
+	json_string(out, format_type_be(m->ts_type));
 	json_key(out, "step");
 	json_double(out, distance(m, m->stats.step));
 	json_key(out, "max_gap");
@@ -156,7 +153,7 @@ describe(const Model *m, const char *training)
 	json_key(&text, "training");
 	appendStringInfoString(&text, training);
 	json_key(&text, "format_version");
-	json_int(&text, m->format);
+	json_int(&text, MODEL_FORMAT);
 	json_key(&text, "core");
 	json_string(&text, m->core);
 	appendStringInfoChar(&text, '}');

@@ -2,11 +2,11 @@
  * model/model.c
  *	  The value of type amad_model: layout, encoding, decoding, input and output.
  *
- * Layout (format 4), the same on disk, on the wire and, in hexadecimal, as text;
+ * Layout (format 1), the same on disk, on the wire and, in hexadecimal, as text;
  * numbers are little-endian, floats are IEEE 754:
  *
  *		4 bytes		"AMAD"
- *		uint32		format, 4
+ *		uint32		format, 1
  *		uint32		CRC-32C of all that follows
  *		uint32		features C, signals N, horizons n, bytes of JSON
  *		uint64		number of weights
@@ -19,13 +19,11 @@
  *
  * Figures are float8 mean[C], std[C], rho[C], mu[N], theta[n], threshold, step,
  * max_gap, of a season weights[C, terms], gain[C], spread[C] and, where the options ask
- * for it, flatline, activity[C].  Format 3 lacks what concerns activity; format 2 has no
- * season and 0 for its terms; format 1 lacks what concerns series, step and max_gap, too.
+ * for it, flatline, activity[C].
  *
  * A reader recomputes every length and checks every number, for a value can
  * come from anywhere.  Input checks the envelope only, so that a damaged row of
- * a dump does not take the others with it; decoding checks all.  A new format
- * gets a new number, and this file keeps reading the old ones.
+ * a dump does not take the others with it; decoding checks all.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -51,10 +49,7 @@
 #include "pg/json.h"
 #include "model/model.h"
 
-#define FORMAT 4
 #define PREFIX_BYTES 12			/* magic, format, checksum */
-#define HEADER1_BYTES 36		/* of format 1 */
-#define HEADER3_BYTES 44		/* of formats 2 and 3 */
 #define HEADER_BYTES 48
 #define SEASON_MOST 9e18		/* units in a period at most */
 
@@ -94,7 +89,6 @@ model_create(const Options *options, int features, size_t nparams)
 	Model	   *m = palloc0(sizeof(Model));
 	nn_shape	shape = options_shape(options, features);
 
-	m->format = FORMAT;
 	m->options = *options;
 	m->features = features;
 	create_stats(&m->stats, options, features);
@@ -536,7 +530,7 @@ model_encode(const Model *m)
 	enlargeStringInfo(&out, VARHDRSZ + PREFIX_BYTES + body.len);
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendBinaryStringInfo(&out, magic, sizeof(magic));
-	put_uint32(&out, FORMAT);
+	put_uint32(&out, MODEL_FORMAT);
 	put_uint32(&out, checksum(body.data, body.len));
 	appendBinaryStringInfo(&out, body.data, body.len);
 	SET_VARSIZE(out.data, out.len);
@@ -718,8 +712,6 @@ read_season(Jsonb *json)
 	JsonbContainer *array;
 	int			n;
 
-	if (value == NULL)
-		return season;			/* of an older format */
 	array = array_of(value);
 	n = JsonContainerSize(array);
 	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
@@ -745,8 +737,6 @@ read_flags(Model *m, Jsonb *json)
 	JsonbContainer *array;
 	double		last = -1;
 
-	if (m->format < 4)
-		return;
 	array = array_of(json_get(&json->root, "flags"));
 	for (int i = 0; i < JsonContainerSize(array); i++)
 	{
@@ -799,7 +789,6 @@ sort_series(Model *m)
 /* Sizes as the header tells them. */
 typedef struct Header
 {
-	uint32		format;
 	uint32		features;
 	uint32		signals;
 	uint32		horizons;
@@ -833,26 +822,13 @@ static Model *
 create_from_metadata(const char *text, const Header *h)
 {
 	Jsonb	   *json = json_to_jsonb(text);
-	Jsonb	   *stored;
 	Options		options;
 	nn_season	season;
 	Model	   *m;
 
 	if (!JB_ROOT_IS_OBJECT(json))
 		invalid("Its metadata is incomplete.");
-	stored = json_to_jsonb(member_text(json, "options"));
-	options_parse(&options, stored);
-	/* models without these options are from before them */
-	if (json_get(&stored->root, "ahead") == NULL)
-		options.ahead = 0;
-	if (json_get(&stored->root, "release") == NULL)
-		options.release = 0;
-	if (json_get(&stored->root, "state_weight") == NULL)
-		options.state_weight = 0;
-	if (json_get(&stored->root, "flatline_weight") == NULL)
-		options.flatline_weight = 0;
-	if (json_get(&stored->root, "flag_weight") == NULL)
-		options.flag_weight = OPTIONS_MOST_FLAG_WEIGHT;
+	options_parse(&options, json_to_jsonb(member_text(json, "options")));
 	if (options.nnames > 0 && options.nnames != h->features)
 		invalid("It has not as many names as features.");
 	if (!params_fit(&options, h))
@@ -865,12 +841,11 @@ create_from_metadata(const char *text, const Header *h)
 		invalid("Its season is not one.");
 	m = model_create(&options, h->features, h->nparams);
 	model_set_season(m, &season);
-	m->format = h->format;
 	read_flags(m, json);
 	m->training = member_object(json, "training");
 	m->core = member_string(json, "core");
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
-	if (h->format > 1 && !OidIsValid(m->ts_type))
+	if (!OidIsValid(m->ts_type))
 		invalid("Its type of time is not known to this version of amad.");
 	m->ntypes = member_strings(json, "types", &m->types);
 	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
@@ -898,11 +873,8 @@ get_stats(Reader *in, const Header *h, const Model *m, ModelStats *s)
 	get_doubles(in, h->signals, DBL_MIN, s->mu);
 	get_doubles(in, h->horizons, DBL_MIN, s->theta);
 	get_doubles(in, 1, DBL_MIN, &s->threshold);
-	if (h->format > 1)
-	{
-		get_doubles(in, 1, 0, &s->step);
-		get_doubles(in, 1, 0, &s->max_gap);
-	}
+	get_doubles(in, 1, 0, &s->step);
+	get_doubles(in, 1, 0, &s->max_gap);
 	if (h->terms > 0)
 		get_season(in, m, s);
 	if (h->active > 0)
@@ -916,7 +888,7 @@ get_stats(Reader *in, const Header *h, const Model *m, ModelStats *s)
 static void
 check_envelope(const char *data, size_t bytes)
 {
-	if (bytes < HEADER1_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
+	if (bytes < HEADER_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
 		invalid("It does not begin as a model does.");
 }
 
@@ -926,15 +898,10 @@ read_header(Reader *in, const char *data, size_t bytes)
 {
 	Header		h = {0};
 	uint64		figures;
-	size_t		header_bytes;
 
 	check_envelope(data, bytes);
-	h.format = get_uint32(in);
-	if (h.format < 1 || h.format > FORMAT)
+	if (get_uint32(in) != MODEL_FORMAT)
 		invalid("Its format is not known to this version of amad.");
-	header_bytes = h.format == 1 ? HEADER1_BYTES : h.format < 4 ? HEADER3_BYTES : HEADER_BYTES;
-	if (bytes < header_bytes)
-		invalid("Its length is wrong.");
 	if (get_uint32(in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
 		invalid("Its checksum is wrong.");
 	h.features = get_uint32(in);
@@ -942,23 +909,16 @@ read_header(Reader *in, const char *data, size_t bytes)
 	h.horizons = get_uint32(in);
 	h.json_bytes = get_uint32(in);
 	h.nparams = get_uint64(in);
-	if (h.format > 1)
-	{
-		h.nseries = get_uint32(in);
-		h.terms = get_uint32(in);
-		if (h.format == 2 && h.terms != 0)
-			invalid("It has flags not known to this version of amad.");
-	}
-	if (h.format > 3)
-		h.active = get_uint32(in);
+	h.nseries = get_uint32(in);
+	h.terms = get_uint32(in);
+	h.active = get_uint32(in);
 	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > 1024 ||
 		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
 		h.active > h.features)
 		invalid("A size is out of range.");
-	figures = figures_bytes(h.features, h.signals, h.horizons, h.terms, h.active) -
-		(h.format == 1 ? 2 * sizeof(double) : 0);
-	if (header_bytes + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
+	figures = figures_bytes(h.features, h.signals, h.horizons, h.terms, h.active);
+	if (HEADER_BYTES + figures * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
 		h.json_bytes != bytes)
 		invalid("Its length is wrong.");
 	return h;

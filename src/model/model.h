@@ -19,6 +19,8 @@
  */
 #define MODEL_MOST_BYTES (500 * 1024 * 1024)
 
+#define MODEL_FORMAT 1			/* of the value */
+
 /* Scaling and calibration: of one series, or of all rows together. */
 typedef struct ModelStats
 {
@@ -47,7 +49,6 @@ typedef struct ModelSeries
 
 typedef struct Model
 {
-	int			format;			/* of the value it was read from */
 	Options		options;
 	int			features;
 	bool	   *flag;			/* (features) it has two values at most */
@@ -58,7 +59,7 @@ typedef struct Model
 	ModelSeries *series;
 	size_t		nparams;
 	float	   *params;			/* weights and states (METHOD_AMAD), components (METHOD_PCA) */
-	Oid			ts_type;		/* of the time column; 0: not known (format 1) */
+	Oid			ts_type;		/* of the time column: timestamps_scored_type() */
 	int			ntypes;			/* features, or 0 when types were not recorded */
 	char	  **types;			/* of the features, for messages */
 	int			nseries_cols;	/* columns that tell series apart */

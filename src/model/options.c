@@ -77,7 +77,7 @@ static const OptionSpec specs[] = {
 	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
 	SPEC(state_weight, OPTION_REAL, 0, 4, 0.75),
 	SPEC(flatline_weight, OPTION_REAL, 0, 100, 0.6),
-	SPEC(flag_weight, OPTION_REAL, 0.001, OPTIONS_MOST_FLAG_WEIGHT, 0.1),
+	SPEC(flag_weight, OPTION_REAL, 0.001, 10000, 0.1),
 	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
 	SPEC(lookahead, OPTION_INT, 0, MAX_HORIZON / 2, 0),
 	SPEC(release, OPTION_REAL, 0, 1e6, 3),

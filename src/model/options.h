@@ -112,8 +112,6 @@ extern size_t options_states_size(const Options *options, int features);	/* floa
 extern double options_bound(const Options *options);
 extern int	options_signals(const Options *options);
 
-#define OPTIONS_MOST_FLAG_WEIGHT 10000.0 /* flags weigh as much as other features */
-
 /* Whether features that do not move count, and the rows before a row that tell. */
 extern bool options_flatline(const Options *options);
 extern int	options_activity_rows(const Options *options, int features);

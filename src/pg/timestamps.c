@@ -159,7 +159,7 @@ timestamps_later(int64 ts, const Interval *interval)
 void
 timestamps_check_model(Oid model_type, Oid type)
 {
-	if (OidIsValid(model_type) && (model_type == INT8OID) != (type == INT8OID))
+	if ((model_type == INT8OID) != (type == INT8OID))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("time column of type %s, but the model was trained with %s",

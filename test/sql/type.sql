@@ -158,7 +158,7 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'b'::bytea),
 	(2, 'other magic', put(:'b', 0, 'AMAE')),
 	(3, 'format 0', put(:'b', 4, u32(0))),
-	(4, 'format 1', put(:'b', 4, u32(1))),
+	(4, 'format 2', put(:'b', 4, u32(2))),
 	(5, 'format 3', put(:'b', 4, u32(3))),
 	(5.1, 'format 5', put(:'b', 4, u32(5))),
 	(6, 'format 2^32 - 1', put(:'b', 4, u32(4294967295))),
