@@ -20,9 +20,7 @@
 
 #include "learn/calibrate.h"
 #include "learn/fit_flatline.h"
-#include "score/predict.h"
 #include "learn/fit_season.h"
-#include "learn/threshold.h"
 
 /*
  * Of more rows than these, only blocks evenly spread and those held out are passed
@@ -46,88 +44,18 @@ typedef struct Calibration
 	const Dataset *dataset;
 	ModelStats **stats;			/* (series) where each one's figures go */
 	bool	   *own;			/* (series) whether they are of its own rows */
-	int			context;		/* rows that the model needs before a row; 0 when recorded */
-	Prediction	prediction;
-	float	   *expected;		/* (PREDICT_ROWS, C) */
-	float	   *signals;		/* (PREDICT_ROWS, N) */
 	int64		stride;			/* of so many blocks of rows one is calibrated on */
-	RawScores	scores;			/* without recorded: the model is asked */
+	CalibrationRows rows;
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
-
-/* What to do with a row's outputs. */
-typedef void (*visit_row) (Calibration *c, const DatasetRun *run, int64 row,
-						   const float *expected, const float *signals, void *arg);
 
 Size
 calibrate_bytes(const Model *m, int64 rows)
 {
-	nn_shape	shape = model_shape(m);
-
-	return predict_bytes(m) +
-		(m->options.method == METHOD_AMAD ? nn_stream_bytes(&shape) : 0) +
-		(options_states(&m->options) ? nn_state_stream_bytes(m->features) : 0) +
-		PREDICT_ROWS * sizeof(float) * (2 * m->features + options_signals(&m->options)) +
-		season_bytes(m) + flatline_bytes(m) +
-		2 * sizeof(double) * rows;
-}
-
-/* Visits rows that the model need not be asked about. */
-static void
-visit_recorded(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_row visit,
-			   void *arg)
-{
-	const int	C = c->model->features;
-	const int	N = options_signals(&c->model->options);
-
-	for (int64 row = run->first + place; row < run->first + end; row++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		visit(c, run, row, c->scores.recorded->expected + row * C,
-			  N > 0 ? c->scores.recorded->signals + row * N : NULL, arg);
-	}
-}
-
-/* Visits the rows of a run from place to end - 1 that have their whole context in it. */
-static void
-visit_run(Calibration *c, const DatasetRun *run, int64 place, int64 end, visit_row visit,
-		  void *arg)
-{
-	const int	C = c->model->features;
-	const int	N = options_signals(&c->model->options);
-	int64		from = Max(0, place - c->context);
-
-	if (c->scores.recorded)
-	{
-		visit_recorded(c, run, place, end, visit, arg);
-		return;
-	}
-	predict_series_reset(&c->prediction);
-	for (int64 at = from; at < end; at += PREDICT_ROWS)
-	{
-		int			n = (int) Min(end - at, PREDICT_ROWS);
-
-		CHECK_FOR_INTERRUPTS();
-		predict_push(&c->prediction, c->dataset->rows + (run->first + at) * C, n, c->expected,
-					 c->signals);
-		for (int i = 0; i < n; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (at + i >= place && at + i - from >= c->context)
-				visit(c, run, run->first + at + i, c->expected + (size_t) i * C,
-					  c->signals + (size_t) i * N, arg);
-		}
-	}
+	return calibration_rows_bytes(m, rows) + season_bytes(m) + flatline_bytes(m);
 }
 
 /* ---- which series have enough ------------------------------------------------------ */
-
-/* Rows before a row that its score depends on. */
-static int64
-warmup(const Calibration *c)
-{
-	return c->context + options_max_horizon(&c->model->options) - 1;
-}
 
 /* Held-out rows of a run that have a score. */
 static int64
@@ -135,10 +63,10 @@ scored_rows(const Calibration *c, const DatasetRun *run)
 {
 	int64		n = 0;
 
-	for (int64 place = Max(warmup(c), threshold_held_place(&c->scores, run)); place < run->rows; place++)
+	for (int64 place = Max(calibration_rows_warmup(&c->rows), calibration_rows_held_place(&c->rows, run)); place < run->rows; place++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		n += threshold_use_of(&c->scores, run->first + place) != ROW_CONTEXT;
+		n += calibration_rows_use(&c->rows, run->first + place) != ROW_CONTEXT;
 	}
 	return n;
 }
@@ -147,7 +75,7 @@ scored_rows(const Calibration *c, const DatasetRun *run)
 static int64
 least_rows(const Options *o)
 {
-	return (int64) ceil(Max(2 * options_max_horizon(o), 1 / o->contamination));
+	return (int64) ceil(Max(2 * o->horizons[o->nhorizons - 1], 1 / o->contamination));
 }
 
 static void
@@ -158,7 +86,7 @@ too_few_scored(const Calibration *c, int64 scored)
 			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
 			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has one when %d rows "
 					   "precede it without a gap.", least_rows(&c->model->options),
-					   options_warmup(&c->model->options, c->model->features)),
+					   c->model->plan.warmup),
 			 errhint("Give an earlier since or a greater last_n.")));
 }
 
@@ -177,19 +105,19 @@ find_own(Calibration *c)
 	}
 	for (int i = 0; i < c->dataset->nseries; i++)
 		c->own[i] = scored[i] >= least && c->stats[i] != NULL;
-	if (c->scores.recorded && all < least)
+	if (c->rows.recorded && all < least)
 		too_few_scored(c, all);
 	if (all > 0)
 		return;
-	if (c->scores.use_all)
+	if (c->rows.use_all)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no stretch of the training rows is long enough to be scored"),
 				 errdetail("A row has a score when %d rows precede it without a gap.",
-						   options_warmup(o, c->model->features)),
+						   c->model->plan.warmup),
 				 errhint("Choose a greater max_gap, or smaller values of the options window, layers "
 						 "and horizons.")));
-	c->scores.use_all = true;
+	c->rows.use_all = true;
 	find_own(c);
 }
 
@@ -235,27 +163,27 @@ open_sums(Sums *sums, int features, int signals)
 }
 
 static void
-add_row(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
-		const float *signals, void *arg)
+add_row(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
+		void *arg)
 {
-	const int	C = c->model->features;
-	const float *rows = c->dataset->rows + row * C;
-	const uint8 *imputed = dataset_imputed(c->dataset, row);
+	const int	C = rows->model->features;
+	const float *values = rows->dataset->rows + row * C;
+	const uint8 *imputed = dataset_imputed(rows->dataset, row);
 	Sums	   *sums = arg;
 
-	if (threshold_use_of(&c->scores, row) != ROW_KEPT)
+	if (calibration_rows_use(rows, row) != ROW_KEPT)
 		return;
 	sums->rows++;
 	for (int i = 0; i < C; i++)
 	{
-		double		r = (double) expected[i] - nn_clipped(c->model->options.clip, rows[i]);
+		double		r = (double) expected[i] - nn_clipped(rows->model->options.clip, values[i]);
 
 		if (NN_IMPUTED(imputed, i))
 			continue;
 		sums->residual[i] += r * r;
 		sums->given[i]++;
 	}
-	for (int n = 0; n < options_signals(&c->model->options); n++)
+	for (int n = 0; n < rows->model->plan.signals; n++)
 		sums->signals[n] += signals[n];
 }
 
@@ -294,15 +222,15 @@ set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
 	for (int i = 0; i < m->features; i++)
 	{
 		rho[i] = Max(sums->given[i] > 0 ? rho[i] : mean, floor);
-		if (threshold_only_grows(&c->scores))
+		if (!calibration_rows_may_fall(&c->rows))
 			rho[i] = sums->given[i] > 0 ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
-	for (int n = 0; n < options_signals(&m->options); n++)
+	for (int n = 0; n < m->plan.signals; n++)
 	{
 		double		mu = Max(sums->signals[n] / Max(sums->rows, 1), CALIBRATE_LEAST);
 
-		stats->mu[n] = threshold_only_grows(&c->scores) ? Max(mu, stats->mu[n]) : mu;
+		stats->mu[n] = calibration_rows_may_fall(&c->rows) ? mu : Max(mu, stats->mu[n]);
 	}
 	pfree(rho);
 }
@@ -312,7 +240,7 @@ calibrate_means(Calibration *c)
 {
 	Model	   *m = c->model;
 	const Dataset *d = c->dataset;
-	const int	N = options_signals(&m->options);
+	const int	N = m->plan.signals;
 	Sums		all;
 	Sums		one;
 
@@ -323,7 +251,9 @@ calibrate_means(Calibration *c)
 	{
 		int			series = d->runs[i].series;
 
-		visit_run(c, &d->runs[i], threshold_held_place(&c->scores, &d->runs[i]), d->runs[i].rows, add_row, &one);
+		calibration_rows_visit(&c->rows, &d->runs[i],
+							   calibration_rows_held_place(&c->rows, &d->runs[i]), d->runs[i].rows,
+							   add_row, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
 		if (c->own[series])
@@ -342,11 +272,9 @@ calibrate_season_of(Calibration *c, int first, int last, ModelStats *stats)
 {
 	ModelStats *all = &c->model->stats;
 
-	if (c->scores.recorded == NULL)
+	if (c->rows.recorded == NULL)
 		season_fit(c->model, c->dataset, first, last, stats == all ? NULL : all, stats);
-	season_measure(c->model, c->dataset, first, last,
-				   c->scores.recorded ? c->scores.recorded->use : NULL,
-				   threshold_only_grows(&c->scores), stats);
+	season_measure(&c->rows, first, last, stats);
 }
 
 static void
@@ -369,18 +297,18 @@ stats_of(const Calibration *c, int series)
 }
 
 static void
-store_raw(Calibration *c, const DatasetRun *run, int64 row, const float *expected,
-		  const float *signals, void *arg)
+store_raw(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
+		  void *arg)
 {
 	nn_row		values = {
-		.scaled = c->dataset->rows + row * c->model->features,
+		.scaled = rows->dataset->rows + row * rows->model->features,
 		.expected = expected,
 		.signals = signals,
-		.imputed = dataset_imputed(c->dataset, row),
-		.time = c->dataset->ts[row],
+		.imputed = dataset_imputed(rows->dataset, row),
+		.time = rows->dataset->ts[row],
 	};
 
-	c->scores.raw[row] = nn_raw_score(arg, &values, NULL);
+	rows->raw[row] = nn_raw_score(arg, &values, NULL);
 }
 
 /* Whether a row's block is among those that are calibrated on. */
@@ -388,7 +316,7 @@ static bool
 chosen(const Calibration *c, const DatasetRun *run, int64 place)
 {
 	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
-		place >= threshold_held_place(&c->scores, run) - warmup(c);
+		place >= calibration_rows_held_place(&c->rows, run) - calibration_rows_warmup(&c->rows);
 }
 
 /* End of the stretch of rows that begins at a place and is chosen, or is not, as the first is. */
@@ -408,7 +336,7 @@ calibrate_raw(Calibration *c)
 	for (int64 row = 0; row < c->dataset->nrows; row++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		c->scores.raw[row] = NAN;
+		c->rows.raw[row] = NAN;
 	}
 	for (int i = 0; i < c->dataset->nruns; i++)
 	{
@@ -419,7 +347,7 @@ calibrate_raw(Calibration *c)
 		{
 			end = stretch_end(c, run, place);
 			if (chosen(c, run, place))
-				visit_run(c, run, place, end, store_raw, &calibration);
+				calibration_rows_visit(&c->rows, run, place, end, store_raw, &calibration);
 		}
 	}
 }
@@ -429,7 +357,7 @@ calibrate_raw(Calibration *c)
 static void
 set_flatlines_of(Calibration *c, int first, int last, ModelStats *stats)
 {
-	flatline_set(&c->scores, first, last, stats);
+	flatline_set(&c->rows, first, last, stats);
 }
 
 /* Adds their evidence to the raw scores; unless they are to stay, sets the figures first. */
@@ -438,15 +366,15 @@ calibrate_flatlines(Calibration *c)
 {
 	const Dataset *d = c->dataset;
 
-	if (!options_flatline(&c->model->options))
+	if (!c->model->plan.has_flatlines)
 		return;
-	if (!threshold_alone(&c->scores))
+	if (!calibration_rows_threshold_only(&c->rows))
 	{
 		calibrate_own(c, set_flatlines_of);
 		set_flatlines_of(c, 0, d->nruns, &c->model->stats);
 	}
 	for (int i = 0; i < d->nruns; i++)
-		flatline_add(&c->scores, &d->runs[i], stats_of(c, d->runs[i].series));
+		flatline_add(&c->rows, &d->runs[i], stats_of(c, d->runs[i].series));
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -480,29 +408,9 @@ create_series(Model *m, const Dataset *d)
 }
 
 static void
-copy_calibration(const Model *m, const ModelStats *from, ModelStats *to)
-{
-	const int	terms = nn_season_terms(&m->season);
-
-	memcpy(to->rho, from->rho, sizeof(double) * m->features);
-	memcpy(to->mu, from->mu, sizeof(double) * options_signals(&m->options));
-	memcpy(to->theta, from->theta, sizeof(double) * m->options.nhorizons);
-	to->flatline = from->flatline;
-	memcpy(to->activity, from->activity, sizeof(double) * m->features);
-	if (terms > 0)
-	{
-		memcpy(to->season, from->season, sizeof(double) * terms * m->features);
-		memcpy(to->season_gain, from->season_gain, sizeof(double) * m->features);
-		memcpy(to->season_spread, from->season_spread, sizeof(double) * m->features);
-		memcpy(to->season_scale, from->season_scale, sizeof(double) * m->features);
-	}
-	to->threshold = from->threshold;
-}
-
-static void
 set_threshold_of(Calibration *c, int first, int last, ModelStats *stats)
 {
-	threshold_set(&c->scores, first, last, stats, c->result);
+	threshold_set(&c->rows, first, last, stats, c->result);
 }
 
 /* Room for a calibration; the figures of series go to the model's. */
@@ -514,13 +422,7 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 		.dataset = d,
 		.own = palloc(sizeof(bool) * d->nseries),
 		.stats = palloc(sizeof(ModelStats *) * d->nseries),
-		.scores = {
-			.model = m,
-			.dataset = d,
-			.recorded = recorded,
-			.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
-			.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
-		},
+		.rows = calibration_rows_open(m, d, recorded),
 	};
 
 	for (int i = 0; i < d->nseries; i++)
@@ -539,23 +441,19 @@ calibrate_model(Model *m, const Dataset *d)
 
 	create_series(m, d);
 	c = open_calibration(m, d, NULL);
-	c.context = options_context(&m->options, m->features);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
-	c.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features);
-	c.signals = palloc(sizeof(float) * PREDICT_ROWS * Max(options_signals(&m->options), 1));
-	predict_series_open(&c.prediction, predict_open(m));
 	find_own(&c);
 	calibrate_means(&c);
 	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
 	calibrate_own(&c, set_threshold_of);
-	threshold_set(&c.scores, 0, d->nruns, &m->stats, NULL);
+	threshold_set(&c.rows, 0, d->nruns, &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!c.own[i])
-			copy_calibration(m, &m->stats, c.stats[i]);
+			figures_copy_calibration(&m->sizes, &m->stats, c.stats[i]);
 	}
 }
 
@@ -568,7 +466,7 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 	c.result = result;
 	c.stride = 1;
 	find_own(&c);
-	if (!threshold_alone(&c.scores))
+	if (!calibration_rows_threshold_only(&c.rows))
 	{
 		calibrate_means(&c);
 		calibrate_season(&c);
@@ -576,7 +474,7 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
 	calibrate_own(&c, set_threshold_of);
-	threshold_set(&c.scores, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
+	threshold_set(&c.rows, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
 		result->series += c.own[i];
 	result->kept = Max(m->nseries, 1) - result->series;

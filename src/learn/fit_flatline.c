@@ -9,7 +9,6 @@
 
 #include "miscadmin.h"
 
-#include "core/evidence/quantile.h"
 #include "learn/fit_flatline.h"
 
 #define QUANTILE 0.01			/* of the activity of a feature: less is hardly ever */
@@ -17,26 +16,26 @@
 Size
 flatline_bytes(const Model *m)
 {
-	return !options_flatline(&m->options) ? 0
+	return !m->plan.has_flatlines ? 0
 		: model_activity_bytes(m, m->features) + sizeof(float) * m->features;
 }
 
 /* Whether a row's raw score counts for figures. */
 static bool
-counts(const RawScores *r, int64 row)
+counts(const CalibrationRows *r, int64 row)
 {
 	/* false for NaN, too */
-	return r->raw[row] >= 0 && threshold_use_of(r, row) == ROW_KEPT;
+	return r->raw[row] >= 0 && calibration_rows_use(r, row) == ROW_KEPT;
 }
 
 /* ---- rows and their activities ------------------------------------------------------- */
 
 /* What to do with a row's activities. */
-typedef void (*visit_row) (RawScores *r, int64 row, const float *activity, void *arg);
+typedef void (*visit_row) (CalibrationRows *r, int64 row, const float *activity, void *arg);
 
 /* First row from some row on that has a raw score, or the end. */
 static int64
-next_scored(const RawScores *r, int64 row, int64 end)
+next_scored(const CalibrationRows *r, int64 row, int64 end)
 {
 	for (; row < end && isnan(r->raw[row]); row++)
 		CHECK_FOR_INTERRUPTS();
@@ -48,10 +47,10 @@ next_scored(const RawScores *r, int64 row, int64 end)
  * features.  Of many rows only some blocks have one: those between are left out.
  */
 static void
-visit_run(RawScores *r, const DatasetRun *run, int feature, int features, visit_row visit, void *arg)
+visit_run(CalibrationRows *r, const DatasetRun *run, int feature, int features, visit_row visit, void *arg)
 {
 	const Dataset *d = r->dataset;
-	const int	rows = options_activity_rows(&r->model->options, d->features);
+	const int	rows = r->model->plan.activity_rows;
 	const int64 end = run->first + run->rows;
 	void	   *memory = palloc_extended(model_activity_bytes(r->model, features), MCXT_ALLOC_HUGE);
 	float	   *activity = palloc(sizeof(float) * features);
@@ -88,7 +87,7 @@ typedef struct Collection
 } Collection;
 
 static void
-collect_row(RawScores *r, int64 row, const float *activity, void *arg)
+collect_row(CalibrationRows *r, int64 row, const float *activity, void *arg)
 {
 	Collection *c = arg;
 
@@ -98,7 +97,7 @@ collect_row(RawScores *r, int64 row, const float *activity, void *arg)
 
 /* The known activities of a feature, into scratch; their number. */
 static int64
-collect_activity(RawScores *r, int first, int last, int feature)
+collect_activity(CalibrationRows *r, int first, int last, int feature)
 {
 	Collection	c = {.n = 0};
 
@@ -107,7 +106,7 @@ collect_activity(RawScores *r, int first, int last, int feature)
 		const DatasetRun *run = &r->dataset->runs[i];
 
 		/* a recalibration has no rows before those with a score */
-		c.whole = run->first + options_activity_rows(&r->model->options, r->model->features);
+		c.whole = run->first + r->model->plan.activity_rows;
 		visit_run(r, run, feature, 1, collect_row, &c);
 	}
 	return c.n;
@@ -115,7 +114,7 @@ collect_activity(RawScores *r, int first, int last, int feature)
 
 /* Mean raw score; NaN: no row has one. */
 static double
-mean_raw(const RawScores *r, int first, int last)
+mean_raw(const CalibrationRows *r, int first, int last)
 {
 	const Dataset *d = r->dataset;
 	double		sum = 0.0;
@@ -134,14 +133,8 @@ mean_raw(const RawScores *r, int first, int last)
 	return sum / n;
 }
 
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
 void
-flatline_set(RawScores *r, int first, int last, ModelStats *stats)
+flatline_set(CalibrationRows *r, int first, int last, ModelStats *stats)
 {
 	const Model *m = r->model;
 	double		mean = mean_raw(r, first, last);
@@ -153,25 +146,25 @@ flatline_set(RawScores *r, int first, int last, ModelStats *stats)
 
 		if (n == 0)
 			continue;
-		least = nn_quantile_polled(r->scratch, n, QUANTILE, check_interrupts);
-		stats->activity[c] = threshold_only_grows(r) ? Min(least, stats->activity[c]) : least;
+		least = calibration_rows_quantile(r, n, QUANTILE);
+		stats->activity[c] = calibration_rows_may_fall(r) ? least : Min(least, stats->activity[c]);
 	}
 	/* without the suspicious rows the mean is too low */
-	if (!isnan(mean) && !threshold_only_grows(r))
+	if (!isnan(mean) && calibration_rows_may_fall(r))
 		stats->flatline = m->options.flatline_weight * mean / QUANTILE;
 }
 
 /* ---- evidence ------------------------------------------------------------------------ */
 
 static void
-add_row(RawScores *r, int64 row, const float *activity, void *arg)
+add_row(CalibrationRows *r, int64 row, const float *activity, void *arg)
 {
 	if (r->raw[row] >= 0)
 		r->raw[row] += nn_flatline_evidence(arg, activity, dataset_imputed(r->dataset, row));
 }
 
 void
-flatline_add(RawScores *r, const DatasetRun *run, const ModelStats *stats)
+flatline_add(CalibrationRows *r, const DatasetRun *run, const ModelStats *stats)
 {
 	nn_calibration calibration = model_calibration(r->model, stats);
 

@@ -5,7 +5,7 @@
 #ifndef AMAD_LEARN_FIT_FLATLINE_H
 #define AMAD_LEARN_FIT_FLATLINE_H
 
-#include "learn/threshold.h"
+#include "learn/calibration_rows.h"
 
 /* Bytes that flatline_set() and flatline_add() allocate at most. */
 extern Size flatline_bytes(const Model *model);
@@ -16,9 +16,9 @@ extern Size flatline_bytes(const Model *model);
  * flatlines.  Where none has, they stay as they are; when figures only grow, the activity
  * may fall, and what it is worth stays.
  */
-extern void flatline_set(RawScores *scores, int first, int last, ModelStats *stats);
+extern void flatline_set(CalibrationRows *rows, int first, int last, ModelStats *stats);
 
 /* Adds the evidence of flatlines to the raw scores of a run. */
-extern void flatline_add(RawScores *scores, const DatasetRun *run, const ModelStats *stats);
+extern void flatline_add(CalibrationRows *rows, const DatasetRun *run, const ModelStats *stats);
 
 #endif							/* AMAD_LEARN_FIT_FLATLINE_H */

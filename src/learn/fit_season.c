@@ -92,7 +92,7 @@ season_choose(const Options *o, const Dataset *d, double step)
 	double		span = longest_span(d);
 	nn_season	season = {0};
 	/* integers tell no day */
-	int			n = given || seconds ? options_season(o).nperiods : 0;
+	int			n = given || seconds ? plan_largest_season(o).nperiods : 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -236,7 +236,7 @@ season_fit(const Model *m, const Dataset *d, int first, int last, const ModelSta
  * Without any value the spread stays what it was, or is as small as can be.
  */
 static void
-set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
+set_spread(const Model *m, const Sums *s, bool may_fall, ModelStats *stats)
 {
 	double	   *spread = palloc(sizeof(double) * m->features);
 	double		mean = 0.0;
@@ -257,25 +257,26 @@ set_spread(const Model *m, const Sums *s, bool grow, ModelStats *stats)
 		if (s->given[c] == 0)
 			spread[c] = old > 0 ? old : mean;
 		spread[c] = Max(spread[c], Max(mean * m->options.residual_floor, LEAST));
-		stats->season_spread[c] = grow ? Max(spread[c], old) : spread[c];
+		stats->season_spread[c] = may_fall ? spread[c] : Max(spread[c], old);
 	}
 	pfree(spread);
 }
 
 void
-season_measure(const Model *m, const Dataset *d, int first, int last,
-			   const uint8 *use, bool grow, ModelStats *stats)
+season_measure(const CalibrationRows *rows, int first, int last, ModelStats *stats)
 {
+	const Model *m = rows->model;
+	const Dataset *d = rows->dataset;
 	Sums		s = open_sums(m);
 
 	for (int i = first; i < last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (use == NULL || use[row] == ROW_KEPT)
+			if (calibration_rows_use(rows, row) == ROW_KEPT)
 				add_row(&s, m, d, row, stats->season);
 		}
-	set_spread(m, &s, grow, stats);
+	set_spread(m, &s, calibration_rows_may_fall(rows), stats);
 	model_scale_season(m, stats);
 	close_sums(&s);
 }

@@ -6,7 +6,7 @@
 #ifndef AMAD_LEARN_FIT_SEASON_H
 #define AMAD_LEARN_FIT_SEASON_H
 
-#include "learn/calibrate.h"
+#include "learn/calibration_rows.h"
 
 /*
  * The periods that the options ask for and the rows, which are complete, can tell
@@ -26,11 +26,7 @@ extern Size season_bytes(const Model *model);
 extern void season_fit(const Model *model, const Dataset *dataset, int first, int last,
 					   const ModelStats *others, ModelStats *stats);
 
-/*
- * Spread, and the scale that follows, from the rows of the runs that are ROW_KEPT
- * (use NULL: all); without any it stays.  grow: it does not fall.
- */
-extern void season_measure(const Model *model, const Dataset *dataset, int first, int last,
-						   const uint8 *use, bool grow, ModelStats *stats);
+/* Spread, and the scale that follows, from the rows of the runs first … last - 1 that count. */
+extern void season_measure(const CalibrationRows *rows, int first, int last, ModelStats *stats);
 
 #endif							/* AMAD_LEARN_FIT_SEASON_H */

@@ -21,11 +21,12 @@ most_windows(int features)
 }
 
 Size
-states_bytes(const Options *o, int features)
+states_bytes(const ModelPlan *plan)
 {
+	const int	features = plan->features;
 	Size		n = most_windows(features);
 
-	return options_states(o)
+	return plan->has_states
 		? nn_states_bytes(features, n) + sizeof(float) * (n * NN_STATE_ROWS + 2) * features : 0;
 }
 
@@ -92,13 +93,13 @@ void
 states_fit(Model *m, const Dataset *d, nn_poll poll)
 {
 	const int	C = d->features;
-	float	   *params = m->params + model_network_size(m);
+	float	   *params = m->params + m->plan.network_size;
 	float	   *windows;
 	void	   *memory;
 	nn_rng		rng;
 	int			n;
 
-	if (!options_states(&m->options))
+	if (!m->plan.has_states)
 		return;
 	windows = palloc_extended(sizeof(float) * most_windows(C) * NN_STATE_ROWS * C, MCXT_ALLOC_HUGE);
 	weigh_features(d, m->weight, params);

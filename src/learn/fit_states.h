@@ -10,7 +10,7 @@
 #include "rows/dataset.h"
 
 /* Bytes that states_fit() allocates. */
-extern Size states_bytes(const Options *options, int features);
+extern Size states_bytes(const ModelPlan *plan);
 
 /*
  * Learns the states of a model that has some, into its params: from a sample of the rows

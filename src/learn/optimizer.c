@@ -79,7 +79,7 @@ steps_plan(const Dataset *dataset, StepsRows *rows)
 	StepsRun   *runs = palloc_extended(sizeof(StepsRun) * dataset->nruns, MCXT_ALLOC_HUGE);
 	int64		trained = 0;
 	StepsPlan	plan = {
-		.shape = options_shape(o, dataset->features),
+		.shape = dataset->plan.shape,
 		.objective = {
 			.skip = o->skip,
 			.ahead = o->ahead,

@@ -12,7 +12,6 @@
 
 #include "miscadmin.h"
 
-#include "core/evidence/quantile.h"
 #include "learn/threshold.h"
 
 /* The threshold of a training, chosen on real data: docs/model.md, Score. */
@@ -26,49 +25,12 @@
 #define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
 #define FEW 0.5					/* of trim: so few flagged rows are no drift */
 
-int64
-threshold_held_place(const RawScores *r, const DatasetRun *run)
-{
-	return r->use_all ? 0 : dataset_training_rows(r->dataset, run);
-}
-
-RowUse
-threshold_use_of(const RawScores *r, int64 row)
-{
-	return r->recorded ? r->recorded->use[row] : ROW_KEPT;
-}
-
-bool
-threshold_only_grows(const RawScores *r)
-{
-	return r->recorded != NULL && r->recorded->trim > 0;
-}
-
-bool
-threshold_alone(const RawScores *r)
-{
-	return r->recorded != NULL && r->recorded->threshold_only;
-}
-
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
-/* Of the first n values in scratch. */
-static double
-quantile(RawScores *r, int64 n, double q)
-{
-	return nn_quantile_polled(r->scratch, n, q, check_interrupts);
-}
-
 /*
  * The values that a quantile is taken of, into scratch; their number.  They are of
  * the runs first … last - 1: the mean of h raw scores up to every row …
  */
 static int64
-collect_means(RawScores *r, int first, int last, int h)
+collect_means(CalibrationRows *r, int first, int last, int h)
 {
 	int64		n = 0;
 
@@ -84,7 +46,7 @@ collect_means(RawScores *r, int first, int last, int h)
 
 			CHECK_FOR_INTERRUPTS();
 			have = isnan(r->raw[row]) ? 0 : have + 1;
-			if (have < h || threshold_use_of(r, row) != ROW_KEPT)
+			if (have < h || calibration_rows_use(r, row) != ROW_KEPT)
 				continue;
 			for (int back = 0; back < h; back++)
 				if (r->raw[row - back] != NN_NO_SCORE)
@@ -102,7 +64,7 @@ collect_means(RawScores *r, int first, int last, int h)
 /* The scores that are collected, of one stretch after another. */
 typedef struct Scores
 {
-	RawScores  *r;
+	CalibrationRows  *r;
 	const DatasetRun *run;
 	bool		held;
 	nn_horizons horizons;
@@ -116,8 +78,8 @@ collect_score(Scores *s, int64 place, int back)
 {
 	double		score;
 
-	if ((s->held && place < threshold_held_place(s->r, s->run)) ||
-		threshold_use_of(s->r, s->run->first + place) == ROW_CONTEXT)
+	if ((s->held && place < calibration_rows_held_place(s->r, s->run)) ||
+		calibration_rows_use(s->r, s->run->first + place) == ROW_CONTEXT)
 		return;
 	score = nn_horizons_score(&s->horizons, back);
 	if (!isnan(score))
@@ -135,7 +97,7 @@ end_stretch(Scores *s, int64 place)
 
 /* … or the anomaly score of every row, or of those held out. */
 static int64
-collect_scores(RawScores *r, int first, int last, const ModelStats *stats, bool held)
+collect_scores(CalibrationRows *r, int first, int last, const ModelStats *stats, bool held)
 {
 	const int	lookahead = r->model->options.lookahead;
 	nn_calibration calibration = model_calibration(r->model, stats);
@@ -169,7 +131,7 @@ collect_scores(RawScores *r, int first, int last, const ModelStats *stats, bool 
 }
 
 static void
-set_theta(RawScores *r, int first, int last, ModelStats *stats)
+set_theta(CalibrationRows *r, int first, int last, ModelStats *stats)
 {
 	const Options *o = &r->model->options;
 
@@ -180,7 +142,7 @@ set_theta(RawScores *r, int first, int last, ModelStats *stats)
 		if (n == 0 && r->recorded)
 			continue;			/* the old one is better than none */
 		stats->theta[i] = n == 0 ? CALIBRATE_LEAST
-			: Max(quantile(r, n, o->horizon_quantile), CALIBRATE_LEAST);
+			: Max(calibration_rows_quantile(r, n, o->horizon_quantile), CALIBRATE_LEAST);
 	}
 }
 
@@ -191,21 +153,21 @@ set_theta(RawScores *r, int first, int last, ModelStats *stats)
  * so it is a geometric mean of both.
  */
 static double
-threshold_of_training(RawScores *r, int first, int last, const ModelStats *stats, int64 n)
+threshold_of_training(CalibrationRows *r, int first, int last, const ModelStats *stats, int64 n)
 {
 	double		share = r->model->options.contamination *
-		(r->model->options.method == METHOD_AMAD ? SHARE : 1.0);
-	double		held = quantile(r, n, 1.0 - share);
+		(r->model->plan.has_network ? SHARE : 1.0);
+	double		held = calibration_rows_quantile(r, n, 1.0 - share);
 	double		all;
 
 	n = collect_scores(r, first, last, stats, false);
-	all = quantile(r, n, 1.0 - share);
+	all = calibration_rows_quantile(r, n, 1.0 - share);
 	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
 }
 
 /* The severities that the rows with a new score had, into scratch; their number. */
 static int64
-collect_severities(RawScores *r, int first, int last)
+collect_severities(CalibrationRows *r, int first, int last)
 {
 	int64		n = 0;
 
@@ -213,12 +175,12 @@ collect_severities(RawScores *r, int first, int last)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
 
-		for (int64 place = options_max_horizon(&r->model->options) - 1; place < run->rows; place++)
+		for (int64 place = r->model->plan.max_horizon - 1; place < run->rows; place++)
 		{
 			int64		row = run->first + place;
 
 			CHECK_FOR_INTERRUPTS();
-			if (threshold_use_of(r, row) != ROW_CONTEXT && !isnan(r->recorded->severity[row]))
+			if (calibration_rows_use(r, row) != ROW_CONTEXT && !isnan(r->recorded->severity[row]))
 				r->scratch[n++] = r->recorded->severity[row];
 		}
 	}
@@ -233,10 +195,10 @@ typedef struct Before
 } Before;
 
 static Before
-judge_before(RawScores *r, int first, int last)
+judge_before(CalibrationRows *r, int first, int last)
 {
 	Before		before = {0};
-	int64		n = threshold_only_grows(r) && !r->recorded->new_contamination
+	int64		n = !calibration_rows_may_fall(r) && !r->recorded->new_contamination
 		? collect_severities(r, first, last) : 0;
 
 	if (n == 0)
@@ -247,7 +209,7 @@ judge_before(RawScores *r, int first, int last)
 		before.flagged += r->scratch[i] >= 1.0;
 	}
 	before.flagged /= n;
-	before.severity = quantile(r, n, OLD_QUANTILE);
+	before.severity = calibration_rows_quantile(r, n, OLD_QUANTILE);
 	return before;
 }
 
@@ -259,23 +221,23 @@ judge_before(RawScores *r, int first, int last)
  * When few were flagged, nothing has drifted, and it stays there.
  */
 static double
-threshold_of_recent(RawScores *r, int64 n, const Before *before)
+threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
 {
 	double		trim = r->recorded->trim;
 	double		share = r->model->options.contamination;
-	double		threshold = quantile(r, n, 1.0 - share);
+	double		threshold = calibration_rows_quantile(r, n, 1.0 - share);
 
 	if (trim > share)
 	{
-		double		median = quantile(r, n, 0.5);
-		double		low = Max(quantile(r, n, FENCE_QUANTILE), CALIBRATE_LEAST);
+		double		median = calibration_rows_quantile(r, n, 0.5);
+		double		low = Max(calibration_rows_quantile(r, n, FENCE_QUANTILE), CALIBRATE_LEAST);
 		double		fence = median * pow(median / low, FENCE);
 
-		threshold = Max(quantile(r, n, 1.0 - trim), Min(threshold, fence));
+		threshold = Max(calibration_rows_quantile(r, n, 1.0 - trim), Min(threshold, fence));
 	}
 	if (before->severity > 0)
 	{
-		double		same = quantile(r, n, OLD_QUANTILE) / before->severity;
+		double		same = calibration_rows_quantile(r, n, OLD_QUANTILE) / before->severity;
 
 		threshold = before->flagged <= FEW * trim ? same : Max(threshold, same);
 	}
@@ -284,7 +246,7 @@ threshold_of_recent(RawScores *r, int64 n, const Before *before)
 
 /* Adds scores, those above the threshold, to what is told of a recalibration. */
 static void
-count_flagged(const RawScores *r, int64 n, double threshold, Recalibrated *result)
+count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated *result)
 {
 	result->rows += n;
 	for (int64 i = 0; i < n; i++)
@@ -295,12 +257,12 @@ count_flagged(const RawScores *r, int64 n, double threshold, Recalibrated *resul
 }
 
 void
-threshold_set(RawScores *r, int first, int last, ModelStats *stats, Recalibrated *result)
+threshold_set(CalibrationRows *r, int first, int last, ModelStats *stats, Recalibrated *result)
 {
 	Before		before = judge_before(r, first, last);
 	int64		n;
 
-	if (!threshold_alone(r))
+	if (!calibration_rows_threshold_only(r))
 		set_theta(r, first, last, stats);
 	n = collect_scores(r, first, last, stats, true);
 	stats->threshold = n == 0 ? 1.0

@@ -15,6 +15,7 @@
 #include "utils/date.h"
 #include "utils/memutils.h"
 
+#include "model/codec.h"
 #include "rows/features.h"
 #include "model/registry.h"
 #include "pg/timestamps.h"

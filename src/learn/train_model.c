@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 
 #include "core/evidence/pca.h"
+#include "model/codec.h"
 #include "pg/blas.h"
 #include "learn/calibrate.h"
 #include "pg/json.h"
@@ -30,22 +31,19 @@
 /* ---- how much is needed ------------------------------------------------------------ */
 
 static void
-check_size(const Options *options, int features)
+check_size(const ModelPlan *plan, const Options *options)
 {
-	nn_shape	shape = options_shape(options, features);
-
-	if (options->method == METHOD_AMAD &&
-		nn_params_size(&shape) * sizeof(float) > MAX_MODEL_BYTES)
+	if (plan->network_size * sizeof(float) > MAX_MODEL_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a model of " UINT64_FORMAT " weights is too large to be stored",
-						(uint64) nn_params_size(&shape)),
+						(uint64) plan->network_size),
 				 errhint("Choose a smaller d_model or fewer layers.")));
-	if (options->method == METHOD_PCA && features > NN_PCA_FEATURES)
+	if (options->method == METHOD_PCA && plan->features > NN_PCA_FEATURES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("method \"pca\" is limited to %d features, but there are %d",
-						NN_PCA_FEATURES, features),
+						NN_PCA_FEATURES, plan->features),
 				 errhint("Give fewer features, or choose \"method\": \"amad\" or \"zscore\".")));
 }
 
@@ -61,16 +59,16 @@ check_names(const Options *options, int features)
 
 /* The method's own workspace. */
 static Size
-method_bytes(const Options *o, int features)
+method_bytes(const Options *o, const ModelPlan *plan)
 {
-	nn_shape	shape = options_shape(o, features);
+	const int	features = plan->features;
 
 	switch ((Method) o->method)
 	{
 		case METHOD_AMAD:
 			/* weights, the value while it is put together, the steps */
-			return 3 * sizeof(float) * (nn_params_size(&shape) + options_states_size(o, features)) +
-				steps_bytes(&shape, o->batch_size, o->chunk_length) + states_bytes(o, features);
+			return 3 * sizeof(float) * (plan->network_size + plan->states_size) +
+				steps_bytes(&plan->shape, o->batch_size, o->chunk_length) + states_bytes(plan);
 		case METHOD_PCA:
 			return nn_pca_bytes(features) + 3 * sizeof(float) * features * features;
 		case METHOD_ZSCORE:
@@ -84,16 +82,17 @@ train_bytes(const Options *o, int features)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "amad size",
 												  ALLOCSET_SMALL_SIZES);
-	const nn_season season = options_season(o);
+	const nn_season season = plan_largest_season(o);
+	const ModelPlan	plan = plan_make(o, features);
 	MemoryContext old;
 	Model	   *model;
 	Size		bytes;
 
-	check_size(o, features);
+	check_size(&plan, o);
 	old = MemoryContextSwitchTo(scratch);
 	model = model_create(o, features, 0);
 	model_set_season(model, &season);
-	bytes = method_bytes(o, features) + calibrate_bytes(model, 0);
+	bytes = method_bytes(o, &plan) + calibrate_bytes(model, 0);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return bytes;
@@ -110,15 +109,14 @@ check_interrupts(void)
 static void
 check_initial(const Model *model, const Model *initial)
 {
-	nn_shape	a = model_shape(model);
-	nn_shape	b = model_shape(initial);
+	const nn_shape *shape = &initial->plan.shape;
 
-	if (initial->options.method != METHOD_AMAD || memcmp(&a, &b, sizeof(a)) != 0)
+	if (!initial->plan.has_network || memcmp(&model->plan.shape, shape, sizeof(*shape)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a warm start needs a network of the same shape"),
 				 errdetail("The deployed one has %d features, window %d, d_model %d, heads %d, layers %d.",
-						   b.features, b.window, b.d_model, b.heads, b.layers)));
+						   shape->features, shape->window, shape->d_model, shape->heads, shape->layers)));
 }
 
 static void
@@ -131,7 +129,7 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 	if (initial)
 	{
 		check_initial(model, initial);
-		workers_copy(model->params, initial->params, sizeof(float) * model_network_size(model));
+		workers_copy(model->params, initial->params, sizeof(float) * model->plan.network_size);
 		plan.warm = true;
 	}
 	steps_run(&plan, &rows, model->params, steps_workers_wanted(&plan, others), report);
@@ -227,7 +225,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	INSTR_TIME_SET_CURRENT(start);
 	memset(facts, 0, sizeof(*facts));
 	check_names(o, d->features);
-	check_size(o, d->features);
+	check_size(&d->plan, o);
 	model = model_create(o, d->features, 0);
 	MemoryContextSwitchTo(work);
 	dataset_finish(d, &model->stats);
@@ -238,10 +236,10 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	model_set_season(model, &season);
 	MemoryContextSwitchTo(work);
 	/* counted as if steps and calibration ran at the same time */
-	bytes = method_bytes(o, d->features) + calibrate_bytes(model, d->nrows);
+	bytes = method_bytes(o, &d->plan) + calibrate_bytes(model, d->nrows);
 	budget_check(&d->budget, "training", bytes);
 	flags_find(model, d);
-	if (o->method == METHOD_AMAD)
+	if (d->plan.has_network)
 	{
 		learn_network(model, d, initial, bytes, &report, facts);
 		states_fit(model, d, check_interrupts);
@@ -337,7 +335,7 @@ train_summary(const char *name, int version, const Model *model, const TrainFact
 	json_key(&text, "threshold");
 	json_double(&text, model->stats.threshold);
 	json_key(&text, "warmup");
-	json_int(&text, options_warmup(&model->options, model->features));
+	json_int(&text, model->plan.warmup);
 	json_key(&text, "seconds");
 	json_double(&text, facts->seconds);
 	json_key(&text, "workers");

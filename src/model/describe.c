@@ -16,46 +16,51 @@
 #include "core/evidence/states.h"
 #include "core/network/network.h"
 #include "pg/json.h"
+#include "model/codec.h"
 #include "model/registry.h"
 
 SQL_FUNCTION(amad_describe);
 SQL_FUNCTION(amad_describe_name);
 SQL_FUNCTION(amad_weights);
 
+/* "mu_d": [of each block], "mu_s": of the states */
 static void
-write_scaling(const Model *m, StringInfo out)
+write_signals(const Model *m, const Figure *f, StringInfo out)
 {
-	json_key(out, "scaling");
-	appendStringInfoChar(out, '{');
-	json_key(out, "mean");
-	json_doubles(out, m->features, m->stats.mean);
-	json_key(out, "std");
-	json_doubles(out, m->features, m->stats.std);
-	appendStringInfoChar(out, '}');
+	const double *values = figure_values(f, &m->stats);
+
+	json_key(out, psprintf("%s_d", f->name));
+	json_doubles(out, m->plan.blocks, values);
+	if (m->plan.has_states)
+	{
+		json_key(out, psprintf("%s_s", f->name));
+		json_double(out, values[m->plan.blocks]);
+	}
 }
 
+/* The figures of all rows in a section, as an object under its name. */
 static void
-write_calibration(const Model *m, StringInfo out)
+write_section(const Model *m, const char *section, StringInfo out)
 {
-	json_key(out, "calibration");
+	json_key(out, section);
 	appendStringInfoChar(out, '{');
-	json_key(out, "rho");
-	json_doubles(out, m->features, m->stats.rho);
-	json_key(out, "mu_d");
-	json_doubles(out, options_blocks(&m->options), m->stats.mu);
-	if (options_states(&m->options))
+	for (int i = 0; i < figures_count; i++)
 	{
-		json_key(out, "mu_s");
-		json_double(out, m->stats.mu[options_blocks(&m->options)]);
-	}
-	json_key(out, "theta");
-	json_doubles(out, m->options.nhorizons, m->stats.theta);
-	if (options_flatline(&m->options))
-	{
-		json_key(out, "flatline");
-		json_double(out, m->stats.flatline);
-		json_key(out, "activity");
-		json_doubles(out, m->features, m->stats.activity);
+		const Figure *f = &figures[i];
+		int			count = (int) m->sizes.count[f->size];
+
+		if (f->section == NULL || strcmp(f->section, section) != 0)
+			continue;
+		if (f->size == FIGURE_SIGNALS)
+			write_signals(m, f, out);
+		else if (count > 0)
+		{
+			json_key(out, f->name);
+			if (figure_is_array(f))
+				json_doubles(out, count, figure_values(f, &m->stats));
+			else
+				json_double(out, *figure_values(f, &m->stats));
+		}
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -139,15 +144,15 @@ describe(const Model *m, const char *training)
 	model_write_names(m, m->flag, &text);
 	write_time(m, &text);
 	write_series(m, &text);
-	write_scaling(m, &text);
-	write_calibration(m, &text);
+	write_section(m, "scaling", &text);
+	write_section(m, "calibration", &text);
 	write_season(m, &text);
 	json_key(&text, "threshold");
 	json_double(&text, m->stats.threshold);
 	json_key(&text, "context");
-	json_int(&text, options_context(&m->options, m->features));
+	json_int(&text, m->plan.context);
 	json_key(&text, "warmup");
-	json_int(&text, options_warmup(&m->options, m->features));
+	json_int(&text, m->plan.warmup);
 	json_key(&text, "weights");
 	json_int(&text, m->nparams);
 	json_key(&text, "training");
@@ -217,12 +222,11 @@ data_array(const Model *m, const nn_param *p)
 static int
 tensor_count(const Model *m)
 {
-	nn_shape	shape = model_shape(m);
-
 	switch ((Method) m->options.method)
 	{
 		case METHOD_AMAD:
-			return nn_param_count(&shape) + (options_states(&m->options) ? NN_STATES_TENSORS : 0);
+			return nn_param_count(&m->plan.shape) +
+				(m->plan.has_states ? NN_STATES_TENSORS : 0);
 		case METHOD_PCA:
 			return 1;
 		case METHOD_ZSCORE:
@@ -234,7 +238,7 @@ tensor_count(const Model *m)
 static nn_param
 tensor(const Model *m, int i)
 {
-	nn_shape	shape = model_shape(m);
+	const nn_shape *shape = &m->plan.shape;
 	nn_param	p = {
 		.name = "components",
 		.ndim = 2,
@@ -242,12 +246,12 @@ tensor(const Model *m, int i)
 		.size = m->nparams,
 	};
 
-	if (m->options.method != METHOD_AMAD)
+	if (!m->plan.has_network)
 		return p;
-	if (i < nn_param_count(&shape))
-		return nn_param_at(&shape, i);
-	p = nn_states_tensor(m->features, i - nn_param_count(&shape));
-	p.offset += model_network_size(m);
+	if (i < nn_param_count(shape))
+		return nn_param_at(shape, i);
+	p = nn_states_tensor(m->features, i - nn_param_count(shape));
+	p.offset += m->plan.network_size;
 	return p;
 }
 

@@ -11,34 +11,9 @@
 #include "core/evidence/activity.h"
 #include "core/evidence/raw_score.h"
 #include "core/evidence/scaling.h"
+#include "model/figures.h"
 #include "model/options.h"
-
-/*
- * Bytes of a value at most: its hexadecimal text, with the other columns of
- * amad_models, must fit in a line of COPY, so that pg_dump can write it.
- */
-#define MODEL_MOST_BYTES (500 * 1024 * 1024)
-
-#define MODEL_FORMAT 1			/* of the value */
-
-/* Scaling and calibration: of one series, or of all rows together. */
-typedef struct ModelStats
-{
-	double	   *mean;			/* (features) */
-	double	   *std;			/* (features) 0: constant */
-	double	   *rho;			/* (features) */
-	double	   *mu;				/* (signals) */
-	double	   *theta;			/* (horizons) */
-	double	   *season;			/* (features, terms) what the time makes one expect, scaled */
-	double	   *season_gain;	/* (features) 0 … 1: how much better that is than the mean */
-	double	   *season_spread;	/* (features) mean squared deviation from it */
-	double	   *season_scale;	/* (features) of these, as nn_calibration has it */
-	double		flatline;		/* what a feature that does not move at all is worth */
-	double	   *activity;		/* (features) below which it hardly moves; 0: it never does so */
-	double		threshold;
-	double		step;			/* median distance of neighbouring timestamps; 0: not known */
-	double		max_gap;		/* distance beyond which a series begins anew; 0: none */
-} ModelStats;
+#include "model/plan.h"
 
 /* What a fleet knows of one of its series. */
 typedef struct ModelSeries
@@ -51,6 +26,8 @@ typedef struct Model
 {
 	Options		options;
 	int			features;
+	ModelPlan		plan;
+	FigureSizes sizes;
 	bool	   *flag;			/* (features) it has two values at most */
 	double	   *weight;			/* (features) of its evidence, 1 on the average */
 	nn_season	season;			/* periods in units of the time column */
@@ -69,8 +46,8 @@ typedef struct Model
 } Model;
 
 /*
- * A model with arrays of the right size, zeroed, in the current context.
- * nparams: weights, or components times features; the network's when 0.
+ * A model without a season in the current context; its figures are zeroed.  nparams:
+ * components times features (METHOD_PCA).
  */
 extern Model *model_create(const Options *options, int features, size_t nparams);
 
@@ -89,10 +66,6 @@ extern void model_create_series(Model *model, int nseries);
 /* The figures of a series by its key (NULL: none is told); NULL when unknown. */
 extern const ModelStats *model_series_stats(const Model *model, const char *key);
 
-/* Floats of params that are the network's weights; those of the states follow. */
-extern size_t model_network_size(const Model *model);
-
-extern nn_shape model_shape(const Model *model);
 extern nn_scaling model_scaling(const Model *model, const ModelStats *stats);
 extern nn_calibration model_calibration(const Model *model, const ModelStats *stats);
 
@@ -108,20 +81,5 @@ extern void model_write_names(const Model *model, const bool *set, StringInfo ou
 
 /* For messages: "3 (flow, pressure, temp)". */
 extern char *model_feature_list(const Model *model);
-
-/*
- * To and from the SQL value.  Decoding refuses whatever was not encoded here, and
- * encoding whatever decoding refuses.
- */
-extern struct varlena *model_encode(const Model *model);
-extern Model *model_decode(struct varlena *value);
-
-/*
- * What an error of model_decode() says about the value, as a sentence for a DETAIL;
- * NULL when the error is not about the value: out of memory, cancelled …
- */
-extern char *model_damage(const ErrorData *error);
-
-#define DatumGetModel(d) model_decode(PG_DETOAST_DATUM(d))
 
 #endif							/* AMAD_MODEL_MODEL_H */

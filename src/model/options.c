@@ -15,9 +15,6 @@
 
 #include "model/feature_names.h"
 #include "pg/json.h"
-#include "core/evidence/activity.h"
-#include "core/evidence/scaling.h"
-#include "core/evidence/states.h"
 #include "core/network/network.h"
 #include "model/options.h"
 
@@ -85,7 +82,6 @@ static const OptionSpec specs[] = {
 	SPEC(season_weight, OPTION_REAL, 0, 100, 0.5),
 };
 
-#define MOST_ACTIVITY_ROWS 32
 #define LEAST_PERIOD 1e-3		/* of a season */
 #define MOST_PERIOD 1e12
 #define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
@@ -526,12 +522,12 @@ check_relations(Options *options, bool steps_given)
 				 errmsg("invalid value for option \"skip\": %d", options->skip),
 				 errdetail("It must be less than chunk_length - ahead, %d.",
 						   options->chunk_length - options->ahead)));
-	if (options->lookahead > options_max_horizon(options) / 2)
+	if (options->lookahead > options->horizons[options->nhorizons - 1] / 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"lookahead\": %d", options->lookahead),
 				 errdetail("It must be at most half of the longest horizon, %d.",
-						   options_max_horizon(options) / 2)));
+						   options->horizons[options->nhorizons - 1] / 2)));
 }
 
 void
@@ -614,100 +610,4 @@ options_write(const Options *options, StringInfo out)
 	if (options->without != 0)
 		write_without(options, out);
 	appendStringInfoChar(out, '}');
-}
-
-nn_shape
-options_shape(const Options *options, int features)
-{
-	nn_shape	shape = {
-		.features = features,
-		.window = options->window,
-		.d_model = options->d_model,
-		.heads = options->heads,
-		.layers = options->layers,
-	};
-
-	return shape;
-}
-
-nn_season
-options_season(const Options *options)
-{
-	nn_season	season = {0};
-
-	if (options->season == SEASON_GIVEN)
-		season.nperiods = options->nperiods;
-	/* without being asked, baselines stay what they are */
-	else if (options->method == METHOD_AMAD)
-		season.nperiods = SEASON_AUTO_PERIODS;
-	for (int i = 0; i < season.nperiods; i++)
-		season.harmonics[i] = options->season_harmonics;
-	return season;
-}
-
-int
-options_blocks(const Options *options)
-{
-	return options->method == METHOD_AMAD ? options->layers : 0;
-}
-
-bool
-options_states(const Options *options)
-{
-	return options->method == METHOD_AMAD && options->state_weight > 0;
-}
-
-size_t
-options_states_size(const Options *options, int features)
-{
-	return options_states(options) ? nn_states_size(features) : 0;
-}
-
-bool
-options_flatline(const Options *options)
-{
-	return options->method == METHOD_AMAD && options->flatline_weight > 0;
-}
-
-int
-options_activity_rows(const Options *options, int features)
-{
-	int			most = Min(options_context(options, features), MOST_ACTIVITY_ROWS);
-	int			rows = NN_ACTIVITY_FEW; /* the context is longer */
-
-	while (2 * rows <= most)
-		rows *= 2;
-	return rows;
-}
-
-double
-options_bound(const Options *options)
-{
-	return options->method == METHOD_AMAD ? NN_BOUND : options->clip;
-}
-
-int
-options_signals(const Options *options)
-{
-	return options_blocks(options) + options_states(options);
-}
-
-int
-options_context(const Options *options, int features)
-{
-	nn_shape	shape = options_shape(options, features);
-
-	return options->method == METHOD_AMAD ? nn_context(&shape) + options->ahead : 0;
-}
-
-int
-options_max_horizon(const Options *options)
-{
-	return options->horizons[options->nhorizons - 1];
-}
-
-int
-options_warmup(const Options *options, int features)
-{
-	return options_context(options, features) + options_max_horizon(options) - 1;
 }

@@ -100,28 +100,4 @@ extern void options_parse(Options *options, Jsonb *json);
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);
 
-extern nn_shape options_shape(const Options *options, int features);
-
-/* The greatest season that a training can choose; its periods are not set. */
-extern nn_season options_season(const Options *options);
-
-/* Whether states are learned, the bound of scaled values, and signals of a row: those of
- * nn_raw_score(), a discrepancy of each block and, with states, the distance. */
-extern bool options_states(const Options *options);
-extern size_t options_states_size(const Options *options, int features);	/* floats; 0: none */
-extern double options_bound(const Options *options);
-extern int	options_signals(const Options *options);
-
-/* Whether features that do not move count, and the rows before a row that tell. */
-extern bool options_flatline(const Options *options);
-extern int	options_activity_rows(const Options *options, int features);
-
-/* Blocks of the network, and rows before a row that its reconstruction depends on. */
-extern int	options_blocks(const Options *options);
-extern int	options_context(const Options *options, int features);
-
-/* Rows before a scored row: context + max(horizons) - 1. */
-extern int	options_warmup(const Options *options, int features);
-extern int	options_max_horizon(const Options *options);
-
 #endif							/* AMAD_MODEL_OPTIONS_H */

@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "model/codec.h"
 #include "pg/json.h"
 #include "model/models_table.h"
 #include "model/registry.h"

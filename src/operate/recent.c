@@ -40,7 +40,7 @@ static void
 make_room(Recent *r)
 {
 	const Size	C = r->dataset->features;
-	const Size	N = Max(options_signals(r->dataset->options), 1);
+	const Size	N = Max(r->dataset->plan.signals, 1);
 	int64		room = r->room + Max(ROOM, r->room / 8);
 	Size		row = sizeof(float) * (C + N) + sizeof(double) + sizeof(uint8);
 
@@ -69,7 +69,7 @@ add_row(Recent *r, const DetectedRow *detected)
 {
 	const ScoredRow *row = &detected->row;
 	const int	C = r->dataset->features;
-	const int	N = options_signals(r->dataset->options);
+	const int	N = r->dataset->plan.signals;
 	int64		at = r->dataset->nrows;
 
 	if (at == r->room)

@@ -33,27 +33,20 @@
 
 /* Rows held out of so many: enough for every horizon, after the context of the first. */
 static int64
-held_out_rows(const Options *o, int features, int64 rows)
+held_out_rows(const Dataset *d, int64 rows)
 {
-	int64		least = options_context(o, features) + 2 * options_max_horizon(o);
+	int64		least = d->plan.context + 2 * d->plan.max_horizon;
 
-	return Max(least, (int64) ceil(o->validation_fraction * rows));
-}
-
-/* Rows that the method needs side by side. */
-static int64
-chunk_rows(const Options *o)
-{
-	return o->method == METHOD_AMAD ? o->chunk_length : 2;
+	return Max(least, (int64) ceil(d->options->validation_fraction * rows));
 }
 
 /* Least rows of a series that can be trained on and calibrated. */
 static int64
-least_rows(const Options *o, int features)
+least_rows(const Dataset *d)
 {
-	int64		least = chunk_rows(o);
+	int64		least = d->plan.chunk_rows;
 
-	while (least - held_out_rows(o, features, least) < chunk_rows(o))
+	while (least - held_out_rows(d, least) < d->plan.chunk_rows)
 		least++;
 	return least;
 }
@@ -61,21 +54,19 @@ least_rows(const Options *o, int features)
 static void
 too_few_rows(const Dataset *d)
 {
-	const Options *o = d->options;
-
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to train a model: " INT64_FORMAT, d->facts.rows),
 			 errdetail("These options need at least " INT64_FORMAT " rows of a series without a gap: "
-					   INT64_FORMAT " to train on, and rows held out for the threshold.",
-					   least_rows(o, d->features), chunk_rows(o)),
+					   "%d to train on, and rows held out for the threshold.",
+					   least_rows(d), d->plan.chunk_rows),
 			 d->facts.gaps > 0
 			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
 					   "smaller values of the options window, layers and horizons.", d->facts.gaps)
 			 : d->level > 0
 			 ? errhint("Only a sample of the rows fits into maintenance_work_mem: raise it, or train on "
 					   "fewer series.")
-			 : o->method == METHOD_AMAD
+			 : d->plan.has_network
 			 ? errhint("Give more rows, smaller values of the options window, layers and horizons, "
 					   "or \"method\": \"pca\", which needs fewer.")
 			 : errhint("Give more rows, or smaller values of the option horizons.")));
@@ -86,9 +77,7 @@ too_few_rows(const Dataset *d)
 static int64
 block_rows(const Dataset *d)
 {
-	return Max(4 * chunk_rows(d->options),
-			   2 * (options_context(d->options, d->features) +
-					2 * options_max_horizon(d->options)));
+	return Max(4 * d->plan.chunk_rows, 2 * (d->plan.context + 2 * d->plan.max_horizon));
 }
 
 #define MOST_LEVEL 30			/* one of 2^30 blocks: practically nothing is left */
@@ -215,11 +204,12 @@ thin(Dataset *d)
 static Size
 series_bytes(const Dataset *d)
 {
-	const nn_season season = options_season(d->options);
+	const nn_season season = plan_largest_season(d->options);
+	const FigureSizes sizes = figure_sizes(d->features, d->plan.signals, d->options->nhorizons,
+										   nn_season_terms(&season), d->plan.has_flatlines);
 
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
-		sizeof(double) * ((14 + nn_season_terms(&season)) * d->features +
-						  options_signals(d->options) + d->options->nhorizons);
+		3 * sizeof(double) * d->features + figures_bytes(&sizes);
 }
 
 static Size
@@ -293,6 +283,7 @@ dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_
 	d->context = context;
 	d->options = options;
 	d->features = features;
+	d->plan = plan_make(options, features);
 	d->ts_type = ts_type;
 	d->sampling = sampling;
 	d->reserve = reserve;
@@ -384,7 +375,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 		.mean = s->mean,
 		.std = s->std,
 		.clip = d->options->clip,
-		.bound = options_bound(d->options),
+		.bound = d->plan.bound,
 	};
 
 	make_room(d, series_rows(d->open));
@@ -435,14 +426,14 @@ end_series(Dataset *d)
 {
 	MemoryContext old;
 	int64		offered = d->open_number;
-	int64		held = held_out_rows(d->options, d->features, offered);
+	int64		held = held_out_rows(d, offered);
 	DatasetSeries s = {.rows = offered, .held_from = offered};
 
 	if (d->open == NULL)
 		return;
-	if (offered - held >= chunk_rows(d->options))
+	if (offered - held >= d->plan.chunk_rows)
 		s.held_from = offered - held;
-	if (offered >= chunk_rows(d->options))
+	if (offered >= d->plan.chunk_rows)
 	{
 		old = MemoryContextSwitchTo(d->context);
 		s.key = d->open_key;
@@ -620,7 +611,7 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	shrink_room(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)
-		starts += Max(dataset_training_rows(d, &d->runs[i]) - chunk_rows(d->options) + 1, 0);
+		starts += Max(dataset_training_rows(d, &d->runs[i]) - d->plan.chunk_rows + 1, 0);
 	if (starts == 0 || (d->nseries == 1 && d->series[0].held_from == d->series[0].rows))
 		too_few_rows(d);
 	pool_series(d, stats);

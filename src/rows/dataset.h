@@ -51,6 +51,7 @@ typedef struct Dataset
 	Budget		budget;
 	const Options *options;
 	int			features;
+	ModelPlan		plan;
 	Oid			ts_type;
 
 	Size		reserve;		/* bytes to be left for training; with sampling */
@@ -61,7 +62,7 @@ typedef struct Dataset
 	char	   *open_key;
 	int64		open_number;	/* of its next row */
 
-	float	   *rows;			/* (nrows, features) scaled, within options_bound() */
+	float	   *rows;			/* (nrows, features) scaled, within plan.bound */
 	int64	   *ts;				/* (nrows) */
 	uint8	   *imputed;		/* (nrows, IMPUTED_BYTES) or NULL: nothing is */
 	int64		nrows;

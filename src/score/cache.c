@@ -11,6 +11,7 @@
 #include "lib/ilist.h"
 #include "utils/memutils.h"
 
+#include "model/codec.h"
 #include "score/cache.h"
 #include "model/registry.h"
 

@@ -23,10 +23,8 @@ check_interrupts(void)
 Size
 predict_bytes(const Model *m)
 {
-	nn_shape	shape = model_shape(m);
-
-	return m->options.method == METHOD_AMAD
-		? nn_packed_bytes(&shape) + sizeof(float) * options_states_size(&m->options, m->features)
+	return m->plan.has_network
+		? nn_packed_bytes(&m->plan.shape) + sizeof(float) * m->plan.states_size
 		: sizeof(float) * m->nparams;
 }
 
@@ -37,18 +35,18 @@ predict_open(const Model *m)
 	void	   *memory = palloc_extended(Max(predict_bytes(m), 1), MCXT_ALLOC_HUGE);
 
 	p->method = m->options.method;
-	p->shape = model_shape(m);
-	p->signals = options_signals(&m->options);
+	p->shape = m->plan.shape;
+	p->signals = m->plan.signals;
 	p->clip = m->options.clip;
-	p->context = options_context(&m->options, m->features);
-	p->ahead = p->method == METHOD_AMAD ? m->options.ahead : 0;
+	p->context = m->plan.context;
+	p->ahead = m->plan.ahead;
 	if (p->method == METHOD_AMAD)
 	{
 		p->packed = nn_pack(memory, &p->shape, m->params, check_interrupts);
-		if (options_states(&m->options))
+		if (m->plan.has_states)
 			p->states = memcpy((char *) memory + nn_packed_bytes(&p->shape),
-							   m->params + model_network_size(m),
-							   sizeof(float) * options_states_size(&m->options, m->features));
+							   m->params + m->plan.network_size,
+							   sizeof(float) * m->plan.states_size);
 	}
 	else
 	{

@@ -146,7 +146,7 @@ static Size
 waiting_bytes(const LoadedModel *loaded)
 {
 	const Model *m = loaded->model;
-	int			arrays = 2 + options_flatline(&m->options);
+	int			arrays = 2 + m->plan.has_flatlines;
 
 	return mul_size(2 * m->options.lookahead,
 					sizeof(float) * (arrays * m->features + loaded->predictor->signals));
@@ -238,7 +238,7 @@ scorer_open(const LoadedModel *loaded, int block_rows)
 {
 	const int	C = loaded->model->features;
 	Scorer	   *s = palloc0(sizeof(Scorer));
-	int			ring = options_max_horizon(&loaded->model->options);
+	int			ring = loaded->model->plan.max_horizon;
 
 	check_memory(loaded);
 	s->loaded = loaded;
@@ -885,7 +885,7 @@ scorer_stats(const Scorer *s)
 int
 scorer_depth(const Model *m)
 {
-	return options_warmup(&m->options, m->features) + m->options.fill_limit;
+	return m->plan.warmup + m->options.fill_limit;
 }
 
 const char *

@@ -1,0 +1,130 @@
+/*
+ * learn/calibration_rows.c
+ *	  The rows that a calibration computes figures from, and which of them count.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "miscadmin.h"
+
+#include "core/evidence/quantile.h"
+#include "learn/calibration_rows.h"
+
+Size
+calibration_rows_bytes(const Model *m, int64 rows)
+{
+	return predict_bytes(m) +
+		(m->plan.has_network ? nn_stream_bytes(&m->plan.shape) : 0) +
+		(m->plan.has_states ? nn_state_stream_bytes(m->features) : 0) +
+		PREDICT_ROWS * sizeof(float) * (2 * m->features + m->plan.signals) +
+		2 * sizeof(double) * rows;
+}
+
+CalibrationRows
+calibration_rows_open(const Model *m, const Dataset *d, const Recorded *recorded)
+{
+	CalibrationRows r = {
+		.model = m,
+		.dataset = d,
+		.recorded = recorded,
+		.raw = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+		.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
+	};
+
+	if (recorded == NULL)
+	{
+		r.context = m->plan.context;
+		r.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features);
+		r.signals = palloc(sizeof(float) * PREDICT_ROWS * Max(m->plan.signals, 1));
+		predict_series_open(&r.prediction, predict_open(m));
+	}
+	return r;
+}
+
+static void
+visit_recorded(const CalibrationRows *r, const DatasetRun *run, int64 place, int64 end,
+			   calibration_visit visit, void *arg)
+{
+	const int	C = r->model->features;
+	const int	N = r->model->plan.signals;
+
+	for (int64 row = run->first + place; row < run->first + end; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		visit(r, row, r->recorded->expected + row * C,
+			  N > 0 ? r->recorded->signals + row * N : NULL, arg);
+	}
+}
+
+void
+calibration_rows_visit(CalibrationRows *r, const DatasetRun *run, int64 place, int64 end,
+					   calibration_visit visit, void *arg)
+{
+	const int	C = r->model->features;
+	const int	N = r->model->plan.signals;
+	int64		from = Max(0, place - r->context);
+
+	if (r->recorded)
+	{
+		visit_recorded(r, run, place, end, visit, arg);
+		return;
+	}
+	predict_series_reset(&r->prediction);
+	for (int64 at = from; at < end; at += PREDICT_ROWS)
+	{
+		int			n = (int) Min(end - at, PREDICT_ROWS);
+
+		CHECK_FOR_INTERRUPTS();
+		predict_push(&r->prediction, r->dataset->rows + (run->first + at) * C, n, r->expected,
+					 r->signals);
+		for (int i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (at + i >= place && at + i - from >= r->context)
+				visit(r, run->first + at + i, r->expected + (size_t) i * C,
+					  r->signals + (size_t) i * N, arg);
+		}
+	}
+}
+
+int64
+calibration_rows_warmup(const CalibrationRows *r)
+{
+	return r->context + r->model->plan.max_horizon - 1;
+}
+
+int64
+calibration_rows_held_place(const CalibrationRows *r, const DatasetRun *run)
+{
+	return r->use_all ? 0 : dataset_training_rows(r->dataset, run);
+}
+
+RowUse
+calibration_rows_use(const CalibrationRows *r, int64 row)
+{
+	return r->recorded ? r->recorded->use[row] : ROW_KEPT;
+}
+
+bool
+calibration_rows_may_fall(const CalibrationRows *r)
+{
+	return r->recorded == NULL || r->recorded->trim == 0;
+}
+
+bool
+calibration_rows_threshold_only(const CalibrationRows *r)
+{
+	return r->recorded != NULL && r->recorded->threshold_only;
+}
+
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+double
+calibration_rows_quantile(CalibrationRows *r, int64 n, double q)
+{
+	return nn_quantile_polled(r->scratch, n, q, check_interrupts);
+}

@@ -1,0 +1,98 @@
+/*
+ * model/figures.h
+ *	  The figures of a model: scaling and calibration, of each series and of all rows.
+ *
+ * figures[] lists them once.  Whatever handles all of them loops over the list: creating,
+ * encoding, decoding, describing, copying, and computing sizes.
+ */
+#ifndef AMAD_MODEL_FIGURES_H
+#define AMAD_MODEL_FIGURES_H
+
+/* Figures of one series, or of all rows together. */
+typedef struct ModelStats
+{
+	/* scaling */
+	double	   *mean;			/* (features) */
+	double	   *std;			/* (features) 0: constant */
+	double		step;			/* median distance of neighbouring timestamps; 0: not known */
+	double		max_gap;		/* distance at which a new warm-up begins; 0: none */
+
+	/* calibration */
+	double	   *rho;			/* (features) mean squared residual */
+	double	   *mu;				/* (signals) mean */
+	double	   *theta;			/* (horizons) scale of the raw scores' means */
+	double		threshold;		/* of the anomaly score */
+
+	/* season; NULL without one */
+	double	   *season;			/* (features, terms) weights, of scaled values */
+	double	   *season_gain;	/* (features) 0 … 1: share of the variance that it explains */
+	double	   *season_spread;	/* (features) mean squared deviation from it */
+	double	   *season_scale;	/* (features) nn_calibration.season_scale, from the others */
+
+	/* flatlines; NULL without their evidence */
+	double		flatline;		/* evidence of a feature that does not move at all */
+	double	   *activity;		/* (features) a flatline moves less than this; 0: none is one */
+} ModelStats;
+
+/* How many numbers a figure has. */
+typedef enum FigureSize
+{
+	FIGURE_ONE,
+	FIGURE_FEATURES,
+	FIGURE_SIGNALS,
+	FIGURE_HORIZONS,
+	FIGURE_SEASON_WEIGHTS,		/* features · terms; 0 without a season, like the next */
+	FIGURE_SEASON_FEATURES,
+	FIGURE_FLATLINE_ONE,		/* 0 without flatlines, like the next */
+	FIGURE_FLATLINE_FEATURES,
+	FIGURE_SIZES
+} FigureSize;
+
+/* Where a series takes a figure from. */
+typedef enum FigureOrigin
+{
+	FIGURE_OF_ROWS,				/* always its own rows */
+	FIGURE_CALIBRATED,			/* its own rows, or those of all series when it has too few */
+	FIGURE_DERIVED				/* its other figures, after calibration; not stored */
+} FigureOrigin;
+
+typedef struct Figure
+{
+	const char *name;			/* in amad_describe() */
+	const char *section;		/* object there; NULL: it is described in another way */
+	FigureSize	size;
+	FigureOrigin origin;
+	double		least;			/* value that a model can have */
+	size_t		offset;			/* in ModelStats, of a double or of a pointer to several */
+} Figure;
+
+extern const Figure figures[];
+extern const int figures_count;
+
+/* The number of numbers of each size. */
+typedef struct FigureSizes
+{
+	uint64		count[FIGURE_SIZES];
+} FigureSizes;
+
+extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms,
+								bool flatlines);
+
+/* Whether a figure is an array of its size, or a single number. */
+extern bool figure_is_array(const Figure *figure);
+
+/* The numbers of a figure. */
+extern double *figure_values(const Figure *figure, const ModelStats *stats);
+
+/* Allocates, in the current context, the arrays that are not there yet; zeroed. */
+extern void figures_create(ModelStats *stats, const FigureSizes *sizes);
+
+/* Bytes of the figures that are stored, and of all in memory. */
+extern uint64 figures_stored_bytes(const FigureSizes *sizes);
+extern uint64 figures_bytes(const FigureSizes *sizes);
+
+/* Copies the figures that calibration sets. */
+extern void figures_copy_calibration(const FigureSizes *sizes, const ModelStats *from,
+									 ModelStats *to);
+
+#endif							/* AMAD_MODEL_FIGURES_H */
