@@ -24,20 +24,20 @@ variants() {
   fi
   cat <<'LIST'
 {}
-{"without": ["automask"]}
-{"without": ["mixup"]}
-{"without": ["multiscale"]}
-{"contrast_weight": 0}
-{"maxmin_weight": 0}
-{"discrepancy_weight": 0}
-{"state_weight": 0}
-{"flatline_weight": 0}
-{"flag_weight": 10000}
-{"ahead": 0}
+{"advanced": {"without": ["automask"]}}
+{"advanced": {"without": ["mixup"]}}
+{"advanced": {"without": ["multiscale"]}}
+{"advanced": {"contrast_weight": 0}}
+{"advanced": {"maxmin_weight": 0}}
+{"advanced": {"discrepancy_weight": 0}}
+{"advanced": {"state_weight": 0}}
+{"advanced": {"flatline_weight": 0}}
+{"advanced": {"flag_weight": 10000}}
+{"advanced": {"ahead": 0}}
 {"season": "none"}
-{"release": 0}
+{"advanced": {"release": 0}}
 {"horizons": [10]}
-{"residual_floor": 0.01}
+{"advanced": {"residual_floor": 0.01}}
 {"window": 16}
 {"steps": 1000}
 {"method": "pca"}

@@ -21,11 +21,7 @@ typedef struct StepsPlan
 {
 	nn_shape	shape;
 	nn_objective objective;
-	nn_adam		adam;
 	double		learning_rate;
-	double		pct_start;
-	double		div_factor;
-	double		final_div_factor;
 	uint64		seed;
 	double		clip;			/* of the rows, for the network */
 	int64		steps;

@@ -25,9 +25,17 @@ typedef enum OptionType
 	OPTION_REAL					/* double */
 } OptionType;
 
+/* Where a key is written: beside the others, or in the object "advanced". */
+typedef enum OptionLevel
+{
+	ORDINARY,
+	ADVANCED
+} OptionLevel;
+
 typedef struct OptionSpec
 {
 	const char *key;
+	OptionLevel level;
 	OptionType	type;
 	size_t		offset;
 	double		least;
@@ -35,51 +43,43 @@ typedef struct OptionSpec
 	double		preset;			/* the default */
 } OptionSpec;
 
-#define SPEC(field, type, least, most, preset) \
-	{#field, type, offsetof(Options, field), least, most, preset}
+#define SPEC(field, level, type, least, most, preset) \
+	{#field, level, type, offsetof(Options, field), least, most, preset}
 
 #define MAX_HORIZON 65536
 
 /* Ranges keep every size computed from them far below overflow. */
 static const OptionSpec specs[] = {
-	SPEC(window, OPTION_INT, 1, 4096, 64),
-	SPEC(d_model, OPTION_INT, 4, 2048, 64),
-	SPEC(heads, OPTION_INT, 1, 64, 4),
-	SPEC(layers, OPTION_INT, 1, 16, 2),
-	SPEC(batch_size, OPTION_INT, 1, 1024, 8),
-	SPEC(chunk_length, OPTION_INT, 2, 16384, 0),
-	SPEC(skip, OPTION_INT, 0, 16383, -1),
-	SPEC(ahead, OPTION_INT, 0, 1, 1),
-	SPEC(steps, OPTION_BIGINT, 1, 10000000, 500),
-	SPEC(epochs, OPTION_REAL, 1e-3, 1e6, 0),
-	SPEC(learning_rate, OPTION_REAL, 1e-8, 1, 2e-3),
-	SPEC(pct_start, OPTION_REAL, 0, 1, 0.1),
-	SPEC(div_factor, OPTION_REAL, 1, 1e6, 25),
-	SPEC(final_div_factor, OPTION_REAL, 1, 1e12, 1e4),
-	SPEC(adam_beta1, OPTION_REAL, 0, 0.999999, 0.9),
-	SPEC(adam_beta2, OPTION_REAL, 0, 0.999999, 0.999),
-	SPEC(adam_epsilon, OPTION_REAL, 1e-12, 1, 1e-8),
-	SPEC(gradient_clip, OPTION_REAL, 0, 1e6, 1),
-	SPEC(maxmin_weight, OPTION_REAL, 0, 100, 1),
-	SPEC(contrast_weight, OPTION_REAL, 0, 100, 0.02),
-	SPEC(contrast_temperature, OPTION_REAL, 0.02, 100, 0.1),
-	SPEC(validation_fraction, OPTION_REAL, 0.01, 0.9, 0.1),
-	SPEC(seed, OPTION_BIGINT, 0, 9007199254740991.0, 0),
-	SPEC(clip, OPTION_REAL, 0.1, 1000, 5),
-	SPEC(fill_limit, OPTION_INT, 0, 65536, -1),
-	SPEC(max_gap, OPTION_REAL, 1e-6, 1e15, 0),
-	SPEC(variance, OPTION_REAL, 0.01, 1, 0.9),
-	SPEC(contamination, OPTION_REAL, 1e-6, 0.5, 0.01),
-	SPEC(discrepancy_weight, OPTION_REAL, 0, 4, 0.25),
-	SPEC(residual_floor, OPTION_REAL, 0, 1, 0.1),
-	SPEC(state_weight, OPTION_REAL, 0, 4, 0.75),
-	SPEC(flatline_weight, OPTION_REAL, 0, 100, 0.6),
-	SPEC(flag_weight, OPTION_REAL, 0.001, 10000, 0.1),
-	SPEC(horizon_quantile, OPTION_REAL, 0.01, 0.9999, 0.9),
-	SPEC(lookahead, OPTION_INT, 0, MAX_HORIZON / 2, 0),
-	SPEC(release, OPTION_REAL, 0, 1e6, 3),
-	SPEC(season_harmonics, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
-	SPEC(season_weight, OPTION_REAL, 0, 100, 0.5),
+	SPEC(window, ORDINARY, OPTION_INT, 1, 4096, 64),
+	SPEC(d_model, ORDINARY, OPTION_INT, 4, 2048, 64),
+	SPEC(heads, ORDINARY, OPTION_INT, 1, 64, 4),
+	SPEC(layers, ORDINARY, OPTION_INT, 1, 16, 2),
+	SPEC(steps, ORDINARY, OPTION_BIGINT, 1, 10000000, 500),
+	SPEC(epochs, ORDINARY, OPTION_REAL, 1e-3, 1e6, 0),
+	SPEC(learning_rate, ORDINARY, OPTION_REAL, 1e-8, 1, 2e-3),
+	SPEC(contamination, ORDINARY, OPTION_REAL, 1e-6, 0.5, 0.01),
+	SPEC(lookahead, ORDINARY, OPTION_INT, 0, MAX_HORIZON / 2, 0),
+	SPEC(fill_limit, ORDINARY, OPTION_INT, 0, 65536, -1),
+	SPEC(max_gap, ORDINARY, OPTION_REAL, 1e-6, 1e15, 0),
+	SPEC(validation_fraction, ORDINARY, OPTION_REAL, 0.01, 0.9, 0.1),
+	SPEC(seed, ORDINARY, OPTION_BIGINT, 0, 9007199254740991.0, 0),
+
+	SPEC(batch_size, ADVANCED, OPTION_INT, 1, 1024, 8),
+	SPEC(chunk_length, ADVANCED, OPTION_INT, 2, 16384, 0),
+	SPEC(ahead, ADVANCED, OPTION_INT, 0, 1, 1),
+	SPEC(maxmin_weight, ADVANCED, OPTION_REAL, 0, 100, 1),
+	SPEC(contrast_weight, ADVANCED, OPTION_REAL, 0, 100, 0.02),
+	SPEC(clip, ADVANCED, OPTION_REAL, 0.1, 1000, 5),
+	SPEC(variance, ADVANCED, OPTION_REAL, 0.01, 1, 0.9),
+	SPEC(discrepancy_weight, ADVANCED, OPTION_REAL, 0, 4, 0.25),
+	SPEC(residual_floor, ADVANCED, OPTION_REAL, 0, 1, 0.1),
+	SPEC(state_weight, ADVANCED, OPTION_REAL, 0, 4, 0.75),
+	SPEC(flatline_weight, ADVANCED, OPTION_REAL, 0, 100, 0.6),
+	SPEC(flag_weight, ADVANCED, OPTION_REAL, 0.001, 10000, 0.1),
+	SPEC(horizon_quantile, ADVANCED, OPTION_REAL, 0.01, 0.9999, 0.9),
+	SPEC(release, ADVANCED, OPTION_REAL, 0, 1e6, 3),
+	SPEC(season_harmonics, ADVANCED, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
+	SPEC(season_weight, ADVANCED, OPTION_REAL, 0, 100, 0.5),
 };
 
 #define LEAST_PERIOD 1e-3		/* of a season */
@@ -93,11 +93,6 @@ static const char *const part_names[] = {"automask", "mixup", "multiscale"};
 
 StaticAssertDecl(NN_WITHOUT_AUTOMASK == 1 << 0 && NN_WITHOUT_MIXUP == 1 << 1 &&
 				 NN_WITHOUT_MULTISCALE == 1 << 2, "names of parts have another order");
-
-/* Keys that are not numbers. */
-static const char *const other_keys[] = {
-	"horizons", "season", "method", "missing", "features", "without", "preset"
-};
 
 static void
 assign(Options *options, const OptionSpec *spec, double value)
@@ -406,67 +401,133 @@ parse_season(Options *options, JsonbValue *value)
 		invalid_season(value);
 }
 
-/* Presets replace defaults; keys beside them override the preset. */
 static void
-apply_preset(Options *options, JsonbValue *value)
+parse_method(Options *options, JsonbValue *value)
+{
+	options->method = parse_choice("method", method_names, value);
+}
+
+static void
+parse_missing(Options *options, JsonbValue *value)
+{
+	options->missing = parse_choice("missing", missing_names, value);
+}
+
+/* The preset was applied before all keys, which override it. */
+static void
+check_preset(Options *options, JsonbValue *value)
 {
 	if (is_string(value, "paper"))
-	{
-		options->window = 100;
-		options->d_model = 512;
-		options->heads = 8;
-		options->layers = 3;
-		options->learning_rate = 1e-4;
 		return;
-	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for option \"preset\": %s", json_value_text(value)),
 			 errdetail("The only preset is \"paper\".")));
 }
 
-static void
-unknown_option(const char *key)
+/* Keys whose values are not numbers. */
+static const struct
+{
+	const char *key;
+	OptionLevel level;
+	void		(*parse) (Options *options, JsonbValue *value);
+}			other_keys[] =
+{
+	{"method", ORDINARY, parse_method},
+	{"horizons", ORDINARY, parse_horizons},
+	{"season", ORDINARY, parse_season},
+	{"missing", ORDINARY, parse_missing},
+	{"features", ORDINARY, parse_names},
+	{"preset", ORDINARY, check_preset},
+	{"without", ADVANCED, parse_without},
+};
+
+/* The keys of a level, as a list for messages. */
+static char *
+list_keys(OptionLevel level)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (int i = 0; i < lengthof(specs); i++)
-		appendStringInfo(&list, "%s, ", specs[i].key);
+		if (specs[i].level == level)
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", specs[i].key);
 	for (int i = 0; i < lengthof(other_keys); i++)
-		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", other_keys[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unrecognized option \"%s\"", key),
-			 errhint("Valid options are: %s.", list.data)));
+		if (other_keys[i].level == level)
+			appendStringInfo(&list, ", %s", other_keys[i].key);
+	return list.data;
 }
 
 static void
-parse_key(Options *options, const char *key, JsonbValue *value)
+unknown_option(const char *key, OptionLevel level)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 level == ORDINARY ? errmsg("unrecognized option \"%s\"", key)
+			 : errmsg("unrecognized advanced option \"%s\"", key),
+			 level == ORDINARY ? errhint("Valid options are: %s, advanced.", list_keys(level))
+			 : errhint("Valid advanced options are: %s.", list_keys(level))));
+}
+
+/* ERROR unless a key is written at its level. */
+static void
+check_level(const char *key, OptionLevel given, OptionLevel level)
+{
+	if (given == level)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 level == ADVANCED ? errmsg("\"%s\" is an advanced option", key)
+			 : errmsg("\"%s\" is not an advanced option", key),
+			 level == ADVANCED ? errhint("Write it as {\"advanced\": {\"%s\": …}}.", key)
+			 : errhint("Write it outside of \"advanced\".")));
+}
+
+static void
+parse_key(Options *options, const char *key, JsonbValue *value, OptionLevel level)
 {
 	for (int i = 0; i < lengthof(specs); i++)
 		if (strcmp(key, specs[i].key) == 0)
 		{
+			check_level(key, level, specs[i].level);
 			if (strcmp(key, "max_gap") == 0)
 				parse_max_gap(options, &specs[i], value);
 			else
 				parse_number(options, &specs[i], value);
 			return;
 		}
-	if (strcmp(key, "horizons") == 0)
-		parse_horizons(options, value);
-	else if (strcmp(key, "season") == 0)
-		parse_season(options, value);
-	else if (strcmp(key, "missing") == 0)
-		options->missing = parse_choice(key, missing_names, value);
-	else if (strcmp(key, "method") == 0)
-		options->method = parse_choice(key, method_names, value);
-	else if (strcmp(key, "features") == 0)
-		parse_names(options, value);
-	else if (strcmp(key, "without") == 0)
-		parse_without(options, value);
-	else if (strcmp(key, "preset") != 0)	/* was applied first */
-		unknown_option(key);
+	for (int i = 0; i < lengthof(other_keys); i++)
+		if (strcmp(key, other_keys[i].key) == 0)
+		{
+			check_level(key, level, other_keys[i].level);
+			other_keys[i].parse(options, value);
+			return;
+		}
+	unknown_option(key, level);
+}
+
+static void
+parse_object(Options *options, JsonbContainer *object, OptionLevel level)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbValue	value;
+
+	JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
+	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
+	{
+		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
+
+		JsonbIteratorNext(&it, &value, true);
+		if (level == ADVANCED || strcmp(key, "advanced") != 0)
+			parse_key(options, key, &value, level);
+		else if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
+			parse_object(options, value.val.binary.data, ADVANCED);
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for option \"advanced\": %s", json_value_text(&value)),
+					 errdetail("It must be an object of advanced options.")));
+	}
 }
 
 static void
@@ -493,6 +554,18 @@ imply(Options *options)
 		options->maxmin_weight = options->discrepancy_weight = 0;
 }
 
+/* A preset replaces defaults. */
+static void
+apply_preset(Options *options, JsonbValue *value)
+{
+	check_preset(options, value);
+	options->window = 100;
+	options->d_model = 512;
+	options->heads = 8;
+	options->layers = 3;
+	options->learning_rate = 1e-4;
+}
+
 static void
 check_relations(Options *options, bool steps_given)
 {
@@ -505,8 +578,7 @@ check_relations(Options *options, bool steps_given)
 	if (options->epochs > 0 && steps_given)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options \"steps\" and \"epochs\" exclude each other"),
-				 errhint("Give one of them.")));
+				 errmsg("options \"steps\" and \"epochs\" cannot be specified together")));
 	if (options->epochs > 0)
 		options->steps = 0;
 	imply(options);
@@ -514,14 +586,6 @@ check_relations(Options *options, bool steps_given)
 		options->chunk_length = 2 * options->window;
 	if (options->fill_limit < 0)
 		options->fill_limit = options->window;
-	if (options->skip < 0)
-		options->skip = Min(options->window / 2, options->chunk_length - options->ahead - 1);
-	if (options->skip >= options->chunk_length - options->ahead)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"skip\": %d", options->skip),
-				 errdetail("It must be less than chunk_length - ahead, %d.",
-						   options->chunk_length - options->ahead)));
 	if (options->lookahead > options->horizons[options->nhorizons - 1] / 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -530,36 +594,38 @@ check_relations(Options *options, bool steps_given)
 						   options->horizons[options->nhorizons - 1] / 2)));
 }
 
-void
-options_parse(Options *options, Jsonb *json)
+static void
+check_object(Jsonb *json)
 {
-	JsonbIterator *it;
-	JsonbValue	value;
-	JsonbIteratorToken token;
-	JsonbValue *preset;
-
-	set_defaults(options);
-	if (json != NULL && !JB_ROOT_IS_OBJECT(json))
+	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("options must be a JSON object"),
 				 errhint("For example '{\"window\": 64}'.")));
+}
+
+void
+options_parse(Options *options, Jsonb *json)
+{
+	JsonbValue *preset;
+
+	set_defaults(options);
 	if (json != NULL)
 	{
+		check_object(json);
 		preset = json_get(&json->root, "preset");
 		if (preset != NULL)
 			apply_preset(options, preset);
-		it = JsonbIteratorInit(&json->root);
-		JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
-		while ((token = JsonbIteratorNext(&it, &value, true)) == WJB_KEY)
-		{
-			char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
-
-			JsonbIteratorNext(&it, &value, true);
-			parse_key(options, key, &value);
-		}
+		parse_object(options, &json->root, ORDINARY);
 	}
 	check_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
+}
+
+void
+options_update(Options *options, Jsonb *json)
+{
+	parse_object(options, &json->root, ORDINARY);
+	check_relations(options, false);
 }
 
 static void
@@ -575,20 +641,26 @@ write_without(const Options *options, StringInfo out)
 	json_strings(out, n, names);
 }
 
-void
-options_write(const Options *options, StringInfo out)
+static void
+write_numbers(const Options *options, OptionLevel level, StringInfo out)
 {
-	appendStringInfoChar(out, '{');
 	for (int i = 0; i < lengthof(specs); i++)
 	{
 		double		value = value_of(options, &specs[i]);
 
 		/* of steps and epochs only the one in force is within its range */
-		if (value < specs[i].least)
+		if (specs[i].level != level || value < specs[i].least)
 			continue;
 		json_key(out, specs[i].key);
 		json_double(out, value);
 	}
+}
+
+void
+options_write(const Options *options, StringInfo out)
+{
+	appendStringInfoChar(out, '{');
+	write_numbers(options, ORDINARY, out);
 	json_key(out, "horizons");
 	json_ints(out, options->nhorizons, options->horizons);
 	json_key(out, "season");
@@ -607,7 +679,10 @@ options_write(const Options *options, StringInfo out)
 		json_key(out, "features");
 		json_strings(out, options->nnames, options->names);
 	}
+	json_key(out, "advanced");
+	appendStringInfoChar(out, '{');
+	write_numbers(options, ADVANCED, out);
 	if (options->without != 0)
 		write_without(options, out);
-	appendStringInfoChar(out, '}');
+	appendStringInfoString(out, "}}");
 }

@@ -50,21 +50,12 @@ typedef struct Options
 	/* training */
 	int			batch_size;
 	int			chunk_length;	/* T; 0 until resolved: 2·window */
-	int			skip;			/* -1 until resolved: window / 2 */
 	int			ahead;			/* 1: a row is expected from those before it; 0: from itself, too */
 	int64		steps;			/* 0: by epochs */
 	double		epochs;			/* 0: by steps */
 	double		learning_rate;
-	double		pct_start;
-	double		div_factor;
-	double		final_div_factor;
-	double		adam_beta1;
-	double		adam_beta2;
-	double		adam_epsilon;
-	double		gradient_clip;
 	double		maxmin_weight;
 	double		contrast_weight;
-	double		contrast_temperature;
 	double		validation_fraction;
 	int64		seed;
 	/* data */
@@ -96,6 +87,9 @@ typedef struct Options
 
 /* Defaults overridden by json (NULL: none).  ERRORs name key, range and remedy. */
 extern void options_parse(Options *options, Jsonb *json);
+
+/* Options in force, overridden by a JSON object. */
+extern void options_update(Options *options, Jsonb *json);
 
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);

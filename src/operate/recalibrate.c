@@ -39,69 +39,79 @@ typedef struct Choices
 
 static const char *const own_keys[] = {"trim", "threshold_only"};
 
-/* Options of a training that calibration alone looks at; scales: for rho, mu, theta. */
+/* Options of a training that only calibration uses. */
 static const struct
 {
 	const char *key;
-	bool		scales;
+	bool		advanced;
+	bool		scales;			/* it changes rho, mu or theta */
 }			training_keys[] =
 {
-	{"contamination", false},
-	{"discrepancy_weight", true},
-	{"horizon_quantile", true},
-	{"lookahead", false},
-	{"release", false},
-	{"residual_floor", true},
-	{"season_weight", true},
+	{"contamination", false, false},
+	{"lookahead", false, false},
+	{"discrepancy_weight", true, true},
+	{"horizon_quantile", true, true},
+	{"release", true, false},
+	{"residual_floor", true, true},
+	{"season_weight", true, true},
 };
 
 static bool
-known_key(const char *key)
+is_known_key(const char *key, bool advanced)
 {
 	for (int i = 0; i < lengthof(own_keys); i++)
-		if (strcmp(key, own_keys[i]) == 0)
+		if (!advanced && strcmp(key, own_keys[i]) == 0)
 			return true;
 	for (int i = 0; i < lengthof(training_keys); i++)
-		if (strcmp(key, training_keys[i].key) == 0)
+		if (training_keys[i].advanced == advanced && strcmp(key, training_keys[i].key) == 0)
 			return true;
-	return false;
+	return !advanced && strcmp(key, "advanced") == 0;
 }
 
-static void
-unknown_key(const char *key)
+/* The keys of a level, as a list for messages. */
+static char *
+list_training_keys(bool advanced)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (int i = 0; i < lengthof(training_keys); i++)
-		appendStringInfo(&list, "%s, ", training_keys[i].key);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unrecognized option \"%s\" of a recalibration", key),
-			 errhint("Valid options are: %s%s, %s. Others need a training.", list.data, own_keys[0],
-					 own_keys[1])));
+		if (training_keys[i].advanced == advanced)
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", training_keys[i].key);
+	return list.data;
 }
 
+/* ERROR for keys of an object that a recalibration does not have. */
 static void
-check_keys(Jsonb *json)
+check_keys(JsonbContainer *object, bool advanced)
 {
-	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbValue	value;
 
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 errhint("For example '{\"contamination\": 0.005}'.")));
 	JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
 	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
 	{
 		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
 
-		if (!known_key(key))
-			unknown_key(key);
+		if (!is_known_key(key, advanced))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unrecognized option \"%s\" of a recalibration", key),
+					 errhint("Valid options are: %s, %s, %s; advanced options: %s. "
+							 "Other options require retraining.", list_training_keys(false),
+							 own_keys[0], own_keys[1], list_training_keys(true))));
 		JsonbIteratorNext(&it, &value, true);
 	}
+}
+
+/* The object "advanced" of the options; NULL: there is none. */
+static JsonbContainer *
+advanced_object(Jsonb *json)
+{
+	JsonbValue *value = json_get(&json->root, "advanced");
+
+	return value != NULL && value->type == jbvBinary &&
+		JsonContainerIsObject(value->val.binary.data) ? value->val.binary.data : NULL;
 }
 
 static void
@@ -125,13 +135,20 @@ parse_trim(Choices *choices, JsonbValue *value)
 static void
 check_threshold_only(Jsonb *json)
 {
+	JsonbContainer *advanced = advanced_object(json);
+
 	for (int i = 0; i < lengthof(training_keys); i++)
-		if (training_keys[i].scales && json_get(&json->root, training_keys[i].key) != NULL)
+	{
+		JsonbContainer *object = training_keys[i].advanced ? advanced : &json->root;
+
+		if (training_keys[i].scales && object != NULL &&
+			json_get(object, training_keys[i].key) != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" does not go with \"threshold_only\"",
+					 errmsg("option \"%s\" cannot be combined with \"threshold_only\"",
 							training_keys[i].key),
 					 errdetail("It changes the scores, not the threshold.")));
+	}
 }
 
 /* An object without a key. */
@@ -150,7 +167,14 @@ parse_choices(Jsonb *json)
 
 	if (json == NULL)
 		return choices;
-	check_keys(json);
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example '{\"contamination\": 0.005}'.")));
+	check_keys(&json->root, false);
+	if (advanced_object(json) != NULL)
+		check_keys(advanced_object(json), true);
 	if ((value = json_get(&json->root, "trim")) != NULL)
 		parse_trim(&choices, value);
 	if ((value = json_get(&json->root, "threshold_only")) != NULL)
@@ -165,22 +189,6 @@ parse_choices(Jsonb *json)
 	for (int i = 0; i < lengthof(own_keys); i++)
 		choices.others = without(choices.others, own_keys[i]);
 	return choices;
-}
-
-/* Sets those of the model's options that were given. */
-static void
-apply_options(Options *options, Jsonb *others)
-{
-	StringInfoData text;
-
-	if (others == NULL)
-		return;
-	initStringInfo(&text);
-	options_write(options, &text);
-	others = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
-												JsonbPGetDatum(json_to_jsonb(text.data)),
-												JsonbPGetDatum(others)));
-	options_parse(options, others);
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */
@@ -345,7 +353,8 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	recent = recent_read(&spec, choices.trim);
 	entry = own_entry(&spec, detect_model(recent->detection)->version);
 	model = registry_model(spec.function, &entry);
-	apply_options(&model->options, choices.others);
+	if (choices.others)
+		options_update(&model->options, choices.others);
 	recorded = (Recorded) {
 		.expected = recent->expected,
 		.signals = recent->signals,

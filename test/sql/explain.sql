@@ -10,7 +10,7 @@ SELECT i::bigint AS n, timestamptz '2026-01-01' + i * interval '1 min' AS ts, si
 	cos(i * 0.17) * 10 + 100 AS b, sin(i * 0.3 + 1) * 1e-5 AS c
 FROM generate_series(1, 400) i;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 250, "horizons": [1, 4], "batch_size": 4}'::jsonb $$;
+	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 250, "horizons": [1, 4], "advanced": {"batch_size": 4}}'::jsonb $$;
 SELECT amad_train('m', tiny() || '{"features": ["flow", "pressure", "temp"]}', n, a, b, c)->'version' AS version FROM r;
 SELECT amad_train('m', tiny() || '{"features": ["flow", "pressure", "temp"], "seed": 1}', n, a, b, c)->'version' AS version FROM r;
 SELECT d->'context' AS context, d->'warmup' AS warmup FROM amad_describe('m') d;

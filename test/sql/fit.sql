@@ -8,7 +8,7 @@ CREATE TABLE r AS
 SELECT i AS n, timestamptz '2026-01-01' + i * interval '1 min' AS ts, sin(i * 0.3) AS a,
 	cos(i * 0.17) * 10 + 100 AS b, (hashint4(i) % 1000) / 1000.0::float8 AS c
 FROM generate_series(1, 200) i;
-\set o '''{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}''::jsonb'
+\set o '''{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}''::jsonb'
 
 -- ---- what is returned
 
@@ -61,10 +61,10 @@ SELECT same_figures(amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 20
 			amad_fit(:o, CASE n WHEN 1 THEN -9 WHEN 200 THEN 210 ELSE n END, a, b)) AS any_distance,
 	amad_describe(amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END, a, b))->'training'->'gaps' AS gaps FROM r;
 -- options as an untyped literal, and with the time column of each type
-SELECT same_figures(amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', n::bigint, a),
-			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', ts, a),
-			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', ts::timestamp, a),
-			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}', date '2026-01-01' + n, a)) AS literal
+SELECT same_figures(amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', n::bigint, a),
+			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', ts, a),
+			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', ts::timestamp, a),
+			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', date '2026-01-01' + n, a)) AS literal
 FROM r;
 -- the seed
 SELECT same(amad_fit(:o || '{"seed": 0}', n, a, b), amad_fit(:o, n, a, b)) AS default_is_0,

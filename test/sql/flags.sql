@@ -15,7 +15,7 @@ SELECT n, timestamptz '2026-01-01' + n * interval '1 min' AS ts, n BETWEEN 1300 
 	ARRAY[sin(n / 9.0) + 0.1 * noise(n, 1) + CASE WHEN n BETWEEN 1300 AND 1319 THEN 0.8 ELSE 0 END] || switches(n) AS x
 FROM generate_series(1, 1400) n;
 CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 16, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "batch_size": 4, "season": "none", "horizons": [4, 16]}'::jsonb || more $$;
+	SELECT '{"window": 16, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "season": "none", "horizons": [4, 16], "advanced": {"batch_size": 4}}'::jsonb || more $$;
 CREATE TABLE m AS SELECT w, amad_fit(tiny(jsonb_build_object('flag_weight', w)), ts, x) AS model
 FROM r, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 1000 GROUP BY w;
 
@@ -33,7 +33,7 @@ SELECT amad_train('flags', $$ SELECT s, n, noise(n, 1) + s AS a, s + n % 2 AS b,
 	'n', '{a,b,c,d}', '{s}', options => tiny('{"steps": 1}'))->'series' AS series;
 SELECT amad_describe('flags')->'flags' AS flags;
 -- baselines know them, and weigh them alike
-SELECT amad_describe(p)->'flags' AS flags, p_score = z_score AS same FROM (SELECT amad_fit('{"method": "zscore", "flag_weight": 0.1}'::jsonb, n, x) AS p, amad_fit('{"method": "zscore", "flag_weight": 10000}'::jsonb, n, x) AS z FROM r WHERE n <= 500) f,
+SELECT amad_describe(p)->'flags' AS flags, p_score = z_score AS same FROM (SELECT amad_fit('{"method": "zscore", "advanced": {"flag_weight": 0.1}}'::jsonb, n, x) AS p, amad_fit('{"method": "zscore", "advanced": {"flag_weight": 10000}}'::jsonb, n, x) AS z FROM r WHERE n <= 500) f,
 	LATERAL (SELECT sum(a) AS p_score, sum(b) AS z_score FROM (SELECT amad_score(p, n, x) OVER (ORDER BY n) AS a, amad_score(z, n, x) OVER (ORDER BY n) AS b FROM r) y) s;
 
 -- ---- what they weigh
@@ -49,7 +49,7 @@ SELECT count(*) AS rows, count(DISTINCT s) = count(*) / 2 AS same FROM (
 	SELECT n, amad_score(model, n, y) OVER (PARTITION BY w ORDER BY n) AS s
 	FROM one, (SELECT w, amad_fit(tiny(jsonb_build_object('flag_weight', w, 'steps', 2)), n, y) AS model FROM one, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 300 GROUP BY w) f) x WHERE s IS NOT NULL;
 -- values that were far away in training are values like others, whatever the states weigh and the network sees
-SELECT amad_describe(amad_fit(tiny('{"steps": 1, "state_weight": 0, "clip": 1}'), n, noise(n, 1), CASE WHEN n % 100 = 0 THEN 300 + n ELSE 0 END))->'flags' AS flags FROM generate_series(1, 1000) n;
+SELECT amad_describe(amad_fit(tiny('{"steps": 1, "advanced": {"state_weight": 0, "clip": 1}}'), n, noise(n, 1), CASE WHEN n % 100 = 0 THEN 300 + n ELSE 0 END))->'flags' AS flags FROM generate_series(1, 1000) n;
 -- all are flags: they weigh alike
 SELECT count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity') AS strange, max(s) FILTER (WHERE n > 350) > 1 AS found FROM (
 	SELECT n, amad_score((SELECT amad_fit(tiny('{"steps": 2}'), n, n % 2, n / 3 % 2) FROM generate_series(1, 300) n), n, CASE WHEN n > 350 THEN 5 ELSE n % 2 END, n / 3 % 2) OVER (ORDER BY n) AS s FROM generate_series(1, 400) n) x;

@@ -15,7 +15,7 @@ SELECT n, timestamptz '2026-01-01' + n * interval '1 min' AS ts, n BETWEEN 1300 
 	noise(still, 1) AS flow, noise(CASE WHEN n BETWEEN 1300 AND 1359 THEN 7 ELSE still END, 2) AS heat, noise(still, 3) AS load, (still / 61 % 3 = 0)::int AS valve
 FROM (SELECT n, CASE WHEN n BETWEEN 1420 AND 1479 THEN 7 ELSE n END AS still FROM generate_series(1, 1500) n) x;
 CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 16, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "batch_size": 2, "season": "none", "horizons": [4, 16], "features": ["flow", "heat", "load", "valve"]}'::jsonb || more $$;
+	SELECT '{"window": 16, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "season": "none", "horizons": [4, 16], "features": ["flow", "heat", "load", "valve"], "advanced": {"batch_size": 2}}'::jsonb || more $$;
 CREATE TABLE m AS SELECT w, amad_fit(tiny(jsonb_build_object('flatline_weight', w)), ts, flow, heat, load, valve) AS model
 FROM r, unnest('{0,0.3,1}'::numeric[]) w WHERE n <= 1000 GROUP BY w;
 
@@ -33,7 +33,7 @@ SELECT activity->>3 AS valve, abs((activity->>0)::float8 - (SELECT percentile_co
 FROM (SELECT d->'calibration'->'activity' AS activity, (d->'scaling'->'std'->>0)::float8 AS std, (d->>'context')::int AS context
 	FROM m, LATERAL (SELECT amad_describe(model) AS d) x WHERE w = 0.3) x;
 -- baselines have none
-SELECT amad_describe(amad_fit('{"method": "pca", "flatline_weight": 1}'::jsonb, ts, flow, heat))->'calibration' ? 'flatline' AS pca FROM r;
+SELECT amad_describe(amad_fit('{"method": "pca", "advanced": {"flatline_weight": 1}}'::jsonb, ts, flow, heat))->'calibration' ? 'flatline' AS pca FROM r;
 
 -- ---- what they are for
 

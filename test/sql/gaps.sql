@@ -11,7 +11,7 @@ SELECT n, sum(step) OVER (ORDER BY n)::bigint AS t, timestamptz '2026-01-01' + s
 	sin(n * 0.3) AS a, cos(n * 0.17) * 10 + 100 AS b
 FROM (SELECT n, CASE WHEN n IN (150, 151, 230, 330) THEN 101 WHEN n = 190 THEN 100 WHEN n = 290 THEN 5000 ELSE 9 + abs(hashint8(n)) % 3 END AS step FROM generate_series(1::bigint, 420) n) x;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 5, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+	SELECT '{"window": 5, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY d) AS median, max(d) AS most FROM (SELECT t - lag(t) OVER (ORDER BY n) AS d FROM r) x;
 CREATE TABLE m AS SELECT max_gap, amad_fit(tiny() || CASE WHEN max_gap > 0 THEN jsonb_build_object('max_gap', max_gap) ELSE '{}' END, t, a, b) AS model
 FROM r, unnest('{0,11,99.5,101,4999,5000}'::float8[]) max_gap GROUP BY max_gap;

@@ -45,7 +45,7 @@ SELECT refusal(format($$SELECT amad_train(model_name => 'wide', source => 'SELEC
 -- as many as are allowed, and so many that another algorithm computes them
 SET maintenance_work_mem = '256MB';
 SELECT d->'weights' AS weights, d->'training'->'rows' AS rows
-FROM (SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [1], "variance": 0.9}'::jsonb, ts, VARIADIC features)) AS d
+FROM (SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [1], "advanced": {"variance": 0.9}}'::jsonb, ts, VARIADIC features)) AS d
 	FROM (SELECT i::bigint AS ts, array_agg(sin(i * 0.1) * j + cos(i * 0.03) * (j % 7) ORDER BY j) AS features FROM generate_series(1, 200) i, generate_series(1, 1024) j GROUP BY i) r) m;
 RESET maintenance_work_mem;
 

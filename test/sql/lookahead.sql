@@ -13,7 +13,7 @@ SELECT n, timestamptz '2026-01-01' + (n * 10 + CASE WHEN n > 220 THEN 5000 ELSE 
 	sin(n * 0.3) + CASE WHEN n % 83 < 3 THEN 2 ELSE 0 END AS a, cos(n * 0.17) * 10 + 100 AS b
 FROM generate_series(1, 500) n;
 CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 5, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "batch_size": 2, "release": 0}'::jsonb || more $$;
+	SELECT '{"window": 5, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "advanced": {"batch_size": 2, "release": 0}}'::jsonb || more $$;
 
 -- ---- what it is: with one horizon the score of the row so much later
 

@@ -8,7 +8,7 @@ SET jit = off;
 CREATE TABLE r AS
 SELECT n, n AS t, sin(n * 0.3) AS a, cos(n * 0.17) * 10 + 100 AS b, (hashint8(n) % 1000) / 1000.0::float8 AS c FROM generate_series(1::bigint, 360) n;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 8, "horizons": [2, 5], "batch_size": 2, "flatline_weight": 0}'::jsonb $$;
+	SELECT '{"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 8, "horizons": [2, 5], "advanced": {"batch_size": 2, "flatline_weight": 0}}'::jsonb $$;
 -- all trained on the same rows, of which none lacks a value; warm-up of the network is 3 + 14 + 1 + 4 rows
 CREATE TABLE m (what text, options jsonb, model amad_model);
 INSERT INTO m SELECT what, o, amad_fit(tiny() || o::jsonb, t, a, b, c)

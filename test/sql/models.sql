@@ -6,7 +6,7 @@ CREATE TABLE r AS
 SELECT i::bigint AS n, sin(i * 0.3) AS a, cos(i * 0.17) * 10 + 100 AS b FROM generate_series(1, 200) i;
 GRANT SELECT ON r TO PUBLIC;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 3, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+	SELECT '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 3, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 
 -- ---- versions
 

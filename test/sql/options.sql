@@ -7,7 +7,7 @@ SELECT i::bigint AS n, sin(i * 0.3) AS a, cos(i * 0.17) AS b FROM generate_serie
 
 -- Few weights and steps: what the keys under test are added to.
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 2, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+	SELECT '{"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 2, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 -- Options of a model trained with these.
 CREATE FUNCTION in_force(options jsonb) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT amad_describe(amad_fit(options, n, a, b))->'options' FROM r $$;
@@ -167,7 +167,7 @@ FROM unnest('{"\"mixup\"", "null", "1", "{}", "{\"mixup\": true}", "[\"contrast\
 	"[\"mixup\", \"mixup\"]", "[\"mixup\", \"nosuch\"]"}'::jsonb[]) w;
 -- without the AutoMask there is no discrepancy to weigh, whatever was given
 SELECT o->'maxmin_weight' AS maxmin, o->'discrepancy_weight' AS discrepancy, o->'contrast_weight' AS contrast
-FROM in_force(tiny() || '{"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2, "contrast_weight": 0.5}') o;
+FROM in_force(tiny() || '{"advanced": {"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2, "contrast_weight": 0.5}}') o;
 -- what a part learns is 0 after a training without it, and nothing else is
 CREATE TABLE w AS
 SELECT part, (SELECT amad_fit(tiny() || jsonb_build_object('steps', 20, 'without', string_to_array(part, ' ')), n, a, b) FROM r) AS model
@@ -182,7 +182,7 @@ CREATE FUNCTION zero(model amad_model, OUT mask text, OUT gate text, OUT earlier
 		min(zero) FILTER (WHERE kind = 'latest'), min(zero) FILTER (WHERE kind = 'others') FROM kinds $$;
 SELECT part, z.* FROM w, zero(model) z ORDER BY part COLLATE "C";
 -- weights of the discrepancy that are given beside it change nothing
-SELECT amad_model_send(model) = (SELECT amad_model_send(amad_fit(tiny() || '{"steps": 20, "without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2}', n, a, b)) FROM r) AS same
+SELECT amad_model_send(model) = (SELECT amad_model_send(amad_fit(tiny() || '{"steps": 20, "advanced": {"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2}}', n, a, b)) FROM r) AS same
 FROM w WHERE part = 'automask';
 -- such models score all rows after the warm-up, last a round trip, and come again from their options
 SELECT part, count(s) = count(*) - max(warmup) AS scored, bool_and(same) AS same
@@ -191,12 +191,12 @@ FROM (SELECT part, amad_score(model, n, a, b) OVER (PARTITION BY part ORDER BY n
 SELECT part, amad_model_send(amad_fit(amad_describe(model)->'options', n, a, b)) = amad_model_send(model) AS again
 FROM w, r GROUP BY part, amad_model_send(model), amad_describe(model)->'options' ORDER BY part COLLATE "C";
 -- the other methods have no such parts
-SELECT method, (SELECT count(*) FROM (SELECT * FROM amad_weights(amad_fit(o, n, a, b)) EXCEPT SELECT * FROM amad_weights(amad_fit(o || '{"without": ["automask"]}', n, a, b))) y) AS differences
+SELECT method, (SELECT count(*) FROM (SELECT * FROM amad_weights(amad_fit(o, n, a, b)) EXCEPT SELECT * FROM amad_weights(amad_fit(o || '{"advanced": {"without": ["automask"]}}', n, a, b))) y) AS differences
 FROM unnest('{pca,zscore}'::text[]) method, jsonb_build_object('method', method) o, r GROUP BY method, o ORDER BY method;
 -- a warm start and a recalibration leave them off
-SELECT amad_train('w', 'r', 'n', options => tiny() || '{"without": ["automask", "mixup"]}')->'version' AS version;
+SELECT amad_train('w', 'r', 'n', options => tiny() || '{"advanced": {"without": ["automask", "mixup"]}}')->'version' AS version;
 SELECT amad_retrain('w', warm_start => true)->'version' AS version;
-SELECT amad_recalibrate_bigint('w', options => '{"discrepancy_weight": 1}')->'version' AS version;
+SELECT amad_recalibrate_bigint('w', options => '{"advanced": {"discrepancy_weight": 1}}')->'version' AS version;
 SELECT version, options->'without' AS without, options->'discrepancy_weight' AS discrepancy_weight, amad_describe(model)->'options' = options AS told, z.mask, z.gate, z.earlier
 FROM amad_models, zero(model) z WHERE model_name = 'w' ORDER BY version;
 SELECT amad_drop('w');

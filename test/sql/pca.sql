@@ -10,7 +10,7 @@ CREATE TABLE r AS
 SELECT n, n + CASE WHEN n > 260 THEN 2000 WHEN n > 130 THEN 1000 ELSE 0 END AS t, f + 0.3 * e AS a, -50 + 7 * f AS b, g * 1000 AS c, h - g AS d
 FROM (SELECT n, sin(n * 0.3) AS f, cos(n * 0.17) AS g, (hashint8(n) % 1000) / 1000.0::float8 AS e, (hashint8(-n) % 1000) / 1000.0::float8 AS h FROM generate_series(1::bigint, 400) n) x;
 CREATE FUNCTION o() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2, "horizon_quantile": 0.8, "clip": 1.5, "fill_limit": 2, "release": 1.2}'::jsonb $$;
+	SELECT '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2, "fill_limit": 2, "advanced": {"horizon_quantile": 0.8, "clip": 1.5, "release": 1.2}}'::jsonb $$;
 
 -- ---- what they are
 
@@ -120,7 +120,7 @@ SELECT amad_fit('{"method": "zscore"}', n, a, b) FROM r WHERE n <= 65;
 SELECT amad_describe(amad_fit('{"method": "zscore"}', n, a, b))->'warmup' AS warmup FROM r WHERE n <= 66;
 CREATE TABLE wide AS SELECT n, array_agg(sin(n * 0.01 * i) ORDER BY i) AS v FROM r, generate_series(1, 150) i GROUP BY n;
 SELECT (amad_describe(m)->>'weights')::int % 150 = 0 AS whole_components, count(s) AS scored
-FROM (SELECT amad_fit('{"method": "pca", "variance": 0.95}', n, VARIADIC v) AS m FROM wide) x, LATERAL (SELECT amad_score(m, n, VARIADIC v) OVER (ORDER BY n) AS s FROM wide) y GROUP BY m::text, 1;
+FROM (SELECT amad_fit('{"method": "pca", "advanced": {"variance": 0.95}}', n, VARIADIC v) AS m FROM wide) x, LATERAL (SELECT amad_score(m, n, VARIADIC v) OVER (ORDER BY n) AS s FROM wide) y GROUP BY m::text, 1;
 
 DROP FUNCTION o;
 DROP TABLE r, wide, fitted, alike, holes, m, scaled, expected, rho, raw, means, theta, scores, threshold;

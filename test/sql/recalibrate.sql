@@ -101,7 +101,7 @@ SELECT amad_describe(a.model)->'calibration' = amad_describe(b.model)->'calibrat
 	amad_describe(b.model)->'threshold' > amad_describe(a.model)->'threshold' AS threshold
 FROM amad_models a, amad_models b WHERE a.model_name = 'm' AND b.model_name = 'm' AND a.version = 1 AND b.version = 7;
 SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', source => 'recent',
-	options => '{"contamination": 0.1, "discrepancy_weight": 0, "residual_floor": 0.5, "horizon_quantile": 0.5}')->'version' AS version;
+	options => '{"contamination": 0.1, "advanced": {"discrepancy_weight": 0, "residual_floor": 0.5, "horizon_quantile": 0.5}}')->'version' AS version;
 SELECT options->'contamination' AS contamination, options->'discrepancy_weight' AS discrepancy_weight, options->'residual_floor' AS residual_floor,
 	options->'horizon_quantile' AS horizon_quantile, options->'steps' AS steps, (SELECT rows FROM flagged('2026-01-01 17:00+00')) AS flagged
 FROM amad_models WHERE model_name = 'm' AND version = 8;
@@ -111,7 +111,7 @@ SELECT amad_recalibrate('m', source => 'recent', options => '{"trim": 0.6}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"trim": "a"}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"threshold_only": 1}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"contamination": 2}');
-SELECT amad_recalibrate('m', source => 'recent', options => '{"threshold_only": true, "residual_floor": 0.1}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"threshold_only": true, "advanced": {"residual_floor": 0.1}}');
 
 -- ---- a quiet time: figures grow only, unless the range is said to be normal as it is
 -- half as far from the means as the rows that the model knows, which are its expectation

@@ -9,7 +9,7 @@ SELECT i::bigint AS n, timestamptz '2026-01-01' + i * interval '1 min' AS ts, si
 	cos(i * 0.17) * 10 + 100 AS b, (hashint4(i) % 1000) / 1000.0::float8 AS c
 FROM generate_series(1, 500) i;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 SELECT amad_train('m', tiny(), n, a, b, c)->'warmup' AS warmup FROM r \gset
 -- the same rows with time columns of other types
 SELECT amad_train('tz', tiny(), ts, a, b, c)->'version' AS tz, amad_train('local', tiny(), ts::timestamp, a, b, c)->'version' AS local,
@@ -268,7 +268,7 @@ EXCEPTION WHEN program_limit_exceeded THEN
 	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
 	RETURN sqlstate || ' ' || regexp_replace(sqlerrm, ' \d+ kB,', ' N kB,') || ' ' || hint;
 END $$;
-CREATE TABLE big AS SELECT amad_fit('{"window": 4096, "chunk_length": 16, "skip": 8, "d_model": 64, "layers": 1, "steps": 1, "batch_size": 1, "horizons": [1]}'::jsonb, i, sin(i)) AS model
+CREATE TABLE big AS SELECT amad_fit('{"window": 4096, "skip": 8, "d_model": 64, "layers": 1, "steps": 1, "horizons": [1], "advanced": {"chunk_length": 16, "batch_size": 1}}'::jsonb, i, sin(i)) AS model
 FROM generate_series(1, 4200) i;
 SET work_mem = '1MB';
 SELECT refusal('SELECT amad_score(model, i, 1) OVER (ORDER BY i) FROM big, generate_series(1, 10) i');

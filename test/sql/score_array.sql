@@ -6,7 +6,7 @@ CREATE TABLE r AS
 SELECT i::bigint AS n, sin(i * 0.3) AS a, cos(i * 0.17) * 10 + 100 AS b, (hashint4(i) % 1000) / 1000.0::float8 AS c
 FROM generate_series(1, 300) i;
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 2, "steps": 5, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 2, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 SELECT amad_train('m', tiny(), n, a, b, c)->'warmup' AS warmup FROM r;
 SELECT count(s) AS scored, bool_and(s = t) AS same, bool_and(s = u) AS numeric
 FROM (SELECT amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s,

@@ -16,8 +16,8 @@ FROM generate_series(0, 48 * 30) n;
 UPDATE load SET users = 20 + noise(n, 1) WHERE n >= 48 * 27 + 36 AND n < 48 * 28 + 36;
 
 CREATE VIEW usual AS SELECT ts, users, other FROM load WHERE n <= 48 * 27;
-SELECT amad_train('load', 'season_test.usual', 'ts', options => '{"steps": 60, "window": 16, "d_model": 16, "flatline_weight": 0}') IS NOT NULL AS trained;
-SELECT amad_train('load blind', '{"steps": 60, "window": 16, "d_model": 16, "flatline_weight": 0, "season": "none"}', ts, users, other) IS NOT NULL AS trained FROM load WHERE n <= 48 * 27;
+SELECT amad_train('load', 'season_test.usual', 'ts', options => '{"steps": 60, "window": 16, "d_model": 16, "advanced": {"flatline_weight": 0}}') IS NOT NULL AS trained;
+SELECT amad_train('load blind', '{"steps": 60, "window": 16, "d_model": 16, "season": "none", "advanced": {"flatline_weight": 0}}', ts, users, other) IS NOT NULL AS trained FROM load WHERE n <= 48 * 27;
 
 SELECT d->'options'->>'season' AS option, d->'season'->'periods' AS periods, d->'season'->'harmonics' AS harmonics,
 	(d->'season'->'gain'->>0)::float8 > 0.9 AS foreseen, (d->'season'->'gain'->>1)::float8 < 0.1 AS not_foreseen
@@ -43,7 +43,7 @@ SELECT count(DISTINCT score) AS scores FROM (
 SELECT amad_describe(model::text::public.amad_model) = amad_describe(model) AS same FROM amad_models WHERE model_name = 'load';
 
 -- recalibration weighs it anew
-SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load), options => '{"season_weight": 0}') IS NOT NULL AS recalibrated;
+SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load), options => '{"advanced": {"season_weight": 0}}') IS NOT NULL AS recalibrated;
 SELECT max(seen) < 5 AS missed FROM (SELECT n, amad_score('load', ts, users, other) OVER (ORDER BY ts) AS seen FROM morning) x WHERE n > 48 * 28 + 15;
 
 -- which rows show a period: a week needs three of them, a month is not looked for
@@ -60,7 +60,7 @@ FROM load, (VALUES ('pca', jsonb '"auto"'), ('pca', '[48]'), ('zscore', '[48, 33
 -- a series of a fleet has a season of its own
 CREATE TABLE fleet AS SELECT n, ts, site, 50 + 30 * sin(2 * pi() * (n / 48.0 + CASE site WHEN 'west' THEN 0.5 ELSE 0 END)) + noise(n, 4) AS users
 FROM load, unnest(ARRAY['east', 'west']) site WHERE n <= 48 * 20;
-SELECT amad_train('fleet', 'season_test.fleet', 'ts', '{users}', '{site}', options => '{"steps": 60, "window": 16, "d_model": 16, "flatline_weight": 0}') IS NOT NULL AS trained;
+SELECT amad_train('fleet', 'season_test.fleet', 'ts', '{users}', '{site}', options => '{"steps": 60, "window": 16, "d_model": 16, "advanced": {"flatline_weight": 0}}') IS NOT NULL AS trained;
 SELECT site, other, max(severity) < 1.5 AS usual FROM (
 	SELECT site, other, n, amad_score('fleet', jsonb_build_object('site', other), ts, users) OVER (PARTITION BY site, other ORDER BY ts) AS severity
 	FROM fleet, unnest(ARRAY['east', 'west']) AS other) x WHERE n > 48 * 16 GROUP BY site, other ORDER BY site, other;
@@ -86,7 +86,7 @@ CREATE TABLE many AS SELECT timestamp '2026-01-01' + n * interval '3 hours' AS t
 FROM generate_series(1, 1000) part, generate_series(1, 120) n;
 SET maintenance_work_mem = '1MB';
 SET client_min_messages = warning;
-SELECT amad_train('many', 'season_test.many', 'ts', '{v}', '{part}', options => '{"method": "zscore", "season": ["1 day"], "season_harmonics": 1}')->'sampled_from' AS sampled_from;
+SELECT amad_train('many', 'season_test.many', 'ts', '{v}', '{part}', options => '{"method": "zscore", "season": ["1 day"], "advanced": {"season_harmonics": 1}}')->'sampled_from' AS sampled_from;
 RESET client_min_messages;
 RESET maintenance_work_mem;
 SELECT DISTINCT d->'step' AS step, d->'max_gap' AS max_gap, d->'season'->'periods' AS periods, s->'step' AS "of series", s->'max_gap' AS "and gap"
@@ -97,7 +97,7 @@ CREATE TABLE wide AS SELECT n, ARRAY(SELECT sin(n * i)::float8 FROM generate_ser
 SET maintenance_work_mem = '1400kB';
 SELECT length(amad_fit('{"method": "zscore", "horizons": [1]}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
 \set VERBOSITY sqlstate
-SELECT length(amad_fit('{"method": "zscore", "horizons": [1], "season": [48, 49, 50, 51], "season_harmonics": 24}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
+SELECT length(amad_fit('{"method": "zscore", "horizons": [1], "season": [48, 49, 50, 51], "advanced": {"season_harmonics": 24}}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
 \set VERBOSITY default
 RESET maintenance_work_mem;
 
@@ -115,8 +115,8 @@ SELECT amad_fit('{"season": [1, 2, 3, 4, 5]}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season": ["one day"]}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season": ["20 days"]}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"season": ["1 hour"]}'::jsonb, ts, users) FROM load;
-SELECT amad_fit('{"season_harmonics": 25}'::jsonb, ts, users) FROM load;
-SELECT amad_fit('{"season_weight": -1}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"advanced": {"season_harmonics": 25}}'::jsonb, ts, users) FROM load;
+SELECT amad_fit('{"advanced": {"season_weight": -1}}'::jsonb, ts, users) FROM load;
 
 SELECT count(amad_drop(name)) AS dropped FROM unnest(ARRAY['load', 'load blind', 'fleet', 'short', 'void', 'many']) name;
 SET client_min_messages = warning;

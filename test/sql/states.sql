@@ -17,7 +17,7 @@ SELECT n, timestamptz '2026-01-01' + n * interval '1 min' AS ts,
 FROM generate_series(1, 1200) n,
 	LATERAL (SELECT (n / 37) % 3 = 0 AS working, (hashint4(n) % 1000) / 1000.0 AS noise, CASE WHEN n % 211 = 0 THEN 60 ELSE 0 END AS spike) x;
 CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "batch_size": 4, "season": "none"}'::jsonb || more $$;
+	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "season": "none", "advanced": {"batch_size": 4}}'::jsonb || more $$;
 CREATE TABLE m AS SELECT w, amad_fit(tiny(jsonb_build_object('state_weight', w)), ts, load, heat) AS model
 FROM r, unnest('{0,0.25,0.5,1}'::numeric[]) w WHERE n <= 900 GROUP BY w;
 
@@ -35,7 +35,7 @@ SELECT data[1] < data[2] AS load_less FROM m, amad_weights(model) WHERE w = 0.5 
 SELECT count(DISTINCT d) AS different FROM (SELECT seed, (SELECT md5(data::text) FROM amad_weights(amad_fit(tiny(jsonb_build_object('seed', seed % 2, 'steps', 1)), ts, load, heat)) WHERE name = 'states.centre') AS d
 FROM r, generate_series(1, 4) seed WHERE n <= 900 GROUP BY seed) x;
 -- baselines have none
-SELECT amad_describe(amad_fit('{"method": "pca", "state_weight": 1}'::jsonb, ts, load, heat))->'calibration' ? 'mu_s' AS pca FROM r;
+SELECT amad_describe(amad_fit('{"method": "pca", "advanced": {"state_weight": 1}}'::jsonb, ts, load, heat))->'calibration' ? 'mu_s' AS pca FROM r;
 
 -- ---- what they are for
 
@@ -66,16 +66,16 @@ FROM (SELECT 'constant' AS what, n, amad_score((SELECT amad_fit(tiny('{}'), n, c
 	UNION ALL SELECT 'far', n, amad_score((SELECT amad_fit(tiny('{}'), n, far, flag) FROM d WHERE n <= 500), n, far, flag) OVER (ORDER BY n) FROM d) x
 GROUP BY what ORDER BY what;
 -- fewer windows than states
-SELECT amad_describe(amad_fit(tiny('{"steps": 1, "window": 2, "chunk_length": 4, "horizons": [1, 2], "validation_fraction": 0.9}'), n, constant, far))->'calibration'->'mu_s' IS NOT NULL AS few
+SELECT amad_describe(amad_fit(tiny('{"steps": 1, "window": 2, "horizons": [1, 2], "validation_fraction": 0.9, "advanced": {"chunk_length": 4}}'), n, constant, far))->'calibration'->'mu_s' IS NOT NULL AS few
 FROM d WHERE n <= 60;
 
 -- no window at all: two rows to train on
-SELECT (amad_describe(amad_fit('{"window": 1, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "batch_size": 1, "chunk_length": 2, "ahead": 0, "skip": 0, "horizons": [1], "validation_fraction": 0.9, "season": "none"}'::jsonb,
+SELECT (amad_describe(amad_fit('{"window": 1, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "skip": 0, "horizons": [1], "validation_fraction": 0.9, "season": "none", "advanced": {"batch_size": 1, "chunk_length": 2, "ahead": 0}}'::jsonb,
 	n, constant, far))->'calibration'->>'mu_s')::float8 > 0 AS none FROM d WHERE n <= 30;
 
 -- ---- kept, retrained, recalibrated
 
-SELECT amad_train('states', tiny('{"state_weight": 0}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
+SELECT amad_train('states', tiny('{"advanced": {"state_weight": 0}}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
 SELECT amad_train('states', tiny('{}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
 SELECT version, options->'state_weight' AS state_weight, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM amad_models WHERE model_name = 'states' ORDER BY version;
 SELECT amad_drop('states');

@@ -5,7 +5,7 @@ SET search_path = ties_test, public;
 SET extra_float_digits = 0;
 
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS
-$$ SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+$$ SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 
 CREATE TABLE r AS SELECT n, '2026-01-01 00:00+00'::timestamptz + n * interval '1 min' AS ts, sin(n * 0.2) AS a,
 	cos(n * 0.11) + (n * 7919 % 101) / 500.0 AS b FROM generate_series(1, 400) n;

@@ -4,7 +4,7 @@ SET search_path = time_types_test, public;
 SET extra_float_digits = 0;
 
 CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS
-$$ SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, "horizons": [2, 4], "batch_size": 2}'::jsonb $$;
+$$ SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 
 -- two years of days; local times through a night in which clocks go forward
 CREATE TABLE days AS SELECT date '2025-01-01' + n AS day, sin(n * 0.2) AS a, cos(n * 0.11) + (n * 7919 % 101) / 500.0 AS b FROM generate_series(1, 558) n;

@@ -8,11 +8,10 @@ FROM generate_series(1, 120) i;
 
 CREATE TABLE kept (name text, model amad_model);
 INSERT INTO kept SELECT 'tiny', amad_fit(
-	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4],
-	  "batch_size": 2, "state_weight": 0, "flatline_weight": 0, "features": ["flow", "döner"]}'::jsonb, ts, a, b)
+	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4], "features": ["flow", "döner"], "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0}}'::jsonb, ts, a, b)
 FROM model_rows;
 INSERT INTO kept SELECT 'large', amad_fit(
-	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "batch_size": 2}'::jsonb, ts, a, b)
+	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb, ts, a, b)
 FROM model_rows;
 
 -- ---- how it is stored
@@ -219,7 +218,7 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	AS v(n, what, forged) ORDER BY n;
 
 -- Of a season with five terms, no blocks, one horizon: weights of the season at 128, gain 208, spread 224
-SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "season_harmonics": 2, "horizons": [1]}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s FROM generate_series(1, 99) n \gset
+SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "horizons": [1], "advanced": {"season_harmonics": 2}}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s FROM generate_series(1, 99) n \gset
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'s'::bytea),
 	(2, 'no terms', put(:'s', 40, u32(0))),
@@ -242,7 +241,7 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 
 -- what a recalibration makes of one that expects what no row can be is not stored, for it could not be read
 CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::float8 AS b FROM generate_series(1, 400) n;
-SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "season_harmonics": 2, "horizons": [1]}') IS NOT NULL AS trained;
+SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "horizons": [1], "advanced": {"season_harmonics": 2}}') IS NOT NULL AS trained;
 UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 208, f64(0)), 128, f64(1e200))), 'hex'))::amad_model WHERE model_name = 'season';
 SELECT amad_recalibrate_bigint('season', last_n => 300);
 SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
@@ -351,7 +350,7 @@ SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (ORDER 
 SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (PARTITION BY ts % 2 ORDER BY ts) AS s FROM model_rows, forged) x;
 
 -- ---- forged: states
-INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "horizons": [2, 4], "batch_size": 2}'::jsonb, ts, a, b) FROM model_rows;
+INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb, ts, a, b) FROM model_rows;
 SELECT amad_model_send(model) AS st FROM kept WHERE name = 'states' \gset
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'as it is', :'st'::bytea),
@@ -379,7 +378,7 @@ DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: principal components
 
-INSERT INTO kept SELECT 'pca', amad_fit('{"method": "pca", "horizons": [2, 4], "variance": 0.5}'::jsonb, ts, a, b, a + b) FROM model_rows;
+INSERT INTO kept SELECT 'pca', amad_fit('{"method": "pca", "horizons": [2, 4], "advanced": {"variance": 0.5}}'::jsonb, ts, a, b, a + b) FROM model_rows;
 INSERT INTO kept SELECT 'zscore', amad_fit('{"method": "zscore", "horizons": [2, 4]}'::jsonb, ts, a, b, a + b) FROM model_rows;
 SELECT name, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip, get_byte(amad_model_send(model), 28) AS weights
 FROM kept WHERE name IN ('pca', 'zscore') ORDER BY name;

@@ -71,7 +71,7 @@ sub sql
 my $tiny = TINY;
 my %kinds = (
 	amad => ['readings', "'$tiny'"],
-	season => ['readings', q('{"method": "zscore", "season": [31], "season_harmonics": 2, "horizons": [1]}')],
+	season => ['readings', q('{"method": "zscore", "season": [31], "horizons": [1], "advanced": {"season_harmonics": 2}}')],
 	pca => ['readings', q('{"method": "pca", "horizons": [1, 4]}')],
 	lookahead => ['readings', "'$tiny'::jsonb || '{\"lookahead\": 2}'"],
 	fleet => ['SELECT ts, device, a, b, c FROM readings_of', "'$tiny'"],
