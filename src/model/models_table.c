@@ -2,11 +2,11 @@
  * model/models_table.c
  *	  Access to the table amad_models: statements that run as its owner.
  *
- * The table's owner may have altered it, and anybody with the right to do so may drop
- * or rename what is around it.  So the table is found by its schema and locked before
- * its name is used, a statement is checked to concern nothing else, and results are
- * checked against the types that C code reads.  Whoever drops the extension at the same
- * time causes an ERROR that says so.
+ * The owner of the table can have altered it, and other objects can be dropped or renamed
+ * at any time.  So the table is looked up by its schema and locked before its name is
+ * used, each statement is checked to use no other relation, and results are compared with
+ * the types that the C code reads.  If the extension is dropped at the same time, an ERROR
+ * says so.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -122,7 +122,7 @@ static SPIPlanPtr plans[STATEMENTS];
 static Oid	plans_table = InvalidOid;
 
 static void
-dropped(void)
+report_dropped(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -135,7 +135,7 @@ schema_of(Oid function)
 	Oid			schema = get_func_namespace(function);
 
 	if (!OidIsValid(schema))
-		dropped();
+		report_dropped();
 	return schema;
 }
 
@@ -152,7 +152,7 @@ open_table(Oid schema, LOCKMODE lock)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
 					 errmsg("the table \"%s\" of extension amad does not exist", TABLE_NAME),
-					 errdetail("The extension was dropped, or the table has another name now.")));
+					 errdetail("The extension was dropped, or the table was renamed.")));
 		table = try_relation_open(oid, lock);
 		if (table != NULL && RelationGetNamespace(table) == schema &&
 			strcmp(RelationGetRelationName(table), TABLE_NAME) == 0)
@@ -170,14 +170,14 @@ table_name(Oid schema)
 	char	   *name = get_namespace_name(schema);
 
 	if (name == NULL)
-		dropped();
+		report_dropped();
 	return quote_qualified_identifier(name, TABLE_NAME);
 }
 
 /*
- * Whoever has the privilege TRIGGER or REFERENCES on the table could add a trigger, or a
- * table of its own whose triggers a cascade fires: they would run with the owner's rights.
- * So nothing is changed while there are any.
+ * A role with the privilege TRIGGER or REFERENCES on the table could add a trigger, or
+ * another table whose triggers a cascade fires.  They would run with the privileges of the
+ * table's owner, so nothing is changed while there are any.
  */
 static void
 refuse_triggers(const Access *a, const TriggerDesc *triggers)
@@ -193,7 +193,7 @@ refuse_triggers(const Access *a, const TriggerDesc *triggers)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("table %s has a trigger, \"%s\"", a->name, t->tgname),
 					 errdetail("Triggers on it, and foreign keys that refer to it, would run "
-							   "with the rights of the table's owner."),
+							   "with the privileges of the table's owner."),
 					 errhint("Drop the trigger, or the foreign key it belongs to.")));
 	}
 }
@@ -217,7 +217,7 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 		refuse_triggers(a, table->trigdesc);
 	relation_close(table, NoLock);
 	GetUserIdAndSecContext(&a->caller, &a->security_context);
-	/* asked for several privileges, pg_class_aclcheck() is content with one */
+	/* given several privileges, pg_class_aclcheck() requires only one of them */
 	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);
 	if (result == ACLCHECK_OK && needed != ACL_SELECT)
 		result = pg_class_aclcheck(a->table, a->caller, needed);
@@ -249,13 +249,13 @@ model_type(const Access *a)
 									   CStringGetDatum("amad_model"), ObjectIdGetDatum(a->schema));
 
 	if (!OidIsValid(type))
-		dropped();
+		report_dropped();
 	return type;
 }
 
 /*
- * The statement must concern the table that was locked, and nothing else: a view or a
- * rule would bring in what others wrote.  The lock keeps what was checked.
+ * ERROR unless a statement uses the locked table and no other relation: a view or a rule
+ * would add code of other roles.  The lock keeps the table as it was checked.
  */
 static void
 check_relations(const Access *a, SPIPlanPtr plan)
@@ -288,7 +288,7 @@ forget_plan(Statement statement)
 }
 
 static SPIPlanPtr
-prepare(const Access *a, Statement statement)
+prepare_statement(const Access *a, Statement statement)
 {
 	const StatementSpec *spec = &specs[statement];
 	Oid			args[MAX_ARGS];
@@ -306,21 +306,18 @@ prepare(const Access *a, Statement statement)
 static SPIPlanPtr
 plan_of(const Access *a, Statement statement)
 {
-	/*
-	 * Perhaps a trigger of the table's owner called us: the plans kept are in use,
-	 * and must not be freed.
-	 */
+	/* if a trigger on the table called this, the kept plans are in use and must not be freed */
 	if (a->security_context & SECURITY_RESTRICTED_OPERATION)
-		return prepare(a, statement);
+		return prepare_statement(a, statement);
 
-	/* an invalid plan would be made again, but with the old oid of amad_model */
+	/* an invalid plan would be replanned with the old oid of amad_model */
 	for (int i = 0; i < STATEMENTS; i++)
 		if (plans_table != a->table || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
 			forget_plan(i);
 	plans_table = a->table;
 	if (plans[statement] == NULL)
 	{
-		SPIPlanPtr	plan = prepare(a, statement);
+		SPIPlanPtr	plan = prepare_statement(a, statement);
 
 		SPI_keepplan(plan);
 		plans[statement] = plan;
@@ -328,7 +325,7 @@ plan_of(const Access *a, Statement statement)
 	return plans[statement];
 }
 
-/* What C reads must be of the types that it expects. */
+/* ERROR unless the columns of the result have the types that the C code reads. */
 static void
 check_columns(const Access *a, Statement statement)
 {

@@ -2,10 +2,10 @@
  * model/registry.h
  *	  The table amad_models: versions of models, by name and owner.
  *
- * `function` is the oid of the SQL function that asks: the table is in its schema.
- * All statements run as the table's owner in a security-restricted operation, so
- * nothing that this owner attaches to the table runs with the caller's rights.
- * What the caller may see is decided here, by the rule of the table's policies.
+ * `function` is the oid of the calling SQL function; the table is in its schema.  All
+ * statements run as the owner of the table in a security-restricted operation, so code
+ * that this owner attaches to the table does not run with the caller's privileges.  Which
+ * rows the caller can see is decided here, by the rule of the table's policies.
  */
 #ifndef AMAD_MODEL_REGISTRY_H
 #define AMAD_MODEL_REGISTRY_H
@@ -18,7 +18,7 @@ typedef struct RegistryEntry
 {
 	/* the key of the row */
 	const char *model_name;
-	NameData	owner;			/* as stored: perhaps no longer the role's name */
+	NameData	owner;			/* as stored; the role can have another name now */
 	int			version;
 
 	/* the owner */
@@ -43,9 +43,9 @@ extern int	registry_store(Oid function, const char *name, const Model *model,
 						   Jsonb *training, Jsonb *source);
 
 /*
- * The version of a model in use, or the given one (0: in use).  A caller's own
- * model goes before one it sees by membership in the owner's role.
- * ERRORs: no such model, or several owners have one.
+ * The deployed version of a model (version 0) or the given one.  The caller's own model
+ * takes precedence over those that it can use as a member of another role.  ERROR if there
+ * is no such model, or if several other roles have one.
  */
 extern RegistryEntry registry_find(Oid function, const char *name, int version);
 
@@ -62,19 +62,19 @@ extern Model *registry_decode(const RegistryEntry *entry, struct varlena *value)
 extern Model *registry_model(Oid function, const RegistryEntry *entry);
 
 /*
- * The stored source of a model.  ERROR when it has none, or belongs to another
- * role: what that role wrote as a query is not to run with the caller's rights
- * unasked.  Also ERROR for a superuser if the table's owner is not a superuser.
+ * The stored source of a model, for execution with the caller's privileges.  ERROR if
+ * there is none, if the model belongs to another role, or if the caller is a superuser and
+ * the owner of the table is not.
  */
 extern Jsonb *registry_trusted_source(Oid function, const RegistryEntry *entry,
 									  const char *name);
 
-/* Makes a version of an own model the one in use.  ERROR when there is none. */
+/* Deploys a version of one of the caller's own models.  ERROR if there is no such version. */
 extern void registry_deploy(Oid function, const char *name, int version);
 
 /*
- * Drops a version of an own model, or all (0).  Returns their number.  ERROR when
- * there is none, or it is in use and not the only one.
+ * Drops a version of one of the caller's own models, or all versions (0).  Returns their
+ * number.  ERROR if there is no such version, or if it is deployed and not the only one.
  */
 extern int64 registry_drop(Oid function, const char *name, int version);
 

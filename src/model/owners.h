@@ -1,0 +1,40 @@
+/*
+ * model/owners.h
+ *	  The owners of the rows of amad_models.
+ */
+#ifndef AMAD_MODEL_OWNERS_H
+#define AMAD_MODEL_OWNERS_H
+
+#include "model/models_table.h"
+
+/* The owner of a row, as it is stored. */
+typedef struct Owner
+{
+	NameData	name;
+	bool		has_oid;		/* the oid and the cluster are not null */
+	Oid			oid;
+	int64		cluster;
+} Owner;
+
+/* The system identifier that rows of this cluster store. */
+extern int64 owner_cluster(void);
+
+/* The role that an owner is now; InvalidOid if there is no such role. */
+extern Oid	owner_role(const Owner *owner);
+
+/* The owner in a row of a statement's result, whose first three columns it is. */
+extern Owner owner_read(const Access *a, int row);
+
+/* Runs a statement on the row with a key.  False if there is no such row. */
+extern bool owner_change_row(const Access *a, Statement statement, const char *name,
+							 const NameData *owner, int version, Datum fourth, Datum fifth,
+							 Snapshot snapshot);
+
+/*
+ * Brings the stored names and oids up to date, once in each transaction that changes the
+ * table.  Does nothing where a transaction has one snapshot: it would cause serialization
+ * failures there, so it is left to the next transaction.
+ */
+extern void owners_update(const Access *a);
+
+#endif							/* AMAD_MODEL_OWNERS_H */
