@@ -45,7 +45,7 @@ see_run(const Dataset *d, const DatasetRun *run, Seen *seen)
 }
 
 void
-flags_find(Model *m, const Dataset *d)
+find_binary_features(Model *m, const Dataset *d)
 {
 	Seen	   *seen = palloc(sizeof(Seen) * m->features);
 

@@ -8,6 +8,6 @@
 #include "rows/dataset.h"
 
 /* Sets the model's flags, and what its features weigh. */
-extern void flags_find(Model *model, const Dataset *dataset);
+extern void find_binary_features(Model *model, const Dataset *dataset);
 
 #endif							/* AMAD_LEARN_BINARY_FEATURES_H */

@@ -1,15 +1,19 @@
 /*
  * learn/calibrate.c
- *	  Calibration of a trained model on its training rows (docs/model.md, Score),
- *	  or on later ones (docs/recalibrate.md).
+ *	  Calibration of a model, on its training rows (docs/model.md, Score) or on later
+ *	  ones (docs/recalibrate.md).
  *
- * Residuals and discrepancies of the held-out rows give rho and mu; raw scores
- * of all rows what flatlines are worth and, with their evidence, theta; anomaly scores
- * of both, each by themselves, the threshold.
- * In a fleet each series has these of its own, if it has enough rows.
+ * Figures are computed in this order, as each step needs those before it:
  *
- * A recalibration does the same on later rows, of which the model's outputs were
- * recorded, and of which the suspicious do not count.
+ *	1. rho and mu: mean residuals and signals of the held-out rows
+ *	2. season: weights from training rows, its scale from all rows (fit_season.c)
+ *	3. raw scores of all rows, or of a sample of blocks when there are very many
+ *	4. flatlines: limits of activity, and their evidence in the raw scores (fit_flatline.c)
+ *	5. theta of each horizon and the threshold (threshold.c)
+ *
+ * A series of a fleet gets its own figures if it has enough rows, otherwise those of all
+ * series together.  Recalibration runs the same steps on recorded rows; calibration_rows.h
+ * decides which rows count and whether figures can fall.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -22,29 +26,26 @@
 #include "learn/fit_flatline.h"
 #include "learn/fit_season.h"
 
-/*
- * Of more rows than these, only blocks evenly spread and those held out are passed
- * through the network for the scales of the horizons.
- */
+/* With more rows, only evenly spread blocks and held-out rows get a raw score. */
 #define ENOUGH_ROWS 262144
 #define BLOCK_ROWS 2048
 
-/* Sums over held-out rows, of a series or of all. */
-typedef struct Sums
+/* Sums over the held-out rows of one series, or of all. */
+typedef struct ResidualSums
 {
 	double	   *residual;		/* (C) */
 	int64	   *given;			/* (C) */
 	double	   *signals;		/* (N) */
 	int64		rows;
-} Sums;
+} ResidualSums;
 
 typedef struct Calibration
 {
 	Model	   *model;
 	const Dataset *dataset;
-	ModelStats **stats;			/* (series) where each one's figures go */
-	bool	   *own;			/* (series) whether they are of its own rows */
-	int64		stride;			/* of so many blocks of rows one is calibrated on */
+	ModelStats **stats;			/* (series) the figures of each series */
+	bool	   *own;			/* (series) whether it has enough rows for its own figures */
+	int64		stride;			/* one of `stride` blocks of rows gets raw scores */
 	CalibrationRows rows;
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
@@ -52,14 +53,14 @@ typedef struct Calibration
 Size
 calibrate_bytes(const Model *m, int64 rows)
 {
-	return calibration_rows_bytes(m, rows) + season_bytes(m) + flatline_bytes(m);
+	return calibration_rows_bytes(m, rows) + fit_season_bytes(m) + fit_flatline_bytes(m);
 }
 
 /* ---- which series have enough ------------------------------------------------------ */
 
-/* Held-out rows of a run that have a score. */
+/* The number of held-out rows of a run that have a score. */
 static int64
-scored_rows(const Calibration *c, const DatasetRun *run)
+count_scored_rows(const Calibration *c, const DatasetRun *run)
 {
 	int64		n = 0;
 
@@ -71,62 +72,63 @@ scored_rows(const Calibration *c, const DatasetRun *run)
 	return n;
 }
 
-/* Rows with a score that figures need at least. */
+/* The least number of rows with a score that figures are computed from. */
 static int64
-least_rows(const Options *o)
+least_scored_rows(const Options *o)
 {
 	return (int64) ceil(Max(2 * o->horizons[o->nhorizons - 1], 1 / o->contamination));
 }
 
 static void
-too_few_scored(const Calibration *c, int64 scored)
+report_too_few_scored(const Calibration *c, int64 scored)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
-			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has one when %d rows "
-					   "precede it without a gap.", least_rows(&c->model->options),
+			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has a score if %d rows "
+					   "precede it without a gap.", least_scored_rows(&c->model->options),
 					   c->model->plan.warmup),
-			 errhint("Give an earlier since or a greater last_n.")));
+			 errhint("Specify an earlier since or a greater last_n.")));
 }
 
+/* Decides which series have enough rows for their own figures. */
 static void
-find_own(Calibration *c)
+find_own_series(Calibration *c)
 {
 	const Options *o = &c->model->options;
-	int64		least = least_rows(o);
+	int64		least = least_scored_rows(o);
 	int64	   *scored = palloc0(sizeof(int64) * c->dataset->nseries);
 	int64		all = 0;
 
 	for (int i = 0; i < c->dataset->nruns; i++)
 	{
-		scored[c->dataset->runs[i].series] += scored_rows(c, &c->dataset->runs[i]);
-		all += scored_rows(c, &c->dataset->runs[i]);
+		scored[c->dataset->runs[i].series] += count_scored_rows(c, &c->dataset->runs[i]);
+		all += count_scored_rows(c, &c->dataset->runs[i]);
 	}
 	for (int i = 0; i < c->dataset->nseries; i++)
 		c->own[i] = scored[i] >= least && c->stats[i] != NULL;
 	if (c->rows.recorded && all < least)
-		too_few_scored(c, all);
+		report_too_few_scored(c, all);
 	if (all > 0)
 		return;
 	if (c->rows.use_all)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no stretch of the training rows is long enough to be scored"),
-				 errdetail("A row has a score when %d rows precede it without a gap.",
+				 errmsg("no gap-free run of training rows is long enough to be scored"),
+				 errdetail("A row has a score if %d rows precede it without a gap.",
 						   c->model->plan.warmup),
 				 errhint("Choose a greater max_gap, or smaller values of the options window, layers "
 						 "and horizons.")));
 	c->rows.use_all = true;
-	find_own(c);
+	find_own_series(c);
 }
 
-/* What to do with the rows of runs first … last - 1, for the figures of whom they are. */
+/* Computes figures from runs first … last - 1 into stats. */
 typedef void (*calibrate_runs) (Calibration *c, int first, int last, ModelStats *stats);
 
-/* Does it for each series of a fleet that has figures of its own. */
+/* Does so for each series of a fleet that has enough rows. */
 static void
-calibrate_own(Calibration *c, calibrate_runs runs)
+calibrate_each_series(Calibration *c, calibrate_runs runs)
 {
 	const Dataset *d = c->dataset;
 
@@ -145,7 +147,7 @@ calibrate_own(Calibration *c, calibrate_runs runs)
 /* ---- rho and mu ------------------------------------------------------------------------ */
 
 static void
-clear(Sums *sums, int features, int signals)
+clear_sums(ResidualSums *sums, int features, int signals)
 {
 	memset(sums->residual, 0, sizeof(double) * features);
 	memset(sums->given, 0, sizeof(int64) * features);
@@ -154,22 +156,23 @@ clear(Sums *sums, int features, int signals)
 }
 
 static void
-open_sums(Sums *sums, int features, int signals)
+open_sums(ResidualSums *sums, int features, int signals)
 {
 	sums->residual = palloc(sizeof(double) * features);
 	sums->given = palloc(sizeof(int64) * features);
 	sums->signals = palloc(sizeof(double) * Max(signals, 1));
-	clear(sums, features, signals);
+	clear_sums(sums, features, signals);
 }
 
+/* Adds the residuals and signals of a row to sums. */
 static void
-add_row(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
-		void *arg)
+add_residuals(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
+			  void *arg)
 {
 	const int	C = rows->model->features;
 	const float *values = rows->dataset->rows + row * C;
 	const uint8 *imputed = dataset_imputed(rows->dataset, row);
-	Sums	   *sums = arg;
+	ResidualSums *sums = arg;
 
 	if (calibration_rows_use(rows, row) != ROW_KEPT)
 		return;
@@ -188,7 +191,7 @@ add_row(const CalibrationRows *rows, int64 row, const float *expected, const flo
 }
 
 static void
-add_sums(Sums *to, const Sums *from, int features, int signals)
+add_sums(ResidualSums *to, const ResidualSums *from, int features, int signals)
 {
 	for (int i = 0; i < features; i++)
 	{
@@ -200,9 +203,9 @@ add_sums(Sums *to, const Sums *from, int features, int signals)
 	to->rows += from->rows;
 }
 
-/* A feature never given has the mean of the others. */
+/* Sets rho and mu.  A feature without values gets the mean of the others. */
 static void
-set_means(const Calibration *c, const Sums *sums, ModelStats *stats)
+set_means(const Calibration *c, const ResidualSums *sums, ModelStats *stats)
 {
 	const Model *m = c->model;
 	double	   *rho = palloc(sizeof(double) * m->features);
@@ -241,40 +244,40 @@ calibrate_means(Calibration *c)
 	Model	   *m = c->model;
 	const Dataset *d = c->dataset;
 	const int	N = m->plan.signals;
-	Sums		all;
-	Sums		one;
+	ResidualSums all;
+	ResidualSums one;
 
 	open_sums(&all, m->features, N);
 	open_sums(&one, m->features, N);
-	/* the runs of a series stand together */
+	/* the runs of a series are consecutive */
 	for (int i = 0; i < d->nruns; i++)
 	{
 		int			series = d->runs[i].series;
 
 		calibration_rows_visit(&c->rows, &d->runs[i],
 							   calibration_rows_held_place(&c->rows, &d->runs[i]), d->runs[i].rows,
-							   add_row, &one);
+							   add_residuals, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
 		if (c->own[series])
 			set_means(c, &one, c->stats[series]);
 		add_sums(&all, &one, m->features, N);
-		clear(&one, m->features, N);
+		clear_sums(&one, m->features, N);
 	}
 	set_means(c, &all, &m->stats);
 }
 
 /* ---- season -------------------------------------------------------------------------------- */
 
-/* Of the rows of runs; a training learns the season, too. */
+/* A training computes the weights of the season; both measure how well it fits. */
 static void
-calibrate_season_of(Calibration *c, int first, int last, ModelStats *stats)
+calibrate_season_runs(Calibration *c, int first, int last, ModelStats *stats)
 {
 	ModelStats *all = &c->model->stats;
 
 	if (c->rows.recorded == NULL)
-		season_fit(c->model, c->dataset, first, last, stats == all ? NULL : all, stats);
-	season_measure(&c->rows, first, last, stats);
+		fit_season_weights(c->model, c->dataset, first, last, stats == all ? NULL : all, stats);
+	fit_season_spread(&c->rows, first, last, stats);
 }
 
 static void
@@ -282,22 +285,23 @@ calibrate_season(Calibration *c)
 {
 	if (c->model->season.nperiods == 0)
 		return;
-	/* that of all first: series fall back on it */
-	calibrate_season_of(c, 0, c->dataset->nruns, &c->model->stats);
-	calibrate_own(c, calibrate_season_of);
+	/* first that of all rows, which series with few rows take over */
+	calibrate_season_runs(c, 0, c->dataset->nruns, &c->model->stats);
+	calibrate_each_series(c, calibrate_season_runs);
 }
 
 /* ---- raw scores -------------------------------------------------------------------------- */
 
-/* The figures that score a series. */
+/* The figures that a series is scored with. */
 static const ModelStats *
-stats_of(const Calibration *c, int series)
+scoring_stats(const Calibration *c, int series)
 {
 	return c->own[series] ? c->stats[series] : &c->model->stats;
 }
 
+/* Stores the raw score of a row, still without evidence of flatlines. */
 static void
-store_raw(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
+store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
 		  void *arg)
 {
 	nn_row		values = {
@@ -311,21 +315,21 @@ store_raw(const CalibrationRows *rows, int64 row, const float *expected, const f
 	rows->raw[row] = nn_raw_score(arg, &values, NULL);
 }
 
-/* Whether a row's block is among those that are calibrated on. */
+/* Whether the row at a place of a run gets a raw score. */
 static bool
-chosen(const Calibration *c, const DatasetRun *run, int64 place)
+is_chosen(const Calibration *c, const DatasetRun *run, int64 place)
 {
 	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
 		place >= calibration_rows_held_place(&c->rows, run) - calibration_rows_warmup(&c->rows);
 }
 
-/* End of the stretch of rows that begins at a place and is chosen, or is not, as the first is. */
+/* The end of the rows from a place on that are all chosen, or all not. */
 static int64
-stretch_end(const Calibration *c, const DatasetRun *run, int64 place)
+find_chosen_end(const Calibration *c, const DatasetRun *run, int64 place)
 {
 	int64		end = place + 1;
 
-	for (; end < run->rows && chosen(c, run, end) == chosen(c, run, place); end++)
+	for (; end < run->rows && is_chosen(c, run, end) == is_chosen(c, run, place); end++)
 		CHECK_FOR_INTERRUPTS();
 	return end;
 }
@@ -341,13 +345,13 @@ calibrate_raw(Calibration *c)
 	for (int i = 0; i < c->dataset->nruns; i++)
 	{
 		const DatasetRun *run = &c->dataset->runs[i];
-		nn_calibration calibration = model_calibration(c->model, stats_of(c, run->series));
+		nn_calibration calibration = model_calibration(c->model, scoring_stats(c, run->series));
 
 		for (int64 place = 0, end; place < run->rows; place = end)
 		{
-			end = stretch_end(c, run, place);
-			if (chosen(c, run, place))
-				calibration_rows_visit(&c->rows, run, place, end, store_raw, &calibration);
+			end = find_chosen_end(c, run, place);
+			if (is_chosen(c, run, place))
+				calibration_rows_visit(&c->rows, run, place, end, store_raw_score, &calibration);
 		}
 	}
 }
@@ -355,12 +359,12 @@ calibrate_raw(Calibration *c)
 /* ---- flatlines ----------------------------------------------------------------------------- */
 
 static void
-set_flatlines_of(Calibration *c, int first, int last, ModelStats *stats)
+fit_flatline_runs(Calibration *c, int first, int last, ModelStats *stats)
 {
-	flatline_set(&c->rows, first, last, stats);
+	fit_flatlines(&c->rows, first, last, stats);
 }
 
-/* Adds their evidence to the raw scores; unless they are to stay, sets the figures first. */
+/* Computes the figures of flatlines, then adds their evidence to the raw scores. */
 static void
 calibrate_flatlines(Calibration *c)
 {
@@ -370,11 +374,11 @@ calibrate_flatlines(Calibration *c)
 		return;
 	if (!calibration_rows_threshold_only(&c->rows))
 	{
-		calibrate_own(c, set_flatlines_of);
-		set_flatlines_of(c, 0, d->nruns, &c->model->stats);
+		calibrate_each_series(c, fit_flatline_runs);
+		fit_flatline_runs(c, 0, d->nruns, &c->model->stats);
 	}
 	for (int i = 0; i < d->nruns; i++)
-		flatline_add(&c->rows, &d->runs[i], stats_of(c, d->runs[i].series));
+		add_flatline_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -382,11 +386,11 @@ calibrate_flatlines(Calibration *c)
 static int
 compare_keys(const void *a, const void *b)
 {
-	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own: it may be left */
+	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own, so an ERROR can leave it */
 	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
 }
 
-/* Slots for the dataset's series in the model, in order of their keys. */
+/* Creates the series of the model, in order of their keys, with their scaling. */
 static void
 create_series(Model *m, const Dataset *d)
 {
@@ -408,12 +412,11 @@ create_series(Model *m, const Dataset *d)
 }
 
 static void
-set_threshold_of(Calibration *c, int first, int last, ModelStats *stats)
+fit_threshold_runs(Calibration *c, int first, int last, ModelStats *stats)
 {
-	threshold_set(&c->rows, first, last, stats, c->result);
+	fit_threshold(&c->rows, first, last, stats, c->result);
 }
 
-/* Room for a calibration; the figures of series go to the model's. */
 static Calibration
 open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 {
@@ -442,13 +445,13 @@ calibrate_model(Model *m, const Dataset *d)
 	create_series(m, d);
 	c = open_calibration(m, d, NULL);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
-	find_own(&c);
+	find_own_series(&c);
 	calibrate_means(&c);
 	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
-	calibrate_own(&c, set_threshold_of);
-	threshold_set(&c.rows, 0, d->nruns, &m->stats, NULL);
+	calibrate_each_series(&c, fit_threshold_runs);
+	fit_threshold(&c.rows, 0, d->nruns, &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -458,14 +461,14 @@ calibrate_model(Model *m, const Dataset *d)
 }
 
 void
-calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrated *result)
+recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibrated *result)
 {
 	Calibration c = open_calibration(m, d, recorded);
 
 	memset(result, 0, sizeof(*result));
 	c.result = result;
 	c.stride = 1;
-	find_own(&c);
+	find_own_series(&c);
 	if (!calibration_rows_threshold_only(&c.rows))
 	{
 		calibrate_means(&c);
@@ -473,8 +476,8 @@ calibrate_again(Model *m, const Dataset *d, const Recorded *recorded, Recalibrat
 	}
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
-	calibrate_own(&c, set_threshold_of);
-	threshold_set(&c.rows, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
+	calibrate_each_series(&c, fit_threshold_runs);
+	fit_threshold(&c.rows, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
 		result->series += c.own[i];
 	result->kept = Max(m->nseries, 1) - result->series;

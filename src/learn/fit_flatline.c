@@ -1,6 +1,9 @@
 /*
  * learn/fit_flatline.c
- *	  How little the features of a training move (docs/model.md, Flatlines).
+ *	  Flatlines: how little the features move in training (docs/model.md, Flatlines).
+ *
+ * The limit of a feature is a low quantile of its activity.  The evidence of a flatline is
+ * scaled so that it is comparable with the mean raw score.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -11,10 +14,10 @@
 
 #include "learn/fit_flatline.h"
 
-#define QUANTILE 0.01			/* of the activity of a feature: less is hardly ever */
+#define QUANTILE 0.01			/* of the activity of a feature: its limit */
 
 Size
-flatline_bytes(const Model *m)
+fit_flatline_bytes(const Model *m)
 {
 	return !m->plan.has_flatlines ? 0
 		: model_activity_bytes(m, m->features) + sizeof(float) * m->features;
@@ -30,10 +33,10 @@ counts(const CalibrationRows *r, int64 row)
 
 /* ---- rows and their activities ------------------------------------------------------- */
 
-/* What to do with a row's activities. */
+/* What to do with the activities of a row. */
 typedef void (*visit_row) (CalibrationRows *r, int64 row, const float *activity, void *arg);
 
-/* First row from some row on that has a raw score, or the end. */
+/* The first row from `row` on with a raw score; `end` if there is none. */
 static int64
 next_scored(const CalibrationRows *r, int64 row, int64 end)
 {
@@ -43,11 +46,11 @@ next_scored(const CalibrationRows *r, int64 row, int64 end)
 }
 
 /*
- * Visits the rows of a run that have a raw score with the activities of some of the
- * features.  Of many rows only some blocks have one: those between are left out.
+ * Visits the rows of a run that have a raw score, with the activities of `features` features
+ * from `feature` on.
  */
 static void
-visit_run(CalibrationRows *r, const DatasetRun *run, int feature, int features, visit_row visit, void *arg)
+visit_activities(CalibrationRows *r, const DatasetRun *run, int feature, int features, visit_row visit, void *arg)
 {
 	const Dataset *d = r->dataset;
 	const int	rows = r->model->plan.activity_rows;
@@ -79,15 +82,15 @@ visit_run(CalibrationRows *r, const DatasetRun *run, int feature, int features, 
 
 /* ---- figures ------------------------------------------------------------------------- */
 
-/* Rows of a run before which too few stand for their activity to be whole. */
+/* State of collect_activity(). */
 typedef struct Collection
 {
-	int64		whole;			/* first row whose activity is of all steps */
+	int64		whole;			/* first row of the run whose activity covers all steps */
 	int64		n;
 } Collection;
 
 static void
-collect_row(CalibrationRows *r, int64 row, const float *activity, void *arg)
+collect_row_activity(CalibrationRows *r, int64 row, const float *activity, void *arg)
 {
 	Collection *c = arg;
 
@@ -95,7 +98,7 @@ collect_row(CalibrationRows *r, int64 row, const float *activity, void *arg)
 		r->scratch[c->n++] = *activity;
 }
 
-/* The known activities of a feature, into scratch; their number. */
+/* Collects the activities of a feature in scratch; returns their number. */
 static int64
 collect_activity(CalibrationRows *r, int first, int last, int feature)
 {
@@ -105,14 +108,13 @@ collect_activity(CalibrationRows *r, int first, int last, int feature)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
 
-		/* a recalibration has no rows before those with a score */
 		c.whole = run->first + r->model->plan.activity_rows;
-		visit_run(r, run, feature, 1, collect_row, &c);
+		visit_activities(r, run, feature, 1, collect_row_activity, &c);
 	}
 	return c.n;
 }
 
-/* Mean raw score; NaN: no row has one. */
+/* The mean raw score; NaN if no row has one. */
 static double
 mean_raw(const CalibrationRows *r, int first, int last)
 {
@@ -134,7 +136,7 @@ mean_raw(const CalibrationRows *r, int first, int last)
 }
 
 void
-flatline_set(CalibrationRows *r, int first, int last, ModelStats *stats)
+fit_flatlines(CalibrationRows *r, int first, int last, ModelStats *stats)
 {
 	const Model *m = r->model;
 	double		mean = mean_raw(r, first, last);
@@ -149,7 +151,7 @@ flatline_set(CalibrationRows *r, int first, int last, ModelStats *stats)
 		least = calibration_rows_quantile(r, n, QUANTILE);
 		stats->activity[c] = calibration_rows_may_fall(r) ? least : Min(least, stats->activity[c]);
 	}
-	/* without the suspicious rows the mean is too low */
+	/* without the suspicious rows of a recalibration the mean is too low */
 	if (!isnan(mean) && calibration_rows_may_fall(r))
 		stats->flatline = m->options.flatline_weight * mean / QUANTILE;
 }
@@ -157,16 +159,16 @@ flatline_set(CalibrationRows *r, int first, int last, ModelStats *stats)
 /* ---- evidence ------------------------------------------------------------------------ */
 
 static void
-add_row(CalibrationRows *r, int64 row, const float *activity, void *arg)
+add_row_evidence(CalibrationRows *r, int64 row, const float *activity, void *arg)
 {
 	if (r->raw[row] >= 0)
 		r->raw[row] += nn_flatline_evidence(arg, activity, dataset_imputed(r->dataset, row));
 }
 
 void
-flatline_add(CalibrationRows *r, const DatasetRun *run, const ModelStats *stats)
+add_flatline_evidence(CalibrationRows *r, const DatasetRun *run, const ModelStats *stats)
 {
 	nn_calibration calibration = model_calibration(r->model, stats);
 
-	visit_run(r, run, 0, r->model->features, add_row, &calibration);
+	visit_activities(r, run, 0, r->model->features, add_row_evidence, &calibration);
 }

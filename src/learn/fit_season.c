@@ -1,10 +1,9 @@
 /*
  * learn/fit_season.c
- *	  The season of a model: its periods, and its figures from rows (docs/model.md,
- *	  Season).
+ *	  Seasonality: the periods of a model, and their figures (docs/model.md, Season).
  *
- * The weights are learned from the rows that are not held out; the held-out rows
- * tell of each feature whether the season foresees it.
+ * The weights are fitted by least squares to the rows that are not held out.  The held-out
+ * rows give the gain of each feature: the share of its variance that the season explains.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -17,13 +16,13 @@
 
 #include "learn/fit_season.h"
 
-#define AUTO_REPEATS 3			/* periods that the rows must span for one to be chosen, */
-#define GIVEN_REPEATS 2			/* or to be used when it was given */
+#define AUTO_REPEATS 3			/* the rows must span three periods for one to be chosen */
+#define GIVEN_REPEATS 2			/* … and two for one that was specified */
 #define LEAST 1e-12				/* of a number that divides */
 
 /* ---- periods ----------------------------------------------------------------------- */
 
-/* Time between the first and the last row of runs that are not held out. */
+/* The time from the first to the last row of runs that is not held out. */
 static double
 training_span(const Dataset *d, int first, int last)
 {
@@ -59,9 +58,9 @@ longest_span(const Dataset *d)
 	return span;
 }
 
-/* Harmonics that rows so far apart can tell apart, as many as asked for at most. */
+/* The number of harmonics that rows `step` apart can distinguish, within the option. */
 static int
-harmonics_of(const Options *o, double period, double step)
+limit_harmonics(const Options *o, double period, double step)
 {
 	double		most = step > 0 ? (period / step - 1) / 2 : 0.0;
 
@@ -69,7 +68,7 @@ harmonics_of(const Options *o, double period, double step)
 }
 
 static void
-refuse_period(double period, double span, double step, bool seconds)
+report_refused_period(double period, double span, double step, bool seconds)
 {
 	double		unit = seconds ? USECS_PER_SEC : 1.0;
 	const char *name = seconds ? " seconds" : "";
@@ -77,13 +76,13 @@ refuse_period(double period, double span, double step, bool seconds)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the training rows do not show a period of %.12g%s", period / unit, name),
-			 errdetail("They span %.12g%s and are %.12g%s apart; a period must be repeated and hold "
+			 errdetail("They span %.12g%s and are %.12g%s apart. A period must be repeated and contain "
 					   "three rows.", span / unit, name, step / unit, name),
-			 errhint("Give more rows, or leave the period out of the option \"season\".")));
+			 errhint("Train on more rows, or leave the period out of the option \"season\".")));
 }
 
 nn_season
-season_choose(const Options *o, const Dataset *d, double step)
+fit_season_periods(const Options *o, const Dataset *d, double step)
 {
 	static const double automatic[SEASON_AUTO_PERIODS] = {SECS_PER_DAY, 7 * SECS_PER_DAY};
 	const bool	given = o->season == SEASON_GIVEN;
@@ -91,13 +90,13 @@ season_choose(const Options *o, const Dataset *d, double step)
 	double		unit = seconds ? USECS_PER_SEC : 1.0;
 	double		span = longest_span(d);
 	nn_season	season = {0};
-	/* integers tell no day */
+	/* integers have no days */
 	int			n = given || seconds ? plan_largest_season(o).nperiods : 0;
 
 	for (int i = 0; i < n; i++)
 	{
 		double		period = rint((given ? o->periods[i] : automatic[i]) * unit);
-		int			harmonics = harmonics_of(o, period, step);
+		int			harmonics = limit_harmonics(o, period, step);
 
 		if (harmonics >= 1 && span >= period * (given ? GIVEN_REPEATS : AUTO_REPEATS))
 		{
@@ -105,7 +104,7 @@ season_choose(const Options *o, const Dataset *d, double step)
 			season.harmonics[season.nperiods++] = harmonics;
 		}
 		else if (given)
-			refuse_period(period, span, step, seconds);
+			report_refused_period(period, span, step, seconds);
 	}
 	return season;
 }
@@ -113,7 +112,7 @@ season_choose(const Options *o, const Dataset *d, double step)
 /* ---- figures ------------------------------------------------------------------------- */
 
 Size
-season_bytes(const Model *m)
+fit_season_bytes(const Model *m)
 {
 	int			terms = nn_season_terms(&m->season);
 
@@ -146,19 +145,19 @@ learn_weights(const Model *m, const Dataset *d, int first, int last, double *wei
 	pfree(clipped);
 }
 
-/* Sums over rows, of a feature each. */
-typedef struct Sums
+/* Sums over rows, for each feature. */
+typedef struct SeasonSums
 {
 	double	   *deviation;		/* squared, from the season */
 	double	   *value;			/* squared: the deviation from the mean */
 	double	   *given;			/* rows with a value */
 	double	   *basis;			/* (terms) */
-} Sums;
+} SeasonSums;
 
-static Sums
-open_sums(const Model *m)
+static SeasonSums
+open_season_sums(const Model *m)
 {
-	Sums		s = {
+	SeasonSums	s = {
 		.deviation = palloc0(sizeof(double) * m->features),
 		.value = palloc0(sizeof(double) * m->features),
 		.given = palloc0(sizeof(double) * m->features),
@@ -169,7 +168,7 @@ open_sums(const Model *m)
 }
 
 static void
-close_sums(Sums *s)
+close_season_sums(SeasonSums *s)
 {
 	pfree(s->deviation);
 	pfree(s->value);
@@ -178,7 +177,7 @@ close_sums(Sums *s)
 }
 
 static void
-add_row(Sums *s, const Model *m, const Dataset *d, int64 row, const double *weights)
+add_deviations(SeasonSums *s, const Model *m, const Dataset *d, int64 row, const double *weights)
 {
 	const int	terms = nn_season_terms(&m->season);
 	const uint8 *imputed = dataset_imputed(d, row);
@@ -197,26 +196,26 @@ add_row(Sums *s, const Model *m, const Dataset *d, int64 row, const double *weig
 	}
 }
 
-/* Share of the held-out rows' squares that the season explains; of none, it explains nothing. */
+/* The share of the held-out rows' squares that the season explains; 0 without such rows. */
 static void
 set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stats)
 {
-	Sums		s = open_sums(m);
+	SeasonSums	s = open_season_sums(m);
 
 	for (int i = first; i < last; i++)
 		for (int64 place = dataset_training_rows(d, &d->runs[i]); place < d->runs[i].rows; place++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			add_row(&s, m, d, d->runs[i].first + place, stats->season);
+			add_deviations(&s, m, d, d->runs[i].first + place, stats->season);
 		}
 	for (int c = 0; c < m->features; c++)
 		stats->season_gain[c] = s.value[c] < LEAST ? 0.0
 			: Max(1.0 - s.deviation[c] / s.value[c], 0.0);
-	close_sums(&s);
+	close_season_sums(&s);
 }
 
 void
-season_fit(const Model *m, const Dataset *d, int first, int last, const ModelStats *others,
+fit_season_weights(const Model *m, const Dataset *d, int first, int last, const ModelStats *others,
 		   ModelStats *stats)
 {
 	const nn_season *season = &m->season;
@@ -232,11 +231,11 @@ season_fit(const Model *m, const Dataset *d, int first, int last, const ModelSta
 }
 
 /*
- * A feature that hardly ever deviates must not outweigh all others: see residual_floor.
- * Without any value the spread stays what it was, or is as small as can be.
+ * The floor keeps a feature that almost never deviates from outweighing all others (option
+ * residual_floor).  Without values the spread stays, or becomes the least.
  */
 static void
-set_spread(const Model *m, const Sums *s, bool may_fall, ModelStats *stats)
+set_spread(const Model *m, const SeasonSums *s, bool may_fall, ModelStats *stats)
 {
 	double	   *spread = palloc(sizeof(double) * m->features);
 	double		mean = 0.0;
@@ -263,20 +262,20 @@ set_spread(const Model *m, const Sums *s, bool may_fall, ModelStats *stats)
 }
 
 void
-season_measure(const CalibrationRows *rows, int first, int last, ModelStats *stats)
+fit_season_spread(const CalibrationRows *rows, int first, int last, ModelStats *stats)
 {
 	const Model *m = rows->model;
 	const Dataset *d = rows->dataset;
-	Sums		s = open_sums(m);
+	SeasonSums	s = open_season_sums(m);
 
 	for (int i = first; i < last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (calibration_rows_use(rows, row) == ROW_KEPT)
-				add_row(&s, m, d, row, stats->season);
+				add_deviations(&s, m, d, row, stats->season);
 		}
 	set_spread(m, &s, calibration_rows_may_fall(rows), stats);
 	model_scale_season(m, stats);
-	close_sums(&s);
+	close_season_sums(&s);
 }

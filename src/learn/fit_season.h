@@ -1,7 +1,6 @@
 /*
  * learn/fit_season.h
- *	  The season of a model: its periods, and its figures from rows (docs/model.md,
- *	  Season).
+ *	  Seasonality: the periods of a model, and their figures (docs/model.md, Season).
  */
 #ifndef AMAD_LEARN_FIT_SEASON_H
 #define AMAD_LEARN_FIT_SEASON_H
@@ -9,24 +8,23 @@
 #include "learn/calibration_rows.h"
 
 /*
- * The periods that the options ask for and the rows, which are complete, can tell
- * something about.  step: median distance of their timestamps.  ERROR when a period
- * that was given is not among these.
+ * The periods of the options that the rows of a finished dataset are long and dense enough
+ * for.  step: median distance of their timestamps.  ERROR if a period that was specified is
+ * not among them.
  */
-extern nn_season season_choose(const Options *options, const Dataset *dataset, double step);
+extern nn_season fit_season_periods(const Options *options, const Dataset *dataset, double step);
 
-/* Bytes that a model's season takes, while it is computed. */
-extern Size season_bytes(const Model *model);
+/* Bytes of the figures of the season, and of fitting them. */
+extern Size fit_season_bytes(const Model *model);
 
 /*
- * Weights and gain of the runs first … last - 1, into stats.  Of a series with too
- * few rows for it, the weights are those of all series together, `others` (NULL:
- * these are all).
+ * Sets weights and gain in stats from runs first … last - 1.  A series with too few rows
+ * gets the weights of `others`, the figures of all rows (NULL: stats are those).
  */
-extern void season_fit(const Model *model, const Dataset *dataset, int first, int last,
+extern void fit_season_weights(const Model *model, const Dataset *dataset, int first, int last,
 					   const ModelStats *others, ModelStats *stats);
 
-/* Spread, and the scale that follows, from the rows of the runs first … last - 1 that count. */
-extern void season_measure(const CalibrationRows *rows, int first, int last, ModelStats *stats);
+/* Sets spread and scale in stats from the rows of runs first … last - 1 that count. */
+extern void fit_season_spread(const CalibrationRows *rows, int first, int last, ModelStats *stats);
 
 #endif							/* AMAD_LEARN_FIT_SEASON_H */

@@ -21,7 +21,7 @@ most_windows(int features)
 }
 
 Size
-states_bytes(const ModelPlan *plan)
+fit_states_bytes(const ModelPlan *plan)
 {
 	const int	features = plan->features;
 	Size		n = most_windows(features);
@@ -30,7 +30,7 @@ states_bytes(const ModelPlan *plan)
 		? nn_states_bytes(features, n) + sizeof(float) * (n * NN_STATE_ROWS + 2) * features : 0;
 }
 
-/* Features weigh by the range of their values in all rows, flags less. */
+/* The weight of a feature follows from the range of its values in all rows. */
 static void
 weigh_features(const Dataset *d, const double *weight, float *params)
 {
@@ -45,7 +45,7 @@ weigh_features(const Dataset *d, const double *weight, float *params)
 		{
 			float		z = d->rows[row * C + c];
 
-			/* 0 is their mean, so it lies between */
+			/* 0, the mean, is between them */
 			least[c] = Min(least[c], z);
 			most[c] = Max(most[c], z);
 		}
@@ -55,16 +55,16 @@ weigh_features(const Dataset *d, const double *weight, float *params)
 	pfree(most);
 }
 
-/* Windows of a run among the rows that the network is trained on. */
+/* The number of windows in the rows of a run that the network is trained on. */
 static int64
-windows_of(const Dataset *d, const DatasetRun *run)
+count_windows(const Dataset *d, const DatasetRun *run)
 {
 	int64		rows = dataset_training_rows(d, run);
 
 	return rows < d->options->chunk_length ? 0 : Max(rows - (NN_STATE_ROWS - 1), 0);
 }
 
-/* A sample of the windows of all runs, evenly spread; how many there are. */
+/* Samples windows evenly from all runs; returns their number. */
 static int
 sample_windows(const Dataset *d, const float *params, float *windows)
 {
@@ -75,11 +75,11 @@ sample_windows(const Dataset *d, const float *params, float *windows)
 	int64		taken = 0;
 
 	for (int i = 0; i < d->nruns; i++)
-		all += windows_of(d, &d->runs[i]);
+		all += count_windows(d, &d->runs[i]);
 	n = Min(all, most_windows(C));
 	for (int i = 0; i < d->nruns; i++)
 	{
-		int64		end = before + windows_of(d, &d->runs[i]);
+		int64		end = before + count_windows(d, &d->runs[i]);
 
 		for (; taken < n && taken * all / n < end; taken++)
 			nn_states_window(C, params, d->rows + (d->runs[i].first + taken * all / n - before) * C,
@@ -90,7 +90,7 @@ sample_windows(const Dataset *d, const float *params, float *windows)
 }
 
 void
-states_fit(Model *m, const Dataset *d, nn_poll poll)
+fit_states(Model *m, const Dataset *d, nn_poll poll)
 {
 	const int	C = d->features;
 	float	   *params = m->params + m->plan.network_size;

@@ -1,7 +1,7 @@
 /*
  * learn/fit_states.h
- *	  The states of a model: centres of the rows it was trained on (docs/model.md,
- *	  States).
+ *	  The states of a model: cluster centres of windows of its training rows
+ *	  (docs/model.md, States).
  */
 #ifndef AMAD_LEARN_FIT_STATES_H
 #define AMAD_LEARN_FIT_STATES_H
@@ -9,13 +9,13 @@
 #include "core/poll.h"
 #include "rows/dataset.h"
 
-/* Bytes that states_fit() allocates. */
-extern Size states_bytes(const ModelPlan *plan);
+/* Bytes that fit_states() allocates. */
+extern Size fit_states_bytes(const ModelPlan *plan);
 
 /*
- * Learns the states of a model that has some, into its params: from a sample of the rows
- * that its network is trained on, evenly spread, and the ranges of values in all rows.
+ * Sets the states in the params of a model that has states, from an even sample of the rows
+ * that its network is trained on and from the ranges of the values in all rows.
  */
-extern void states_fit(Model *model, const Dataset *dataset, nn_poll poll);
+extern void fit_states(Model *model, const Dataset *dataset, nn_poll poll);
 
 #endif							/* AMAD_LEARN_FIT_STATES_H */

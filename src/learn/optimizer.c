@@ -1,6 +1,11 @@
 /*
  * learn/optimizer.c
- *	  The steps of a training (docs/model.md, Training), as one process runs them.
+ *	  The training steps of the network, as one process runs them.
+ *
+ * Each step draws a batch of chunks at random positions, passes them through the network
+ * shard by shard, adds the gradients of all shards, and changes the weights by Adam with a
+ * one-cycle learning rate (docs/model.md, Training).  Every participant draws all chunks
+ * from the same random numbers, so no positions are exchanged.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,10 +24,7 @@
 
 #define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
 
-/*
- * Below so many multiplications a training is over before workers have started:
- * about a tenth of a second.
- */
+/* A training with fewer multiplications takes a tenth of a second: workers start too late. */
 #define PARALLEL_WORK 4e9
 
 /*
@@ -36,26 +38,33 @@ static const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .
 #define CYCLE_END 1e4			/* the first rate divided by the last */
 #define CONTRAST_TEMPERATURE 0.1f
 
-/* A training under way. */
-typedef struct Steps
+/* State of a training. */
+typedef struct Optimizer
 {
-	const StepsPlan *plan;
-	const StepsExchange *exchange;	/* NULL: alone */
+	/* input */
+	const OptimizerPlan *plan;
+	const GradientExchange *exchange;	/* NULL: one participant */
+	const OptimizerRows *rows;
+
+	/* state */
 	size_t		nparams;
-	const StepsRows *rows;
 	float	   *params;
 	float	   *grads;			/* of the batch */
-	float	   *shard_grads;	/* of a shard, when alone */
+	float	   *shard_grads;	/* of a shard; without exchange only */
 	float	   *moment1;
 	float	   *moment2;
 	nn_rng		rng;
+
+	/* memory */
 	nn_train   *workspace;
 	const float **chunk;		/* (batch_size) */
-	float	   *clipped;		/* chunks of a shard, as the network sees them */
-	StepsReport *report;
-} Steps;
+	float	   *clipped;		/* chunks of a shard, clipped for the network */
 
-/* The network's poll: may leave it by an ERROR. */
+	/* output */
+	OptimizerReport *report;
+} Optimizer;
+
+/* Called by the network between pieces of work; an ERROR can leave the network. */
 static void
 poll_interrupts(void)
 {
@@ -64,9 +73,9 @@ poll_interrupts(void)
 
 /* ---- plans ---------------------------------------------------------------------------- */
 
-/* The runs that have room for a chunk; their training rows are added to *trained. */
+/* Finds the runs that are long enough for a chunk; adds their training rows to *trained. */
 static void
-find_runs(const Dataset *d, StepsPlan *plan, StepsRun *runs, int64 *trained)
+find_runs(const Dataset *d, OptimizerPlan *plan, OptimizerRun *runs, int64 *trained)
 {
 	for (int i = 0; i < d->nruns; i++)
 	{
@@ -81,14 +90,14 @@ find_runs(const Dataset *d, StepsPlan *plan, StepsRun *runs, int64 *trained)
 	}
 }
 
-StepsPlan
-steps_plan(const Dataset *dataset, StepsRows *rows)
+OptimizerPlan
+optimizer_plan(const Dataset *dataset, OptimizerRows *rows)
 {
 	const Options *o = dataset->options;
 	double		batch = (double) o->batch_size * o->chunk_length;
-	StepsRun   *runs = palloc_extended(sizeof(StepsRun) * dataset->nruns, MCXT_ALLOC_HUGE);
+	OptimizerRun   *runs = palloc_extended(sizeof(OptimizerRun) * dataset->nruns, MCXT_ALLOC_HUGE);
 	int64		trained = 0;
-	StepsPlan	plan = {
+	OptimizerPlan	plan = {
 		.shape = dataset->plan.shape,
 		.objective = {
 			.skip = Min(o->window / 2, o->chunk_length - o->ahead - 1),
@@ -114,7 +123,7 @@ steps_plan(const Dataset *dataset, StepsRows *rows)
 }
 
 int
-steps_shards(const StepsPlan *plan)
+optimizer_shards(const OptimizerPlan *plan)
 {
 	return (plan->batch_size + NN_SHARD_CHUNKS - 1) / NN_SHARD_CHUNKS;
 }
@@ -126,7 +135,7 @@ shard_chunks(int batch_size)
 }
 
 Size
-steps_bytes(const nn_shape *shape, int batch_size, int chunk_length)
+optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 {
 	/* gradients of the batch and of a shard, two moments */
 	return nn_train_bytes(shape, shard_chunks(batch_size), chunk_length) +
@@ -135,7 +144,7 @@ steps_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 }
 
 int
-steps_workers_wanted(const StepsPlan *plan, Size bytes)
+optimizer_workers(const OptimizerPlan *plan, Size bytes)
 {
 	int			workers = settings_parallel_workers();
 	double		work = 3.0 * nn_params_size(&plan->shape) * plan->batch_size * plan->chunk_length *
@@ -143,19 +152,19 @@ steps_workers_wanted(const StepsPlan *plan, Size bytes)
 
 	if (IsInParallelMode() || IsParallelWorker() || work < PARALLEL_WORK)
 		return 0;
-	workers = Min(workers, steps_shards(plan) - 1);
-	while (workers > 0 && !budget_fits(bytes + steps_shared_bytes(plan, workers)))
+	workers = Min(workers, optimizer_shards(plan) - 1);
+	while (workers > 0 && !budget_fits(bytes + optimizer_shared_bytes(plan, workers)))
 		workers--;
 	return workers;
 }
 
 /* ---- a step ----------------------------------------------------------------------------- */
 
-/* The row that is the n-th possible start of a chunk. */
+/* The n-th row that a chunk can begin with. */
 static int64
-start_row(const Steps *s, int64 n)
+find_start(const Optimizer *s, int64 n)
 {
-	const StepsRun *runs = s->rows->runs;
+	const OptimizerRun *runs = s->rows->runs;
 	int			low = 0;
 	int			high = s->plan->nruns - 1;
 
@@ -172,13 +181,13 @@ start_row(const Steps *s, int64 n)
 	return runs[low].first + n - runs[low].before;
 }
 
-/* All participants draw all chunks, so that they need not tell each other. */
+/* Draws the chunks of a batch: the same in all participants. */
 static void
-draw_chunks(Steps *s)
+draw_chunks(Optimizer *s)
 {
 	for (int b = 0; b < s->plan->batch_size; b++)
 	{
-		int64		row = start_row(s, nn_rng_below(&s->rng, s->plan->starts));
+		int64		row = find_start(s, nn_rng_below(&s->rng, s->plan->starts));
 
 		s->chunk[b] = s->rows->rows + row * s->plan->shape.features;
 	}
@@ -186,9 +195,9 @@ draw_chunks(Steps *s)
 
 #define CLIP_FLOATS 1048576		/* a few milliseconds */
 
-/* A chunk as the network sees it. */
+/* Copies a chunk, clipped for the network. */
 static void
-clip_chunk(const Steps *s, const float *chunk, Size floats, float *clipped)
+clip_chunk(const Optimizer *s, const float *chunk, Size floats, float *clipped)
 {
 	for (Size at = 0; at < floats; at += CLIP_FLOATS)
 	{
@@ -197,8 +206,9 @@ clip_chunk(const Steps *s, const float *chunk, Size floats, float *clipped)
 	}
 }
 
+/* Computes the gradients and losses of a shard. */
 static void
-pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
+pass_shard(Optimizer *s, int shard, float *grads, nn_losses *losses)
 {
 	int			first = shard * NN_SHARD_CHUNKS;
 	int			n = Min(NN_SHARD_CHUNKS, s->plan->batch_size - first);
@@ -216,9 +226,9 @@ pass_shard(Steps *s, int shard, float *grads, nn_losses *losses)
 
 #define ADD_FLOATS 1048576		/* a millisecond or two */
 
-/* Adds a shard's gradients and losses to the batch's; the first begins its gradients. */
+/* Adds the gradients and losses of a shard to those of the batch; the first shard sets them. */
 static void
-add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_losses *sum)
+add_shard(Optimizer *s, int shard, const float *grads, const nn_losses *losses, nn_losses *sum)
 {
 	for (size_t at = 0; at < s->nparams; at += ADD_FLOATS)
 	{
@@ -237,14 +247,14 @@ add_shard(Steps *s, int shard, const float *grads, const nn_losses *losses, nn_l
 	sum->total += losses->total;
 }
 
-/* The batch's gradients in s->grads, and its losses. */
+/* Computes the gradients of a batch in s->grads, and returns its losses. */
 static nn_losses
-pass_batch_alone(Steps *s)
+pass_batch_alone(Optimizer *s)
 {
 	nn_losses	losses;
 	nn_losses	sum = {0};
 
-	for (int shard = 0; shard < steps_shards(s->plan); shard++)
+	for (int shard = 0; shard < optimizer_shards(s->plan); shard++)
 	{
 		float	   *grads = shard == 0 ? s->grads : s->shard_grads;
 
@@ -254,16 +264,12 @@ pass_batch_alone(Steps *s)
 	return sum;
 }
 
-/*
- * The same with others.  One meeting a step is enough: while a slow participant
- * still reads the gradients of this step, a fast one writes those of the next to
- * the other set.
- */
+/* The same with other participants: each computes the gradients of some of the shards. */
 static nn_losses
-pass_batch_together(Steps *s, int64 step)
+pass_batch_together(Optimizer *s, int64 step)
 {
-	const StepsExchange *x = s->exchange;
-	int			shards = steps_shards(s->plan);
+	const GradientExchange *x = s->exchange;
+	int			shards = optimizer_shards(s->plan);
 	float	   *grads = x->grads + (step % 2) * shards * s->nparams;
 	nn_losses  *losses = x->losses + (step % 2) * shards;
 	nn_losses	sum = {0};
@@ -277,13 +283,13 @@ pass_batch_together(Steps *s, int64 step)
 }
 
 static void
-take_step(Steps *s, int64 step, const nn_losses *losses)
+take_step(Optimizer *s, int64 step, const nn_losses *losses)
 {
-	const StepsPlan *p = s->plan;
+	const OptimizerPlan *p = s->plan;
 	double		rate = nn_one_cycle(step, p->steps, p->learning_rate, CYCLE_PEAK, CYCLE_START,
 									CYCLE_END);
 
-	/* what is 0 and has no gradient stays 0, and does not count in the norm */
+	/* weights that are 0 and have no gradient stay 0 and do not count in the norm */
 	nn_params_clear(&p->shape, p->without, s->grads);
 	if (!isfinite(losses->total) ||
 		!isfinite(nn_adam_step(&adam, step + 1, rate, s->nparams,
@@ -295,7 +301,7 @@ take_step(Steps *s, int64 step, const nn_losses *losses)
 }
 
 static void
-report_progress(const Steps *s, int64 step, const nn_losses *losses)
+report_progress(const Optimizer *s, int64 step, const nn_losses *losses)
 {
 	if (settings_report_progress && !IsParallelWorker())
 		ereport(NOTICE,
@@ -305,7 +311,7 @@ report_progress(const Steps *s, int64 step, const nn_losses *losses)
 }
 
 static void
-run(Steps *s)
+run_steps(Optimizer *s)
 {
 	int64		steps = s->plan->steps;
 	double		part = 0.0;
@@ -321,7 +327,7 @@ run(Steps *s)
 		take_step(s, step, &losses);
 		part += losses.total;
 		part_steps++;
-		if ((step + 1) * STEPS_CURVE / steps > step * STEPS_CURVE / steps)
+		if ((step + 1) * LOSS_POINTS / steps > step * LOSS_POINTS / steps)
 		{
 			s->report->curve[s->report->points++] = part / part_steps;
 			report_progress(s, step, &losses);
@@ -333,11 +339,11 @@ run(Steps *s)
 
 /* ---- a training --------------------------------------------------------------------------- */
 
-#define ZERO_FLOATS 524288		/* a millisecond or two of memory touched first */
+#define ZERO_FLOATS 524288		/* a millisecond or two, when memory is touched first */
 
-/* Memory of a large network takes so long to touch that a cancel may come meanwhile. */
+/* Allocates zeros, with checks for interrupts: the weights of a large network take seconds. */
 static float *
-zeros(size_t n)
+allocate_zeros(size_t n)
 {
 	float	   *x = palloc_extended(sizeof(float) * n, MCXT_ALLOC_HUGE);
 
@@ -350,13 +356,13 @@ zeros(size_t n)
 }
 
 void
-steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
-				  StepsReport *report, const StepsExchange *exchange)
+optimizer_participate(const OptimizerPlan *plan, const OptimizerRows *rows, float *params,
+				  OptimizerReport *report, const GradientExchange *exchange)
 {
-	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "amad steps",
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "amad optimizer",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(work);
-	Steps		s = {
+	Optimizer	s = {
 		.plan = plan,
 		.exchange = exchange,
 		.nparams = nn_params_size(&plan->shape),
@@ -367,10 +373,10 @@ steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 	Size		bytes;
 	int			chunks;
 
-	s.grads = zeros(s.nparams);
-	s.shard_grads = exchange ? NULL : zeros(s.nparams);
-	s.moment1 = zeros(s.nparams);
-	s.moment2 = zeros(s.nparams);
+	s.grads = allocate_zeros(s.nparams);
+	s.shard_grads = exchange ? NULL : allocate_zeros(s.nparams);
+	s.moment1 = allocate_zeros(s.nparams);
+	s.moment2 = allocate_zeros(s.nparams);
 	s.chunk = palloc(sizeof(float *) * plan->batch_size);
 	chunks = shard_chunks(plan->batch_size);
 	s.clipped = palloc_extended(sizeof(float) * chunks * plan->chunk_length * plan->shape.features,
@@ -383,17 +389,17 @@ steps_participate(const StepsPlan *plan, const StepsRows *rows, float *params,
 		nn_params_init(&plan->shape, plan->seed, params, poll_interrupts);
 	nn_params_clear(&plan->shape, plan->without, params);
 	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
-	run(&s);
+	run_steps(&s);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(work);
 }
 
 void
-steps_run(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
-		  StepsReport *report)
+optimizer_run(const OptimizerPlan *plan, const OptimizerRows *rows, float *params, int workers,
+		  OptimizerReport *report)
 {
 	report->workers = 0;
-	if (workers > 0 && steps_run_parallel(plan, rows, params, workers, report))
+	if (workers > 0 && optimizer_run_parallel(plan, rows, params, workers, report))
 		return;
-	steps_participate(plan, rows, params, report, NULL);
+	optimizer_participate(plan, rows, params, report, NULL);
 }

@@ -1,15 +1,15 @@
 /*
  * learn/optimizer_parallel.c
- *	  The steps of a training on PostgreSQL's parallel workers.
+ *	  The training steps of the network on PostgreSQL's parallel workers.
  *
- * Rows, plan and the exchange of gradients stand in dynamic shared memory.  The
- * leader takes part like a worker.  Workers wait until the leader has counted them:
- * one that came first must not find itself the only participant and run ahead.
+ * The plan, the rows and the exchange of gradients are in dynamic shared memory.  The
+ * leader takes part like a worker.  Workers wait until the leader has counted them;
+ * otherwise the first one could take itself for the only participant.
  *
- * Participants meet once a step, some hundred times a second, and come within a
- * part of a millisecond of each other.  To be put to sleep and woken each time
- * would cost as much as it saves (a Barrier did), so they look out for each other
- * for a while first.
+ * Participants meet once per step, hundreds of times a second, and arrive within a
+ * fraction of a millisecond of each other.  Sleeping and waking each time would cost as
+ * much as parallelism saves (measured with a Barrier), so a participant spins for about a
+ * millisecond before it sleeps.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -29,73 +29,73 @@
 #define KEY_GRADS UINT64CONST(0xA3AD000000000003)
 #define KEY_LOSSES UINT64CONST(0xA3AD000000000004)
 #define KEY_RUNS UINT64CONST(0xA3AD000000000005)
-#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006)	/* given ones, when warm */
+#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006)	/* initial weights, when plan.warm */
 
-typedef struct StepsShared
+typedef struct OptimizerShared
 {
-	StepsPlan	plan;
-	ConditionVariable counted;
+	OptimizerPlan	plan;
+	ConditionVariable counted;	/* participants was set */
 	slock_t		mutex;
-	int			participants;	/* 0 until the leader has counted; under mutex */
+	int			participants;	/* 0 until the leader has set it; under mutex */
 	pg_atomic_uint64 arrived;	/* arrivals at all meetings */
-	ConditionVariable met;		/* for those who have waited long */
-} StepsShared;
+	ConditionVariable met;		/* all have arrived; for those that sleep */
+} OptimizerShared;
 
-PGDLLEXPORT void amad_steps_worker(dsm_segment *segment, shm_toc *toc);
+PGDLLEXPORT void amad_train_worker(dsm_segment *segment, shm_toc *toc);
 
 static Size
-rows_bytes(const StepsPlan *plan)
+rows_bytes(const OptimizerPlan *plan)
 {
 	return mul_size(mul_size(sizeof(float), plan->shape.features), plan->rows);
 }
 
 static Size
-runs_bytes(const StepsPlan *plan)
+runs_bytes(const OptimizerPlan *plan)
 {
-	return mul_size(sizeof(StepsRun), plan->nruns);
+	return mul_size(sizeof(OptimizerRun), plan->nruns);
 }
 
 static Size
-weights_bytes(const StepsPlan *plan)
+weights_bytes(const OptimizerPlan *plan)
 {
 	return mul_size(sizeof(float), nn_params_size(&plan->shape));
 }
 
 static Size
-grads_bytes(const StepsPlan *plan)
+grads_bytes(const OptimizerPlan *plan)
 {
-	return mul_size(2 * steps_shards(plan) * sizeof(float), nn_params_size(&plan->shape));
+	return mul_size(2 * optimizer_shards(plan) * sizeof(float), nn_params_size(&plan->shape));
 }
 
 static Size
-losses_bytes(const StepsPlan *plan)
+losses_bytes(const OptimizerPlan *plan)
 {
-	return 2 * steps_shards(plan) * sizeof(nn_losses);
+	return 2 * optimizer_shards(plan) * sizeof(nn_losses);
 }
 
-/* With workers, each has weights and moments of its own. */
+/* Each worker has its own weights and moments. */
 Size
-steps_shared_bytes(const StepsPlan *plan, int workers)
+optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 {
 	return workers == 0 ? 0
 		: rows_bytes(plan) + runs_bytes(plan) + weights_bytes(plan) + grads_bytes(plan) +
-		losses_bytes(plan) + workers * (steps_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
+		losses_bytes(plan) + workers * (optimizer_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
 				   weights_bytes(plan));
 }
 
-#define LOOKS 20000				/* for the others, before going to sleep: about a millisecond */
+#define SPINS 20000				/* about a millisecond */
 
-/* Returns when all have called it as often as this participant. */
+/* Waits until all participants have called it as many times as this one. */
 static void
-meet(void *arg)
+meet_participants(void *arg)
 {
-	StepsShared *shared = arg;
+	OptimizerShared *shared = arg;
 	uint64		arrival = pg_atomic_add_fetch_u64(&shared->arrived, 1);
 	uint64		goal = (arrival + shared->participants - 1) / shared->participants * shared->participants;
 
 	if (arrival == goal)
 		ConditionVariableBroadcast(&shared->met);
-	for (int i = 0; i < LOOKS && pg_atomic_read_u64(&shared->arrived) < goal; i++)
+	for (int i = 0; i < SPINS && pg_atomic_read_u64(&shared->arrived) < goal; i++)
 		SPIN_DELAY();
 	if (pg_atomic_read_u64(&shared->arrived) < goal)
 	{
@@ -104,19 +104,19 @@ meet(void *arg)
 			ConditionVariableSleep(&shared->met, PG_WAIT_EXTENSION);
 		ConditionVariableCancelSleep();
 	}
-	/* what they wrote before is seen after */
+	/* what they wrote before is visible now */
 	pg_memory_barrier();
 }
 
-static StepsExchange
-exchange_of(StepsShared *shared, shm_toc *toc, int me)
+static GradientExchange
+open_exchange(OptimizerShared *shared, shm_toc *toc, int me)
 {
-	StepsExchange x = {
+	GradientExchange x = {
 		.participants = shared->participants,
 		.me = me,
 		.grads = shm_toc_lookup(toc, KEY_GRADS, false),
 		.losses = shm_toc_lookup(toc, KEY_LOSSES, false),
-		.meet = meet,
+		.meet = meet_participants,
 		.arg = shared,
 	};
 
@@ -126,7 +126,7 @@ exchange_of(StepsShared *shared, shm_toc *toc, int me)
 /* ---- workers ---------------------------------------------------------------------------- */
 
 static void
-wait_until_counted(StepsShared *shared)
+wait_until_counted(OptimizerShared *shared)
 {
 	int			participants;
 
@@ -144,33 +144,33 @@ wait_until_counted(StepsShared *shared)
 }
 
 void
-amad_steps_worker(dsm_segment *segment, shm_toc *toc)
+amad_train_worker(dsm_segment *segment, shm_toc *toc)
 {
-	StepsShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
-	StepsRows	rows = {
+	OptimizerShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
+	OptimizerRows	rows = {
 		.rows = shm_toc_lookup(toc, KEY_ROWS, false),
 		.runs = shm_toc_lookup(toc, KEY_RUNS, false),
 	};
-	StepsExchange exchange;
-	StepsReport report;
+	GradientExchange exchange;
+	OptimizerReport report;
 	float	   *params;
 
 	workers_begin(toc);
 	wait_until_counted(shared);
-	exchange = exchange_of(shared, toc, ParallelWorkerNumber + 1);
+	exchange = open_exchange(shared, toc, ParallelWorkerNumber + 1);
 	params = palloc_extended(weights_bytes(&shared->plan), MCXT_ALLOC_HUGE);
 	workers_copy(params, shm_toc_lookup(toc, KEY_WEIGHTS, false), weights_bytes(&shared->plan));
-	steps_participate(&shared->plan, &rows, params, &report, &exchange);
+	optimizer_participate(&shared->plan, &rows, params, &report, &exchange);
 }
 
 /* ---- the leader --------------------------------------------------------------------------- */
 
 static ParallelContext *
-create_context(const StepsPlan *plan, int workers)
+create_context(const OptimizerPlan *plan, int workers)
 {
-	ParallelContext *pcxt = CreateParallelContext("amad", "amad_steps_worker", workers);
+	ParallelContext *pcxt = CreateParallelContext("amad", "amad_train_worker", workers);
 
-	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(StepsShared));
+	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(OptimizerShared));
 	shm_toc_estimate_chunk(&pcxt->estimator, rows_bytes(plan));
 	shm_toc_estimate_chunk(&pcxt->estimator, runs_bytes(plan));
 	shm_toc_estimate_chunk(&pcxt->estimator, weights_bytes(plan));
@@ -180,11 +180,11 @@ create_context(const StepsPlan *plan, int workers)
 	return pcxt;
 }
 
-static StepsShared *
-fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows,
+static OptimizerShared *
+fill_context(ParallelContext *pcxt, const OptimizerPlan *plan, const OptimizerRows *rows,
 			 const float *params)
 {
-	StepsShared *shared = workers_allocate(pcxt, KEY_SHARED, sizeof(StepsShared));
+	OptimizerShared *shared = workers_allocate(pcxt, KEY_SHARED, sizeof(OptimizerShared));
 
 	shared->plan = *plan;
 	shared->participants = 0;
@@ -201,9 +201,9 @@ fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows
 	return shared;
 }
 
-/* Counts the workers that have come, and lets them begin. */
+/* Counts the workers that were started, and lets them begin. */
 static void
-begin(ParallelContext *pcxt, StepsShared *shared)
+release_workers(ParallelContext *pcxt, OptimizerShared *shared)
 {
 	WaitForParallelWorkersToAttach(pcxt);
 	SpinLockAcquire(&shared->mutex);
@@ -213,8 +213,8 @@ begin(ParallelContext *pcxt, StepsShared *shared)
 }
 
 bool
-steps_run_parallel(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
-				   StepsReport *report)
+optimizer_run_parallel(const OptimizerPlan *plan, const OptimizerRows *rows, float *params, int workers,
+				   OptimizerReport *report)
 {
 	ParallelContext *pcxt;
 
@@ -222,19 +222,19 @@ steps_run_parallel(const StepsPlan *plan, const StepsRows *rows, float *params, 
 	pcxt = create_context(plan, workers);
 	if (workers_share_memory(pcxt))
 	{
-		StepsShared *shared = fill_context(pcxt, plan, rows, params);
+		OptimizerShared *shared = fill_context(pcxt, plan, rows, params);
 
 		LaunchParallelWorkers(pcxt);
 		if (pcxt->nworkers_launched > 0)
 		{
-			StepsExchange exchange;
+			GradientExchange exchange;
 
-			begin(pcxt, shared);
+			release_workers(pcxt, shared);
 			report->workers = pcxt->nworkers_launched;
 			ereport(DEBUG1,
 					(errmsg_internal("training with %d parallel workers", report->workers)));
-			exchange = exchange_of(shared, pcxt->toc, 0);
-			steps_participate(plan, rows, params, report, &exchange);
+			exchange = open_exchange(shared, pcxt->toc, 0);
+			optimizer_participate(plan, rows, params, report, &exchange);
 		}
 		WaitForParallelWorkersToFinish(pcxt);
 	}

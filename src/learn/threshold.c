@@ -1,9 +1,13 @@
 /*
  * learn/threshold.c
- *	  Scales of the horizons and the threshold, from raw scores (docs/model.md, Score;
- *	  docs/recalibrate.md).
+ *	  Scales of the horizons (theta) and the threshold, from raw scores (docs/model.md,
+ *	  Score; docs/recalibrate.md).
  *
- * Values are collected into scratch, of which a quantile is then taken.
+ * theta of a horizon is a quantile of the means of that many raw scores.  The threshold of
+ * a training is the geometric mean of two quantiles of anomaly scores: of held-out rows,
+ * and of all rows.  That of a recalibration is a quantile of recent scores, limited so that
+ * anomalies among them do not raise it.  Values are collected in scratch, where the
+ * quantile is selected.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -14,21 +18,18 @@
 
 #include "learn/threshold.h"
 
-/* The threshold of a training, chosen on real data: docs/model.md, Score. */
-#define SHARE 1.5				/* of training rows above it, times contamination: of new ones fewer are */
-#define HELD_WEIGHT 0.4			/* of the held-out rows' quantile, in the logarithm */
-#define LEAST_HELD 0.1			/* of all rows' quantile: held-out rows may all be alike */
+/* Threshold of a training, chosen on real data: docs/model.md, Score. */
+#define SHARE 1.5				/* contamination is multiplied by it; fewer of new rows exceed the result */
+#define HELD_WEIGHT 0.4			/* weight of the quantile of held-out rows, in the logarithm */
+#define LEAST_HELD 0.1			/* least quantile of held-out rows, as a part of that of all rows */
 
-/* That of a recalibration, chosen so, too: docs/recalibrate.md. */
+/* Threshold of a recalibration, also chosen on real data: docs/recalibrate.md. */
 #define FENCE 4.0
 #define FENCE_QUANTILE 0.1
-#define OLD_QUANTILE 0.95		/* where new scores are compared with old severities */
-#define FEW 0.5					/* of trim: so few flagged rows are no drift */
+#define OLD_QUANTILE 0.95		/* quantile at which new scores are compared with old severities */
+#define FEW 0.5					/* a smaller part of trim that was flagged is not drift */
 
-/*
- * The values that a quantile is taken of, into scratch; their number.  They are of
- * the runs first … last - 1: the mean of h raw scores up to every row …
- */
+/* Collects the means of h raw scores that end with each row of runs first … last - 1. */
 static int64
 collect_means(CalibrationRows *r, int first, int last, int h)
 {
@@ -37,7 +38,7 @@ collect_means(CalibrationRows *r, int first, int last, int h)
 	for (int i = first; i < last; i++)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
-		int64		have = 0;	/* rows with a raw score up to this one */
+		int64		have = 0;	/* consecutive rows with a raw score */
 
 		for (int64 row = run->first; row < run->first + run->rows; row++)
 		{
@@ -61,7 +62,7 @@ collect_means(CalibrationRows *r, int first, int last, int h)
 	return n;
 }
 
-/* The scores that are collected, of one stretch after another. */
+/* State of collect_scores(). */
 typedef struct Scores
 {
 	CalibrationRows  *r;
@@ -72,7 +73,7 @@ typedef struct Scores
 	int64		n;
 } Scores;
 
-/* The score of a row so many rows before the newest, if it counts. */
+/* Collects the score of the row `back` rows before the newest, if it counts. */
 static void
 collect_score(Scores *s, int64 place, int back)
 {
@@ -86,7 +87,7 @@ collect_score(Scores *s, int64 place, int back)
 		s->r->scratch[s->n++] = score;
 }
 
-/* The stretch ends before a place: the rows that wait for others have their scores, too. */
+/* The stretch ends before a place: scores the rows that still wait for later ones. */
 static void
 end_stretch(Scores *s, int64 place)
 {
@@ -95,7 +96,7 @@ end_stretch(Scores *s, int64 place)
 	nn_horizons_reset(&s->horizons);
 }
 
-/* … or the anomaly score of every row, or of those held out. */
+/* Collects the anomaly scores of all rows, or of those held out. */
 static int64
 collect_scores(CalibrationRows *r, int first, int last, const ModelStats *stats, bool held)
 {
@@ -140,17 +141,17 @@ set_theta(CalibrationRows *r, int first, int last, ModelStats *stats)
 		int64		n = collect_means(r, first, last, o->horizons[i]);
 
 		if (n == 0 && r->recorded)
-			continue;			/* the old one is better than none */
+			continue;			/* the old one stays */
 		stats->theta[i] = n == 0 ? CALIBRATE_LEAST
 			: Max(calibration_rows_quantile(r, n, o->horizon_quantile), CALIBRATE_LEAST);
 	}
 }
 
 /*
- * The threshold from the scores of the rows held out, of which n are in scratch, and
- * from those of all rows.  The first are as new ones are, but of one time, quiet or
- * not; the others are of all times, but most were learned.  What errs is a factor,
- * so it is a geometric mean of both.
+ * The threshold from the scores of held-out rows, n of which are in scratch, and from those
+ * of all rows.  Held-out rows are like new rows, but cover a short time only; the others
+ * cover all times, but most of them were learned.  Errors are factors, so the result is a
+ * geometric mean.
  */
 static double
 threshold_of_training(CalibrationRows *r, int first, int last, const ModelStats *stats, int64 n)
@@ -165,7 +166,7 @@ threshold_of_training(CalibrationRows *r, int first, int last, const ModelStats 
 	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
 }
 
-/* The severities that the rows with a new score had, into scratch; their number. */
+/* Collects the old severities of the rows that have a new score. */
 static int64
 collect_severities(CalibrationRows *r, int first, int last)
 {
@@ -187,15 +188,15 @@ collect_severities(CalibrationRows *r, int first, int last)
 	return n;
 }
 
-/* What these severities say. */
+/* The severities before a recalibration. */
 typedef struct Before
 {
-	double		severity;		/* their OLD_QUANTILE; 0: they do not matter */
-	double		flagged;		/* share of those of 1 and more */
+	double		severity;		/* their OLD_QUANTILE; 0: not used */
+	double		flagged;		/* share of severities of 1 or more */
 } Before;
 
 static Before
-judge_before(CalibrationRows *r, int first, int last)
+measure_before(CalibrationRows *r, int first, int last)
 {
 	Before		before = {0};
 	int64		n = !calibration_rows_may_fall(r) && !r->recorded->new_contamination
@@ -214,11 +215,11 @@ judge_before(CalibrationRows *r, int first, int last)
 }
 
 /*
- * The threshold from n recent scores in scratch.  Anomalies among them, trim of all at
- * most, must not raise it: it is not above a fence that the lower half sets,
- * m·(m / q)^FENCE with the median m and the 0.1 quantile q, unless more than trim
- * of the scores were.  Nor may it fall: it is not where rows had a severity below 1.
- * When few were flagged, nothing has drifted, and it stays there.
+ * The threshold from n recent scores in scratch.  Anomalies, at most the share trim of the
+ * scores, must not raise it.  So it does not exceed the fence m·(m / q)^FENCE, with the
+ * median m and the 0.1 quantile q, unless more than trim of the scores do.  It does not
+ * fall either below the scores of rows whose severity was below 1.  If few rows were
+ * flagged, nothing has drifted, and the threshold corresponds to the old one.
  */
 static double
 threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
@@ -244,7 +245,7 @@ threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
 	return threshold;
 }
 
-/* Adds scores, those above the threshold, to what is told of a recalibration. */
+/* Adds n scores in scratch, and those above the threshold, to a result. */
 static void
 count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated *result)
 {
@@ -257,9 +258,9 @@ count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated 
 }
 
 void
-threshold_set(CalibrationRows *r, int first, int last, ModelStats *stats, Recalibrated *result)
+fit_threshold(CalibrationRows *r, int first, int last, ModelStats *stats, Recalibrated *result)
 {
-	Before		before = judge_before(r, first, last);
+	Before		before = measure_before(r, first, last);
 	int64		n;
 
 	if (!calibration_rows_threshold_only(r))

@@ -1,27 +1,27 @@
 /*
  * learn/threshold.h
- *	  Scales of the horizons and the threshold, from raw scores.
+ *	  Scales of the horizons (theta) and the threshold, from raw scores.
  */
 #ifndef AMAD_LEARN_THRESHOLD_H
 #define AMAD_LEARN_THRESHOLD_H
 
 #include "learn/calibration_rows.h"
 
-/* What became of the rows of a recalibration. */
+/* The result of a recalibration. */
 typedef struct Recalibrated
 {
 	int64		rows;			/* with a score */
-	int64		flagged;		/* of them, by the new threshold */
-	int			series;			/* with new figures of their own */
-	int			kept;			/* with too few rows: they keep theirs */
+	int64		flagged;		/* rows that the new threshold flags */
+	int			series;			/* with new figures */
+	int			kept;			/* with too few rows: their figures stay */
 } Recalibrated;
 
 /*
- * theta and threshold from the rows of the runs first … last - 1, to stats, whose other
- * figures are there.  Their scores, and those above the threshold, are added to result
- * unless it is NULL.
+ * Sets theta and threshold in stats, whose other figures are set, from the raw scores of
+ * runs first … last - 1.  Adds the numbers of scored and flagged rows to result unless it
+ * is NULL.
  */
-extern void threshold_set(CalibrationRows *rows, int first, int last, ModelStats *stats,
+extern void fit_threshold(CalibrationRows *rows, int first, int last, ModelStats *stats,
 						  Recalibrated *result);
 
 #endif							/* AMAD_LEARN_THRESHOLD_H */

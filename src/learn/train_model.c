@@ -2,8 +2,9 @@
  * learn/train_model.c
  *	  Training: from a dataset to a model.
  *
- * Rows that are not held out train the weights (steps.c); all rows calibrate them
- * (calibrate.c).
+ * The dataset is finished and the season chosen.  Then the weights are trained on the rows
+ * that are not held out (optimizer.c), states are fitted to them (fit_states.c), and the
+ * model is calibrated on all rows (calibrate.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -26,14 +27,12 @@
 #include "learn/train_model.h"
 #include "pg/parallel.h"
 
-#define MAX_MODEL_BYTES MODEL_MOST_BYTES
-
 /* ---- how much is needed ------------------------------------------------------------ */
 
 static void
 check_size(const ModelPlan *plan, const Options *options)
 {
-	if (plan->network_size * sizeof(float) > MAX_MODEL_BYTES)
+	if (plan->network_size * sizeof(float) > MODEL_MOST_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a model of " UINT64_FORMAT " weights is too large to be stored",
@@ -44,7 +43,7 @@ check_size(const ModelPlan *plan, const Options *options)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("method \"pca\" is limited to %d features, but there are %d",
 						NN_PCA_FEATURES, plan->features),
-				 errhint("Give fewer features, or choose \"method\": \"amad\" or \"zscore\".")));
+				 errhint("Use fewer features, or choose \"method\": \"amad\" or \"zscore\".")));
 }
 
 static void
@@ -57,7 +56,7 @@ check_names(const Options *options, int features)
 						options->nnames, features)));
 }
 
-/* The method's own workspace. */
+/* Workspace of the method. */
 static Size
 method_bytes(const Options *o, const ModelPlan *plan)
 {
@@ -66,9 +65,9 @@ method_bytes(const Options *o, const ModelPlan *plan)
 	switch ((Method) o->method)
 	{
 		case METHOD_AMAD:
-			/* weights, the value while it is put together, the steps */
+			/* weights, the value while it is encoded, the optimizer */
 			return 3 * sizeof(float) * (plan->network_size + plan->states_size) +
-				steps_bytes(&plan->shape, o->batch_size, o->chunk_length) + states_bytes(plan);
+				optimizer_bytes(&plan->shape, o->batch_size, o->chunk_length) + fit_states_bytes(plan);
 		case METHOD_PCA:
 			return nn_pca_bytes(features) + 3 * sizeof(float) * features * features;
 		case METHOD_ZSCORE:
@@ -114,17 +113,17 @@ check_initial(const Model *model, const Model *initial)
 	if (!initial->plan.has_network || memcmp(&model->plan.shape, shape, sizeof(*shape)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a warm start needs a network of the same shape"),
-				 errdetail("The deployed one has %d features, window %d, d_model %d, heads %d, layers %d.",
+				 errmsg("a warm start requires a network of the same shape"),
+				 errdetail("The deployed network has %d features, window %d, d_model %d, heads %d, layers %d.",
 						   shape->features, shape->window, shape->d_model, shape->heads, shape->layers)));
 }
 
 static void
 learn_network(Model *model, const Dataset *dataset, const Model *initial, Size others,
-			  StepsReport *report, TrainFacts *facts)
+			  OptimizerReport *report, TrainFacts *facts)
 {
-	StepsRows	rows;
-	StepsPlan	plan = steps_plan(dataset, &rows);
+	OptimizerRows	rows;
+	OptimizerPlan	plan = optimizer_plan(dataset, &rows);
 
 	if (initial)
 	{
@@ -132,13 +131,13 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 		workers_copy(model->params, initial->params, sizeof(float) * model->plan.network_size);
 		plan.warm = true;
 	}
-	steps_run(&plan, &rows, model->params, steps_workers_wanted(&plan, others), report);
+	optimizer_run(&plan, &rows, model->params, optimizer_workers(&plan, others), report);
 	facts->steps = plan.steps;
 	facts->loss = report->curve[report->points - 1];
 	facts->workers = report->workers;
 }
 
-/* The model's params are made anew, for only now their number is known. */
+/* Sets params, which are allocated here because their number was not known before. */
 static void
 learn_components(Model *model, const Dataset *dataset, MemoryContext result)
 {
@@ -164,9 +163,9 @@ learn_components(Model *model, const Dataset *dataset, MemoryContext result)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-/* Facts that depend on rows and options only, for the model to carry. */
+/* The facts in the model: they depend on rows and options only. */
 static char *
-facts_text(const Dataset *d, const TrainFacts *facts, const StepsReport *report)
+facts_text(const Dataset *d, const TrainFacts *facts, const OptimizerReport *report)
 {
 	StringInfoData text;
 	int64		held = 0;
@@ -204,7 +203,7 @@ report_sampling(const Dataset *d)
 		ereport(NOTICE,
 				(errmsg("training on a sample of " INT64_FORMAT " of " INT64_FORMAT " rows",
 						d->nrows, d->facts.offered),
-				 errdetail("All would not fit into maintenance_work_mem, %d MB.",
+				 errdetail("All rows do not fit in maintenance_work_mem (%d MB).",
 						   maintenance_work_mem / 1024),
 				 errhint("Raise maintenance_work_mem to train on more of them.")));
 }
@@ -215,7 +214,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	const Options *o = d->options;
 	MemoryContext result = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(result, "amad training", ALLOCSET_DEFAULT_SIZES);
-	StepsReport report = {.points = 0};
+	OptimizerReport report = {.points = 0};
 	Model	   *model;
 	Size		bytes;
 	nn_season	season;
@@ -231,18 +230,18 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	dataset_finish(d, &model->stats);
 	facts->rows = d->facts;
 	report_sampling(d);
-	season = season_choose(o, d, model->stats.step);
+	season = fit_season_periods(o, d, model->stats.step);
 	MemoryContextSwitchTo(result);
 	model_set_season(model, &season);
 	MemoryContextSwitchTo(work);
-	/* counted as if steps and calibration ran at the same time */
+	/* optimizer and calibration are counted as if they ran at the same time */
 	bytes = method_bytes(o, &d->plan) + calibrate_bytes(model, d->nrows);
 	budget_check(&d->budget, "training", bytes);
-	flags_find(model, d);
+	find_binary_features(model, d);
 	if (d->plan.has_network)
 	{
 		learn_network(model, d, initial, bytes, &report, facts);
-		states_fit(model, d, check_interrupts);
+		fit_states(model, d, check_interrupts);
 	}
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);
@@ -263,7 +262,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 
 /* ---- summary ----------------------------------------------------------------------------------- */
 
-/* Features that the scaling takes for constant: their changes are not learned. */
+/* Features that are constant in training. */
 static void
 write_constant_features(const Model *model, StringInfo out)
 {
@@ -275,7 +274,7 @@ write_constant_features(const Model *model, StringInfo out)
 	pfree(constant);
 }
 
-/* A count that is told only where there is something to tell. */
+/* Writes a count unless it is 0. */
 static void
 write_count(StringInfo out, const char *key, int64 count)
 {

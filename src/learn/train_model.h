@@ -11,8 +11,8 @@
 typedef struct TrainFacts
 {
 	DatasetFacts rows;
-	int			nseries;		/* of a fleet; 0: rows of one series */
-	int			sampled;		/* of so many rows about one was kept */
+	int			nseries;		/* of a fleet; 0: the rows are one series */
+	int			sampled;		/* about one of `sampled` rows was kept */
 	int64		steps;
 	double		loss;			/* total, mean over the last part of the steps */
 	int			workers;
@@ -20,14 +20,14 @@ typedef struct TrainFacts
 } TrainFacts;
 
 /*
- * Trains and calibrates a model on a dataset that has all its rows; its memory is
- * given back.  The model is allocated in the current context.  initial: weights to
- * begin with, of the same shape; NULL: random ones.  ERRORs: too few rows, missing
- * values that cannot be filled, memory beyond maintenance_work_mem.
+ * Trains and calibrates a model in the current context, on a dataset that has all its rows,
+ * and closes the dataset.  initial: a model of the same shape whose weights are the initial
+ * ones; NULL: random weights.  ERROR if there are too few rows, if missing values cannot be
+ * filled, or if more than maintenance_work_mem is needed.
  */
 extern Model *train_model(Dataset *dataset, const Model *initial, TrainFacts *facts);
 
-/* Bytes that a training needs beside its rows, without workers. */
+/* Bytes that a training without workers needs besides its rows. */
 extern Size train_bytes(const Options *options, int features);
 
 /* The facts as they are stored: a JSON object. */

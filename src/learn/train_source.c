@@ -1,13 +1,13 @@
 /*
  * learn/train_source.c
- *	  The functions amad_train, by the name of a source, and amad_retrain.
+ *	  The functions amad_train on a source, and amad_retrain.
  *
  *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
  *				   label_col, options) → jsonb
  *		amad_retrain(model_name, warm_start) → jsonb
  *
- * The source is read once, sorted by series and time; rows beyond
- * maintenance_work_mem are left out by whole blocks.
+ * The source is read once, sorted by series and time.  When the rows do not fit in
+ * maintenance_work_mem, the dataset samples whole blocks of them.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -67,17 +67,16 @@ check_reading(const Reading *r)
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg(INT64_FORMAT " of " INT64_FORMAT " rows have a timestamp that their series "
-						"has already", r->dataset->facts.duplicates, r->rows),
-				 errhint("Name the columns that tell series apart as series_cols, or aggregate the "
-						 "rows first.")));
+				 errmsg(INT64_FORMAT " of " INT64_FORMAT " rows repeat a timestamp of their series",
+						r->dataset->facts.duplicates, r->rows),
+				 errhint("Specify the series columns as series_cols, or aggregate the rows first.")));
 }
 
 /* ---- training --------------------------------------------------------------------------- */
 
-/* What the model is to remember of the columns. */
+/* Stores types and series columns in the model. */
 static void
-remember_columns(Model *model, const Source *source)
+set_columns(Model *model, const Source *source)
 {
 	const SourceSpec *spec = &source->spec;
 
@@ -95,9 +94,9 @@ train_context(void *arg)
 	errcontext("training of model \"%s\"", (const char *) arg);
 }
 
-/* Reads, trains, stores; initial: weights to begin with, or NULL. */
+/* Reads the source, trains and stores a model; initial: see train_model(). */
 static Jsonb *
-train(Oid function, char *name, const SourceSpec *spec, Options *options, const Model *initial)
+train_on_source(Oid function, char *name, const SourceSpec *spec, Options *options, const Model *initial)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
@@ -119,7 +118,7 @@ train(Oid function, char *name, const SourceSpec *spec, Options *options, const 
 	source_scan(source, &everything, false, read_row, &reading);
 	check_reading(&reading);
 	model = train_model(reading.dataset, initial, &facts);
-	remember_columns(model, source);
+	set_columns(model, source);
 	version = registry_store(function, name, model, train_facts_to_jsonb(model, &facts),
 							 source_to_jsonb(&source->spec));
 	error_context_stack = context.previous;
@@ -183,27 +182,27 @@ amad_train_source(PG_FUNCTION_ARGS)
 	};
 	Options		options;
 
-	/* before an hour of training, not after it */
+	/* not after an hour of training */
 	PreventCommandIfReadOnly("amad_train()");
 	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
 	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("feature_cols must not be empty"),
-				 errhint("Leave it out for all numeric and boolean columns.")));
+				 errhint("Omit it to use all numeric and boolean columns.")));
 	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
 	options_parse(&options, PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6));
 	if (options.nnames > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"features\" does not go with a source"),
-				 errhint("Name the columns in feature_cols.")));
-	PG_RETURN_JSONB_P(train(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL));
+				 errmsg("option \"features\" cannot be combined with a source"),
+				 errhint("Specify the columns in feature_cols.")));
+	PG_RETURN_JSONB_P(train_on_source(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL));
 }
 
 /*
- * Trains again as the deployed version was: same source, columns and options, on
- * the rows of now.  warm_start continues from its weights.
+ * Trains again on the current rows, with the source, columns and options of the deployed
+ * version.  warm_start: its weights are the initial ones.
  */
 Datum
 amad_retrain(PG_FUNCTION_ARGS)
@@ -219,6 +218,6 @@ amad_retrain(PG_FUNCTION_ARGS)
 	entry = registry_find(function, name, 0);
 	spec = source_from_jsonb(registry_trusted_source(function, &entry, name));
 	options_parse(&options, registry_options(function, &entry));
-	PG_RETURN_JSONB_P(train(function, name, &spec, &options,
+	PG_RETURN_JSONB_P(train_on_source(function, name, &spec, &options,
 							warm ? registry_model(function, &entry) : NULL));
 }

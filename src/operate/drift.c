@@ -1,14 +1,14 @@
 /*
  * operate/drift.c
- *	  The function amad_drift: whether recent rows are still what the model knows,
- *	  and which features are not.
+ *	  The function amad_drift: whether recent rows still fit the model, and which
+ *	  features do not.
  *
  *		amad_drift(model_name, since, until, last_n, source, timestamp_col,
  *				   label_col) → rows: one for each series, then one for each feature
  *
- * Figures are of the ROW_KEPT rows, so that anomalies do not pass for a drift,
- * but for `flagged` and `severity`, which are of all.  The limits were chosen on
- * real data: docs/recalibrate.md.
+ * Figures are computed from the ROW_KEPT rows, so that anomalies do not count as drift;
+ * `flagged` and `severity` are computed from all rows.  The limits were chosen on real
+ * data: docs/recalibrate.md.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -24,9 +24,9 @@
 #include "operate/recent.h"
 #include "pg/rowset.h"
 
-#define MOST_FLAGGED 0.25		/* share of the rows: anomalies are hardly ever so many */
-#define MOST_RESIDUAL 4.0		/* mean squared residual in units of that of the calibration */
-#define MOST_CLIPPED 0.5		/* share of the values: the model is blind to most of them */
+#define MOST_FLAGGED 0.25		/* share of the rows; anomalies are rarer */
+#define MOST_RESIDUAL 4.0		/* mean squared residual, in units of rho */
+#define MOST_CLIPPED 0.5		/* share of the values that the network sees only as clipped */
 
 /* Columns, in their order. */
 enum
@@ -49,10 +49,10 @@ SQL_FUNCTION(amad_drift);
 
 typedef struct FeatureDrift
 {
-	int64		rows;			/* kept ones, in which it was given */
+	int64		rows;			/* kept rows with a value */
 	double		shift;			/* mean of the scaled values */
 	double		scale;			/* standard deviation of the scaled values */
-	double		clipped;		/* share of values at the clip */
+	double		clipped;		/* share of clipped values */
 	double		residual;		/* mean squared residual / rho */
 } FeatureDrift;
 
@@ -66,7 +66,7 @@ typedef struct Output
 /* ---- one feature ---------------------------------------------------------------------- */
 
 static FeatureDrift
-measure(const Output *out, const RecentSeries *s, int feature, double rho)
+measure_drift(const Output *out, const RecentSeries *s, int feature, double rho)
 {
 	const Recent *r = out->recent;
 	const int	C = out->model->features;
@@ -99,16 +99,17 @@ measure(const Output *out, const RecentSeries *s, int feature, double rho)
 	return f;
 }
 
+/* Whether most values are clipped, so that new scales cannot help. */
 static bool
-blind(const FeatureDrift *f)
+is_blind_to(const FeatureDrift *f)
 {
 	return f->clipped >= MOST_CLIPPED;
 }
 
 static bool
-drifted(const FeatureDrift *f)
+has_drifted(const FeatureDrift *f)
 {
-	return blind(f) || f->residual >= MOST_RESIDUAL;
+	return is_blind_to(f) || f->residual >= MOST_RESIDUAL;
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
@@ -141,7 +142,7 @@ put_verdict(Datum *values, bool *nulls, bool is_drifted, bool is_blind)
 		values[DRIFT_ACTION] = CStringGetTextDatum(action);
 }
 
-/* A feature's row; without values it has no figures. */
+/* Returns the row of a feature; without values its figures are null. */
 static void
 put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool constant)
 {
@@ -152,18 +153,18 @@ put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool co
 	values[DRIFT_FEATURE] = CStringGetTextDatum(model_feature_name(out->model, feature));
 	values[DRIFT_ROWS] = Int64GetDatum(f->rows);
 	nulls[DRIFT_FLAGGED] = nulls[DRIFT_SEVERITY] = true;
-	/* of a constant there is no standard deviation to measure in */
+	/* a constant has no standard deviation as a unit */
 	nulls[DRIFT_SHIFT] = nulls[DRIFT_SCALE] = none || constant;
 	values[DRIFT_SHIFT] = Float8GetDatum(f->shift);
 	values[DRIFT_SCALE] = Float8GetDatum(f->scale);
 	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = none;
 	values[DRIFT_CLIPPED] = Float8GetDatum(f->clipped);
 	values[DRIFT_RESIDUAL] = Float8GetDatum(f->residual);
-	put_verdict(values, nulls, drifted(f), blind(f));
+	put_verdict(values, nulls, has_drifted(f), is_blind_to(f));
 	put_row(out, series, values, nulls);
 }
 
-/* The row of all features together: residual is the median, clipped the mean of theirs. */
+/* Returns the row of all features: the median of their residuals, the mean of clipped. */
 static void
 put_overall(Output *out, int series, const FeatureDrift *features)
 {
@@ -182,7 +183,7 @@ put_overall(Output *out, int series, const FeatureDrift *features)
 			continue;
 		residual[n++] = features[c].residual;
 		clipped += features[c].clipped;
-		any_blind = any_blind || blind(&features[c]);
+		any_blind = any_blind || is_blind_to(&features[c]);
 	}
 	nulls[DRIFT_FEATURE] = true;
 	values[DRIFT_ROWS] = Int64GetDatum(s->scored);
@@ -210,11 +211,11 @@ put_series(Output *out, int series)
 	FeatureDrift *features = palloc(sizeof(FeatureDrift) * m->features);
 
 	if (stats == NULL)
-		stats = &m->stats;		/* as scoring does */
+		stats = &m->stats;		/* as in scoring */
 	for (int c = 0; c < m->features; c++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		features[c] = measure(out, s, c, stats->rho[c]);
+		features[c] = measure_drift(out, s, c, stats->rho[c]);
 	}
 	put_overall(out, series, features);
 	for (int c = 0; c < m->features; c++)

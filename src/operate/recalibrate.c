@@ -1,13 +1,13 @@
 /*
  * operate/recalibrate.c
- *	  The function amad_recalibrate: new scales and threshold from recent rows,
- *	  the network untouched.
+ *	  The function amad_recalibrate: new scales and threshold from recent rows; the
+ *	  network stays.
  *
  *		amad_recalibrate(model_name, since, until, last_n, source, timestamp_col,
  *						 label_col, options) → jsonb
  *
- * Nobody knows which of the recent rows are anomalous, so those with the greatest
- * severities count for no scale, and cannot raise the threshold (calibrate.c).
+ * It is not known which of the recent rows are anomalous.  So the rows with the greatest
+ * severities do not count for the scales and cannot raise the threshold (threshold.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -24,7 +24,7 @@
 #include "model/registry.h"
 
 #define ARG_OPTIONS RECENT_ARGS
-#define MOST_TRIM 0.5			/* beyond it the anomalies were the rule */
+#define MOST_TRIM 0.5			/* anomalies cannot be the majority */
 
 SQL_FUNCTION(amad_recalibrate);
 
@@ -34,7 +34,7 @@ typedef struct Choices
 {
 	double		trim;
 	bool		threshold_only;
-	Jsonb	   *others;			/* options that the training has, too; NULL: none */
+	Jsonb	   *others;			/* options of a training; NULL: none */
 } Choices;
 
 static const char *const own_keys[] = {"trim", "threshold_only"};
@@ -151,9 +151,9 @@ check_threshold_only(Jsonb *json)
 	}
 }
 
-/* An object without a key. */
+/* A copy of an object without a key. */
 static Jsonb *
-without(Jsonb *json, const char *key)
+remove_key(Jsonb *json, const char *key)
 {
 	return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(json),
 											  CStringGetTextDatum(key)));
@@ -187,14 +187,15 @@ parse_choices(Jsonb *json)
 		check_threshold_only(json);
 	choices.others = json;
 	for (int i = 0; i < lengthof(own_keys); i++)
-		choices.others = without(choices.others, own_keys[i]);
+		choices.others = remove_key(choices.others, own_keys[i]);
 	return choices;
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */
 
+/* Finds a version that the caller owns. */
 static RegistryEntry
-own_entry(const DetectSpec *spec, int version)
+find_own_model(const DetectSpec *spec, int version)
 {
 	RegistryEntry entry = registry_find(spec->function, spec->model_name, version);
 
@@ -207,12 +208,12 @@ own_entry(const DetectSpec *spec, int version)
 	return entry;
 }
 
-/* Adds to the facts that the model carries; those of an earlier recalibration go. */
+/* Adds the recalibration to the facts of the model, in place of an earlier one. */
 static char *
-facts_text(const char *training, int version, const Recent *recent, const Choices *choices,
+add_recalibration(const char *training, int version, const Recent *recent, const Choices *choices,
 		   const Recalibrated *result)
 {
-	Jsonb	   *facts = without(json_to_jsonb(training), "recalibration");
+	Jsonb	   *facts = remove_key(json_to_jsonb(training), "recalibration");
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -233,27 +234,27 @@ facts_text(const char *training, int version, const Recent *recent, const Choice
 	return text.data;
 }
 
-/* A fact of the training that the new version keeps; 0 if it is not a number up to `most`. */
+/* A number of the facts; 0 if it is not a number from 0 to `most`. */
 static double
-number_of(Jsonb *facts, const char *key, double most)
+read_fact(Jsonb *facts, const char *key, double most)
 {
 	double		x = json_number(json_get(&facts->root, key), 0);
 
 	return x >= 0 && x <= most ? x : 0;
 }
 
-/* The facts of the model, and how long its training took. */
+/* The facts to store: those of the model, and the duration of its training. */
 static Jsonb *
-training_facts(const Model *model, Jsonb *old)
+copy_training_facts(const Model *model, Jsonb *old)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
 	json_reopen(&text, json_to_jsonb(model->training));
 	json_key(&text, "seconds");
-	json_double(&text, number_of(old, "seconds", DBL_MAX));
+	json_double(&text, read_fact(old, "seconds", DBL_MAX));
 	json_key(&text, "workers");
-	json_int(&text, (int) number_of(old, "workers", PG_INT32_MAX));
+	json_int(&text, (int) read_fact(old, "workers", PG_INT32_MAX));
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }
@@ -262,13 +263,13 @@ static int
 store(const DetectSpec *spec, const RegistryEntry *entry, const Model *model)
 {
 	return registry_store(spec->function, spec->model_name, model,
-						  training_facts(model, registry_facts(spec->function, entry)),
+						  copy_training_facts(model, registry_facts(spec->function, entry)),
 						  registry_source(spec->function, entry));
 }
 
 /* ---- the whole -------------------------------------------------------------------------------- */
 
-/* Share of the rows that the old version flags. */
+/* The share of the rows that the old version flags. */
 static double
 flagged_before(const Recent *recent)
 {
@@ -349,9 +350,9 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 
 	INSTR_TIME_SET_CURRENT(start);
 	PreventCommandIfReadOnly("amad_recalibrate()");
-	(void) own_entry(&spec, 0);
+	(void) find_own_model(&spec, 0);
 	recent = recent_read(&spec, choices.trim);
-	entry = own_entry(&spec, detect_model(recent->detection)->version);
+	entry = find_own_model(&spec, detect_model(recent->detection)->version);
 	model = registry_model(spec.function, &entry);
 	if (choices.others)
 		options_update(&model->options, choices.others);
@@ -366,9 +367,9 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 			json_get(&choices.others->root, "contamination") != NULL,
 	};
 	budget_check(&recent->dataset->budget, "recalibration",
-				 2 * sizeof(double) * recent->dataset->nrows + flatline_bytes(model));
-	calibrate_again(model, recent->dataset, &recorded, &result);
-	model->training = facts_text(model->training, entry.version, recent, &choices, &result);
+				 2 * sizeof(double) * recent->dataset->nrows + fit_flatline_bytes(model));
+	recalibrate_model(model, recent->dataset, &recorded, &result);
+	model->training = add_recalibration(model->training, entry.version, recent, &choices, &result);
 	version = store(&spec, &entry, model);
 	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &result,
 							  seconds_since(start)));

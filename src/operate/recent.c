@@ -1,6 +1,6 @@
 /*
  * operate/recent.c
- *	  Recent rows of a model's source, with what the model says of them.
+ *	  Recent rows of a source with their reconstructions.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -17,7 +17,7 @@
 #include "score/explanation.h"
 
 #define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */
-#define ROOM 1024				/* rows that room is made for at once, at least */
+#define LEAST_ROOM 1024			/* rows that memory is allocated for at once */
 
 /* ---- arguments ------------------------------------------------------------------------ */
 
@@ -37,11 +37,11 @@ recent_spec(FunctionCallInfo fcinfo)
 /* ---- reading --------------------------------------------------------------------------- */
 
 static void
-make_room(Recent *r)
+reserve_recent_rows(Recent *r)
 {
 	const Size	C = r->dataset->features;
 	const Size	N = Max(r->dataset->plan.signals, 1);
-	int64		room = r->room + Max(ROOM, r->room / 8);
+	int64		room = r->room + Max(LEAST_ROOM, r->room / 8);
 	Size		row = sizeof(float) * (C + N) + sizeof(double) + sizeof(uint8);
 
 	budget_claim(&r->budget, "recent rows", (room - r->room) * row);
@@ -52,9 +52,9 @@ make_room(Recent *r)
 	r->room = room;
 }
 
-/* Whether the row can be calculated with. */
+/* Whether a row has a finite reconstruction. */
 static bool
-usable(const Recent *r, const ScoredRow *row)
+is_usable(const Recent *r, const ScoredRow *row)
 {
 	if (row->expected == NULL)
 		return false;
@@ -65,7 +65,7 @@ usable(const Recent *r, const ScoredRow *row)
 }
 
 static void
-add_row(Recent *r, const DetectedRow *detected)
+add_recent_row(Recent *r, const DetectedRow *detected)
 {
 	const ScoredRow *row = &detected->row;
 	const int	C = r->dataset->features;
@@ -73,7 +73,7 @@ add_row(Recent *r, const DetectedRow *detected)
 	int64		at = r->dataset->nrows;
 
 	if (at == r->room)
-		make_room(r);
+		reserve_recent_rows(r);
 	dataset_add_scaled(r->dataset, r->broken, row->ts, row->scaled, row->missing);
 	r->broken = false;
 	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
@@ -83,7 +83,7 @@ add_row(Recent *r, const DetectedRow *detected)
 }
 
 static void
-visit(const DetectedRow *detected, void *arg)
+read_recent_row(const DetectedRow *detected, void *arg)
 {
 	Recent	   *r = arg;
 
@@ -93,22 +93,22 @@ visit(const DetectedRow *detected, void *arg)
 		r->broken = true;
 	}
 	r->labelled += detected->bad;
-	/* the model did not see it: neither does its neighbours' calibration */
+	/* a row that the model did not see is left out */
 	if (detected->row.scaled == NULL)
 		return;
 	if (detected->row.begins)
 		r->broken = true;
-	if (usable(r, &detected->row))
-		add_row(r, detected);
+	if (is_usable(r, &detected->row))
+		add_recent_row(r, detected);
 	else
 		r->broken = true;
 }
 
 /* ---- which rows are suspicious ------------------------------------------------------------ */
 
-/* The known severities of a series, to values; their number. */
+/* Copies the severities of a series to values; returns their number. */
 static int64
-collect(const Recent *r, const RecentSeries *s, double *values)
+collect_known_severities(const Recent *r, const RecentSeries *s, double *values)
 {
 	int64		n = 0;
 
@@ -123,7 +123,7 @@ judge_series(Recent *r, RecentSeries *s, double *values)
 {
 	double		limit = 0;
 
-	s->scored = collect(r, s, values);
+	s->scored = collect_known_severities(r, s, values);
 	if (s->scored > 0)
 	{
 		limit = nn_quantile(values, s->scored, 1.0 - r->trim);
@@ -138,8 +138,9 @@ judge_series(Recent *r, RecentSeries *s, double *values)
 	}
 }
 
+/* Decides what each row counts for. */
 static void
-judge(Recent *r)
+judge_recent_rows(Recent *r)
 {
 	double	   *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1),
 										 MCXT_ALLOC_HUGE);
@@ -166,11 +167,11 @@ recent_read(const DetectSpec *spec, double trim)
 	r->context = AllocSetContextCreate(CurrentMemoryContext, "amad recent rows",
 									   ALLOCSET_DEFAULT_SIZES);
 	r->trim = trim;
-	budget_open(&r->budget, r->context, "Raise maintenance_work_mem, or look at fewer rows.");
+	budget_open(&r->budget, r->context, "Raise maintenance_work_mem, or read fewer rows.");
 	r->detection = detect_open(spec);
 	m = detect_model(r->detection)->model;
 	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
-	detect_run(r->detection, visit, r);
-	judge(r);
+	detect_run(r->detection, read_recent_row, r);
+	judge_recent_rows(r);
 	return r;
 }

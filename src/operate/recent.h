@@ -1,9 +1,9 @@
 /*
  * operate/recent.h
- *	  Recent rows of a model's source, with what the model says of them.
+ *	  Recent rows of a source with their reconstructions, for amad_recalibrate and
+ *	  amad_drift.
  *
- * They are read and scored as amad_detect does, and kept in memory, up to
- * maintenance_work_mem, for amad_recalibrate and amad_drift to look at.
+ * They are read and scored as by amad_detect, and kept in up to maintenance_work_mem.
  */
 #ifndef AMAD_OPERATE_RECENT_H
 #define AMAD_OPERATE_RECENT_H
@@ -11,7 +11,7 @@
 #include "learn/calibrate.h"
 #include "score/detect.h"
 
-#define RECENT_TRIM 0.2			/* share of the rows that may be anomalous, unless told */
+#define RECENT_TRIM 0.2			/* share of the rows that can be anomalous, by default */
 
 /* The arguments that both functions begin with, in their order. */
 enum
@@ -30,10 +30,10 @@ enum
 typedef struct RecentSeries
 {
 	int64		first;			/* row */
-	int64		rows;			/* scored ones and those after a gap */
+	int64		rows;			/* with a reconstruction */
 	int64		scored;			/* rows with a score, not labelled */
-	int64		flagged;		/* of them, with a severity of 1 and more */
-	double		severity;		/* their median */
+	int64		flagged;		/* rows with a severity of 1 or more */
+	double		severity;		/* median */
 } RecentSeries;
 
 typedef struct Recent
@@ -42,24 +42,24 @@ typedef struct Recent
 	Budget		budget;
 	double		trim;
 	Detection  *detection;
-	Dataset    *dataset;		/* rows with an expectation: scaled, in runs, by series */
+	Dataset    *dataset;		/* rows with a reconstruction: scaled, in runs, by series */
 	int64		room;
 	float	   *expected;		/* (rows, C) */
 	float	   *signals;		/* (rows, N) */
 	double	   *severity;		/* (rows) NaN: no score, or labelled */
 	uint8	   *use;			/* (rows) RowUse */
-	RecentSeries *series;		/* those of the dataset */
+	RecentSeries *series;		/* (dataset->nseries) */
 	int64		labelled;		/* rows known to be bad */
-	bool		broken;			/* the last row is no neighbour of the next */
+	bool		broken;			/* the next row begins a new run */
 } Recent;
 
 /* What to read, from the arguments of a call. */
 extern DetectSpec recent_spec(FunctionCallInfo fcinfo);
 
 /*
- * Reads the rows, in the current context.  Of each series the share `trim` of the
- * rows with a score, those of the greatest, is suspicious: ROW_SCORED; the others
- * are ROW_KEPT; rows without a score and labelled ones ROW_CONTEXT.
+ * Reads the rows, in the current context.  In each series, the share `trim` of the scored
+ * rows with the greatest severities is suspicious (ROW_SCORED); the others are ROW_KEPT.
+ * Rows without a score, and labelled ones, are ROW_CONTEXT.
  */
 extern Recent *recent_read(const DetectSpec *spec, double trim);
 
