@@ -19,9 +19,9 @@
  *
  * Figures are float8, in the order of the list figures[] (figures.c).
  *
- * A reader recomputes every length and checks every number, for a value can
- * come from anywhere.  Input checks the envelope only, so that a damaged row of
- * a dump does not take the others with it; decoding checks all.
+ * Decoding recomputes every length and checks every number, because a value can come from
+ * anywhere.  Encoding decodes its result, so that a value that cannot be read is never
+ * stored.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -68,7 +68,7 @@ put_uint64(StringInfo out, uint64 x)
 	appendBinaryStringInfo(out, (char *) &x, sizeof(x));
 }
 
-/* ERROR where one is not finite: the value could not be read again. */
+/* ERROR if a number is not finite: decoding would refuse it. */
 static void
 put_doubles(StringInfo out, uint64 n, const double *x)
 {
@@ -79,7 +79,7 @@ put_doubles(StringInfo out, uint64 n, const double *x)
 		if (!isfinite(x[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("a number of the model is not finite")));
+					 errmsg("model contains a non-finite number")));
 		memcpy(&bits, &x[i], sizeof(bits));
 		put_uint64(out, bits);
 	}
@@ -123,7 +123,7 @@ checksum(const char *data, size_t bytes)
 	return crc;
 }
 
-/* The numbers of the features that are flags, from 0. */
+/* Writes the numbers (from 0) of the features that are flags. */
 static void
 write_flags(const Model *m, StringInfo out)
 {
@@ -137,7 +137,7 @@ write_flags(const Model *m, StringInfo out)
 	pfree(flags);
 }
 
-/* Its periods and harmonics, by turns. */
+/* Writes the periods of the season, each followed by the number of its harmonics. */
 static void
 write_season(const Model *m, StringInfo out)
 {
@@ -148,8 +148,9 @@ write_season(const Model *m, StringInfo out)
 	appendStringInfoChar(out, ']');
 }
 
+/* The metadata as JSON text. */
 static char *
-metadata(const Model *m)
+write_metadata(const Model *m)
 {
 	StringInfoData text;
 	StringInfoData options;
@@ -196,9 +197,9 @@ put_figures(StringInfo out, const Model *m, const ModelStats *stats)
 			put_doubles(out, m->sizes.count[figures[i].size], figure_values(&figures[i], stats));
 }
 
-/* Before memory is taken for it. */
+/* ERROR if a value would be too large; called before its memory is allocated. */
 static void
-check_size(const Model *m, size_t json_bytes)
+check_value_size(const Model *m, size_t json_bytes)
 {
 	uint64		bytes = HEADER_BYTES + figures_stored_bytes(&m->sizes) * (1 + (uint64) m->nseries) +
 		sizeof(float) * (uint64) m->nparams + json_bytes;
@@ -213,7 +214,7 @@ check_size(const Model *m, size_t json_bytes)
 				 errhint("Choose a smaller d_model or fewer layers.")));
 }
 
-/* ERROR if a value cannot be decoded: it would be lost. */
+/* ERROR if a value cannot be decoded. */
 static void
 check_readable(struct varlena *value)
 {
@@ -252,10 +253,10 @@ model_encode(const Model *m)
 {
 	StringInfoData body;
 	StringInfoData out;
-	char	   *text = metadata(m);
+	char	   *text = write_metadata(m);
 	char	   *json = pg_server_to_any(text, strlen(text), PG_UTF8);
 
-	check_size(m, strlen(json));
+	check_value_size(m, strlen(json));
 	initStringInfo(&body);
 	put_uint32(&body, m->features);
 	put_uint32(&body, m->plan.signals);
@@ -287,7 +288,7 @@ model_encode(const Model *m)
 /* ---- decoding -------------------------------------------------------------------------- */
 
 static void
-invalid(const char *detail)
+report_invalid_value(const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
@@ -310,12 +311,12 @@ model_damage(const ErrorData *error)
 			if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
 				return NULL;
 	}
-	/* of its JSON or its options */
+	/* the metadata or the options in it */
 	return psprintf("It cannot be read: %s.%s%s", error->message, error->detail ? " " : "",
 					error->detail ? error->detail : "");
 }
 
-/* Bytes still to be read.  The total was checked against the header before. */
+/* The position in a value, whose length was compared with the header before. */
 typedef struct Reader
 {
 	const char *at;
@@ -347,7 +348,7 @@ get_uint64(Reader *in)
 	return x;
 }
 
-/* Finite numbers of at least `least`. */
+/* Reads n numbers, which must be finite and at least `least`. */
 static void
 get_doubles(Reader *in, uint64 n, double least, double *x)
 {
@@ -357,7 +358,7 @@ get_doubles(Reader *in, uint64 n, double least, double *x)
 
 		memcpy(&x[i], &bits, sizeof(bits));
 		if (!isfinite(x[i]) || x[i] < least)
-			invalid("A number is out of range.");
+			report_invalid_value("A number is out of range.");
 	}
 }
 
@@ -372,7 +373,7 @@ get_floats(Reader *in, size_t n, float *x)
 			CHECK_FOR_INTERRUPTS();
 		memcpy(&x[i], &bits, sizeof(bits));
 		if (!isfinite(x[i]))
-			invalid("A weight is not finite.");
+			report_invalid_value("A weight is not finite.");
 	}
 }
 
@@ -382,11 +383,11 @@ member_text(Jsonb *json, const char *key)
 	JsonbValue *value = json_get(&json->root, key);
 
 	if (value == NULL || value->type != jbvBinary)
-		invalid("Its metadata is incomplete.");
+		report_invalid_value("The metadata is incomplete.");
 	return JsonbToCString(NULL, value->val.binary.data, value->val.binary.len);
 }
 
-/* The text of a member that is an object. */
+/* The text of a member, which must be an object. */
 static char *
 member_object(Jsonb *json, const char *key)
 {
@@ -394,18 +395,18 @@ member_object(Jsonb *json, const char *key)
 
 	if (value != NULL && value->type == jbvBinary &&
 		!JsonContainerIsObject(value->val.binary.data))
-		invalid("Its metadata is incomplete.");
+		report_invalid_value("The metadata is incomplete.");
 	return member_text(json, key);
 }
 
-/* Of errors that the metadata's JSON and options cause by themselves. */
+/* Context of errors in the JSON text and in the options. */
 static void
 metadata_context(void *arg)
 {
 	errcontext("metadata of a value of type amad_model");
 }
 
-/* A member that is a string, or an empty one. */
+/* A member that is a string; otherwise an empty string. */
 static char *
 member_string(Jsonb *json, const char *key)
 {
@@ -415,16 +416,16 @@ member_string(Jsonb *json, const char *key)
 		: pnstrdup(value->val.string.val, value->val.string.len);
 }
 
-/* The array that a value, which must be there, is. */
+/* The array of a value; ERROR if the value is missing or is not an array. */
 static JsonbContainer *
-array_of(const JsonbValue *value)
+get_array(const JsonbValue *value)
 {
 	if (value == NULL || value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		invalid("Its metadata is incomplete.");
+		report_invalid_value("The metadata is incomplete.");
 	return value->val.binary.data;
 }
 
-/* A member that is an array of strings, if it is there; their number. */
+/* Reads a member that is an array of strings, if it exists; returns their number. */
 static int
 member_strings(Jsonb *json, const char *key, char ***strings)
 {
@@ -435,7 +436,7 @@ member_strings(Jsonb *json, const char *key, char ***strings)
 	*strings = NULL;
 	if (value == NULL)
 		return 0;
-	array = array_of(value);
+	array = get_array(value);
 	n = JsonContainerSize(array);
 	*strings = palloc_extended(sizeof(char *) * Max(n, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < n; i++)
@@ -443,7 +444,7 @@ member_strings(Jsonb *json, const char *key, char ***strings)
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
 
 		if (element->type != jbvString)
-			invalid("Its metadata is incomplete.");
+			report_invalid_value("The metadata is incomplete.");
 		(*strings)[i] = pnstrdup(element->val.string.val, element->val.string.len);
 	}
 	return n;
@@ -457,10 +458,10 @@ read_season(Jsonb *json)
 	JsonbContainer *array;
 	int			n;
 
-	array = array_of(value);
+	array = get_array(value);
 	n = JsonContainerSize(array);
 	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
-		invalid("Its season is not one.");
+		report_invalid_value("The season is invalid.");
 	season.nperiods = n / 2;
 	for (int i = 0; i < season.nperiods; i++)
 	{
@@ -469,7 +470,7 @@ read_season(Jsonb *json)
 
 		if (!(period >= 2 && period <= SEASON_MOST && period == floor(period) && harmonics >= 1 &&
 			  harmonics <= NN_SEASON_HARMONICS && harmonics == floor(harmonics)))
-			invalid("Its season is not one.");
+			report_invalid_value("The season is invalid.");
 		season.period[i] = (int64) period;
 		season.harmonics[i] = (int) harmonics;
 	}
@@ -482,13 +483,13 @@ read_flags(Model *m, Jsonb *json)
 	JsonbContainer *array;
 	double		last = -1;
 
-	array = array_of(json_get(&json->root, "flags"));
+	array = get_array(json_get(&json->root, "flags"));
 	for (int i = 0; i < JsonContainerSize(array); i++)
 	{
 		double		c = json_number(getIthJsonbValueFromContainer(array, i), -1);
 
 		if (!(c > last && c < m->features && c == floor(c)))
-			invalid("Its flags are not among its features, in order.");
+			report_invalid_value("The flags are not ascending feature numbers.");
 		m->flag[(int) c] = true;
 		last = c;
 	}
@@ -509,7 +510,7 @@ read_series_keys(Model *m, Jsonb *json, uint32 nseries)
 	char	  **keys;
 
 	if (member_strings(json, "series", &keys) != nseries)
-		invalid("It has not as many names of series as series.");
+		report_invalid_value("The number of series keys does not match the number of series.");
 	model_create_series(m, nseries);
 	for (int i = 0; i < nseries; i++)
 		m->series[i].key = keys[i];
@@ -521,14 +522,14 @@ compare_series(const void *a, const void *b)
 	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
 }
 
-/* The order of the keys is that of the database's encoding, which was perhaps another. */
+/* Sorts the series again: the value can come from a database with another encoding. */
 static void
 sort_series(Model *m)
 {
 	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_series);
 	for (int i = 1; i < m->nseries; i++)
 		if (strcmp(m->series[i - 1].key, m->series[i].key) == 0)
-			invalid("Two of its series have the same key.");
+			report_invalid_value("Two series have the same key.");
 }
 
 /* The header behind the checksum. */
@@ -563,7 +564,7 @@ params_fit(const Options *options, const Header *h)
 	return h->nparams == 0;
 }
 
-/* The model of the metadata's options, its arrays of numbers still empty. */
+/* A model from the metadata; its figures and weights are read later. */
 static Model *
 create_from_metadata(const char *text, const Header *h)
 {
@@ -573,30 +574,30 @@ create_from_metadata(const char *text, const Header *h)
 	Model	   *m;
 
 	if (!JB_ROOT_IS_OBJECT(json))
-		invalid("Its metadata is incomplete.");
+		report_invalid_value("The metadata is incomplete.");
 	options_parse(&options, json_to_jsonb(member_text(json, "options")));
 	if (options.nnames > 0 && options.nnames != h->features)
-		invalid("It has not as many names as features.");
+		report_invalid_value("The number of names does not match the number of features.");
 	if (!params_fit(&options, h))
-		invalid("It has not as many weights as its options say.");
+		report_invalid_value("The number of weights does not match the options.");
 	season = read_season(json);
 	if (nn_season_terms(&season) != h->terms)
-		invalid("Its season is not one.");
+		report_invalid_value("The season is invalid.");
 	m = model_create(&options, h->features, h->nparams);
 	model_set_season(m, &season);
 	if (m->plan.signals != h->signals || options.nhorizons != h->horizons ||
 		m->sizes.count[FIGURE_FLATLINE_FEATURES] != h->active)
-		invalid("Its sizes do not agree with its options.");
+		report_invalid_value("The sizes do not match the options.");
 	read_flags(m, json);
 	m->training = member_object(json, "training");
 	m->core = member_string(json, "core");
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
 	if (!OidIsValid(m->ts_type))
-		invalid("Its type of time is not known to this version of amad.");
+		report_invalid_value("The type of the time column is not supported by this version of amad.");
 	m->ntypes = member_strings(json, "types", &m->types);
 	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
 	if (m->ntypes != 0 && m->ntypes != h->features)
-		invalid("It has not as many types as features.");
+		report_invalid_value("The number of types does not match the number of features.");
 	read_series_keys(m, json, h->nseries);
 	return m;
 }
@@ -615,7 +616,7 @@ void
 model_check_envelope(const char *data, size_t bytes)
 {
 	if (bytes < HEADER_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
-		invalid("It does not begin as a model does.");
+		report_invalid_value("The magic number is wrong.");
 }
 
 /* The header, and whether the length is what it says. */
@@ -627,9 +628,9 @@ read_header(Reader *in, const char *data, size_t bytes)
 
 	model_check_envelope(data, bytes);
 	if (get_uint32(in) != MODEL_FORMAT)
-		invalid("Its format is not known to this version of amad.");
+		report_invalid_value("The format is not supported by this version of amad.");
 	if (get_uint32(in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
-		invalid("Its checksum is wrong.");
+		report_invalid_value("The checksum is wrong.");
 	h.features = get_uint32(in);
 	h.signals = get_uint32(in);
 	h.horizons = get_uint32(in);
@@ -642,15 +643,15 @@ read_header(Reader *in, const char *data, size_t bytes)
 		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
 		(h.active != 0 && h.active != h.features))
-		invalid("A size is out of range.");
+		report_invalid_value("A size is out of range.");
 	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.active > 0);
 	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
 		h.json_bytes != bytes)
-		invalid("Its length is wrong.");
+		report_invalid_value("The length is wrong.");
 	return h;
 }
 
-/* What values are weighted by, and what is added to each distance. */
+/* ERROR unless the weights of the features and the constant of the distances are positive. */
 static void
 check_states(const Model *m)
 {
@@ -658,10 +659,10 @@ check_states(const Model *m)
 
 	for (int i = 0; m->plan.has_states && i < m->features + 1; i++)
 		if (!(weights[i] > 0))
-			invalid("A number is out of range.");
+			report_invalid_value("A number is out of range.");
 }
 
-/* A body of so many bytes, after the varlena header. */
+/* Decodes `bytes` bytes that follow the varlena header. */
 static Model *
 decode(const char *data, size_t bytes)
 {

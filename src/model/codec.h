@@ -8,23 +8,20 @@
 #include "model/model.h"
 
 /*
- * Bytes of a value at most: its hexadecimal text, with the other columns of
- * amad_models, must fit in a line of COPY, so that pg_dump can write it.
+ * Limit of the size of a value.  Its hexadecimal text, with the other columns of
+ * amad_models, must fit in a line of COPY so that pg_dump can write it.
  */
 #define MODEL_MOST_BYTES (500 * 1024 * 1024)
 
 #define MODEL_FORMAT 1			/* of the value */
 
-/*
- * To and from the SQL value.  Decoding refuses whatever was not encoded here, and
- * encoding whatever decoding refuses.
- */
+/* Encoding refuses every model that decoding would refuse. */
 extern struct varlena *model_encode(const Model *model);
 extern Model *model_decode(struct varlena *value);
 
 /*
- * What an error of model_decode() says about the value, as a sentence for a DETAIL;
- * NULL when the error is not about the value: out of memory, cancelled …
+ * What an error of model_decode() says about the value, as a sentence for a DETAIL.  NULL
+ * for errors that have other causes, such as cancellation.
  */
 extern char *model_damage(const ErrorData *error);
 

@@ -1,7 +1,6 @@
 /*
  * model/describe.c
- *	  What a model holds, for people and other programs: amad_describe and
- *	  amad_weights.
+ *	  The contents of a model: amad_describe and amad_weights.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -72,7 +71,7 @@ distance(const Model *m, double units)
 	return m->ts_type == INT8OID ? units : units / USECS_PER_SEC;
 }
 
-/* Gains are those of all rows together. */
+/* The gains are those of all rows. */
 static void
 write_season(const Model *m, StringInfo out)
 {
@@ -173,7 +172,7 @@ amad_describe(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(describe(m, m->training));
 }
 
-/* (model_name, version): with the facts of the run, too.  version NULL: in use. */
+/* (model_name, version) → jsonb, with the stored facts of the training.  version NULL: deployed. */
 Datum
 amad_describe_name(PG_FUNCTION_ARGS)
 {
@@ -218,7 +217,7 @@ data_array(const Model *m, const nn_param *p)
 										   TYPALIGN_INT));
 }
 
-/* Number of a model's tensors, and the i-th. */
+/* The number of tensors of a model, and the i-th tensor. */
 static int
 tensor_count(const Model *m)
 {
@@ -255,7 +254,7 @@ tensor(const Model *m, int i)
 	return p;
 }
 
-/* Set of (name text, shape int[], data real[]), one row a tensor. */
+/* (model) → set of (name text, shape int[], data real[]), one row per tensor. */
 Datum
 amad_weights(PG_FUNCTION_ARGS)
 {

@@ -19,7 +19,7 @@ model_create(const Options *options, int features, size_t nparams)
 	m->features = features;
 	m->plan = plan_make(options, features);
 	m->nparams = m->plan.has_network ? m->plan.network_size + m->plan.states_size : nparams;
-	/* whoever learns or reads them sets them all */
+	/* not zeroed: training or decoding sets all of them */
 	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1), MCXT_ALLOC_HUGE);
 	m->flag = palloc0(sizeof(bool) * features);
 	m->weight = palloc(sizeof(double) * features);
@@ -30,7 +30,7 @@ model_create(const Options *options, int features, size_t nparams)
 	return m;
 }
 
-/* Flags weigh as others do, but all together no more than flag_weight of all others. */
+/* All flags together weigh at most flag_weight of all other features together. */
 void
 model_weigh_features(Model *m)
 {

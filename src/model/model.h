@@ -2,8 +2,8 @@
  * model/model.h
  *	  A trained model, and the SQL type amad_model that carries it.
  *
- * The value holds all that scoring needs: options, scaling, weights,
- * calibration, threshold, and the facts of its training.
+ * The value contains everything that scoring needs (options, scaling, weights,
+ * calibration, threshold), and the facts of the training.
  */
 #ifndef AMAD_MODEL_MODEL_H
 #define AMAD_MODEL_MODEL_H
@@ -15,7 +15,7 @@
 #include "model/options.h"
 #include "model/plan.h"
 
-/* What a fleet knows of one of its series. */
+/* A series of a fleet. */
 typedef struct ModelSeries
 {
 	char	   *key;			/* series_key.h */
@@ -28,18 +28,18 @@ typedef struct Model
 	int			features;
 	ModelPlan		plan;
 	FigureSizes sizes;
-	bool	   *flag;			/* (features) it has two values at most */
-	double	   *weight;			/* (features) of its evidence, 1 on the average */
+	bool	   *flag;			/* (features) it has at most two values */
+	double	   *weight;			/* (features) of its evidence; the mean is 1 */
 	nn_season	season;			/* periods in units of the time column */
-	ModelStats	stats;			/* of all rows: for the only series, and for unknown ones */
-	int			nseries;		/* series with figures of their own, in order of their keys */
+	ModelStats	stats;			/* of all rows: of the only series, and of unknown ones */
+	int			nseries;		/* series of a fleet, in order of their keys */
 	ModelSeries *series;
 	size_t		nparams;
 	float	   *params;			/* weights and states (METHOD_AMAD), components (METHOD_PCA) */
 	Oid			ts_type;		/* of the time column: timestamps_scored_type() */
 	int			ntypes;			/* features, or 0 when types were not recorded */
 	char	  **types;			/* of the features, for messages */
-	int			nseries_cols;	/* columns that tell series apart */
+	int			nseries_cols;	/* series columns */
 	char	  **series_cols;
 	char	   *training;		/* JSON object: rows, steps, loss … */
 	char	   *core;			/* BLAS core and kernels that trained it */
@@ -51,32 +51,32 @@ typedef struct Model
  */
 extern Model *model_create(const Options *options, int features, size_t nparams);
 
-/* What the features weigh, from which of them are flags. */
+/* Computes the weights of the features from their flags. */
 extern void model_weigh_features(Model *model);
 
-/* Gives it a season, before it has series: room for the figures of all rows. */
+/* Sets the season, and allocates its figures; before the series are created. */
 extern void model_set_season(Model *model, const nn_season *season);
 
-/* season_scale, from the other figures. */
+/* Computes season_scale from the other figures. */
 extern void model_scale_season(const Model *model, ModelStats *stats);
 
-/* Room for the figures of so many series, keys still NULL. */
+/* Allocates series with zeroed figures; their keys are NULL. */
 extern void model_create_series(Model *model, int nseries);
 
-/* The figures of a series by its key (NULL: none is told); NULL when unknown. */
+/* The figures of the series with a key; NULL if there is none, or if key is NULL. */
 extern const ModelStats *model_series_stats(const Model *model, const char *key);
 
 extern nn_scaling model_scaling(const Model *model, const ModelStats *stats);
 extern nn_calibration model_calibration(const Model *model, const ModelStats *stats);
 
-/* What tells how much some of its features move, and the memory it needs; 0: nobody asks. */
+/* The activity of some of its features; bytes of its memory, 0 if it is not used. */
 extern Size model_activity_bytes(const Model *model, int features);
 extern nn_activity *model_activity_open(const Model *model, int features, void *memory);
 
-/* "flow" if the names are known, else "3"; features are counted from 0 here. */
+/* The name of a feature (from 0), or its number (from 1) as text if it has no name. */
 extern const char *model_feature_name(const Model *model, int feature);
 
-/* Their names as a JSON array, of those that are in a set (NULL: all). */
+/* Writes the names of the features in a set (NULL: all) as a JSON array. */
 extern void model_write_names(const Model *model, const bool *set, StringInfo out);
 
 /* For messages: "3 (flow, pressure, temp)". */

@@ -112,7 +112,7 @@ create_db('damaged');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('damaged'), '-f', "$dir/damaged.sql" ],
 	'a dump with a damaged model is restored');
 is( sql('damaged', 'SELECT owner, model_name, version, amad_model_error(model) FROM amad_models WHERE amad_model_error(model) IS NOT NULL'),
-	'ann|m|1|Its checksum is wrong.', 'it is found');
+	'ann|m|1|The checksum is wrong.', 'it is found');
 is(sql('damaged', 'SELECT count(*) FROM amad_models'), 7, 'and takes no others with it');
 is(sql('damaged', "SET ROLE $_;" . checksum("'m'")), $scores{$_}, "the model of $_ scores the same") for qw(ann bob);
 fails_like('damaged', q(SET ROLE ann; SELECT amad_describe('m', 1)),

@@ -141,7 +141,7 @@ for my $role (qw(ann bob))
 like(
 	($node->psql('d2', q(SET ROLE dba; UPDATE amad_models SET owner = 'postgres', owner_oid = NULL WHERE model_name = 'fleet' AND owner = 'ann';
 	  RESET ROLE; SELECT count(*) FROM amad_detect_bigint('fleet'))))[2],
-	qr/ERROR:  the source of model "fleet" is not run with the rights of a superuser/,
+	qr/ERROR:  the stored source of model "fleet" is not executed with the privileges of a superuser/,
 	'a superuser does not run what the owner of the table has written');
 
 # ---- renamed, then dumped: the names are right in another cluster -------------------------------
