@@ -51,11 +51,11 @@ find_binary_features(Model *m, const Dataset *d)
 
 	for (int c = 0; c < m->features; c++)
 		m->flag[c] = true;
-	for (int first = 0, last; first < d->nruns; first = last)
+	for (RunRange runs = dataset_series_runs(d, 0); runs.first < d->nruns;
+		 runs = dataset_series_runs(d, runs.last))
 	{
-		last = dataset_series_end(d, first);
 		memset(seen, 0, sizeof(Seen) * m->features);
-		for (int i = first; i < last; i++)
+		for (int i = runs.first; i < runs.last; i++)
 			see_run(d, &d->runs[i], seen);
 		for (int c = 0; c < m->features; c++)
 			m->flag[c] = m->flag[c] && seen[c].n <= 2;

@@ -123,24 +123,24 @@ find_own_series(Calibration *c)
 	find_own_series(c);
 }
 
-/* Computes figures from runs first … last - 1 into stats. */
-typedef void (*calibrate_runs) (Calibration *c, int first, int last, ModelStats *stats);
+/* Computes figures from runs into stats. */
+typedef void (*calibrate_runs) (Calibration *c, RunRange runs, ModelStats *stats);
 
 /* Does so for each series of a fleet that has enough rows. */
 static void
-calibrate_each_series(Calibration *c, calibrate_runs runs)
+calibrate_each_series(Calibration *c, calibrate_runs compute)
 {
 	const Dataset *d = c->dataset;
 
 	if (c->model->nseries == 0)
 		return;
-	for (int first = 0, last; first < d->nruns; first = last)
+	for (RunRange runs = dataset_series_runs(d, 0); runs.first < d->nruns;
+		 runs = dataset_series_runs(d, runs.last))
 	{
-		int			series = d->runs[first].series;
+		int			series = d->runs[runs.first].series;
 
-		last = dataset_series_end(d, first);
 		if (c->own[series])
-			runs(c, first, last, c->stats[series]);
+			compute(c, runs, c->stats[series]);
 	}
 }
 
@@ -271,13 +271,13 @@ calibrate_means(Calibration *c)
 
 /* A training computes the weights of the season; both measure how well it fits. */
 static void
-calibrate_season_runs(Calibration *c, int first, int last, ModelStats *stats)
+calibrate_season_runs(Calibration *c, RunRange runs, ModelStats *stats)
 {
 	ModelStats *all = &c->model->stats;
 
 	if (c->rows.recorded == NULL)
-		fit_season_weights(c->model, c->dataset, first, last, stats == all ? NULL : all, stats);
-	fit_season_spread(&c->rows, first, last, stats);
+		fit_season_weights(c->model, c->dataset, runs, stats == all ? NULL : all, stats);
+	fit_season_spread(&c->rows, runs, stats);
 }
 
 static void
@@ -286,7 +286,7 @@ calibrate_season(Calibration *c)
 	if (c->model->season.nperiods == 0)
 		return;
 	/* first that of all rows, which series with few rows take over */
-	calibrate_season_runs(c, 0, c->dataset->nruns, &c->model->stats);
+	calibrate_season_runs(c, dataset_all_runs(c->dataset), &c->model->stats);
 	calibrate_each_series(c, calibrate_season_runs);
 }
 
@@ -359,9 +359,9 @@ calibrate_raw(Calibration *c)
 /* ---- flatlines ----------------------------------------------------------------------------- */
 
 static void
-fit_flatline_runs(Calibration *c, int first, int last, ModelStats *stats)
+fit_flatline_runs(Calibration *c, RunRange runs, ModelStats *stats)
 {
-	fit_flatlines(&c->rows, first, last, stats);
+	fit_flatlines(&c->rows, runs, stats);
 }
 
 /* Computes the figures of flatlines, then adds their evidence to the raw scores. */
@@ -375,7 +375,7 @@ calibrate_flatlines(Calibration *c)
 	if (!calibration_rows_threshold_only(&c->rows))
 	{
 		calibrate_each_series(c, fit_flatline_runs);
-		fit_flatline_runs(c, 0, d->nruns, &c->model->stats);
+		fit_flatline_runs(c, dataset_all_runs(d), &c->model->stats);
 	}
 	for (int i = 0; i < d->nruns; i++)
 		add_flatline_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
@@ -412,9 +412,9 @@ create_series(Model *m, const Dataset *d)
 }
 
 static void
-fit_threshold_runs(Calibration *c, int first, int last, ModelStats *stats)
+fit_threshold_runs(Calibration *c, RunRange runs, ModelStats *stats)
 {
-	fit_threshold(&c->rows, first, last, stats, c->result);
+	fit_threshold(&c->rows, runs, stats, c->result);
 }
 
 static Calibration
@@ -451,7 +451,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
-	fit_threshold(&c.rows, 0, d->nruns, &m->stats, NULL);
+	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -477,7 +477,7 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
-	fit_threshold(&c.rows, 0, d->nruns, &m->stats, m->nseries == 0 ? result : NULL);
+	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
 		result->series += c.own[i];
 	result->kept = Max(m->nseries, 1) - result->series;

@@ -100,11 +100,11 @@ collect_row_activity(CalibrationRows *r, int64 row, const float *activity, void 
 
 /* Collects the activities of a feature in scratch; returns their number. */
 static int64
-collect_activity(CalibrationRows *r, int first, int last, int feature)
+collect_activity(CalibrationRows *r, RunRange runs, int feature)
 {
 	Collection	c = {.n = 0};
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
 
@@ -116,13 +116,13 @@ collect_activity(CalibrationRows *r, int first, int last, int feature)
 
 /* The mean raw score; NaN if no row has one. */
 static double
-mean_raw(const CalibrationRows *r, int first, int last)
+mean_raw(const CalibrationRows *r, RunRange runs)
 {
 	const Dataset *d = r->dataset;
 	double		sum = 0.0;
 	int64		n = 0;
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -136,14 +136,14 @@ mean_raw(const CalibrationRows *r, int first, int last)
 }
 
 void
-fit_flatlines(CalibrationRows *r, int first, int last, ModelStats *stats)
+fit_flatlines(CalibrationRows *r, RunRange runs, ModelStats *stats)
 {
 	const Model *m = r->model;
-	double		mean = mean_raw(r, first, last);
+	double		mean = mean_raw(r, runs);
 
 	for (int c = 0; c < m->features; c++)
 	{
-		int64		n = collect_activity(r, first, last, c);
+		int64		n = collect_activity(r, runs, c);
 		double		least;
 
 		if (n == 0)

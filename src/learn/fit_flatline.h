@@ -11,11 +11,11 @@
 extern Size fit_flatline_bytes(const Model *model);
 
 /*
- * Sets activity and flatline in stats from the rows of runs first … last - 1 that have a raw
+ * Sets activity and flatline in stats from the rows of runs that have a raw
  * score, without evidence of flatlines so far.  Without such rows the figures stay.  A
  * recalibration can lower activity only, and flatline stays.
  */
-extern void fit_flatlines(CalibrationRows *rows, int first, int last, ModelStats *stats);
+extern void fit_flatlines(CalibrationRows *rows, RunRange runs, ModelStats *stats);
 
 /* Adds the evidence of flatlines to the raw scores of a run. */
 extern void add_flatline_evidence(CalibrationRows *rows, const DatasetRun *run, const ModelStats *stats);

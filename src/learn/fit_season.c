@@ -24,13 +24,13 @@
 
 /* The time from the first to the last row of runs that is not held out. */
 static double
-training_span(const Dataset *d, int first, int last)
+training_span(const Dataset *d, RunRange runs)
 {
 	double		begin = 0.0;
 	double		end = 0.0;
 	bool		any = false;
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 	{
 		const DatasetRun *run = &d->runs[i];
 		int64		rows = dataset_training_rows(d, run);
@@ -50,11 +50,9 @@ longest_span(const Dataset *d)
 {
 	double		span = 0.0;
 
-	for (int first = 0, last; first < d->nruns; first = last)
-	{
-		last = dataset_series_end(d, first);
-		span = Max(span, training_span(d, first, last));
-	}
+	for (RunRange runs = dataset_series_runs(d, 0); runs.first < d->nruns;
+		 runs = dataset_series_runs(d, runs.last))
+		span = Max(span, training_span(d, runs));
 	return span;
 }
 
@@ -122,13 +120,13 @@ fit_season_bytes(const Model *m)
 }
 
 static void
-learn_weights(const Model *m, const Dataset *d, int first, int last, double *weights)
+learn_weights(const Model *m, const Dataset *d, RunRange runs, double *weights)
 {
 	void	   *memory = palloc_extended(nn_season_bytes(&m->season, m->features), MCXT_ALLOC_HUGE);
 	float	   *clipped = palloc(sizeof(float) * m->features);
 
 	nn_season_begin(memory, &m->season, m->features);
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 		for (int64 place = 0; place < dataset_training_rows(d, &d->runs[i]); place++)
 		{
 			int64		row = d->runs[i].first + place;
@@ -198,11 +196,11 @@ add_deviations(SeasonSums *s, const Model *m, const Dataset *d, int64 row, const
 
 /* The share of the held-out rows' squares that the season explains; 0 without such rows. */
 static void
-set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stats)
+set_gain(const Model *m, const Dataset *d, RunRange runs, ModelStats *stats)
 {
 	SeasonSums	s = open_season_sums(m);
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 		for (int64 place = dataset_training_rows(d, &d->runs[i]); place < d->runs[i].rows; place++)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -215,19 +213,19 @@ set_gain(const Model *m, const Dataset *d, int first, int last, ModelStats *stat
 }
 
 void
-fit_season_weights(const Model *m, const Dataset *d, int first, int last, const ModelStats *others,
+fit_season_weights(const Model *m, const Dataset *d, RunRange runs, const ModelStats *others,
 		   ModelStats *stats)
 {
 	const nn_season *season = &m->season;
 
 	/* periods ascend */
-	if (others == NULL || training_span(d, first, last) >=
+	if (others == NULL || training_span(d, runs) >=
 		AUTO_REPEATS * (double) season->period[season->nperiods - 1])
-		learn_weights(m, d, first, last, stats->season);
+		learn_weights(m, d, runs, stats->season);
 	else
 		memcpy(stats->season, others->season,
 			   sizeof(double) * nn_season_terms(season) * m->features);
-	set_gain(m, d, first, last, stats);
+	set_gain(m, d, runs, stats);
 }
 
 /*
@@ -262,13 +260,13 @@ set_spread(const Model *m, const SeasonSums *s, bool may_fall, ModelStats *stats
 }
 
 void
-fit_season_spread(const CalibrationRows *rows, int first, int last, ModelStats *stats)
+fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats)
 {
 	const Model *m = rows->model;
 	const Dataset *d = rows->dataset;
 	SeasonSums	s = open_season_sums(m);
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			CHECK_FOR_INTERRUPTS();

@@ -18,13 +18,13 @@ extern nn_season fit_season_periods(const Options *options, const Dataset *datas
 extern Size fit_season_bytes(const Model *model);
 
 /*
- * Sets weights and gain in stats from runs first … last - 1.  A series with too few rows
+ * Sets weights and gain in stats from runs.  A series with too few rows
  * gets the weights of `others`, the figures of all rows (NULL: stats are those).
  */
-extern void fit_season_weights(const Model *model, const Dataset *dataset, int first, int last,
+extern void fit_season_weights(const Model *model, const Dataset *dataset, RunRange runs,
 					   const ModelStats *others, ModelStats *stats);
 
-/* Sets spread and scale in stats from the rows of runs first … last - 1 that count. */
-extern void fit_season_spread(const CalibrationRows *rows, int first, int last, ModelStats *stats);
+/* Sets spread and scale in stats from the rows of runs that count. */
+extern void fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats);
 
 #endif							/* AMAD_LEARN_FIT_SEASON_H */

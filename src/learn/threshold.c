@@ -29,13 +29,13 @@
 #define OLD_QUANTILE 0.95		/* quantile at which new scores are compared with old severities */
 #define FEW 0.5					/* a smaller part of trim that was flagged is not drift */
 
-/* Collects the means of h raw scores that end with each row of runs first … last - 1. */
+/* Collects the means of h raw scores that end with each row of runs. */
 static int64
-collect_means(CalibrationRows *r, int first, int last, int h)
+collect_means(CalibrationRows *r, RunRange runs, int h)
 {
 	int64		n = 0;
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
 		int64		have = 0;	/* consecutive rows with a raw score */
@@ -98,7 +98,7 @@ end_stretch(Scores *s, int64 place)
 
 /* Collects the anomaly scores of all rows, or of those held out. */
 static int64
-collect_scores(CalibrationRows *r, int first, int last, const ModelStats *stats, bool held)
+collect_scores(CalibrationRows *r, RunRange runs, const ModelStats *stats, bool held)
 {
 	const int	lookahead = r->model->options.lookahead;
 	nn_calibration calibration = model_calibration(r->model, stats);
@@ -106,7 +106,7 @@ collect_scores(CalibrationRows *r, int first, int last, const ModelStats *stats,
 	Scores		s = {.r = r, .held = held};
 
 	nn_horizons_open(&s.horizons, &calibration, ring);
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 	{
 		s.run = &r->dataset->runs[i];
 		for (int64 place = 0; place < s.run->rows; place++)
@@ -132,13 +132,13 @@ collect_scores(CalibrationRows *r, int first, int last, const ModelStats *stats,
 }
 
 static void
-set_theta(CalibrationRows *r, int first, int last, ModelStats *stats)
+set_theta(CalibrationRows *r, RunRange runs, ModelStats *stats)
 {
 	const Options *o = &r->model->options;
 
 	for (int i = 0; i < o->nhorizons; i++)
 	{
-		int64		n = collect_means(r, first, last, o->horizons[i]);
+		int64		n = collect_means(r, runs, o->horizons[i]);
 
 		if (n == 0 && r->recorded)
 			continue;			/* the old one stays */
@@ -154,25 +154,25 @@ set_theta(CalibrationRows *r, int first, int last, ModelStats *stats)
  * geometric mean.
  */
 static double
-threshold_of_training(CalibrationRows *r, int first, int last, const ModelStats *stats, int64 n)
+threshold_of_training(CalibrationRows *r, RunRange runs, const ModelStats *stats, int64 n)
 {
 	double		share = r->model->options.contamination *
 		(r->model->plan.has_network ? SHARE : 1.0);
 	double		held = calibration_rows_quantile(r, n, 1.0 - share);
 	double		all;
 
-	n = collect_scores(r, first, last, stats, false);
+	n = collect_scores(r, runs, stats, false);
 	all = calibration_rows_quantile(r, n, 1.0 - share);
 	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
 }
 
 /* Collects the old severities of the rows that have a new score. */
 static int64
-collect_severities(CalibrationRows *r, int first, int last)
+collect_severities(CalibrationRows *r, RunRange runs)
 {
 	int64		n = 0;
 
-	for (int i = first; i < last; i++)
+	for (int i = runs.first; i < runs.last; i++)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
 
@@ -196,11 +196,11 @@ typedef struct Before
 } Before;
 
 static Before
-measure_before(CalibrationRows *r, int first, int last)
+measure_before(CalibrationRows *r, RunRange runs)
 {
 	Before		before = {0};
 	int64		n = !calibration_rows_may_fall(r) && !r->recorded->new_contamination
-		? collect_severities(r, first, last) : 0;
+		? collect_severities(r, runs) : 0;
 
 	if (n == 0)
 		return before;
@@ -258,17 +258,17 @@ count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated 
 }
 
 void
-fit_threshold(CalibrationRows *r, int first, int last, ModelStats *stats, Recalibrated *result)
+fit_threshold(CalibrationRows *r, RunRange runs, ModelStats *stats, Recalibrated *result)
 {
-	Before		before = measure_before(r, first, last);
+	Before		before = measure_before(r, runs);
 	int64		n;
 
 	if (!calibration_rows_threshold_only(r))
-		set_theta(r, first, last, stats);
-	n = collect_scores(r, first, last, stats, true);
+		set_theta(r, runs, stats);
+	n = collect_scores(r, runs, stats, true);
 	stats->threshold = n == 0 ? 1.0
 		: r->recorded ? threshold_of_recent(r, n, &before)
-		: threshold_of_training(r, first, last, stats, n);
+		: threshold_of_training(r, runs, stats, n);
 	stats->threshold = Max(stats->threshold, CALIBRATE_LEAST);
 	if (result)
 		count_flagged(r, n, stats->threshold, result);

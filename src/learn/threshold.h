@@ -21,7 +21,7 @@ typedef struct Recalibrated
  * runs first … last - 1.  Adds the numbers of scored and flagged rows to result unless it
  * is NULL.
  */
-extern void fit_threshold(CalibrationRows *rows, int first, int last, ModelStats *stats,
+extern void fit_threshold(CalibrationRows *rows, RunRange runs, ModelStats *stats,
 						  Recalibrated *result);
 
 #endif							/* AMAD_LEARN_THRESHOLD_H */

@@ -617,14 +617,20 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	pool_series(d, stats);
 }
 
-int
-dataset_series_end(const Dataset *d, int run)
+RunRange
+dataset_all_runs(const Dataset *d)
 {
-	int			end = run + 1;
+	return (RunRange) {0, d->nruns};
+}
 
-	while (end < d->nruns && d->runs[end].series == d->runs[run].series)
-		end++;
-	return end;
+RunRange
+dataset_series_runs(const Dataset *d, int first)
+{
+	RunRange	runs = {first, first + 1};
+
+	while (runs.last < d->nruns && d->runs[runs.last].series == d->runs[first].series)
+		runs.last++;
+	return runs;
 }
 
 int64

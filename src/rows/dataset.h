@@ -20,6 +20,13 @@ typedef struct DatasetRun
 	int64		number;			/* of the first row, within its series */
 } DatasetRun;
 
+/* Consecutive runs: first … last - 1. */
+typedef struct RunRange
+{
+	int			first;
+	int			last;
+} RunRange;
+
 typedef struct DatasetSeries
 {
 	char	   *key;			/* series_key.h; NULL: the only series */
@@ -104,8 +111,9 @@ extern void dataset_begin_scaled(Dataset *dataset, const char *key);
 extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const float *scaled,
 							   const uint8 *imputed);
 
-/* The first run behind those of the series that a run belongs to: they stand together. */
-extern int	dataset_series_end(const Dataset *dataset, int run);
+/* All runs, and the runs of the series that begins with a run; they are consecutive. */
+extern RunRange dataset_all_runs(const Dataset *dataset);
+extern RunRange dataset_series_runs(const Dataset *dataset, int first);
 
 /* Rows of a run before the first held out, and the map of a row (NULL: nothing imputed). */
 extern int64 dataset_training_rows(const Dataset *dataset, const DatasetRun *run);
