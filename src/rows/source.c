@@ -897,23 +897,17 @@ source_to_jsonb(const SourceSpec *spec)
 
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "source");
-	json_string(&text, spec->source);
-	json_key(&text, "timestamp_col");
-	json_string(&text, spec->timestamp_col);
-	json_key(&text, "feature_cols");
-	json_strings(&text, spec->nfeatures, spec->features);
-	json_key(&text, "series_cols");
-	json_strings(&text, spec->nseries, spec->series_cols);
+	json_put_string(&text, "source", spec->source);
+	json_put_string(&text, "timestamp_col", spec->timestamp_col);
+	json_put_strings(&text, "feature_cols", spec->nfeatures, spec->features);
+	json_put_strings(&text, "series_cols", spec->nseries, spec->series_cols);
 	if (spec->label_col)
 	{
-		json_key(&text, "label_col");
-		json_string(&text, spec->label_col);
+		json_put_string(&text, "label_col", spec->label_col);
 	}
 	if (spec->search_path)
 	{
-		json_key(&text, "search_path");
-		json_string(&text, spec->search_path);
+		json_put_string(&text, "search_path", spec->search_path);
 	}
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
