@@ -197,9 +197,9 @@ compare_rows(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* In loops over rows that do little with each. */
+/* Checks for interrupts in loops that do little with each row. */
 static inline void
-check_interrupts(int64 row)
+poll_row(int64 row)
 {
 	if (row % CHECK_ROWS == 0)
 		CHECK_FOR_INTERRUPTS();
@@ -210,7 +210,7 @@ refuse_duplicates(const Series *series)
 {
 	for (int64 i = 1; i < series->rows; i++)
 	{
-		check_interrupts(i);
+		poll_row(i);
 		if (series->order[i]->ts == series->order[i - 1]->ts)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -242,7 +242,7 @@ series_sort(Series *series)
 	/* the rows had been numbered as they came */
 	for (int64 i = 0; i < series->rows; i++)
 	{
-		check_interrupts(i);
+		poll_row(i);
 		series->order[i]->number = i;
 	}
 }
@@ -281,7 +281,7 @@ series_run(const Series *series, int64 first, double max_gap)
 		const SeriesRow *before = series->order[i - 1];
 		const SeriesRow *row = series->order[i];
 
-		check_interrupts(i);
+		poll_row(i);
 		if (row->number != before->number + 1 ||
 			(max_gap > 0 && timestamps_distance(before->ts, row->ts) > max_gap))
 			break;
@@ -294,7 +294,7 @@ series_times(const Series *series, const SeriesRun *run, int64 *ts)
 {
 	for (int64 i = 0; i < run->rows; i++)
 	{
-		check_interrupts(i);
+		poll_row(i);
 		ts[i] = series->order[run->first + i]->ts;
 	}
 }
@@ -374,7 +374,7 @@ static int64
 next_known(const Series *series, const SeriesRun *run, int64 row, int feature)
 {
 	for (; row < run->first + run->rows && isnan(series->order[row]->values[feature]); row++)
-		check_interrupts(row);
+		poll_row(row);
 	return row;
 }
 

@@ -16,6 +16,7 @@
 
 #include "pg/json.h"
 #include "rows/relation.h"
+#include "rows/source.h"
 #include "rows/source_private.h"
 
 SourceScope

@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "pg/timestamps.h"
+#include "rows/source.h"
 #include "rows/source_private.h"
 
 #define SERIES_COLS_MAX 32		/* as for columns of an index */

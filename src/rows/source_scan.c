@@ -31,6 +31,7 @@
 #include "pg/timestamps.h"
 #include "rows/relation.h"
 #include "rows/series_key.h"
+#include "rows/source.h"
 #include "rows/source_private.h"
 
 /* ---- the query -------------------------------------------------------------------------- */
@@ -440,7 +441,8 @@ open_receiver(Receiver *r, const Source *s)
 	r->pub.mydest = DestTuplestore; /* SPI has none for other receivers */
 	r->source = s;
 	r->context = CurrentMemoryContext;
-	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
+	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row",
+										   ALLOCSET_DEFAULT_SIZES);
 	r->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad series key",
 											  ALLOCSET_SMALL_SIZES);
 	r->how = palloc(sizeof(FeatureType) * spec->nfeatures);
