@@ -70,7 +70,7 @@ choose_usual_columns(SourceSpec *spec, TupleDesc desc)
 		spec->timestamp_col = spec->usual_timestamp_col;
 	if (spec->label_col == NULL && spec->usual_label_col &&
 		(i = find_column(desc, spec->usual_label_col)) >= 0 &&
-		feature_type(column_type(desc, i), &how))
+		features_type(column_type(desc, i), &how))
 		spec->label_col = spec->usual_label_col;
 }
 
@@ -147,7 +147,7 @@ choose_features(SourceSpec *spec, TupleDesc desc, Oid relation)
 		char	   *name = column_name(desc, i);
 		FeatureType how;
 
-		if (feature_type(column_type(desc, i), &how) && how != FEATURE_NULL &&
+		if (features_type(column_type(desc, i), &how) && how != FEATURE_NULL &&
 			!has_other_use(spec, name) && !(rel && is_key(rel, keys, name)))
 			spec->features[spec->nfeatures++] = pstrdup(name);
 	}
@@ -229,7 +229,7 @@ bind_number(TupleDesc desc, const char *name, const char *wanted, Difference *di
 	Oid			type = bind_column(desc, name, difference);
 	FeatureType how;
 
-	if (OidIsValid(type) && !feature_type(type, &how))
+	if (OidIsValid(type) && !features_type(type, &how))
 		note_wrong_type(difference, name, type, wanted);
 	return type;
 }

@@ -323,7 +323,8 @@ hold_row(Receiver *r, const SourceRow *row)
 static bool
 precedes_held_row(const Receiver *r, const SourceRow *row)
 {
-	int			order = feature_compare(r->source->spec.nfeatures, row->values, r->held.row.values);
+	int			order = features_compare(r->source->spec.nfeatures, row->values,
+									 r->held.row.values);
 
 	return order < 0 || (order == 0 && !row->bad && r->held.row.bad);
 }
@@ -375,12 +376,12 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	at += spec->nseries;
 	for (int i = 0; i < spec->nfeatures; i++, at++)
-		r->values[i] = feature_value(r->how[i], slot->tts_values[at], slot->tts_isnull[at]);
+		r->values[i] = features_value(r->how[i], slot->tts_values[at], slot->tts_isnull[at]);
 	if (spec->label_col)
 	{
 		/* a NaN label does not mark the row as good */
 		row.bad = !slot->tts_isnull[at] &&
-			!(feature_value(r->label_how, slot->tts_values[at], false) == 0);
+			!(features_value(r->label_how, slot->tts_values[at], false) == 0);
 		at++;
 	}
 	if (r->numbered)
@@ -447,9 +448,9 @@ open_receiver(Receiver *r, const Source *s)
 											  ALLOCSET_SMALL_SIZES);
 	r->how = palloc(sizeof(FeatureType) * spec->nfeatures);
 	for (int i = 0; i < spec->nfeatures; i++)
-		feature_type(s->feature_types[i], &r->how[i]);
+		features_type(s->feature_types[i], &r->how[i]);
 	if (spec->label_col)
-		feature_type(s->label_type, &r->label_how);
+		features_type(s->label_type, &r->label_how);
 	r->equal = palloc0(sizeof(FmgrInfo) * nseries);
 	r->length = palloc(sizeof(int16) * nseries);
 	r->byval = palloc(sizeof(bool) * nseries);
