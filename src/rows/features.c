@@ -61,13 +61,13 @@ features_type_hint(Oid type)
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 		case INTERVALOID:
-			return "Use extract(epoch FROM …) of it, or leave it out.";
+			return "Use extract(epoch FROM …), or omit the column.";
 		case MONEYOID:
-			return "Cast it to numeric, or leave it out.";
+			return "Cast it to numeric, or omit it.";
 	}
 	if (find_coercion_pathway(FLOAT8OID, type, COERCION_EXPLICIT, &function) != COERCION_PATH_NONE)
-		return "Cast it to double precision, or leave it out.";
-	return "Use an expression that makes a number of it, such as CASE, or leave it out.";
+		return "Cast it to double precision, or omit it.";
+	return "Convert it to a number, for example with CASE, or omit it.";
 }
 
 /* `number` counts features from 0. */
@@ -99,8 +99,8 @@ features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 	if (f->nargs < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no features given"),
-				 errhint("Name at least one numeric or boolean column after the timestamp.")));
+				 errmsg("no features specified"),
+				 errhint("Specify at least one numeric or boolean column after the timestamp.")));
 	if (f->nargs == 1)
 	{
 		/* a call of a window function does not tell whether VARIADIC was written */
@@ -150,7 +150,7 @@ features_value(FeatureType type, Datum value, bool isnull)
 			/* a literal that is not NULL has not been given a type */
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("a feature is a literal of unknown type"),
+					 errmsg("a feature cannot be a literal of unknown type"),
 					 errhint("Cast it to double precision.")));
 	}
 	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
@@ -214,7 +214,7 @@ features_array_values(const Features *f, Datum array, bool isnull, double *value
 	if (n != f->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("array of %d features where %d are expected", n, f->count),
+				 errmsg("array has %d features instead of %d", n, f->count),
 				 errhint("All rows must have the same features in the same order.")));
 	for (int i = 0; i < n; i++)
 		values[i] = features_value(f->type[0], elements[i], nulls[i]);

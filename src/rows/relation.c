@@ -103,7 +103,7 @@ only_query(const char *source, const char *what)
 	if (list_length(statements) != 1 || query == NULL || query->intoClause != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the name of a relation, or one query", what)));
+				 errmsg("%s must be the name of a relation or a single query", what)));
 	/* comments before it belong to it; a length of 0 is all there is */
 	text = pstrdup(source);
 	if (statement->stmt_len > 0)
@@ -136,7 +136,7 @@ qualified_name(Oid relation)
 	if (schema == NULL || name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u was dropped at the same time", relation)));
+				 errmsg("relation with OID %u was concurrently dropped", relation)));
 	return quote_qualified_identifier(schema, name);
 }
 
@@ -176,7 +176,7 @@ relation_columns(RelationSource *source, const char *what)
 	if (desc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the name of a relation, or one query", what)));
+				 errmsg("%s must be the name of a relation or a single query", what)));
 	foreach(cell, ((CachedPlanSource *) linitial(sources))->relationOids)
 		if (isAnyTempNamespace(get_rel_namespace(lfirst_oid(cell))))
 			source->temporary = true;

@@ -216,8 +216,8 @@ refuse_duplicates(const Series *series)
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 errmsg("duplicate timestamp %s in the training rows",
 							timestamps_text(series->ts_type, series->order[i]->ts)),
-					 errhint("A series has one row a timestamp: aggregate such rows first, or "
-							 "use GROUP BY to train one model a series.")));
+					 errhint("A series has one row per timestamp: aggregate such rows first, or "
+							 "use GROUP BY to train one model per series.")));
 	}
 }
 
@@ -366,7 +366,7 @@ refuse_missing(const Series *series, const Options *options, int feature, int64 
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("feature %s is null, NaN or infinite at %s", name,
 					timestamps_text(series->ts_type, ts)),
-			 errhint("Leave the row out, or choose \"missing\": \"locf\" or \"linear\".")));
+			 errhint("Omit the row, or set \"missing\" to \"locf\" or \"linear\".")));
 }
 
 /* The run's next row with a value of the feature; its end when there is none. */

@@ -153,6 +153,6 @@ source_from_jsonb(Jsonb *json)
 	if (spec.source == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model's source in amad_models is damaged")));
+				 errmsg("the source stored in amad_models is invalid")));
 	return spec;
 }

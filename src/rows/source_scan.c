@@ -63,9 +63,9 @@ refuse_series_column(const Source *s, const char *name)
 		source_append_name(&list, s->spec.series_cols[i]);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%s\" is no column that tells series apart", name),
-			 s->spec.nseries > 0 ? errhint("These are %s.", list.data)
-			 : errhint("The model knows no series.")));
+			 errmsg("column \"%s\" is not a series column of the model", name),
+			 s->spec.nseries > 0 ? errhint("The series columns are %s.", list.data)
+			 : errhint("The model was not trained with series columns.")));
 }
 
 /* Appends "= value" with the equality operator of a series column's type, and that type. */
@@ -80,7 +80,7 @@ append_equal(StringInfo where, const Source *s, int number, const char *text)
 	if (schema == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("operator with OID %u was dropped at the same time", operator)));
+				 errmsg("operator with OID %u was concurrently dropped", operator)));
 	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
 					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
 					 quote_literal_cstr(text),
