@@ -9,6 +9,7 @@
 
 #include "core/evidence/quantile.h"
 #include "learn/calibration_rows.h"
+#include "pg/interrupts.h"
 
 Size
 calibration_rows_bytes(const Model *m, int64 rows)
@@ -115,12 +116,6 @@ bool
 calibration_rows_threshold_only(const CalibrationRows *r)
 {
 	return r->recorded != NULL && r->recorded->threshold_only;
-}
-
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
 }
 
 double

@@ -10,9 +10,9 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 
 #include "learn/fit_flatline.h"
+#include "pg/interrupts.h"
 
 #define QUANTILE 0.01			/* of the activity of a feature: its limit */
 

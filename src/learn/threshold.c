@@ -14,9 +14,9 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 
 #include "learn/threshold.h"
+#include "pg/interrupts.h"
 
 /* Threshold of a training, chosen on real data: docs/model.md, Score. */
 #define SHARE 1.5				/* contamination is multiplied by it; fewer of new rows exceed the result */

@@ -28,13 +28,9 @@ write_signals(const Model *m, const Figure *f, StringInfo out)
 {
 	const double *values = figure_values(f, &m->stats);
 
-	json_key(out, psprintf("%s_d", f->name));
-	json_doubles(out, m->plan.blocks, values);
+	json_put_doubles(out, psprintf("%s_d", f->name), m->plan.blocks, values);
 	if (m->plan.has_states)
-	{
-		json_key(out, psprintf("%s_s", f->name));
-		json_double(out, values[m->plan.blocks]);
-	}
+		json_put_double(out, psprintf("%s_s", f->name), values[m->plan.blocks]);
 }
 
 /* The figures of all rows in a section, as an object under its name. */
@@ -52,14 +48,10 @@ write_section(const Model *m, const char *section, StringInfo out)
 			continue;
 		if (f->size == FIGURE_SIGNALS)
 			write_signals(m, f, out);
+		else if (count > 0 && figure_is_array(f))
+			json_put_doubles(out, f->name, count, figure_values(f, &m->stats));
 		else if (count > 0)
-		{
-			json_key(out, f->name);
-			if (figure_is_array(f))
-				json_doubles(out, count, figure_values(f, &m->stats));
-			else
-				json_double(out, *figure_values(f, &m->stats));
-		}
+			json_put_double(out, f->name, *figure_values(f, &m->stats));
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -81,42 +73,32 @@ write_season(const Model *m, StringInfo out)
 		periods[i] = distance(m, (double) m->season.period[i]);
 	json_key(out, "season");
 	appendStringInfoChar(out, '{');
-	json_key(out, "periods");
-	json_doubles(out, m->season.nperiods, periods);
-	json_key(out, "harmonics");
-	json_ints(out, m->season.nperiods, m->season.harmonics);
-	json_key(out, "gain");
-	json_doubles(out, m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
+	json_put_doubles(out, "periods", m->season.nperiods, periods);
+	json_put_ints(out, "harmonics", m->season.nperiods, m->season.harmonics);
+	json_put_doubles(out, "gain", m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
 	appendStringInfoChar(out, '}');
 }
 
 static void
 write_time(const Model *m, StringInfo out)
 {
-	json_key(out, "ts_type");
-	json_string(out, format_type_be(m->ts_type));
-	json_key(out, "step");
-	json_double(out, distance(m, m->stats.step));
-	json_key(out, "max_gap");
-	json_double(out, distance(m, m->stats.max_gap));
+	json_put_string(out, "ts_type", format_type_be(m->ts_type));
+	json_put_double(out, "step", distance(m, m->stats.step));
+	json_put_double(out, "max_gap", distance(m, m->stats.max_gap));
 }
 
 static void
 write_series(const Model *m, StringInfo out)
 {
-	json_key(out, "series_cols");
-	json_strings(out, m->nseries_cols, m->series_cols);
+	json_put_strings(out, "series_cols", m->nseries_cols, m->series_cols);
 	json_key(out, "series");
 	appendStringInfoChar(out, '[');
 	for (int i = 0; i < m->nseries; i++)
 	{
 		appendStringInfo(out, "%s{\"series\": %s", i > 0 ? ", " : "", m->series[i].key);
-		json_key(out, "threshold");
-		json_double(out, m->series[i].stats.threshold);
-		json_key(out, "step");
-		json_double(out, distance(m, m->series[i].stats.step));
-		json_key(out, "max_gap");
-		json_double(out, distance(m, m->series[i].stats.max_gap));
+		json_put_double(out, "threshold", m->series[i].stats.threshold);
+		json_put_double(out, "step", distance(m, m->series[i].stats.step));
+		json_put_double(out, "max_gap", distance(m, m->series[i].stats.max_gap));
 		appendStringInfoChar(out, '}');
 	}
 	appendStringInfoChar(out, ']');
@@ -133,12 +115,10 @@ describe(const Model *m, const char *training)
 	initStringInfo(&options);
 	options_write(&m->options, &options);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "options");
-	appendStringInfoString(&text, options.data);
+	json_put_json(&text, "options", options.data);
 	json_key(&text, "features");
 	model_write_names(m, NULL, &text);
-	json_key(&text, "feature_types");
-	json_strings(&text, m->ntypes, m->types);
+	json_put_strings(&text, "feature_types", m->ntypes, m->types);
 	json_key(&text, "flags");
 	model_write_names(m, m->flag, &text);
 	write_time(m, &text);
@@ -146,20 +126,14 @@ describe(const Model *m, const char *training)
 	write_section(m, "scaling", &text);
 	write_section(m, "calibration", &text);
 	write_season(m, &text);
-	json_key(&text, "threshold");
-	json_double(&text, m->stats.threshold);
-	json_key(&text, "context");
-	json_int(&text, m->plan.context);
-	json_key(&text, "warmup");
-	json_int(&text, m->plan.warmup);
-	json_key(&text, "weights");
-	json_int(&text, m->nparams);
+	json_put_double(&text, "threshold", m->stats.threshold);
+	json_put_int(&text, "context", m->plan.context);
+	json_put_int(&text, "warmup", m->plan.warmup);
+	json_put_int(&text, "weights", m->nparams);
 	json_key(&text, "training");
 	appendStringInfoString(&text, training);
-	json_key(&text, "format_version");
-	json_int(&text, MODEL_FORMAT);
-	json_key(&text, "core");
-	json_string(&text, m->core);
+	json_put_int(&text, "format_version", MODEL_FORMAT);
+	json_put_string(&text, "core", m->core);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }

@@ -36,6 +36,13 @@ timestamps_scored_type(Oid type)
 	}
 }
 
+const char *
+timestamps_type_name(Oid scored_type)
+{
+	return scored_type == TIMESTAMPTZOID ? "timestamptz"
+		: scored_type == TIMESTAMPOID ? "timestamp" : "int8";
+}
+
 /* The timestamp of a date's midnight; false when it is infinite or out of range. */
 static bool
 date_value(DateADT date, int64 *ts)
@@ -162,7 +169,7 @@ timestamps_check_model(Oid model_type, Oid type)
 	if ((model_type == INT8OID) != (type == INT8OID))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("time column of type %s, but the model was trained with %s",
+				 errmsg("time column has type %s, but the model was trained with type %s",
 						format_type_be(type), format_type_be(model_type))));
 }
 
@@ -173,5 +180,5 @@ timestamps_check(Oid type, int64 ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp of a row must be finite, not %s", timestamps_text(type, ts)),
-				 errhint("Leave such rows out with WHERE isfinite(...).")));
+				 errhint("Exclude such rows with WHERE isfinite(...).")));
 }

@@ -17,7 +17,7 @@
 #include "rows/features.h"
 
 bool
-feature_type(Oid type, FeatureType *how)
+features_type(Oid type, FeatureType *how)
 {
 	switch (getBaseType(type))
 	{
@@ -51,7 +51,7 @@ feature_type(Oid type, FeatureType *how)
 }
 
 const char *
-feature_type_hint(Oid type)
+features_type_hint(Oid type)
 {
 	Oid			function;
 
@@ -61,13 +61,13 @@ feature_type_hint(Oid type)
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 		case INTERVALOID:
-			return "Use extract(epoch FROM …) of it, or leave it out.";
+			return "Use extract(epoch FROM …), or omit the column.";
 		case MONEYOID:
-			return "Cast it to numeric, or leave it out.";
+			return "Cast it to numeric, or omit it.";
 	}
 	if (find_coercion_pathway(FLOAT8OID, type, COERCION_EXPLICIT, &function) != COERCION_PATH_NONE)
-		return "Cast it to double precision, or leave it out.";
-	return "Use an expression that makes a number of it, such as CASE, or leave it out.";
+		return "Cast it to double precision, or omit it.";
+	return "Convert it to a number, for example with CASE, or omit it.";
 }
 
 /* `number` counts features from 0. */
@@ -76,7 +76,7 @@ type_of(Oid type, int number, int nnames, char **names)
 {
 	FeatureType how = FEATURE_NULL;
 
-	if (!feature_type(type, &how))
+	if (!features_type(type, &how))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 number < nnames
@@ -84,12 +84,12 @@ type_of(Oid type, int number, int nnames, char **names)
 						  names[number], format_type_be(type))
 				 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
 						  number + 1, format_type_be(type)),
-				 errhint("%s", feature_type_hint(type))));
+				 errhint("%s", features_type_hint(type))));
 	return how;
 }
 
 Features *
-feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
+features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 {
 	Features   *f = palloc0(sizeof(Features));
 
@@ -99,8 +99,8 @@ feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 	if (f->nargs < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no features given"),
-				 errhint("Name at least one numeric or boolean column after the timestamp.")));
+				 errmsg("no features specified"),
+				 errhint("Specify at least one numeric or boolean column after the timestamp.")));
 	if (f->nargs == 1)
 	{
 		/* a call of a window function does not tell whether VARIADIC was written */
@@ -120,7 +120,7 @@ feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 }
 
 double
-feature_value(FeatureType type, Datum value, bool isnull)
+features_value(FeatureType type, Datum value, bool isnull)
 {
 	double		x = NAN;
 
@@ -150,14 +150,14 @@ feature_value(FeatureType type, Datum value, bool isnull)
 			/* a literal that is not NULL has not been given a type */
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("a feature is a literal of unknown type"),
+					 errmsg("a feature cannot be a literal of unknown type"),
 					 errhint("Cast it to double precision.")));
 	}
 	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
 }
 
 int
-feature_compare(int count, const double *a, const double *b)
+features_compare(int count, const double *a, const double *b)
 {
 	for (int c = 0; c < count; c++)
 	{
@@ -182,7 +182,7 @@ check_array(ArrayType *a)
 }
 
 int
-feature_array_length(Datum array)
+features_array_length(Datum array)
 {
 	ArrayType  *a = DatumGetArrayTypeP(array);
 
@@ -191,7 +191,7 @@ feature_array_length(Datum array)
 }
 
 void
-feature_array_values(const Features *f, Datum array, bool isnull, double *values)
+features_array_values(const Features *f, Datum array, bool isnull, double *values)
 {
 	ArrayType  *a;
 	Datum	   *elements;
@@ -214,8 +214,8 @@ feature_array_values(const Features *f, Datum array, bool isnull, double *values
 	if (n != f->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("array of %d features where %d are expected", n, f->count),
+				 errmsg("array has %d features instead of %d", n, f->count),
 				 errhint("All rows must have the same features in the same order.")));
 	for (int i = 0; i < n; i++)
-		values[i] = feature_value(f->type[0], elements[i], nulls[i]);
+		values[i] = features_value(f->type[0], elements[i], nulls[i]);
 }

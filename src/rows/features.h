@@ -33,25 +33,25 @@ typedef struct Features
 } Features;
 
 /* How a type (or a domain over it) is read; false: it is neither numeric nor boolean. */
-extern bool feature_type(Oid type, FeatureType *how);
+extern bool features_type(Oid type, FeatureType *how);
 
 /* Why a type is no feature's, as a hint: the cast that exists, or another way to a number. */
-extern const char *feature_type_hint(Oid type);
+extern const char *features_type_hint(Oid type);
 
 /*
  * Look at the argument types of the call, once.  Allocates in the current context.
  * names (nnames, which may be 0) are those of the features, for messages.
  */
-extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names);
+extern Features *features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names);
 
 /* One argument that is not an array. */
-extern double feature_value(FeatureType type, Datum value, bool isnull);
+extern double features_value(FeatureType type, Datum value, bool isnull);
 
 /*
  * The order of two rows' features (count): by the first feature whose values differ,
  * missing values last.
  */
-extern int	feature_compare(int count, const double *a, const double *b);
+extern int	features_compare(int count, const double *a, const double *b);
 
 /* A greater share of duplicates means that rows of several series were mixed. */
 #define DUPLICATE_SHARE 0.1
@@ -60,8 +60,8 @@ extern int	feature_compare(int count, const double *a, const double *b);
  * For an array argument: the number of its elements, which is that of the
  * features, and the elements as values (count); a null array is all missing.
  */
-extern int	feature_array_length(Datum array);
-extern void feature_array_values(const Features *features, Datum array, bool isnull,
+extern int	features_array_length(Datum array);
+extern void features_array_values(const Features *features, Datum array, bool isnull,
 								 double *values);
 
 #endif							/* AMAD_ROWS_FEATURES_H */

@@ -103,7 +103,7 @@ only_query(const char *source, const char *what)
 	if (list_length(statements) != 1 || query == NULL || query->intoClause != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the name of a relation, or one query", what)));
+				 errmsg("%s must be the name of a relation or a single query", what)));
 	/* comments before it belong to it; a length of 0 is all there is */
 	text = pstrdup(source);
 	if (statement->stmt_len > 0)
@@ -136,7 +136,7 @@ qualified_name(Oid relation)
 	if (schema == NULL || name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u was dropped at the same time", relation)));
+				 errmsg("relation with OID %u was concurrently dropped", relation)));
 	return quote_qualified_identifier(schema, name);
 }
 
@@ -167,8 +167,7 @@ relation_columns(RelationSource *source, const char *what)
 	List	   *sources;
 	ListCell   *cell;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	SPI_connect();
 	plan = SPI_prepare(psprintf("SELECT * FROM %s", source->from), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -177,7 +176,7 @@ relation_columns(RelationSource *source, const char *what)
 	if (desc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the name of a relation, or one query", what)));
+				 errmsg("%s must be the name of a relation or a single query", what)));
 	foreach(cell, ((CachedPlanSource *) linitial(sources))->relationOids)
 		if (isAnyTempNamespace(get_rel_namespace(lfirst_oid(cell))))
 			source->temporary = true;
@@ -185,4 +184,16 @@ relation_columns(RelationSource *source, const char *what)
 	desc = CreateTupleDescCopy(desc);
 	SPI_finish();
 	return desc;
+}
+
+void
+relation_check_column(const char *what, TupleDesc desc, int i, Oid type, Oid collation)
+{
+	if (desc == NULL || i >= desc->natts || TupleDescAttr(desc, i)->atttypid != type ||
+		(OidIsValid(collation) && TupleDescAttr(desc, i)->attcollation != collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s was changed while it was in use", what),
+				 errdetail("The type of a column has changed since the columns were looked up."),
+				 errhint("Repeat the command.")));
 }

@@ -213,7 +213,7 @@ write_jsonb_value(StringInfo out, const JsonbValue *value)
 		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("a series is named by numbers, strings, booleans and nulls")));
+					 errmsg("values of series columns must be numbers, strings, booleans or nulls")));
 	}
 }
 
@@ -228,12 +228,12 @@ wrong_series(const Model *m)
 	if (m->nseries_cols == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model knows no series"),
-				 errhint("Leave the argument out, or train with series_cols.")));
+				 errmsg("the model was not trained with series columns"),
+				 errhint("Omit the argument, or train with series_cols.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a series of this model is named by %s", list.data),
-			 errhint("Give a JSON object with exactly these members, or leave the argument out.")));
+			 errmsg("a series of this model is identified by %s", list.data),
+			 errhint("Specify a JSON object with exactly these members, or omit the argument.")));
 }
 
 char *

@@ -12,12 +12,12 @@
 #include "pg/compat.h"
 
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "storage/condition_variable.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 
 #include "score/predict_parallel.h"
+#include "pg/interrupts.h"
 #include "pg/settings.h"
 #include "pg/parallel.h"
 
@@ -163,12 +163,6 @@ await_work(PoolShared *shared, int64 *number)
 	return got;
 }
 
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
 /* The model in memory of the worker's own: its pointers are those of a process. */
 static Predictor *
 worker_predictor(const PoolShared *shared, shm_toc *toc)
@@ -191,7 +185,7 @@ amad_predict_worker(dsm_segment *segment, shm_toc *toc)
 	Prediction	prediction;
 	int64		number;
 
-	workers_begin(toc);
+	parallel_begin_worker(toc);
 	predictor = worker_predictor(shared, toc);
 	predict_series_open(&prediction, predictor);
 	{
@@ -244,31 +238,27 @@ states_bytes(const Predictor *p)
 }
 
 static ParallelContext *
-create_context(const Predictor *p, int workers, int tasks, int rows)
+open_context(const Predictor *p, int workers, int tasks, int rows)
 {
-	ParallelContext *pcxt = CreateParallelContext("amad", "amad_predict_worker", workers);
+	const ParallelChunk chunks[] = {
+		{KEY_SHARED, shared_bytes(tasks)},
+		{KEY_PACKED, nn_packed_bytes(&p->shape)},
+		{KEY_TASKS, mul_size(predict_pool_task_bytes(p, rows), tasks)},
+		{KEY_STATES, p->states ? states_bytes(p) : 0},
+	};
 
-	shm_toc_estimate_chunk(&pcxt->estimator, shared_bytes(tasks));
-	shm_toc_estimate_chunk(&pcxt->estimator, nn_packed_bytes(&p->shape));
-	shm_toc_estimate_chunk(&pcxt->estimator, mul_size(predict_pool_task_bytes(p, rows), tasks));
-	shm_toc_estimate_keys(&pcxt->estimator, 3);
-	if (p->states)
-	{
-		shm_toc_estimate_chunk(&pcxt->estimator, states_bytes(p));
-		shm_toc_estimate_keys(&pcxt->estimator, 1);
-	}
-	return pcxt;
+	return parallel_open("amad_predict_worker", workers, chunks, lengthof(chunks));
 }
 
 static Participant
-fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
+fill_context(shm_toc *toc, Prediction *own, int tasks, int rows)
 {
 	const Predictor *p = own->predictor;
-	PoolShared *shared = workers_allocate(pcxt, KEY_SHARED, shared_bytes(tasks));
-	char	   *packed = workers_allocate(pcxt, KEY_PACKED, nn_packed_bytes(&p->shape));
+	PoolShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
+	char	   *packed = shm_toc_lookup(toc, KEY_PACKED, false);
 	Participant leader = {
 		.shared = shared,
-		.memory = workers_allocate(pcxt, KEY_TASKS, predict_pool_task_bytes(p, rows) * tasks),
+		.memory = shm_toc_lookup(toc, KEY_TASKS, false),
 		.predictor = p,
 		.prediction = own,
 		.last = -1,				/* before the first task */
@@ -280,7 +270,7 @@ fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	shared->predictor.components = NULL;
 	shared->predictor.states = NULL;
 	if (p->states)
-		memcpy(workers_allocate(pcxt, KEY_STATES, states_bytes(p)), p->states, states_bytes(p));
+		memcpy(shm_toc_lookup(toc, KEY_STATES, false), p->states, states_bytes(p));
 	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
 	shared->tasks = tasks;
 	shared->rows = rows;
@@ -290,36 +280,23 @@ fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	return leader;
 }
 
-static void
-end_workers(ParallelContext *pcxt)
-{
-	WaitForParallelWorkersToFinish(pcxt);
-	DestroyParallelContext(pcxt);
-	ExitParallelMode();
-}
-
 PredictPool *
 predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 {
-	PredictPool *pool = palloc0(sizeof(PredictPool));
+	ParallelContext *pcxt = open_context(own->predictor, workers, tasks, rows);
+	PredictPool *pool;
+	Participant leader;
 
-	EnterParallelMode();
-	pool->pcxt = create_context(own->predictor, workers, tasks, rows);
-	if (workers_share_memory(pool->pcxt))
-	{
-		pool->leader = fill_context(pool->pcxt, own, tasks, rows);
-		LaunchParallelWorkers(pool->pcxt);
-		if (pool->pcxt->nworkers_launched > 0)
-		{
-			ereport(DEBUG1,
-					(errmsg_internal("scoring with %d parallel workers",
-									 pool->pcxt->nworkers_launched)));
-			return pool;
-		}
-	}
-	end_workers(pool->pcxt);
-	pfree(pool);
-	return NULL;
+	if (pcxt == NULL)
+		return NULL;
+	leader = fill_context(pcxt->toc, own, tasks, rows);
+	if (!parallel_launch(pcxt))
+		return NULL;
+	ereport(DEBUG1,
+			(errmsg_internal("scoring with %d parallel workers", pcxt->nworkers_launched)));
+	pool = palloc(sizeof(PredictPool));
+	*pool = (PredictPool) {.pcxt = pcxt, .leader = leader};
+	return pool;
 }
 
 PredictTask
@@ -400,6 +377,6 @@ predict_pool_close(PredictPool *pool)
 	shared->closed = true;
 	SpinLockRelease(&shared->mutex);
 	ConditionVariableBroadcast(&shared->work);
-	end_workers(pool->pcxt);
+	parallel_close(pool->pcxt);
 	pfree(pool);
 }
