@@ -25,10 +25,7 @@
  */
 #define PARALLEL_WORK 4e9
 
-/*
- * The usual values of Adam (Kingma and Ba) and of the one-cycle learning rate.  In this
- * project's tests other values did not rank rows better (docs/quality.md).
- */
+/* The usual values of Adam (Kingma and Ba) and of the one-cycle learning rate. */
 static const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1.0f};
 
 #define CYCLE_PEAK 0.1			/* share of the steps before the rate's peak */
