@@ -88,6 +88,7 @@ steps_plan(const Dataset *dataset, StepsRows *rows)
 	StepsPlan	plan = {
 		.shape = dataset->plan.shape,
 		.objective = {
+			/* the first rows of a chunk have too little context to learn from */
 			.skip = Min(o->window / 2, o->chunk_length - o->ahead - 1),
 			.ahead = o->ahead,
 			.maxmin = (float) o->maxmin_weight,
