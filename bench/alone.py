@@ -139,7 +139,7 @@ def train_needs(described, rows, features):
     gate (9 H); besides the embedding (D), input and output (2 C)."""
     o = described["options"]
     D, H, W = o["d_model"], o["heads"], o["window"]
-    shard_rows = min(2, o["batch_size"]) * o["chunk_length"]
+    shard_rows = min(2, o["advanced"]["batch_size"]) * o["advanced"]["chunk_length"]
     activations = shard_rows * (o["layers"] * (14 * D + 2 * H * W + 9 * H) + D + 2 * features)
     return [4 * n / 2**20 for n in (rows * features, 3 * described["weights"], activations)]
 

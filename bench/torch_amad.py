@@ -455,7 +455,7 @@ def feature_weights(what):
     few, others = int(flags.sum()), int((~flags).sum())
     weight = torch.ones(len(flags), dtype=torch.float64)
     if few and others:
-        weight[flags] = min(1.0, what["options"]["flag_weight"] * others / few)
+        weight[flags] = min(1.0, what["options"]["advanced"]["flag_weight"] * others / few)
     return weight / weight.mean()
 
 
@@ -479,7 +479,8 @@ class Detector:
             stored = json.load(f)
         what, self = stored["describe"], cls.__new__(cls)
         names = Options.__dataclass_fields__
-        self.opt = Options(**{k: v for k, v in what["options"].items() if k in names})
+        options = {**what["options"], **what["options"]["advanced"]}
+        self.opt = Options(**{k: v for k, v in options.items() if k in names})
         self.scaler = Scaler.stored(what["scaling"]["mean"], what["scaling"]["std"], self.opt.clip)
         self.model = Amad(len(what["scaling"]["mean"]), self.opt)
         self.mu_s = what["calibration"].get("mu_s", 1.0)

@@ -27,10 +27,7 @@
 /* A training with fewer multiplications takes a tenth of a second: workers start too late. */
 #define PARALLEL_WORK 4e9
 
-/*
- * The usual values of Adam (Kingma and Ba) and of the one-cycle learning rate.  In this
- * project's tests other values did not rank rows better (docs/quality.md).
- */
+/* The usual values of Adam (Kingma and Ba) and of the one-cycle learning rate. */
 static const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1.0f};
 
 #define CYCLE_PEAK 0.1			/* share of the steps before the rate's peak */
@@ -100,6 +97,7 @@ optimizer_plan(const Dataset *dataset, OptimizerRows *rows)
 	OptimizerPlan	plan = {
 		.shape = dataset->plan.shape,
 		.objective = {
+			/* the first rows of a chunk have too little context to learn from */
 			.skip = Min(o->window / 2, o->chunk_length - o->ahead - 1),
 			.ahead = o->ahead,
 			.maxmin = (float) o->maxmin_weight,

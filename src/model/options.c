@@ -24,13 +24,6 @@ typedef enum OptionType
 	OPTION_REAL					/* double */
 } OptionType;
 
-/* Where a key is written: beside the others, or in the object "advanced". */
-typedef enum OptionLevel
-{
-	ORDINARY,
-	ADVANCED
-} OptionLevel;
-
 typedef struct OptionSpec
 {
 	const char *key;
@@ -49,36 +42,36 @@ typedef struct OptionSpec
 
 /* Ranges keep every size computed from them far below overflow. */
 static const OptionSpec specs[] = {
-	SPEC(window, ORDINARY, OPTION_INT, 1, 4096, 64),
-	SPEC(d_model, ORDINARY, OPTION_INT, 4, 2048, 64),
-	SPEC(heads, ORDINARY, OPTION_INT, 1, 64, 4),
-	SPEC(layers, ORDINARY, OPTION_INT, 1, 16, 2),
-	SPEC(steps, ORDINARY, OPTION_BIGINT, 1, 10000000, 500),
-	SPEC(epochs, ORDINARY, OPTION_REAL, 1e-3, 1e6, 0),
-	SPEC(learning_rate, ORDINARY, OPTION_REAL, 1e-8, 1, 2e-3),
-	SPEC(contamination, ORDINARY, OPTION_REAL, 1e-6, 0.5, 0.01),
-	SPEC(lookahead, ORDINARY, OPTION_INT, 0, MAX_HORIZON / 2, 0),
-	SPEC(fill_limit, ORDINARY, OPTION_INT, 0, 65536, -1),
-	SPEC(max_gap, ORDINARY, OPTION_REAL, 1e-6, 1e15, 0),
-	SPEC(validation_fraction, ORDINARY, OPTION_REAL, 0.01, 0.9, 0.1),
-	SPEC(seed, ORDINARY, OPTION_BIGINT, 0, 9007199254740991.0, 0),
+	SPEC(window, OPTION_ORDINARY, OPTION_INT, 1, 4096, 64),
+	SPEC(d_model, OPTION_ORDINARY, OPTION_INT, 4, 2048, 64),
+	SPEC(heads, OPTION_ORDINARY, OPTION_INT, 1, 64, 4),
+	SPEC(layers, OPTION_ORDINARY, OPTION_INT, 1, 16, 2),
+	SPEC(steps, OPTION_ORDINARY, OPTION_BIGINT, 1, 10000000, 500),
+	SPEC(epochs, OPTION_ORDINARY, OPTION_REAL, 1e-3, 1e6, 0),
+	SPEC(learning_rate, OPTION_ORDINARY, OPTION_REAL, 1e-8, 1, 2e-3),
+	SPEC(contamination, OPTION_ORDINARY, OPTION_REAL, 1e-6, 0.5, 0.01),
+	SPEC(lookahead, OPTION_ORDINARY, OPTION_INT, 0, MAX_HORIZON / 2, 0),
+	SPEC(fill_limit, OPTION_ORDINARY, OPTION_INT, 0, 65536, -1),
+	SPEC(max_gap, OPTION_ORDINARY, OPTION_REAL, 1e-6, 1e15, 0),
+	SPEC(validation_fraction, OPTION_ORDINARY, OPTION_REAL, 0.01, 0.9, 0.1),
+	SPEC(seed, OPTION_ORDINARY, OPTION_BIGINT, 0, 9007199254740991.0, 0),
 
-	SPEC(batch_size, ADVANCED, OPTION_INT, 1, 1024, 8),
-	SPEC(chunk_length, ADVANCED, OPTION_INT, 2, 16384, 0),
-	SPEC(ahead, ADVANCED, OPTION_INT, 0, 1, 1),
-	SPEC(maxmin_weight, ADVANCED, OPTION_REAL, 0, 100, 1),
-	SPEC(contrast_weight, ADVANCED, OPTION_REAL, 0, 100, 0.02),
-	SPEC(clip, ADVANCED, OPTION_REAL, 0.1, 1000, 5),
-	SPEC(variance, ADVANCED, OPTION_REAL, 0.01, 1, 0.9),
-	SPEC(discrepancy_weight, ADVANCED, OPTION_REAL, 0, 4, 0.25),
-	SPEC(residual_floor, ADVANCED, OPTION_REAL, 0, 1, 0.1),
-	SPEC(state_weight, ADVANCED, OPTION_REAL, 0, 4, 0.75),
-	SPEC(flatline_weight, ADVANCED, OPTION_REAL, 0, 100, 0.6),
-	SPEC(flag_weight, ADVANCED, OPTION_REAL, 0.001, 10000, 0.1),
-	SPEC(horizon_quantile, ADVANCED, OPTION_REAL, 0.01, 0.9999, 0.9),
-	SPEC(release, ADVANCED, OPTION_REAL, 0, 1e6, 3),
-	SPEC(season_harmonics, ADVANCED, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
-	SPEC(season_weight, ADVANCED, OPTION_REAL, 0, 100, 0.5),
+	SPEC(batch_size, OPTION_ADVANCED, OPTION_INT, 1, 1024, 8),
+	SPEC(chunk_length, OPTION_ADVANCED, OPTION_INT, 2, 16384, 0),
+	SPEC(ahead, OPTION_ADVANCED, OPTION_INT, 0, 1, 1),
+	SPEC(maxmin_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 1),
+	SPEC(contrast_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.02),
+	SPEC(clip, OPTION_ADVANCED, OPTION_REAL, 0.1, 1000, 5),
+	SPEC(variance, OPTION_ADVANCED, OPTION_REAL, 0.01, 1, 0.9),
+	SPEC(discrepancy_weight, OPTION_ADVANCED, OPTION_REAL, 0, 4, 0.25),
+	SPEC(residual_floor, OPTION_ADVANCED, OPTION_REAL, 0, 1, 0.1),
+	SPEC(state_weight, OPTION_ADVANCED, OPTION_REAL, 0, 4, 0.75),
+	SPEC(flatline_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.6),
+	SPEC(flag_weight, OPTION_ADVANCED, OPTION_REAL, 0.001, 10000, 0.1),
+	SPEC(horizon_quantile, OPTION_ADVANCED, OPTION_REAL, 0.01, 0.9999, 0.9),
+	SPEC(release, OPTION_ADVANCED, OPTION_REAL, 0, 1e6, 3),
+	SPEC(season_harmonics, OPTION_ADVANCED, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
+	SPEC(season_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.5),
 };
 
 #define LEAST_PERIOD 1e-3		/* of a season */
@@ -417,13 +410,13 @@ static const struct
 	void		(*parse) (Options *options, JsonbValue *value);
 }			other_keys[] =
 {
-	{"method", ORDINARY, parse_method},
-	{"horizons", ORDINARY, parse_horizons},
-	{"season", ORDINARY, parse_season},
-	{"missing", ORDINARY, parse_missing},
-	{"features", ORDINARY, parse_names},
-	{"preset", ORDINARY, check_preset},
-	{"without", ADVANCED, parse_without},
+	{"method", OPTION_ORDINARY, parse_method},
+	{"horizons", OPTION_ORDINARY, parse_horizons},
+	{"season", OPTION_ORDINARY, parse_season},
+	{"missing", OPTION_ORDINARY, parse_missing},
+	{"features", OPTION_ORDINARY, parse_names},
+	{"preset", OPTION_ORDINARY, check_preset},
+	{"without", OPTION_ADVANCED, parse_without},
 };
 
 /* The keys of a level, as a list for messages. */
@@ -447,33 +440,44 @@ unknown_option(const char *key, OptionLevel level)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 level == ORDINARY ? errmsg("unrecognized option \"%s\"", key)
+			 level == OPTION_ORDINARY ? errmsg("unrecognized option \"%s\"", key)
 			 : errmsg("unrecognized advanced option \"%s\"", key),
-			 level == ORDINARY ? errhint("Valid options are: %s, advanced.", list_keys(level))
+			 level == OPTION_ORDINARY ? errhint("Valid options are: %s, advanced.", list_keys(level))
 			 : errhint("Valid advanced options are: %s.", list_keys(level))));
 }
 
-/* ERROR unless a key is written at its level. */
-static void
-check_level(const char *key, OptionLevel given, OptionLevel level)
+void
+options_check_level(const char *key, OptionLevel level, OptionLevel given)
 {
 	if (given == level)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 level == ADVANCED ? errmsg("\"%s\" is an advanced option", key)
+			 level == OPTION_ADVANCED ? errmsg("\"%s\" is an advanced option", key)
 			 : errmsg("\"%s\" is not an advanced option", key),
-			 level == ADVANCED ? errhint("Write it as {\"advanced\": {\"%s\": …}}.", key)
-			 : errhint("Write it outside of \"advanced\".")));
+			 level == OPTION_ADVANCED ? errhint("Write it as {\"advanced\": {\"%s\": ...}}.", key)
+			 : errhint("Write it outside \"advanced\".")));
 }
 
+JsonbContainer *
+options_advanced(JsonbValue *value)
+{
+	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"advanced\": %s", json_value_text(value)),
+				 errdetail("It must be an object of advanced options.")));
+	return value->val.binary.data;
+}
+
+/* Sets the option of a key that is written at a level. */
 static void
 parse_key(Options *options, const char *key, JsonbValue *value, OptionLevel level)
 {
 	for (int i = 0; i < lengthof(specs); i++)
 		if (strcmp(key, specs[i].key) == 0)
 		{
-			check_level(key, level, specs[i].level);
+			options_check_level(key, specs[i].level, level);
 			if (strcmp(key, "max_gap") == 0)
 				parse_max_gap(options, &specs[i], value);
 			else
@@ -483,13 +487,14 @@ parse_key(Options *options, const char *key, JsonbValue *value, OptionLevel leve
 	for (int i = 0; i < lengthof(other_keys); i++)
 		if (strcmp(key, other_keys[i].key) == 0)
 		{
-			check_level(key, level, other_keys[i].level);
+			options_check_level(key, other_keys[i].level, level);
 			other_keys[i].parse(options, value);
 			return;
 		}
 	unknown_option(key, level);
 }
 
+/* Sets all options of an object, which is "advanced" or the one that contains it. */
 static void
 parse_object(Options *options, JsonbContainer *object, OptionLevel level)
 {
@@ -502,15 +507,10 @@ parse_object(Options *options, JsonbContainer *object, OptionLevel level)
 		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
 
 		JsonbIteratorNext(&it, &value, true);
-		if (level == ADVANCED || strcmp(key, "advanced") != 0)
+		if (level == OPTION_ADVANCED || strcmp(key, "advanced") != 0)
 			parse_key(options, key, &value, level);
-		else if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
-			parse_object(options, value.val.binary.data, ADVANCED);
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid value for option \"advanced\": %s", json_value_text(&value)),
-					 errdetail("It must be an object of advanced options.")));
+			parse_object(options, options_advanced(&value), OPTION_ADVANCED);
 	}
 }
 
@@ -578,16 +578,6 @@ check_relations(Options *options, bool steps_given)
 						   options->horizons[options->nhorizons - 1] / 2)));
 }
 
-static void
-check_object(Jsonb *json)
-{
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 errhint("For example '{\"window\": 64}'.")));
-}
-
 void
 options_parse(Options *options, Jsonb *json)
 {
@@ -596,11 +586,15 @@ options_parse(Options *options, Jsonb *json)
 	set_defaults(options);
 	if (json != NULL)
 	{
-		check_object(json);
+		if (!JB_ROOT_IS_OBJECT(json))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("options must be a JSON object"),
+					 errhint("For example '{\"window\": 64}'.")));
 		preset = json_get(&json->root, "preset");
 		if (preset != NULL)
 			apply_preset(options, preset);
-		parse_object(options, &json->root, ORDINARY);
+		parse_object(options, &json->root, OPTION_ORDINARY);
 	}
 	check_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
 }
@@ -608,7 +602,7 @@ options_parse(Options *options, Jsonb *json)
 void
 options_update(Options *options, Jsonb *json)
 {
-	parse_object(options, &json->root, ORDINARY);
+	parse_object(options, &json->root, OPTION_ORDINARY);
 	check_relations(options, false);
 }
 
@@ -642,7 +636,7 @@ void
 options_write(const Options *options, StringInfo out)
 {
 	appendStringInfoChar(out, '{');
-	write_numbers(options, ORDINARY, out);
+	write_numbers(options, OPTION_ORDINARY, out);
 	json_put_ints(out, "horizons", options->nhorizons, options->horizons);
 	if (options->season == SEASON_AUTO)
 		json_put_string(out, "season", "auto");
@@ -658,7 +652,7 @@ options_write(const Options *options, StringInfo out)
 	}
 	json_key(out, "advanced");
 	appendStringInfoChar(out, '{');
-	write_numbers(options, ADVANCED, out);
+	write_numbers(options, OPTION_ADVANCED, out);
 	if (options->without != 0)
 		write_without(options, out);
 	appendStringInfoString(out, "}}");

@@ -37,6 +37,13 @@ typedef enum Method
 	METHOD_ZSCORE				/* the mean */
 } Method;
 
+/* Where a key is written: beside "advanced", or in that object. */
+typedef enum OptionLevel
+{
+	OPTION_ORDINARY,
+	OPTION_ADVANCED
+} OptionLevel;
+
 typedef struct Options
 {
 	int			method;			/* Method */
@@ -88,8 +95,14 @@ typedef struct Options
 /* Defaults overridden by json (NULL: none).  ERRORs name key, range and remedy. */
 extern void options_parse(Options *options, Jsonb *json);
 
-/* Options in force, overridden by a JSON object. */
+/* Options in force, overridden by a JSON object.  The same ERRORs. */
 extern void options_update(Options *options, Jsonb *json);
+
+/* ERROR with a HINT where to write a key unless it is given at its level. */
+extern void options_check_level(const char *key, OptionLevel level, OptionLevel given);
+
+/* The object that is the value of the key "advanced".  ERROR if it is something else. */
+extern JsonbContainer *options_advanced(JsonbValue *value);
 
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);

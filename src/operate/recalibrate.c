@@ -43,49 +43,62 @@ static const char *const own_keys[] = {"trim", "threshold_only"};
 static const struct
 {
 	const char *key;
-	bool		advanced;
-	bool		scales;			/* it changes rho, mu or theta */
+	OptionLevel level;
+	bool		scales;			/* changes rho, mu or theta; only advanced ones do */
 }			training_keys[] =
 {
-	{"contamination", false, false},
-	{"lookahead", false, false},
-	{"discrepancy_weight", true, true},
-	{"horizon_quantile", true, true},
-	{"release", true, false},
-	{"residual_floor", true, true},
-	{"season_weight", true, true},
+	{"contamination", OPTION_ORDINARY, false},
+	{"lookahead", OPTION_ORDINARY, false},
+	{"discrepancy_weight", OPTION_ADVANCED, true},
+	{"horizon_quantile", OPTION_ADVANCED, true},
+	{"release", OPTION_ADVANCED, false},
+	{"residual_floor", OPTION_ADVANCED, true},
+	{"season_weight", OPTION_ADVANCED, true},
 };
-
-static bool
-is_known_key(const char *key, bool advanced)
-{
-	for (int i = 0; i < lengthof(own_keys); i++)
-		if (!advanced && strcmp(key, own_keys[i]) == 0)
-			return true;
-	for (int i = 0; i < lengthof(training_keys); i++)
-		if (training_keys[i].advanced == advanced && strcmp(key, training_keys[i].key) == 0)
-			return true;
-	return !advanced && strcmp(key, "advanced") == 0;
-}
 
 /* The keys of a level, as a list for messages. */
 static char *
-list_training_keys(bool advanced)
+list_training_keys(OptionLevel level)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (int i = 0; i < lengthof(training_keys); i++)
-		if (training_keys[i].advanced == advanced)
+		if (training_keys[i].level == level)
 			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", training_keys[i].key);
 	return list.data;
 }
 
-/* ERROR for keys of an object that a recalibration does not have. */
+/* ERROR unless a recalibration has the option, and it is given at its level. */
 static void
-check_keys(JsonbContainer *object, bool advanced)
+check_key(const char *key, OptionLevel given)
+{
+	for (int i = 0; i < lengthof(own_keys); i++)
+		if (strcmp(key, own_keys[i]) == 0)
+		{
+			options_check_level(key, OPTION_ORDINARY, given);
+			return;
+		}
+	for (int i = 0; i < lengthof(training_keys); i++)
+		if (strcmp(key, training_keys[i].key) == 0)
+		{
+			options_check_level(key, training_keys[i].level, given);
+			return;
+		}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\" of a recalibration", key),
+			 errhint("Valid options are: %s, %s, %s; advanced options: %s. "
+					 "Other options require retraining.", list_training_keys(OPTION_ORDINARY),
+					 own_keys[0], own_keys[1], list_training_keys(OPTION_ADVANCED))));
+}
+
+/* Checks the keys of an object; returns the object "advanced" in it, NULL if there is none. */
+static JsonbContainer *
+check_keys(JsonbContainer *object, OptionLevel level)
 {
 	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbContainer *advanced = NULL;
 	JsonbValue	value;
 
 	JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
@@ -93,25 +106,13 @@ check_keys(JsonbContainer *object, bool advanced)
 	{
 		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
 
-		if (!is_known_key(key, advanced))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unrecognized option \"%s\" of a recalibration", key),
-					 errhint("Valid options are: %s, %s, %s; advanced options: %s. "
-							 "Other options require retraining.", list_training_keys(false),
-							 own_keys[0], own_keys[1], list_training_keys(true))));
 		JsonbIteratorNext(&it, &value, true);
+		if (level == OPTION_ADVANCED || strcmp(key, "advanced") != 0)
+			check_key(key, level);
+		else
+			advanced = options_advanced(&value);
 	}
-}
-
-/* The object "advanced" of the options; NULL: there is none. */
-static JsonbContainer *
-advanced_object(Jsonb *json)
-{
-	JsonbValue *value = json_get(&json->root, "advanced");
-
-	return value != NULL && value->type == jbvBinary &&
-		JsonContainerIsObject(value->val.binary.data) ? value->val.binary.data : NULL;
+	return advanced;
 }
 
 static void
@@ -132,23 +133,17 @@ parse_trim(Choices *choices, JsonbValue *value)
 		invalid_choice("trim", value, "a number from 0 to 0.5");
 }
 
+/* ERROR if the object "advanced" has an option that changes scores. */
 static void
-check_threshold_only(Jsonb *json)
+check_threshold_only(JsonbContainer *advanced)
 {
-	JsonbContainer *advanced = advanced_object(json);
-
 	for (int i = 0; i < lengthof(training_keys); i++)
-	{
-		JsonbContainer *object = training_keys[i].advanced ? advanced : &json->root;
-
-		if (training_keys[i].scales && object != NULL &&
-			json_get(object, training_keys[i].key) != NULL)
+		if (training_keys[i].scales && json_get(advanced, training_keys[i].key) != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" cannot be combined with \"threshold_only\"",
 							training_keys[i].key),
 					 errdetail("It changes the scores, not the threshold.")));
-	}
 }
 
 /* A copy of an object without a key. */
@@ -163,6 +158,7 @@ static Choices
 parse_choices(Jsonb *json)
 {
 	Choices		choices = {.trim = RECENT_TRIM};
+	JsonbContainer *advanced;
 	JsonbValue *value;
 
 	if (json == NULL)
@@ -172,9 +168,9 @@ parse_choices(Jsonb *json)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("options must be a JSON object"),
 				 errhint("For example '{\"contamination\": 0.005}'.")));
-	check_keys(&json->root, false);
-	if (advanced_object(json) != NULL)
-		check_keys(advanced_object(json), true);
+	advanced = check_keys(&json->root, OPTION_ORDINARY);
+	if (advanced != NULL)
+		check_keys(advanced, OPTION_ADVANCED);
 	if ((value = json_get(&json->root, "trim")) != NULL)
 		parse_trim(&choices, value);
 	if ((value = json_get(&json->root, "threshold_only")) != NULL)
@@ -183,8 +179,8 @@ parse_choices(Jsonb *json)
 			invalid_choice("threshold_only", value, "true or false");
 		choices.threshold_only = value->val.boolean;
 	}
-	if (choices.threshold_only)
-		check_threshold_only(json);
+	if (choices.threshold_only && advanced != NULL)
+		check_threshold_only(advanced);
 	choices.others = json;
 	for (int i = 0; i < lengthof(own_keys); i++)
 		choices.others = remove_key(choices.others, own_keys[i]);

@@ -14,7 +14,7 @@ use constant TIMEOUT_MS => 20000;
 # Cancelled, but still running
 use constant STUCK_MS => 2000;
 
-my $tiny = '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "horizons": [2, 4], "batch_size": 4}';
+my $tiny = '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "horizons": [2, 4], "advanced": {"batch_size": 4}}';
 
 my @setup = (
 	'CREATE EXTENSION IF NOT EXISTS amad', 'DROP SCHEMA IF EXISTS fuzz CASCADE', 'CREATE SCHEMA fuzz', 'DELETE FROM amad_models',

@@ -132,7 +132,7 @@ END $$),
 			"SET LOCAL maintenance_work_mem = '64MB'",
 			'CREATE TEMP TABLE fd AS SELECT i::bigint AS ts, g, ' . join(', ', map { "sin(i * $_) AS f$_" } 1 .. 18) . ', sin(i + g) AS f19 FROM generate_series(1, 40) i, generate_series(1, 20000) g',
 			"SELECT amad_train(model_name => 'fd', source => 'fd', timestamp_col => 'ts', series_cols => '{g}', "
-			  . "options => '{\"window\": 4, \"chunk_length\": 16, \"layers\": 1, \"horizons\": [1], \"steps\": 20}') IS NOT NULL",
+			  . "options => '{\"window\": 4, \"layers\": 1, \"horizons\": [1], \"steps\": 20, \"advanced\": {\"chunk_length\": 16}}') IS NOT NULL",
 		],
 	},
 	{
@@ -142,7 +142,7 @@ END $$),
 		statements => [
 			"SET LOCAL maintenance_work_mem = '14GB'",
 			'CREATE TEMP TABLE w AS SELECT i::bigint AS ts, sin(i * 0.2) AS a FROM generate_series(1, 20000) i',
-			q(SELECT length(amad_fit('{"d_model": 2048, "chunk_length": 4096, "batch_size": 4, "steps": 10}'::jsonb, ts, a)::text) FROM w),
+			q(SELECT length(amad_fit('{"d_model": 2048, "steps": 10, "advanced": {"chunk_length": 4096, "batch_size": 4}}'::jsonb, ts, a)::text) FROM w),
 		],
 	},
 );

@@ -15,14 +15,14 @@ sub timeout { return 400 }
 
 # ---- the rows and the models to begin with ----------------------------------------------------
 
-my $tiny = '"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 4, "batch_size": 2, "horizons": [2, 4]';
+my $tiny = '"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 4, "horizons": [2, 4], "advanced": {"batch_size": 2}';
 
 # name, options, kind of time, series columns
 my @models = (
 	[ 'zscore', '"method": "zscore", "horizons": [1]', 'bigint' ],
 	[ 'pca', '"method": "pca", "horizons": [1, 2]', 'bigint' ],
 	[ 'network', $tiny, 'bigint' ],
-	[ 'plain', "$tiny, \"state_weight\": 0, \"flatline_weight\": 0, \"season\": \"none\"", 'timestamp' ],
+	[ 'plain', "$tiny, \"season\": \"none\", \"advanced\": {\"batch_size\": 2, \"state_weight\": 0, \"flatline_weight\": 0}", 'timestamp' ],
 	[ 'ahead', "$tiny, \"lookahead\": 2", 'timestamptz' ],
 	[ 'season', "$tiny, \"season\": [3600]", 'timestamptz' ],
 	[ 'nameless', '"method": "zscore", "horizons": [1]', 'bigint' ],
@@ -295,6 +295,7 @@ sub mutate_json
 	if (ref $options eq 'HASH' && %$options && chance(55))
 	{
 		# mostly harmless, so that the model is accepted
+		$options = $options->{advanced} if ref $options->{advanced} eq 'HASH' && chance(50);
 		my @numbers = grep { !ref $options->{$_} && ($options->{$_} // '') =~ /^-?[\d.]+(?:e[-+]?\d+)?$/i } sort keys %$options;
 		set_node([ $options, pick(@numbers) ], option_number()) if @numbers;
 		return;
@@ -349,6 +350,7 @@ sub mutate_text
 		sub { $text . $text },
 		sub { ('[' x 20000) . $text },
 		sub { $text =~ s/("(?:options|series|season|flags|types)":)/"options": {"seed": 1}, $1/r },
+		sub { $text =~ s/"advanced":/pick('"advanced": null, "advancee":', '"advanced": {"clip": 5}, "advanced":', '"clip": 5, "advanced":')/er },
 		sub { $text =~ s/"core":"[^"]*"/'"core":"\\u0000"'/er },
 		sub { $text =~ s/(\d)\.(\d)/$1e400$2/r },
 		sub { odd_json() },

@@ -11,8 +11,9 @@ my $json = JSON::PP->new->canonical->allow_nonref->utf8;
 
 sub timeout { return 400 }
 
-# The options there are, with their defaults; and tables with columns ts, a, b, c
-my (%defaults, @tables, @numbers);
+# The options there are, with their defaults, on one level; those written in "advanced", those whose values are
+# numbers; and tables with columns ts, a, b, c
+my (%defaults, %advanced, @numbers, @tables);
 
 # name, kind of time, columns a, b, c of row i
 my @rows = (
@@ -58,6 +59,8 @@ sub setup
 	die $result->{out} if $result->{state} ne '00000';
 	my ($text) = $result->{out} =~ /^(\{"[^\n]*\})\n*\z/m;
 	%defaults = %{ $json->decode($text) };
+	%advanced = (%{ delete $defaults{advanced} }, without => []);
+	%defaults = (%defaults, %advanced);
 	@numbers = grep { defined $defaults{$_} && !ref $defaults{$_} && $defaults{$_} =~ /^-?[\d.]+(?:e[-+]?\d+)?$/i } sort keys %defaults;
 	return;
 }
@@ -70,7 +73,7 @@ my %special = (
 	features => [ '["a", "b", "c"]', '["a"]', '["a", "a", "a"]', '["", "b", "c"]', '[null]' ],
 	preset => [ '"paper"', '"default"', '"fast"' ],
 	without => [ '["automask"]', '["mixup", "multiscale"]', '[]', '["x"]' ],
-	advanced => [ '{}', '{"clip": 3}', '[]' ],
+	advanced => [ '{}', '{"clip": 3}', '{"window": 3}', '{"advanced": {}}', '[]', 'null', '1' ],
 	steps => [ 1, 2, 3, 10 ],
 	d_model => [ 4, 8, 16, 6, 64 ],
 	window => [ 1, 2, 3, 4, 8, 16, 60 ],
@@ -88,10 +91,10 @@ sub number
 		4096, 65536, 2147483647, 2147483648, 9007199254740991, 9007199254740992, rand(1), rand(100));
 }
 
-# A JSON object of options, mostly ones that are accepted
+# A JSON object of options, mostly ones that are accepted, at the level where they are written but for a few
 sub options
 {
-	my @members;
+	my (@members, @advanced);
 
 	return odd_json() if chance(5);
 	# as small as they can be, unless chosen otherwise
@@ -104,8 +107,10 @@ sub options
 		  : $special{$key} ? pick(@{ $special{$key} })
 		  : (grep { $_ eq $key } @numbers) ? number($defaults{$key})
 		  : odd_json();
-		push @members, Fuzz::quote_json($key) . ": $value";
+		my $level = (chance(3) ? !$advanced{$key} : $advanced{$key}) ? \@advanced : \@members;
+		push @$level, Fuzz::quote_json($key) . ": $value";
 	}
+	push @members, '"advanced": {' . join(', ', @advanced) . '}' if @advanced;
 	return '{' . join(', ', @members) . '}';
 }
 

@@ -1,11 +1,14 @@
 --
 -- Flags: features of two values at most, which weigh less where they are many.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 SET jit = off;
 SET timezone = 'UTC';
 SET max_parallel_maintenance_workers = 0;
 CREATE SCHEMA flags_test;
-SET search_path = flags_test, public;
+SET search_path = flags_test, public, helpers;
 
 -- One signal and eight switches that change by chance; the signal is strange from 1300 to 1319.
 CREATE FUNCTION noise(n int, k int) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$ SELECT hashint4(n * 11 + k) % 1000 / 1000.0 $$;
@@ -14,9 +17,9 @@ CREATE TABLE r AS
 SELECT n, timestamptz '2026-01-01' + n * interval '1 min' AS ts, n BETWEEN 1300 AND 1319 AS bad,
 	ARRAY[sin(n / 9.0) + 0.1 * noise(n, 1) + CASE WHEN n BETWEEN 1300 AND 1319 THEN 0.8 ELSE 0 END] || switches(n) AS x
 FROM generate_series(1, 1400) n;
-CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 16, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "season": "none", "horizons": [4, 16], "advanced": {"batch_size": 4}}'::jsonb || more $$;
-CREATE TABLE m AS SELECT w, amad_fit(tiny(jsonb_build_object('flag_weight', w)), ts, x) AS model
+CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
+	SELECT merged('{"window": 16, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "season": "none", "horizons": [4, 16], "advanced": {"batch_size": 4}}', more) $$;
+CREATE TABLE m AS SELECT w, amad_fit(small(advanced('flag_weight', w)), ts, x) AS model
 FROM r, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 1000 GROUP BY w;
 
 -- ---- which they are
@@ -26,11 +29,11 @@ SELECT w, amad_describe(model)->'flags' AS flags FROM m ORDER BY w;
 SELECT count(*) FILTER (WHERE x.name NOT LIKE 'states.%') AS network, count(*) FILTER (WHERE x.name LIKE 'states.%') AS states
 FROM m a, m b, amad_weights(a.model) x, amad_weights(b.model) y WHERE a.w = 0.1 AND b.w = 10000 AND x.name = y.name AND x.data IS DISTINCT FROM y.data;
 -- constants are; so is what has a second value in one row; a third one makes it none; a missing one is no value
-SELECT amad_describe(amad_fit(tiny('{"steps": 1, "features": ["signal", "constant", "once", "three", "missing", "names"]}'), n, noise(n, 1), 7, (n = 300)::int, CASE n WHEN 1 THEN 0 WHEN 2 THEN 1 ELSE 2 END,
+SELECT amad_describe(amad_fit(small('{"steps": 1, "features": ["signal", "constant", "once", "three", "missing", "names"]}'), n, noise(n, 1), 7, (n = 300)::int, CASE n WHEN 1 THEN 0 WHEN 2 THEN 1 ELSE 2 END,
 	CASE WHEN n % 2 = 0 THEN 1 END, 1e10 + n % 2))->'flags' AS flags FROM generate_series(1, 300) n;
 -- in each series, whatever its two values
 SELECT amad_train('flags', $$ SELECT s, n, noise(n, 1) + s AS a, s + n % 2 AS b, s * (n % 2) AS c, CASE WHEN s = 0 THEN n % 2 ELSE n % 3 END AS d FROM generate_series(0, 2) s, generate_series(1, 300) n $$,
-	'n', '{a,b,c,d}', '{s}', options => tiny('{"steps": 1}'))->'series' AS series;
+	'n', '{a,b,c,d}', '{s}', options => small('{"steps": 1}'))->'series' AS series;
 SELECT amad_describe('flags')->'flags' AS flags;
 -- baselines know them, and weigh them alike
 SELECT amad_describe(p)->'flags' AS flags, p_score = z_score AS same FROM (SELECT amad_fit('{"method": "zscore", "advanced": {"flag_weight": 0.1}}'::jsonb, n, x) AS p, amad_fit('{"method": "zscore", "advanced": {"flag_weight": 10000}}'::jsonb, n, x) AS z FROM r WHERE n <= 500) f,
@@ -47,12 +50,12 @@ SELECT w, count(*) AS rows, bool_and(abs((SELECT sum(value::float8) FROM jsonb_e
 CREATE TABLE one AS SELECT n, ARRAY[n % 2] || (SELECT array_agg(noise(n, k)) FROM generate_series(1, 10) k) AS y FROM generate_series(1, 400) n;
 SELECT count(*) AS rows, count(DISTINCT s) = count(*) / 2 AS same FROM (
 	SELECT n, amad_score(model, n, y) OVER (PARTITION BY w ORDER BY n) AS s
-	FROM one, (SELECT w, amad_fit(tiny(jsonb_build_object('flag_weight', w, 'steps', 2)), n, y) AS model FROM one, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 300 GROUP BY w) f) x WHERE s IS NOT NULL;
+	FROM one, (SELECT w, amad_fit(small(merged('{"steps": 2}', advanced('flag_weight', w))), n, y) AS model FROM one, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 300 GROUP BY w) f) x WHERE s IS NOT NULL;
 -- values that were far away in training are values like others, whatever the states weigh and the network sees
-SELECT amad_describe(amad_fit(tiny('{"steps": 1, "advanced": {"state_weight": 0, "clip": 1}}'), n, noise(n, 1), CASE WHEN n % 100 = 0 THEN 300 + n ELSE 0 END))->'flags' AS flags FROM generate_series(1, 1000) n;
+SELECT amad_describe(amad_fit(small('{"steps": 1, "advanced": {"state_weight": 0, "clip": 1}}'), n, noise(n, 1), CASE WHEN n % 100 = 0 THEN 300 + n ELSE 0 END))->'flags' AS flags FROM generate_series(1, 1000) n;
 -- all are flags: they weigh alike
 SELECT count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity') AS strange, max(s) FILTER (WHERE n > 350) > 1 AS found FROM (
-	SELECT n, amad_score((SELECT amad_fit(tiny('{"steps": 2}'), n, n % 2, n / 3 % 2) FROM generate_series(1, 300) n), n, CASE WHEN n > 350 THEN 5 ELSE n % 2 END, n / 3 % 2) OVER (ORDER BY n) AS s FROM generate_series(1, 400) n) x;
+	SELECT n, amad_score((SELECT amad_fit(small('{"steps": 2}'), n, n % 2, n / 3 % 2) FROM generate_series(1, 300) n), n, CASE WHEN n > 350 THEN 5 ELSE n % 2 END, n / 3 % 2) OVER (ORDER BY n) AS s FROM generate_series(1, 400) n) x;
 
 -- ---- kept
 

@@ -1,11 +1,14 @@
 --
 -- Flatlines: features that move less than they hardly ever did in training.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 SET jit = off;
 SET timezone = 'UTC';
 SET max_parallel_maintenance_workers = 0;
 CREATE SCHEMA flatline_test;
-SET search_path = flatline_test, public;
+SET search_path = flatline_test, public, helpers;
 
 -- Three noisy sensors and a valve, every minute.  Of the last rows the heat is stuck for an hour from 1300 on, at a value
 -- that is nothing special, and everything stands still for an hour from 1420 on.
@@ -14,9 +17,9 @@ CREATE TABLE r AS
 SELECT n, timestamptz '2026-01-01' + n * interval '1 min' AS ts, n BETWEEN 1300 AND 1359 AS stuck, n BETWEEN 1420 AND 1479 AS quiet,
 	noise(still, 1) AS flow, noise(CASE WHEN n BETWEEN 1300 AND 1359 THEN 7 ELSE still END, 2) AS heat, noise(still, 3) AS load, (still / 61 % 3 = 0)::int AS valve
 FROM (SELECT n, CASE WHEN n BETWEEN 1420 AND 1479 THEN 7 ELSE n END AS still FROM generate_series(1, 1500) n) x;
-CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 16, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "season": "none", "horizons": [4, 16], "features": ["flow", "heat", "load", "valve"], "advanced": {"batch_size": 2}}'::jsonb || more $$;
-CREATE TABLE m AS SELECT w, amad_fit(tiny(jsonb_build_object('flatline_weight', w)), ts, flow, heat, load, valve) AS model
+CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
+	SELECT merged('{"window": 16, "d_model": 16, "heads": 2, "layers": 2, "steps": 20, "season": "none", "horizons": [4, 16], "features": ["flow", "heat", "load", "valve"], "advanced": {"batch_size": 2}}', more) $$;
+CREATE TABLE m AS SELECT w, amad_fit(small(advanced('flatline_weight', w)), ts, flow, heat, load, valve) AS model
 FROM r, unnest('{0,0.3,1}'::numeric[]) w WHERE n <= 1000 GROUP BY w;
 
 -- ---- what a model has of them
@@ -58,7 +61,7 @@ CREATE TABLE missing AS SELECT n, ts, flow, CASE WHEN n BETWEEN 1200 AND 1239 TH
 SELECT count(*) AS rows, max(s) < 2 AS quiet FROM (
 	SELECT n, amad_score(model, ts, flow, heat, load, valve) OVER (ORDER BY ts) AS s FROM m, missing WHERE w = 1) x WHERE n > 1240 AND s IS NOT NULL;
 -- one that is given in three of four rows has an activity; one that is given in every second row, and so has no known steps, has none
-SELECT (a->>1)::float8 > 0 AS three_of_four, (a->>2)::float8 AS seconds FROM (SELECT amad_describe(amad_fit(tiny('{}'), ts, flow, CASE WHEN n % 4 > 0 THEN heat END, CASE WHEN n % 2 = 0 THEN load END, valve))->'calibration'->'activity' AS a FROM r WHERE n <= 1000) x;
+SELECT (a->>1)::float8 > 0 AS three_of_four, (a->>2)::float8 AS seconds FROM (SELECT amad_describe(amad_fit(small('{}'), ts, flow, CASE WHEN n % 4 > 0 THEN heat END, CASE WHEN n % 2 = 0 THEN load END, valve))->'calibration'->'activity' AS a FROM r WHERE n <= 1000) x;
 -- what was missing for long is not known to move until half of the steps are; evidence comes and goes with them
 SELECT count(*) FILTER (WHERE e.heat > 0) > 0 AS before, count(*) FILTER (WHERE n BETWEEN 1330 AND 1345 AND e.heat > 0.5) AS missing, count(*) FILTER (WHERE n BETWEEN 1346 AND 1355 AND e.heat > 0.5) AS returned
 FROM (SELECT n, (amad_explain(model, ts, flow, CASE WHEN n NOT BETWEEN 1325 AND 1345 THEN heat END, load, valve) OVER (ORDER BY ts)).contributions AS c FROM m, r WHERE w = 1) x, LATERAL (SELECT (c->>'heat')::float8 AS heat) e;
@@ -67,14 +70,14 @@ FROM (SELECT n, (amad_explain(model, ts, flow, CASE WHEN n NOT BETWEEN 1325 AND 
 
 SELECT context, count(s) AS scored, count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity') AS strange FROM (
 	SELECT (amad_describe(model)->>'context')::int AS context, amad_score(model, n, a, b) OVER (PARTITION BY model::text ORDER BY n) AS s
-	FROM (SELECT amad_fit(jsonb_build_object('window', window_rows, 'chunk_length', 8, 'skip', 1, 'layers', 1, 'd_model', 4, 'heads', 1, 'steps', 2, 'batch_size', 1, 'horizons', '[1, 2]'::jsonb), n, a, b) AS model
+	FROM (SELECT amad_fit('{"layers": 1, "d_model": 4, "heads": 1, "steps": 2, "horizons": [1, 2], "advanced": {"chunk_length": 8, "batch_size": 1}}' || jsonb_build_object('window', window_rows), n, a, b) AS model
 		FROM generate_series(1, 200) n, LATERAL (SELECT noise(n, 1) AS a, 7 AS b) x, unnest('{1,4,20,64}'::int[]) window_rows GROUP BY window_rows) fitted,
 		generate_series(1, 300) n, LATERAL (SELECT CASE WHEN n > 250 THEN 0 ELSE noise(n, 1) END AS a, 7 AS b) x) y GROUP BY context ORDER BY context;
 
 -- ---- fleets, lookahead, recalibration
 
 CREATE TABLE fleet AS SELECT s, n, ts, flow * k AS flow, heat * k AS heat, load FROM r, (VALUES ('a', 1), ('b', 50)) v(s, k);
-SELECT amad_train('flatline', 'SELECT * FROM flatline_test.fleet WHERE n <= 1000', 'ts', '{flow,heat,load}', '{s}', options => tiny('{"lookahead": 4}') - 'features')->'series' AS series;
+SELECT amad_train('flatline', 'SELECT * FROM flatline_test.fleet WHERE n <= 1000', 'ts', '{flow,heat,load}', '{s}', options => small('{"lookahead": 4}') - 'features')->'series' AS series;
 SELECT s, avg((severity >= 1)::int) FILTER (WHERE n BETWEEN 1330 AND 1355) > 0.9 AS stuck, avg((severity >= 1)::int) FILTER (WHERE n BETWEEN 1001 AND 1299) < 0.15 AS others_seldom
 FROM (SELECT s, n, amad_score('flatline', jsonb_build_object('s', s), ts, flow, heat, load) OVER (PARTITION BY s ORDER BY ts) AS severity FROM fleet) x GROUP BY s ORDER BY s;
 -- a series that has become slow, and is no fault: recalibrated on its new rows, it is not flagged any more

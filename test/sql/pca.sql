@@ -37,7 +37,7 @@ FROM fitted f, LATERAL (SELECT amad_score(model, t, a, b, c, d) OVER (ORDER BY t
 
 CREATE TABLE alike AS SELECT n, sin(n * 0.3) AS f, cos(n * 0.17) AS g, (hashint8(n) % 1000) / 1e5::float8 AS e, (hashint8(-n) % 1000) / 1e5::float8 AS h FROM generate_series(1::bigint, 400) n;
 SELECT variance, (d->>'weights')::int / 6 AS components FROM unnest('{0.01,0.6,0.7,0.99,1}'::float8[]) variance,
-	LATERAL (SELECT amad_describe(amad_fit(jsonb_build_object('method', 'pca', 'variance', variance, 'horizons', '[2]'::jsonb), n, f, f + e, 5 - f + h, f + h, g, e - g)) AS d FROM alike) x ORDER BY variance;
+	LATERAL (SELECT amad_describe(amad_fit(jsonb_build_object('method', 'pca', 'horizons', '[2]'::jsonb, 'advanced', jsonb_build_object('variance', variance)), n, f, f + e, 5 - f + h, f + h, g, e - g)) AS d FROM alike) x ORDER BY variance;
 SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [2]}', n, f))->'weights' AS one_feature, amad_describe(amad_fit('{"method": "pca", "horizons": [2]}', n, 7, 8))->'weights' AS constant FROM alike;
 
 -- ---- the arithmetic

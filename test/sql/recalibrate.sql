@@ -102,10 +102,25 @@ SELECT amad_describe(a.model)->'calibration' = amad_describe(b.model)->'calibrat
 FROM amad_models a, amad_models b WHERE a.model_name = 'm' AND b.model_name = 'm' AND a.version = 1 AND b.version = 7;
 SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', source => 'recent',
 	options => '{"contamination": 0.1, "advanced": {"discrepancy_weight": 0, "residual_floor": 0.5, "horizon_quantile": 0.5}}')->'version' AS version;
-SELECT options->'contamination' AS contamination, options->'discrepancy_weight' AS discrepancy_weight, options->'residual_floor' AS residual_floor,
-	options->'horizon_quantile' AS horizon_quantile, options->'steps' AS steps, (SELECT rows FROM flagged('2026-01-01 17:00+00')) AS flagged
+SELECT options->'contamination' AS contamination, options->'advanced'->'discrepancy_weight' AS discrepancy_weight, options->'advanced'->'residual_floor' AS residual_floor,
+	options->'advanced'->'horizon_quantile' AS horizon_quantile, options->'steps' AS steps, (SELECT rows FROM flagged('2026-01-01 17:00+00')) AS flagged
 FROM amad_models WHERE model_name = 'm' AND version = 8;
 SELECT amad_recalibrate('m', source => 'recent', options => '{"window": 8}');
+-- advanced options, and only these, are written in "advanced", which is an object
+SELECT amad_recalibrate('m', source => 'recent', options => '{"release": 1}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"contamination": 0.1}}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"trim": 0.1}}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"clip": 5}}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"advanced": {}}}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": null}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": [], "threshold_only": true}');
+SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"release": -1}}');
+-- this one changes the threshold only
+BEGIN;
+SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', source => 'recent',
+	options => '{"threshold_only": true, "advanced": {"release": 1}}')->'version' AS version;
+SELECT options->'advanced'->'release' AS release FROM amad_models WHERE model_name = 'm' AND version = 9;
+ROLLBACK;
 SELECT amad_recalibrate('m', source => 'recent', options => '[1]');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"trim": 0.6}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"trim": "a"}');

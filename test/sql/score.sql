@@ -268,7 +268,7 @@ EXCEPTION WHEN program_limit_exceeded THEN
 	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
 	RETURN sqlstate || ' ' || regexp_replace(sqlerrm, ' \d+ kB,', ' N kB,') || ' ' || hint;
 END $$;
-CREATE TABLE big AS SELECT amad_fit('{"window": 4096, "skip": 8, "d_model": 64, "layers": 1, "steps": 1, "horizons": [1], "advanced": {"chunk_length": 16, "batch_size": 1}}'::jsonb, i, sin(i)) AS model
+CREATE TABLE big AS SELECT amad_fit('{"window": 4096, "d_model": 64, "layers": 1, "steps": 1, "horizons": [1], "advanced": {"chunk_length": 16, "batch_size": 1}}'::jsonb, i, sin(i)) AS model
 FROM generate_series(1, 4200) i;
 SET work_mem = '1MB';
 SELECT refusal('SELECT amad_score(model, i, 1) OVER (ORDER BY i) FROM big, generate_series(1, 10) i');

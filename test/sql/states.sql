@@ -1,11 +1,14 @@
 --
 -- States: rows that stand where none stood in training count for more.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 SET jit = off;
 SET timezone = 'UTC';
 SET max_parallel_maintenance_workers = 0;
 CREATE SCHEMA states_test;
-SET search_path = states_test, public;
+SET search_path = states_test, public, helpers;
 
 -- A machine that idles or works, 1,200 rows, with a spike now and then; in the last 300 rows it stands for 40 rows where
 -- it never stood, one feature at work and the other idle, each within its range.
@@ -16,9 +19,9 @@ SELECT n, timestamptz '2026-01-01' + n * interval '1 min' AS ts,
 	n BETWEEN 1100 AND 1139 AS bad
 FROM generate_series(1, 1200) n,
 	LATERAL (SELECT (n / 37) % 3 = 0 AS working, (hashint4(n) % 1000) / 1000.0 AS noise, CASE WHEN n % 211 = 0 THEN 60 ELSE 0 END AS spike) x;
-CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "season": "none", "advanced": {"batch_size": 4}}'::jsonb || more $$;
-CREATE TABLE m AS SELECT w, amad_fit(tiny(jsonb_build_object('state_weight', w)), ts, load, heat) AS model
+CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
+	SELECT merged('{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "season": "none", "advanced": {"batch_size": 4}}', more) $$;
+CREATE TABLE m AS SELECT w, amad_fit(small(advanced('state_weight', w)), ts, load, heat) AS model
 FROM r, unnest('{0,0.25,0.5,1}'::numeric[]) w WHERE n <= 900 GROUP BY w;
 
 -- ---- what a model has of them
@@ -32,7 +35,7 @@ SELECT count(*) AS tensors FROM m a, m b, amad_weights(a.model) x, amad_weights(
 -- a feature counts by its range: load has spikes
 SELECT data[1] < data[2] AS load_less FROM m, amad_weights(model) WHERE w = 0.5 AND name = 'states.weight';
 -- the same seed, the same states; another one, others
-SELECT count(DISTINCT d) AS different FROM (SELECT seed, (SELECT md5(data::text) FROM amad_weights(amad_fit(tiny(jsonb_build_object('seed', seed % 2, 'steps', 1)), ts, load, heat)) WHERE name = 'states.centre') AS d
+SELECT count(DISTINCT d) AS different FROM (SELECT seed, (SELECT md5(data::text) FROM amad_weights(amad_fit(small(jsonb_build_object('seed', seed % 2, 'steps', 1)), ts, load, heat)) WHERE name = 'states.centre') AS d
 FROM r, generate_series(1, 4) seed WHERE n <= 900 GROUP BY seed) x;
 -- baselines have none
 SELECT amad_describe(amad_fit('{"method": "pca", "advanced": {"state_weight": 1}}'::jsonb, ts, load, heat))->'calibration' ? 'mu_s' AS pca FROM r;
@@ -62,22 +65,22 @@ FROM (SELECT n, amad_score(model, ts, load, heat) OVER (ORDER BY ts) AS s FROM m
 -- constants, a constant that changes, few distinct rows, values far away
 CREATE TABLE d AS SELECT n, CASE WHEN n > 500 THEN 8 ELSE 7 END AS constant, n % 2 AS flag, CASE WHEN n = 550 THEN 1e30 ELSE sin(n) END AS far FROM generate_series(1, 600) n;
 SELECT what, count(s) AS scored, count(*) FILTER (WHERE s = 'Infinity' OR s = 'NaN') AS strange, max(s) FILTER (WHERE n > 500) > 1 AS found
-FROM (SELECT 'constant' AS what, n, amad_score((SELECT amad_fit(tiny('{}'), n, constant, flag) FROM d WHERE n <= 500), n, constant, flag) OVER (ORDER BY n) AS s FROM d
-	UNION ALL SELECT 'far', n, amad_score((SELECT amad_fit(tiny('{}'), n, far, flag) FROM d WHERE n <= 500), n, far, flag) OVER (ORDER BY n) FROM d) x
+FROM (SELECT 'constant' AS what, n, amad_score((SELECT amad_fit(small('{}'), n, constant, flag) FROM d WHERE n <= 500), n, constant, flag) OVER (ORDER BY n) AS s FROM d
+	UNION ALL SELECT 'far', n, amad_score((SELECT amad_fit(small('{}'), n, far, flag) FROM d WHERE n <= 500), n, far, flag) OVER (ORDER BY n) FROM d) x
 GROUP BY what ORDER BY what;
 -- fewer windows than states
-SELECT amad_describe(amad_fit(tiny('{"steps": 1, "window": 2, "horizons": [1, 2], "validation_fraction": 0.9, "advanced": {"chunk_length": 4}}'), n, constant, far))->'calibration'->'mu_s' IS NOT NULL AS few
+SELECT amad_describe(amad_fit(small('{"steps": 1, "window": 2, "horizons": [1, 2], "validation_fraction": 0.9, "advanced": {"chunk_length": 4}}'), n, constant, far))->'calibration'->'mu_s' IS NOT NULL AS few
 FROM d WHERE n <= 60;
 
 -- no window at all: two rows to train on
-SELECT (amad_describe(amad_fit('{"window": 1, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "skip": 0, "horizons": [1], "validation_fraction": 0.9, "season": "none", "advanced": {"batch_size": 1, "chunk_length": 2, "ahead": 0}}'::jsonb,
+SELECT (amad_describe(amad_fit('{"window": 1, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "horizons": [1], "validation_fraction": 0.9, "season": "none", "advanced": {"batch_size": 1, "chunk_length": 2, "ahead": 0}}'::jsonb,
 	n, constant, far))->'calibration'->>'mu_s')::float8 > 0 AS none FROM d WHERE n <= 30;
 
 -- ---- kept, retrained, recalibrated
 
-SELECT amad_train('states', tiny('{"advanced": {"state_weight": 0}}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
-SELECT amad_train('states', tiny('{}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
-SELECT version, options->'state_weight' AS state_weight, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM amad_models WHERE model_name = 'states' ORDER BY version;
+SELECT amad_train('states', small('{"advanced": {"state_weight": 0}}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
+SELECT amad_train('states', small('{}'), ts, load, heat)->'version' AS version FROM r WHERE n <= 900;
+SELECT version, options->'advanced'->'state_weight' AS state_weight, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM amad_models WHERE model_name = 'states' ORDER BY version;
 SELECT amad_drop('states');
 
 DROP SCHEMA states_test CASCADE;

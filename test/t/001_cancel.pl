@@ -34,12 +34,12 @@ WHEN query_canceled THEN
 END $$;));
 
 # as wide as it can be: about a gigabyte
-my $widest = '"d_model": 2048, "layers": 1, "window": 16, "chunk_length": 512, "batch_size": 2, "horizons": [2, 4]';
+my $widest = '"d_model": 2048, "layers": 1, "window": 16, "horizons": [2, 4], "advanced": {"chunk_length": 512, "batch_size": 2}';
 my ($tiny) = TINY =~ /\{(.*)\}/;
 my $default = '"horizons": [4, 16, 32]';
-my $large = '"preset": "paper", "batch_size": 1, "horizons": [2, 4], "steps": 1';
-my $wide = '"window": 1024, "chunk_length": 1100, "d_model": 128, "layers": 1, "steps": 1, '
-  . '"batch_size": 1, "horizons": [2, 4]';
+my $large = '"preset": "paper", "horizons": [2, 4], "steps": 1, "advanced": {"batch_size": 1}';
+my $wide = '"window": 1024, "d_model": 128, "layers": 1, "steps": 1, '
+  . '"horizons": [2, 4], "advanced": {"chunk_length": 1100, "batch_size": 1}';
 $node->safe_psql('postgres', train('tiny'));
 $node->safe_psql('postgres', "SELECT amad_train('large', '{$large}', ts, a, b, c) FROM readings");
 $node->safe_psql('postgres', "SELECT amad_train('wide', '{$wide}', i::bigint, sin(i), cos(i), 1 - sin(i)) "
@@ -74,7 +74,7 @@ my @cases = (
 	[ 'training, tiny network', train_query($tiny, 10000000), 60, 150 ],
 	[ 'training, default network', train_query($default, 10000000), 200, 333 ],
 	[ 'training, large network', train_query($large, 10000000), 300, 500, 700, 900, 1100 ],
-	[ 'training, large network and batch', train_query("$large, \"batch_size\": 8", 10000000), 500, 900 ],
+	[ 'training, large network and batch', train_query("$large, \"advanced\": {}", 10000000), 500, 900 ],
 	[ 'training, long chunks', train_query($wide, 10000000, 5000), 300, 500, 700, 900 ],
 	[ 'training, many rows: collecting, sorting, calibrating', train_query($tiny, 1, 1000000),
 		300, 900, 1200, 1500, 1800, 2200 ],

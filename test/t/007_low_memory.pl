@@ -37,12 +37,12 @@ my $training = qr/memory required for [\w ]+ is \d+ MB, maintenance_work_mem is/
 # ---- networks ---------------------------------------------------------------------------------
 
 sql(train('m'));
-my $network = '"preset": "paper", "steps": 1, "batch_size": 1, "horizons": [2, 4]';
+my $network = '"preset": "paper", "steps": 1, "horizons": [2, 4], "advanced": {"batch_size": 1}';
 refused("SET maintenance_work_mem = '1MB'; SELECT amad_train('big', '{$network}', ts, a, b, c) FROM readings",
 	qr/$training 1 MB/, 'Raise maintenance_work_mem', 'a large network in 1 MB');
 refused("SELECT amad_train('big', '{\"d_model\": 2048, \"layers\": 16, \"window\": 16}', ts, a, b, c) FROM readings",
 	qr/$training 64 MB|a model of \d+ weights is too large/, '.', 'a huge one by default');
-refused("SELECT amad_train('big', '{\"chunk_length\": 900, \"window\": 300, \"layers\": 1, \"horizons\": [2], \"d_model\": 512, \"skip\": 0}', i::bigint, sin(i), cos(i)) "
+refused("SELECT amad_train('big', '{\"window\": 300, \"layers\": 1, \"horizons\": [2], \"d_model\": 512, \"advanced\": {\"chunk_length\": 900}}', i::bigint, sin(i), cos(i)) "
 	  . 'FROM generate_series(1, 3000) i',
 	qr/$training 64 MB/, 'Raise maintenance_work_mem', 'long chunks by default');
 is(sql('SELECT count(*) FROM amad_models'), 1, 'nothing was stored');

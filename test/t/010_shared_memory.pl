@@ -59,7 +59,7 @@ ANALYZE many;));
 
 	# the model fits into a file, but with the rows under way its 2.6 million weights do not
 	$node->safe_psql('postgres', "SELECT amad_train(model_name => 'm', source => 'many', timestamp_col => 'ts', "
-		  . "options => '{\"window\": 64, \"d_model\": 256, \"heads\": 4, \"layers\": 5, \"steps\": 1, \"batch_size\": 1}')");
+		  . "options => '{\"window\": 64, \"d_model\": 256, \"heads\": 4, \"layers\": 5, \"steps\": 1, \"advanced\": {\"batch_size\": 1}}')");
 	my @detected;
 	foreach my $workers (0, 2)
 	{

@@ -14,7 +14,7 @@ our @EXPORT = qw(TINY WARMUP new_node configure create_rows train scores checksu
 
 # A network that trains in milliseconds on 500 rows, and its warm-up
 use constant TINY => '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, '
-  . '"horizons": [2, 4], "batch_size": 2}';
+  . '"horizons": [2, 4], "advanced": {"batch_size": 2}}';
 use constant WARMUP => 7 + 14 + 1 + 4 - 1;
 
 sub configure
