@@ -171,7 +171,7 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("timestamp of a training row must not be null"),
-				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
+				 errhint("Leave such rows out with WHERE ... IS NOT NULL.")));
 	read_features(fcinfo, state, context);
 	/* what is not finite is refused by dataset_add() */
 	if (!timestamps_value(state->ts_type, PG_GETARG_DATUM(places->ts), &ts) &&

@@ -244,7 +244,7 @@ time_argument(FunctionCallInfo fcinfo, const EvaluateState *state)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("timestamp of amad_evaluate must not be null"),
-				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
+				 errhint("Leave such rows out with WHERE ... IS NOT NULL.")));
 	(void) timestamps_value(arguments->ts_arg_type, PG_GETARG_DATUM(arguments->ts), &ts);
 	timestamps_check(arguments->ts_type, ts);
 	if (ts >= METRICS_MAX_TIME || ts <= -METRICS_MAX_TIME)

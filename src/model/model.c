@@ -154,12 +154,6 @@ model_activity_open(const Model *m, int features, void *memory)
 	return nn_activity_open(memory, features, m->plan.activity_rows, m->options.clip);
 }
 
-const char *
-model_feature_name(const Model *m, int feature)
-{
-	return m->options.nnames > 0 ? m->options.names[feature] : psprintf("%d", feature + 1);
-}
-
 void
 model_write_names(const Model *m, const bool *set, StringInfo out)
 {
@@ -168,7 +162,7 @@ model_write_names(const Model *m, const bool *set, StringInfo out)
 
 	for (int c = 0; c < m->features; c++)
 		if (set == NULL || set[c])
-			names[n++] = (char *) model_feature_name(m, c);
+			names[n++] = (char *) options_feature_name(&m->options, c);
 	json_strings(out, n, names);
 	pfree(names);
 }

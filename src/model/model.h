@@ -73,9 +73,6 @@ extern nn_calibration model_calibration(const Model *model, const ModelStats *st
 extern Size model_activity_bytes(const Model *model, int features);
 extern nn_activity *model_activity_open(const Model *model, int features, void *memory);
 
-/* The name of a feature (from 0), or its number (from 1) as text if it has no name. */
-extern const char *model_feature_name(const Model *model, int feature);
-
 /* Writes the names of the features in a set (NULL: all) as a JSON array. */
 extern void model_write_names(const Model *model, const bool *set, StringInfo out);
 

@@ -606,6 +606,12 @@ options_update(Options *options, Jsonb *json)
 	check_relations(options, false);
 }
 
+const char *
+options_feature_name(const Options *options, int feature)
+{
+	return options->nnames > 0 ? options->names[feature] : psprintf("%d", feature + 1);
+}
+
 static void
 write_without(const Options *options, StringInfo out)
 {

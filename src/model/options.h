@@ -87,9 +87,9 @@ typedef struct Options
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
 	int			lookahead;		/* rows after a row that its score may see */
 	double		release;		/* of a horizon's evidence, by that of the next shorter one; 0: any */
-	/* names of the features, if the caller gave them; palloc'd */
-	int			nnames;
-	char	  **names;
+	/* schema */
+	int			nnames;			/* features, or 0 if their names are not known */
+	char	  **names;			/* palloc'd */
 } Options;
 
 /* Defaults overridden by json (NULL: none).  ERRORs name key, range and remedy. */
@@ -103,6 +103,9 @@ extern void options_check_level(const char *key, OptionLevel level, OptionLevel 
 
 /* The object that is the value of the key "advanced".  ERROR if it is something else. */
 extern JsonbContainer *options_advanced(JsonbValue *value);
+
+/* The name of a feature (from 0), or its number (from 1) as text if it has no name. */
+extern const char *options_feature_name(const Options *options, int feature);
 
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);

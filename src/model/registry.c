@@ -537,7 +537,7 @@ registry_trusted_source(Oid function, const RegistryEntry *entry, const char *na
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no stored source", name),
 				 errdetail("It was trained by the aggregate."),
-				 errhint("Specify the source, or train the model with amad_train(model_name, source, …).")));
+				 errhint("Specify the source, or train the model with amad_train(model_name, source, ...).")));
 	check_source_trusted(entry, name);
 	return source;
 }

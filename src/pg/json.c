@@ -163,7 +163,7 @@ json_value_text(JsonbValue *value)
 	if (length <= MAX_VALUE_TEXT)
 		return text;
 	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
-	return psprintf("%s…", text);
+	return psprintf("%s...", text);
 }
 
 double

@@ -558,8 +558,7 @@ pool_moments(Dataset *d, int feature, ModelStats *stats)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("feature %s has no value in any training row",
-						d->options->nnames > 0 ? d->options->names[feature]
-						: psprintf("%d", feature + 1)),
+						options_feature_name(d->options, feature)),
 				 errhint("Leave the column out.")));
 	stats->mean[feature] = mean;
 	stats->std[feature] = Min(std, DBL_MAX);

@@ -61,7 +61,7 @@ features_type_hint(Oid type)
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 		case INTERVALOID:
-			return "Use extract(epoch FROM …), or omit the column.";
+			return "Use extract(epoch FROM ...), or omit the column.";
 		case MONEYOID:
 			return "Cast it to numeric, or omit it.";
 	}

@@ -360,7 +360,7 @@ series_moments(const Series *series, double *mean, double *std, int64 *known)
 static void
 refuse_missing(const Series *series, const Options *options, int feature, int64 ts)
 {
-	const char *name = options->nnames > 0 ? options->names[feature] : psprintf("%d", feature + 1);
+	const char *name = options_feature_name(options, feature);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

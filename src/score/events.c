@@ -259,7 +259,7 @@ top_features(const Events *e)
 			break;
 		taken[i] = c;
 		appendStringInfoString(&text, i > 0 ? ", {" : "{");
-		json_put_string(&text, "feature", model_feature_name(model, c));
+		json_put_string(&text, "feature", options_feature_name(&model->options, c));
 		json_put_double(&text, "share", share);
 		json_put_int(&text, "direction", (event->balance[c] > 0) - (event->balance[c] < 0));
 		appendStringInfoChar(&text, '}');

@@ -70,7 +70,7 @@ result_open(const LoadedModel *loaded)
 		w->sign[i] = int64_to_numeric(i - 1);
 	for (int c = 0; c < m->features; c++)
 	{
-		members[c].name = model_feature_name(m, c);
+		members[c].name = options_feature_name(&m->options, c);
 		members[c].feature = c;
 		w->name[c] = CStringGetTextDatum(members[c].name);
 	}

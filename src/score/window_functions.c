@@ -370,7 +370,7 @@ check_order(ScoreState *s, int64 ts)
 				 errmsg("timestamp %s follows %s within a partition of %s",
 						timestamps_text(type, ts), timestamps_text(type, s->last_ts), s->function),
 				 errdetail("The rows of a series must come in order of their timestamps."),
-				 errhint("Use OVER (ORDER BY …) with the same timestamp, and PARTITION BY with the "
+				 errhint("Use OVER (ORDER BY ...) with the same timestamp, and PARTITION BY with the "
 						 "columns that identify a series.")));
 	}
 	s->has_last = true;
