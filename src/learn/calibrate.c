@@ -56,6 +56,12 @@ calibrate_bytes(const Model *m, int64 rows)
 	return calibration_rows_bytes(m, rows) + fit_season_bytes(m) + fit_flatline_bytes(m);
 }
 
+Size
+recalibrate_bytes(const Model *m, int64 rows)
+{
+	return 2 * sizeof(double) * rows + fit_flatline_bytes(m);
+}
+
 /* ---- which series have enough ------------------------------------------------------ */
 
 /* The number of held-out rows of a run that have a score. */

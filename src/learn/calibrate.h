@@ -7,8 +7,9 @@
 
 #include "learn/threshold.h"
 
-/* Bytes that calibrate_model() allocates for `rows` rows. */
+/* Bytes that calibrate_model() and recalibrate_model() allocate for `rows` rows. */
 extern Size calibrate_bytes(const Model *model, int64 rows);
+extern Size recalibrate_bytes(const Model *model, int64 rows);
 
 /*
  * Sets the figures of a trained model, and those of the series of a fleet; the scaling of

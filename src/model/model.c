@@ -52,8 +52,7 @@ void
 model_set_season(Model *m, const nn_season *season)
 {
 	m->season = *season;
-	m->sizes = figure_sizes(m->features, m->plan.signals, m->options.nhorizons,
-							nn_season_terms(season), m->plan.has_flatlines);
+	m->sizes = plan_figure_sizes(&m->plan, nn_season_terms(season));
 	figures_create(&m->stats, &m->sizes);
 }
 

@@ -42,6 +42,7 @@ plan_make(const Options *o, int features)
 		.has_flatlines = network && o->flatline_weight > 0,
 		.bound = network ? NN_BOUND : o->clip,
 		.chunk_rows = network ? o->chunk_length : 2,
+		.nhorizons = o->nhorizons,
 		.max_horizon = o->horizons[o->nhorizons - 1],
 	};
 
@@ -58,6 +59,12 @@ plan_make(const Options *o, int features)
 	p.activity_rows = activity_rows(p.context);
 	p.warmup = p.context + p.max_horizon - 1;
 	return p;
+}
+
+FigureSizes
+plan_figure_sizes(const ModelPlan *p, int terms)
+{
+	return figure_sizes(p->features, p->signals, p->nhorizons, terms, p->has_flatlines);
 }
 
 nn_season

@@ -7,6 +7,7 @@
 #ifndef AMAD_MODEL_PLAN_H
 #define AMAD_MODEL_PLAN_H
 
+#include "model/figures.h"
 #include "model/options.h"
 
 typedef struct ModelPlan
@@ -31,11 +32,15 @@ typedef struct ModelPlan
 	double		bound;			/* of scaled values */
 	int			chunk_rows;		/* consecutive rows that a training needs */
 	int			context;		/* rows before a row that its reconstruction depends on */
+	int			nhorizons;
 	int			max_horizon;
 	int			warmup;			/* rows before the first scored row: context + max_horizon - 1 */
 } ModelPlan;
 
 extern ModelPlan plan_make(const Options *options, int features);
+
+/* The sizes of the figures with a season of `terms` terms (0: none). */
+extern FigureSizes plan_figure_sizes(const ModelPlan *plan, int terms);
 
 /*
  * The largest season that a training with these options can choose; only its harmonics

@@ -18,7 +18,7 @@
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 
-#include "learn/fit_flatline.h"
+#include "learn/calibrate.h"
 #include "pg/json.h"
 #include "operate/recent.h"
 #include "model/registry.h"
@@ -346,7 +346,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 			json_get(&choices.others->root, "contamination") != NULL,
 	};
 	budget_check(&recent->dataset->budget, "recalibration",
-				 2 * sizeof(double) * recent->dataset->nrows + fit_flatline_bytes(model));
+				 recalibrate_bytes(model, recent->dataset->nrows));
 	recalibrate_model(model, recent->dataset, &recorded, &result);
 	model->training = add_recalibration(model->training, entry.version, recent, &choices, &result);
 	version = store(&spec, &entry, model);
