@@ -2,12 +2,15 @@
  * rows/dataset.c
  *	  The rows of a training: series after series, sorted, filled and scaled.
  *
- * Only the series being collected is kept as doubles.  When it ends it is scaled
- * and joins the others in one array of floats.
+ * Rows come one series at a time.  Those of the open series are collected as doubles
+ * (rows/series.c).  When it ends, they are sorted, split into runs at gaps, filled and
+ * scaled by the series' own mean and standard deviation, and appended to one array of
+ * floats; the last rows are held out.  dataset_finish() pools the moments of all series.
  *
- * Sampling keeps whole blocks of neighbouring rows, chosen by a hash of series
- * and place, so it is uniform over series and time, and the same rows are kept
- * each time.  Whenever memory runs out, half of the blocks go.
+ * If rows do not fit in maintenance_work_mem, and sampling is allowed, whole blocks of
+ * consecutive rows are omitted: half of those that are left, each time memory runs out.
+ * A hash of series and position decides, so that the sample is uniform over series and
+ * time, and the same in every training on the same rows.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -26,12 +29,12 @@
 
 #define GAP_STEPS 10			/* default of max_gap, in median steps */
 #define FIRST_ROOM 1024			/* rows */
-#define CHECK_ROWS 4096			/* rows between two looks at the budget, and two at interrupts */
-#define CALIBRATION_BYTES 16	/* a row takes so many, too, when it is calibrated */
+#define CHECK_ROWS 4096			/* rows between checks of the budget and for interrupts */
+#define CALIBRATION_BYTES 16	/* per row, during calibration */
 
 /* ---- how much is needed ------------------------------------------------------------ */
 
-/* Rows held out of so many: enough for every horizon, after the context of the first. */
+/* Rows of `rows` to hold out: enough for every horizon, after the context of the first. */
 static int64
 held_out_rows(const Dataset *d, int64 rows)
 {
@@ -40,7 +43,7 @@ held_out_rows(const Dataset *d, int64 rows)
 	return Max(least, (int64) ceil(d->options->validation_fraction * rows));
 }
 
-/* Least rows of a series that can be trained on and calibrated. */
+/* The least number of rows of a series that can be trained on and calibrated. */
 static int64
 least_rows(const Dataset *d)
 {
@@ -80,13 +83,13 @@ block_rows(const Dataset *d)
 	return Max(4 * d->plan.chunk_rows, 2 * (d->plan.context + 2 * d->plan.max_horizon));
 }
 
-#define MOST_LEVEL 30			/* one of 2^30 blocks: practically nothing is left */
+#define MOST_LEVEL 30			/* keeps one of 2^30 blocks: practically nothing */
 
 typedef struct Sample
 {
 	const Dataset *dataset;
 	int			series;
-	int64		block;			/* decided on last; -1: none */
+	int64		block;			/* the last one decided on; -1: none yet */
 	bool		kept;
 } Sample;
 
@@ -131,7 +134,7 @@ move_row(Dataset *d, int64 to, int64 from)
 		memmove(d->imputed + to * map, d->imputed + from * map, map);
 }
 
-/* Gives back the room behind the last scaled row. */
+/* Releases the memory behind the last scaled row. */
 static void
 shrink_room(Dataset *d)
 {
@@ -148,7 +151,7 @@ shrink_room(Dataset *d)
 		d->imputed = repalloc_huge(d->imputed, Max(d->room * map, 1));
 }
 
-/* Leaves out blocks of the series that are already scaled. */
+/* Omits blocks of the series that are already scaled. */
 static void
 thin_scaled(Dataset *d)
 {
@@ -200,7 +203,7 @@ thin(Dataset *d)
 	series_thin(d->open, keep_row, &sample);
 }
 
-/* A series takes so many bytes in the dataset and, with its figures, in the model. */
+/* Memory per series, in the dataset and, with its figures, in the model. */
 static Size
 series_bytes(const Dataset *d)
 {
@@ -217,7 +220,7 @@ bytes_without_rows(const Dataset *d)
 	return d->reserve + d->nseries * series_bytes(d);
 }
 
-/* Bytes of all rows, those of the open series raw and scaled, and of what training adds. */
+/* Memory for all rows, those of the open series raw and scaled, and for the training. */
 static Size
 bytes_wanted(const Dataset *d)
 {
@@ -230,7 +233,7 @@ bytes_wanted(const Dataset *d)
 		Max(d->room, d->nrows + open) / 8 * scaled + d->nrows * scaled;
 }
 
-/* What the dataset may take; what it has claimed is counted in bytes_wanted(). */
+/* Memory that the dataset may use, including its claims, which bytes_wanted() counts. */
 static Size
 bytes_allowed(const Dataset *d)
 {
@@ -246,17 +249,17 @@ too_many_series(const Dataset *d)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("memory required for training on %d series is %zu MB, maintenance_work_mem is %d MB",
-					d->nseries + 1,
+			 errmsg("memory required for training on %d series is %zu MB, "
+					"maintenance_work_mem is %d MB", d->nseries + 1,
 					((Size) maintenance_work_mem * 1024 + wanted - bytes_allowed(d)) / megabyte + 1,
 					maintenance_work_mem / 1024),
-			 errdetail("Each series takes %zu bytes, whatever its number of rows, and more may follow. "
-					   "The training itself takes %zu MB.",
+			 errdetail("Each series takes %zu bytes, regardless of its number of rows, and more "
+					   "may follow. The training itself takes %zu MB.",
 					   series_bytes(d), d->reserve / megabyte + 1),
 			 errhint("Raise maintenance_work_mem, or train on fewer series or features.")));
 }
 
-/* Leaves out rows until the others fit; ERROR when no number of rows does. */
+/* Omits rows until the others fit; ERROR if no number of rows does. */
 static void
 keep_within_budget(Dataset *d)
 {
@@ -316,7 +319,7 @@ dataset_skip(Dataset *d)
 
 /* ---- a series ends -------------------------------------------------------------------------- */
 
-#define CLEAR_BYTES (2 * 1024 * 1024)	/* some milliseconds when they are touched first */
+#define CLEAR_BYTES (2 * 1024 * 1024)	/* takes some milliseconds if they are new to the process */
 
 static void
 clear(uint8 *map, Size bytes)
@@ -328,7 +331,7 @@ clear(uint8 *map, Size bytes)
 	}
 }
 
-/* Room for so many more scaled rows. */
+/* Makes room for `more` scaled rows. */
 static void
 make_room(Dataset *d, int64 more)
 {
@@ -337,7 +340,7 @@ make_room(Dataset *d, int64 more)
 
 	if (room <= d->room)
 		return;
-	/* the first series gets what it needs, for it may be the only one */
+	/* no more than the first series needs, because it may be the only one */
 	if (d->room > 0)
 		room = Max(room, d->room + d->room / 8);
 	budget_claim(&d->budget, "scaled training rows", (room - d->room) * (row + sizeof(int64)));
@@ -419,7 +422,7 @@ default_gap(const Dataset *d, double step)
 	return d->options->max_gap > 0 ? d->options->max_gap * unit : GAP_STEPS * step;
 }
 
-/* The open series joins the scaled ones. */
+/* Scales the open series and appends it to the others, unless it is too short. */
 static void
 end_series(Dataset *d)
 {
@@ -465,7 +468,7 @@ dataset_begin(Dataset *d, const char *key)
 
 /* ---- scaled rows ------------------------------------------------------------------------------ */
 
-#define SCALED_ROOM 1024		/* rows that room is made for at once */
+#define SCALED_ROOM 1024		/* rows to make room for at once */
 
 void
 dataset_begin_scaled(Dataset *d, const char *key)
@@ -506,13 +509,13 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 	s->rows++;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------ */
+/* ---- all series ------------------------------------------------------------------------------ */
 
-#define TINY 0x1p-540			/* brings the largest doubles to where their squares do not overflow */
+#define TINY 0x1p-540			/* keeps squares of the largest doubles from overflowing */
 
 /*
- * Mean and standard deviation of a feature in all series, from those of each; the number
- * of its values.  Computed with all values times `scale`, a power of two.
+ * Computes mean and standard deviation of a feature in all series from those of each, with
+ * all values times `scale`, a power of two.  Returns the number of its values.
  */
 static double
 pool_scaled(const Dataset *d, int feature, double scale, double *mean, double *std)
@@ -541,8 +544,8 @@ pool_scaled(const Dataset *d, int feature, double scale, double *mean, double *s
 }
 
 /*
- * Moments of all rows from those of the series (Chan et al. 1983); a series
- * without a value of a feature takes them over.
+ * Pools the moments of the series (Chan et al. 1983).  A series without a value of a feature
+ * is given those of all rows.
  */
 static void
 pool_moments(Dataset *d, int feature, ModelStats *stats)
@@ -585,7 +588,7 @@ pool_series(Dataset *d, ModelStats *stats)
 	stats->step = n > 0 ? nn_quantile(step, n, 0.5) : 0.0;
 	stats->max_gap = default_gap(d, stats->step);
 	pfree(step);
-	/* sampling may have left no two rows of a series */
+	/* sampling may have left fewer than two rows of every series */
 	for (int i = 0; i < d->nseries; i++)
 		if (d->series[i].step == 0)
 		{
@@ -594,7 +597,7 @@ pool_series(Dataset *d, ModelStats *stats)
 		}
 	if (d->nseries > 1)
 		return;
-	/* exactly, not by way of sums of squares */
+	/* exact, without sums of squares */
 	memcpy(stats->mean, d->series[0].mean, sizeof(double) * d->features);
 	memcpy(stats->std, d->series[0].std, sizeof(double) * d->features);
 }

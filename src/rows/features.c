@@ -1,6 +1,9 @@
 /*
  * rows/features.c
- *	  Features of a row: the arguments of a call, as double precision.
+ *	  The features of a row, from the arguments of a call, as double precision.
+ *
+ * The types of the arguments are looked up once per call; then each value of each row is
+ * converted by a switch over the type, without a function call through the catalog.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -70,9 +73,9 @@ features_type_hint(Oid type)
 	return "Convert it to a number, for example with CASE, or omit it.";
 }
 
-/* `number` counts features from 0. */
+/* The type of feature `number` (from 0); ERROR if it cannot be one. */
 static FeatureType
-type_of(Oid type, int number, int nnames, char **names)
+require_type(Oid type, int number, int nnames, char **names)
 {
 	FeatureType how = FEATURE_NULL;
 
@@ -103,19 +106,19 @@ features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 				 errhint("Specify at least one numeric or boolean column after the timestamp.")));
 	if (f->nargs == 1)
 	{
-		/* a call of a window function does not tell whether VARIADIC was written */
+		/* calls of window functions do not record whether VARIADIC was written */
 		Oid			element = get_base_element_type(get_fn_expr_argtype(flinfo, first));
 
 		f->array = OidIsValid(element);
 		if (f->array)
 		{
-			f->type[0] = type_of(element, 0, nnames, names);
+			f->type[0] = require_type(element, 0, nnames, names);
 			return f;
 		}
 	}
 	f->count = f->nargs;
 	for (int i = 0; i < f->nargs; i++)
-		f->type[i] = type_of(get_fn_expr_argtype(flinfo, first + i), i, nnames, names);
+		f->type[i] = require_type(get_fn_expr_argtype(flinfo, first + i), i, nnames, names);
 	return f;
 }
 
@@ -143,17 +146,17 @@ features_value(FeatureType type, Datum value, bool isnull)
 			x = DatumGetFloat8(value);
 			break;
 		case FEATURE_NUMERIC:
-			/* out of double's range: infinite, so missing */
+			/* beyond the range of double: infinite, so missing */
 			x = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
 			break;
 		case FEATURE_NULL:
-			/* a literal that is not NULL has not been given a type */
+			/* a literal other than NULL that was not given a type */
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("a feature cannot be a literal of unknown type"),
 					 errhint("Cast it to double precision.")));
 	}
-	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
+	return isfinite(x) ? x + 0.0 : NAN;	/* 0 instead of -0, so that equal rows are identical */
 }
 
 int
