@@ -51,8 +51,6 @@ struct Detection
 	SourceRange range;			/* what is read */
 	int			lookahead;		/* rows that are read after the range, with until */
 	Scorer	   *scorer;
-	int			workers;		/* to ask for, when enough rows have come */
-	int64		rows;			/* that came */
 	History		history;
 	bool		inside;			/* a row of the series was in the range */
 	int			after;			/* rows of the series that came after it */
@@ -272,7 +270,7 @@ detect_open(const DetectSpec *spec)
 		d->finder = series_finder_open(d->loaded->model, d->source->series_types,
 									   d->source->series_collations);
 	set_range(d);
-	d->scorer = scorer_open(d->loaded, SCORER_ROWS);
+	d->scorer = scorer_open(d->loaded, spec->parallel);
 	d->history.room = scorer_depth(d->loaded->model);
 	rows = d->history.room;
 	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
@@ -304,83 +302,61 @@ detect_query(const Detection *d)
 
 /* ---- reading and scoring ------------------------------------------------------------------ */
 
+/* Visits the rows of the range that are scored by now. */
 static void
-show_block(Detection *d)
+visit_scored_rows(Detection *d)
 {
-	MemoryContext old = MemoryContextSwitchTo(d->visit_context);
+	DetectedRow row;
 
-	if (scorer_new_series(d->scorer))
-		d->shown = false;
-	for (int i = 0; i < scorer_scored(d->scorer); i++)
+	CHECK_FOR_INTERRUPTS();
+	while (scorer_next(d->scorer, &row.row))
 	{
-		DetectedRow row = {
-			.series = scorer_series(d->scorer),
-			.new_series = !d->shown,
-			.row = scorer_row(d->scorer, i),
-		};
+		MemoryContext old;
 
+		if (row.row.new_series)
+			d->shown = false;
 		if ((row.row.mark & MARK_SHOWN) == 0)
 			continue;
+		row.series = scorer_series(d->scorer);
+		row.new_series = !d->shown;
 		row.bad = (row.row.mark & MARK_BAD) != 0;
 		d->shown = true;
+		old = MemoryContextSwitchTo(d->visit_context);
 		d->visit(&row, d->arg);
 		MemoryContextReset(d->visit_context);
+		MemoryContextSwitchTo(old);
 	}
-	MemoryContextSwitchTo(old);
-}
-
-/* Submits the rows that were added, and shows what is scored by now, or all. */
-static void
-score_block(Detection *d, bool all)
-{
-	CHECK_FOR_INTERRUPTS();
-	scorer_submit(d->scorer);
-	while (scorer_collect(d->scorer, all))
-		show_block(d);
-}
-
-/* Asks for workers, once, when the range has proved to be large. */
-static void
-consider_workers(Detection *d)
-{
-	if (d->workers == 0 || d->rows < scorer_patience(d->scorer) || scorer_rows(d->scorer) > 0)
-		return;
-	if (source_parallel_mode_ok(d->source, &d->range))
-		scorer_parallel(d->scorer, d->workers);
-	d->workers = 0;
 }
 
 static void
-add(Detection *d, const SourceRow *row, int mark)
+score_source_row(Detection *d, const SourceRow *row, int mark)
 {
 	if (row->duplicate)
 		scorer_add_duplicate(d->scorer, row->ts, mark);
 	else
 		scorer_add(d->scorer, row->ts, row->ts_valid, row->values, mark);
-	d->rows++;
 	if (scorer_full(d->scorer))
-		score_block(d, false);
+		visit_scored_rows(d);
 }
 
+/* Keeps a row before the range: the history is a ring. */
 static void
-remember(Detection *d, const SourceRow *row)
+remember_row(Detection *d, const SourceRow *row)
 {
 	const int	C = d->loaded->model->features;
-	const int	room = d->history.room;
-	int			at = (int) (d->history.count++ % room);
+	int			at = (int) (d->history.count++ % d->history.room);
 
 	d->history.ts[at] = row->ts;
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
 
-/* The range begins: the rows before it go first. */
+/* Scores the rows before the range, when its first row of a series has come. */
 static void
-recall(Detection *d)
+score_history(Detection *d)
 {
 	History    *h = &d->history;
-	int64		first = Max(h->count - h->room, 0);
 
-	for (int64 i = first; i < h->count; i++)
+	for (int64 i = Max(h->count - h->room, 0); i < h->count; i++)
 	{
 		SourceRow	row = {
 			.ts = h->ts[i % h->room],
@@ -388,77 +364,68 @@ recall(Detection *d)
 			.values = h->values + (size_t) (i % h->room) * d->loaded->model->features,
 		};
 
-		add(d, &row, 0);
+		score_source_row(d, &row, 0);
 	}
 	h->count = 0;
 }
 
-/* The model's own key of the series that begins, where it has one. */
-static const char *
-find_known_key(Detection *d, const SourceRow *row)
+/* Begins a series, by the model's own key for it if there is one: '1' may be the series 1. */
+static void
+begin_detected_series(Detection *d, const SourceRow *row)
 {
-	const char *key = row->new_series;
+	const char *key = d->source->spec.nseries > 0 ? row->new_series : NULL;
 	const char *known = NULL;
 
-	if (d->source->spec.nseries == 0)
-		return NULL;
-	if (d->finder && model_series_stats(d->loaded->model, key) == NULL)
+	if (key && d->finder && model_series_stats(d->loaded->model, key) == NULL)
 		known = series_finder_find(d->finder, key, row->series);
-	return known ? known : key;
-}
-
-static void
-begin_series(Detection *d, const SourceRow *row)
-{
-	score_block(d, false);
+	scorer_begin(d->scorer, known ? known : key);
+	visit_scored_rows(d);
 	d->history.count = 0;
 	d->inside = false;
 	d->after = 0;
-	scorer_begin(d->scorer, find_known_key(d, row));
 }
 
-static bool
-is_before_range(const Detection *d, const SourceRow *row)
-{
-	if (d->spec.has_since && row->ts_valid && row->ts < d->since)
-		return true;
-	return row->number_from_end > d->spec.last_n && d->spec.last_n > 0;
-}
-
-/* A row that scores of the range may see. */
+/* Takes a row of the source: before the range, in it, or after it. */
 static void
-add_after(Detection *d, const SourceRow *row)
-{
-	if (!d->inside || d->after == d->lookahead)
-		return;
-	d->after++;
-	add(d, row, 0);
-}
-
-static void
-read_row(const SourceRow *row, void *arg)
+read_source_row(const SourceRow *row, void *arg)
 {
 	Detection  *d = arg;
+	const DetectSpec *spec = &d->spec;
 	const bool	placed = row->ts_valid && !row->duplicate;
 
 	if (row->new_series)
-		begin_series(d, row);
+		begin_detected_series(d, row);
+
+	/* after: scores of the range may see `lookahead` rows */
 	if (d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until)
 	{
-		if (placed)
-			add_after(d, row);
+		if (placed && d->inside && d->after < d->lookahead)
+		{
+			d->after++;
+			score_source_row(d, row, 0);
+		}
 		return;
 	}
-	if (is_before_range(d, row))
+
+	/* before */
+	if ((spec->has_since && row->ts_valid && row->ts < d->since) ||
+		(spec->last_n > 0 && row->number_from_end > spec->last_n))
 	{
 		if (placed)
-			remember(d, row);
+			remember_row(d, row);
 		return;
 	}
+
+	/* inside; a range that has proved to be large is worth the start of workers */
 	d->inside = true;
-	consider_workers(d);
-	recall(d);
-	add(d, row, MARK_SHOWN | (row->bad ? MARK_BAD : 0));
+	if (spec->parallel && scorer_wants_workers(d->scorer))
+	{
+		d->spec.parallel = false;	/* ask once */
+		if (source_parallel_mode_ok(d->source, &d->range))
+			scorer_start_workers(d->scorer);
+	}
+	score_history(d);
+	score_source_row(d, row, MARK_SHOWN | (row->bad ? MARK_BAD : 0));
 }
 
 void
@@ -466,9 +433,7 @@ detect_run(Detection *d, detect_visit visit, void *arg)
 {
 	d->visit = visit;
 	d->arg = arg;
-	d->workers = d->spec.parallel ? scorer_workers(d->scorer) : 0;
-	source_scan(d->source, &d->range, true, read_row, d);
+	source_scan(d->source, &d->range, true, read_source_row, d);
 	scorer_end(d->scorer);
-	score_block(d, true);
-	scorer_finish(d->scorer);
+	visit_scored_rows(d);
 }
