@@ -44,12 +44,9 @@ amad_version(PG_FUNCTION_ARGS)
 
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "amad");
-	json_string(&text, AMAD_VERSION);
-	json_key(&text, "postgresql");
-	json_string(&text, PG_VERSION);
-	json_key(&text, "kernels");
-	json_string(&text, nn_kernel_name());
+	json_put_string(&text, "amad", AMAD_VERSION);
+	json_put_string(&text, "postgresql", PG_VERSION);
+	json_put_string(&text, "kernels", nn_kernel_name());
 	json_key(&text, "blas");
 	blas_describe(&text);
 	appendStringInfoChar(&text, '}');

@@ -177,24 +177,15 @@ facts_text(const Dataset *d, const TrainFacts *facts, const StepsReport *report)
 		held += d->runs[i].rows - dataset_training_rows(d, &d->runs[i]);
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "rows");
-	json_int(&text, facts->rows.rows);
-	json_key(&text, "held_out");
-	json_int(&text, held);
-	json_key(&text, "series");
-	json_int(&text, d->nseries);
-	json_key(&text, "gaps");
-	json_int(&text, facts->rows.gaps);
-	json_key(&text, "imputed_values");
-	json_int(&text, facts->rows.values.imputed);
-	json_key(&text, "imputed_rows");
-	json_int(&text, facts->rows.values.imputed_rows);
-	json_key(&text, "steps");
-	json_int(&text, facts->steps);
-	json_key(&text, "seed");
-	json_int(&text, d->options->seed);
-	json_key(&text, "loss");
-	json_doubles(&text, report->points, report->curve);
+	json_put_int(&text, "rows", facts->rows.rows);
+	json_put_int(&text, "held_out", held);
+	json_put_int(&text, "series", d->nseries);
+	json_put_int(&text, "gaps", facts->rows.gaps);
+	json_put_int(&text, "imputed_values", facts->rows.values.imputed);
+	json_put_int(&text, "imputed_rows", facts->rows.values.imputed_rows);
+	json_put_int(&text, "steps", facts->steps);
+	json_put_int(&text, "seed", d->options->seed);
+	json_put_doubles(&text, "loss", report->points, report->curve);
 	appendStringInfoChar(&text, '}');
 	return text.data;
 }
@@ -283,8 +274,7 @@ write_count(StringInfo out, const char *key, int64 count)
 {
 	if (count == 0)
 		return;
-	json_key(out, key);
-	json_int(out, count);
+	json_put_int(out, key, count);
 }
 
 Jsonb *
@@ -294,10 +284,8 @@ train_facts_to_jsonb(const Model *m, const TrainFacts *facts)
 
 	initStringInfo(&text);
 	json_reopen(&text, json_to_jsonb(m->training));
-	json_key(&text, "seconds");
-	json_double(&text, facts->seconds);
-	json_key(&text, "workers");
-	json_int(&text, facts->workers);
+	json_put_double(&text, "seconds", facts->seconds);
+	json_put_int(&text, "workers", facts->workers);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }
@@ -309,14 +297,10 @@ train_summary(const char *name, int version, const Model *model, const TrainFact
 
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "model_name");
-	json_string(&text, name);
-	json_key(&text, "version");
-	json_int(&text, version);
-	json_key(&text, "rows");
-	json_int(&text, facts->rows.rows);
-	json_key(&text, "features");
-	json_int(&text, model->features);
+	json_put_string(&text, "model_name", name);
+	json_put_int(&text, "version", version);
+	json_put_int(&text, "rows", facts->rows.rows);
+	json_put_int(&text, "features", model->features);
 	write_count(&text, "series", facts->nseries);
 	write_count(&text, "short_series", facts->rows.short_series);
 	write_count(&text, "gaps", facts->rows.gaps);
@@ -324,26 +308,17 @@ train_summary(const char *name, int version, const Model *model, const TrainFact
 	write_count(&text, "rows_without_timestamp", facts->rows.without_ts);
 	write_count(&text, "labelled_rows", facts->rows.labelled);
 	write_count(&text, "sampled_from", facts->sampled > 1 ? facts->rows.offered : 0);
-	json_key(&text, "imputed_rows");
-	json_int(&text, facts->rows.values.imputed_rows);
-	json_key(&text, "imputed_values");
-	json_int(&text, facts->rows.values.imputed);
+	json_put_int(&text, "imputed_rows", facts->rows.values.imputed_rows);
+	json_put_int(&text, "imputed_values", facts->rows.values.imputed);
 	json_key(&text, "constant_features");
 	write_constant_features(model, &text);
-	json_key(&text, "steps");
-	json_int(&text, facts->steps);
-	json_key(&text, "loss");
-	json_double(&text, facts->loss);
-	json_key(&text, "threshold");
-	json_double(&text, model->stats.threshold);
-	json_key(&text, "warmup");
-	json_int(&text, options_warmup(&model->options, model->features));
-	json_key(&text, "seconds");
-	json_double(&text, facts->seconds);
-	json_key(&text, "workers");
-	json_int(&text, facts->workers);
-	json_key(&text, "core");
-	json_string(&text, model->core);
+	json_put_int(&text, "steps", facts->steps);
+	json_put_double(&text, "loss", facts->loss);
+	json_put_double(&text, "threshold", model->stats.threshold);
+	json_put_int(&text, "warmup", options_warmup(&model->options, model->features));
+	json_put_double(&text, "seconds", facts->seconds);
+	json_put_int(&text, "workers", facts->workers);
+	json_put_string(&text, "core", model->core);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }

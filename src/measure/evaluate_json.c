@@ -7,27 +7,12 @@
 
 #include <math.h>
 
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "measure/evaluate.h"
 #include "pg/json.h"
 
 /* ---- options ------------------------------------------------------------------------------ */
-
-#define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
-
-static char *
-json_value_text(JsonbValue *value)
-{
-	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
-	int			length = strlen(text);
-
-	if (length <= MAX_VALUE_TEXT)
-		return text;
-	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
-	return psprintf("%s…", text);
-}
 
 static void
 invalid_value(const char *key, JsonbValue *value, const char *range)
@@ -97,22 +82,14 @@ evaluate_options_parse(EvaluateOptions *options, Jsonb *json)
 
 /* ---- the result ---------------------------------------------------------------------------- */
 
-static void
-put_int(StringInfo out, const char *key, int64 value)
-{
-	json_key(out, key);
-	json_int(out, value);
-}
-
 /* NaN as null; infinities, which JSON has no number for, as to_jsonb() writes them. */
 static void
 put(StringInfo out, const char *key, double value)
 {
-	json_key(out, key);
 	if (isinf(value))
-		json_string(out, value > 0 ? "Infinity" : "-Infinity");
+		json_put_string(out, key, value > 0 ? "Infinity" : "-Infinity");
 	else
-		json_double(out, value);
+		json_put_double(out, key, value);
 }
 
 static double
@@ -124,10 +101,10 @@ harmonic_mean(double a, double b)
 static void
 write_data(StringInfo out, const Evaluation *e)
 {
-	put_int(out, "rows", e->rows);
-	put_int(out, "anomalies", e->anomalies);
-	put_int(out, "excluded", e->excluded);
-	put_int(out, "events", e->events);
+	json_put_int(out, "rows", e->rows);
+	json_put_int(out, "anomalies", e->anomalies);
+	json_put_int(out, "excluded", e->excluded);
+	json_put_int(out, "events", e->events);
 }
 
 static void
@@ -138,7 +115,7 @@ write_ranking(StringInfo out, const EvaluateOptions *options, const Evaluation *
 	put(out, "auc_roc", e->ranking.auc_roc);
 	put(out, "vus_pr", e->vus_pr);
 	put(out, "vus_roc", e->vus_roc);
-	put_int(out, "window", options->window);
+	json_put_int(out, "window", options->window);
 	put(out, "best_f1", e->ranking.best_f1);
 	put(out, "best_f1_threshold", e->ranking.best_f1_threshold);
 	put(out, "best_point_adjusted_f1", e->ranking.best_adjusted_f1);
@@ -151,7 +128,7 @@ write_rows_at_threshold(StringInfo out, const EvaluateOptions *options, const Ev
 	int64		adjusted_flagged = d->flagged - d->hits + d->adjusted;
 
 	put(out, "threshold", options->threshold);
-	put_int(out, "flagged", d->flagged);
+	json_put_int(out, "flagged", d->flagged);
 	put(out, "precision", metrics_precision(d->hits, d->flagged));
 	put(out, "recall", metrics_recall(d->hits, e->anomalies));
 	put(out, "f1", metrics_f1(d->hits, d->flagged, e->anomalies));
@@ -168,14 +145,14 @@ write_events_at_threshold(StringInfo out, const Evaluation *e)
 {
 	const MetricsDetection *d = &e->detection;
 
-	put_int(out, "events_detected", d->detected);
+	json_put_int(out, "events_detected", d->detected);
 	put(out, "event_recall", metrics_recall(d->detected, e->events));
 	put(out, "delay_rows_mean", e->delay_rows_mean);
 	put(out, "delay_rows_median", e->delay_rows_median);
 	put(out, "delay_seconds_mean", e->delay_seconds_mean);
 	put(out, "delay_seconds_median", e->delay_seconds_median);
-	put_int(out, "alarms", d->alarms);
-	put_int(out, "false_alarms", d->false_alarms);
+	json_put_int(out, "alarms", d->alarms);
+	json_put_int(out, "false_alarms", d->false_alarms);
 	put(out, "false_alarms_per_day", d->false_alarms / e->days);
 	put(out, "false_alarms_per_1000_rows", e->rows > 0 ? 1000.0 * d->false_alarms / e->rows : NAN);
 }

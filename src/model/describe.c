@@ -27,10 +27,8 @@ write_scaling(const Model *m, StringInfo out)
 {
 	json_key(out, "scaling");
 	appendStringInfoChar(out, '{');
-	json_key(out, "mean");
-	json_doubles(out, m->features, m->stats.mean);
-	json_key(out, "std");
-	json_doubles(out, m->features, m->stats.std);
+	json_put_doubles(out, "mean", m->features, m->stats.mean);
+	json_put_doubles(out, "std", m->features, m->stats.std);
 	appendStringInfoChar(out, '}');
 }
 
@@ -39,23 +37,17 @@ write_calibration(const Model *m, StringInfo out)
 {
 	json_key(out, "calibration");
 	appendStringInfoChar(out, '{');
-	json_key(out, "rho");
-	json_doubles(out, m->features, m->stats.rho);
-	json_key(out, "mu_d");
-	json_doubles(out, options_blocks(&m->options), m->stats.mu);
+	json_put_doubles(out, "rho", m->features, m->stats.rho);
+	json_put_doubles(out, "mu_d", options_blocks(&m->options), m->stats.mu);
 	if (options_states(&m->options))
 	{
-		json_key(out, "mu_s");
-		json_double(out, m->stats.mu[options_blocks(&m->options)]);
+		json_put_double(out, "mu_s", m->stats.mu[options_blocks(&m->options)]);
 	}
-	json_key(out, "theta");
-	json_doubles(out, m->options.nhorizons, m->stats.theta);
+	json_put_doubles(out, "theta", m->options.nhorizons, m->stats.theta);
 	if (options_flatline(&m->options))
 	{
-		json_key(out, "flatline");
-		json_double(out, m->stats.flatline);
-		json_key(out, "activity");
-		json_doubles(out, m->features, m->stats.activity);
+		json_put_double(out, "flatline", m->stats.flatline);
+		json_put_doubles(out, "activity", m->features, m->stats.activity);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -77,45 +69,32 @@ write_season(const Model *m, StringInfo out)
 		periods[i] = distance(m, (double) m->season.period[i]);
 	json_key(out, "season");
 	appendStringInfoChar(out, '{');
-	json_key(out, "periods");
-	json_doubles(out, m->season.nperiods, periods);
-	json_key(out, "harmonics");
-	json_ints(out, m->season.nperiods, m->season.harmonics);
-	json_key(out, "gain");
-	json_doubles(out, m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
+	json_put_doubles(out, "periods", m->season.nperiods, periods);
+	json_put_ints(out, "harmonics", m->season.nperiods, m->season.harmonics);
+	json_put_doubles(out, "gain", m->season.nperiods > 0 ? m->features : 0, m->stats.season_gain);
 	appendStringInfoChar(out, '}');
 }
 
 static void
 write_time(const Model *m, StringInfo out)
 {
-	json_key(out, "ts_type");
-	if (OidIsValid(m->ts_type))
-		json_string(out, format_type_be(m->ts_type));
-	else
-		appendStringInfoString(out, "null");
-	json_key(out, "step");
-	json_double(out, distance(m, m->stats.step));
-	json_key(out, "max_gap");
-	json_double(out, distance(m, m->stats.max_gap));
+	json_put_string(out, "ts_type", OidIsValid(m->ts_type) ? format_type_be(m->ts_type) : NULL);
+	json_put_double(out, "step", distance(m, m->stats.step));
+	json_put_double(out, "max_gap", distance(m, m->stats.max_gap));
 }
 
 static void
 write_series(const Model *m, StringInfo out)
 {
-	json_key(out, "series_cols");
-	json_strings(out, m->nseries_cols, m->series_cols);
+	json_put_strings(out, "series_cols", m->nseries_cols, m->series_cols);
 	json_key(out, "series");
 	appendStringInfoChar(out, '[');
 	for (int i = 0; i < m->nseries; i++)
 	{
 		appendStringInfo(out, "%s{\"series\": %s", i > 0 ? ", " : "", m->series[i].key);
-		json_key(out, "threshold");
-		json_double(out, m->series[i].stats.threshold);
-		json_key(out, "step");
-		json_double(out, distance(m, m->series[i].stats.step));
-		json_key(out, "max_gap");
-		json_double(out, distance(m, m->series[i].stats.max_gap));
+		json_put_double(out, "threshold", m->series[i].stats.threshold);
+		json_put_double(out, "step", distance(m, m->series[i].stats.step));
+		json_put_double(out, "max_gap", distance(m, m->series[i].stats.max_gap));
 		appendStringInfoChar(out, '}');
 	}
 	appendStringInfoChar(out, ']');
@@ -132,12 +111,10 @@ describe(const Model *m, const char *training)
 	initStringInfo(&options);
 	options_write(&m->options, &options);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "options");
-	appendStringInfoString(&text, options.data);
+	json_put_json(&text, "options", options.data);
 	json_key(&text, "features");
 	model_write_names(m, NULL, &text);
-	json_key(&text, "feature_types");
-	json_strings(&text, m->ntypes, m->types);
+	json_put_strings(&text, "feature_types", m->ntypes, m->types);
 	json_key(&text, "flags");
 	model_write_names(m, m->flag, &text);
 	write_time(m, &text);
@@ -145,20 +122,13 @@ describe(const Model *m, const char *training)
 	write_scaling(m, &text);
 	write_calibration(m, &text);
 	write_season(m, &text);
-	json_key(&text, "threshold");
-	json_double(&text, m->stats.threshold);
-	json_key(&text, "context");
-	json_int(&text, options_context(&m->options, m->features));
-	json_key(&text, "warmup");
-	json_int(&text, options_warmup(&m->options, m->features));
-	json_key(&text, "weights");
-	json_int(&text, m->nparams);
-	json_key(&text, "training");
-	appendStringInfoString(&text, training);
-	json_key(&text, "format_version");
-	json_int(&text, m->format);
-	json_key(&text, "core");
-	json_string(&text, m->core);
+	json_put_double(&text, "threshold", m->stats.threshold);
+	json_put_int(&text, "context", options_context(&m->options, m->features));
+	json_put_int(&text, "warmup", options_warmup(&m->options, m->features));
+	json_put_int(&text, "weights", m->nparams);
+	json_put_json(&text, "training", training);
+	json_put_int(&text, "format_version", m->format);
+	json_put_string(&text, "core", m->core);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }

@@ -391,24 +391,19 @@ metadata(const Model *m)
 	initStringInfo(&options);
 	options_write(&m->options, &options);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "options");
-	appendStringInfoString(&text, options.data);
-	json_key(&text, "training");
-	appendStringInfoString(&text, m->training);
-	json_key(&text, "core");
-	json_string(&text, m->core);
-	json_key(&text, "ts_type");
-	json_string(&text, m->ts_type == TIMESTAMPTZOID ? "timestamptz"
-				: m->ts_type == TIMESTAMPOID ? "timestamp"
-				: m->ts_type == INT8OID ? "bigint" : "");
+	json_put_json(&text, "options", options.data);
+	json_put_json(&text, "training", m->training);
+	json_put_string(&text, "core", m->core);
+	json_put_string(&text, "ts_type",
+					m->ts_type == TIMESTAMPTZOID ? "timestamptz"
+					: m->ts_type == TIMESTAMPOID ? "timestamp"
+					: m->ts_type == INT8OID ? "bigint" : "");
 	json_key(&text, "season");
 	write_season(m, &text);
 	json_key(&text, "flags");
 	write_flags(m, &text);
-	json_key(&text, "types");
-	json_strings(&text, m->ntypes, m->types);
-	json_key(&text, "series_cols");
-	json_strings(&text, m->nseries_cols, m->series_cols);
+	json_put_strings(&text, "types", m->ntypes, m->types);
+	json_put_strings(&text, "series_cols", m->nseries_cols, m->series_cols);
 	json_key(&text, "series");
 	appendStringInfoChar(&text, '[');
 	for (int i = 0; i < m->nseries; i++)

@@ -9,7 +9,6 @@
 
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -88,7 +87,6 @@ static const OptionSpec specs[] = {
 #define MOST_ACTIVITY_ROWS 32
 #define LEAST_PERIOD 1e-3		/* of a season */
 #define MOST_PERIOD 1e12
-#define MAX_VALUE_TEXT 60		/* bytes of a wrong value in a message */
 
 static const char *const missing_names[] = {"locf", "linear", "error"};
 static const char *const method_names[] = {"amad", "pca", "zscore"};
@@ -160,20 +158,6 @@ out_of_range(const OptionSpec *spec, const char *got)
 			 errdetail("It must be %s from %s to %s.",
 					   spec->type == OPTION_REAL ? "a number" : "an integer",
 					   number_text(spec, spec->least), number_text(spec, spec->most))));
-}
-
-/* The value as given, for messages: no more of it than a line. */
-static char *
-json_value_text(JsonbValue *value)
-{
-	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
-	int			length = strlen(text);
-
-	CHECK_FOR_INTERRUPTS();		/* it may be long */
-	if (length <= MAX_VALUE_TEXT)
-		return text;
-	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
-	return psprintf("%s…", text);
 }
 
 static void
@@ -575,8 +559,7 @@ write_without(const Options *options, StringInfo out)
 	for (int i = 0; i < lengthof(part_names); i++)
 		if (options->without & 1u << i)
 			names[n++] = unconstify(char *, part_names[i]);
-	json_key(out, "without");
-	json_strings(out, n, names);
+	json_put_strings(out, "without", n, names);
 }
 
 void
@@ -590,27 +573,19 @@ options_write(const Options *options, StringInfo out)
 		/* of steps and epochs only the one in force is within its range */
 		if (value < specs[i].least)
 			continue;
-		json_key(out, specs[i].key);
-		json_double(out, value);
+		json_put_double(out, specs[i].key, value);
 	}
-	json_key(out, "horizons");
-	json_ints(out, options->nhorizons, options->horizons);
-	json_key(out, "season");
+	json_put_ints(out, "horizons", options->nhorizons, options->horizons);
 	if (options->season == SEASON_AUTO)
-		json_string(out, "auto");
+		json_put_string(out, "season", "auto");
 	else if (options->nperiods == 0)
-		json_string(out, "none");
+		json_put_string(out, "season", "none");
 	else
-		json_doubles(out, options->nperiods, options->periods);
-	json_key(out, "method");
-	json_string(out, method_names[options->method]);
-	json_key(out, "missing");
-	json_string(out, missing_names[options->missing]);
+		json_put_doubles(out, "season", options->nperiods, options->periods);
+	json_put_string(out, "method", method_names[options->method]);
+	json_put_string(out, "missing", missing_names[options->missing]);
 	if (options->nnames > 0)
-	{
-		json_key(out, "features");
-		json_strings(out, options->nnames, options->names);
-	}
+		json_put_strings(out, "features", options->nnames, options->names);
 	if (options->without != 0)
 		write_without(options, out);
 	appendStringInfoChar(out, '}');

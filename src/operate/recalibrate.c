@@ -211,16 +211,11 @@ facts_text(const char *training, int version, const Recent *recent, const Choice
 	json_reopen(&text, facts);
 	json_key(&text, "recalibration");
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "from_version");
-	json_int(&text, version);
-	json_key(&text, "rows");
-	json_int(&text, result->rows);
-	json_key(&text, "labelled_rows");
-	json_int(&text, recent->labelled);
-	json_key(&text, "trim");
-	json_double(&text, choices->trim);
-	json_key(&text, "threshold_only");
-	appendStringInfoString(&text, choices->threshold_only ? "true" : "false");
+	json_put_int(&text, "from_version", version);
+	json_put_int(&text, "rows", result->rows);
+	json_put_int(&text, "labelled_rows", recent->labelled);
+	json_put_double(&text, "trim", choices->trim);
+	json_put_json(&text, "threshold_only", choices->threshold_only ? "true" : "false");
 	appendStringInfoString(&text, "}}");
 	return text.data;
 }
@@ -242,10 +237,8 @@ training_facts(const Model *model, Jsonb *old)
 
 	initStringInfo(&text);
 	json_reopen(&text, json_to_jsonb(model->training));
-	json_key(&text, "seconds");
-	json_double(&text, number_of(old, "seconds", DBL_MAX));
-	json_key(&text, "workers");
-	json_int(&text, (int) number_of(old, "workers", PG_INT32_MAX));
+	json_put_double(&text, "seconds", number_of(old, "seconds", DBL_MAX));
+	json_put_int(&text, "workers", (int) number_of(old, "workers", PG_INT32_MAX));
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }
@@ -283,34 +276,24 @@ summary(const char *name, int version, int from_version, const Model *model, con
 
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
-	json_key(&text, "model_name");
-	json_string(&text, name);
-	json_key(&text, "version");
-	json_int(&text, version);
-	json_key(&text, "from_version");
-	json_int(&text, from_version);
-	json_key(&text, "rows");
-	json_int(&text, result->rows);
+	json_put_string(&text, "model_name", name);
+	json_put_int(&text, "version", version);
+	json_put_int(&text, "from_version", from_version);
+	json_put_int(&text, "rows", result->rows);
 	if (recent->labelled > 0)
 	{
-		json_key(&text, "labelled_rows");
-		json_int(&text, recent->labelled);
+		json_put_int(&text, "labelled_rows", recent->labelled);
 	}
 	if (model->nseries > 0)
 	{
-		json_key(&text, "series");
-		json_int(&text, result->series);
-		json_key(&text, "series_unchanged");
-		json_int(&text, result->kept);
+		json_put_int(&text, "series", result->series);
+		json_put_int(&text, "series_unchanged", result->kept);
 	}
-	json_key(&text, "flagged_before");
-	json_double(&text, flagged_before(recent));
-	json_key(&text, "flagged");
-	json_double(&text, result->rows > 0 ? (double) result->flagged / result->rows : 0);
-	json_key(&text, "threshold");
-	json_double(&text, model->stats.threshold);
-	json_key(&text, "seconds");
-	json_double(&text, seconds);
+	json_put_double(&text, "flagged_before", flagged_before(recent));
+	json_put_double(&text, "flagged",
+					result->rows > 0 ? (double) result->flagged / result->rows : 0);
+	json_put_double(&text, "threshold", model->stats.threshold);
+	json_put_double(&text, "seconds", seconds);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }

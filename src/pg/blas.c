@@ -36,13 +36,10 @@ blas_describe(StringInfo out)
 	int			model = openblas_get_parallel();
 
 	appendStringInfoChar(out, '{');
-	json_key(out, "library");
-	json_string(out, openblas_get_config());
-	json_key(out, "core");
-	json_string(out, openblas_get_corename());
-	json_key(out, "threading");
-	json_string(out, model >= 0 && model < lengthof(threading) ? threading[model] : "unknown");
-	json_key(out, "threads");
-	json_int(out, openblas_get_num_threads());
+	json_put_string(out, "library", openblas_get_config());
+	json_put_string(out, "core", openblas_get_corename());
+	json_put_string(out, "threading",
+					model >= 0 && model < lengthof(threading) ? threading[model] : "unknown");
+	json_put_int(out, "threads", openblas_get_num_threads());
 	appendStringInfoChar(out, '}');
 }

@@ -1,6 +1,6 @@
 /*
  * pg/json.c
- *	  Writing JSON text, number by number; reading values of jsonb.
+ *	  Writing JSON text member by member, and reading values of jsonb.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -8,11 +8,15 @@
 #include <math.h>
 
 #include "common/shortest_dec.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/numeric.h"
 
 #include "pg/json.h"
+
+#define MAX_VALUE_TEXT 60		/* bytes of an invalid value shown in a message */
 
 void
 json_key(StringInfo out, const char *key)
@@ -29,8 +33,8 @@ json_string(StringInfo out, const char *value)
 	escape_json(out, value);
 }
 
-void
-json_double(StringInfo out, double value)
+static void
+put_double(StringInfo out, double value)
 {
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
@@ -44,34 +48,11 @@ json_double(StringInfo out, double value)
 }
 
 void
-json_doubles(StringInfo out, int n, const double *values)
-{
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < n; i++)
-	{
-		if (i > 0)
-			appendStringInfoString(out, ", ");
-		json_double(out, values[i]);
-	}
-	appendStringInfoChar(out, ']');
-}
-
-void
-json_int(StringInfo out, int64 value)
-{
-	appendStringInfo(out, INT64_FORMAT, value);
-}
-
-void
 json_ints(StringInfo out, int n, const int *values)
 {
 	appendStringInfoChar(out, '[');
 	for (int i = 0; i < n; i++)
-	{
-		if (i > 0)
-			appendStringInfoString(out, ", ");
-		json_int(out, values[i]);
-	}
+		appendStringInfo(out, "%s%d", i > 0 ? ", " : "", values[i]);
 	appendStringInfoChar(out, ']');
 }
 
@@ -84,6 +65,65 @@ json_strings(StringInfo out, int n, char **values)
 		if (i > 0)
 			appendStringInfoString(out, ", ");
 		json_string(out, values[i]);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+void
+json_put_json(StringInfo out, const char *key, const char *json)
+{
+	json_key(out, key);
+	appendStringInfoString(out, json);
+}
+
+void
+json_put_string(StringInfo out, const char *key, const char *value)
+{
+	json_key(out, key);
+	if (value != NULL)
+		json_string(out, value);
+	else
+		appendStringInfoString(out, "null");
+}
+
+void
+json_put_strings(StringInfo out, const char *key, int n, char **values)
+{
+	json_key(out, key);
+	json_strings(out, n, values);
+}
+
+void
+json_put_int(StringInfo out, const char *key, int64 value)
+{
+	json_key(out, key);
+	appendStringInfo(out, INT64_FORMAT, value);
+}
+
+void
+json_put_ints(StringInfo out, const char *key, int n, const int *values)
+{
+	json_key(out, key);
+	json_ints(out, n, values);
+}
+
+void
+json_put_double(StringInfo out, const char *key, double value)
+{
+	json_key(out, key);
+	put_double(out, value);
+}
+
+void
+json_put_doubles(StringInfo out, const char *key, int n, const double *values)
+{
+	json_key(out, key);
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		put_double(out, values[i]);
 	}
 	appendStringInfoChar(out, ']');
 }
@@ -111,6 +151,19 @@ json_get(JsonbContainer *object, const char *key)
 	if (!JsonContainerIsObject(object))
 		return NULL;
 	return getKeyJsonValueFromContainer(object, key, strlen(key), NULL);
+}
+
+char *
+json_value_text(JsonbValue *value)
+{
+	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+	int			length = strlen(text);
+
+	CHECK_FOR_INTERRUPTS();		/* the value may be long */
+	if (length <= MAX_VALUE_TEXT)
+		return text;
+	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
+	return psprintf("%s…", text);
 }
 
 double

@@ -1,8 +1,6 @@
 /*
  * pg/json.h
- *	  Writing JSON text, number by number; reading values of jsonb.
- *
- * json_key() puts a comma before every key but the first of its object.
+ *	  Writing JSON text member by member, and reading values of jsonb.
  */
 #ifndef AMAD_PG_JSON_H
 #define AMAD_PG_JSON_H
@@ -10,24 +8,34 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+/* Appends a member to an object, with a comma in front unless it is the first. */
+extern void json_put_json(StringInfo out, const char *key, const char *json);
+extern void json_put_string(StringInfo out, const char *key, const char *value);	/* NULL: null */
+extern void json_put_strings(StringInfo out, const char *key, int n, char **values);
+extern void json_put_int(StringInfo out, const char *key, int64 value);
+extern void json_put_ints(StringInfo out, const char *key, int n, const int *values);
+
+/* Shortest text that reads back as the same double; null if it is not finite. */
+extern void json_put_double(StringInfo out, const char *key, double value);
+extern void json_put_doubles(StringInfo out, const char *key, int n, const double *values);
+
+/* The key alone, and values alone. */
 extern void json_key(StringInfo out, const char *key);
 extern void json_string(StringInfo out, const char *value);
-
-/* Shortest text that reads back as the same double; null unless finite. */
-extern void json_double(StringInfo out, double value);
-extern void json_doubles(StringInfo out, int n, const double *values);
-extern void json_int(StringInfo out, int64 value);
-extern void json_ints(StringInfo out, int n, const int *values);
 extern void json_strings(StringInfo out, int n, char **values);
+extern void json_ints(StringInfo out, int n, const int *values);
 
-/* The text of an object without its closing brace, for more members to follow. */
+/* Writes an object without its closing brace, for members to be appended. */
 extern void json_reopen(StringInfo out, Jsonb *object);
 
-/* JSON text as jsonb, and the value of a key of an object (NULL: none). */
+/* JSON text as jsonb, and the value of a key of an object, or NULL. */
 extern Jsonb *json_to_jsonb(const char *text);
 extern JsonbValue *json_get(JsonbContainer *object, const char *key);
 
-/* A number, infinite beyond double's range; `otherwise` when it is none, or NULL. */
+/* A value as text for a message, truncated to fit a line. */
+extern char *json_value_text(JsonbValue *value);
+
+/* A number, infinite beyond double's range; `otherwise` if the value is NULL or not a number. */
 extern double json_number(const JsonbValue *value, double otherwise);
 
 #endif							/* AMAD_PG_JSON_H */

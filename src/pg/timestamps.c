@@ -36,6 +36,13 @@ timestamps_scored_type(Oid type)
 	}
 }
 
+const char *
+timestamps_type_name(Oid scored_type)
+{
+	return scored_type == TIMESTAMPTZOID ? "timestamptz"
+		: scored_type == TIMESTAMPOID ? "timestamp" : "int8";
+}
+
 /* The timestamp of a date's midnight; false when it is infinite or out of range. */
 static bool
 date_value(DateADT date, int64 *ts)

@@ -18,6 +18,9 @@
  */
 extern Oid	timestamps_scored_type(Oid type);
 
+/* The name of a type that timestamps_scored_type() returns, for queries: in pg_catalog. */
+extern const char *timestamps_type_name(Oid scored_type);
+
 /*
  * The value of a column of base type timestamptz, timestamp, date, int8, int4 or int2.
  * False when it is infinite, or a date beyond the range of timestamp.

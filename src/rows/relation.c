@@ -167,8 +167,7 @@ relation_columns(RelationSource *source, const char *what)
 	List	   *sources;
 	ListCell   *cell;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	SPI_connect();
 	plan = SPI_prepare(psprintf("SELECT * FROM %s", source->from), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -185,4 +184,16 @@ relation_columns(RelationSource *source, const char *what)
 	desc = CreateTupleDescCopy(desc);
 	SPI_finish();
 	return desc;
+}
+
+void
+relation_check_column(const char *what, TupleDesc desc, int i, Oid type, Oid collation)
+{
+	if (desc == NULL || i >= desc->natts || TupleDescAttr(desc, i)->atttypid != type ||
+		(OidIsValid(collation) && TupleDescAttr(desc, i)->attcollation != collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s was changed while it was in use", what),
+				 errdetail("The type of a column has changed since the columns were looked up."),
+				 errhint("Repeat the command.")));
 }

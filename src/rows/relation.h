@@ -28,4 +28,12 @@ extern RelationSource relation_open_source(const char *source, const char *alias
 /* Its columns, in the current context; what: name of the argument, for messages. */
 extern TupleDesc relation_columns(RelationSource *source, const char *what);
 
+/*
+ * ERROR unless column i of the rows that a query returns has this type (and collation, if
+ * valid).  Called when the first row comes: since the columns were looked up, other
+ * statements may have changed the source.
+ */
+extern void relation_check_column(const char *what, TupleDesc desc, int i, Oid type,
+								  Oid collation);
+
 #endif							/* AMAD_ROWS_RELATION_H */

@@ -16,8 +16,9 @@
 #include "utils/memutils.h"
 
 #include "core/evidence/quantile.h"
-#include "rows/series.h"
 #include "pg/timestamps.h"
+#include "rows/fill.h"
+#include "rows/series.h"
 
 #define FIRST_SEGMENT_ROWS 64
 #define MAX_SEGMENT_BYTES (1024 * 1024)
@@ -377,42 +378,39 @@ next_known(const Series *series, const SeriesRun *run, int64 row, int feature)
 	return row;
 }
 
-/* Rows with a value of a feature that are next to a missing one. */
+/* What is known of a feature around a row. */
 typedef struct Neighbours
 {
-	int64		before;			/* the last row with one; -1: none */
-	int64		after;			/* the next one, when it is after the missing one */
+	FillLast	last;			/* its last observation */
+	int64		next;			/* row of the next one, once linear_value() has looked for it */
 } Neighbours;
 
-/* What stands for a missing value.  NaN: nothing does. */
+/*
+ * A missing value interpolated in time between the observations around it, if they are at
+ * most fill_limit missing rows apart; otherwise `carried`.
+ */
 static double
-fill(const Series *series, const SeriesRun *run, const Options *options, int64 row, int feature,
-	 Neighbours *known)
+linear_value(const Series *series, const SeriesRun *run, const Options *options, int64 row,
+			 int feature, Neighbours *around, double carried)
 {
-	const int64 before = known->before;
-	const SeriesRow *left;
+	const int64 before = around->last.row;
 
-	if (options->missing == MISSING_ERROR)
-		refuse_missing(series, options, feature, series->order[row]->ts);
 	if (before < 0)
 		return NAN;
-	left = series->order[before];
-	if (options->missing == MISSING_LINEAR)
+	/* searched for once in a stretch of missing values */
+	if (around->next < row)
+		around->next = next_known(series, run, row, feature);
+	if (around->next < run->first + run->rows &&
+		around->next - before - 1 <= options->fill_limit)
 	{
-		/* looked for once in a stretch of missing ones */
-		if (known->after < row)
-			known->after = next_known(series, run, row, feature);
-		if (known->after < run->first + run->rows &&
-			known->after - before - 1 <= options->fill_limit)
-		{
-			const SeriesRow *right = series->order[known->after];
-			double		span = timestamps_distance(left->ts, right->ts);
-			double		share = timestamps_distance(left->ts, series->order[row]->ts) / span;
+		const int64 from = series->order[before]->ts;
+		const SeriesRow *right = series->order[around->next];
+		double		span = timestamps_distance(from, right->ts);
+		double		share = timestamps_distance(from, series->order[row]->ts) / span;
 
-			return left->values[feature] * (1 - share) + right->values[feature] * share;
-		}
+		return around->last.value * (1 - share) + right->values[feature] * share;
 	}
-	return row - before <= options->fill_limit ? left->values[feature] : NAN;
+	return carried;
 }
 
 void
@@ -420,10 +418,10 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 			 const nn_scaling *scaling, float *scaled, uint8 *imputed, SeriesFacts *facts)
 {
 	const int	C = series->features;
-	Neighbours *known = palloc(sizeof(Neighbours) * C);
+	Neighbours *around = palloc(sizeof(Neighbours) * C);
 
 	for (int c = 0; c < C; c++)
-		known[c].before = known[c].after = -1;
+		around[c] = (Neighbours) {.last = FILL_NONE, .next = -1};
 	for (int64 row = run->first; row < run->first + run->rows; row++, scaled += C)
 	{
 		const double *x = series->order[row]->values;
@@ -432,22 +430,23 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 		CHECK_FOR_INTERRUPTS();
 		for (int c = 0; c < C; c++)
 		{
-			double		value = x[c];
+			double		value = fill_value(&around[c].last, row, options->fill_limit, x[c]);
 
-			if (!isnan(value))
-				known[c].before = row;
-			else
+			if (isnan(x[c]))
 			{
-				value = fill(series, run, options, row, c, &known[c]);
-				imputed[c / 8] |= 1 << c % 8;
+				if (options->missing == MISSING_ERROR)
+					refuse_missing(series, options, c, series->order[row]->ts);
+				if (options->missing == MISSING_LINEAR)
+					value = linear_value(series, run, options, row, c, &around[c], value);
+				fill_mark(imputed, c);
 				facts->imputed++;
 				any = true;
 			}
-			scaled[c] = isnan(value) ? 0.0f : nn_scale(scaling, c, value);
+			scaled[c] = fill_scale(scaling, c, value);
 		}
 		facts->imputed_rows += any;
 		if (imputed)
 			imputed += IMPUTED_BYTES(C);
 	}
-	pfree(known);
+	pfree(around);
 }

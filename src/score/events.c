@@ -259,12 +259,9 @@ top_features(const Events *e)
 			break;
 		taken[i] = c;
 		appendStringInfoString(&text, i > 0 ? ", {" : "{");
-		json_key(&text, "feature");
-		json_string(&text, model_feature_name(model, c));
-		json_key(&text, "share");
-		json_double(&text, share);
-		json_key(&text, "direction");
-		json_int(&text, (event->balance[c] > 0) - (event->balance[c] < 0));
+		json_put_string(&text, "feature", model_feature_name(model, c));
+		json_put_double(&text, "share", share);
+		json_put_int(&text, "direction", (event->balance[c] > 0) - (event->balance[c] < 0));
 		appendStringInfoChar(&text, '}');
 	}
 	appendStringInfoChar(&text, ']');

@@ -123,8 +123,7 @@ bind_columns(Maintenance *m, RelationSource *source, const Model *model)
 		else if (is_time(column->atttypid, m->time_type))
 		{
 			appendStringInfo(&times, "%sc%d::pg_catalog.%s", ntimes > 0 ? ", " : "", i,
-							 m->time_type == TIMESTAMPTZOID ? "timestamptz"
-							 : m->time_type == TIMESTAMPOID ? "timestamp" : "int8");
+							 timestamps_type_name(m->time_type));
 			appendStringInfo(&names, "%s\"%s\"", ntimes++ > 0 ? ", " : "", name);
 		}
 	}
@@ -216,34 +215,18 @@ check_memory(const Maintenance *m)
 				 errhint("Raise work_mem, or give a query that selects those of the range.")));
 }
 
-/* The columns were bound before the query was planned: have they changed? */
-static void
-check_types(const Maintenance *m, TupleDesc desc)
-{
-	bool		same = desc != NULL && desc->natts == m->ncols + 2;
-
-	for (int i = 0; same && i < desc->natts; i++)
-		same = TupleDescAttr(desc, i)->atttypid == (i < 2 ? m->time_type : m->types[i - 2]);
-	if (!same)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the source of maintenance windows was changed while it was in use"),
-				 errhint("Repeat the command.")));
-}
-
 static void
 read_windows(Maintenance *m, const char *query)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "amad window",
 													  ALLOCSET_DEFAULT_SIZES);
-	SPIPlanPtr	plan = SPI_prepare(query, 0, NULL);
-	Portal		portal;
-
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	/* in the snapshot of the calling query */
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
-	check_types(m, portal->tupDesc);
+	Portal		portal = SPI_cursor_parse_open(NULL, query,
+											   &(SPIParseOpenOptions) {.read_only = true});
+
+	for (int i = 0; i < m->ncols + 2; i++)
+		relation_check_column("maintenance", portal->tupDesc, i,
+							  i < 2 ? m->time_type : m->types[i - 2], InvalidOid);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
@@ -276,8 +259,7 @@ maintenance_open(const char *source, Oid time_type, const Model *model)
 									   ALLOCSET_DEFAULT_SIZES);
 	m->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad maintenance of a series",
 											  ALLOCSET_DEFAULT_SIZES);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	SPI_connect();
 	read_windows(m, bind_columns(m, &relation, model));
 	SPI_finish();
 	return m;

@@ -1,0 +1,502 @@
+/*
+ * rows/source_scan.c
+ *	  Reading a source: the query, its rows, and the order of rows with the same timestamp.
+ *
+ * One query reads the source: it casts the time column, selects the series columns, the
+ * features and the label, restricts them to the range, and sorts by series and time.  SPI
+ * sends its rows to a DestReceiver, which converts each row and passes it on at once, so
+ * no result is kept in memory.  SQL leaves rows with the same timestamp in any order.  To
+ * make the result independent of it, the receiver holds one row back: the first, in the
+ * order of the features' values, of those with the current timestamp.  The others are
+ * passed on as duplicates when they come, and the row held when a later one arrives.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "optimizer/clauses.h"
+#include "tcop/dest.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "pg/timestamps.h"
+#include "rows/relation.h"
+#include "rows/series_key.h"
+#include "rows/source_private.h"
+
+/* ---- the query -------------------------------------------------------------------------- */
+
+/* The type that the query casts the time column to; dates are converted by timestamps_value(). */
+static Oid
+ts_read_type(const Source *s)
+{
+	return s->ts_column_type == DATEOID ? DATEOID : s->ts_type;
+}
+
+/* Appends a condition on the bare time column, so that indexes and partitions can be used. */
+static void
+append_bound(StringInfo out, const Source *s, const char *column, const char *operator, int64 ts)
+{
+	appendStringInfo(out, "%s%s OPERATOR(pg_catalog.%s) %s::pg_catalog.%s",
+					 out->len > 0 ? " AND " : "", column, operator,
+					 quote_literal_cstr(timestamps_literal(s->ts_type, ts)),
+					 timestamps_type_name(s->ts_type));
+}
+
+static void
+refuse_series_column(const Source *s, const char *name)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < s->spec.nseries; i++)
+		source_append_name(&list, s->spec.series_cols[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" is no column that tells series apart", name),
+			 s->spec.nseries > 0 ? errhint("These are %s.", list.data)
+			 : errhint("The model knows no series.")));
+}
+
+/* Appends "= value" with the equality operator of a series column's type, and that type. */
+static void
+append_equal(StringInfo where, const Source *s, int number, const char *text)
+{
+	Oid			operator = lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	char	   *schema = HeapTupleIsValid(tuple)
+		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace) : NULL;
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("operator with OID %u was dropped at the same time", operator)));
+	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
+					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
+					 quote_literal_cstr(text),
+					 format_type_extended(getBaseType(s->series_types[number]), -1,
+										  FORMAT_TYPE_FORCE_QUALIFY));
+	ReleaseSysCache(tuple);
+}
+
+/* Position of a series column in series_cols. */
+static int
+find_series_column(const Source *s, const char *name)
+{
+	for (int i = 0; i < s->spec.nseries; i++)
+		if (strcmp(s->spec.series_cols[i], name) == 0)
+			return i;
+	refuse_series_column(s, name);
+	return -1;					/* not reached */
+}
+
+/* Appends the conditions for a JSON object of series columns and their values. */
+static void
+append_series(StringInfo where, const Source *s, Jsonb *series)
+{
+	JsonbIterator *it;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(series))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("series must be a JSON object"),
+				 errhint("For example '{\"device\": \"a\"}'.")));
+	it = JsonbIteratorInit(&series->root);
+	JsonbIteratorNext(&it, &value, true);	/* the beginning of the object */
+	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
+	{
+		char	   *name = pnstrdup(value.val.string.val, value.val.string.len);
+		char	   *text;
+		int			number;
+
+		JsonbIteratorNext(&it, &value, true);
+		number = find_series_column(s, name);
+		appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "", quote_identifier(name));
+		if (value.type == jbvNull)
+		{
+			appendStringInfoString(where, " IS NULL");
+			continue;
+		}
+		text = value.type == jbvString ? pnstrdup(value.val.string.val, value.val.string.len)
+			: JsonbToCString(NULL, &JsonbValueToJsonb(&value)->root, -1);
+		append_equal(where, s, number, text);
+	}
+}
+
+/* Appends the columns c0 (ts), c1 ... (series columns, features, label) of the query. */
+static void
+append_columns(StringInfo out, const Source *s)
+{
+	int			n = 0;
+
+	appendStringInfo(out, "%s::pg_catalog.%s AS c%d", quote_identifier(s->spec.timestamp_col),
+					 ts_read_type(s) == DATEOID ? "date" : timestamps_type_name(s->ts_type), n++);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.series_cols[i]), n++);
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.features[i]), n++);
+	if (s->spec.label_col)
+		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.label_col), n++);
+}
+
+/* The series columns as the beginning of a sort key: "c1, c2, ". */
+static char *
+series_list(const Source *s)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(&list, "c%d, ", i + 1);
+	return list.data;
+}
+
+/*
+ * The query for the rows with the last_n newest timestamps of each series among the rows of
+ * a query, plus all rows from until on.
+ */
+static char *
+newest_rows(const Source *s, const SourceRange *range, const char *rows)
+{
+	const char *series = series_list(s);
+	StringInfoData partition;
+	StringInfoData after;
+
+	initStringInfo(&partition);
+	initStringInfo(&after);
+	if (range->has_until && range->read_until != range->until)
+		append_bound(&after, s, "c0", ">=", range->until);
+	appendStringInfo(&partition, "%s%s", series, after.data);
+	if (after.len == 0 && partition.len > 0)
+		partition.data[partition.len - 2] = '\0';	/* the last comma */
+	return psprintf("SELECT * FROM (SELECT *, pg_catalog.dense_rank() OVER "
+					"(%s%s ORDER BY c0 DESC NULLS LAST) AS number FROM (%s) AS r) AS n "
+					"WHERE number OPERATOR(pg_catalog.<=) " INT64_FORMAT "%s%s ORDER BY %sc0",
+					partition.len > 0 ? "PARTITION BY " : "", partition.data, rows, range->last_n,
+					after.len > 0 ? " OR " : "", after.data, series);
+}
+
+char *
+source_query(const Source *s, const SourceRange *range)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	StringInfoData where;
+	StringInfoData rows;
+
+	initStringInfo(&where);
+	if (range->has_since)
+		append_bound(&where, s, ts, ">=", range->since);
+	if (range->has_until)
+		append_bound(&where, s, ts, "<", range->read_until);
+	if (range->series)
+		append_series(&where, s, range->series);
+	initStringInfo(&rows);
+	appendStringInfoString(&rows, "SELECT ");
+	append_columns(&rows, s);
+	appendStringInfo(&rows, " FROM %s%s%s", s->from, where.len > 0 ? " WHERE " : "", where.data);
+	if (range->last_n > 0)
+		return newest_rows(s, range, rows.data);
+	appendStringInfo(&rows, " ORDER BY %sc0", series_list(s));
+	return rows.data;
+}
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+/* The first row so far with the current timestamp; it is passed on when a later one comes. */
+typedef struct HeldRow
+{
+	bool		any;
+	SourceRow	row;			/* its values are those below */
+	double	   *values;			/* (nfeatures) */
+} HeldRow;
+
+/* The DestReceiver that the executor sends the rows of the query to. */
+typedef struct Receiver
+{
+	DestReceiver pub;
+	const Source *source;
+	bool		numbered;		/* the last column is number_from_end */
+	source_visit visit;
+	void	   *arg;
+	MemoryContext context;		/* of the receiver */
+	MemoryContext row_context;	/* reset for every row */
+
+	/* the row */
+	FeatureType *how;			/* (nfeatures) */
+	FeatureType label_how;
+	double	   *values;			/* (nfeatures) of the row */
+	HeldRow		held;
+
+	/* the series */
+	MemoryContext series_context;	/* reset for every series */
+	bool		any;			/* at least one row has come */
+	FmgrInfo   *equal;			/* (nseries) */
+	int16	   *length;			/* (nseries) */
+	bool	   *byval;			/* (nseries) */
+	Datum	   *series;			/* (nseries) values of the current one */
+	bool	   *series_null;
+	const char *new_series;		/* its key, until its first row is passed on */
+} Receiver;
+
+/* Whether a row belongs to the series of the row before: identical, or else equal, values. */
+static bool
+is_same_series(Receiver *r, const Datum *values, const bool *nulls)
+{
+	const Source *s = r->source;
+
+	if (!r->any)
+		return false;
+	for (int i = 0; i < s->spec.nseries; i++)
+		if (nulls[i] != r->series_null[i] ||
+			(!nulls[i] &&
+			 !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i]) &&
+			 !DatumGetBool(FunctionCall2Coll(&r->equal[i], s->series_collations[i], values[i],
+											 r->series[i]))))
+			return false;
+	return true;
+}
+
+/* Begins a series with a row: keeps the values of its series columns, and its key. */
+static void
+receive_series(Receiver *r, const Datum *values, const bool *nulls)
+{
+	const SourceSpec *spec = &r->source->spec;
+	MemoryContext old;
+
+	MemoryContextReset(r->series_context);
+	old = MemoryContextSwitchTo(r->series_context);
+	for (int i = 0; i < spec->nseries; i++)
+	{
+		r->series_null[i] = nulls[i];
+		r->series[i] = nulls[i] ? (Datum) 0 : datumCopy(values[i], r->byval[i], r->length[i]);
+	}
+	r->new_series = spec->nseries == 0 ? ""
+		: series_key_of_row(spec->nseries, spec->series_cols, r->source->series_types,
+							r->series, r->series_null);
+	MemoryContextSwitchTo(old);
+	r->any = true;
+}
+
+/* Passes a row on to the caller of source_scan(). */
+static void
+pass_row(Receiver *r, SourceRow *row)
+{
+	row->new_series = r->new_series;
+	row->series = r->series;
+	r->new_series = NULL;
+	r->visit(row, r->arg);
+}
+
+static void
+pass_held_row(Receiver *r)
+{
+	if (r->held.any)
+		pass_row(r, &r->held.row);
+	r->held.any = false;
+}
+
+/* Holds a row, and swaps its buffer of values with the one of the row held before. */
+static void
+hold_row(Receiver *r, const SourceRow *row)
+{
+	double	   *values = r->held.values;
+
+	r->held.any = true;
+	r->held.row = *row;
+	r->held.row.values = r->values;
+	r->held.values = r->values;
+	r->values = values;
+}
+
+/* Whether a row comes before the held one, which has the same timestamp. */
+static bool
+precedes_held_row(const Receiver *r, const SourceRow *row)
+{
+	int			order = feature_compare(r->source->spec.nfeatures, row->values, r->held.row.values);
+
+	return order < 0 || (order == 0 && !row->bad && r->held.row.bad);
+}
+
+/*
+ * Receives a row with a finite timestamp.  If it has the timestamp of the row held, one of
+ * the two becomes a duplicate, and the row in first place is held.
+ */
+static void
+order_row(Receiver *r, SourceRow *row)
+{
+	if (!r->held.any || r->held.row.ts != row->ts)
+	{
+		pass_held_row(r);
+		hold_row(r, row);
+	}
+	else if (precedes_held_row(r, row))
+	{
+		r->held.row.duplicate = true;
+		pass_held_row(r);
+		hold_row(r, row);
+	}
+	else
+	{
+		row->duplicate = true;
+		pass_row(r, row);
+	}
+}
+
+/* Converts a row that the executor sends. */
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Receiver   *r = (Receiver *) self;
+	const SourceSpec *spec = &r->source->spec;
+	MemoryContext old;
+	SourceRow	row = {.values = r->values};
+	int			at = 1;
+
+	MemoryContextReset(r->row_context);
+	old = MemoryContextSwitchTo(r->row_context);
+	slot_getallattrs(slot);
+	row.ts_valid = !slot->tts_isnull[0] &&
+		timestamps_value(ts_read_type(r->source), slot->tts_values[0], &row.ts);
+	if (!is_same_series(r, slot->tts_values + at, slot->tts_isnull + at))
+	{
+		pass_held_row(r);
+		receive_series(r, slot->tts_values + at, slot->tts_isnull + at);
+	}
+	at += spec->nseries;
+	for (int i = 0; i < spec->nfeatures; i++, at++)
+		r->values[i] = feature_value(r->how[i], slot->tts_values[at], slot->tts_isnull[at]);
+	if (spec->label_col)
+	{
+		/* a NaN label does not mark the row as good */
+		row.bad = !slot->tts_isnull[at] &&
+			!(feature_value(r->label_how, slot->tts_values[at], false) == 0);
+		at++;
+	}
+	if (r->numbered)
+		row.number_from_end = DatumGetInt64(slot->tts_values[at]);
+	if (row.ts_valid)
+		order_row(r, &row);
+	else
+	{
+		pass_held_row(r);
+		pass_row(r, &row);
+	}
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/* Checks the types of the rows, and looks up what comparing series needs. */
+static void
+start_rows(DestReceiver *self, int operation, TupleDesc desc)
+{
+	Receiver   *r = (Receiver *) self;
+	const Source *s = r->source;
+	TypeCacheEntry *cache;
+	const char *what = psprintf("source %s", s->spec.source);
+	int			at = 0;
+
+	relation_check_column(what, desc, at++, ts_read_type(s), InvalidOid);
+	for (int i = 0; i < s->spec.nseries; i++, at++)
+	{
+		relation_check_column(what, desc, at, s->series_types[i], s->series_collations[i]);
+		r->length[i] = TupleDescAttr(desc, at)->attlen;
+		r->byval[i] = TupleDescAttr(desc, at)->attbyval;
+		cache = lookup_type_cache(s->series_types[i], TYPECACHE_EQ_OPR_FINFO);
+		fmgr_info_cxt(cache->eq_opr_finfo.fn_oid, &r->equal[i], r->context);
+	}
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		relation_check_column(what, desc, at++, s->feature_types[i], InvalidOid);
+	if (s->spec.label_col)
+		relation_check_column(what, desc, at++, s->label_type, InvalidOid);
+	if (r->numbered)
+		relation_check_column(what, desc, at, INT8OID, InvalidOid);
+}
+
+static void
+end_rows(DestReceiver *self)
+{
+}
+
+static void
+open_receiver(Receiver *r, const Source *s)
+{
+	const SourceSpec *spec = &s->spec;
+	const int	nseries = Max(spec->nseries, 1);
+
+	r->pub.receiveSlot = receive_row;
+	r->pub.rStartup = start_rows;
+	r->pub.rShutdown = end_rows;
+	r->pub.rDestroy = end_rows;
+	r->pub.mydest = DestTuplestore; /* SPI has none for other receivers */
+	r->source = s;
+	r->context = CurrentMemoryContext;
+	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
+	r->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad series key",
+											  ALLOCSET_SMALL_SIZES);
+	r->how = palloc(sizeof(FeatureType) * spec->nfeatures);
+	for (int i = 0; i < spec->nfeatures; i++)
+		feature_type(s->feature_types[i], &r->how[i]);
+	if (spec->label_col)
+		feature_type(s->label_type, &r->label_how);
+	r->equal = palloc0(sizeof(FmgrInfo) * nseries);
+	r->length = palloc(sizeof(int16) * nseries);
+	r->byval = palloc(sizeof(bool) * nseries);
+	r->series = palloc0(sizeof(Datum) * nseries);
+	r->series_null = palloc0(sizeof(bool) * nseries);
+	r->values = palloc(sizeof(double) * spec->nfeatures);
+	r->held.values = palloc(sizeof(double) * spec->nfeatures);
+}
+
+void
+source_scan(const Source *s, const SourceRange *range, bool read_only, source_visit visit,
+			void *arg)
+{
+	const char *query = source_query(s, range);
+	SPIExecuteOptions options = {.read_only = read_only};
+	Receiver	r = {.numbered = range->last_n > 0, .visit = visit, .arg = arg};
+	SourceScope scope = source_enter(&s->spec);
+	int			rc;
+
+	ereport(DEBUG1, (errmsg_internal("amad reads its source by: %s", query)));
+	SPI_connect();
+	open_receiver(&r, s);
+	options.dest = &r.pub;
+	rc = SPI_execute_extended(query, &options);
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	pass_held_row(&r);
+	SPI_finish();
+	source_leave(&scope);
+}
+
+bool
+source_parallel_mode_ok(const Source *s, const SourceRange *range)
+{
+	SourceScope scope = source_enter(&s->spec);
+	SPIPlanPtr	plan;
+	bool		ok = true;
+	ListCell   *i;
+	ListCell   *j;
+
+	SPI_connect();
+	plan = SPI_prepare(source_query(s, range), 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	foreach(i, SPI_plan_get_plan_sources(plan))
+		foreach(j, ((CachedPlanSource *) lfirst(i))->query_list)
+			if (max_parallel_hazard(lfirst_node(Query, j)) == PROPARALLEL_UNSAFE)
+				ok = false;
+	SPI_finish();
+	source_leave(&scope);
+	return ok;
+}
