@@ -6,10 +6,10 @@
  * is not fed.  A distance of more than max_gap begins a new stretch, which the model sees
  * as a new series.
  *
- * A missing value is filled with the last one for up to fill_limit rows, then with the
- * mean.  The first rows of a stretch are not fed until every feature has had a value or
- * fill_limit rows have passed: if a value from before the query's range were replaced by
- * the mean, scores would depend on where the range begins.
+ * Missing values are filled by the rule of rows/fill.h.  The first rows of a stretch are
+ * not fed until every feature has had a value or fill_limit rows have passed: if a value
+ * from before the query's range were replaced by the mean, scores would depend on where
+ * the range begins.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,16 +19,13 @@
 #include "pg/timestamps.h"
 #include "score/feed.h"
 
-#define NEVER (-1)
-
 void
 feed_open(Feed *feed, const Model *model)
 {
 	memset(feed, 0, sizeof(Feed));
 	feed->features = model->features;
 	feed->fill_limit = model->options.fill_limit;
-	feed->seen = palloc(sizeof(int64) * model->features);
-	feed->last = palloc(sizeof(double) * model->features);
+	feed->last = palloc(sizeof(FillLast) * model->features);
 }
 
 static void
@@ -37,7 +34,7 @@ begin_stretch(Feed *feed)
 	feed->offered = 0;
 	feed->fed = 0;
 	for (int c = 0; c < feed->features; c++)
-		feed->seen[c] = NEVER;
+		feed->last[c] = FILL_NONE;
 }
 
 void
@@ -59,16 +56,10 @@ fill_row(Feed *feed, const double *values, float *scaled)
 
 	for (int c = 0; c < feed->features; c++)
 	{
-		if (!isnan(values[c]))
-		{
-			feed->seen[c] = row;
-			feed->last[c] = values[c];
-			scaled[c] = nn_scale(&feed->scaling, c, values[c]);
-			continue;
-		}
-		known = known && (feed->seen[c] != NEVER || row >= feed->fill_limit);
-		scaled[c] = feed->seen[c] == NEVER || row - feed->seen[c] > feed->fill_limit ? 0.0f
-			: nn_scale(&feed->scaling, c, feed->last[c]);
+		double		value = fill_value(&feed->last[c], row, feed->fill_limit, values[c]);
+
+		known = known && (feed->last[c].row >= 0 || row >= feed->fill_limit);
+		scaled[c] = fill_scale(&feed->scaling, c, value);
 	}
 	return known || feed->fed > 0;
 }
@@ -82,7 +73,7 @@ feed_row(Feed *feed, RowBlock *b, BlockRow *row, const double *values)
 	for (int c = 0; c < C; c++)
 		if (isnan(values[c]))
 		{
-			map[c / 8] |= 1 << c % 8;
+			fill_mark(map, c);
 			row->missing = true;
 		}
 

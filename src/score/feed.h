@@ -5,7 +5,7 @@
 #ifndef AMAD_SCORE_FEED_H
 #define AMAD_SCORE_FEED_H
 
-#include "core/evidence/scaling.h"
+#include "rows/fill.h"
 #include "score/blocks.h"
 
 typedef struct Feed
@@ -24,8 +24,7 @@ typedef struct Feed
 	/* the stretch: the rows since the series began or since its last gap */
 	int64		offered;		/* rows, fed or not */
 	int64		fed;
-	int64	   *seen;			/* (features) row of the last value; -1: none yet */
-	double	   *last;			/* (features) that value */
+	FillLast   *last;			/* (features) the last value of each */
 } Feed;
 
 /* Opens a feed for a model in the current context. */
