@@ -344,8 +344,11 @@ static void
 remember_row(Detection *d, const SourceRow *row)
 {
 	const int	C = d->loaded->model->features;
-	int			at = (int) (d->history.count++ % d->history.room);
+	int			at;
 
+	if (d->history.room == 0)
+		return;
+	at = (int) (d->history.count++ % d->history.room);
 	d->history.ts[at] = row->ts;
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
