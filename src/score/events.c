@@ -401,7 +401,7 @@ begin_series(Events *e, const char *key)
 	e->series = key ? JsonbPGetDatum(json_to_jsonb(key)) : (Datum) 0;
 	MemoryContextSwitchTo(old);
 	if (e->maintenance)
-		maintenance_begin(e->maintenance, key);
+		maintenance_select_series(e->maintenance, key);
 	e->any = true;
 	e->has_last = false;
 	e->reported = false;
