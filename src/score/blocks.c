@@ -61,7 +61,7 @@ blocks_open(BlockQueue *queue, Prediction *prediction)
 	task->signals = palloc(sizeof(float) * PREDICT_ROWS * Max(p->signals, 1));
 }
 
-/* Copies the rows before the block's first from the end of the previous block, if they are there. */
+/* Copies the rows before the block from the end of the previous block, if they are there. */
 static void
 carry_context(const BlockQueue *queue, RowBlock *b, int64 stretch_rows)
 {

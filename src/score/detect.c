@@ -106,7 +106,8 @@ convert_bound(const Detection *d, Oid from, Oid to, Datum ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column does not have type %s", format_type_be(to)),
-				 errhint("Use %s().", function_for_type(d->spec.function, to == INT8OID ? "" : "_bigint"))));
+				 errhint("Use %s().",
+						 function_for_type(d->spec.function, to == INT8OID ? "" : "_bigint"))));
 	return Int64GetDatum(timestamps_convert(from, to, DatumGetInt64(ts)));
 }
 

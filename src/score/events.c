@@ -109,7 +109,7 @@ typedef struct Event
 	/* sums over them, weighted by severity */
 	double		weight;
 	double	   *share;			/* (features) */
-	double	   *balance;		/* (features) shares; negative for values below the expected ones */
+	double	   *balance;		/* (features) shares; negative for values below expectation */
 } Event;
 
 typedef struct Events

@@ -74,7 +74,8 @@ refuse_time_columns(Oid time_type, int n, const char *list)
 			 errmsg("maintenance must have two time columns, begin and end"),
 			 n == 0 ? errdetail("It has no column of %s.", what)
 			 : errdetail("It has %d of %s: %s.", n, what, list),
-			 errhint("Give a query that selects these two columns and, if needed, series columns.")));
+			 errhint("Give a query that selects these two columns and, if needed, series "
+					 "columns.")));
 }
 
 static void
@@ -134,7 +135,7 @@ build_windows_query(Maintenance *m, RelationSource *source, const Model *model)
 					times.data, series.data, source->from, aliases.data);
 }
 
-/* ---- values of series columns ------------------------------------------------------------------ */
+/* ---- values of series columns ------------------------------------------------------------ */
 
 /* The text of a series column's value in a series key; NULL: null. */
 static char *
@@ -156,7 +157,7 @@ window_concerns(const Maintenance *m, const Window *window, char **value)
 	return true;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 static void
 add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
@@ -230,7 +231,8 @@ read_windows(Maintenance *m, const char *query)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("maintenance windows do not fit in work_mem (%d kB)", work_mem),
-					 errhint("Raise work_mem, or give a query that selects the windows of the range.")));
+					 errhint("Raise work_mem, or give a query that selects the windows of the "
+							 "range.")));
 	}
 	SPI_cursor_close(portal);
 }
@@ -254,7 +256,7 @@ maintenance_open(const char *source, Oid time_type, const Model *model)
 	return m;
 }
 
-/* ---- the selected series -------------------------------------------------------------------------------------- */
+/* ---- the selected series ------------------------------------------------------------------ */
 
 void
 maintenance_select_series(Maintenance *m, const char *series)

@@ -58,7 +58,7 @@ struct Scorer
 	HeldRows	held;
 	int			front;			/* rows held from before */
 	RowBlock   *block;			/* NULL: none */
-	float	   *activity;		/* (blocks.room, features) of the rows of the block that were fed */
+	float	   *activity;		/* (blocks.room, features) of the block's rows that were fed */
 	int			ready;			/* rows that can be returned */
 	int			returned;
 	int			oldest;			/* no row before this one waits */

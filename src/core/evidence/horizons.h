@@ -18,6 +18,7 @@
 #define AMAD_CORE_EVIDENCE_HORIZONS_H
 
 #include <stdint.h>
+
 #include "core/evidence/raw_score.h"
 
 #define NN_HORIZONS_MAX 16		/* maximum number of horizons */
@@ -35,7 +36,8 @@ typedef struct nn_horizons
 } nn_horizons;
 
 /* ring: room for max horizon values, which must outlive the struct. */
-extern void nn_horizons_open(nn_horizons *horizons, const nn_calibration *calibration, double *ring);
+extern void nn_horizons_open(nn_horizons *horizons, const nn_calibration *calibration,
+							 double *ring);
 
 /* Begins a stretch; no row waits. */
 extern void nn_horizons_reset(nn_horizons *horizons);
