@@ -5,8 +5,8 @@
  * The source returns the rows by series, then by time.  Its query covers more than the
  * range: a score depends on scorer_depth() rows before the row, and none of them is further
  * from the next than max_gap, or a new stretch would begin.  So it is enough to read from
- * scorer_depth() · max_gap before the range, whatever the series; and with the option
- * lookahead, to lookahead · max_gap after it.
+ * scorer_depth() · max_gap before the range, for any series; and with the option lookahead,
+ * to lookahead · max_gap after it.
  *
  * The newest scorer_depth() rows before the range are kept in a ring.  When the first row of
  * a series in the range arrives, they are added to the scorer before it.  Rows come out of
@@ -126,7 +126,7 @@ detect_timestamp(const Detection *d, int64 ts)
 /* ---- opening -------------------------------------------------------------------------- */
 
 static void
-release_model(void *arg)
+release_detected_model(void *arg)
 {
 	cache_release(((Detection *) arg)->loaded);
 }
@@ -234,7 +234,7 @@ detect_open(const DetectSpec *spec)
 
 	d->spec = *spec;
 	d->loaded = cache_by_name(spec->function, spec->model_name);
-	d->release.func = release_model;
+	d->release.func = release_detected_model;
 	d->release.arg = d;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);
 	source = find_source(d);

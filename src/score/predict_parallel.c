@@ -246,13 +246,13 @@ shared_bytes(int tasks)
 }
 
 static Size
-states_bytes(const Predictor *p)
+pool_states_bytes(const Predictor *p)
 {
 	return sizeof(float) * nn_states_size(p->shape.features);
 }
 
 static ParallelContext *
-create_context(const Predictor *p, int workers, int tasks, int rows)
+create_pool_context(const Predictor *p, int workers, int tasks, int rows)
 {
 	ParallelContext *pcxt = CreateParallelContext("amad", "amad_predict_worker", workers);
 
@@ -262,14 +262,14 @@ create_context(const Predictor *p, int workers, int tasks, int rows)
 	shm_toc_estimate_keys(&pcxt->estimator, 3);
 	if (p->states)
 	{
-		shm_toc_estimate_chunk(&pcxt->estimator, states_bytes(p));
+		shm_toc_estimate_chunk(&pcxt->estimator, pool_states_bytes(p));
 		shm_toc_estimate_keys(&pcxt->estimator, 1);
 	}
 	return pcxt;
 }
 
 static Participant
-fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
+fill_pool_memory(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 {
 	const Predictor *p = own->predictor;
 	PoolShared *shared = workers_allocate(pcxt, KEY_SHARED, shared_bytes(tasks));
@@ -288,7 +288,8 @@ fill_context(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	shared->predictor.components = NULL;
 	shared->predictor.states = NULL;
 	if (p->states)
-		memcpy(workers_allocate(pcxt, KEY_STATES, states_bytes(p)), p->states, states_bytes(p));
+		memcpy(workers_allocate(pcxt, KEY_STATES, pool_states_bytes(p)), p->states,
+			   pool_states_bytes(p));
 	shared->packed_at =
 		(char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
 	shared->tasks = tasks;
@@ -313,10 +314,10 @@ predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 	PredictPool *pool = palloc0(sizeof(PredictPool));
 
 	EnterParallelMode();
-	pool->pcxt = create_context(own->predictor, workers, tasks, rows);
+	pool->pcxt = create_pool_context(own->predictor, workers, tasks, rows);
 	if (workers_share_memory(pool->pcxt))
 	{
-		pool->leader = fill_context(pool->pcxt, own, tasks, rows);
+		pool->leader = fill_pool_memory(pool->pcxt, own, tasks, rows);
 		LaunchParallelWorkers(pool->pcxt);
 		if (pool->pcxt->nworkers_launched > 0)
 		{

@@ -345,7 +345,7 @@ score_block(Scorer *s, RowBlock *b)
 	}
 }
 
-/* The series whose rows are scored has ended: rows held can be returned.  False: there are none. */
+/* Ends the series whose rows are scored: rows held can be returned.  False if there are none. */
 static bool
 finish_series(Scorer *s)
 {

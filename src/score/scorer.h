@@ -67,7 +67,7 @@ extern const ModelStats *scorer_stats(const Scorer *scorer);
 extern const nn_calibration *scorer_calibration(const Scorer *scorer);
 
 /*
- * Whether workers are available, and so many rows were added that they are worth starting.
+ * Whether workers are available and enough rows were added for them to be worth starting.
  * Never true while there are rows to be taken.
  */
 extern bool scorer_wants_workers(const Scorer *scorer);
