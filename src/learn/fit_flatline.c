@@ -7,10 +7,10 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 
 #include "core/evidence/quantile.h"
 #include "learn/fit_flatline.h"
+#include "pg/interrupts.h"
 
 #define QUANTILE 0.01			/* of the activity of a feature: less is hardly ever */
 
@@ -132,12 +132,6 @@ mean_raw(const RawScores *r, int first, int last)
 			}
 		}
 	return sum / n;
-}
-
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
 }
 
 void

@@ -155,36 +155,35 @@ amad_steps_worker(dsm_segment *segment, shm_toc *toc)
 	StepsReport report;
 	float	   *params;
 
-	workers_begin(toc);
+	parallel_begin_worker(toc);
 	wait_until_counted(shared);
 	exchange = exchange_of(shared, toc, ParallelWorkerNumber + 1);
 	params = palloc_extended(weights_bytes(&shared->plan), MCXT_ALLOC_HUGE);
-	workers_copy(params, shm_toc_lookup(toc, KEY_WEIGHTS, false), weights_bytes(&shared->plan));
+	parallel_copy(params, shm_toc_lookup(toc, KEY_WEIGHTS, false), weights_bytes(&shared->plan));
 	steps_participate(&shared->plan, &rows, params, &report, &exchange);
 }
 
 /* ---- the leader --------------------------------------------------------------------------- */
 
 static ParallelContext *
-create_context(const StepsPlan *plan, int workers)
+open_context(const StepsPlan *plan, int workers)
 {
-	ParallelContext *pcxt = CreateParallelContext("amad", "amad_steps_worker", workers);
+	const ParallelChunk chunks[] = {
+		{KEY_SHARED, sizeof(StepsShared)},
+		{KEY_ROWS, rows_bytes(plan)},
+		{KEY_RUNS, runs_bytes(plan)},
+		{KEY_WEIGHTS, weights_bytes(plan)},
+		{KEY_GRADS, grads_bytes(plan)},
+		{KEY_LOSSES, losses_bytes(plan)},
+	};
 
-	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(StepsShared));
-	shm_toc_estimate_chunk(&pcxt->estimator, rows_bytes(plan));
-	shm_toc_estimate_chunk(&pcxt->estimator, runs_bytes(plan));
-	shm_toc_estimate_chunk(&pcxt->estimator, weights_bytes(plan));
-	shm_toc_estimate_chunk(&pcxt->estimator, grads_bytes(plan));
-	shm_toc_estimate_chunk(&pcxt->estimator, losses_bytes(plan));
-	shm_toc_estimate_keys(&pcxt->estimator, 6);
-	return pcxt;
+	return parallel_open("amad_steps_worker", workers, chunks, lengthof(chunks));
 }
 
 static StepsShared *
-fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows,
-			 const float *params)
+fill_context(shm_toc *toc, const StepsPlan *plan, const StepsRows *rows, const float *params)
 {
-	StepsShared *shared = workers_allocate(pcxt, KEY_SHARED, sizeof(StepsShared));
+	StepsShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
 
 	shared->plan = *plan;
 	shared->participants = 0;
@@ -192,12 +191,9 @@ fill_context(ParallelContext *pcxt, const StepsPlan *plan, const StepsRows *rows
 	ConditionVariableInit(&shared->counted);
 	ConditionVariableInit(&shared->met);
 	pg_atomic_init_u64(&shared->arrived, 0);
-	workers_copy(workers_allocate(pcxt, KEY_ROWS, rows_bytes(plan)), rows->rows, rows_bytes(plan));
-	workers_copy(workers_allocate(pcxt, KEY_RUNS, runs_bytes(plan)), rows->runs, runs_bytes(plan));
-	workers_copy(workers_allocate(pcxt, KEY_WEIGHTS, weights_bytes(plan)), params,
-				 weights_bytes(plan));
-	workers_allocate(pcxt, KEY_GRADS, grads_bytes(plan));
-	workers_allocate(pcxt, KEY_LOSSES, losses_bytes(plan));
+	parallel_copy(shm_toc_lookup(toc, KEY_ROWS, false), rows->rows, rows_bytes(plan));
+	parallel_copy(shm_toc_lookup(toc, KEY_RUNS, false), rows->runs, runs_bytes(plan));
+	parallel_copy(shm_toc_lookup(toc, KEY_WEIGHTS, false), params, weights_bytes(plan));
 	return shared;
 }
 
@@ -216,29 +212,20 @@ bool
 steps_run_parallel(const StepsPlan *plan, const StepsRows *rows, float *params, int workers,
 				   StepsReport *report)
 {
-	ParallelContext *pcxt;
+	ParallelContext *pcxt = open_context(plan, workers);
+	StepsShared *shared;
+	StepsExchange exchange;
 
-	EnterParallelMode();
-	pcxt = create_context(plan, workers);
-	if (workers_share_memory(pcxt))
-	{
-		StepsShared *shared = fill_context(pcxt, plan, rows, params);
-
-		LaunchParallelWorkers(pcxt);
-		if (pcxt->nworkers_launched > 0)
-		{
-			StepsExchange exchange;
-
-			begin(pcxt, shared);
-			report->workers = pcxt->nworkers_launched;
-			ereport(DEBUG1,
-					(errmsg_internal("training with %d parallel workers", report->workers)));
-			exchange = exchange_of(shared, pcxt->toc, 0);
-			steps_participate(plan, rows, params, report, &exchange);
-		}
-		WaitForParallelWorkersToFinish(pcxt);
-	}
-	DestroyParallelContext(pcxt);
-	ExitParallelMode();
-	return report->workers > 0;
+	if (pcxt == NULL)
+		return false;
+	shared = fill_context(pcxt->toc, plan, rows, params);
+	if (!parallel_launch(pcxt))
+		return false;
+	begin(pcxt, shared);
+	report->workers = pcxt->nworkers_launched;
+	ereport(DEBUG1, (errmsg_internal("training with %d parallel workers", report->workers)));
+	exchange = exchange_of(shared, pcxt->toc, 0);
+	steps_participate(plan, rows, params, report, &exchange);
+	parallel_close(pcxt);
+	return true;
 }

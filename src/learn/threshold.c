@@ -10,10 +10,10 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
 
 #include "core/evidence/quantile.h"
 #include "learn/threshold.h"
+#include "pg/interrupts.h"
 
 /* The threshold of a training, chosen on real data: docs/model.md, Score. */
 #define SHARE 1.5				/* of training rows above it, times contamination: of new ones fewer are */
@@ -48,12 +48,6 @@ bool
 threshold_alone(const RawScores *r)
 {
 	return r->recorded != NULL && r->recorded->threshold_only;
-}
-
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
 }
 
 /* Of the first n values in scratch. */

@@ -94,8 +94,8 @@ open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext 
 	if (places->options >= 0 && !PG_ARGISNULL(places->options))
 		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(places->options));
 	options_parse(&state->options, state->json);
-	state->features = feature_open(fcinfo->flinfo, places->ts + 1, PG_NARGS(),
-								   state->options.nnames, state->options.names);
+	state->features = features_open(fcinfo->flinfo, places->ts + 1, PG_NARGS(),
+									state->options.nnames, state->options.names);
 	MemoryContextSwitchTo(old);
 	return state;
 }
@@ -138,7 +138,7 @@ read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("the first array of features must not be null")));
-		f->count = feature_array_length(PG_GETARG_DATUM(f->first));
+		f->count = features_array_length(PG_GETARG_DATUM(f->first));
 	}
 	if (state->dataset == NULL)
 	{
@@ -148,10 +148,10 @@ read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
 		state->values = MemoryContextAlloc(context, sizeof(double) * f->count);
 	}
 	if (f->array)
-		feature_array_values(f, PG_GETARG_DATUM(f->first), PG_ARGISNULL(f->first), state->values);
+		features_array_values(f, PG_GETARG_DATUM(f->first), PG_ARGISNULL(f->first), state->values);
 	else
 		for (int i = 0; i < f->count; i++)
-			state->values[i] = feature_value(f->type[i], PG_GETARG_DATUM(f->first + i),
+			state->values[i] = features_value(f->type[i], PG_GETARG_DATUM(f->first + i),
 											 PG_ARGISNULL(f->first + i));
 }
 

@@ -16,6 +16,7 @@
 
 #include "core/evidence/pca.h"
 #include "pg/blas.h"
+#include "pg/interrupts.h"
 #include "learn/calibrate.h"
 #include "pg/json.h"
 #include "learn/fit_season.h"
@@ -102,12 +103,6 @@ train_bytes(const Options *o, int features)
 /* ---- methods ----------------------------------------------------------------------------- */
 
 static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
-static void
 check_initial(const Model *model, const Model *initial)
 {
 	nn_shape	a = model_shape(model);
@@ -131,7 +126,7 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 	if (initial)
 	{
 		check_initial(model, initial);
-		workers_copy(model->params, initial->params, sizeof(float) * model_network_size(model));
+		parallel_copy(model->params, initial->params, sizeof(float) * model_network_size(model));
 		plan.warm = true;
 	}
 	steps_run(&plan, &rows, model->params, steps_workers_wanted(&plan, others), report);

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/budget.h"
+#include "pg/interrupts.h"
 #include "measure/evaluate.h"
 #include "pg/timestamps.h"
 
@@ -307,12 +308,6 @@ amad_evaluate_step(PG_FUNCTION_ARGS)
 }
 
 /* ---- the result --------------------------------------------------------------------------- */
-
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
 
 /* By time, each of which may occur once. */
 static void

@@ -2,10 +2,9 @@
  * pg/blas.c
  *	  The BLAS library: OpenBLAS, one thread.
  *
- * PostgreSQL's signal handlers must not run in a thread of BLAS, so parallelism
- * is a matter of processes.  The Makefile links the serial build; should another
- * library have brought a threaded one into the process first, it is held to one
- * thread.
+ * PostgreSQL's signal handlers must not run in a thread of BLAS, so only processes run in
+ * parallel.  The Makefile links the serial build.  If another library has loaded a threaded
+ * build into the process first, that one is limited to one thread.
  */
 #include "postgres.h"
 #include "pg/compat.h"

@@ -7,13 +7,13 @@
 
 #include "lib/stringinfo.h"
 
-/* One thread in this process, whichever build of the library was loaded. */
+/* Limits BLAS to one thread, whichever build of the library was loaded. */
 extern void blas_init(void);
 
-/* What computes: "Zen/avx2", BLAS core and kernels of the network. */
+/* BLAS core and the network's kernels, for example "Zen/avx2". */
 extern char *blas_core(void);
 
-/* A JSON object: library, core, threads, threading model. */
+/* Writes a JSON object: library, core, threading model, threads. */
 extern void blas_describe(StringInfo out);
 
 #endif							/* AMAD_PG_BLAS_H */

@@ -1,7 +1,6 @@
 /*
  * pg/budget.c
- *	  What trainings and evaluations of this backend may hold in memory:
- *	  maintenance_work_mem.
+ *	  The memory that training and evaluation may use: maintenance_work_mem.
  */
 #include "postgres.h"
 #include "pg/compat.h"

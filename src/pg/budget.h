@@ -1,18 +1,17 @@
 /*
  * pg/budget.h
- *	  What trainings and evaluations of this backend may hold in memory:
- *	  maintenance_work_mem.
+ *	  The memory that training and evaluation may use: maintenance_work_mem.
  *
- * GROUP BY keeps the rows of many groups at once, and the planner knows nothing
- * of their size, so all holders are counted together.
+ * GROUP BY keeps the rows of many groups at once, and the planner cannot estimate their size,
+ * so the limit applies to all holders in this backend together.
  */
 #ifndef AMAD_PG_BUDGET_H
 #define AMAD_PG_BUDGET_H
 
-/* What one holder has claimed; it is given back with the holder's context. */
+/* The claims of one holder, released when its memory context is reset or deleted. */
 typedef struct Budget
 {
-	const char *remedy;			/* hint when it is exceeded */
+	const char *remedy;			/* hint if the limit is exceeded */
 	Size		bytes;
 	MemoryContextCallback forget;
 } Budget;
@@ -21,18 +20,18 @@ typedef struct Budget
 
 extern void budget_open(Budget *budget, MemoryContext context, const char *remedy);
 
-/* Whether so many more bytes fit; the rest of the limit, 0 when it is exceeded. */
+/* Whether `bytes` more fit, and how many more do. */
 extern bool budget_fits(Size bytes);
 extern Size budget_rest(void);
 
-/* ERROR unless so many more bytes fit; what: "training rows" … */
+/* ERROR unless `bytes` more fit; what: what they are for, such as "training rows". */
 extern void budget_check(const Budget *budget, const char *what, Size bytes);
 
-/* The same, and count them; and give some back. */
+/* Checks and counts a claim; and takes one back. */
 extern void budget_claim(Budget *budget, const char *what, Size bytes);
 extern void budget_release(Budget *budget, Size bytes);
 
-/* An array (NULL: none yet) with room for so many bytes, which were claimed. */
+/* Allocates (array NULL) or enlarges an array to a size that has been claimed. */
 extern void *budget_enlarge(MemoryContext context, void *array, Size bytes);
 
 #endif							/* AMAD_PG_BUDGET_H */

@@ -1,6 +1,6 @@
 /*
  * pg/compat.h
- *	  The only place that knows PostgreSQL's versions: 15 to 19.
+ *	  Differences between the supported versions of PostgreSQL, 15 to 19.
  *
  * Include it right after postgres.h.  The code is written for the newest API.
  */
@@ -29,10 +29,10 @@
 #define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)
 #endif
 
-/* declared by fmgr.h in some versions; the same again does no harm */
+/* declared by fmgr.h in some versions only; a repeated declaration is harmless */
 extern PGDLLEXPORT void _PG_init(void);
 
-/* A C function that SQL can call: the only symbols the library shows. */
+/* A C function that SQL can call; other symbols of the library are hidden. */
 #define SQL_FUNCTION(name) \
 	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)

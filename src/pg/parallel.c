@@ -1,17 +1,18 @@
 /*
  * pg/parallel.c
- *	  What trainings and detections with parallel workers have in common.
+ *	  Parallel workers: their shared memory, launch and end.
  *
- * InitializeParallelDSM() raises an ERROR when the operating system has no shared
- * memory left, as in a container with a small /dev/shm.  Workers only save time, so
- * that is no reason to fail: the memory is taken and given back first, in a way that
- * reports a failure instead of raising it.  Another process may take the memory between
- * these two moments; then it is an ERROR after all.
+ * InitializeParallelDSM() raises an ERROR if the operating system has no shared memory
+ * left, as in a container with a small /dev/shm.  Workers only save time, so this is no
+ * reason to fail.  Therefore a segment of the same size is first created and destroyed in a
+ * way that reports a failure instead of raising it.  If another process takes the memory
+ * between these two steps, it is an ERROR after all.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -25,20 +26,20 @@
 #define KEY_QUERY UINT64CONST(0xA3AD000000000201)
 
 /*
- * The operating system fills a segment with zeros in one call that no signal
- * interrupts, at some gigabytes a second.
+ * Largest segment.  The operating system fills it with zeros in one call that no signal
+ * interrupts, at some gigabytes per second.
  */
-#define MOST_SHARED MaxAllocSize
+#define MAX_SEGMENT MaxAllocSize
 
-/* What InitializeParallelDSM() adds to the estimate: the state of the session … */
+/* What InitializeParallelDSM() adds to the estimate, at most. */
 #define SESSION_STATE (1024 * 1024)
-#define WORKER_STATE (32 * 1024)	/* … and the queue of each worker */
+#define WORKER_QUEUE (32 * 1024)	/* per worker */
 
 /* Whether a segment of this size can be created. */
 static bool
 segment_fits(Size bytes)
 {
-	/* even, as handles of segments are that do not lie in the main shared memory */
+	/* handles of segments outside the main shared memory are even */
 	dsm_handle	handle = pg_prng_uint32(&pg_global_prng_state) << 1;
 	void	   *private = NULL;
 	void	   *address = NULL;
@@ -50,46 +51,81 @@ segment_fits(Size bytes)
 	return dsm_impl_op(DSM_OP_DESTROY, handle, 0, &private, &address, &mapped, WARNING);
 }
 
-bool
-workers_share_memory(ParallelContext *pcxt)
+/* Leaves parallel mode. */
+static void
+destroy_context(ParallelContext *pcxt)
 {
-	Size		bytes;
-
-	if (debug_query_string)
-	{
-		shm_toc_estimate_chunk(&pcxt->estimator, strlen(debug_query_string) + 1);
-		shm_toc_estimate_keys(&pcxt->estimator, 1);
-	}
-	bytes = add_size(shm_toc_estimate(&pcxt->estimator),
-					 SESSION_STATE + (Size) pcxt->nworkers * WORKER_STATE);
-	if (bytes > MOST_SHARED || !segment_fits(bytes))
-	{
-		ereport(DEBUG1,
-				(errmsg_internal("no workers, for there are no %zu bytes of shared memory", bytes)));
-		return false;
-	}
-	InitializeParallelDSM(pcxt);
-	if (pcxt->seg == NULL)
-		return false;
-	if (debug_query_string)
-		strcpy(workers_allocate(pcxt, KEY_QUERY, strlen(debug_query_string) + 1),
-			   debug_query_string);
-	return true;
+	DestroyParallelContext(pcxt);
+	ExitParallelMode();
 }
 
-void *
-workers_allocate(ParallelContext *pcxt, uint64 key, Size bytes)
+ParallelContext *
+parallel_open(const char *entry, int workers, const ParallelChunk *chunks, int nchunks)
 {
-	void	   *chunk = shm_toc_allocate(pcxt->toc, bytes);
+	const char *query = debug_query_string;
+	ParallelContext *pcxt;
+	Size		bytes;
 
-	shm_toc_insert(pcxt->toc, key, chunk);
-	return chunk;
+	EnterParallelMode();
+	pcxt = CreateParallelContext("amad", entry, workers);
+	for (int i = 0; i < nchunks; i++)
+		if (chunks[i].bytes > 0)
+			shm_toc_estimate_chunk(&pcxt->estimator, chunks[i].bytes);
+	if (query)
+		shm_toc_estimate_chunk(&pcxt->estimator, strlen(query) + 1);
+	shm_toc_estimate_keys(&pcxt->estimator, nchunks + 1);
+	bytes = add_size(shm_toc_estimate(&pcxt->estimator),
+					 SESSION_STATE + (Size) pcxt->nworkers * WORKER_QUEUE);
+	if (bytes > MAX_SEGMENT || !segment_fits(bytes))
+	{
+		ereport(DEBUG1,
+				(errmsg_internal("no parallel workers, because %zu bytes of shared memory "
+								 "are not available", bytes)));
+		destroy_context(pcxt);
+		return NULL;
+	}
+
+	InitializeParallelDSM(pcxt);
+	if (pcxt->seg == NULL)
+	{
+		destroy_context(pcxt);
+		return NULL;
+	}
+	for (int i = 0; i < nchunks; i++)
+		if (chunks[i].bytes > 0)
+			shm_toc_insert(pcxt->toc, chunks[i].key,
+						   shm_toc_allocate(pcxt->toc, chunks[i].bytes));
+	if (query)
+	{
+		char	   *copy = shm_toc_allocate(pcxt->toc, strlen(query) + 1);
+
+		strcpy(copy, query);
+		shm_toc_insert(pcxt->toc, KEY_QUERY, copy);
+	}
+	return pcxt;
+}
+
+bool
+parallel_launch(ParallelContext *pcxt)
+{
+	LaunchParallelWorkers(pcxt);
+	if (pcxt->nworkers_launched > 0)
+		return true;
+	parallel_close(pcxt);
+	return false;
+}
+
+void
+parallel_close(ParallelContext *pcxt)
+{
+	WaitForParallelWorkersToFinish(pcxt);
+	destroy_context(pcxt);
 }
 
 #define COPY_BYTES (2 * 1024 * 1024)	/* some milliseconds */
 
 void
-workers_copy(void *to, const void *from, Size bytes)
+parallel_copy(void *to, const void *from, Size bytes)
 {
 	for (Size at = 0; at < bytes; at += COPY_BYTES)
 	{
@@ -99,7 +135,7 @@ workers_copy(void *to, const void *from, Size bytes)
 }
 
 void
-workers_begin(shm_toc *toc)
+parallel_begin_worker(shm_toc *toc)
 {
 	debug_query_string = shm_toc_lookup(toc, KEY_QUERY, true);
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);

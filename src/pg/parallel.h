@@ -1,26 +1,42 @@
 /*
  * pg/parallel.h
- *	  What trainings and detections with parallel workers have in common.
+ *	  Parallel workers: their shared memory, launch and end.
+ *
+ * parallel_open() enters parallel mode and sets up the shared memory, which the leader
+ * fills; parallel_launch() launches the workers, whose entry point begins with
+ * parallel_begin_worker(); parallel_close() waits for them and leaves parallel mode.
  */
 #ifndef AMAD_PG_PARALLEL_H
 #define AMAD_PG_PARALLEL_H
 
 #include "access/parallel.h"
 
-/*
- * Sets up the shared memory that was estimated in pcxt, and room for the text of the
- * query.  False when there is no such memory, because /dev/shm or the disk behind it is
- * full or all segments are in use: the caller then works alone.
- */
-extern bool workers_share_memory(ParallelContext *pcxt);
+/* A piece of the shared memory; leader and workers find it by shm_toc_lookup(). */
+typedef struct ParallelChunk
+{
+	uint64		key;
+	Size		bytes;			/* 0: no such chunk */
+} ParallelChunk;
 
-/* A chunk of the shared memory under a key. */
-extern void *workers_allocate(ParallelContext *pcxt, uint64 key, Size bytes);
+/*
+ * Enters parallel mode for up to `workers` workers that run the function `entry`, and sets
+ * up shared memory with the chunks.  NULL, and no parallel mode, if there is no such memory,
+ * because /dev/shm or the disk behind it is full or all segments are in use: the caller then
+ * works alone.
+ */
+extern ParallelContext *parallel_open(const char *entry, int workers,
+									  const ParallelChunk *chunks, int nchunks);
+
+/* Launches the workers; false, with the context closed, if none could be started. */
+extern bool parallel_launch(ParallelContext *pcxt);
+
+/* Waits for the workers to finish, and leaves parallel mode. */
+extern void parallel_close(ParallelContext *pcxt);
 
 /* Copies data of any size, with checks for interrupts. */
-extern void workers_copy(void *to, const void *from, Size bytes);
+extern void parallel_copy(void *to, const void *from, Size bytes);
 
 /* The first call in a worker: reports the leader's query as its activity. */
-extern void workers_begin(shm_toc *toc);
+extern void parallel_begin_worker(shm_toc *toc);
 
 #endif							/* AMAD_PG_PARALLEL_H */

@@ -1,6 +1,6 @@
 /*
  * pg/rowset.c
- *	  The rows that a set-returning function returns, in a tuplestore of work_mem.
+ *	  The result of a set-returning function, in a tuplestore of work_mem.
  */
 #include "postgres.h"
 #include "pg/compat.h"

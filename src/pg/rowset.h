@@ -1,6 +1,6 @@
 /*
  * pg/rowset.h
- *	  The rows that a set-returning function returns, in a tuplestore of work_mem.
+ *	  The result of a set-returning function, in a tuplestore of work_mem.
  */
 #ifndef AMAD_PG_ROWSET_H
 #define AMAD_PG_ROWSET_H
@@ -14,7 +14,7 @@ typedef struct Rowset
 	TupleDesc	desc;
 } Rowset;
 
-/* An empty set as the result of the call.  ERROR where a set cannot be returned. */
+/* Makes an empty set the result of the call.  ERROR if the caller does not accept a set. */
 extern Rowset rowset_open(FunctionCallInfo fcinfo);
 extern void rowset_add(Rowset *rowset, Datum *values, bool *nulls);
 

@@ -43,11 +43,11 @@ timestamps_type_name(Oid scored_type)
 		: scored_type == TIMESTAMPOID ? "timestamp" : "int8";
 }
 
-/* The timestamp of a date's midnight; false when it is infinite or out of range. */
+/* The timestamp of a date's midnight; false if it is infinite or out of range. */
 static bool
 date_value(DateADT date, int64 *ts)
 {
-	/* both types begin with the same day, and dates end later */
+	/* both types begin on the same day, but dates end later */
 	if (DATE_NOT_FINITE(date) || date >= TIMESTAMP_END_JULIAN - POSTGRES_EPOCH_JDATE)
 	{
 		*ts = date < 0 ? DT_NOBEGIN : DT_NOEND;
@@ -101,12 +101,12 @@ timestamps_literal(Oid type, int64 ts)
 		return psprintf(INT64_FORMAT, ts);
 	if (TIMESTAMP_NOT_FINITE(ts))
 		return pstrdup(TIMESTAMP_IS_NOBEGIN(ts) ? "-infinity" : "infinity");
-	/* as a timestamp without time zone, which is UTC; UTC is offset 0 */
+	/* converted as a timestamp without time zone, that is, in UTC */
 	if (timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
-	tm.tm_isdst = 0;			/* less than 0 would be no time zone */
+	tm.tm_isdst = 0;			/* a negative value would omit the time zone */
 	EncodeDateTime(&tm, fsec, type == TIMESTAMPTZOID, 0, NULL, USE_ISO_DATES, text);
 	return pstrdup(text);
 }
@@ -153,7 +153,7 @@ timestamps_later(int64 ts, const Interval *interval)
 		return ts;
 	estimate = (double) ts + (double) interval->time +
 		((double) interval->month * 31 + interval->day) * USECS_PER_DAY;
-	/* PostgreSQL's addition is exact, but an ERROR out of range: keep a safe distance */
+	/* PostgreSQL's addition raises an ERROR out of range: keep a safe distance from it */
 	if (estimate >= END_TIMESTAMP - 366.0 * USECS_PER_DAY)
 		return DT_NOEND;
 	if (estimate <= MIN_TIMESTAMP + 366.0 * USECS_PER_DAY)
@@ -162,14 +162,14 @@ timestamps_later(int64 ts, const Interval *interval)
 											 IntervalPGetDatum(interval)));
 }
 
-/* Gaps are measured in units of the time column: integers are no microseconds. */
+/* Gaps are measured in units of the time column, and integers are not microseconds. */
 void
 timestamps_check_model(Oid model_type, Oid type)
 {
 	if (OidIsValid(model_type) && (model_type == INT8OID) != (type == INT8OID))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("time column of type %s, but the model was trained with %s",
+				 errmsg("time column has type %s, but the model was trained with type %s",
 						format_type_be(type), format_type_be(model_type))));
 }
 
@@ -180,5 +180,5 @@ timestamps_check(Oid type, int64 ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp of a row must be finite, not %s", timestamps_text(type, ts)),
-				 errhint("Leave such rows out with WHERE isfinite(...).")));
+				 errhint("Exclude such rows with WHERE isfinite(...).")));
 }

@@ -2,10 +2,10 @@
  * pg/timestamps.h
  *	  The time column: timestamptz, timestamp, date or an integer.
  *
- * Rows are scored by 64-bit integers: microseconds for timestamptz and timestamp,
- * the number itself for integers.  A date is scored as the timestamp of its
- * midnight, so no score depends on the session's time zone.  Conversions between
- * timestamp and timestamptz serve bounds and shown timestamps only.
+ * Times are handled as 64-bit integers: microseconds for timestamptz and timestamp, the
+ * number itself for integers.  A date is scored as the timestamp of its midnight, so scores
+ * never depend on the session's time zone.  Only bounds and displayed timestamps are
+ * converted between timestamp and timestamptz.
  */
 #ifndef AMAD_PG_TIMESTAMPS_H
 #define AMAD_PG_TIMESTAMPS_H
@@ -13,8 +13,8 @@
 #include "datatype/timestamp.h"
 
 /*
- * The type by which a column of a type (or a domain over it) is scored: TIMESTAMPTZOID,
- * TIMESTAMPOID or INT8OID; InvalidOid when it cannot be a time column.
+ * The type that times of a type or domain are handled as: TIMESTAMPTZOID, TIMESTAMPOID or
+ * INT8OID; InvalidOid if a column of this type cannot be a time column.
  */
 extern Oid	timestamps_scored_type(Oid type);
 
@@ -22,8 +22,8 @@ extern Oid	timestamps_scored_type(Oid type);
 extern const char *timestamps_type_name(Oid scored_type);
 
 /*
- * The value of a column of base type timestamptz, timestamp, date, int8, int4 or int2.
- * False when it is infinite, or a date beyond the range of timestamp.
+ * Reads a time of base type timestamptz, timestamp, date, int8, int4 or int2.  False if it
+ * is infinite, or a date beyond the range of timestamp.
  */
 extern bool timestamps_value(Oid type, Datum value, int64 *ts);
 
@@ -36,7 +36,7 @@ extern char *timestamps_literal(Oid type, int64 ts);
 /* Whether a value is a finite time. */
 extern bool timestamps_finite(Oid type, int64 ts);
 
-/* How much later than another a timestamp is, which is not less: above 0 unless equal. */
+/* The distance from one timestamp to another that is not earlier. */
 static inline double
 timestamps_distance(int64 from, int64 to)
 {
@@ -44,18 +44,18 @@ timestamps_distance(int64 from, int64 to)
 }
 
 /*
- * Between timestamp and timestamptz by the session's time zone, as a cast does; but
- * what is out of range becomes -infinity or infinity.
+ * Converts between timestamp and timestamptz by the session's time zone, as a cast does,
+ * except that times out of range become -infinity or infinity.
  */
 extern int64 timestamps_convert(Oid from, Oid to, int64 ts);
 
-/* A time later by an interval; days have 24 hours.  Saturates at -infinity and infinity. */
+/* Adds an interval, with days of 24 hours; -infinity or infinity if out of range. */
 extern int64 timestamps_later(int64 ts, const Interval *interval);
 
-/* ERROR unless rows with such a time column can be scored by a model trained on the other. */
+/* ERROR if rows with this type of time column cannot be scored by a model of the other type. */
 extern void timestamps_check_model(Oid model_type, Oid type);
 
-/* ERROR for infinite values. */
+/* ERROR if the time is infinite. */
 extern void timestamps_check(Oid type, int64 ts);
 
 #endif							/* AMAD_PG_TIMESTAMPS_H */

@@ -1,13 +1,13 @@
 /*
  * pg/window_row.c
- *	  Arguments of a window function for rows of the partition.
+ *	  The arguments of a window function for the rows of its partition.
  *
- * WinGetFuncArgInPartition() fetches and copies the row for each argument: with
- * twenty features that costs as much as the network.  The row it has fetched
- * stays in the executor's expression context, so the other arguments can be
- * evaluated there.  To reach them this file repeats the beginning of a struct
- * that nodeWindowAgg.c keeps to itself, unchanged from PostgreSQL 8.4 to 19.
- * It is used only if it looks as expected; else every argument is fetched.
+ * WinGetFuncArgInPartition() fetches and copies the row for each argument; with twenty
+ * features this costs as much as the network.  The row it fetched remains in the
+ * executor's expression context, so the other arguments can be evaluated there.  To reach
+ * them, this file repeats the first fields of a struct that is private to nodeWindowAgg.c
+ * and unchanged from PostgreSQL 8.4 to 19.  They are used only if they look as expected;
+ * otherwise every argument is fetched.
  */
 #include "postgres.h"
 #include "pg/compat.h"

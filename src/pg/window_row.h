@@ -1,6 +1,6 @@
 /*
  * pg/window_row.h
- *	  Arguments of a window function for rows of the partition.
+ *	  The arguments of a window function for the rows of its partition.
  */
 #ifndef AMAD_PG_WINDOW_ROW_H
 #define AMAD_PG_WINDOW_ROW_H
@@ -8,13 +8,13 @@
 #include "windowapi.h"
 
 /*
- * Go to the row `offset` rows from the current one and return its argument
- * `number`; *isout when there is no such row.
+ * Fetches the row `offset` rows from the current one and returns its argument `number`;
+ * sets *isout if there is no such row.
  */
 extern Datum window_row_seek(WindowObject window, int number, int offset, bool *isnull,
 							 bool *isout);
 
-/* Another argument of the row gone to last. */
+/* Another argument of the row fetched last. */
 extern Datum window_row_argument(WindowObject window, int number, int offset, bool *isnull);
 
 #endif							/* AMAD_PG_WINDOW_ROW_H */

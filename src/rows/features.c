@@ -1,6 +1,9 @@
 /*
  * rows/features.c
- *	  Features of a row: the arguments of a call, as double precision.
+ *	  The features of a row, from the arguments of a call, as double precision.
+ *
+ * The types of the arguments are looked up once per call; then each value of each row is
+ * converted by a switch over the type, without a function call through the catalog.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -17,7 +20,7 @@
 #include "rows/features.h"
 
 bool
-feature_type(Oid type, FeatureType *how)
+features_type(Oid type, FeatureType *how)
 {
 	switch (getBaseType(type))
 	{
@@ -51,7 +54,7 @@ feature_type(Oid type, FeatureType *how)
 }
 
 const char *
-feature_type_hint(Oid type)
+features_type_hint(Oid type)
 {
 	Oid			function;
 
@@ -61,22 +64,22 @@ feature_type_hint(Oid type)
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 		case INTERVALOID:
-			return "Use extract(epoch FROM …) of it, or leave it out.";
+			return "Use extract(epoch FROM …), or omit the column.";
 		case MONEYOID:
-			return "Cast it to numeric, or leave it out.";
+			return "Cast it to numeric, or omit it.";
 	}
 	if (find_coercion_pathway(FLOAT8OID, type, COERCION_EXPLICIT, &function) != COERCION_PATH_NONE)
-		return "Cast it to double precision, or leave it out.";
-	return "Use an expression that makes a number of it, such as CASE, or leave it out.";
+		return "Cast it to double precision, or omit it.";
+	return "Convert it to a number, for example with CASE, or omit it.";
 }
 
-/* `number` counts features from 0. */
+/* The type of feature `number` (from 0); ERROR if it cannot be one. */
 static FeatureType
-type_of(Oid type, int number, int nnames, char **names)
+require_type(Oid type, int number, int nnames, char **names)
 {
 	FeatureType how = FEATURE_NULL;
 
-	if (!feature_type(type, &how))
+	if (!features_type(type, &how))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 number < nnames
@@ -84,12 +87,12 @@ type_of(Oid type, int number, int nnames, char **names)
 						  names[number], format_type_be(type))
 				 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
 						  number + 1, format_type_be(type)),
-				 errhint("%s", feature_type_hint(type))));
+				 errhint("%s", features_type_hint(type))));
 	return how;
 }
 
 Features *
-feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
+features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 {
 	Features   *f = palloc0(sizeof(Features));
 
@@ -99,28 +102,28 @@ feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 	if (f->nargs < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no features given"),
-				 errhint("Name at least one numeric or boolean column after the timestamp.")));
+				 errmsg("no features specified"),
+				 errhint("Specify at least one numeric or boolean column after the timestamp.")));
 	if (f->nargs == 1)
 	{
-		/* a call of a window function does not tell whether VARIADIC was written */
+		/* calls of window functions do not record whether VARIADIC was written */
 		Oid			element = get_base_element_type(get_fn_expr_argtype(flinfo, first));
 
 		f->array = OidIsValid(element);
 		if (f->array)
 		{
-			f->type[0] = type_of(element, 0, nnames, names);
+			f->type[0] = require_type(element, 0, nnames, names);
 			return f;
 		}
 	}
 	f->count = f->nargs;
 	for (int i = 0; i < f->nargs; i++)
-		f->type[i] = type_of(get_fn_expr_argtype(flinfo, first + i), i, nnames, names);
+		f->type[i] = require_type(get_fn_expr_argtype(flinfo, first + i), i, nnames, names);
 	return f;
 }
 
 double
-feature_value(FeatureType type, Datum value, bool isnull)
+features_value(FeatureType type, Datum value, bool isnull)
 {
 	double		x = NAN;
 
@@ -143,21 +146,21 @@ feature_value(FeatureType type, Datum value, bool isnull)
 			x = DatumGetFloat8(value);
 			break;
 		case FEATURE_NUMERIC:
-			/* out of double's range: infinite, so missing */
+			/* beyond the range of double: infinite, so missing */
 			x = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
 			break;
 		case FEATURE_NULL:
-			/* a literal that is not NULL has not been given a type */
+			/* a literal other than NULL that was not given a type */
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("a feature is a literal of unknown type"),
+					 errmsg("a feature cannot be a literal of unknown type"),
 					 errhint("Cast it to double precision.")));
 	}
-	return isfinite(x) ? x + 0.0 : NAN;	/* no -0: rows that are equal are the same */
+	return isfinite(x) ? x + 0.0 : NAN;	/* 0 instead of -0, so that equal rows are identical */
 }
 
 int
-feature_compare(int count, const double *a, const double *b)
+features_compare(int count, const double *a, const double *b)
 {
 	for (int c = 0; c < count; c++)
 	{
@@ -182,7 +185,7 @@ check_array(ArrayType *a)
 }
 
 int
-feature_array_length(Datum array)
+features_array_length(Datum array)
 {
 	ArrayType  *a = DatumGetArrayTypeP(array);
 
@@ -191,7 +194,7 @@ feature_array_length(Datum array)
 }
 
 void
-feature_array_values(const Features *f, Datum array, bool isnull, double *values)
+features_array_values(const Features *f, Datum array, bool isnull, double *values)
 {
 	ArrayType  *a;
 	Datum	   *elements;
@@ -214,8 +217,8 @@ feature_array_values(const Features *f, Datum array, bool isnull, double *values
 	if (n != f->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("array of %d features where %d are expected", n, f->count),
+				 errmsg("array has %d features instead of %d", n, f->count),
 				 errhint("All rows must have the same features in the same order.")));
 	for (int i = 0; i < n; i++)
-		values[i] = feature_value(f->type[0], elements[i], nulls[i]);
+		values[i] = features_value(f->type[0], elements[i], nulls[i]);
 }

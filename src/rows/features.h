@@ -1,10 +1,10 @@
 /*
  * rows/features.h
- *	  Features of a row: the arguments of a call, as double precision.
+ *	  The features of a row, from the arguments of a call, as double precision.
  *
- * They are the call's last arguments, each of a numeric type or boolean (false is 0,
- * true is 1), or one array of such a type.  NULL, NaN and infinite values are missing;
- * they come back as NaN.
+ * They are the last arguments of the call, each of a numeric type or boolean (false is 0,
+ * true is 1), or one array of such a type.  NULL, NaN and infinite values are missing and
+ * are returned as NaN.
  */
 #ifndef AMAD_ROWS_FEATURES_H
 #define AMAD_ROWS_FEATURES_H
@@ -26,42 +26,39 @@ typedef enum FeatureType
 typedef struct Features
 {
 	int			first;			/* number of the first argument, from 0 */
-	int			nargs;			/* arguments from there on */
-	bool		array;			/* one array argument holds them all */
-	int			count;			/* features of a row; 0: not known yet (array) */
-	FeatureType *type;			/* (nargs); of the elements when array */
+	int			nargs;			/* number of arguments from there on */
+	bool		array;			/* the only argument is an array */
+	int			count;			/* features of a row; for an array, 0 until the first one */
+	FeatureType *type;			/* (nargs) type of the argument or element */
 } Features;
 
-/* How a type (or a domain over it) is read; false: it is neither numeric nor boolean. */
-extern bool feature_type(Oid type, FeatureType *how);
+/* How values of a type or domain are read; false if it is neither numeric nor boolean. */
+extern bool features_type(Oid type, FeatureType *how);
 
-/* Why a type is no feature's, as a hint: the cast that exists, or another way to a number. */
-extern const char *feature_type_hint(Oid type);
-
-/*
- * Look at the argument types of the call, once.  Allocates in the current context.
- * names (nnames, which may be 0) are those of the features, for messages.
- */
-extern Features *feature_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names);
-
-/* One argument that is not an array. */
-extern double feature_value(FeatureType type, Datum value, bool isnull);
+/* A hint how to make a feature of a column of another type. */
+extern const char *features_type_hint(Oid type);
 
 /*
- * The order of two rows' features (count): by the first feature whose values differ,
- * missing values last.
+ * Checks the types of the call's arguments.  Allocates in the current context.  names
+ * (nnames, which may be 0) are names of the features, for messages.
  */
-extern int	feature_compare(int count, const double *a, const double *b);
+extern Features *features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names);
 
-/* A greater share of duplicates means that rows of several series were mixed. */
+/* The value of one argument, column or array element. */
+extern double features_value(FeatureType type, Datum value, bool isnull);
+
+/* Compares the features (count) of two rows, by the first that differs, missing values last. */
+extern int	features_compare(int count, const double *a, const double *b);
+
+/* A greater share of duplicates suggests that rows of several series are mixed. */
 #define DUPLICATE_SHARE 0.1
 
 /*
- * For an array argument: the number of its elements, which is that of the
- * features, and the elements as values (count); a null array is all missing.
+ * For an array argument: its number of elements, which is that of the features, and its
+ * elements as values (count); in a null array all are missing.
  */
-extern int	feature_array_length(Datum array);
-extern void feature_array_values(const Features *features, Datum array, bool isnull,
+extern int	features_array_length(Datum array);
+extern void features_array_values(const Features *features, Datum array, bool isnull,
 								 double *values);
 
 #endif							/* AMAD_ROWS_FEATURES_H */

@@ -1,6 +1,10 @@
 /*
  * rows/relation.c
- *	  What a user names as a source of rows: a relation or a query.
+ *	  A source of rows as the user specifies it: the name of a relation, or a query.
+ *
+ * A name is resolved and locked at once, so that nobody can drop, rename or alter the
+ * relation until the transaction ends.  A query is parsed alone first, so that it cannot
+ * close the parentheses it is put in, and then used as a subquery in FROM.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -28,7 +32,7 @@ begins_with(const char *text, const char *word)
 		text[n] != '_' && text[n] != '.' && text[n] != '"' && text[n] != '$';
 }
 
-/* What follows blanks and comments; comments between slashes and asterisks nest. */
+/* The text after white space and comments; C-style comments nest. */
 static const char *
 skip_comments(const char *text)
 {
@@ -63,7 +67,7 @@ is_query(const char *source)
 		begins_with(source, "values") || begins_with(source, "table");
 }
 
-/* The cursor of a syntax error is a place in the source's text, not in the caller's query. */
+/* Makes the position of a syntax error refer to the source's text, not to the caller's query. */
 static void
 parse_context(void *arg)
 {
@@ -77,10 +81,7 @@ parse_context(void *arg)
 	}
 }
 
-/*
- * The text of the only statement in a text, a query, without semicolon.  It is parsed
- * alone, as it will stand between parentheses that it must not close.
- */
+/* The text of a single query, without its semicolon; ERROR if the text is anything else. */
 static char *
 only_query(const char *source, const char *what)
 {
@@ -103,8 +104,8 @@ only_query(const char *source, const char *what)
 	if (list_length(statements) != 1 || query == NULL || query->intoClause != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the name of a relation, or one query", what)));
-	/* comments before it belong to it; a length of 0 is all there is */
+				 errmsg("%s must be the name of a relation or a single query", what)));
+	/* keeps comments before the query; stmt_len 0 means the rest of the text */
 	text = pstrdup(source);
 	if (statement->stmt_len > 0)
 		text[statement->stmt_location + statement->stmt_len] = '\0';
@@ -113,10 +114,7 @@ only_query(const char *source, const char *what)
 	return text;
 }
 
-/*
- * Locked as a query locks what it reads, until the transaction ends: nobody can drop,
- * rename or alter it meanwhile.
- */
+/* Looks a relation up and locks it as a query that reads it does. */
 static Oid
 lock_relation(const char *name)
 {
@@ -125,18 +123,18 @@ lock_relation(const char *name)
 	return RangeVarGetRelid(makeRangeVarFromNameList(names), AccessShareLock, false);
 }
 
-/* Independent of the search_path. */
+/* The name of a relation with its schema. */
 static char *
 qualified_name(Oid relation)
 {
 	char	   *schema = get_namespace_name_or_temp(get_rel_namespace(relation));
 	char	   *name = get_rel_name(relation);
 
-	/* its schema is not locked */
+	/* the schema is not locked */
 	if (schema == NULL || name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u was dropped at the same time", relation)));
+				 errmsg("relation with OID %u was concurrently dropped", relation)));
 	return quote_qualified_identifier(schema, name);
 }
 
@@ -148,7 +146,7 @@ relation_open_source(const char *source, const char *alias)
 	if (is_query(source))
 	{
 		r.text = only_query(source, alias);
-		/* a line of its own, for the query may end in a comment */
+		/* the parenthesis on a new line, because the query may end in a comment */
 		r.from = psprintf("(%s\n) AS %s", r.text, alias);
 		return r;
 	}
@@ -176,7 +174,7 @@ relation_columns(RelationSource *source, const char *what)
 	if (desc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the name of a relation, or one query", what)));
+				 errmsg("%s must be the name of a relation or a single query", what)));
 	foreach(cell, ((CachedPlanSource *) linitial(sources))->relationOids)
 		if (isAnyTempNamespace(get_rel_namespace(lfirst_oid(cell))))
 			source->temporary = true;

@@ -1,9 +1,9 @@
 /*
  * rows/relation.h
- *	  What a user names as a source of rows: a relation or a query.
+ *	  A source of rows as the user specifies it: the name of a relation, or a query.
  *
- * A text that begins with SELECT, WITH, VALUES, TABLE or a parenthesis, comments left
- * aside, is a query; any other is the name of a relation.
+ * A text that begins with SELECT, WITH, VALUES, TABLE or a parenthesis, ignoring comments,
+ * is a query; any other is the name of a relation.
  */
 #ifndef AMAD_ROWS_RELATION_H
 #define AMAD_ROWS_RELATION_H
@@ -14,18 +14,18 @@ typedef struct RelationSource
 {
 	Oid			relation;		/* InvalidOid: a query */
 	char	   *text;			/* qualified name, or the query without its semicolon */
-	char	   *from;			/* what stands after FROM, alias included */
-	bool		temporary;		/* it reads a temporary relation; set by relation_columns() */
+	char	   *from;			/* what follows FROM, including the alias */
+	bool		temporary;		/* reads a temporary relation; set by relation_columns() */
 } RelationSource;
 
 /*
- * Looks a name up in the search_path and locks the relation until the transaction ends;
- * or parses a query.  alias: name of the argument, and of the source in a query.  ERROR
- * when there is no such relation, or the query is not one.
+ * Looks a name up in the search_path and locks the relation until the transaction ends, or
+ * parses a query.  alias: name of the argument, which is also the alias in FROM.  ERROR if
+ * there is no such relation, or the text is not a single query.
  */
 extern RelationSource relation_open_source(const char *source, const char *alias);
 
-/* Its columns, in the current context; what: name of the argument, for messages. */
+/* The columns of the source, in the current context; what: name of the argument. */
 extern TupleDesc relation_columns(RelationSource *source, const char *what);
 
 /*

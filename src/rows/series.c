@@ -1,10 +1,12 @@
 /*
  * rows/series.c
- *	  The rows of one series (ts, features …) as they come from SQL.
+ *	  The rows of one series, with unscaled features, during training.
  *
- * Rows stand in segments of growing size, each a timestamp and then the values
- * as doubles: float32 would lose the small changes of features with a large
- * offset, and the offset is known only at the end.
+ * Rows are stored in segments of growing size, because their number is not known; they
+ * never move, except in series_thin().  Values are doubles: float32 would lose the small
+ * changes of features with a large offset, and the offset is known only at the end.
+ * series_sort() sorts pointers to the rows, unless they came in order; all that follows reads
+ * rows in that order.  series_scale() fills missing values and writes scaled rows.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -22,7 +24,7 @@
 
 #define FIRST_SEGMENT_ROWS 64
 #define MAX_SEGMENT_BYTES (1024 * 1024)
-#define STEP_SAMPLE 10001		/* distances that the median step is taken of */
+#define STEP_SAMPLE 10001		/* distances sampled for the median step */
 #define CHECK_ROWS 65536		/* rows between two checks for interrupts, in short loops */
 
 typedef struct SeriesRow
@@ -36,7 +38,7 @@ typedef struct Segment
 {
 	struct Segment *next;
 	int64		rows;			/* in use */
-	int64		room;
+	int64		room;			/* rows allocated */
 	char	   *data;
 } Segment;
 
@@ -49,8 +51,8 @@ struct Series
 	Size		stride;			/* bytes of a row */
 	int64		rows;
 	bool		complete;		/* no value is missing */
-	bool		in_order;		/* rows came in order of time */
-	int64		last_ts;		/* of the row that came last */
+	bool		in_order;		/* rows were added in order of time */
+	int64		last_ts;		/* of the row added last */
 	Segment    *first;
 	Segment    *last;
 	SeriesRow **order;			/* (rows) by time; NULL until sorted */
@@ -157,7 +159,7 @@ series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg)
 	if (to == NULL)
 		return;
 	series->rows = 0;
-	/* rows move towards the beginning: what is written to has been read */
+	/* rows move towards the beginning, to places that have been read */
 	for (Segment *from = series->first; from; from = from->next)
 	{
 		int64		rows = from->rows;
@@ -193,13 +195,13 @@ compare_rows(const void *a, const void *b)
 	int64		x = (*(SeriesRow *const *) a)->ts;
 	int64		y = (*(SeriesRow *const *) b)->ts;
 
-	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own: it may be left */
+	CHECK_FOR_INTERRUPTS();		/* may leave qsort(), which is PostgreSQL's own */
 	return (x > y) - (x < y);
 }
 
-/* In loops over rows that do little with each. */
+/* Checks for interrupts in loops that do little with each row. */
 static inline void
-check_interrupts(int64 row)
+poll_row(int64 row)
 {
 	if (row % CHECK_ROWS == 0)
 		CHECK_FOR_INTERRUPTS();
@@ -210,14 +212,14 @@ refuse_duplicates(const Series *series)
 {
 	for (int64 i = 1; i < series->rows; i++)
 	{
-		check_interrupts(i);
+		poll_row(i);
 		if (series->order[i]->ts == series->order[i - 1]->ts)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 errmsg("duplicate timestamp %s in the training rows",
 							timestamps_text(series->ts_type, series->order[i]->ts)),
-					 errhint("A series has one row a timestamp: aggregate such rows first, or "
-							 "use GROUP BY to train one model a series.")));
+					 errhint("A series has one row per timestamp: aggregate such rows first, or "
+							 "use GROUP BY to train one model per series.")));
 	}
 }
 
@@ -239,10 +241,10 @@ series_sort(Series *series)
 		return;
 	qsort(series->order, series->rows, sizeof(SeriesRow *), compare_rows);
 	refuse_duplicates(series);
-	/* the rows had been numbered as they came */
+	/* rows were numbered in the order they were added */
 	for (int64 i = 0; i < series->rows; i++)
 	{
-		check_interrupts(i);
+		poll_row(i);
 		series->order[i]->number = i;
 	}
 }
@@ -281,7 +283,7 @@ series_run(const Series *series, int64 first, double max_gap)
 		const SeriesRow *before = series->order[i - 1];
 		const SeriesRow *row = series->order[i];
 
-		check_interrupts(i);
+		poll_row(i);
 		if (row->number != before->number + 1 ||
 			(max_gap > 0 && timestamps_distance(before->ts, row->ts) > max_gap))
 			break;
@@ -294,7 +296,7 @@ series_times(const Series *series, const SeriesRun *run, int64 *ts)
 {
 	for (int64 i = 0; i < run->rows; i++)
 	{
-		check_interrupts(i);
+		poll_row(i);
 		ts[i] = series->order[run->first + i]->ts;
 	}
 }
@@ -366,23 +368,23 @@ refuse_missing(const Series *series, const Options *options, int feature, int64 
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("feature %s is null, NaN or infinite at %s", name,
 					timestamps_text(series->ts_type, ts)),
-			 errhint("Leave the row out, or choose \"missing\": \"locf\" or \"linear\".")));
+			 errhint("Omit the row, or set \"missing\" to \"locf\" or \"linear\".")));
 }
 
-/* The run's next row with a value of the feature; its end when there is none. */
+/* The next row of the run with a value of the feature, or the end of the run. */
 static int64
 next_known(const Series *series, const SeriesRun *run, int64 row, int feature)
 {
 	for (; row < run->first + run->rows && isnan(series->order[row]->values[feature]); row++)
-		check_interrupts(row);
+		poll_row(row);
 	return row;
 }
 
-/* What is known of a feature around a row. */
+/* The observations of a feature around a row. */
 typedef struct Neighbours
 {
 	FillLast	last;			/* its last observation */
-	int64		next;			/* row of the next one, once linear_value() has looked for it */
+	int64		next;			/* row of the next one, when linear_value() has found it */
 } Neighbours;
 
 /*
@@ -397,7 +399,7 @@ linear_value(const Series *series, const SeriesRun *run, const Options *options,
 
 	if (before < 0)
 		return NAN;
-	/* searched for once in a stretch of missing values */
+	/* searched for once per stretch of missing values */
 	if (around->next < row)
 		around->next = next_known(series, run, row, feature);
 	if (around->next < run->first + run->rows &&

@@ -1,9 +1,9 @@
 /*
  * rows/series.h
- *	  The rows of one series (ts, features …) as they come from SQL.
+ *	  The rows of one series, with unscaled features, during training.
  *
- * Rows are added in any order; series_sort() puts them in order and refuses
- * duplicates, then they can be cut at gaps, measured and scaled.
+ * Rows are added in any order.  series_sort() sorts them by time and refuses duplicate
+ * timestamps; then they can be split at gaps, measured and scaled.
  */
 #ifndef AMAD_ROWS_SERIES_H
 #define AMAD_ROWS_SERIES_H
@@ -14,61 +14,60 @@
 
 typedef struct Series Series;
 
-/* What scaling tells about a series' rows. */
+/* Counts of missing values. */
 typedef struct SeriesFacts
 {
-	int64		imputed;		/* values that were missing and filled */
-	int64		imputed_rows;	/* rows with at least one of them */
+	int64		imputed;		/* missing values, filled */
+	int64		imputed_rows;	/* rows with at least one missing value */
 } SeriesFacts;
 
-/* A stretch of rows that belong together: no gap, and none left out between them. */
+/* Consecutive rows without a gap, and without omitted rows, between them. */
 typedef struct SeriesRun
 {
-	int64		first;			/* row, in order of time */
+	int64		first;			/* position of the first row, in order of time */
 	int64		rows;
-	int64		number;			/* of the first row */
+	int64		number;			/* number of the first row (see series_add()) */
 } SeriesRun;
 
-/* A new series in a child of parent, of rows with so many features. */
+/* A new series, in a child context of parent. */
 extern Series *series_open(MemoryContext parent, int features, Oid ts_type);
 extern void series_close(Series *series);
 extern int64 series_rows(const Series *series);
 
-/* Bytes that a row takes here. */
+/* Memory used per row. */
 extern Size series_row_bytes(int features);
 
 /*
- * Adds a row; NaN marks a missing value.  `number` counts the rows of the series,
- * those left out included: neighbours have consecutive ones.  ERROR beyond
- * maintenance_work_mem.
+ * Adds a row; NaN marks a missing value.  `number` counts the rows of the series including
+ * omitted ones, so that only neighbours have consecutive numbers.  ERROR if the rows do not
+ * fit in maintenance_work_mem.
  */
 extern void series_add(Series *series, int64 ts, int64 number, const double *values);
 
-/* Keeps only the rows whose number the function accepts. */
+/* Removes the rows whose number the function does not accept. */
 extern void series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg);
 
-/* Sorts by time.  ERROR for a timestamp that occurs twice. */
+/* Sorts the rows by time.  ERROR if a timestamp occurs twice. */
 extern void series_sort(Series *series);
 
 /* ---- of a sorted series ---------------------------------------------------------- */
 
-/* Median distance of neighbouring timestamps, in units of ts; 0 for fewer than two rows. */
+/* Median distance of consecutive timestamps, in units of ts; 0 for fewer than two rows. */
 extern double series_step(const Series *series);
 
 /*
- * Mean and standard deviation of the known values of every feature, 0 where they
- * are constant, and their number (features).  Without any, mean and std are 0.
+ * Mean, standard deviation (0 for a constant) and number of the values of every feature
+ * that are not missing (features).  If all are missing, mean and std are 0.
  */
 extern void series_moments(const Series *series, double *mean, double *std, int64 *known);
 
-/* The run that begins at a row: up to a gap of more than max_gap (0: any is allowed). */
+/* The run that begins at a row and ends at a gap of more than max_gap (0: no limit). */
 extern SeriesRun series_run(const Series *series, int64 first, double max_gap);
 
 /*
- * The rows of a run, scaled (rows, C).  Missing values are filled by the options'
- * policy, and are 0 (the mean) where it has no value; their bits are set in
- * imputed (rows, bytes of a row's map), which the caller has cleared.  It may be
- * NULL when series_complete().
+ * Scales the rows of a run to scaled (rows, C).  Missing values are filled according to the
+ * options (rows/fill.h); their bits are set in imputed (rows, IMPUTED_BYTES), which the
+ * caller has cleared.  imputed may be NULL if series_complete().
  */
 extern void series_scale(const Series *series, const SeriesRun *run, const Options *options,
 						 const nn_scaling *scaling, float *scaled, uint8 *imputed,
@@ -79,6 +78,5 @@ extern void series_times(const Series *series, const SeriesRun *run, int64 *ts);
 
 /* Whether no value is missing. */
 extern bool series_complete(const Series *series);
-
 
 #endif							/* AMAD_ROWS_SERIES_H */

@@ -1,6 +1,12 @@
 /*
  * rows/series_key.c
- *	  The name of a series: a JSON object of the columns that tell series apart.
+ *	  The key of a series: a JSON object of its series columns.
+ *
+ * A model stores one key per series it was trained on.  A row usually has an identical
+ * key, because write_value() writes equal values of most types alike.  Where that
+ * is impossible (nondeterministic collations, composite and extension types) or the type of
+ * a column has changed, a SeriesFinder reads the values back from the stored keys, sorts
+ * them by the columns' comparison functions, and searches by bisection.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -29,8 +35,8 @@
 /* ---- keys -------------------------------------------------------------------------------- */
 
 /*
- * A number's text, without zeros behind the point that say nothing (1.50 is 1.5) and
- * without the sign of a zero; quoted when JSON has no such number.
+ * Writes a number without trailing zeros after the point (1.50 as 1.5) and without the
+ * sign of zero; quoted if JSON has no such number.
  */
 static void
 write_number(StringInfo out, const char *text)
@@ -57,7 +63,7 @@ write_number(StringInfo out, const char *text)
 	appendBinaryStringInfo(out, text, length);
 }
 
-/* The text of a value by its type's output function, independent of the session's settings. */
+/* The text of a value by its output function, independent of the session's settings. */
 static char *
 output_text(Oid type, Datum value)
 {
@@ -85,8 +91,8 @@ output_text(Oid type, Datum value)
 }
 
 /*
- * Intervals are equal when they are equally long, with days of 24 hours and months of
- * 30 days: written as days and the rest of one.
+ * The text of an interval as days and time.  Intervals are equal if they have the same
+ * length, counting a day as 24 hours and a month as 30 days.
  */
 static char *
 interval_text(const Interval *interval)
@@ -124,7 +130,7 @@ write_value(StringInfo out, Oid type, Datum value)
 			break;
 		case DATEOID:
 		case TIMESTAMPOID:
-			/* not the output function, which obeys DateStyle */
+			/* not by the output function, which depends on DateStyle */
 			json_string(out, JsonEncodeDateTime(buffer, value, type, NULL));
 			break;
 		case TIMESTAMPTZOID:
@@ -146,7 +152,7 @@ write_value(StringInfo out, Oid type, Datum value)
 			json_string(out, TextDatumGetCString(value));
 			break;
 		case BPCHAROID:
-			/* blanks at the end count for nothing */
+			/* trailing blanks are insignificant */
 			blanks = TextDatumGetCString(value);
 			blanks[bpchartruelen(blanks, strlen(blanks))] = '\0';
 			json_string(out, blanks);
@@ -213,12 +219,13 @@ write_jsonb_value(StringInfo out, const JsonbValue *value)
 		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("a series is named by numbers, strings, booleans and nulls")));
+					 errmsg("values of series columns must be numbers, strings, "
+							"booleans or nulls")));
 	}
 }
 
 static void
-wrong_series(const Model *m)
+refuse_series(const Model *m)
 {
 	StringInfoData list;
 
@@ -228,12 +235,12 @@ wrong_series(const Model *m)
 	if (m->nseries_cols == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model knows no series"),
-				 errhint("Leave the argument out, or train with series_cols.")));
+				 errmsg("the model was not trained with series columns"),
+				 errhint("Omit the argument, or train with series_cols.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a series of this model is named by %s", list.data),
-			 errhint("Give a JSON object with exactly these members, or leave the argument out.")));
+			 errmsg("a series of this model is identified by %s", list.data),
+			 errhint("Specify a JSON object with exactly these members, or omit the argument.")));
 }
 
 char *
@@ -243,7 +250,7 @@ series_key_of_jsonb(const Model *m, Jsonb *json)
 	StringInfoData key;
 
 	if (m->nseries_cols == 0 || JsonContainerSize(root) != m->nseries_cols)
-		wrong_series(m);
+		refuse_series(m);
 	initStringInfo(&key);
 	appendStringInfoChar(&key, '{');
 	for (int i = 0; i < m->nseries_cols; i++)
@@ -253,7 +260,7 @@ series_key_of_jsonb(const Model *m, Jsonb *json)
 			: getIthJsonbValueFromContainer(root, i);
 
 		if (value == NULL)
-			wrong_series(m);
+			refuse_series(m);
 		json_key(&key, m->series_cols[i]);
 		write_jsonb_value(&key, value);
 	}
@@ -263,7 +270,7 @@ series_key_of_jsonb(const Model *m, Jsonb *json)
 
 /* ---- finding ----------------------------------------------------------------------------- */
 
-/* A value of a series column: the text in its key, and where equality asks for it the value. */
+/* A value of a series column: its text in the key, and the value if it is compared by value. */
 typedef struct FinderValue
 {
 	char	   *text;			/* NULL: null */
@@ -278,7 +285,7 @@ typedef struct FinderEntry
 
 typedef struct FinderColumn
 {
-	bool		by_value;		/* equal values may have different texts */
+	bool		by_value;		/* equal values may have different texts: compare values */
 	Oid			type;
 	Oid			collation;
 	FmgrInfo	compare;
@@ -289,19 +296,20 @@ struct SeriesFinder
 	const Model *model;
 	int			ncols;
 	FinderColumn *columns;		/* (ncols) */
-	MemoryContext context;		/* of all that follows */
+	MemoryContext context;		/* for all that follows */
 	bool		prepared;
 	int			nentries;
-	FinderEntry *entries;		/* (nentries) in order */
-	MemoryContext scratch;		/* of the row being looked for */
+	FinderEntry *entries;		/* (nentries) sorted by values */
+	MemoryContext scratch;		/* for one search */
 };
 
 /*
- * Whether equal values of a type can have different texts in keys: by collation, or
- * by types inside the type, or who knows.  write_value() sees to all others.
+ * Whether equal values can have different texts in keys: because of the collation, of types
+ * inside the type, or, for types of extensions, because nothing is known about them.
+ * write_value() writes equal values of all other types alike.
  */
 static bool
-is_by_value(Oid type, Oid collation)
+needs_values(Oid type, Oid collation)
 {
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		return true;
@@ -335,7 +343,7 @@ compare_entries(const void *a, const void *b, void *arg)
 	return order;
 }
 
-/* The texts of a key's members. */
+/* Reads the texts of the members of a key. */
 static void
 split_key(const SeriesFinder *f, const char *key, FinderValue *values)
 {
@@ -345,7 +353,7 @@ split_key(const SeriesFinder *f, const char *key, FinderValue *values)
 		values[i].text = series_value_text(json_get(&json->root, f->model->series_cols[i]));
 }
 
-/* The values that the texts of a key stand for. */
+/* Reads values from the texts of a key, where they are compared by value. */
 static void
 read_values(const SeriesFinder *f, FinderValue *values)
 {
@@ -361,7 +369,7 @@ read_values(const SeriesFinder *f, FinderValue *values)
 	}
 }
 
-/* Whether a type reads any text without an ERROR. */
+/* Whether the input function of a type accepts every text. */
 static bool
 reads_any_text(Oid type)
 {
@@ -369,7 +377,7 @@ reads_any_text(Oid type)
 	return type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
 }
 
-/* The same in a subtransaction: false where a type does not accept a text. */
+/* read_values() in a subtransaction; false if an input function does not accept a text. */
 static bool
 try_read_values(const SeriesFinder *f, FinderValue *values)
 {
@@ -392,7 +400,7 @@ try_read_values(const SeriesFinder *f, FinderValue *values)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		/* what a type's input says of a text is no reason to stop, a cancel is */
+		/* errors about the text are expected, a cancel or a lack of memory is not */
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
 			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
 			ReThrowError(error);
@@ -406,8 +414,8 @@ try_read_values(const SeriesFinder *f, FinderValue *values)
 }
 
 /*
- * Reads the values of all entries.  A column that had another type in training may not
- * accept all: such entries are left out.
+ * Reads the values of all entries, and removes entries whose texts the type of a column
+ * does not accept: the column had another type in training.
  */
 static void
 read_entries(SeriesFinder *f)
@@ -429,7 +437,7 @@ read_entries(SeriesFinder *f)
 	f->nentries = n;
 }
 
-/* Fills the entries and puts them in order. */
+/* Makes the sorted list of the model's series. */
 static void
 prepare_finder(SeriesFinder *f)
 {
@@ -466,17 +474,17 @@ series_finder_open(const Model *m, const Oid *types, const Oid *collations)
 		FinderColumn *column = &f->columns[i];
 
 		if (types == NULL)
-			continue;			/* texts are all there is to compare */
+			continue;			/* compare texts */
 		column->type = getBaseType(types[i]);
 		column->collation = collations[i];
-		column->by_value = is_by_value(types[i], collations[i]);
+		column->by_value = needs_values(types[i], collations[i]);
 		if (column->by_value)
 			fmgr_info(lookup_type_cache(types[i], TYPECACHE_CMP_PROC)->cmp_proc, &column->compare);
 		any_by_value = any_by_value || column->by_value;
 	}
 	f->scratch = AllocSetContextCreate(CurrentMemoryContext, "amad series finder",
 									   ALLOCSET_SMALL_SIZES);
-	/* reading values may need a subtransaction, which cannot begin within a parallel query */
+	/* now, because reading values may need a subtransaction, not allowed in parallel mode */
 	if (any_by_value)
 		prepare_finder(f);
 	return f;

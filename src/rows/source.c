@@ -16,6 +16,7 @@
 
 #include "pg/json.h"
 #include "rows/relation.h"
+#include "rows/source.h"
 #include "rows/source_private.h"
 
 SourceScope
@@ -152,6 +153,6 @@ source_from_jsonb(Jsonb *json)
 	if (spec.source == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model's source in amad_models is damaged")));
+				 errmsg("the source stored in amad_models is invalid")));
 	return spec;
 }

@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "pg/timestamps.h"
+#include "rows/source.h"
 #include "rows/source_private.h"
 
 #define SERIES_COLS_MAX 32		/* as for columns of an index */
@@ -69,7 +70,7 @@ choose_usual_columns(SourceSpec *spec, TupleDesc desc)
 		spec->timestamp_col = spec->usual_timestamp_col;
 	if (spec->label_col == NULL && spec->usual_label_col &&
 		(i = find_column(desc, spec->usual_label_col)) >= 0 &&
-		feature_type(column_type(desc, i), &how))
+		features_type(column_type(desc, i), &how))
 		spec->label_col = spec->usual_label_col;
 }
 
@@ -93,11 +94,11 @@ choose_timestamp_col(SourceSpec *spec, TupleDesc desc)
 	if (found < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timestamp_col of source %s must be named", spec->source),
+				 errmsg("timestamp_col must be specified for source %s", spec->source),
 				 found == -1
-				 ? errdetail("It has no column of type timestamp with or without time zone, "
-							 "or date.")
-				 : errdetail("It could be any of %s.", candidates.data)));
+				 ? errdetail("The source has no column of type timestamp with or without "
+							 "time zone, or date.")
+				 : errdetail("The candidates are %s.", candidates.data)));
 	spec->timestamp_col = pstrdup(column_name(desc, found));
 }
 
@@ -146,7 +147,7 @@ choose_features(SourceSpec *spec, TupleDesc desc, Oid relation)
 		char	   *name = column_name(desc, i);
 		FeatureType how;
 
-		if (feature_type(column_type(desc, i), &how) && how != FEATURE_NULL &&
+		if (features_type(column_type(desc, i), &how) && how != FEATURE_NULL &&
 			!has_other_use(spec, name) && !(rel && is_key(rel, keys, name)))
 			spec->features[spec->nfeatures++] = pstrdup(name);
 	}
@@ -155,7 +156,7 @@ choose_features(SourceSpec *spec, TupleDesc desc, Oid relation)
 	if (spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no numeric or boolean column to serve as a feature",
+				 errmsg("source %s has no numeric or boolean column to use as a feature",
 						spec->source)));
 }
 
@@ -167,7 +168,7 @@ check_count(const char *what, int n, int most)
 	if (n > most)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("%d %s, the limit is %d", n, what, most)));
+				 errmsg("cannot use %d %s, the limit is %d", n, what, most)));
 }
 
 /* Refuses too many columns, and columns with two uses. */
@@ -179,18 +180,21 @@ check_uses(const SourceSpec *spec)
 	check_count("features", spec->nfeatures, FEATURES_MAX);
 	check_count("series columns", spec->nseries, SERIES_COLS_MAX);
 	name = feature_names_repeated(spec->nfeatures, spec->features);
-	for (int i = 0; i < spec->nfeatures && name == NULL; i++)
-		if (has_other_use(spec, spec->features[i]))
-			name = spec->features[i];
 	if (name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
-				 errmsg("feature \"%s\" is named twice, or serves as another column", name)));
+				 errmsg("column \"%s\" appears twice in feature_cols", name)));
+	for (int i = 0; i < spec->nfeatures; i++)
+		if (has_other_use(spec, spec->features[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("column \"%s\" cannot be a feature and also the time column, a series "
+							"column or the label", spec->features[i])));
 	name = feature_names_repeated(spec->nseries, spec->series_cols);
 	if (name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
-				 errmsg("column \"%s\" is named twice in series_cols", name)));
+				 errmsg("column \"%s\" appears twice in series_cols", name)));
 }
 
 /* Lists, for a message, of columns that cannot be used. */
@@ -228,7 +232,7 @@ bind_number(TupleDesc desc, const char *name, const char *wanted, Difference *di
 	Oid			type = bind_column(desc, name, difference);
 	FeatureType how;
 
-	if (OidIsValid(type) && !feature_type(type, &how))
+	if (OidIsValid(type) && !features_type(type, &how))
 		note_wrong_type(difference, name, type, wanted);
 	return type;
 }
@@ -247,7 +251,7 @@ bind_series_column(Source *s, TupleDesc desc, int number, Difference *difference
 	s->series_collations[number] = TupleDescAttr(desc, find_column(desc, name))->attcollation;
 	cache = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_CMP_PROC);
 	if (type == RECORDOID)
-		note_wrong_type(difference, name, type, "a type with a name");
+		note_wrong_type(difference, name, type, "a named type");
 	else if (!OidIsValid(cache->eq_opr) || !OidIsValid(cache->lt_opr) ||
 			 !OidIsValid(cache->cmp_proc))
 		note_wrong_type(difference, name, type, "a type that can be sorted");
@@ -269,8 +273,8 @@ report_difference(const Source *s, TupleDesc desc, Difference *difference)
 
 	initStringInfo(&detail);
 	append_part(&detail, "Missing", &difference->missing);
-	append_part(&detail, "Several of the name", &difference->ambiguous);
-	append_part(&detail, "Of an unfit type", &difference->wrong_type);
+	append_part(&detail, "Ambiguous", &difference->ambiguous);
+	append_part(&detail, "Wrong type", &difference->wrong_type);
 	if (detail.len == 0)
 		return;
 	initStringInfo(&has);
@@ -280,9 +284,9 @@ report_difference(const Source *s, TupleDesc desc, Difference *difference)
 			(errcode(difference->missing.len > 0 ? ERRCODE_UNDEFINED_COLUMN
 					 : difference->ambiguous.len > 0 ? ERRCODE_AMBIGUOUS_COLUMN
 					 : ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("source %s has not the columns asked for", s->spec.source),
+			 errmsg("source %s does not have all required columns", s->spec.source),
 			 errdetail("%s", detail.data),
-			 errhint("It has the columns %s.", has.data)));
+			 errhint("The columns of the source are %s.", has.data)));
 }
 
 void

@@ -5,9 +5,11 @@
 #ifndef AMAD_ROWS_SOURCE_PRIVATE_H
 #define AMAD_ROWS_SOURCE_PRIVATE_H
 
+#include "access/tupdesc.h"
 #include "lib/stringinfo.h"
 
-#include "rows/source.h"
+struct Source;
+struct SourceSpec;				/* rows/source.h */
 
 /* What is restored when a source is left. */
 typedef struct SourceScope
@@ -23,14 +25,14 @@ typedef struct SourceScope
  * search_path stored with its query, and a security-restricted operation if the source
  * itself was stored.
  */
-extern SourceScope source_enter(const SourceSpec *spec);
+extern SourceScope source_enter(const struct SourceSpec *spec);
 extern void source_leave(const SourceScope *scope);
 
 /*
  * Chooses the columns that are not specified, and finds the types of all; desc: the source's
  * row type, relation: InvalidOid for a query.
  */
-extern void source_bind_columns(Source *source, TupleDesc desc, Oid relation);
+extern void source_bind_columns(struct Source *source, TupleDesc desc, Oid relation);
 
 /* Appends a name to a list for a message: "a", "b". */
 extern void source_append_name(StringInfo list, const char *name);

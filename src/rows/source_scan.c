@@ -31,6 +31,7 @@
 #include "pg/timestamps.h"
 #include "rows/relation.h"
 #include "rows/series_key.h"
+#include "rows/source.h"
 #include "rows/source_private.h"
 
 /* ---- the query -------------------------------------------------------------------------- */
@@ -62,9 +63,9 @@ refuse_series_column(const Source *s, const char *name)
 		source_append_name(&list, s->spec.series_cols[i]);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%s\" is no column that tells series apart", name),
-			 s->spec.nseries > 0 ? errhint("These are %s.", list.data)
-			 : errhint("The model knows no series.")));
+			 errmsg("column \"%s\" is not a series column of the model", name),
+			 s->spec.nseries > 0 ? errhint("The series columns are %s.", list.data)
+			 : errhint("The model was not trained with series columns.")));
 }
 
 /* Appends "= value" with the equality operator of a series column's type, and that type. */
@@ -79,7 +80,7 @@ append_equal(StringInfo where, const Source *s, int number, const char *text)
 	if (schema == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("operator with OID %u was dropped at the same time", operator)));
+				 errmsg("operator with OID %u was concurrently dropped", operator)));
 	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
 					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
 					 quote_literal_cstr(text),
@@ -322,7 +323,8 @@ hold_row(Receiver *r, const SourceRow *row)
 static bool
 precedes_held_row(const Receiver *r, const SourceRow *row)
 {
-	int			order = feature_compare(r->source->spec.nfeatures, row->values, r->held.row.values);
+	int			order = features_compare(r->source->spec.nfeatures, row->values,
+									 r->held.row.values);
 
 	return order < 0 || (order == 0 && !row->bad && r->held.row.bad);
 }
@@ -374,12 +376,12 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	at += spec->nseries;
 	for (int i = 0; i < spec->nfeatures; i++, at++)
-		r->values[i] = feature_value(r->how[i], slot->tts_values[at], slot->tts_isnull[at]);
+		r->values[i] = features_value(r->how[i], slot->tts_values[at], slot->tts_isnull[at]);
 	if (spec->label_col)
 	{
 		/* a NaN label does not mark the row as good */
 		row.bad = !slot->tts_isnull[at] &&
-			!(feature_value(r->label_how, slot->tts_values[at], false) == 0);
+			!(features_value(r->label_how, slot->tts_values[at], false) == 0);
 		at++;
 	}
 	if (r->numbered)
@@ -440,14 +442,15 @@ open_receiver(Receiver *r, const Source *s)
 	r->pub.mydest = DestTuplestore; /* SPI has none for other receivers */
 	r->source = s;
 	r->context = CurrentMemoryContext;
-	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
+	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row",
+										   ALLOCSET_DEFAULT_SIZES);
 	r->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad series key",
 											  ALLOCSET_SMALL_SIZES);
 	r->how = palloc(sizeof(FeatureType) * spec->nfeatures);
 	for (int i = 0; i < spec->nfeatures; i++)
-		feature_type(s->feature_types[i], &r->how[i]);
+		features_type(s->feature_types[i], &r->how[i]);
 	if (spec->label_col)
-		feature_type(s->label_type, &r->label_how);
+		features_type(s->label_type, &r->label_how);
 	r->equal = palloc0(sizeof(FmgrInfo) * nseries);
 	r->length = palloc(sizeof(int16) * nseries);
 	r->byval = palloc(sizeof(bool) * nseries);

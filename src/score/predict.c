@@ -8,20 +8,13 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "core/evidence/pca.h"
+#include "pg/interrupts.h"
 #include "score/predict.h"
 
 #define PCA_WORK 16777216		/* multiplications between checks for interrupts: milliseconds */
-
-/* Called by core/ now and then; it may end with an ERROR. */
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
 
 Size
 predict_bytes(const Model *m)

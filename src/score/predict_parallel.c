@@ -16,12 +16,12 @@
 #include "pg/compat.h"
 
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "storage/condition_variable.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 
 #include "score/predict_parallel.h"
+#include "pg/interrupts.h"
 #include "pg/settings.h"
 #include "pg/parallel.h"
 
@@ -171,12 +171,6 @@ await_task(PoolShared *shared, int64 *number)
 	return got;
 }
 
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
 /* Copies the model to the worker's own memory: it contains pointers. */
 static Predictor *
 copy_predictor(const PoolShared *shared, shm_toc *toc)
@@ -199,7 +193,7 @@ amad_predict_worker(dsm_segment *segment, shm_toc *toc)
 	Prediction	prediction;
 	int64		number;
 
-	workers_begin(toc);
+	parallel_begin_worker(toc);
 	predictor = copy_predictor(shared, toc);
 	predict_series_open(&prediction, predictor);
 	{
@@ -251,32 +245,16 @@ pool_states_bytes(const Predictor *p)
 	return sizeof(float) * nn_states_size(p->shape.features);
 }
 
-static ParallelContext *
-create_pool_context(const Predictor *p, int workers, int tasks, int rows)
-{
-	ParallelContext *pcxt = CreateParallelContext("amad", "amad_predict_worker", workers);
-
-	shm_toc_estimate_chunk(&pcxt->estimator, shared_bytes(tasks));
-	shm_toc_estimate_chunk(&pcxt->estimator, nn_packed_bytes(&p->shape));
-	shm_toc_estimate_chunk(&pcxt->estimator, mul_size(predict_pool_task_bytes(p, rows), tasks));
-	shm_toc_estimate_keys(&pcxt->estimator, 3);
-	if (p->states)
-	{
-		shm_toc_estimate_chunk(&pcxt->estimator, pool_states_bytes(p));
-		shm_toc_estimate_keys(&pcxt->estimator, 1);
-	}
-	return pcxt;
-}
-
+/* Fills the shared memory; returns the leader as a participant. */
 static Participant
-fill_pool_memory(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
+fill_pool_memory(shm_toc *toc, Prediction *own, int tasks, int rows)
 {
 	const Predictor *p = own->predictor;
-	PoolShared *shared = workers_allocate(pcxt, KEY_SHARED, shared_bytes(tasks));
-	char	   *packed = workers_allocate(pcxt, KEY_PACKED, nn_packed_bytes(&p->shape));
+	PoolShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
+	char	   *packed = shm_toc_lookup(toc, KEY_PACKED, false);
 	Participant leader = {
 		.shared = shared,
-		.memory = workers_allocate(pcxt, KEY_TASKS, predict_pool_task_bytes(p, rows) * tasks),
+		.memory = shm_toc_lookup(toc, KEY_TASKS, false),
 		.predictor = p,
 		.prediction = own,
 		.last = -1,				/* before the first task */
@@ -288,8 +266,7 @@ fill_pool_memory(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	shared->predictor.components = NULL;
 	shared->predictor.states = NULL;
 	if (p->states)
-		memcpy(workers_allocate(pcxt, KEY_STATES, pool_states_bytes(p)), p->states,
-			   pool_states_bytes(p));
+		memcpy(shm_toc_lookup(toc, KEY_STATES, false), p->states, pool_states_bytes(p));
 	shared->packed_at =
 		(char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
 	shared->tasks = tasks;
@@ -300,36 +277,30 @@ fill_pool_memory(ParallelContext *pcxt, Prediction *own, int tasks, int rows)
 	return leader;
 }
 
-static void
-end_workers(ParallelContext *pcxt)
-{
-	WaitForParallelWorkersToFinish(pcxt);
-	DestroyParallelContext(pcxt);
-	ExitParallelMode();
-}
-
 PredictPool *
 predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 {
-	PredictPool *pool = palloc0(sizeof(PredictPool));
+	const Predictor *p = own->predictor;
+	const ParallelChunk chunks[] = {
+		{KEY_SHARED, shared_bytes(tasks)},
+		{KEY_PACKED, nn_packed_bytes(&p->shape)},
+		{KEY_TASKS, mul_size(predict_pool_task_bytes(p, rows), tasks)},
+		{KEY_STATES, p->states ? pool_states_bytes(p) : 0},
+	};
+	ParallelContext *pcxt = parallel_open("amad_predict_worker", workers, chunks, lengthof(chunks));
+	PredictPool *pool;
+	Participant leader;
 
-	EnterParallelMode();
-	pool->pcxt = create_pool_context(own->predictor, workers, tasks, rows);
-	if (workers_share_memory(pool->pcxt))
-	{
-		pool->leader = fill_pool_memory(pool->pcxt, own, tasks, rows);
-		LaunchParallelWorkers(pool->pcxt);
-		if (pool->pcxt->nworkers_launched > 0)
-		{
-			ereport(DEBUG1,
-					(errmsg_internal("scoring with %d parallel workers",
-									 pool->pcxt->nworkers_launched)));
-			return pool;
-		}
-	}
-	end_workers(pool->pcxt);
-	pfree(pool);
-	return NULL;
+	if (pcxt == NULL)
+		return NULL;
+	leader = fill_pool_memory(pcxt->toc, own, tasks, rows);
+	if (!parallel_launch(pcxt))
+		return NULL;
+	ereport(DEBUG1,
+			(errmsg_internal("scoring with %d parallel workers", pcxt->nworkers_launched)));
+	pool = palloc(sizeof(PredictPool));
+	*pool = (PredictPool) {.pcxt = pcxt, .leader = leader};
+	return pool;
 }
 
 PredictTask
@@ -410,6 +381,6 @@ predict_pool_close(PredictPool *pool)
 	shared->closed = true;
 	SpinLockRelease(&shared->mutex);
 	ConditionVariableBroadcast(&shared->work);
-	end_workers(pool->pcxt);
+	parallel_close(pool->pcxt);
 	pfree(pool);
 }

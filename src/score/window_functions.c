@@ -45,7 +45,7 @@ typedef struct PeerRow
 /*
  * The rows of one timestamp, which come one after another: most often one.  They are
  * read before any of them is handed on, for only then it is known which has its place
- * in the series: the first by feature_compare().
+ * in the series: the first by features_compare().
  */
 typedef struct Peers
 {
@@ -327,8 +327,8 @@ open_features(FunctionCallInfo fcinfo, ScoreState *s)
 	const Options *options = &s->loaded->model->options;
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 
-	s->features = feature_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS(), options->nnames,
-							   options->names);
+	s->features = features_open(fcinfo->flinfo, s->ts_arg + 1, PG_NARGS(), options->nnames,
+								options->names);
 	MemoryContextSwitchTo(old);
 }
 
@@ -344,7 +344,7 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		Datum		array = WinGetFuncArgCurrent(window, s->ts_arg + 1, &isnull);
 
 		s->features->count = isnull ? s->loaded->model->features
-			: feature_array_length(array);
+			: features_array_length(array);
 	}
 	check_features(s);
 	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
@@ -387,14 +387,14 @@ read_features(WindowObject window, ScoreState *s, int offset, double *values)
 	{
 		Datum		array = window_row_argument(window, s->ts_arg + 1, offset, &isnull);
 
-		feature_array_values(f, array, isnull, values);
+		features_array_values(f, array, isnull, values);
 		return;
 	}
 	for (int c = 0; c < f->count; c++)
 	{
 		Datum		value = window_row_argument(window, s->ts_arg + 1 + c, offset, &isnull);
 
-		values[c] = feature_value(f->type[c], value, isnull);
+		values[c] = features_value(f->type[c], value, isnull);
 	}
 }
 
@@ -453,7 +453,7 @@ read_peers(WindowObject window, ScoreState *s, int64 position)
 		CHECK_FOR_INTERRUPTS();
 		/* what was read stays in the scorer's and these two rows */
 		WinSetMarkPosition(window, s->read - 1);
-		if (feature_compare(s->loaded->model->features, s->next.values, p->row.values) < 0)
+		if (features_compare(s->loaded->model->features, s->next.values, p->row.values) < 0)
 		{
 			place_next(s);
 			p->place = p->rows;

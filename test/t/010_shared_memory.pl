@@ -54,7 +54,7 @@ ANALYZE many;));
 	($model, $messages) = $trained->(2, $large);
 	like($alone, qr/^[0-9a-f]{32}$/, "$type: a large network is trained alone");
 	is($model, $alone, "$type: workers asked for, the model is the same");
-	like($messages, qr/no workers, for there are no \d+ bytes of shared memory/, "$type: there were none");
+	like($messages, qr/no parallel workers, because \d+ bytes of shared memory are not available/, "$type: there were none");
 	unlike($messages, qr/ERROR|WARNING|training with/, "$type: and no error");
 
 	# the model fits into a file, but with the rows under way its 2.6 million weights do not
@@ -70,7 +70,7 @@ ANALYZE many;));
 			stdout => \$stdout, stderr => \$stderr);
 		push @detected, $stdout;
 		next if $workers == 0;
-		like($stderr, qr/no workers, for there are no \d+ bytes of shared memory/, "$type: no workers for a detection");
+		like($stderr, qr/no parallel workers, because \d+ bytes of shared memory are not available/, "$type: no workers for a detection");
 		unlike($stderr, qr/ERROR|WARNING|scoring with/, "$type: and no error");
 	}
 	like($detected[0], qr/^[0-9a-f]{32} 4000$/, "$type: all rows are scored");
