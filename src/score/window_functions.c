@@ -81,7 +81,8 @@ typedef struct ScoreState
 	MemoryContext row_context;	/* of what reading a row allocates */
 	MemoryContext block;		/* of a block */
 	int64		read;			/* rows of the partition that were */
-	bool		ended;			/* all rows of the partition were */
+	int64		taken;			/* rows that were taken from the scorer */
+	bool		ended;			/* all rows of the partition were read */
 	PeerRow		next;			/* the last row read, not yet among the peers */
 	Peers		peers;
 	int64		duplicates;		/* rows of the partition that repeat a timestamp */
@@ -350,6 +351,7 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
 	use_series(window, s);
 	s->read = 0;
+	s->taken = 0;
 	s->ended = false;
 	s->next.any = false;
 	s->peers.rows = s->peers.handed = 0;
@@ -513,7 +515,7 @@ read_block(WindowObject window, ScoreState *s, int64 position)
 	MemoryContextSwitchTo(old);
 }
 
-/* The current row, scored: rows are asked for in their order, each once. */
+/* The current row, scored. */
 static ScoredRow
 current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
@@ -527,12 +529,14 @@ current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		begin_partition(fcinfo, window, s);
 		partition->begun = true;
 	}
-	while (!scorer_next(s->scorer, &row))
-	{
-		if (s->ended)
-			elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
-		read_block(window, s, position);
-	}
+	Assert(s->taken <= position);	/* rows are asked for in their order */
+	for (; s->taken <= position; s->taken++)
+		while (!scorer_next(s->scorer, &row))
+		{
+			if (s->ended)
+				elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
+			read_block(window, s, position);
+		}
 	return row;
 }
 
