@@ -62,73 +62,51 @@ collect_means(CalibrationRows *r, RunRange runs, int h)
 	return n;
 }
 
-/* State of collect_scores(). */
-typedef struct Scores
-{
-	CalibrationRows  *r;
-	const DatasetRun *run;
-	bool		held;
-	nn_horizons horizons;
-	int			waiting;		/* newest rows of the stretch that have no score yet */
-	int64		n;
-} Scores;
-
-/* Collects the score of the row `back` rows before the newest, if it counts. */
-static void
-collect_score(Scores *s, int64 place, int back)
-{
-	double		score;
-
-	if ((s->held && place < calibration_rows_held_place(s->r, s->run)) ||
-		calibration_rows_use(s->r, s->run->first + place) == ROW_CONTEXT)
-		return;
-	score = nn_horizons_score(&s->horizons, back);
-	if (!isnan(score))
-		s->r->scratch[s->n++] = score;
-}
-
-/* The stretch ends before a place: scores the rows that still wait for later ones. */
-static void
-end_stretch(Scores *s, int64 place)
-{
-	for (; s->waiting > 0; s->waiting--)
-		collect_score(s, place - s->waiting, s->waiting - 1);
-	nn_horizons_reset(&s->horizons);
-}
-
-/* Collects the anomaly scores of all rows, or of those held out. */
+/*
+ * Collects the anomaly scores of all rows of runs, or of those held out, in scratch; returns
+ * their number.  With lookahead a score is known when later rows have been added, or when
+ * the stretch ends at a row without a raw score.
+ */
 static int64
 collect_scores(CalibrationRows *r, RunRange runs, const ModelStats *stats, bool held)
 {
-	const int	lookahead = r->model->options.lookahead;
 	nn_calibration calibration = model_calibration(r->model, stats);
 	double	   *ring = palloc(sizeof(double) * nn_max_horizon(&calibration));
-	Scores		s = {.r = r, .held = held};
+	nn_horizons horizons;
+	int64		n = 0;
 
-	nn_horizons_open(&s.horizons, &calibration, ring);
+	nn_horizons_open(&horizons, &calibration, ring);
 	for (int i = runs.first; i < runs.last; i++)
 	{
-		s.run = &r->dataset->runs[i];
-		for (int64 place = 0; place < s.run->rows; place++)
+		const DatasetRun *run = &r->dataset->runs[i];
+		int64		least = held ? calibration_rows_held_place(r, run) : 0;
+
+		for (int64 place = 0; place <= run->rows; place++)
 		{
-			double		raw = r->raw[s.run->first + place];
+			bool		end = place == run->rows || isnan(r->raw[run->first + place]);
+			int64		newest = end ? place - 1 : place;
 
 			CHECK_FOR_INTERRUPTS();
-			if (isnan(raw))
+			if (!end)
+				nn_horizons_add(&horizons, r->raw[run->first + place]);
+			while (end ? horizons.waiting > 0 : nn_horizons_due(&horizons))
 			{
-				end_stretch(&s, place);
-				continue;
+				int			back = nn_horizons_release(&horizons);
+				double		score;
+
+				if (newest - back < least ||
+					calibration_rows_use(r, run->first + newest - back) == ROW_CONTEXT)
+					continue;
+				score = nn_horizons_score(&horizons, back);
+				if (!isnan(score))
+					r->scratch[n++] = score;
 			}
-			nn_horizons_add(&s.horizons, raw);
-			if (s.waiting == lookahead)
-				collect_score(&s, place - lookahead, lookahead);
-			else
-				s.waiting++;
+			if (end)
+				nn_horizons_reset(&horizons);
 		}
-		end_stretch(&s, s.run->rows);
 	}
 	pfree(ring);
-	return s.n;
+	return n;
 }
 
 static void

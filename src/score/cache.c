@@ -1,9 +1,11 @@
 /*
  * score/cache.c
- *	  Models ready to score, kept in the backend.
+ *	  Decoded models, cached for the session.
  *
- * Each stands in a memory context of its own.  Users hold pins; beyond
- * CACHE_BYTES the models least recently used that nobody holds are dropped.
+ * An entry is a model in its own memory context, and the row of amad_models that it was
+ * decoded from.  It is found by that row: an update of the row (its xmin, cmin or ctid)
+ * makes it stale.  Users pin entries.  When the cache exceeds CACHE_BYTES, entries that are
+ * not pinned are dropped, the least recently used first.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,20 +21,24 @@
 
 typedef struct CacheEntry
 {
-	LoadedModel loaded;			/* first: what callers see */
+	LoadedModel loaded;			/* must be first: callers have a pointer to it */
+	RegistryEntry row;			/* where it is stored; unused if passed by value */
+
+	/* memory */
 	MemoryContext context;
 	Size		bytes;
 	int			pins;
-	bool		listed;
-	dlist_node	node;			/* most recently used first */
-	RegistryEntry row;			/* if it is stored */
+
+	/* list, most recently used first */
+	bool		listed;			/* false if passed by value */
+	dlist_node	node;
 } CacheEntry;
 
 static dlist_head entries = DLIST_STATIC_INIT(entries);
 static Size total_bytes = 0;
 
 static void
-drop(CacheEntry *entry)
+drop_entry(CacheEntry *entry)
 {
 	if (entry->listed)
 	{
@@ -43,11 +49,11 @@ drop(CacheEntry *entry)
 }
 
 /*
- * Decodes and packs a value, which a row (NULL: none) holds; on an ERROR the context
- * goes with its parent.
+ * Decodes a value and lays it out for inference; row: where it is stored, or NULL.  The
+ * context is a child of the current one until that has succeeded, so an ERROR frees it.
  */
 static CacheEntry *
-load(struct varlena *value, const RegistryEntry *row)
+load_model(struct varlena *value, const RegistryEntry *row)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad model",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -73,8 +79,9 @@ load(struct varlena *value, const RegistryEntry *row)
 	return entry;
 }
 
+/* Drops entries until the cache is no larger than CACHE_BYTES. */
 static void
-make_room(void)
+evict_entries(void)
 {
 	dlist_node *node = dlist_is_empty(&entries) ? NULL : dlist_tail_node(&entries);
 
@@ -84,21 +91,13 @@ make_room(void)
 
 		node = dlist_has_prev(&entries, node) ? dlist_prev_node(&entries, node) : NULL;
 		if (entry->pins == 0)
-			drop(entry);
+			drop_entry(entry);
 	}
 }
 
-static bool
-same_key(const RegistryEntry *a, const RegistryEntry *b)
-{
-	return a->table == b->table && a->version == b->version &&
-		strcmp(NameStr(a->owner), NameStr(b->owner)) == 0 &&
-		strcmp(a->model_name, b->model_name) == 0;
-}
-
-/* The entry of a row as it is now; entries of the same row as it was are dropped. */
+/* Finds the entry of a row, and drops stale entries of earlier versions of that row. */
 static CacheEntry *
-lookup(const RegistryEntry *row)
+find_entry(const RegistryEntry *row)
 {
 	dlist_mutable_iter iter;
 
@@ -106,13 +105,15 @@ lookup(const RegistryEntry *row)
 	{
 		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
 
-		if (!same_key(&entry->row, row))
+		if (entry->row.table != row->table || entry->row.version != row->version ||
+			strcmp(NameStr(entry->row.owner), NameStr(row->owner)) != 0 ||
+			strcmp(entry->row.model_name, row->model_name) != 0)
 			continue;
 		if (entry->row.xmin == row->xmin && entry->row.cmin == row->cmin &&
 			ItemPointerEquals(&entry->row.tid, (ItemPointer) &row->tid))
 			return entry;
 		if (entry->pins == 0)
-			drop(entry);
+			drop_entry(entry);
 	}
 	return NULL;
 }
@@ -121,7 +122,7 @@ LoadedModel *
 cache_by_name(Oid function, const char *name)
 {
 	RegistryEntry row = registry_find(function, name, 0);
-	CacheEntry *entry = lookup(&row);
+	CacheEntry *entry = find_entry(&row);
 
 	if (entry != NULL)
 	{
@@ -129,18 +130,18 @@ cache_by_name(Oid function, const char *name)
 		dlist_move_head(&entries, &entry->node);
 		return &entry->loaded;
 	}
-	entry = load(registry_value(function, &row), &row);
+	entry = load_model(registry_value(function, &row), &row);
 	entry->listed = true;
 	dlist_push_head(&entries, &entry->node);
 	total_bytes += entry->bytes;
-	make_room();
+	evict_entries();
 	return &entry->loaded;
 }
 
 LoadedModel *
 cache_by_value(struct varlena *value)
 {
-	return &load(value, NULL)->loaded;
+	return &load_model(value, NULL)->loaded;
 }
 
 void
@@ -149,5 +150,5 @@ cache_release(LoadedModel *loaded)
 	CacheEntry *entry = (CacheEntry *) loaded;
 
 	if (--entry->pins == 0 && !entry->listed)
-		drop(entry);
+		drop_entry(entry);
 }

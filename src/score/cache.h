@@ -1,9 +1,9 @@
 /*
  * score/cache.h
- *	  Models ready to score, kept in the backend.
+ *	  Decoded models, cached for the session.
  *
- * A name is looked up in amad_models by every scan that uses it, so a newer
- * version, trained by whomever, is used at once; only decoding is saved.
+ * Every scan looks the name up in amad_models, so a newer version is used at once, whichever
+ * session stored it.  The cache only saves decoding.
  */
 #ifndef AMAD_SCORE_CACHE_H
 #define AMAD_SCORE_CACHE_H
@@ -14,13 +14,16 @@ typedef struct LoadedModel
 {
 	const Model *model;			/* without its weights */
 	const Predictor *predictor;
-	int			version;		/* 0: a value that is not stored */
+	int			version;		/* 0: passed by value */
 } LoadedModel;
 
-/* The model in use under a name; ERROR if there is none.  Release it after use. */
+/*
+ * The version of a model that is in use; function: the calling SQL function.  ERROR if there
+ * is none.  The caller must release it.
+ */
 extern LoadedModel *cache_by_name(Oid function, const char *name);
 
-/* A model by value, not shared.  Release it after use. */
+/* Decodes a model passed by value, which is not cached.  The caller must release it. */
 extern LoadedModel *cache_by_value(struct varlena *value);
 
 extern void cache_release(LoadedModel *loaded);

@@ -1,9 +1,9 @@
 /*
  * score/detect.h
- *	  Detection: a model's source, read and scored.
+ *	  Reads a model's source and scores its rows.
  *
- * Rows come by series, then by time.  The rows before the range that its scores
- * depend on are read, too, and not shown.
+ * Rows are visited by series, then by time.  Rows outside the range on which its scores
+ * depend are read, too, but not visited.
  */
 #ifndef AMAD_SCORE_DETECT_H
 #define AMAD_SCORE_DETECT_H
@@ -14,20 +14,25 @@
 /* What to detect on.  since and until are of bound_type. */
 typedef struct DetectSpec
 {
-	Oid			function;		/* the SQL function that asks */
+	Oid			function;		/* the calling SQL function */
 	const char *model_name;
-	const char *source;			/* NULL: the one that the model remembers */
-	const char *timestamp_col;	/* NULL: the remembered one, or the only one */
-	bool		labels;			/* the label column is read: */
-	const char *label_col;		/* NULL: the remembered one, if there is one */
+
+	/* columns */
+	const char *source;			/* NULL: the stored one */
+	const char *timestamp_col;	/* NULL: the stored one, or the only time column */
+	bool		labels;			/* whether to read the label column */
+	const char *label_col;		/* NULL: the stored one, if there is one */
+
+	/* range */
 	Oid			bound_type;		/* int8, timestamp or timestamptz */
 	bool		has_since;
-	Datum		since;			/* first timestamp */
+	Datum		since;			/* inclusive */
 	bool		has_until;
-	Datum		until;			/* first timestamp beyond */
+	Datum		until;			/* exclusive */
 	int64		last_n;			/* newest timestamps of each series; 0: all */
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
-	bool		parallel;		/* visit does not write: workers may score */
+
+	bool		parallel;		/* workers may score: the visit does not write */
 } DetectSpec;
 
 typedef struct Detection Detection;
@@ -36,15 +41,15 @@ typedef struct Detection Detection;
 typedef struct DetectedRow
 {
 	const char *series;			/* series_key.h; NULL: the model has no series */
-	bool		new_series;		/* the first row shown of its series */
-	bool		bad;			/* by the label column */
+	bool		new_series;		/* the first row of its series to be visited */
+	bool		bad;			/* labelled as bad */
 	ScoredRow	row;
 } DetectedRow;
 
 /* Called in a memory context that is reset afterwards. */
 typedef void (*detect_visit) (const DetectedRow *row, void *arg);
 
-/* Finds model and source, in the current context, which releases the model. */
+/* Finds model and source, in the current context; the model is released with it. */
 extern Detection *detect_open(const DetectSpec *spec);
 
 /* Calls visit for every row of the range. */
@@ -56,10 +61,10 @@ extern char *detect_query(const Detection *detection);
 extern const LoadedModel *detect_model(const Detection *detection);
 extern const Scorer *detect_scorer(const Detection *detection);
 
-/* The type by which the source's rows are scored (timestamps.h). */
+/* The type by which the source's rows are scored (pg/timestamps.h). */
 extern Oid	detect_ts_type(const Detection *detection);
 
-/* A timestamp of the source as a value of bound_type, to be shown. */
+/* Converts a timestamp of the source to bound_type, for output. */
 extern Datum detect_timestamp(const Detection *detection, int64 ts);
 
 #endif							/* AMAD_SCORE_DETECT_H */

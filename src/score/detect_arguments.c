@@ -1,6 +1,6 @@
 /*
  * score/detect_arguments.c
- *	  Arguments of SQL functions that several of them have.
+ *	  Arguments that several SQL functions share.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -49,6 +49,6 @@ arguments_last_n(FunctionCallInfo fcinfo, int number, const DetectSpec *spec)
 	if (spec->has_since)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since and last_n exclude each other")));
+				 errmsg("since and last_n cannot be specified together")));
 	return PG_GETARG_INT64(number);
 }

@@ -1,22 +1,23 @@
 /*
  * score/detect_arguments.h
- *	  Arguments of SQL functions that several of them have.
+ *	  Arguments that several SQL functions share.
  */
 #ifndef AMAD_SCORE_DETECT_ARGUMENTS_H
 #define AMAD_SCORE_DETECT_ARGUMENTS_H
 
 #include "score/detect.h"
 
-/* A text argument; NULL when it is null. */
+/* A text argument, or NULL. */
 extern char *arguments_text(FunctionCallInfo fcinfo, int number);
 
 /*
- * Of a function (model_name, since, until, …): what its first arguments and those
- * for source and timestamp_col say.  ERROR when model_name is null.
+ * The detection that a function (model_name, since, until, …) asks for by its first three
+ * arguments and the arguments number `source` and `timestamp_col`.  ERROR if model_name is
+ * null.
  */
 extern DetectSpec arguments_detect(FunctionCallInfo fcinfo, int source, int timestamp_col);
 
-/* The argument last_n, 0 when it is null.  ERROR when it is not positive, or since is given. */
+/* The argument last_n, or 0.  ERROR if it is less than 1 or since is given. */
 extern int64 arguments_last_n(FunctionCallInfo fcinfo, int number, const DetectSpec *spec);
 
 #endif							/* AMAD_SCORE_DETECT_ARGUMENTS_H */

@@ -1,11 +1,17 @@
 /*
  * score/events.c
- *	  The functions amad_events, amad_events_timestamp and amad_events_bigint: the
- *	  rows that amad_detect flags, put together to intervals.
+ *	  The functions amad_events, amad_events_timestamp and amad_events_bigint: joins
+ *	  anomalous rows into events.  docs/events.md defines what an event is.
  *
- * They differ in the type of times and durations.  Rows come by series, then by
- * time, so that one event is kept at a time, and of the rows before it nothing but
- * the last n outcomes.  docs/events.md defines what an event is.
+ * The three differ in the type of times and durations.  Rows arrive by series, then by time.
+ * A row is a hit if its severity, direction and time (maintenance) qualify, and flagged if it
+ * is a hit and k of the last n rows are hits.  A flagged row begins an event or extends the
+ * current one.  A scored row that is not flagged, a row in maintenance and a gap interrupt
+ * the event.  That closes it, unless merge_gap is given: then the next flagged row
+ * closes it if it is too far away.  An event that is closed is reported if it is long enough and
+ * the cooldown since the last reported one has passed.
+ *
+ * So one event and the last n outcomes are all that is kept in memory.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -28,9 +34,9 @@
 #include "pg/timestamps.h"
 
 #define TOP_FEATURES 3
-#define SHARE_UNITS 1e6			/* in 1: shares are rounded as contributions are */
+#define SHARE_UNITS 1e6			/* shares are rounded like contributions, to 6 decimal places */
 #define N_MAX 65536
-#define WEIGHT_MAX 1e100		/* of a row: sums stay finite, whatever its severity */
+#define WEIGHT_MAX 1e100		/* limit of a row's weight, to keep sums finite */
 
 /* Arguments, in their order. */
 enum
@@ -65,7 +71,7 @@ enum
 	COLUMNS
 };
 
-/* An interval, or an int8 with a time column of integers. */
+/* An interval; int8 if the time column has an integer type. */
 typedef struct Duration
 {
 	bool		given;
@@ -74,60 +80,72 @@ typedef struct Duration
 
 typedef struct Rules
 {
-	bool		integers;		/* durations are, as times are */
+	/* a hit */
+	double		min_severity;
+	int			direction;		/* of the row's top feature: 1, -1; 0: any */
+
+	/* a flagged row: a hit, with k hits in the last n rows */
+	int			k;
+	int			n;
+
+	/* an event */
+	bool		integers;		/* times and durations are integers */
 	Duration	min_duration;
 	Duration	merge_gap;
 	Duration	cooldown;
-	double		min_severity;
-	int			direction;		/* of the row's top feature: 1, -1; 0: any */
-	int			k;				/* hits that there must be among the last n rows */
-	int			n;
 } Rules;
 
-/* Times are in the source's units. */
+/* The current event, with times in the source's units. */
 typedef struct Event
 {
-	bool		going;			/* there is one */
+	bool		active;			/* there is one */
 	bool		interrupted;	/* by the rows after its last one */
 	int64		start;
-	int64		end;			/* its last row */
+	int64		end;			/* timestamp of its last row */
 	int64		peak;
 	double		peak_severity;
 	int64		points;			/* flagged rows */
-	double		weight;			/* their severities, added up */
-	double	   *share;			/* (features) shares times severity, added up */
-	double	   *balance;		/* (features) the same, negative for rows below what was expected */
+
+	/* sums over them, weighted by severity */
+	double		weight;
+	double	   *share;			/* (features) */
+	double	   *balance;		/* (features) shares; negative for values below expectation */
 } Event;
 
 typedef struct Events
 {
+	/* settings */
 	Rules		rules;
 	Detection  *detection;
 	Maintenance *maintenance;	/* NULL: none */
-	Rowset		rowset;
-	double	   *row_share;		/* (features) of the row looked at */
-	bool		has_shares;		/* it has such */
 
-	/* the series */
-	bool		any;			/* one has come */
+	/* the current row */
+	double	   *row_share;		/* (features) */
+	bool		has_shares;
+
+	/* the current series */
+	bool		any;			/* there is one */
 	MemoryContext series_context;
-	Datum		series;			/* jsonb in it */
+	Datum		series;			/* jsonb in series_context */
 	bool		series_null;
 	bool		has_last;
-	int64		last_ts;		/* of the last row */
-	bool	   *hit;			/* (n) whether the last rows were hits, in a ring */
-	int			next;			/* its place for the next row */
-	int			hits;			/* in it */
-	bool		reported;		/* an event was */
-	int64		reported_end;
+	int64		last_ts;
+	bool	   *hit;			/* (n) ring: whether the last rows were hits */
+	int			next;			/* index of the next row in it */
+	int			hits;			/* number of hits in it */
 	Event		event;
+
+	/* output */
+	Rowset		rowset;
+	bool		reported;		/* an event of the series has been reported */
+	int64		reported_end;
 } Events;
 
 /* ---- time --------------------------------------------------------------------------- */
 
-/* Times are in the source's units, so that no event depends on the session's time zone. */
+/* Adds a duration in the source's units: no event depends on the session's time zone. */
 static int64
-later(const Rules *rules, int64 ts, const Duration *duration)
+add_duration(const Rules *rules, int64 ts, const Duration *duration)
 {
 	int64		sum;
 
@@ -139,7 +157,7 @@ later(const Rules *rules, int64 ts, const Duration *duration)
 /* ---- arguments ------------------------------------------------------------------------ */
 
 static void
-invalid_argument(const char *message)
+refuse_argument(const char *message)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -147,7 +165,7 @@ invalid_argument(const char *message)
 }
 
 static Duration
-duration_of(FunctionCallInfo fcinfo, int arg, const char *name)
+get_duration(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	Duration	duration = {.given = !PG_ARGISNULL(arg)};
 	Interval	zero = {0};
@@ -159,12 +177,12 @@ duration_of(FunctionCallInfo fcinfo, int arg, const char *name)
 		? DatumGetInt64(duration.value) < 0
 		: DatumGetBool(DirectFunctionCall2(interval_lt, duration.value,
 										   IntervalPGetDatum(&zero))))
-		invalid_argument(psprintf("%s must not be negative", name));
+		refuse_argument(psprintf("%s must not be negative", name));
 	return duration;
 }
 
 static int
-direction_of(FunctionCallInfo fcinfo)
+get_direction(FunctionCallInfo fcinfo)
 {
 	char	   *name;
 
@@ -175,31 +193,31 @@ direction_of(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized direction \"%s\"", name),
-				 errhint("Valid are \"up\" and \"down\"; null is any.")));
+				 errhint("Valid values are \"up\" and \"down\"; null means any direction.")));
 	return strcmp(name, "up") == 0 ? 1 : -1;
 }
 
 static Rules
-rules_of(FunctionCallInfo fcinfo)
+get_rules(FunctionCallInfo fcinfo)
 {
 	Rules		rules = {
 		.integers = get_fn_expr_argtype(fcinfo->flinfo, ARG_SINCE) == INT8OID,
-		.min_duration = duration_of(fcinfo, ARG_MIN_DURATION, "min_duration"),
-		.merge_gap = duration_of(fcinfo, ARG_MERGE_GAP, "merge_gap"),
-		.cooldown = duration_of(fcinfo, ARG_COOLDOWN, "cooldown"),
+		.min_duration = get_duration(fcinfo, ARG_MIN_DURATION, "min_duration"),
+		.merge_gap = get_duration(fcinfo, ARG_MERGE_GAP, "merge_gap"),
+		.cooldown = get_duration(fcinfo, ARG_COOLDOWN, "cooldown"),
 		.min_severity = PG_ARGISNULL(ARG_MIN_SEVERITY) ? 1.0 : PG_GETARG_FLOAT8(ARG_MIN_SEVERITY),
-		.direction = direction_of(fcinfo),
+		.direction = get_direction(fcinfo),
 		.k = PG_ARGISNULL(ARG_K) ? 1 : PG_GETARG_INT32(ARG_K),
 		.n = PG_ARGISNULL(ARG_N) ? 1 : PG_GETARG_INT32(ARG_N),
 	};
 
-	/* NaN, too */
+	/* or NaN */
 	if (!(rules.min_severity >= 0))
-		invalid_argument("min_severity must not be negative");
+		refuse_argument("min_severity must not be negative");
 	if (rules.k < 1)
-		invalid_argument("k must be at least 1");
+		refuse_argument("k must be at least 1");
 	if (rules.n > N_MAX)
-		invalid_argument(psprintf("n must be at most %d", N_MAX));
+		refuse_argument(psprintf("n must be at most %d", N_MAX));
 	if (rules.k > rules.n)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -208,21 +226,11 @@ rules_of(FunctionCallInfo fcinfo)
 	return rules;
 }
 
-static DetectSpec
-spec_of(FunctionCallInfo fcinfo)
-{
-	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
-
-	if (!PG_ARGISNULL(ARG_SERIES))
-		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
-	return spec;
-}
-
 /* ---- reporting ------------------------------------------------------------------------- */
 
-/* The feature with the greatest share that is not taken yet; -1: none has one. */
+/* The feature with the greatest share that has not been taken yet; -1: no share is left. */
 static int
-next_feature(const Event *event, int features, const int *taken, int ntaken)
+find_top_feature(const Event *event, int features, const int *taken, int ntaken)
 {
 	int			best = -1;
 
@@ -240,7 +248,7 @@ next_feature(const Event *event, int features, const int *taken, int ntaken)
 
 /* [{"feature": "flow", "share": 0.7, "direction": 1}, …] */
 static Datum
-top_features(const Events *e)
+top_features_jsonb(const Events *e)
 {
 	const Model *model = detect_model(e->detection)->model;
 	const Event *event = &e->event;
@@ -251,7 +259,7 @@ top_features(const Events *e)
 	appendStringInfoChar(&text, '[');
 	for (int i = 0; i < TOP_FEATURES; i++)
 	{
-		int			c = next_feature(event, model->features, taken, i);
+		int			c = find_top_feature(event, model->features, taken, i);
 		double		share = c < 0 ? 0.0
 			: rint(event->share[c] / event->weight * SHARE_UNITS) / SHARE_UNITS;
 
@@ -268,29 +276,21 @@ top_features(const Events *e)
 	return JsonbPGetDatum(json_to_jsonb(text.data));
 }
 
-static bool
-is_reported(const Events *e)
-{
-	const Rules *rules = &e->rules;
-	const Event *event = &e->event;
-
-	if (rules->min_duration.given &&
-		later(rules, event->start, &rules->min_duration) > event->end)
-		return false;
-	return !rules->cooldown.given || !e->reported ||
-		event->start >= later(rules, e->reported_end, &rules->cooldown);
-}
-
-/* The event is over, or the rows are. */
+/* Closes the event, and reports it if it is long enough and the cooldown has passed. */
 static void
 close_event(Events *e, bool open)
 {
+	const Rules *rules = &e->rules;
 	Event	   *event = &e->event;
 	Datum		values[COLUMNS];
 	bool		nulls[COLUMNS] = {false};
 
-	event->going = false;
-	if (!is_reported(e))
+	event->active = false;
+	if (rules->min_duration.given &&
+		add_duration(rules, event->start, &rules->min_duration) > event->end)
+		return;
+	if (rules->cooldown.given && e->reported &&
+		event->start < add_duration(rules, e->reported_end, &rules->cooldown))
 		return;
 	e->reported = true;
 	e->reported_end = event->end;
@@ -301,25 +301,26 @@ close_event(Events *e, bool open)
 	values[COL_PEAK] = detect_timestamp(e->detection, event->peak);
 	values[COL_PEAK_SEVERITY] = Float8GetDatum(event->peak_severity);
 	values[COL_POINTS] = Int64GetDatum(event->points);
-	values[COL_TOP_FEATURES] = top_features(e);
+	values[COL_TOP_FEATURES] = top_features_jsonb(e);
 	values[COL_OPEN] = BoolGetDatum(open);
 	rowset_add(&e->rowset, values, nulls);
 }
 
 /* ---- an event ---------------------------------------------------------------------------- */
 
+/* Whether a row can extend the event although other rows have interrupted it. */
 static bool
-is_near(const Events *e, int64 ts)
+within_merge_gap(const Events *e, int64 ts)
 {
 	return e->rules.merge_gap.given &&
-		ts <= later(&e->rules, e->event.end, &e->rules.merge_gap);
+		ts <= add_duration(&e->rules, e->event.end, &e->rules.merge_gap);
 }
 
-/* What came after the event's last row is no part of it, but a near row may be yet. */
+/* A row that does not belong to the event: with merge_gap, a later flagged row may extend it. */
 static void
-interrupt(Events *e)
+interrupt_event(Events *e)
 {
-	if (!e->event.going)
+	if (!e->event.active)
 		return;
 	e->event.interrupted = true;
 	if (!e->rules.merge_gap.given)
@@ -332,7 +333,7 @@ begin_event(Events *e, int64 ts)
 	const Size	size = sizeof(double) * detect_model(e->detection)->model->features;
 	Event	   *event = &e->event;
 
-	event->going = true;
+	event->active = true;
 	event->start = ts;
 	event->peak_severity = -1.0;
 	event->points = 0;
@@ -341,7 +342,7 @@ begin_event(Events *e, int64 ts)
 	memset(event->balance, 0, size);
 }
 
-/* A flagged row. */
+/* Adds a flagged row to the event, or begins one with it. */
 static void
 extend_event(Events *e, const ScoredRow *row, double severity)
 {
@@ -351,9 +352,9 @@ extend_event(Events *e, const ScoredRow *row, double severity)
 	const int64 ts = row->ts;
 	Event	   *event = &e->event;
 
-	if (event->going && event->interrupted && !is_near(e, ts))
+	if (event->active && event->interrupted && !within_merge_gap(e, ts))
 		close_event(e, false);
-	if (!event->going)
+	if (!event->active)
 		begin_event(e, ts);
 	event->interrupted = false;
 	event->end = ts;
@@ -376,120 +377,103 @@ extend_event(Events *e, const ScoredRow *row, double severity)
 /* ---- rows -------------------------------------------------------------------------------- */
 
 static void
-forget_hits(Events *e)
+clear_hits(Events *e)
 {
 	memset(e->hit, false, sizeof(bool) * e->rules.n);
 	e->hits = 0;
 }
 
+/* An event is open if rows after the last one could still extend it. */
 static void
-end_series(Events *e)
+end_event_series(Events *e)
 {
-	if (e->any && e->event.going)
-		close_event(e, !e->event.interrupted || is_near(e, e->last_ts));
+	if (e->any && e->event.active)
+		close_event(e, !e->event.interrupted || within_merge_gap(e, e->last_ts));
 }
 
 static void
-begin_series(Events *e, const char *key)
+begin_event_series(Events *e, const char *key)
 {
 	MemoryContext old;
 
-	end_series(e);
+	end_event_series(e);
 	MemoryContextReset(e->series_context);
 	old = MemoryContextSwitchTo(e->series_context);
 	e->series_null = key == NULL;
 	e->series = key ? JsonbPGetDatum(json_to_jsonb(key)) : (Datum) 0;
 	MemoryContextSwitchTo(old);
 	if (e->maintenance)
-		maintenance_begin(e->maintenance, key);
+		maintenance_select_series(e->maintenance, key);
 	e->any = true;
 	e->has_last = false;
 	e->reported = false;
-	forget_hits(e);
+	clear_hits(e);
 }
 
-/* Whether a row stands in the series, by its timestamp. */
-static bool
-has_place(const ScoredRow *row)
-{
-	return row->status != SCORE_INVALID_TS && row->status != SCORE_DUPLICATE_TS &&
-		row->status != SCORE_OUT_OF_ORDER;
-}
-
-/* After a gap a series begins anew: what was before it says nothing of what follows. */
-static void
-check_gap(Events *e, int64 ts)
-{
-	const double max_gap = scorer_stats(detect_scorer(e->detection))->max_gap;
-
-	if (e->has_last && max_gap > 0 && timestamps_distance(e->last_ts, ts) > max_gap)
-	{
-		interrupt(e);
-		forget_hits(e);
-	}
-	e->has_last = true;
-	e->last_ts = ts;
-}
-
-/* Whether the feature that contributes most deviates in the direction asked for. */
-static bool
-direction_fits(const Events *e, const ScoredRow *row)
-{
-	const int	features = detect_model(e->detection)->model->features;
-	int			top = 0;
-
-	if (e->rules.direction == 0)
-		return true;
-	for (int c = 1; e->has_shares && c < features; c++)
-		if (e->row_share[c] > e->row_share[top])
-			top = c;
-	return e->has_shares &&
-		result_direction(scorer_stats(detect_scorer(e->detection)), row, top) == e->rules.direction;
-}
-
-/* Whether a row, taken by itself, is one of an event's. */
+/*
+ * Whether a row is a hit, maintenance aside.  Sets row_share: the feature that contributes
+ * most must deviate in the direction asked for.
+ */
 static bool
 is_hit(Events *e, const ScoredRow *row, double severity)
 {
-	/* not with NaN, either */
-	if (!(severity >= e->rules.min_severity))
-		return false;
-	e->has_shares = result_shares(detect_scorer(e->detection), detect_model(e->detection)->model,
-								  row, e->row_share);
-	return direction_fits(e, row);
-}
+	const Scorer *scorer = detect_scorer(e->detection);
+	const Model *model = detect_model(e->detection)->model;
+	int			top = 0;
 
-/* Whether there are k hits among the last n rows, with this one. */
-static bool
-enough_hits(Events *e, bool hit)
-{
-	e->hits += (int) hit - (int) e->hit[e->next];
-	e->hit[e->next] = hit;
-	e->next = (e->next + 1) % e->rules.n;
-	return e->hits >= e->rules.k;
+	if (!(severity >= e->rules.min_severity))	/* or NaN */
+		return false;
+	e->has_shares = result_shares(scorer, model, row, e->row_share);
+	if (e->rules.direction == 0)
+		return true;
+	if (!e->has_shares)
+		return false;
+	for (int c = 1; c < model->features; c++)
+		if (e->row_share[c] > e->row_share[top])
+			top = c;
+	return result_direction(scorer_stats(scorer), row, top) == e->rules.direction;
 }
 
 static void
-visit_row(const DetectedRow *detected, void *arg)
+visit_detected_row(const DetectedRow *detected, void *arg)
 {
 	const ScoredRow *row = &detected->row;
 	Events	   *e = arg;
+	double		max_gap;
 	double		severity;
-	bool		suppressed;
+	bool		in_maintenance;
 	bool		hit;
 
 	if (detected->new_series)
-		begin_series(e, detected->series);
-	if (!has_place(row))
+		begin_event_series(e, detected->series);
+
+	/* rows without a place in the series do not count */
+	if (row->status == SCORE_INVALID_TS || row->status == SCORE_DUPLICATE_TS ||
+		row->status == SCORE_OUT_OF_ORDER)
 		return;
-	check_gap(e, row->ts);
+
+	/* a gap separates what is before it from what follows */
+	max_gap = scorer_stats(detect_scorer(e->detection))->max_gap;
+	if (e->has_last && max_gap > 0 && timestamps_distance(e->last_ts, row->ts) > max_gap)
+	{
+		interrupt_event(e);
+		clear_hits(e);
+	}
+	e->has_last = true;
+	e->last_ts = row->ts;
+
+	/* count the hits in the last n rows */
 	severity = result_severity(detect_scorer(e->detection), row);
-	suppressed = e->maintenance && maintenance_covers(e->maintenance, row->ts);
-	hit = !suppressed && is_hit(e, row, severity);
-	if (enough_hits(e, hit) && hit)
+	in_maintenance = e->maintenance && maintenance_covers(e->maintenance, row->ts);
+	hit = !in_maintenance && is_hit(e, row, severity);
+	e->hits += (int) hit - (int) e->hit[e->next];
+	e->hit[e->next] = hit;
+	e->next = (e->next + 1) % e->rules.n;
+
+	if (hit && e->hits >= e->rules.k)
 		extend_event(e, row, severity);
-	else if (suppressed || !isnan(row->score))
-		interrupt(e);
+	else if (in_maintenance || !isnan(row->score))
+		interrupt_event(e);
 }
 
 /* ---- amad_events ------------------------------------------------------------------------- */
@@ -503,10 +487,12 @@ SQL_FUNCTION(amad_events);
 Datum
 amad_events(PG_FUNCTION_ARGS)
 {
-	Events		e = {.rules = rules_of(fcinfo)};
-	DetectSpec	spec = spec_of(fcinfo);
+	Events		e = {.rules = get_rules(fcinfo)};
+	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 	const Model *model;
 
+	if (!PG_ARGISNULL(ARG_SERIES))
+		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
 	e.rowset = rowset_open(fcinfo);
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
@@ -519,7 +505,7 @@ amad_events(PG_FUNCTION_ARGS)
 	e.event.balance = palloc(sizeof(double) * model->features);
 	e.series_context = AllocSetContextCreate(CurrentMemoryContext, "amad events of a series",
 											 ALLOCSET_SMALL_SIZES);
-	detect_run(e.detection, visit_row, &e);
-	end_series(&e);
+	detect_run(e.detection, visit_detected_row, &e);
+	end_event_series(&e);
 	return (Datum) 0;
 }

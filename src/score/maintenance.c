@@ -1,9 +1,10 @@
 /*
  * score/maintenance.c
- *	  Maintenance windows: times at which series are not watched.
+ *	  Maintenance windows: times at which anomalies of a series are ignored.
  *
- * All windows are read once.  When a series comes, those that concern it are
- * merged into disjoint ones, which are searched for each time asked for.
+ * All windows are read once, in order of their begin, and kept in memory.  Values of series
+ * columns are kept as the text that they have in series keys.  For each series, the windows
+ * with its values are merged into disjoint ones, which are searched by bisection.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -27,34 +28,31 @@
 typedef struct Window
 {
 	int64		begin;
-	int64		end;			/* first time beyond */
-	char	  **value;			/* (ncols) that a series must have; NULL: any */
+	int64		end;			/* exclusive */
+	char	  **value;			/* (ncols) of the series concerned; NULL: any */
 } Window;
 
 struct Maintenance
 {
+	/* columns of the source */
 	Oid			time_type;
-	int			ncols;			/* series columns that it has */
-	char	  **cols;			/* (ncols) */
+	int			ncols;			/* series columns */
+	char	  **cols;			/* (ncols) names */
 	Oid		   *types;			/* (ncols) */
-	MemoryContext context;		/* of the windows */
+
+	/* all windows */
+	MemoryContext context;
 	int			nwindows;
 	int			room;
 	Window	   *window;			/* (room) by their begin */
-	MemoryContext series_context;	/* of what follows */
+
+	/* those of the selected series */
+	MemoryContext series_context;
 	int			nmerged;
 	Window	   *merged;			/* (nmerged) disjoint, ascending */
 };
 
 /* ---- columns -------------------------------------------------------------------------------- */
-
-static bool
-is_time(Oid type, Oid wanted)
-{
-	Oid			scored = timestamps_scored_type(type);
-
-	return OidIsValid(scored) && (scored == INT8OID) == (wanted == INT8OID);
-}
 
 static bool
 is_series_column(const char *name, const Model *model)
@@ -66,7 +64,7 @@ is_series_column(const char *name, const Model *model)
 }
 
 static void
-wrong_columns(Oid time_type, int n, const char *list)
+refuse_time_columns(Oid time_type, int n, const char *list)
 {
 	const char *what = time_type == INT8OID ? "an integer type"
 		: "type timestamp with or without time zone, or date";
@@ -76,7 +74,8 @@ wrong_columns(Oid time_type, int n, const char *list)
 			 errmsg("maintenance must have two time columns, begin and end"),
 			 n == 0 ? errdetail("It has no column of %s.", what)
 			 : errdetail("It has %d of %s: %s.", n, what, list),
-			 errhint("Give a query that selects the two, and the columns of series if there are such.")));
+			 errhint("Give a query that selects these two columns and, if needed, series "
+					 "columns.")));
 }
 
 static void
@@ -86,21 +85,22 @@ add_series_column(Maintenance *m, const char *name, Oid type)
 		if (strcmp(m->cols[i], name) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
-					 errmsg("maintenance has several columns \"%s\"", name)));
+					 errmsg("maintenance has more than one column \"%s\"", name)));
 	m->cols[m->ncols] = MemoryContextStrdup(m->context, name);
 	m->types[m->ncols++] = type;
 }
 
 /*
- * The query that reads the windows: begin, end, columns of series.  Columns are
- * told by their position, for those of a query may lack names of their own.
+ * Finds the columns, and returns the query that reads the windows: begin, end, series
+ * columns.  It refers to columns by position, because those of a query need not have
+ * unique names.
  */
 static char *
-bind_columns(Maintenance *m, RelationSource *source, const Model *model)
+build_windows_query(Maintenance *m, RelationSource *source, const Model *model)
 {
 	TupleDesc	desc = relation_columns(source, "maintenance");
-	StringInfoData times;		/* expressions */
-	StringInfoData names;		/* those of the columns, for messages */
+	StringInfoData times;		/* expressions of the time columns */
+	StringInfoData names;		/* and their names, for messages */
 	StringInfoData series;
 	StringInfoData aliases;
 	int			ntimes = 0;
@@ -113,6 +113,7 @@ bind_columns(Maintenance *m, RelationSource *source, const Model *model)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
 		char	   *name = NameStr(column->attname);
+		Oid			scored_type = timestamps_scored_type(column->atttypid);
 
 		appendStringInfo(&aliases, "%sc%d", i > 0 ? ", " : "", i);
 		if (is_series_column(name, model))
@@ -120,7 +121,8 @@ bind_columns(Maintenance *m, RelationSource *source, const Model *model)
 			add_series_column(m, name, column->atttypid);
 			appendStringInfo(&series, ", c%d", i);
 		}
-		else if (is_time(column->atttypid, m->time_type))
+		else if (OidIsValid(scored_type) &&
+				 (scored_type == INT8OID) == (m->time_type == INT8OID))
 		{
 			appendStringInfo(&times, "%sc%d::pg_catalog.%s", ntimes > 0 ? ", " : "", i,
 							 timestamps_type_name(m->time_type));
@@ -128,25 +130,25 @@ bind_columns(Maintenance *m, RelationSource *source, const Model *model)
 		}
 	}
 	if (ntimes != 2)
-		wrong_columns(m->time_type, ntimes, names.data);
+		refuse_time_columns(m->time_type, ntimes, names.data);
 	return psprintf("SELECT %s%s FROM %s(%s) ORDER BY 1 NULLS FIRST",
 					times.data, series.data, source->from, aliases.data);
 }
 
-/* ---- values of series ------------------------------------------------------------------------- */
+/* ---- values of series columns ------------------------------------------------------------ */
 
-/* The text of a member of a series' key; NULL: null. */
+/* The text of a series column's value in a series key; NULL: null. */
 static char *
-member_text(const char *key, const char *col)
+key_value_text(const char *key, const char *col)
 {
 	Jsonb	   *json = json_to_jsonb(key);
 
 	return series_value_text(json_get(&json->root, col));
 }
 
-/* Whether a series with these values (ncols) is meant. */
+/* Whether a window is for the series with these values (ncols). */
 static bool
-concerns(const Maintenance *m, const Window *window, char **value)
+window_concerns(const Maintenance *m, const Window *window, char **value)
 {
 	for (int i = 0; i < m->ncols; i++)
 		if (window->value[i] &&
@@ -155,20 +157,7 @@ concerns(const Maintenance *m, const Window *window, char **value)
 	return true;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
-
-static void
-check_window(const Maintenance *m, const Window *window)
-{
-	if (window->begin > window->end)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("maintenance window ends before it begins"),
-				 errdetail("It begins at %s and ends at %s.",
-						   timestamps_text(m->time_type, window->begin),
-						   timestamps_text(m->time_type, window->end)),
-				 errhint("Of the time columns, the first is taken for the begin.")));
-}
+/* ---- reading ------------------------------------------------------------------------------ */
 
 static void
 add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
@@ -189,7 +178,14 @@ add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
 	window->begin = isnull ? PG_INT64_MIN : DatumGetInt64(ts);
 	ts = SPI_getbinval(tuple, desc, 2, &isnull);
 	window->end = isnull ? PG_INT64_MAX : DatumGetInt64(ts);
-	check_window(m, window);
+	if (window->begin > window->end)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("maintenance window ends before it begins"),
+				 errdetail("It begins at %s and ends at %s.",
+						   timestamps_text(m->time_type, window->begin),
+						   timestamps_text(m->time_type, window->end)),
+				 errhint("The first time column is the begin, the second is the end.")));
 	window->value = MemoryContextAllocZero(m->context, sizeof(char *) * Max(m->ncols, 1));
 	for (int i = 0; i < m->ncols; i++)
 	{
@@ -198,21 +194,11 @@ add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
 
 		if (isnull)
 			continue;
-		/* written as keys of series are, so that they compare */
-		text = member_text(series_key_of_row(1, &m->cols[i], &m->types[i], &value, &isnull),
+		/* written as in series keys, so that texts can be compared */
+		text = key_value_text(series_key_of_row(1, &m->cols[i], &m->types[i], &value, &isnull),
 						   m->cols[i]);
 		window->value[i] = MemoryContextStrdup(m->context, text);
 	}
-}
-
-static void
-check_memory(const Maintenance *m)
-{
-	if (MemoryContextMemAllocated(m->context, true) > (Size) work_mem * 1024)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("more maintenance windows than work_mem holds, which is %d kB", work_mem),
-				 errhint("Raise work_mem, or give a query that selects those of the range.")));
 }
 
 static void
@@ -241,7 +227,12 @@ read_windows(Maintenance *m, const char *query)
 			MemoryContextReset(row_context);
 		}
 		SPI_freetuptable(SPI_tuptable);
-		check_memory(m);
+		if (MemoryContextMemAllocated(m->context, true) > (Size) work_mem * 1024)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("maintenance windows do not fit in work_mem (%d kB)", work_mem),
+					 errhint("Raise work_mem, or give a query that selects the windows of the "
+							 "range.")));
 	}
 	SPI_cursor_close(portal);
 }
@@ -260,15 +251,15 @@ maintenance_open(const char *source, Oid time_type, const Model *model)
 	m->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad maintenance of a series",
 											  ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
-	read_windows(m, bind_columns(m, &relation, model));
+	read_windows(m, build_windows_query(m, &relation, model));
 	SPI_finish();
 	return m;
 }
 
-/* ---- a series -------------------------------------------------------------------------------------- */
+/* ---- the selected series ------------------------------------------------------------------ */
 
 void
-maintenance_begin(Maintenance *m, const char *series)
+maintenance_select_series(Maintenance *m, const char *series)
 {
 	MemoryContext old;
 	char	  **value;
@@ -277,14 +268,14 @@ maintenance_begin(Maintenance *m, const char *series)
 	old = MemoryContextSwitchTo(m->series_context);
 	value = palloc0(sizeof(char *) * Max(m->ncols, 1));
 	for (int i = 0; series && i < m->ncols; i++)
-		value[i] = member_text(series, m->cols[i]);
+		value[i] = key_value_text(series, m->cols[i]);
 	m->nmerged = 0;
 	m->merged = palloc_extended(sizeof(Window) * Max((Size) m->nwindows, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < m->nwindows; i++)
 	{
 		Window	   *last = m->nmerged > 0 ? &m->merged[m->nmerged - 1] : NULL;
 
-		if (!concerns(m, &m->window[i], value))
+		if (!window_concerns(m, &m->window[i], value))
 			continue;
 		if (last && m->window[i].begin <= last->end)
 			last->end = Max(last->end, m->window[i].end);

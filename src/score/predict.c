@@ -1,6 +1,9 @@
 /*
  * score/predict.c
- *	  What a model expects of each row, whatever its method.
+ *	  Inference: the values that a model expects in each row, for each method.
+ *
+ * The z-score expects the mean, PCA the projection of the row on the principal components,
+ * and the network what it makes of the rows before (option ahead), or of these and the row.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -11,7 +14,7 @@
 #include "pg/interrupts.h"
 #include "score/predict.h"
 
-#define PCA_WORK 16777216		/* multiplications between two polls: some milliseconds */
+#define PCA_WORK 16777216		/* multiplications between checks for interrupts: milliseconds */
 
 Size
 predict_bytes(const Model *m)
@@ -68,7 +71,8 @@ predict_series_open(Prediction *prediction, const Predictor *p)
 	prediction->predictor = p;
 	if (p->method != METHOD_AMAD)
 		return;
-	prediction->stream = nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape), MCXT_ALLOC_HUGE),
+	prediction->stream = nn_stream_open(palloc_extended(nn_stream_bytes(&p->shape),
+														MCXT_ALLOC_HUGE),
 										p->packed, check_interrupts);
 	if (p->states)
 		prediction->states = nn_state_stream_open(palloc_extended(nn_state_stream_bytes(C),
@@ -89,11 +93,11 @@ predict_series_reset(Prediction *prediction)
 }
 
 /*
- * Outputs (n, C), each about the row after its own, to what is expected of these
- * rows: the last push's last output moves in in front, the last one waits.
+ * Turns outputs (n, C), each of which is about the row after its own, into what is expected
+ * of their rows: shifts them by one row, with the last output of the previous push in front.
  */
 static void
-delay(float *next, float *expected, int n, int C)
+shift_outputs(float *next, float *expected, int n, int C)
 {
 	const size_t row = sizeof(float) * C;
 	float	   *last = next + C;
@@ -111,13 +115,13 @@ push_network(Prediction *prediction, const float *rows, int n, float *expected, 
 
 	nn_clip(p->clip, rows, (size_t) n * p->shape.features, prediction->clipped);
 	nn_stream_push(prediction->stream, prediction->clipped, n, expected, p->signals, signals);
-	if (p->states)				/* the last signal is the distance from them */
+	if (p->states)				/* their distance is the last signal */
 		nn_state_stream_push(prediction->states, rows, n, p->signals, signals + p->signals - 1);
 	if (p->ahead > 0)
-		delay(prediction->next, expected, n, p->shape.features);
+		shift_outputs(prediction->next, expected, n, p->shape.features);
 }
 
-/* By few rows at a time, for each costs as much as the components have floats. */
+/* Few rows at a time, because each costs k · C multiplications. */
 static void
 push_components(const Predictor *p, const float *rows, int n, float *expected)
 {
@@ -151,17 +155,6 @@ predict_push(Prediction *prediction, const float *rows, int n, float *expected, 
 	}
 }
 
-/* Rows from `first` on that can be pushed together. */
-static int
-piece(const PredictTask *task, int first)
-{
-	int			n = 1;
-
-	while (n < PREDICT_ROWS && first + n < task->n && !task->begins[first + n])
-		n++;
-	return n;
-}
-
 void
 predict_task(Prediction *prediction, const PredictTask *task)
 {
@@ -171,7 +164,9 @@ predict_task(Prediction *prediction, const PredictTask *task)
 	for (int first = 0, n; first < task->n; first += n)
 	{
 		CHECK_FOR_INTERRUPTS();
-		n = piece(task, first);
+		/* up to the next stretch */
+		for (n = 1; n < PREDICT_ROWS && first + n < task->n && !task->begins[first + n];)
+			n++;
 		if (task->begins[first])
 			predict_series_reset(prediction);
 		predict_push(prediction, task->rows + (size_t) first * C, n,

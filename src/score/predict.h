@@ -1,9 +1,10 @@
 /*
  * score/predict.h
- *	  What a model expects of each row, whatever its method.
+ *	  Inference: the values that a model expects in each row, for each method.
  *
- * A predictor is a model laid out for inference; a prediction is one series
- * passing through it.  Scaled rows in, reconstructions and discrepancies out.
+ * A predictor is a model laid out for inference.  A prediction is a series on its way
+ * through it: scaled rows go in, expected values and signals (discrepancies of the blocks,
+ * distance from the states) come out.
  */
 #ifndef AMAD_SCORE_PREDICT_H
 #define AMAD_SCORE_PREDICT_H
@@ -18,58 +19,66 @@ typedef struct Predictor
 {
 	Method		method;
 	nn_shape	shape;
-	int			signals;		/* N: of a row, as nn_raw_score() takes them */
-	double		clip;			/* of rows, for what expects them */
-	int			context;		/* rows before a row with a prediction */
-	const nn_packed *packed;	/* METHOD_AMAD */
-	const float *states;		/* their params; NULL: none */
-	int			k;				/* METHOD_PCA: components */
+	int			signals;		/* N: signals of a row, as in nn_row */
+	int			context;		/* rows before the first row with a prediction */
+
+	/* METHOD_AMAD */
+	double		clip;			/* limit of the network's input */
+	int			ahead;			/* an output is what is expected `ahead` rows later: 0 or 1 */
+	const nn_packed *packed;
+	const float *states;		/* parameters of the states; NULL: none */
+
+	/* METHOD_PCA */
+	int			k;				/* number of components */
 	const float *components;	/* (k, C) */
-	int			ahead;			/* METHOD_AMAD: an output is what is expected so many rows later */
 } Predictor;
 
 typedef struct Prediction
 {
 	const Predictor *predictor;
-	nn_stream  *stream;			/* METHOD_AMAD */
+
+	/* METHOD_AMAD */
+	nn_stream  *stream;
 	nn_state_stream *states;	/* NULL: none */
 	float	   *clipped;		/* (PREDICT_ROWS, C) */
-	float	   *next;			/* (2, C) with ahead: what is expected of the next row, and room */
+	float	   *next;			/* (2, C) with ahead: expected values of the next row; scratch */
 } Prediction;
 
-/* Rows to be predicted together: parts of one series. */
+/* Rows of one series to be predicted together. */
 typedef struct PredictTask
 {
 	int			n;				/* rows */
-	int			carried;		/* rows in front of them: `context`, or all of the stretch */
-	bool	   *begins;			/* (n) the row is the first of its stretch */
-	float	   *rows;			/* (n, C) scaled, behind the carried ones */
+	int			carried;		/* rows before them: `context`, or all there are in the stretch */
+	bool	   *begins;			/* (n) whether the row is the first of its stretch */
+	float	   *rows;			/* (n, C) scaled; the carried rows precede them */
 	float	   *expected;		/* (n, C) */
 	float	   *signals;		/* (n, N) */
 } PredictTask;
 
-/* In the current context; the model's params are copied. */
+/* Opens a predictor, with a copy of the model's parameters, in the current context. */
 extern Size predict_bytes(const Model *model);
 extern Predictor *predict_open(const Model *model);
 
-/* A prediction in the current context, and a new series through it. */
+/* Opens a prediction in the current context; begins another series or stretch. */
 extern Size predict_series_bytes(const Predictor *predictor);
 extern void predict_series_open(Prediction *prediction, const Predictor *predictor);
 extern void predict_series_reset(Prediction *prediction);
 
 /*
- * The next n (1 … PREDICT_ROWS) scaled rows (n, C): expected (n, C), signals
- * (n, N).  The outputs of a row are bit-equal however rows are cut into pushes,
- * once `context` rows precede it.
+ * Predicts the next n (1 … PREDICT_ROWS) scaled rows (n, C): sets expected (n, C) and signals
+ * (n, N).  Once `context` rows precede a row, its outputs are the same bit by bit, however
+ * rows are cut into pushes.
  */
 extern void predict_push(Prediction *prediction, const float *rows, int n,
 						 float *expected, float *signals);
 
-/* A task, by as many pushes as it takes; its first row follows the last one pushed or begins. */
+/* Predicts a task, whose first row follows the last row pushed or begins a stretch. */
 extern void predict_task(Prediction *prediction, const PredictTask *task);
 
-/* Pushes what is carried, so that a prediction that stood elsewhere can do the task.  The
- * outputs, which have room for PREDICT_ROWS at least, are overwritten. */
+/*
+ * Pushes the carried rows, for a prediction that has not seen them.  Overwrites the task's
+ * outputs, which must have room for PREDICT_ROWS rows.
+ */
 extern void predict_carried(Prediction *prediction, const PredictTask *task);
 
 #endif							/* AMAD_SCORE_PREDICT_H */

@@ -1,12 +1,16 @@
 /*
  * score/predict_parallel.c
- *	  Predictions on PostgreSQL's parallel workers.
+ *	  Inference by PostgreSQL's parallel workers.
  *
- * No process waits for a worker to come: a task that none has taken the leader
- * does itself.  A process that takes the task after its last one goes on with its
- * stream; any other task begins with the rows carried in front of it, whose
- * outputs are thrown away.  Either way a row's outputs are the same, bit by bit
- * (nn_stream in nn/nn.h).
+ * A task goes from submitted to taken to done.  The leader never waits for a worker to start:
+ * it does a task itself that no worker has taken.  A process that takes the task after its
+ * last one continues its stream.  For any other task it first passes the carried rows through
+ * the model and discards their outputs.  Either way a row's outputs are the same, bit by bit
+ * (nn_stream in core/network/network.h).
+ *
+ * The mutex protects the counters and the `done` flags.  A task's other members are set by
+ * the leader before it is submitted, and its outputs by the process that took it before it
+ * is done, so they need no lock.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -26,10 +30,10 @@
 #define KEY_TASKS UINT64CONST(0xA3AD000000000103)
 #define KEY_STATES UINT64CONST(0xA3AD000000000104)
 
-/* Multiplications, or what costs as much, that take longer than workers to start: some 50 ms. */
+/* Work, in multiplications, that takes about as long as starting workers: some 50 ms */
 #define PATIENCE 1e9
 
-/* What is told of a task beside its arrays. */
+/* A task without its arrays. */
 typedef struct TaskState
 {
 	int			n;
@@ -39,27 +43,31 @@ typedef struct TaskState
 
 typedef struct PoolShared
 {
-	Predictor	predictor;		/* the leader's, but for its pointers */
-	Size		packed_at;		/* of the weights in their chunk */
+	/* set before workers start */
+	Predictor	predictor;		/* the leader's, without its pointers */
+	Size		packed_at;		/* offset of the weights in their chunk */
 	int			tasks;
 	int			rows;
-	ConditionVariable work;		/* a task was submitted, or the pool closed */
+
+	ConditionVariable work;		/* a task was submitted, or the pool was closed */
 	ConditionVariable done;		/* a task was done */
+
+	/* under mutex */
 	slock_t		mutex;
-	int64		submitted;		/* tasks; all under mutex from here on */
+	int64		submitted;		/* number of tasks */
 	int64		taken;
 	bool		closed;
 	TaskState	state[FLEXIBLE_ARRAY_MEMBER];	/* (tasks) */
 } PoolShared;
 
-/* A process that does tasks. */
+/* A process that does tasks: the leader or a worker. */
 typedef struct Participant
 {
 	PoolShared *shared;
-	char	   *memory;			/* of the tasks */
+	char	   *memory;			/* the tasks' arrays */
 	const Predictor *predictor;
 	Prediction *prediction;
-	int64		last;			/* task that the prediction stands behind; NOWHERE */
+	int64		last;			/* the task whose rows the prediction saw last; NOWHERE */
 } Participant;
 
 #define NOWHERE (-2)
@@ -109,9 +117,9 @@ task_at(const Participant *me, int64 number)
 	return task;
 }
 
-/* The oldest task that nobody has taken; false: there is none.  Under mutex. */
+/* Takes the oldest task that has not been taken; false if there is none.  Under mutex. */
 static bool
-take(PoolShared *shared, int64 *number)
+take_task(PoolShared *shared, int64 *number)
 {
 	if (shared->taken == shared->submitted)
 		return false;
@@ -133,7 +141,7 @@ do_task(Participant *me, int64 number)
 		me->last = number;
 	}
 	else if (me->last == number - 1)
-		me->last = number;		/* nothing lies between */
+		me->last = number;		/* no rows: the next task continues the stream */
 	SpinLockAcquire(&shared->mutex);
 	shared->state[number % shared->tasks].done = true;
 	SpinLockRelease(&shared->mutex);
@@ -141,9 +149,9 @@ do_task(Participant *me, int64 number)
 
 /* ---- workers ------------------------------------------------------------------------------ */
 
-/* The next task, as soon as there is one; false: there will be none. */
+/* Waits for a task and takes it; false if the pool was closed. */
 static bool
-await_work(PoolShared *shared, int64 *number)
+await_task(PoolShared *shared, int64 *number)
 {
 	bool		got;
 	bool		closed;
@@ -152,7 +160,7 @@ await_work(PoolShared *shared, int64 *number)
 	for (;;)
 	{
 		SpinLockAcquire(&shared->mutex);
-		got = take(shared, number);
+		got = take_task(shared, number);
 		closed = shared->closed;
 		SpinLockRelease(&shared->mutex);
 		if (got || closed)
@@ -163,9 +171,9 @@ await_work(PoolShared *shared, int64 *number)
 	return got;
 }
 
-/* The model in memory of the worker's own: its pointers are those of a process. */
+/* Copies the model to the worker's own memory: it contains pointers. */
 static Predictor *
-worker_predictor(const PoolShared *shared, shm_toc *toc)
+copy_predictor(const PoolShared *shared, shm_toc *toc)
 {
 	Predictor  *p = palloc0(sizeof(Predictor));
 	char	   *packed = shm_toc_lookup(toc, KEY_PACKED, false);
@@ -186,7 +194,7 @@ amad_predict_worker(dsm_segment *segment, shm_toc *toc)
 	int64		number;
 
 	parallel_begin_worker(toc);
-	predictor = worker_predictor(shared, toc);
+	predictor = copy_predictor(shared, toc);
 	predict_series_open(&prediction, predictor);
 	{
 		Participant me = {
@@ -197,7 +205,7 @@ amad_predict_worker(dsm_segment *segment, shm_toc *toc)
 			.last = NOWHERE,
 		};
 
-		while (await_work(shared, &number))
+		while (await_task(shared, &number))
 		{
 			do_task(&me, number);
 			ConditionVariableSignal(&shared->done);
@@ -218,7 +226,7 @@ predict_pool_workers(const Predictor *p)
 int64
 predict_pool_patience(const Predictor *p)
 {
-	/* products with weights, and the attention's, exponentials counted as several */
+	/* multiplications with weights and in the attention, whose exponentials count several */
 	double		row = (double) nn_params_size(&p->shape) +
 		8.0 * p->shape.layers * p->shape.window * p->shape.d_model;
 
@@ -232,26 +240,14 @@ shared_bytes(int tasks)
 }
 
 static Size
-states_bytes(const Predictor *p)
+pool_states_bytes(const Predictor *p)
 {
 	return sizeof(float) * nn_states_size(p->shape.features);
 }
 
-static ParallelContext *
-open_context(const Predictor *p, int workers, int tasks, int rows)
-{
-	const ParallelChunk chunks[] = {
-		{KEY_SHARED, shared_bytes(tasks)},
-		{KEY_PACKED, nn_packed_bytes(&p->shape)},
-		{KEY_TASKS, mul_size(predict_pool_task_bytes(p, rows), tasks)},
-		{KEY_STATES, p->states ? states_bytes(p) : 0},
-	};
-
-	return parallel_open("amad_predict_worker", workers, chunks, lengthof(chunks));
-}
-
+/* Fills the shared memory; returns the leader as a participant. */
 static Participant
-fill_context(shm_toc *toc, Prediction *own, int tasks, int rows)
+fill_pool_memory(shm_toc *toc, Prediction *own, int tasks, int rows)
 {
 	const Predictor *p = own->predictor;
 	PoolShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
@@ -270,8 +266,9 @@ fill_context(shm_toc *toc, Prediction *own, int tasks, int rows)
 	shared->predictor.components = NULL;
 	shared->predictor.states = NULL;
 	if (p->states)
-		memcpy(shm_toc_lookup(toc, KEY_STATES, false), p->states, states_bytes(p));
-	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
+		memcpy(shm_toc_lookup(toc, KEY_STATES, false), p->states, pool_states_bytes(p));
+	shared->packed_at =
+		(char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
 	shared->tasks = tasks;
 	shared->rows = rows;
 	SpinLockInit(&shared->mutex);
@@ -283,13 +280,20 @@ fill_context(shm_toc *toc, Prediction *own, int tasks, int rows)
 PredictPool *
 predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 {
-	ParallelContext *pcxt = open_context(own->predictor, workers, tasks, rows);
+	const Predictor *p = own->predictor;
+	const ParallelChunk chunks[] = {
+		{KEY_SHARED, shared_bytes(tasks)},
+		{KEY_PACKED, nn_packed_bytes(&p->shape)},
+		{KEY_TASKS, mul_size(predict_pool_task_bytes(p, rows), tasks)},
+		{KEY_STATES, p->states ? pool_states_bytes(p) : 0},
+	};
+	ParallelContext *pcxt = parallel_open("amad_predict_worker", workers, chunks, lengthof(chunks));
 	PredictPool *pool;
 	Participant leader;
 
 	if (pcxt == NULL)
 		return NULL;
-	leader = fill_context(pcxt->toc, own, tasks, rows);
+	leader = fill_pool_memory(pcxt->toc, own, tasks, rows);
 	if (!parallel_launch(pcxt))
 		return NULL;
 	ereport(DEBUG1,
@@ -309,7 +313,7 @@ void
 predict_pool_submit(PredictPool *pool, const PredictTask *task, bool alone)
 {
 	PoolShared *shared = pool->leader.shared;
-	int64		number = shared->submitted; /* nobody else changes it */
+	int64		number = shared->submitted; /* only the leader changes it */
 	TaskState  *state = &shared->state[number % shared->tasks];
 
 	SpinLockAcquire(&shared->mutex);
@@ -338,16 +342,16 @@ predict_pool_done(PredictPool *pool, int64 number)
 	return done;
 }
 
-/* Takes a task unless the one awaited is done; false: there is none to take. */
+/* Does the oldest task that has not been taken; false if there is none. */
 static bool
-help(PredictPool *pool)
+do_next_task(PredictPool *pool)
 {
 	PoolShared *shared = pool->leader.shared;
 	int64		number;
 	bool		got;
 
 	SpinLockAcquire(&shared->mutex);
-	got = take(shared, &number);
+	got = take_task(shared, &number);
 	SpinLockRelease(&shared->mutex);
 	if (got)
 		do_task(&pool->leader, number);
@@ -359,9 +363,9 @@ predict_pool_await(PredictPool *pool, int64 number)
 {
 	PoolShared *shared = pool->leader.shared;
 
-	while (!predict_pool_done(pool, number) && help(pool))
+	while (!predict_pool_done(pool, number) && do_next_task(pool))
 		CHECK_FOR_INTERRUPTS();
-	/* a worker is at it */
+	/* a worker has taken it */
 	ConditionVariablePrepareToSleep(&shared->done);
 	while (!predict_pool_done(pool, number))
 		ConditionVariableSleep(&shared->done, PG_WAIT_EXTENSION);

@@ -1,13 +1,14 @@
 /*
  * score/predict_parallel.h
- *	  Predictions on PostgreSQL's parallel workers.
+ *	  Inference by PostgreSQL's parallel workers.
  *
- * A pool is a queue of tasks, each with room in dynamic shared memory.  The leader
- * fills and submits them in turn, and uses them again in turn once they are done;
- * workers take the oldest that nobody has taken.  The leader helps only when it
- * has nothing else to do, so that the rest of its work goes on beside the network.
+ * A pool is a ring of tasks in dynamic shared memory.  The leader fills and submits them in
+ * turn, and fills them again once they are done.  Workers take the oldest task that has not
+ * been taken.  The leader takes one only while it has nothing else to do, so its other work
+ * overlaps with theirs.
  *
- * From open to close the session is in parallel mode: it must not write.
+ * From predict_pool_open() to predict_pool_close() the session is in parallel mode and must
+ * not write.
  */
 #ifndef AMAD_SCORE_PREDICT_PARALLEL_H
 #define AMAD_SCORE_PREDICT_PARALLEL_H
@@ -16,32 +17,32 @@
 
 typedef struct PredictPool PredictPool;
 
-/* Workers that may be asked for: 0 inside a worker or in parallel mode. */
+/* Number of workers to ask for; 0 in a worker or in parallel mode, and for other methods. */
 extern int	predict_pool_workers(const Predictor *predictor);
 
-/* Rows that one process should have predicted before it asks for help. */
+/* Number of rows after which workers are worth the time they need to start. */
 extern int64 predict_pool_patience(const Predictor *predictor);
 
-/* Shared memory of a task of so many rows. */
+/* Shared memory of a task of `rows` rows. */
 extern Size predict_pool_task_bytes(const Predictor *predictor, int rows);
 
 /*
- * A pool of `tasks` (2 …) tasks of `rows` (PREDICT_ROWS …) rows at most, in the
- * current context; NULL when there is no worker or no shared memory to be had.
- * `own` goes on where it is: the leader's first task may continue its series.
+ * Opens a pool of `tasks` (2 …) tasks with at most `rows` (PREDICT_ROWS …) rows, in the
+ * current context; NULL if no worker or no shared memory is available.  The leader's first
+ * task may continue the series that `own` has begun.
  */
 extern PredictPool *predict_pool_open(Prediction *own, int workers, int tasks, int rows);
 
-/* The task of a number (0 …), to be filled: that `tasks` before it must be done. */
+/* Task number `number` (0 …), to be filled; the one `tasks` before it must be done. */
 extern PredictTask predict_pool_task(PredictPool *pool, int64 number);
 
 /*
- * Submits the next task, whose n and carried are set.  alone: its stretch has rows
- * before it that are not carried; only the leader can do it, and does so at once.
+ * Submits the next task, whose n and carried are set.  alone: rows of its stretch precede it
+ * that are not carried, so only the leader can do it, and does so at once.
  */
 extern void predict_pool_submit(PredictPool *pool, const PredictTask *task, bool alone);
 
-/* Whether a task is done; and helps or waits until it is. */
+/* Whether a task is done; does tasks or waits until it is. */
 extern bool predict_pool_done(PredictPool *pool, int64 number);
 extern void predict_pool_await(PredictPool *pool, int64 number);
 

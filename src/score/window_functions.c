@@ -81,7 +81,8 @@ typedef struct ScoreState
 	MemoryContext row_context;	/* of what reading a row allocates */
 	MemoryContext block;		/* of a block */
 	int64		read;			/* rows of the partition that were */
-	int64		scored_start;	/* position in it of the first row that can be served */
+	int64		taken;			/* rows that were taken from the scorer */
+	bool		ended;			/* all rows of the partition were read */
 	PeerRow		next;			/* the last row read, not yet among the peers */
 	Peers		peers;
 	int64		duplicates;		/* rows of the partition that repeat a timestamp */
@@ -142,7 +143,7 @@ open_scorer(ScoreState *s)
 	s->value_head = NULL;
 	s->finder = NULL;
 	old = MemoryContextSwitchTo(s->memory);
-	s->scorer = scorer_open(s->loaded, SCORER_ROWS);
+	s->scorer = scorer_open(s->loaded, false);
 	s->next.values = palloc(sizeof(double) * s->loaded->model->features);
 	s->peers.row.values = palloc(sizeof(double) * s->loaded->model->features);
 	s->writer = s->columns ? result_open(s->loaded) : NULL;
@@ -350,7 +351,8 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
 	use_series(window, s);
 	s->read = 0;
-	s->scored_start = 0;
+	s->taken = 0;
+	s->ended = false;
 	s->next.any = false;
 	s->peers.rows = s->peers.handed = 0;
 	s->duplicates = 0;
@@ -493,25 +495,21 @@ warn_of_duplicates(ScoreState *s)
 			 errhint("Add PARTITION BY with the columns that identify a series.")));
 }
 
-/* Reads and scores the next rows of the partition, of which the row at the position is the current. */
+/* Reads rows of the partition until the scorer is full; position: of the current row. */
 static void
-next_block(WindowObject window, ScoreState *s, int64 position)
+read_block(WindowObject window, ScoreState *s, int64 position)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->block);
-	bool		more = true;
 
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(s->block);
-	s->scored_start += scorer_scored(s->scorer);
-	while (!scorer_full(s->scorer) && more)
-		more = hand_row(window, s, position);
-	if (!more)
+	while (!s->ended && !scorer_full(s->scorer))
+		s->ended = !hand_row(window, s, position);
+	if (s->ended)
+	{
 		warn_of_duplicates(s);
-	if (scorer_rows(s->scorer) == 0)
 		scorer_end(s->scorer);
-	scorer_submit(s->scorer);
-	if (!scorer_collect(s->scorer, true))
-		elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
+	}
 	/* nothing before the last row read is needed again */
 	WinSetMarkPosition(window, s->read - 1);
 	MemoryContextSwitchTo(old);
@@ -523,6 +521,7 @@ current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
 	PartitionState *partition;
 	int64		position = WinGetCurrentPosition(window);
+	ScoredRow	row;
 
 	partition = WinGetPartitionLocalMemory(window, sizeof(PartitionState));
 	if (!partition->begun)
@@ -530,9 +529,15 @@ current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		begin_partition(fcinfo, window, s);
 		partition->begun = true;
 	}
-	while (position >= s->scored_start + scorer_scored(s->scorer))
-		next_block(window, s, position);
-	return scorer_row(s->scorer, (int) (position - s->scored_start));
+	Assert(s->taken <= position);	/* rows are asked for in their order */
+	for (; s->taken <= position; s->taken++)
+		while (!scorer_next(s->scorer, &row))
+		{
+			if (s->ended)
+				elog(ERROR, "row " INT64_FORMAT " of the partition was lost", position);
+			read_block(window, s, position);
+		}
+	return row;
 }
 
 static ScoreState *

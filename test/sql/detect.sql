@@ -56,6 +56,9 @@ FROM amad_detect('fleet', last_n => 300) d JOIN known k ON k.ts = d.ts AND k.dev
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, until => '2026-01-01 04:00');
 SELECT count(*) FROM amad_detect('fleet', since => '2030-01-01');
 SELECT count(*) FROM amad_detect('fleet', since => '-infinity', until => 'infinity');
+-- a model whose scores depend on no earlier row: none is kept
+SELECT amad_train('memoryless', 'one', options => '{"method": "zscore", "horizons": [1], "fill_limit": 0}')->'warmup' AS warmup;
+SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('memoryless', since => '2026-01-01 08:00');
 SELECT count(*) FROM amad_detect('fleet', last_n => 0);
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, since => '2026-01-01');
 SELECT series, count(*) FROM amad_detect('fleet', series => '{"device": "b"}') GROUP BY series;

@@ -711,6 +711,34 @@ test_horizons_around(void)
 	ok(right, "horizons lie around a row, or end with the newest; longer ones count no more than release allows");
 }
 
+/* Rows come due `lookahead` rows late, each once, and at the end of a stretch those that wait. */
+static void
+test_horizons_delay(void)
+{
+	nn_calibration late = calibration;
+	double		ring[5];
+	nn_horizons h;
+	int			next = 0;		/* the row to be released */
+	bool		right = true;
+
+	late.lookahead = 2;
+	nn_horizons_open(&h, &late, ring);
+	for (int i = 0; i < 9; i++)
+	{
+		nn_horizons_add(&h, i);
+		right = right && nn_horizons_due(&h) == (i >= 2);
+		if (nn_horizons_due(&h))
+			right = right && i - nn_horizons_release(&h) == next++;
+	}
+	ok(right && next == 7 && !nn_horizons_due(&h), "rows come due when the rows they may see are there");
+	while (h.waiting > 0)
+		right = right && 8 - nn_horizons_release(&h) == next++;
+	ok(right && next == 9, "and the last ones when the caller says so");
+	nn_horizons_add(&h, 1);
+	nn_horizons_reset(&h);
+	ok(h.waiting == 0, "no row waits when a stretch begins");
+}
+
 static void
 test_choice(void)
 {
@@ -740,6 +768,7 @@ main(void)
 	test_horizons();
 	test_horizons_with_rows_without();
 	test_horizons_around();
+	test_horizons_delay();
 	test_choice();
 	return done();
 }

@@ -1,6 +1,10 @@
 /*
  * core/evidence/horizons.c
- *	  From raw scores to anomaly scores (docs/model.md, Score).  In double precision, in a fixed order.
+ *	  From the raw scores of neighbouring rows to anomaly scores (docs/model.md, Score).
+ *
+ * In double precision and in a fixed order.  A sum is computed from a horizon's newest row
+ * backwards for every row: a running sum would carry the rounding errors of all earlier
+ * rows, and scores would depend on where the series begins.
  */
 #include <math.h>
 
@@ -18,48 +22,39 @@ nn_horizons_open(nn_horizons *h, const nn_calibration *calibration, double *ring
 	h->calibration = calibration;
 	h->size = nn_max_horizon(calibration);
 	h->ring = ring;
-	h->count = 0;
+	nn_horizons_reset(h);
 }
 
 void
 nn_horizons_reset(nn_horizons *h)
 {
 	h->count = 0;
+	h->waiting = 0;
 }
 
 void
 nn_horizons_add(nn_horizons *h, double raw)
 {
 	h->ring[h->count++ % h->size] = raw;
+	h->waiting++;
 }
 
-/* Rows after the last one of a row's horizon: it stands `back` rows before the newest. */
+/* Index in the ring of the raw score `back` rows before the newest. */
 static int
-rows_after(const nn_calibration *cal, int horizon, int back)
+ring_index(const nn_horizons *h, int back)
 {
-	int			reach = horizon / 2 < cal->lookahead ? horizon / 2 : cal->lookahead;
-
-	return back > reach ? back - reach : 0;
-}
-
-/* Where the raw score so many rows before the newest stands. */
-static int
-place_of(const nn_horizons *h, int rows_before)
-{
-	return (int) ((h->count + h->size - 1 - rows_before) % h->size);
+	return (int) ((h->count + h->size - 1 - back) % h->size);
 }
 
 /*
- * Sums run from a horizon's newest row backwards, always afresh: a running sum would
- * carry the rounding of rows long gone, and a score would depend on them.  Horizons
- * that end with the same row share theirs.  The ring is long enough for all: as lookahead
- * is at most half of its size, end + h is no more than that.
+ * Horizons that end with the same row share their sum.  The ring is long enough: lookahead
+ * is at most half of its size, so end + horizon is at most its size.
  */
 void
 nn_horizons_means(const nn_horizons *h, int back, double *means)
 {
 	const nn_calibration *cal = h->calibration;
-	int			end = -1;
+	int			end = -1;		/* rows after the last row of the sum */
 	int			place = 0;
 	int			n = 0;
 	int			given = 0;
@@ -67,12 +62,14 @@ nn_horizons_means(const nn_horizons *h, int back, double *means)
 
 	for (int i = 0; i < cal->nhorizons; i++)
 	{
-		int			after = rows_after(cal, cal->horizons[i], back);
+		int			half = cal->horizons[i] / 2;
+		int			reach = half < cal->lookahead ? half : cal->lookahead;
+		int			after = back > reach ? back - reach : 0;
 
 		if (after != end)
 		{
 			end = after;
-			place = place_of(h, end);
+			place = ring_index(h, end);
 			n = given = 0;
 			sum = 0.0;
 		}
@@ -101,7 +98,7 @@ nn_horizons_score(const nn_horizons *h, int back)
 	double		limit = INFINITY;
 	double		score = 0.0;
 
-	if (h->count - back < h->size || h->ring[place_of(h, back)] == NN_NO_SCORE)
+	if (h->count - back < h->size || h->ring[ring_index(h, back)] == NN_NO_SCORE)
 		return NAN;
 	nn_horizons_means(h, back, means);
 	for (int i = 0; i < cal->nhorizons; i++)
@@ -109,7 +106,7 @@ nn_horizons_score(const nn_horizons *h, int back)
 		double		evidence = means[i] / cal->theta[i];
 
 		if (isnan(evidence))
-			return NAN;			/* not the 0 of a quiet row */
+			return NAN;			/* rather than the 0 of a normal row */
 		if (evidence > limit)
 			evidence = limit;
 		if (evidence > score)

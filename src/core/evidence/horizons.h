@@ -1,49 +1,75 @@
 /*
  * core/evidence/horizons.h
  *	  From the raw scores of neighbouring rows to anomaly scores.
+ *
+ * The mean for horizon h of a row spans h rows.  The last of them is min(lookahead, h / 2)
+ * rows after the row, or the newest row if that comes first.  Without lookahead a score
+ * therefore depends on the row and rows before it, with lookahead on rows around it.
+ *
+ * With lookahead a row waits for its score.  After each nn_horizons_add(), while
+ * nn_horizons_due(), and at the end of a stretch while any row waits, the caller
+ *
+ *		back = nn_horizons_release(horizons);
+ *		score = nn_horizons_score(horizons, back);
+ *
+ * for the row that is `back` rows before the newest.
  */
 #ifndef AMAD_CORE_EVIDENCE_HORIZONS_H
 #define AMAD_CORE_EVIDENCE_HORIZONS_H
 
 #include <stdint.h>
+
 #include "core/evidence/raw_score.h"
 
-#define NN_HORIZONS_MAX 16		/* most horizons a score can have */
+#define NN_HORIZONS_MAX 16		/* maximum number of horizons */
 
 extern int	nn_max_horizon(const nn_calibration *calibration);
 
-/*
- * The last rows' raw scores, newest last; the caller gives max horizon doubles
- * of room to nn_horizons_open().
- *
- * The horizon h of a row spans h rows, of which the last is min(lookahead, h / 2) rows
- * after it, or the newest row, when that comes before.  So without lookahead a score
- * is of rows up to its own, with one, of rows around it.  The row asked for is the one
- * `back` rows (0 … lookahead) before the newest.
- */
+/* The last raw scores of a stretch, newest last. */
 typedef struct nn_horizons
 {
 	const nn_calibration *calibration;
 	int			size;			/* max horizon */
-	int64_t		count;			/* raw scores seen */
+	int64_t		count;			/* raw scores added */
+	int			waiting;		/* newest rows that were not released */
 	double	   *ring;			/* (size) */
 } nn_horizons;
 
-extern void nn_horizons_open(nn_horizons *horizons, const nn_calibration *calibration, double *ring);
+/* ring: room for max horizon values, which must outlive the struct. */
+extern void nn_horizons_open(nn_horizons *horizons, const nn_calibration *calibration,
+							 double *ring);
+
+/* Begins a stretch; no row waits. */
 extern void nn_horizons_reset(nn_horizons *horizons);
+
+/* Adds the raw score of the next row, which waits for its score. */
 extern void nn_horizons_add(nn_horizons *horizons, double raw);
 
+/* Whether all rows have arrived that the score of the oldest waiting row may use. */
+static inline bool
+nn_horizons_due(const nn_horizons *horizons)
+{
+	return horizons->waiting > horizons->calibration->lookahead;
+}
+
+/* Ends the wait of the oldest waiting row: it is the row this many rows before the newest. */
+static inline int
+nn_horizons_release(nn_horizons *horizons)
+{
+	return --horizons->waiting;
+}
+
 /*
- * A_h of a row: mean of the raw scores of its horizon h, for each h, those that are
- * NN_NO_SCORE left out; NaN while fewer were seen, or when all are left out.
+ * A_h of the row `back` (0 … lookahead) rows before the newest: mean of the raw scores of
+ * horizon h, for each h, without those that are NN_NO_SCORE; NaN if there are fewer than h
+ * rows, or all are left out.
  */
 extern void nn_horizons_means(const nn_horizons *horizons, int back, double *means);
 
 /*
- * anomaly_score of a row: max over h, from short to long, of
- *		E_h = min(A_h / theta_h, release · E of the next shorter one)
- * NaN for a row that fewer than max horizon - 1 rows precede, and for one that has no
- * raw score itself.
+ * Anomaly score of that row: the maximum over h, from short to long, of
+ *		E_h = min(A_h / theta_h, release · E of the next shorter horizon)
+ * NaN if fewer than max horizon - 1 rows precede the row, or it has no raw score.
  */
 extern double nn_horizons_score(const nn_horizons *horizons, int back);
 
