@@ -176,8 +176,8 @@ score(workload *w, int piece)
 	const int	N = w->s.shape.layers;
 
 	for (int i = 0; i + piece <= SERIES; i += piece)
-		nn_stream_push(w->stream, w->series + (size_t) i * C, piece, w->expected + (size_t) i * C, N,
-					   w->discrepancy + (size_t) i * N);
+		nn_stream_push(w->stream, w->series + (size_t) i * C, piece,
+					   w->expected + (size_t) i * C, N, w->discrepancy + (size_t) i * N);
 }
 
 /* ---- set-up ------------------------------------------------------------------------ */

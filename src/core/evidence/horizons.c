@@ -1,6 +1,8 @@
 /*
  * core/evidence/horizons.c
- *	  From raw scores to anomaly scores (docs/model.md, Score).  In double precision, in a fixed order.
+ *	  From the raw scores of neighbouring rows to anomaly scores.
+ *
+ * Computed in double precision and in a fixed order.
  */
 #include <math.h>
 
@@ -33,7 +35,7 @@ nn_horizons_add(nn_horizons *h, double raw)
 	h->ring[h->count++ % h->size] = raw;
 }
 
-/* Rows after the last one of a row's horizon: it stands `back` rows before the newest. */
+/* Number of rows after the last row of the horizon of the row `back` rows before the newest. */
 static int
 rows_after(const nn_calibration *cal, int horizon, int back)
 {
@@ -42,18 +44,18 @@ rows_after(const nn_calibration *cal, int horizon, int back)
 	return back > reach ? back - reach : 0;
 }
 
-/* Where the raw score so many rows before the newest stands. */
+/* Index in the ring of the raw score `back` rows before the newest. */
 static int
-place_of(const nn_horizons *h, int rows_before)
+ring_index(const nn_horizons *h, int back)
 {
-	return (int) ((h->count + h->size - 1 - rows_before) % h->size);
+	return (int) ((h->count + h->size - 1 - back) % h->size);
 }
 
 /*
- * Sums run from a horizon's newest row backwards, always afresh: a running sum would
- * carry the rounding of rows long gone, and a score would depend on them.  Horizons
- * that end with the same row share theirs.  The ring is long enough for all: as lookahead
- * is at most half of its size, end + h is no more than that.
+ * Each sum is computed from scratch, from a horizon's newest row backwards: a running
+ * sum would carry the rounding errors of rows long gone, and scores would depend on
+ * them.  Horizons that end with the same row share a sum.  The ring holds all rows
+ * needed, as lookahead is at most half of its size, so end + h is at most its size.
  */
 void
 nn_horizons_means(const nn_horizons *h, int back, double *means)
@@ -72,7 +74,7 @@ nn_horizons_means(const nn_horizons *h, int back, double *means)
 		if (after != end)
 		{
 			end = after;
-			place = place_of(h, end);
+			place = ring_index(h, end);
 			n = given = 0;
 			sum = 0.0;
 		}
@@ -101,7 +103,7 @@ nn_horizons_score(const nn_horizons *h, int back)
 	double		limit = INFINITY;
 	double		score = 0.0;
 
-	if (h->count - back < h->size || h->ring[place_of(h, back)] == NN_NO_SCORE)
+	if (h->count - back < h->size || h->ring[ring_index(h, back)] == NN_NO_SCORE)
 		return NAN;
 	nn_horizons_means(h, back, means);
 	for (int i = 0; i < cal->nhorizons; i++)
@@ -109,7 +111,7 @@ nn_horizons_score(const nn_horizons *h, int back)
 		double		evidence = means[i] / cal->theta[i];
 
 		if (isnan(evidence))
-			return NAN;			/* not the 0 of a quiet row */
+			return NAN;			/* unknown, not the 0 of a quiet row */
 		if (evidence > limit)
 			evidence = limit;
 		if (evidence > score)

@@ -214,7 +214,8 @@ seed_centres(kmeans *k, nn_rng *rng, float *centres, nn_poll poll)
 	{
 		if (poll)
 			poll();
-		memcpy(centres + j * k->size, k->windows + draw_window(k, rng) * k->size, sizeof(float) * k->size);
+		memcpy(centres + j * k->size, k->windows + draw_window(k, rng) * k->size,
+			   sizeof(float) * k->size);
 		assign_windows(k, j + 1, centres);
 	}
 }
