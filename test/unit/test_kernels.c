@@ -168,15 +168,16 @@ test_gelu(const nn_kernels *kernels)
 
 /* ---- matrices ------------------------------------------------------------------------ */
 
-typedef struct product
+/* Sizes of a product; `add` adds it to y. */
+typedef struct sizes
 {
 	int			rows,
 				n,
 				k;
-	size_t		ldx,
+	size_t		lda,
 				ldy;
 	bool		add;
-} product;
+} sizes;
 
 static float *
 random_floats(size_t n, uint64_t seed)
@@ -190,7 +191,7 @@ random_floats(size_t n, uint64_t seed)
 	return x;
 }
 
-/* Weights (n, k) as gemm wants them: panels of NN_PANEL outputs, padded with 0. */
+/* Weights (n, k) in panels of NN_PANEL outputs, padded with 0, as gemm() needs them. */
 static float *
 pack_panels(int n, int k, const float *w)
 {
@@ -203,11 +204,11 @@ pack_panels(int n, int k, const float *w)
 	return packed;
 }
 
-/* Off by how much; infinite when it wrote beside its columns. */
+/* Error of gemm(); infinite if it wrote outside its columns. */
 static double
-product_error(const nn_kernels *kernels, const product *p)
+product_error(const nn_kernels *kernels, const sizes *p)
 {
-	size_t		nx = (p->rows - 1) * p->ldx + p->k;
+	size_t		nx = (p->rows - 1) * p->lda + p->k;
 	size_t		ny = p->rows * p->ldy;
 	float	   *x = random_floats(nx, 1);
 	float	   *w = random_floats((size_t) p->n * p->k, 2);
@@ -217,7 +218,10 @@ product_error(const nn_kernels *kernels, const product *p)
 	float	   *packed = pack_panels(p->n, p->k, w);
 	double		worst = 0;
 
-	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, p->add ? y : NULL, y, p->ldy);
+	kernels->gemm(&(nn_product) {
+		.rows = p->rows, .n = p->n, .k = p->k, .a = x, .lda = p->lda, .b = packed,
+		.bias = b, .plus = p->add ? y : NULL, .y = y, .ldy = p->ldy,
+	});
 	for (size_t i = 0; i < ny; i++)
 	{
 		int			r = (int) (i / p->ldy);
@@ -231,7 +235,7 @@ product_error(const nn_kernels *kernels, const product *p)
 		}
 		want += b[o];
 		for (int c = 0; c < p->k; c++)
-			want += (double) x[r * p->ldx + c] * w[(size_t) o * p->k + c];
+			want += (double) x[r * p->lda + c] * w[(size_t) o * p->k + c];
 		worst = fmax(worst, fabs(y[i] - want) / sqrt(p->k));
 	}
 	free(x);
@@ -246,26 +250,26 @@ product_error(const nn_kernels *kernels, const product *p)
 static void
 test_gemm(const nn_kernels *kernels)
 {
-	static const int sizes[] = {1, 2, 5, 6, 7, 15, 16, 17, 33, 64};
-	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	static const int all[] = {1, 2, 5, 6, 7, 15, 16, 17, 33, 64};
+	const int	n = sizeof(all) / sizeof(all[0]);
 	double		plain = 0;
 	double		overlap = 0;
 
 	for (int i = 0; i < n * n * n; i++)
 	{
-		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+		sizes		p = {all[i % n], all[i / n % n], all[i / n / n], 0, 0, i % 2 == 1};
 
 		p.ldy = p.n + i % 3;
-		p.ldx = p.k + i % 4;
+		p.lda = p.k + i % 4;
 		plain = fmax(plain, product_error(kernels, &p));
-		p.ldx = (p.k + 2) / 3;
+		p.lda = (p.k + 2) / 3;
 		overlap = fmax(overlap, product_error(kernels, &p));
 	}
 	ok_close(plain, 1e-6, "%s: matrix products of all sizes", kernels->name);
 	ok_close(overlap, 1e-6, "%s: matrix products of overlapping rows", kernels->name);
 }
 
-/* A row's product is the same wherever in a block it stands. */
+/* A row's product does not depend on its position in a block. */
 static void
 test_gemm_place(const nn_kernels *kernels)
 {
@@ -280,12 +284,19 @@ test_gemm_place(const nn_kernels *kernels)
 	float		y[ROWS * N];
 	float		alone[ROWS * N];
 	bool		equal = true;
+	nn_product	p = {
+		.rows = ROWS, .n = N, .k = K, .a = x, .lda = K, .b = packed,
+		.bias = b, .y = y, .ldy = N,
+	};
 
-	kernels->gemm(ROWS, N, K, x, K, packed, b, NULL, y, N);
+	kernels->gemm(&p);
+	p.y = alone;
 	for (int from = 0; from < ROWS; from++)
 		for (int to = from + 1; to <= ROWS; to++)
 		{
-			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, NULL, alone, N);
+			p.rows = to - from;
+			p.a = x + from * K;
+			kernels->gemm(&p);
 			equal = equal && memcmp(alone, y + from * N, sizeof(float) * N * (to - from)) == 0;
 		}
 	ok(equal, "%s: matrix products do not depend on a row's place", kernels->name);
@@ -295,9 +306,9 @@ test_gemm_place(const nn_kernels *kernels)
 	free(packed);
 }
 
-/* y = a·b and y = aᵀ·b + plus, b (k, n) as it stands; as product_error(). */
+/* Error of gemm_nn() or gemm_tn(), as in product_error(). */
 static double
-plain_product_error(const nn_kernels *kernels, const product *p, bool transposed)
+plain_product_error(const nn_kernels *kernels, const sizes *p, bool transposed)
 {
 	const size_t lda = (transposed ? p->rows : p->k) + 3;
 	const size_t ldb = p->n + 5;
@@ -306,11 +317,15 @@ plain_product_error(const nn_kernels *kernels, const product *p, bool transposed
 	float	   *y = random_floats(p->rows * p->ldy, 4);
 	float	   *before = random_floats(p->rows * p->ldy, 4);
 	double		worst = 0;
+	const nn_product product = {
+		.rows = p->rows, .n = p->n, .k = p->k, .a = a, .lda = lda, .b = b, .ldb = ldb,
+		.plus = transposed && p->add ? y : NULL, .y = y, .ldy = p->ldy,
+	};
 
 	if (transposed)
-		kernels->gemm_tn(p->rows, p->n, p->k, a, lda, b, ldb, p->add ? y : NULL, y, p->ldy);
+		kernels->gemm_tn(&product);
 	else
-		kernels->gemm_nn(p->rows, p->n, p->k, a, lda, b, ldb, y, p->ldy);
+		kernels->gemm_nn(&product);
 	for (size_t i = 0; i < p->rows * p->ldy; i++)
 	{
 		size_t		r = i / p->ldy;
@@ -336,14 +351,14 @@ plain_product_error(const nn_kernels *kernels, const product *p, bool transposed
 static void
 test_plain_products(const nn_kernels *kernels)
 {
-	static const int sizes[] = {1, 3, 5, 8, 12, 13, 16, 17, 31, 33, 48, 130};
-	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	static const int all[] = {1, 3, 5, 8, 12, 13, 16, 17, 31, 33, 48, 130};
+	const int	n = sizeof(all) / sizeof(all[0]);
 	double		worst_nn = 0;
 	double		worst_tn = 0;
 
 	for (int i = 0; i < n * n * n; i++)
 	{
-		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+		sizes		p = {all[i % n], all[i / n % n], all[i / n / n], 0, 0, i % 2 == 1};
 
 		p.ldy = p.n + i % 3;
 		worst_nn = fmax(worst_nn, plain_product_error(kernels, &p, false));

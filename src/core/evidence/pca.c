@@ -91,8 +91,7 @@ nn_pca_add(void *memory, int features, const float *rows, int64_t n, nn_poll pol
 	{
 		const int	count = (int) (n - at < BLOCK ? n - at : BLOCK);
 
-		if (poll)
-			poll();
+		nn_rest(poll);
 		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, features, features, count, 1.0f,
 					rows + at * features, features, rows + at * features, features,
 					0.0f, w.block, features);

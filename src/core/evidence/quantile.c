@@ -28,14 +28,14 @@ select_kth(double *x, size_t n, size_t k, nn_poll poll)
 		size_t		i = low - 1;
 		size_t		j = high + 1;
 
-		if (poll && high - low >= POLL_SWAPS)
-			poll();
+		if (high - low >= POLL_SWAPS)
+			nn_rest(poll);
 		for (;;)
 		{
 			double		t;
 
-			if (poll && ++swaps % POLL_SWAPS == 0)
-				poll();
+			if (++swaps % POLL_SWAPS == 0)
+				nn_rest(poll);
 			while (x[++i] < pivot)
 				;
 			while (x[--j] > pivot)

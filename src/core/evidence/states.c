@@ -212,8 +212,7 @@ seed_centres(kmeans *k, nn_rng *rng, float *centres, nn_poll poll)
 	memset(k->distance, 0, sizeof(float) * k->n);
 	for (int j = 0; j < NN_STATES; j++)
 	{
-		if (poll)
-			poll();
+		nn_rest(poll);
 		memcpy(centres + j * k->size, k->windows + draw_window(k, rng) * k->size,
 			   sizeof(float) * k->size);
 		assign_windows(k, j + 1, centres);
@@ -282,8 +281,7 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 	seed_centres(&k, rng, centres, poll);
 	for (int round = 0; round < ROUNDS; round++)
 	{
-		if (poll)
-			poll();
+		nn_rest(poll);
 		move_centres(&k, centres);
 		assign_windows(&k, NN_STATES, centres);
 	}
@@ -406,8 +404,11 @@ push_piece(nn_state_stream *s, const float *rows, int n, int stride, float *dist
 
 	append_rows(s, rows, n);
 	/* a row's window begins one row later than the previous row's */
-	nn_kernels_get()->gemm(n, NN_STATES, (int) WINDOW(C), s->rows, C, s->centres, NULL, NULL,
-						   s->product, NN_STATES);
+	nn_kernels_get()->gemm(&(nn_product) {
+		.rows = n, .n = NN_STATES, .k = (int) WINDOW(C),
+		.a = s->rows, .lda = C, .b = s->centres,
+		.y = s->product, .ldy = NN_STATES,
+	});
 	for (int i = 0; i < n; i++)
 		distances[(size_t) i * stride] = nearest_distance(s, i);
 	memmove(s->rows, s->rows + n * C, sizeof(float) * HISTORY * C);

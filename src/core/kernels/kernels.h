@@ -114,6 +114,51 @@ typedef struct nn_band_grads
 	double	   *js;				/* sum of JS over rows and heads, added to */
 } nn_band_grads;
 
+/*
+ * A matrix product: y = a·b + bias + plus.  Which of a and b are transposed or packed
+ * depends on the function it is passed to.  lda, ldb, ldy: floats from row to row.
+ */
+typedef struct nn_product
+{
+	int			rows,			/* of y */
+				n,				/* columns of y */
+				k;				/* inner dimension */
+	const float *a;
+	size_t		lda;
+	const float *b;
+	size_t		ldb;
+	const float *bias;			/* (n), added to each row; NULL: 0 */
+	const float *plus;			/* laid out like y, may be y; NULL: 0 */
+	float	   *y;
+	size_t		ldy;
+} nn_product;
+
+/* A layer norm's backward pass over rows of d: adds to dx, dw and db. */
+typedef struct nn_norm_grads
+{
+	int			rows,
+				d;
+	const float *x,
+			   *w;
+	const float *mean,			/* (rows) as left by norm() */
+			   *rstd;
+	const float *dy;
+	float	   *dx,
+			   *dw,
+			   *db;
+} nn_norm_grads;
+
+/* What an Adam step multiplies, adds and divides by. */
+typedef struct nn_adam_rates
+{
+	float		beta1;
+	float		beta2;
+	float		rate;			/* learning rate / (1 - beta1^step) */
+	float		scale2;			/* 1 / (1 - beta2^step) */
+	float		epsilon;
+	float		clip;			/* factor of the gradient */
+} nn_adam_rates;
+
 typedef struct nn_kernels
 {
 	const char *name;
@@ -124,26 +169,17 @@ typedef struct nn_kernels
 	void		(*transpose) (int rows, int n, const float *x, size_t ldx, float *y, size_t ldy);
 	/* w (n, k), rows ldw apart, to panels of NN_PANEL rows, inner index first */
 	void		(*pack) (int n, int k, const float *w, size_t ldw, float *packed);
-	/*
-	 * y (rows, n) = x·wᵀ + bias + plus, of packed w; bias and plus, which is laid out
-	 * like y and may be y, may be NULL; x's rows are ldx apart and may overlap.
-	 */
-	void		(*gemm) (int rows, int n, int k, const float *x, size_t ldx, const float *packed,
-						 const float *bias, const float *plus, float *y, size_t ldy);
-	/* y (rows, n) = a·b, b (k, n) */
-	void		(*gemm_nn) (int rows, int n, int k, const float *a, size_t lda, const float *b,
-							size_t ldb, float *y, size_t ldy);
-	/* y (rows, n) = aᵀ·b + plus, a (k, rows), b (k, n) */
-	void		(*gemm_tn) (int rows, int n, int k, const float *a, size_t lda, const float *b,
-							size_t ldb, const float *plus, float *y, size_t ldy);
+	/* a (rows, k), its rows may overlap; b is the transpose of weights laid out by pack() */
+	void		(*gemm) (const nn_product *p);
+	/* a (rows, k), b (k, n) */
+	void		(*gemm_nn) (const nn_product *p);
+	/* a is the transpose of (k, rows), b (k, n) */
+	void		(*gemm_tn) (const nn_product *p);
 
 	/* y = (x - mean)·rstd·w + b by rows of d; mean and rstd (rows) may be NULL */
 	void		(*norm) (int rows, int d, const float *x, const float *w, const float *b,
 						 float *y, float *mean, float *rstd);
-	/* dx += …, dw += …, db += … */
-	void		(*norm_backward) (int rows, int d, const float *x, const float *w,
-								  const float *mean, const float *rstd, const float *dy,
-								  float *dx, float *dw, float *db);
+	void		(*norm_backward) (const nn_norm_grads *n);
 
 	/* y = gelu(x), exact (erf) form; dx = dy·gelu'(x), dx may be dy */
 	void		(*gelu) (size_t n, const float *x, float *y);
@@ -172,9 +208,8 @@ typedef struct nn_kernels
 	void		(*column_sums) (int rows, int n, const float *x, size_t ldx, float *sum);
 	/* sum of squares, in double precision */
 	double		(*square_sum) (size_t n, const float *x);
-	/* Adam's element-wise update; rate and scale2 hold the bias corrections, clip scales grad */
-	void		(*adam) (size_t n, float beta1, float beta2, float rate, float epsilon,
-						 float scale2, float clip, const float *grad, float *moment1,
+	/* updates n parameters and their moments */
+	void		(*adam) (size_t n, const nn_adam_rates *rates, const float *grad, float *moment1,
 						 float *moment2, float *param);
 
 	/* approximations, element-wise, for their tests */

@@ -54,8 +54,11 @@ INLINE void
 block_products(const nn_geometry *g, const nn_segment *s, int i, int n, int from,
 			   const float *x, size_t ldx, const float *y, int h, float *out)
 {
-	gemm_nn(n, g->Wp + LANES - from, g->d, x, ldx,
-			y + (size_t) h * g->d * s->ldk + i + from, s->ldk, out + from, block_stride(g));
+	gemm_nn(&(nn_product) {
+		.rows = n, .n = g->Wp + LANES - from, .k = g->d,
+		.a = x, .lda = ldx, .b = y + (size_t) h * g->d * s->ldk + i + from, .ldb = s->ldk,
+		.y = out + from, .ldy = block_stride(g),
+	});
 }
 
 INLINE const float *

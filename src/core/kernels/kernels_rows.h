@@ -126,13 +126,20 @@ norm(int rows, int d, const float *x, const float *w, const float *b,
 
 /* With g = dy·w and n = (x - mean)·rstd: dx = rstd·(g - mean(g) - n·mean(g·n)). */
 static void
-norm_backward(int rows, int d, const float *x, const float *w, const float *mean,
-			  const float *rstd, const float *dy, float *dx, float *dw, float *db)
+norm_backward(const nn_norm_grads *grads)
 {
-	for (int r = 0; r < rows; r++, x += d, dy += d, dx += d)
+	const int	d = grads->d;
+	const float *x = grads->x;
+	const float *w = grads->w;
+	const float *dy = grads->dy;
+	float	   *dx = grads->dx;
+	float	   *dw = grads->dw;
+	float	   *db = grads->db;
+
+	for (int r = 0; r < grads->rows; r++, x += d, dy += d, dx += d)
 	{
-		vf			m = splat(mean[r]);
-		vf			s = splat(rstd[r]);
+		vf			m = splat(grads->mean[r]);
+		vf			s = splat(grads->rstd[r]);
 		vf			g_mean = splat(0.0f);
 		vf			gn_mean = splat(0.0f);
 
@@ -291,16 +298,17 @@ square_sum(size_t n, const float *x)
 }
 
 static void
-adam(size_t n, float beta1, float beta2, float rate, float epsilon, float scale2, float clip,
-	 const float *restrict grad, float *restrict moment1, float *restrict moment2,
-	 float *restrict param)
+adam(size_t n, const nn_adam_rates *rates, const float *restrict grad, float *restrict moment1,
+	 float *restrict moment2, float *restrict param)
 {
+	const nn_adam_rates a = *rates;
+
 	for (size_t i = 0; i < n; i++)
 	{
-		float		g = clip * grad[i];
+		float		g = a.clip * grad[i];
 
-		moment1[i] = beta1 * moment1[i] + (1.0f - beta1) * g;
-		moment2[i] = beta2 * moment2[i] + (1.0f - beta2) * g * g;
-		param[i] -= rate * moment1[i] / (sqrtf(moment2[i] * scale2) + epsilon);
+		moment1[i] = a.beta1 * moment1[i] + (1.0f - a.beta1) * g;
+		moment2[i] = a.beta2 * moment2[i] + (1.0f - a.beta2) * g * g;
+		param[i] -= a.rate * moment1[i] / (sqrtf(moment2[i] * a.scale2) + a.epsilon);
 	}
 }
