@@ -304,14 +304,16 @@ apply_linear(const nn_stream *s, const packed_linear *l, int rows, const float *
 	const double panel = (double) rows * l->in * SLICE_UNIT;
 	const int	step = panel * l->out / SLICE_UNIT <= POLL_WORK ? l->out
 		: (int) (POLL_WORK / panel + 1) * SLICE_UNIT;
+	nn_product	p = {.rows = rows, .k = l->in, .a = x, .lda = ldx, .ldy = ldy};
 
 	for (int o = 0; o < l->out; o += step)
 	{
-		nn_kernels_get()->gemm(&(nn_product) {
-			.rows = rows, .n = l->out - o < step ? l->out - o : step, .k = l->in,
-			.a = x, .lda = ldx, .b = l->w + (size_t) o * l->in, .bias = l->b + o,
-			.plus = add ? y + o : NULL, .y = y + o, .ldy = ldy,
-		});
+		p.n = l->out - o < step ? l->out - o : step;
+		p.b = l->w + (size_t) o * l->in;
+		p.bias = l->b + o;
+		p.y = y + o;
+		p.plus = add ? p.y : NULL;
+		nn_kernels_get()->gemm(&p);
 		nn_rest(s->poll);
 	}
 }
