@@ -1,12 +1,12 @@
 /*
  * core/kernels/kernels_rows.h
  *	  Layer norm, gelu, the contrast's exponentials and the optimiser; part of
- *	  nn_kernels_impl.h.
+ *	  kernels_impl.h.
  */
 
 #define NORM_EPSILON 1e-5f
 
-/* Up to LANES floats, the n that are left. */
+/* Up to LANES floats, of which n are left. */
 INLINE vf
 load_left(const float *p, int n)
 {
@@ -22,7 +22,7 @@ store_left(float *p, int n, vf x)
 		store_part(p, n, x);
 }
 
-/* The n lanes that are left of x, 0 beyond. */
+/* x with 0 in the lanes from n on. */
 INLINE vf
 only_left(int n, vf x)
 {
@@ -239,11 +239,11 @@ scale_rows_cols(int rows, int n, float *x, const float *row, const float *col)
 			float	   *at = x + (size_t) i * n + j;
 			int			left = n - j;
 
-			store_left(at, left, load_left(at, left) * (splat(row[i]) + load_left(col + j, left)));
+			store_left(at, left,
+					   load_left(at, left) * (splat(row[i]) + load_left(col + j, left)));
 		}
 }
 
-/* z / its length; the length, at least `least`. */
 static float
 normalise(int n, const float *z, float least, float *unit)
 {
@@ -273,13 +273,14 @@ normalise_backward(int n, const float *unit, float length, const float *dunit, f
 		along += load_left(unit + c, n - c) * load_left(dunit + c, n - c);
 	along = splat(vsum(along));
 	for (int c = 0; c < n; c += LANES)
-		store_left(dz + c, n - c, (load_left(dunit + c, n - c) - along * load_left(unit + c, n - c)) *
+		store_left(dz + c, n - c,
+				   (load_left(dunit + c, n - c) - along * load_left(unit + c, n - c)) *
 				   splat(1.0f / length));
 }
 
 /* ---- optimiser ------------------------------------------------------------------------- */
 
-/* Sums side by side, for a single one would wait for each addition. */
+/* Sixteen sums side by side: a single one would wait for each addition. */
 static double
 square_sum(size_t n, const float *x)
 {
