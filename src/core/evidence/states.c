@@ -74,7 +74,7 @@ nn_states_weigh(int features, const float *least, const float *most, const doubl
 
 /* Multiplies a row by the weights and bounds it: MOST_RANGES ranges become MOST_RANGES / weight. */
 static void
-weigh_row(int features, const float *weight, const float *row, float *to)
+weigh_state_row(int features, const float *weight, const float *row, float *to)
 {
 	for (int c = 0; c < features; c++)
 	{
@@ -89,7 +89,7 @@ void
 nn_states_window(int features, const float *params, const float *rows, float *window)
 {
 	for (int i = 0; i < NN_STATE_ROWS; i++)
-		weigh_row(features, params, rows + (size_t) i * features, window + (size_t) i * features);
+		weigh_state_row(features, params, rows + (size_t) i * features, window + (size_t) i * features);
 }
 
 /* ---- learning ----------------------------------------------------------------------- */
@@ -367,7 +367,7 @@ append_rows(nn_state_stream *s, const float *rows, int n)
 	{
 		float	   *row = s->rows + (HISTORY + i) * C;
 
-		weigh_row(s->features, s->weight, rows + i * C, row);
+		weigh_state_row(s->features, s->weight, rows + i * C, row);
 		s->energy[HISTORY + i] = squared_length(C, row);
 	}
 	for (int i = 0; i < HISTORY && !s->begun; i++)

@@ -46,7 +46,7 @@ band_first(const nn_geometry *g, const nn_segment *s, int i)
 
 /* The block that begins with row i. */
 INLINE row_block
-open_block(const nn_geometry *g, const nn_segment *s, int i, int h)
+open_row_block(const nn_geometry *g, const nn_segment *s, int i, int h)
 {
 	const int	n = s->rows - i < LANES ? s->rows - i : LANES;
 
@@ -450,7 +450,7 @@ band_sums(int n, bool two, const band_sum *b)
 
 /* The row of v or k (H, …, dp) at place 0 of a block's first row. */
 INLINE const float *
-block_rows(const row_block *b, const float *v)
+band_rows(const row_block *b, const float *v)
 {
 	return v + b->h * b->s->ldv + (size_t) (b->i + 1) * b->g->dp;
 }
@@ -500,7 +500,7 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 
 	for (int i = 0; i < s->rows; i += LANES)
 	{
-		row_block	b = open_block(g, s, i, 0);
+		row_block	b = open_row_block(g, s, i, 0);
 		vf			divergences[LANES];
 		float		sums[LANES];
 
@@ -521,7 +521,7 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 										   global + r * g->Wp, local + r * g->Wp);
 			band_sums(b.n, false, &(band_sum) {
 				.first = band_first(g, s, i + b.n - 1), .to = g->Wp, .p = global, .ldp = g->Wp,
-				.v = block_rows(&b, s->v), .ldv = g->dp, .d = g->d,
+				.v = band_rows(&b, s->v), .ldv = g->dp, .d = g->d,
 				.out = z + (size_t) i * g->D + b.h * g->d, .ldo = g->D,
 			});
 			count_work(g, s, b.n, &work);
@@ -541,7 +541,7 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 
 	for (int i = 0; i < s->rows; i += LANES)
 	{
-		row_block	b = open_block(g, s, i, 0);
+		row_block	b = open_row_block(g, s, i, 0);
 		float	   *gate = bands->gate + (size_t) i * g->H;
 
 		block_gates(&b, gate);
@@ -568,7 +568,7 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 			band_sums(b.n, true, &(band_sum) {
 				.first = band_first(g, s, i + b.n - 1), .to = g->Wp,
 				.p = out.global, .p2 = out.local, .ldp = g->Wp,
-				.v = block_rows(&b, s->v), .ldv = g->dp, .d = g->d,
+				.v = band_rows(&b, s->v), .ldv = g->dp, .d = g->d,
 				.out = bands->zg + at, .out2 = bands->za + at, .ldo = g->D,
 			});
 			for (int r = 0; r < b.n; r++)
@@ -787,7 +787,7 @@ attend_backward_rows(const row_block *b, const nn_bands *bands, const nn_band_gr
 	band_sums(n, false, &(band_sum) {
 		.first = band_first(g, b->s, i + n - 1), .to = g->Wp,
 		.p = bands->S + row * g->Wp, .ldp = g->Wp,
-		.v = block_rows(b, grads->k), .ldv = g->dp, .d = g->d,
+		.v = band_rows(b, grads->k), .ldv = g->dp, .d = g->d,
 		.out = dproj + g->q_col + h * g->d, .ldo = g->P,
 	});
 }
@@ -864,7 +864,7 @@ attend_backward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands
 
 		for (int i = 0; i < s->rows; i += LANES)
 		{
-			const row_block b = open_block(g, s, i, h);
+			const row_block b = open_row_block(g, s, i, h);
 
 			attend_backward_rows(&b, bands, grads);
 			count_work(g, s, 4 * b.n, &work);
