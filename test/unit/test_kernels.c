@@ -1,6 +1,6 @@
 /*
  * test_kernels.c
- *	  The inner loops, each by itself, against double precision.
+ *	  Each inner loop against double precision.
  */
 #include <float.h>
 #include <math.h>
@@ -12,7 +12,7 @@
 
 #define SAMPLES 200000
 
-/* ---- approximations: the bounds stated in kernels_impl.h --------------------- */
+/* ---- approximations: the bounds stated in kernels_vector.h ---------------------------- */
 
 static void
 test_exp(const nn_kernels *kernels)
@@ -29,12 +29,12 @@ test_exp(const nn_kernels *kernels)
 		kernels->exp(1, &x, &e);
 		worst = fmax(worst, fabs(e / exp(x) - 1));
 	}
-	ok_close(worst, 3e-7, "%s: exp between its clamps", kernels->name);
+	ok_close(worst, 3e-7, "%s: exp within its limits", kernels->name);
 	kernels->exp(6, ends, y);
 	for (int i = 0; i < 6; i++)
 		y[i] = (float) fabs(y[i] / exp(i < 3 ? -87.0 : 88.0) - 1);
 	ok_close(fmaxf(fmaxf(fmaxf(y[0], y[1]), fmaxf(y[2], y[3])), fmaxf(y[4], y[5])), 3e-7,
-			 "%s: exp beyond its clamps", kernels->name);
+			 "%s: exp outside its limits", kernels->name);
 }
 
 static double
@@ -63,11 +63,11 @@ test_exp2(const nn_kernels *kernels)
 		kernels->exp2(1, &x, &e);
 		worst = fmax(worst, fabs(e / exp2(x) - 1));
 	}
-	ok_close(worst, 2.5e-7, "%s: exp2 between its bounds", kernels->name);
+	ok_close(worst, 2.5e-7, "%s: exp2 within its limits", kernels->name);
 	kernels->exp2(2, low, y);
 	worst = fmax(y[0], y[1]);
 	kernels->exp2(2, high, y);
-	ok(worst < 1.2e-38 && y[0] > 1.7e38f && y[1] > 1.7e38f, "%s: exp2 beyond its bounds",
+	ok(worst < 1.2e-38 && y[0] > 1.7e38f && y[1] > 1.7e38f, "%s: exp2 outside its limits",
 	   kernels->name);
 }
 
@@ -76,14 +76,14 @@ test_log(const nn_kernels *kernels)
 {
 	double		worst = 0;
 
-	/* all magnitudes, from the least normal number to the greatest */
+	/* all magnitudes, from the smallest normal number to the largest */
 	for (int i = 0; i <= SAMPLES; i++)
 		worst = fmax(worst, log_error(kernels, (float) exp2(-126 + 253.99 * i / SAMPLES)));
 	worst = fmax(worst, log_error(kernels, FLT_MIN));
 	worst = fmax(worst, log_error(kernels, FLT_MAX));
 	ok_close(worst, 2e-7, "%s: log of normal numbers", kernels->name);
 
-	/* near 1, and where the mantissa's range turns */
+	/* near 1, and at the ends of the mantissa's range */
 	worst = 0;
 	for (int i = -SAMPLES; i <= SAMPLES; i++)
 	{
@@ -155,7 +155,7 @@ test_gelu(const nn_kernels *kernels)
 		double		cdf = 0.5 * erfc(-x[i] / sqrt(2));
 		double		density = exp(-0.5 * x[i] * (double) x[i]) / sqrt(2 * M_PI);
 
-		/* the error of erf stays absolute: x times it */
+		/* the absolute error of erf is multiplied by x */
 		worst = fmax(worst, fabs(y[i] - x[i] * cdf) / fmax(1, fabs(x[i])));
 		slope = fmax(slope, fabs(dx[i] - 2 * (cdf + x[i] * density)));
 	}
@@ -299,7 +299,7 @@ test_gemm_place(const nn_kernels *kernels)
 			kernels->gemm(&p);
 			equal = equal && memcmp(alone, y + from * N, sizeof(float) * N * (to - from)) == 0;
 		}
-	ok(equal, "%s: matrix products do not depend on a row's place", kernels->name);
+	ok(equal, "%s: matrix products do not depend on a row's position", kernels->name);
 	free(x);
 	free(w);
 	free(b);
@@ -368,7 +368,7 @@ test_plain_products(const nn_kernels *kernels)
 	ok_close(worst_tn, 1e-6, "%s: products of a transposed matrix", kernels->name);
 }
 
-/* Transposing moves every element, and nothing beside; so does packing, with zeros. */
+/* Transposing and packing set the right elements and no others. */
 static void
 test_order(const nn_kernels *kernels)
 {
@@ -464,7 +464,7 @@ test_norm(const nn_kernels *kernels)
 
 /* ---- contrast ------------------------------------------------------------------------------ */
 
-/* Exponentials of a matrix with their sums by rows and columns, and its scaling by both. */
+/* Exponentials of a matrix, their sums over rows and columns, and scaling by both. */
 static void
 test_exp_sums(const nn_kernels *kernels)
 {
@@ -508,7 +508,7 @@ test_exp_sums(const nn_kernels *kernels)
 
 /* ---- extreme associations ---------------------------------------------------------------- */
 
-/* One head of one feature sees WINDOW rows; scores and masks are set by hand. */
+/* One head that sees WINDOW rows, with scores and masks chosen directly. */
 enum
 {
 	WINDOW = 21, ROWS = 40, BAND = 32
@@ -517,7 +517,7 @@ enum
 typedef struct extreme
 {
 	const char *name;
-	float		query;			/* of every row; keys run from -1 to 1 */
+	float		query;			/* of every row; keys are from -1 to 1 */
 	float		mask[NN_BASIS]; /* coefficients of every row */
 } extreme;
 
@@ -539,7 +539,7 @@ key_of(int row)
 	return (float) sin(row * 1.7);
 }
 
-/* Attention of every row over a shape of one head of 4. */
+/* Runs attention, in training and in inference, on a shape with one head of 4. */
 static void
 run_attention(const nn_kernels *kernels, const nn_geometry *g, const extreme *e, bands *out)
 {
@@ -622,14 +622,14 @@ test_extreme(const nn_kernels *kernels, const extreme *e)
 			worst = fmax(worst, fabs(out.A[i * BAND + w] - want[w]));
 		}
 		worst = fmax(worst, fmax(fabs(global - 1), fabs(local - 1)));
-		/* values are 1, so are their means */
+		/* all values are 1, so their means must be 1 */
 		worst = fmax(worst, fmax(fabs(out.z[i * 4] - 1), fabs(out.zg[i * 4] - 1)));
 		finite = finite && isfinite(out.js[i]) && out.js[i] > -1e-6f && out.js[i] < 0.6932f;
 		for (int w = 0; w < BAND; w++)
 			finite = finite && isfinite(out.G[i * BAND + w]) && isfinite(out.S[i * BAND + w]);
 	}
 	ok(finite, "%s: %s: finite, divergences between 0 and ln 2", kernels->name, e->name);
-	/* scores of some hundreds have rounding errors of 1e-5 */
+	/* the rounding errors of scores of several hundred are 1e-5 */
 	ok_close(worst, 5e-5, "%s: %s: associations", kernels->name, e->name);
 }
 
@@ -639,11 +639,11 @@ test_attention(const nn_kernels *kernels)
 	const extreme trials[] = {
 		{"no score, no mask", 0, {0}},
 		{"usual masks", 1, {0.5f, 1, -1, 1, 0.3f, -0.3f, 0.2f, 0.5f}},
-		{"masks of -60", 2, {-60}},	/* e^S·σ(M) is below 1e-20: the careful way */
+		{"masks of -60", 2, {-60}},	/* e^S·σ(M) is below 1e-20: band_weights_careful() */
 		{"masks of -500", 2, {-500}},	/* σ(M) underflows */
 		{"masks of +500", 2, {500}},
 		{"masks from -500 to 500", 2, {0, 0, 0, 0, 0, 0, 0, 500}},
-		{"masks that hide all but the far", 2, {-40, 0, 0, 0, 0, 0, -40, -40}},
+		{"masks that hide all but distant rows", 2, {-40, 0, 0, 0, 0, 0, -40, -40}},
 		{"scores from -300 to 300", 600, {0}},
 		{"scores against masks", 200, {-50, -100, 0, 0, 0, 0, 0, 200}},
 	};

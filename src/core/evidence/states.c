@@ -72,7 +72,7 @@ nn_states_weigh(int features, const float *least, const float *most, const doubl
 	}
 }
 
-/* Multiplies a row by the weights and bounds it: MOST_RANGES ranges become MOST_RANGES / weight. */
+/* Multiplies a row by the weights and bounds it at MOST_RANGES ranges. */
 static void
 weigh_state_row(int features, const float *weight, const float *row, float *to)
 {
@@ -89,7 +89,8 @@ void
 nn_states_window(int features, const float *params, const float *rows, float *window)
 {
 	for (int i = 0; i < NN_STATE_ROWS; i++)
-		weigh_state_row(features, params, rows + (size_t) i * features, window + (size_t) i * features);
+		weigh_state_row(features, params, rows + (size_t) i * features,
+						window + (size_t) i * features);
 }
 
 /* ---- learning ----------------------------------------------------------------------- */

@@ -32,7 +32,7 @@ extern nn_param nn_states_tensor(int features, int i);
 extern void nn_states_weigh(int features, const float *least, const float *most,
 							const double *weight, float *params);
 
-/* Makes a window (NN_STATE_ROWS, C) from as many neighbouring rows, scaled but not clipped. */
+/* Makes a window from NN_STATE_ROWS neighbouring rows (C), scaled but not clipped. */
 extern void nn_states_window(int features, const float *params, const float *rows, float *window);
 
 /*

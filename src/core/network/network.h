@@ -2,7 +2,7 @@
  * core/network/network.h
  *	  The AMAD network (docs/model.md): parameters, training, streaming inference.
  *
- * The caller provides all memory: *_bytes() tells the size, *_open() sets it up.  So
+ * The caller provides all memory: *_bytes() returns its size, *_open() sets it up.  So
  * nothing is allocated during a step, and an error can unwind through any function
  * without a leak.
  *
