@@ -1,20 +1,20 @@
 /*
  * nn_speed.c
- *	  Speed of the network by itself, without a database: time of a training step
- *	  and of a scored row, as shares of the machine's SGEMM.
+ *	  Speed of the network without a database: time of a training step and of a
+ *	  scored row, as shares of the machine's SGEMM.
  *
- * From the repository's root, with the objects of `make unit-tests`:
+ * From the repository's root:
  *
- *	cc -O2 -Isrc -o /tmp/nn_speed bench/nn_speed.c src/core/*.o src/core/*/*.o \
- *		$(pkg-config --cflags --libs openblas) -lm
- *	/tmp/nn_speed [window=64] [d_model=64] [heads=4] [layers=2] [features=19]
+ *	make build/bench/nn_speed
+ *	build/bench/nn_speed [window=64] [d_model=64] [heads=4] [layers=2] [features=19]
  *		[batch=8] [repeats=15] [kernel=avx512] [part=sgemm|train|score|single]
  *
- * Times are the processor's, best of the repeats, which take turns, so that a machine whose
- * speed drifts does not favour one part.  Useful flops are those of the banded
- * network: two for each weight and row, two for each place of a band and
- * dimension; what is computed beside (padding, places outside the band, functions
- * of elements) does not count, and a backward pass counts twice its forward.
+ * Times are processor time, the best of the repeats.  The parts take turns within
+ * a repeat, so that a machine whose speed drifts does not favour one of them.
+ * Useful flops are those of the banded network: two for each weight and row, two
+ * for each place of a band and dimension, and a backward pass counts as two forward
+ * passes.  Everything else (padding, places outside the band, functions of single
+ * elements) does not count.
  */
 #include <cblas.h>
 #include <math.h>
@@ -23,7 +23,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/kernels/kernels.h"
 #include "core/network/network.h"
+#include "core/rng.h"
 
 #define GEMM 512				/* rows and columns of the SGEMM that is the peak */
 #define SERIES 1920				/* rows scored in a repeat */
@@ -95,7 +97,7 @@ noise(size_t n, uint64_t seed)
 
 /* ---- useful flops ---------------------------------------------------------------- */
 
-/* Of a row's linear layers; every weight once. */
+/* Flops of a row's linear layers; each weight is used once. */
 static double
 linear_flops(const nn_shape *s)
 {
@@ -111,7 +113,7 @@ linear_flops(const nn_shape *s)
 	return 2 * weights;
 }
 
-/* Of a row's attention, with `sums` sums over the values (training has two). */
+/* Flops of a row's attention, with `sums` sums over the values (two in training). */
 static double
 band_flops(const nn_shape *s, int sums)
 {
@@ -129,7 +131,7 @@ step_flops(const workload *w)
 	return 3 * w->s.batch * chunk;
 }
 
-/* ---- what is timed ----------------------------------------------------------------- */
+/* ---- the parts timed --------------------------------------------------------------- */
 
 static void
 gemm(workload *w)
@@ -174,11 +176,11 @@ score(workload *w, int piece)
 	const int	N = w->s.shape.layers;
 
 	for (int i = 0; i + piece <= SERIES; i += piece)
-		nn_stream_push(w->stream, w->series + (size_t) i * C, piece, w->expected + (size_t) i * C, N,
-					   w->discrepancy + (size_t) i * N);
+		nn_stream_push(w->stream, w->series + (size_t) i * C, piece,
+					   w->expected + (size_t) i * C, N, w->discrepancy + (size_t) i * N);
 }
 
-/* ---- */
+/* ---- set-up ------------------------------------------------------------------------ */
 
 static workload
 open_workload(const settings *s)
@@ -251,7 +253,7 @@ arguments(int argc, char **argv)
 	}
 	if (!nn_kernel_use(s.kernel))
 	{
-		fprintf(stderr, "this machine has no kernels \"%s\"\n", s.kernel);
+		fprintf(stderr, "this machine does not support kernels \"%s\"\n", s.kernel);
 		exit(2);
 	}
 	return s;
@@ -263,7 +265,7 @@ wanted(const settings *s, const char *part)
 	return s->part == NULL || strcmp(s->part, part) == 0;
 }
 
-/* Best times in seconds; infinite for what was not asked for. */
+/* Best times in seconds; infinite for parts not selected. */
 typedef struct times
 {
 	double		sgemm,
@@ -333,8 +335,8 @@ main(int argc, char **argv)
 	if (wanted(&s, "train"))
 		report("training step", best.step, 1e-3, "ms", step_flops(&w), peak, "");
 	if (wanted(&s, "score"))
-		report("scored row", best.row, 1e-6, "us", row_flops, peak, ", many a push");
+		report("scored row", best.row, 1e-6, "us", row_flops, peak, ", full pushes");
 	if (wanted(&s, "single"))
-		report("scored row", best.single, 1e-6, "us", row_flops, peak, ", one a push");
+		report("scored row", best.single, 1e-6, "us", row_flops, peak, ", pushes of one row");
 	return 0;
 }

@@ -1,9 +1,10 @@
 /*
  * core/memory.h
- *	  Cutting one block of the caller's memory into arrays.
+ *	  Divides one block of the caller's memory into arrays.
  *
- * A layout function takes everything it needs from an arena.  Run on an empty
- * arena it only counts, so sizes and pointers come from the same lines.
+ * A lay_out_*() function takes all arrays of an object from an arena and sets the
+ * object's pointers.  On an arena without memory it only counts, so the size of the
+ * block and the pointers come from the same lines.
  */
 #ifndef AMAD_CORE_MEMORY_H
 #define AMAD_CORE_MEMORY_H
@@ -14,12 +15,12 @@
 #include "core/poll.h"
 
 #define NN_ALIGN 64				/* a cache line */
-#define NN_TOUCH 2097152		/* bytes first touched between two polls: some milliseconds */
+#define NN_TOUCH 2097152		/* bytes written between two polls: a few milliseconds */
 
 typedef struct nn_arena
 {
 	char	   *base;			/* NULL: count only */
-	size_t		used;
+	size_t		used;			/* bytes taken */
 } nn_arena;
 
 static inline void *
@@ -37,7 +38,7 @@ nn_take_floats(nn_arena *arena, size_t n)
 	return nn_take(arena, n * sizeof(float));
 }
 
-/* Start of the arena in memory of nn_arena_bytes(used) bytes. */
+/* The aligned start of an arena in memory of nn_arena_bytes(used) bytes. */
 static inline char *
 nn_arena_start(void *memory)
 {
@@ -50,19 +51,18 @@ nn_arena_bytes(size_t used)
 	return used + NN_ALIGN;
 }
 
-/* Sets large memory to zeros, with polls: its pages may be touched for the first time. */
+/* Sets memory to zeros, with polls, as its pages may be touched for the first time. */
 static inline void
 nn_zero(void *memory, size_t bytes, nn_poll poll)
 {
 	for (size_t at = 0; at < bytes; at += NN_TOUCH)
 	{
 		memset((char *) memory + at, 0, bytes - at < NN_TOUCH ? bytes - at : NN_TOUCH);
-		if (poll)
-			poll();
+		nn_rest(poll);
 	}
 }
 
-/* Copies large memory, with polls. */
+/* Copies memory, with polls. */
 static inline void
 nn_copy(void *to, const void *from, size_t bytes, nn_poll poll)
 {
@@ -70,8 +70,7 @@ nn_copy(void *to, const void *from, size_t bytes, nn_poll poll)
 	{
 		memcpy((char *) to + at, (const char *) from + at,
 			   bytes - at < NN_TOUCH ? bytes - at : NN_TOUCH);
-		if (poll)
-			poll();
+		nn_rest(poll);
 	}
 }
 

@@ -1,14 +1,23 @@
 /*
  * core/poll.h
- *	  The callback by which long computations can be interrupted.
+ *	  Lets the caller interrupt long computations.
+ *
+ * Functions that may take long accept a callback, or NULL, and call it between
+ * pieces of work of a few milliseconds.  It need not return, so they must hold
+ * nothing that has to be released.
  */
 #ifndef AMAD_CORE_POLL_H
 #define AMAD_CORE_POLL_H
 
-/*
- * Called between pieces of work of a few milliseconds; it may not return.  Functions
- * that may take longer are given one (NULL: none) and call it in between.
- */
+#include <stddef.h>
+
 typedef void (*nn_poll) (void);
+
+static inline void
+nn_rest(nn_poll poll)
+{
+	if (poll != NULL)
+		poll();
+}
 
 #endif							/* AMAD_CORE_POLL_H */

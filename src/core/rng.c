@@ -1,7 +1,6 @@
 /*
  * core/rng.c
- *	  Deterministic random numbers: xoshiro256** (Blackman & Vigna), seeded by
- *	  splitmix64.  The state is explicit; nothing is global.
+ *	  Random numbers: xoshiro256** (Blackman & Vigna), seeded by splitmix64.
  */
 #include "core/rng.h"
 
@@ -16,7 +15,7 @@ splitmix64(uint64_t *state)
 }
 
 static uint64_t
-rotl(uint64_t x, int k)
+rotate_left(uint64_t x, int k)
 {
 	return (x << k) | (x >> (64 - k));
 }
@@ -35,7 +34,7 @@ uint64_t
 nn_rng_next(nn_rng *rng)
 {
 	uint64_t   *s = rng->state;
-	uint64_t	result = rotl(s[1] * 5, 7) * 9;
+	uint64_t	result = rotate_left(s[1] * 5, 7) * 9;
 	uint64_t	t = s[1] << 17;
 
 	s[2] ^= s[0];
@@ -43,7 +42,7 @@ nn_rng_next(nn_rng *rng)
 	s[1] ^= s[2];
 	s[0] ^= s[3];
 	s[2] ^= t;
-	s[3] = rotl(s[3], 45);
+	s[3] = rotate_left(s[3], 45);
 	return result;
 }
 
@@ -56,7 +55,7 @@ nn_rng_double(nn_rng *rng)
 uint64_t
 nn_rng_below(nn_rng *rng, uint64_t n)
 {
-	uint64_t	reject = -n % n;	/* 2^64 mod n values would come once too often */
+	uint64_t	reject = -n % n;	/* 2^64 mod n: the smallest results would be too likely */
 	uint64_t	x;
 
 	do

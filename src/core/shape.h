@@ -1,16 +1,15 @@
 /*
  * core/shape.h
- *	  Sizes of the network.
+ *	  The shape of the network (docs/model.md).
  */
 #ifndef AMAD_CORE_SHAPE_H
 #define AMAD_CORE_SHAPE_H
 
-#define NN_BASIS 8				/* K: basis functions of the AutoMask */
+#define NN_BASIS 8				/* K: mask functions of the AutoMask */
 #define NN_TAPS 15				/* widest convolution of the embedding */
 #define NN_SCALES 4				/* convolutions of the embedding: widths 1, 3, 7, 15 */
-#define NN_SHARD_CHUNKS 2		/* chunks that pass through the network together */
 
-/* What fixes every tensor's size. */
+/* Determines the size of every tensor. */
 typedef struct nn_shape
 {
 	int			features;		/* C, 1 … */

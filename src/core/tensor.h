@@ -9,7 +9,6 @@
 
 #define NN_NAME_MAX 32			/* bytes of a parameter's name, with its 0 */
 
-/* One named tensor in the flat parameter buffer. */
 typedef struct nn_param
 {
 	char		name[NN_NAME_MAX];	/* e.g. "block0.q.weight" */
@@ -17,9 +16,9 @@ typedef struct nn_param
 	int			dims[3];		/* linear: (out, in); convolution: (out, in, width) */
 	size_t		offset;			/* in floats from the buffer's start */
 	size_t		size;			/* in floats */
-	int			fan_in;			/* 0 for layer norms, which start at */
-	float		start;
-	unsigned	part;			/* NN_WITHOUT_* that it is cleared by, wholly or in part; 0: none */
+	int			fan_in;			/* inputs of an output, for random initial values; 0: `start` */
+	float		start;			/* initial value if fan_in is 0 */
+	unsigned	part;			/* NN_WITHOUT_* that clears (a part of) it; 0: none */
 } nn_param;
 
 #endif							/* AMAD_CORE_TENSOR_H */

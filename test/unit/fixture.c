@@ -1,6 +1,6 @@
 /*
  * fixture.c
- *	  What the tests of the network share.
+ *	  Shared by the tests: memory, models, data, comparisons.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -44,7 +44,7 @@ use_kernel(int i)
 {
 	if (nn_kernel_use(kernel_names[i]))
 		return true;
-	skip("the processor lacks them", kernel_names[i]);
+	skip("not supported by the processor", kernel_names[i]);
 	return false;
 }
 

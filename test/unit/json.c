@@ -1,9 +1,9 @@
 /*
  * json.c
- *	  A small reader for the reference values.
+ *	  A small JSON reader for the reference values.
  *
- * It knows what the reference file needs: no \u escapes.  Depth is bounded, the
- * text ends with a 0 byte that no rule accepts, so nothing reads past its end.
+ * It supports what the reference file needs, so no \u escapes.  Depth is bounded, and
+ * the text ends with a 0 byte that no rule accepts, so nothing reads past its end.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -42,9 +42,9 @@ skip_space(reader *r)
 	r->at += strspn(r->at, " \t\r\n");
 }
 
-/* The next character, past white space, if it is c. */
+/* Consumes the next character after white space if it is c. */
 static bool
-take(reader *r, char c)
+accept_char(reader *r, char c)
 {
 	skip_space(r);
 	if (*r->at != c)
@@ -60,7 +60,7 @@ read_string(reader *r, char **text)
 	const char *end;
 	char	   *to;
 
-	if (!take(r, '"'))
+	if (!accept_char(r, '"'))
 		return false;
 	from = r->at;
 	for (end = from; *end != '"'; end++)
@@ -81,7 +81,7 @@ read_string(reader *r, char **text)
 	return true;
 }
 
-/* Room for one more child, in steps of powers of two. */
+/* Appends a child; room grows by powers of two. */
 static json_value *
 add_child(json_value *value)
 {
@@ -105,19 +105,19 @@ add_child(json_value *value)
 static bool
 read_children(reader *r, json_value *value, char close)
 {
-	if (take(r, close))
+	if (accept_char(r, close))
 		return true;
 	do
 	{
 		json_value *child = add_child(value);
 
 		if (value->type == JSON_OBJECT &&
-			(!read_string(r, &value->key[value->count - 1]) || !take(r, ':')))
+			(!read_string(r, &value->key[value->count - 1]) || !accept_char(r, ':')))
 			return false;
 		if (!read_value(r, child))
 			return false;
-	} while (take(r, ','));
-	return take(r, close);
+	} while (accept_char(r, ','));
+	return accept_char(r, close);
 }
 
 static bool
@@ -162,12 +162,12 @@ read_value(reader *r, json_value *value)
 		value->type = JSON_STRING;
 		good = read_string(r, &value->text);
 	}
-	else if (take(r, '{'))
+	else if (accept_char(r, '{'))
 	{
 		value->type = JSON_OBJECT;
 		good = read_children(r, value, '}');
 	}
-	else if (take(r, '['))
+	else if (accept_char(r, '['))
 	{
 		value->type = JSON_ARRAY;
 		good = read_children(r, value, ']');
@@ -178,7 +178,7 @@ read_value(reader *r, json_value *value)
 	return good;
 }
 
-/* The file's bytes and a 0. */
+/* Returns the file's bytes and a 0, or NULL. */
 static char *
 read_file(const char *path)
 {
@@ -232,7 +232,7 @@ json_read(const char *path)
 	memset(value, 0, sizeof(json_value));
 	if (!read_value(&r, value) || (skip_space(&r), *r.at != '\0'))
 	{
-		fprintf(stderr, "%s: no JSON at byte %td\n", path, r.at - text);
+		fprintf(stderr, "%s: invalid JSON at byte %td\n", path, r.at - text);
 		json_free(value);
 		value = NULL;
 	}
@@ -256,7 +256,7 @@ json_get(const json_value *object, const char *key)
 		for (size_t i = 0; i < object->count; i++)
 			if (strcmp(object->key[i], key) == 0)
 				return &object->child[i];
-	fprintf(stderr, "reference file lacks \"%s\"\n", key);
+	fprintf(stderr, "reference file does not have \"%s\"\n", key);
 	exit(EXIT_FAILURE);
 }
 

@@ -1,6 +1,6 @@
 /*
  * json.h
- *	  A small reader for the reference values: whole file in, a tree out.
+ *	  A small JSON reader for the reference values: makes a tree of a file.
  */
 #ifndef JSON_H
 #define JSON_H
@@ -22,16 +22,16 @@ typedef struct json_value
 	char	  **key;			/* of an object's children */
 } json_value;
 
-/* NULL, after a message on stderr, when the file is missing or no JSON. */
+/* Returns NULL, after a message on stderr, if the file is missing or invalid. */
 extern json_value *json_read(const char *path);
 extern void json_free(json_value *value);
 
-/* An object's member; ends the program when there is none. */
+/* Returns a member of an object; ends the program if it does not exist. */
 extern const json_value *json_get(const json_value *object, const char *key);
 
 /*
- * The numbers of an array, as many as it must have; null gives NaN.  Ends the
- * program when the array has another length.
+ * Copies the n numbers of an array; null becomes NaN.  Ends the program if the array
+ * has another length.
  */
 extern void json_doubles(const json_value *array, size_t n, double *to);
 extern void json_floats(const json_value *array, size_t n, float *to);

@@ -69,9 +69,9 @@ reference_close(reference *r)
 	free(r->scratch);
 }
 
-/* The tensor of a name, with its block's number before it unless that is -1. */
+/* The tensor with a name; block: its number, or -1 outside the blocks. */
 static const double *
-tensor(const reference *r, const double *params, int block, const char *name)
+find_tensor(const reference *r, const double *params, int block, const char *name)
 {
 	char		full[NN_NAME_MAX + 16];
 
@@ -86,7 +86,7 @@ tensor(const reference *r, const double *params, int block, const char *name)
 	exit(EXIT_FAILURE);
 }
 
-/* y = x·Wᵀ + b, rows of `in` to rows of `out`. */
+/* y (T, out) = x·Wᵀ + b, x (T, in). */
 static void
 linear(const reference *r, const double *params, int block, const char *name,
 	   int in, int out, const double *x, double *y)
@@ -96,9 +96,9 @@ linear(const reference *r, const double *params, int block, const char *name,
 	const double *b;
 
 	snprintf(part, sizeof(part), "%s.weight", name);
-	w = tensor(r, params, block, part);
+	w = find_tensor(r, params, block, part);
 	snprintf(part, sizeof(part), "%s.bias", name);
-	b = tensor(r, params, block, part);
+	b = find_tensor(r, params, block, part);
 	for (int i = 0; i < r->rows; i++)
 		for (int o = 0; o < out; o++)
 		{
@@ -120,9 +120,9 @@ norm(const reference *r, const double *params, int block, const char *name, cons
 	const double *b;
 
 	snprintf(part, sizeof(part), "%s.weight", name);
-	w = tensor(r, params, block, part);
+	w = find_tensor(r, params, block, part);
 	snprintf(part, sizeof(part), "%s.bias", name);
-	b = tensor(r, params, block, part);
+	b = find_tensor(r, params, block, part);
 	for (int i = 0; i < r->rows; i++, x += D, y += D)
 	{
 		double		mean = 0;
@@ -153,9 +153,9 @@ embed(const reference *r, const double *params, const float *chunk, double *h)
 		const double *b;
 
 		snprintf(name, sizeof(name), "embed.k%d.weight", width);
-		w = tensor(r, params, -1, name);
+		w = find_tensor(r, params, -1, name);
 		snprintf(name, sizeof(name), "embed.k%d.bias", width);
-		b = tensor(r, params, -1, name);
+		b = find_tensor(r, params, -1, name);
 		for (int i = 0; i < r->rows; i++)
 			for (int e = 0; e < E; e++)
 			{
@@ -173,7 +173,7 @@ embed(const reference *r, const double *params, const float *chunk, double *h)
 	}
 }
 
-/* x ← softmax(x) over places from … to, 0 elsewhere. */
+/* x ← softmax(x) over places from … to; 0 elsewhere. */
 static void
 softmax(int n, int from, int to, double *x)
 {
@@ -195,7 +195,7 @@ log_logistic(double x)
 	return x < 0 ? x - log1p(exp(x)) : -log1p(exp(-x));
 }
 
-/* Row i's associations in a head; q, k: this head's (T, D) columns, a: its coefficients. */
+/* Row i's associations in a head; q, k: this head's columns of (T, D), a: its coefficients. */
 static void
 associate(const reference *r, int i, const double *q, const double *k, const double *a,
 		  double *G, double *A)
@@ -220,7 +220,7 @@ associate(const reference *r, int i, const double *q, const double *k, const dou
 	softmax(r->rows, from, i, A);
 }
 
-/* Attention of a block: x (T, D) to z (T, D). */
+/* Attention of a block, from x (T, D) to z (T, D). */
 static void
 attention(reference *r, const double *params, int block, const double *x, double *work, double *z)
 {
@@ -337,7 +337,7 @@ length(int n, const double *x)
 	return sqrt(dot(n, x, x));
 }
 
-/* InfoNCE of a block's rows o->skip …, both ways. */
+/* InfoNCE of a block's rows from o->skip on, over rows and over columns. */
 static double
 contrast(const reference *r, int block, const nn_objective *o)
 {

@@ -2,9 +2,9 @@
  * reference.h
  *	  The network in double precision and plain loops, formula by formula.
  *
- * Slow and simple on purpose: nothing is shared with src/nn but the names and
- * places of the parameters, associations are whole (T, T) matrices, and there is
- * no backward pass; gradients come from differences of its losses.
+ * Slow and simple on purpose: it shares nothing with src/core but the names and offsets
+ * of the parameters, associations are whole (T, T) matrices, and there is no backward
+ * pass; gradients are computed from differences of its losses.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H
@@ -16,8 +16,8 @@ typedef struct reference
 {
 	nn_shape	shape;
 	int			rows;			/* T */
-	int			tensors;		/* parameters by name */
-	nn_param   *tensor;
+	int			tensors;		/* number of parameters */
+	nn_param   *tensor;			/* (tensors) */
 	double	   *out;			/* (T, C) */
 	double	   *G;				/* (N, H, T, T), 0 outside the window */
 	double	   *A;
@@ -32,13 +32,13 @@ extern void reference_close(reference *r);
 
 extern void reference_forward(reference *r, const double *params, const float *chunk);
 
-/* JS(A, G) of row i in a block, mean over heads. */
+/* JS(A, G) of row i in a block, mean over heads; A is taken from local, G from global. */
 extern double reference_discrepancy(const reference *local, const reference *global, int block,
 									int i);
 
 /*
- * Losses of the chunk, section 2.5.  The total is what the optimiser descends on:
- * where gradients stop, associations are those of `frozen`.
+ * Losses of the chunk (docs/model.md, Losses).  The total is what the optimiser descends
+ * on: where gradients stop, associations are those of `frozen`.
  */
 extern nn_losses reference_losses(const reference *r, const reference *frozen, const float *chunk,
 								  const nn_objective *objective);

@@ -23,7 +23,7 @@ ok(bool cond, const char *name, ...)
 	va_end(args);
 	if (!cond)
 		failures++;
-	/* what follows may crash: say how far we came */
+	/* the next test may crash: report how far we came */
 	fflush(stdout);
 	return cond;
 }

@@ -7,16 +7,16 @@
 
 #include <stdbool.h>
 
-/* One test point; returns cond. */
+/* Reports a test point; returns cond. */
 extern bool ok(bool cond, const char *name, ...) __attribute__((format(printf, 2, 3)));
 
-/* A test point that cannot be tried here. */
+/* Reports a test point that cannot be run here. */
 extern void skip(const char *why, const char *name);
 
-/* A comment, mostly after a point that failed. */
+/* Prints a comment, usually after a point that failed. */
 extern void note(const char *text, ...) __attribute__((format(printf, 1, 2)));
 
-/* The plan; returns the program's exit status. */
+/* Prints the plan; returns the program's exit status. */
 extern int	done(void);
 
 #endif							/* TAP_H */

@@ -1,14 +1,14 @@
 /*
  * test_activity.c
- *	  How much features have moved (core/evidence/activity.c), and flatlines in the score.
+ *	  The activity of features (core/evidence/activity.c), and flatlines in the score.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/evidence/horizons.h"
-#include "core/rng.h"
 #include "core/evidence/activity.h"
+#include "core/evidence/raw_score.h"
+#include "core/rng.h"
 #include "tap.h"
 
 enum
@@ -18,7 +18,7 @@ enum
 
 #define CLIP 2.0
 
-/* Noise beyond the clip, values imputed by chance. */
+/* Noise that exceeds the clip; values are imputed at random. */
 static void
 make_rows(nn_rng *rng, double missing, float *rows, uint8_t *imputed)
 {
@@ -34,7 +34,7 @@ make_rows(nn_rng *rng, double missing, float *rows, uint8_t *imputed)
 	}
 }
 
-/* Mean distance of so many known neighbours, the plain way. */
+/* Mean of the known ones of the last `steps` steps, in the simplest way. */
 static double
 mean_step(const float *rows, const uint8_t *imputed, int at, int steps, int c)
 {
@@ -44,14 +44,15 @@ mean_step(const float *rows, const uint8_t *imputed, int at, int steps, int c)
 	for (int i = at; i > at - steps && i > 0; i--)
 		if (((imputed[i] | imputed[i - 1]) >> c & 1) == 0)
 		{
-			sum += fabs(fmax(fmin(rows[i * C + c], CLIP), -CLIP) - fmax(fmin(rows[(i - 1) * C + c], CLIP), -CLIP));
+			sum += fabs(fmax(fmin(rows[i * C + c], CLIP), -CLIP) -
+						fmax(fmin(rows[(i - 1) * C + c], CLIP), -CLIP));
 			known++;
 		}
 	return 2 * known < steps ? NAN : sum / known;
 }
 
 static double
-plain(const float *rows, const uint8_t *imputed, int at, int steps, int c)
+expected_activity(const float *rows, const uint8_t *imputed, int at, int steps, int c)
 {
 	double		many = mean_step(rows, imputed, at, steps, c);
 	double		few = mean_step(rows, imputed, at, 4, c);
@@ -66,7 +67,7 @@ push_all(nn_activity *stream, const float *rows, const uint8_t *imputed, int fir
 		nn_activity_push(stream, rows + i * C, imputed + i, activity + i * C);
 }
 
-/* Of so many steps, with so many values missing. */
+/* missing: the share of imputed values. */
 static void
 test_stream(nn_rng *rng, int steps, double missing)
 {
@@ -85,7 +86,7 @@ test_stream(nn_rng *rng, int steps, double missing)
 	for (int i = 0; i < N; i++)
 		for (int c = 0; c < C; c++)
 		{
-			double		want = plain(rows, imputed, i, steps, c);
+			double		want = expected_activity(rows, imputed, i, steps, c);
 
 			unknown += i >= steps && isnan(want);
 			if (isnan(want) != isnan(whole[i * C + c]))
@@ -93,7 +94,8 @@ test_stream(nn_rng *rng, int steps, double missing)
 			else if (!isnan(want))
 				worst = fmax(worst, fabs(whole[i * C + c] - want));
 		}
-	ok(worst < 1e-5, "%d steps, %g missing: mean distance of known neighbours (%g, %d unknown)", steps, missing, worst, unknown);
+	if (!ok(worst < 1e-5, "%d steps, %g missing: the mean of known steps", steps, missing))
+		note("off by %g; %d unknown", worst, unknown);
 	for (int first = 1; first < 40; first += 13)
 	{
 		nn_activity_reset(stream);
@@ -116,17 +118,17 @@ test_still(void)
 
 	for (int i = 0; i < 20; i++)
 		nn_activity_push(stream, &(float) {i < 10 ? (float) (i % 2) : 1.0f}, NULL, &activity);
-	ok(activity == 0, "what does not move has an activity of 0, whatever was before");
+	ok(activity == 0, "a feature that stopped moving has activity 0");
 	for (int i = 0; i < 12; i++)
 		nn_activity_push(stream, &(float) {1}, &gone, &activity);
-	ok(isnan(activity), "what is filled does not stand still: it is not known");
+	ok(isnan(activity), "the activity of imputed values is unknown");
 	for (int i = 0; i < 4; i++)
 		nn_activity_push(stream, &(float) {1}, &given, &activity);
-	ok(isnan(activity), "nor are less than half of the steps enough");
+	ok(isnan(activity), "less than half of the steps known: unknown");
 	nn_activity_push(stream, &(float) {1}, &given, &activity);
-	ok(activity == 0, "half are");
+	ok(activity == 0, "half of the steps known: known");
 	nn_activity_push(stream, &(float) {2}, &given, &activity);
-	ok(activity == 0.25f, "it moves again: the last four steps tell");
+	ok(activity == 0.25f, "the last four steps count as soon as it moves again");
 	free(memory);
 }
 
@@ -138,7 +140,8 @@ test_score(void)
 	const double theta = 1;
 	const double least[] = {0.2, 0, 0.4};
 	nn_calibration cal = {
-		.features = 3, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho, .theta = &theta, .threshold = 1,
+		.features = 3, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho,
+		.theta = &theta, .threshold = 1,
 		.flatline = 30, .activity = least,
 	};
 	const float scaled[] = {1, -1, 0};
@@ -151,18 +154,19 @@ test_score(void)
 
 	ok(fabs(nn_raw_score(&cal, &row, evidence) - (2 + 2 + 22.5) / 3) < 1e-6 &&
 	   fabs(evidence[0] - 24.5) < 1e-6 && evidence[1] == 2 && evidence[2] == 0,
-	   "less than it hardly ever moves is evidence, not moving where that is usual is none");
-	ok(fabs(nn_flatline_evidence(&cal, activity, NULL) - 22.5 / 3) < 1e-6, "that of flatlines alone");
+	   "unusually low activity is evidence; no movement where that is usual is not");
+	ok(fabs(nn_flatline_evidence(&cal, activity, NULL) - 22.5 / 3) < 1e-6,
+	   "the evidence of flatlines alone");
 	activity[0] = NAN;
-	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "what is not known is none");
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "unknown activity is not evidence");
 	activity[0] = 0.05f;
 	row.imputed = first;
 	ok(fabs(nn_raw_score(&cal, &row, evidence) - 1) < 1e-9 && evidence[0] == 0 &&
-	   nn_flatline_evidence(&cal, activity, first) == 0, "nor is what is imputed");
-	ok(nn_flatline_evidence(&cal, activity, all) == 0, "nor anything when all is");
+	   nn_flatline_evidence(&cal, activity, first) == 0, "an imputed feature is not evidence");
+	ok(nn_flatline_evidence(&cal, activity, all) == 0, "no evidence if all features are imputed");
 	row.imputed = NULL;
 	row.activity = NULL;
-	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "without activities there is none");
+	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "no evidence without activities");
 }
 
 int

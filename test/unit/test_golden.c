@@ -14,8 +14,8 @@
 #define TOLERANCE 1e-4			/* of a tensor's largest value; float32 on both sides */
 
 /*
- * Scale below which a gradient counts as 0.  A softmax does not feel what all
- * its scores share, so the gradient of k.bias is 0 and both sides hold rounding.
+ * Scale below which a gradient counts as 0.  A softmax does not depend on what all its
+ * scores have in common, so the gradient of k.bias is 0 but for rounding on both sides.
  */
 #define GRADIENT_FLOOR 1e-4
 
@@ -105,7 +105,7 @@ chunk_pointers(const golden *g, const float **chunk)
 		chunk[b] = g->input + (size_t) b * g->rows * g->shape.features;
 }
 
-/* Band weights of a block and head of chunk 0 as a (T, T) matrix. */
+/* The association of a block and head in chunk 0 as a (T, T) matrix. */
 static void
 association(const golden *g, const nn_train *train, int block, int head, char which, float *matrix)
 {
@@ -123,7 +123,7 @@ association(const golden *g, const nn_train *train, int block, int head, char wh
 	free(band);
 }
 
-/* JS of a row's associations, by the formula of section 2.5 as it stands. */
+/* JS of a row's associations, by the formula (docs/model.md, Losses). */
 static double
 divergence(int n, const float *a, const float *g)
 {
@@ -151,7 +151,7 @@ test_block(const golden *g, const nn_train *train, int block)
 	double	   *js = dirty(T * sizeof(double));
 
 	memset(js, 0, T * sizeof(double));
-	for (int h = g->shape.heads - 1; h >= 0; h--)	/* head 0 last: it stays */
+	for (int h = g->shape.heads - 1; h >= 0; h--)	/* head 0 last: it is compared below */
 	{
 		association(g, train, block, h, 'G', G);
 		association(g, train, block, h, 'A', A);
@@ -219,9 +219,9 @@ test_whole_batch(const golden *g)
 	close_training(&t);
 }
 
-/* Losses and gradients of the batch, shard after shard, into sums. */
+/* Sums losses and gradients of the batch over its shards. */
 static void
-shards(const golden *g, nn_train *train, const float *params, float *grads, nn_losses *losses)
+sum_shards(const golden *g, nn_train *train, const float *params, float *grads, nn_losses *losses)
 {
 	float	   *share = dirty(g->size * sizeof(float));
 	const float *chunk[16];
@@ -253,7 +253,7 @@ test_shards(const golden *g)
 	float	   *grads = dirty(g->size * sizeof(float));
 	nn_losses	losses;
 
-	shards(g, t.train, g->params, grads, &losses);
+	sum_shards(g, t.train, g->params, grads, &losses);
 	test_losses(g, &losses, "shards");
 	test_gradients(g, grads, "shards");
 	free(grads);
@@ -276,7 +276,7 @@ test_adam(const golden *g)
 	{
 		nn_losses	losses;
 
-		shards(g, t.train, params, grads, &losses);
+		sum_shards(g, t.train, params, grads, &losses);
 		ok_close(deviation_of_doubles(1, &losses.total, &want[step], 0), TOLERANCE,
 				 "total loss before Adam step %d", step + 1);
 		nn_adam_step(&adam, step + 1, 1e-3, g->size, params, grads, moments, moments + g->size,
@@ -295,7 +295,7 @@ typedef struct scores
 	double	   *contributions;	/* (n, C) */
 } scores;
 
-/* What a caller does with a stream's outputs; NaN in warm-up. */
+/* Scores a stream's outputs as a caller does; NaN during warm-up. */
 static void
 score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 		   const float *expected, const float *discrepancy, scores *s)
@@ -326,7 +326,7 @@ score_rows(const nn_calibration *cal, int n, int context, const float *rows,
 	}
 }
 
-/* Expected values count from the first row that has its context. */
+/* Expected values are compared from the first row that has its context. */
 static void
 test_scores(const golden *g, const json_value *json, int n, int context, const float *expected,
 			const scores *s)
@@ -394,7 +394,7 @@ test_scoring(const golden *g)
 int
 main(void)
 {
-	golden		g = {0};		/* ahead, which the reference does not know, is 0 */
+	golden		g = {0};		/* the reference does not have `ahead`: 0 */
 
 	read_golden(&g);
 	for (int k = 0; k < KERNELS; k++)

@@ -1,12 +1,12 @@
 /*
  * test_gradients.c
  *	  Losses and gradients against differences of a double-precision network
- *	  (reference.h), which the golden values (test_golden.c) vouch for.
+ *	  (reference.h).
  *
- * Where gradients stop, the differenced function holds the associations of the
- * point itself: d/dθ of k·D(A(θ), G₀) - k·D(A₀, G(θ)) at θ₀ is the Max-Min
- * gradient.  Central differences in double are themselves off by some 1e-7 of a
- * gradient's norm; what the tolerance allows is the rounding of the float32 passes.
+ * Where gradients stop, the differentiated function uses the associations at the point
+ * itself: d/dθ of k·D(A(θ), G₀) - k·D(A₀, G(θ)) at θ₀ is the Max-Min gradient.  Central
+ * differences in double have an error of some 1e-7 of a gradient's norm; the tolerance
+ * is for the rounding of the float32 passes.
  */
 #include <math.h>
 #include <stdio.h>
@@ -20,13 +20,13 @@
 #define TOLERANCE 2e-4			/* of the tensor's gradient norm */
 
 /*
- * Floor of that norm, as a share of the whole gradient's: sums of many terms that
- * cancel keep the rounding of the terms (k.bias: its true gradient is 0).
+ * Lower limit of that norm, as a share of the whole gradient's: a sum of terms that
+ * cancel keeps their rounding errors (the true gradient of k.bias is 0).
  */
 #define FLOOR 1e-3
 
 #define CHUNKS 2
-#define DIRECTIONS 3			/* per tensor: see direction() */
+#define DIRECTIONS 3			/* per tensor, see set_direction() */
 
 typedef struct trial
 {
@@ -77,7 +77,7 @@ close_trial(trial *t)
 	reference_close(&t->beside);
 }
 
-/* What the optimiser descends on, at `share` of a direction of a tensor from the point. */
+/* The total loss at the point plus `share` times a direction of a tensor. */
 static double
 total_beside(trial *t, const nn_param *p, const double *direction, double share)
 {
@@ -97,7 +97,8 @@ total_beside(trial *t, const nn_param *p, const double *direction, double share)
 static double
 slope(trial *t, const nn_param *p, const double *direction)
 {
-	return (total_beside(t, p, direction, STEP) - total_beside(t, p, direction, -STEP)) / (2 * STEP);
+	return (total_beside(t, p, direction, STEP) -
+			total_beside(t, p, direction, -STEP)) / (2 * STEP);
 }
 
 static double
@@ -111,11 +112,11 @@ norm_of(size_t n, const float *x)
 }
 
 /*
- * Unit vectors to differentiate along: the gradient itself (its length must be
- * right), a random one (nothing may stand across it), one coordinate.
+ * Sets a unit vector to differentiate along: the gradient (checks its length), a random
+ * one (checks its direction), or a random coordinate.
  */
 static void
-direction(int which, nn_rng *rng, size_t n, const float *grad, double *unit)
+set_direction(int which, nn_rng *rng, size_t n, const float *grad, double *unit)
 {
 	double		norm = 0;
 
@@ -129,7 +130,7 @@ direction(int which, nn_rng *rng, size_t n, const float *grad, double *unit)
 		unit[i] /= norm > 0 ? sqrt(norm) : 1;
 }
 
-/* A tensor's gradient in float against the slopes. */
+/* Compares a tensor's gradient with the slopes. */
 static void
 test_tensor(trial *t, const nn_param *p, const float *const *grads, double total_norm,
 			double *worst)
@@ -143,7 +144,7 @@ test_tensor(trial *t, const nn_param *p, const float *const *grads, double total
 	{
 		double		want;
 
-		direction(which, &rng, p->size, grads[0] + p->offset, unit);
+		set_direction(which, &rng, p->size, grads[0] + p->offset, unit);
 		want = slope(t, p, unit);
 		for (int k = 0; k < KERNELS && grads[k]; k++)
 		{
@@ -174,7 +175,7 @@ test_losses(const trial *t, const nn_losses *losses, const char *kernel)
 		want.contrast += l.contrast / CHUNKS;
 		want.total += l.total / CHUNKS;
 	}
-	/* a loss without weight is not computed */
+	/* a contrast without weight is not computed */
 	if (t->objective.contrast == 0)
 		want.contrast = 0;
 	ok_close(fmax(fmax(deviation_of_doubles(1, &losses->reconstruction, &want.reconstruction, 0),
@@ -184,7 +185,7 @@ test_losses(const trial *t, const nn_losses *losses, const char *kernel)
 			 2e-5, "%s: losses, %s", shape_name(&t->shape), kernel);
 }
 
-/* Gradient and losses by src/nn with the kernels in use. */
+/* Gradient and losses by src/core with the kernels in use. */
 static float *
 gradient(const trial *t, nn_losses *losses)
 {
@@ -194,7 +195,7 @@ gradient(const trial *t, nn_losses *losses)
 
 	for (int b = 0; b < CHUNKS; b++)
 		chunk[b] = t->chunk[b];
-	/* activations of another batch may not show */
+	/* activations of another batch must not matter */
 	nn_forward(training.train, t->params, chunk + 1, 1);
 	nn_backward(training.train, t->params, &t->objective, 1, grads, losses);
 	nn_forward(training.train, t->params, chunk, CHUNKS);
@@ -203,7 +204,7 @@ gradient(const trial *t, nn_losses *losses)
 	return grads;
 }
 
-/* All tensors of a shape; what differs too much is told by its name. */
+/* Tests all tensors of a shape; notes the names of those that differ. */
 static void
 test_shape(const nn_shape *shape, const nn_objective *objective, int rows, const char *what)
 {
@@ -248,7 +249,7 @@ main(void)
 	const nn_objective forecast = {.temperature = 0.1f, .skip = 5, .ahead = 1};
 	const nn_shape *shape = &edge_shapes[0];
 
-	/* each loss by itself, so that a small one cannot hide behind the others */
+	/* each loss alone, so that a small one cannot hide behind the others */
 	test_shape(shape, &reconstruction, 24, "reconstruction");
 	test_shape(shape, &forecast, 24, "forecast");
 	test_shape(shape, &maxmin, 24, "Max-Min");

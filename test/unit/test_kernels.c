@@ -1,6 +1,6 @@
 /*
  * test_kernels.c
- *	  The inner loops, each by itself, against double precision.
+ *	  Each inner loop against double precision.
  */
 #include <float.h>
 #include <math.h>
@@ -12,7 +12,7 @@
 
 #define SAMPLES 200000
 
-/* ---- approximations: the bounds stated in kernels_impl.h --------------------- */
+/* ---- approximations: the bounds stated in kernels_vector.h ---------------------------- */
 
 static void
 test_exp(const nn_kernels *kernels)
@@ -29,12 +29,12 @@ test_exp(const nn_kernels *kernels)
 		kernels->exp(1, &x, &e);
 		worst = fmax(worst, fabs(e / exp(x) - 1));
 	}
-	ok_close(worst, 3e-7, "%s: exp between its clamps", kernels->name);
+	ok_close(worst, 3e-7, "%s: exp within its limits", kernels->name);
 	kernels->exp(6, ends, y);
 	for (int i = 0; i < 6; i++)
 		y[i] = (float) fabs(y[i] / exp(i < 3 ? -87.0 : 88.0) - 1);
 	ok_close(fmaxf(fmaxf(fmaxf(y[0], y[1]), fmaxf(y[2], y[3])), fmaxf(y[4], y[5])), 3e-7,
-			 "%s: exp beyond its clamps", kernels->name);
+			 "%s: exp outside its limits", kernels->name);
 }
 
 static double
@@ -63,11 +63,11 @@ test_exp2(const nn_kernels *kernels)
 		kernels->exp2(1, &x, &e);
 		worst = fmax(worst, fabs(e / exp2(x) - 1));
 	}
-	ok_close(worst, 2.5e-7, "%s: exp2 between its bounds", kernels->name);
+	ok_close(worst, 2.5e-7, "%s: exp2 within its limits", kernels->name);
 	kernels->exp2(2, low, y);
 	worst = fmax(y[0], y[1]);
 	kernels->exp2(2, high, y);
-	ok(worst < 1.2e-38 && y[0] > 1.7e38f && y[1] > 1.7e38f, "%s: exp2 beyond its bounds",
+	ok(worst < 1.2e-38 && y[0] > 1.7e38f && y[1] > 1.7e38f, "%s: exp2 outside its limits",
 	   kernels->name);
 }
 
@@ -76,14 +76,14 @@ test_log(const nn_kernels *kernels)
 {
 	double		worst = 0;
 
-	/* all magnitudes, from the least normal number to the greatest */
+	/* all magnitudes, from the smallest normal number to the largest */
 	for (int i = 0; i <= SAMPLES; i++)
 		worst = fmax(worst, log_error(kernels, (float) exp2(-126 + 253.99 * i / SAMPLES)));
 	worst = fmax(worst, log_error(kernels, FLT_MIN));
 	worst = fmax(worst, log_error(kernels, FLT_MAX));
 	ok_close(worst, 2e-7, "%s: log of normal numbers", kernels->name);
 
-	/* near 1, and where the mantissa's range turns */
+	/* near 1, and at the ends of the mantissa's range */
 	worst = 0;
 	for (int i = -SAMPLES; i <= SAMPLES; i++)
 	{
@@ -155,7 +155,7 @@ test_gelu(const nn_kernels *kernels)
 		double		cdf = 0.5 * erfc(-x[i] / sqrt(2));
 		double		density = exp(-0.5 * x[i] * (double) x[i]) / sqrt(2 * M_PI);
 
-		/* the error of erf stays absolute: x times it */
+		/* the absolute error of erf is multiplied by x */
 		worst = fmax(worst, fabs(y[i] - x[i] * cdf) / fmax(1, fabs(x[i])));
 		slope = fmax(slope, fabs(dx[i] - 2 * (cdf + x[i] * density)));
 	}
@@ -168,15 +168,16 @@ test_gelu(const nn_kernels *kernels)
 
 /* ---- matrices ------------------------------------------------------------------------ */
 
-typedef struct product
+/* Sizes of a product; `add` adds it to y. */
+typedef struct sizes
 {
 	int			rows,
 				n,
 				k;
-	size_t		ldx,
+	size_t		lda,
 				ldy;
 	bool		add;
-} product;
+} sizes;
 
 static float *
 random_floats(size_t n, uint64_t seed)
@@ -190,7 +191,7 @@ random_floats(size_t n, uint64_t seed)
 	return x;
 }
 
-/* Weights (n, k) as gemm wants them: panels of NN_PANEL outputs, padded with 0. */
+/* Weights (n, k) in panels of NN_PANEL outputs, padded with 0, as gemm() needs them. */
 static float *
 pack_panels(int n, int k, const float *w)
 {
@@ -203,11 +204,11 @@ pack_panels(int n, int k, const float *w)
 	return packed;
 }
 
-/* Off by how much; infinite when it wrote beside its columns. */
+/* Error of gemm(); infinite if it wrote outside its columns. */
 static double
-product_error(const nn_kernels *kernels, const product *p)
+product_error(const nn_kernels *kernels, const sizes *p)
 {
-	size_t		nx = (p->rows - 1) * p->ldx + p->k;
+	size_t		nx = (p->rows - 1) * p->lda + p->k;
 	size_t		ny = p->rows * p->ldy;
 	float	   *x = random_floats(nx, 1);
 	float	   *w = random_floats((size_t) p->n * p->k, 2);
@@ -217,7 +218,10 @@ product_error(const nn_kernels *kernels, const product *p)
 	float	   *packed = pack_panels(p->n, p->k, w);
 	double		worst = 0;
 
-	kernels->gemm(p->rows, p->n, p->k, x, p->ldx, packed, b, p->add ? y : NULL, y, p->ldy);
+	kernels->gemm(&(nn_product) {
+		.rows = p->rows, .n = p->n, .k = p->k, .a = x, .lda = p->lda, .b = packed,
+		.bias = b, .plus = p->add ? y : NULL, .y = y, .ldy = p->ldy,
+	});
 	for (size_t i = 0; i < ny; i++)
 	{
 		int			r = (int) (i / p->ldy);
@@ -231,7 +235,7 @@ product_error(const nn_kernels *kernels, const product *p)
 		}
 		want += b[o];
 		for (int c = 0; c < p->k; c++)
-			want += (double) x[r * p->ldx + c] * w[(size_t) o * p->k + c];
+			want += (double) x[r * p->lda + c] * w[(size_t) o * p->k + c];
 		worst = fmax(worst, fabs(y[i] - want) / sqrt(p->k));
 	}
 	free(x);
@@ -246,26 +250,26 @@ product_error(const nn_kernels *kernels, const product *p)
 static void
 test_gemm(const nn_kernels *kernels)
 {
-	static const int sizes[] = {1, 2, 5, 6, 7, 15, 16, 17, 33, 64};
-	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	static const int all[] = {1, 2, 5, 6, 7, 15, 16, 17, 33, 64};
+	const int	n = sizeof(all) / sizeof(all[0]);
 	double		plain = 0;
 	double		overlap = 0;
 
 	for (int i = 0; i < n * n * n; i++)
 	{
-		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+		sizes		p = {all[i % n], all[i / n % n], all[i / n / n], 0, 0, i % 2 == 1};
 
 		p.ldy = p.n + i % 3;
-		p.ldx = p.k + i % 4;
+		p.lda = p.k + i % 4;
 		plain = fmax(plain, product_error(kernels, &p));
-		p.ldx = (p.k + 2) / 3;
+		p.lda = (p.k + 2) / 3;
 		overlap = fmax(overlap, product_error(kernels, &p));
 	}
 	ok_close(plain, 1e-6, "%s: matrix products of all sizes", kernels->name);
 	ok_close(overlap, 1e-6, "%s: matrix products of overlapping rows", kernels->name);
 }
 
-/* A row's product is the same wherever in a block it stands. */
+/* A row's product does not depend on its position in a block. */
 static void
 test_gemm_place(const nn_kernels *kernels)
 {
@@ -280,24 +284,31 @@ test_gemm_place(const nn_kernels *kernels)
 	float		y[ROWS * N];
 	float		alone[ROWS * N];
 	bool		equal = true;
+	nn_product	p = {
+		.rows = ROWS, .n = N, .k = K, .a = x, .lda = K, .b = packed,
+		.bias = b, .y = y, .ldy = N,
+	};
 
-	kernels->gemm(ROWS, N, K, x, K, packed, b, NULL, y, N);
+	kernels->gemm(&p);
+	p.y = alone;
 	for (int from = 0; from < ROWS; from++)
 		for (int to = from + 1; to <= ROWS; to++)
 		{
-			kernels->gemm(to - from, N, K, x + from * K, K, packed, b, NULL, alone, N);
+			p.rows = to - from;
+			p.a = x + from * K;
+			kernels->gemm(&p);
 			equal = equal && memcmp(alone, y + from * N, sizeof(float) * N * (to - from)) == 0;
 		}
-	ok(equal, "%s: matrix products do not depend on a row's place", kernels->name);
+	ok(equal, "%s: matrix products do not depend on a row's position", kernels->name);
 	free(x);
 	free(w);
 	free(b);
 	free(packed);
 }
 
-/* y = a·b and y = aᵀ·b + plus, b (k, n) as it stands; as product_error(). */
+/* Error of gemm_nn() or gemm_tn(), as in product_error(). */
 static double
-plain_product_error(const nn_kernels *kernels, const product *p, bool transposed)
+plain_product_error(const nn_kernels *kernels, const sizes *p, bool transposed)
 {
 	const size_t lda = (transposed ? p->rows : p->k) + 3;
 	const size_t ldb = p->n + 5;
@@ -306,11 +317,15 @@ plain_product_error(const nn_kernels *kernels, const product *p, bool transposed
 	float	   *y = random_floats(p->rows * p->ldy, 4);
 	float	   *before = random_floats(p->rows * p->ldy, 4);
 	double		worst = 0;
+	const nn_product product = {
+		.rows = p->rows, .n = p->n, .k = p->k, .a = a, .lda = lda, .b = b, .ldb = ldb,
+		.plus = transposed && p->add ? y : NULL, .y = y, .ldy = p->ldy,
+	};
 
 	if (transposed)
-		kernels->gemm_tn(p->rows, p->n, p->k, a, lda, b, ldb, p->add ? y : NULL, y, p->ldy);
+		kernels->gemm_tn(&product);
 	else
-		kernels->gemm_nn(p->rows, p->n, p->k, a, lda, b, ldb, y, p->ldy);
+		kernels->gemm_nn(&product);
 	for (size_t i = 0; i < p->rows * p->ldy; i++)
 	{
 		size_t		r = i / p->ldy;
@@ -336,14 +351,14 @@ plain_product_error(const nn_kernels *kernels, const product *p, bool transposed
 static void
 test_plain_products(const nn_kernels *kernels)
 {
-	static const int sizes[] = {1, 3, 5, 8, 12, 13, 16, 17, 31, 33, 48, 130};
-	const int	n = sizeof(sizes) / sizeof(sizes[0]);
+	static const int all[] = {1, 3, 5, 8, 12, 13, 16, 17, 31, 33, 48, 130};
+	const int	n = sizeof(all) / sizeof(all[0]);
 	double		worst_nn = 0;
 	double		worst_tn = 0;
 
 	for (int i = 0; i < n * n * n; i++)
 	{
-		product		p = {sizes[i % n], sizes[i / n % n], sizes[i / n / n], 0, 0, i % 2 == 1};
+		sizes		p = {all[i % n], all[i / n % n], all[i / n / n], 0, 0, i % 2 == 1};
 
 		p.ldy = p.n + i % 3;
 		worst_nn = fmax(worst_nn, plain_product_error(kernels, &p, false));
@@ -353,7 +368,7 @@ test_plain_products(const nn_kernels *kernels)
 	ok_close(worst_tn, 1e-6, "%s: products of a transposed matrix", kernels->name);
 }
 
-/* Transposing moves every element, and nothing beside; so does packing, with zeros. */
+/* Transposing and packing set the right elements and no others. */
 static void
 test_order(const nn_kernels *kernels)
 {
@@ -449,7 +464,7 @@ test_norm(const nn_kernels *kernels)
 
 /* ---- contrast ------------------------------------------------------------------------------ */
 
-/* Exponentials of a matrix with their sums by rows and columns, and its scaling by both. */
+/* Exponentials of a matrix, their sums over rows and columns, and scaling by both. */
 static void
 test_exp_sums(const nn_kernels *kernels)
 {
@@ -493,7 +508,7 @@ test_exp_sums(const nn_kernels *kernels)
 
 /* ---- extreme associations ---------------------------------------------------------------- */
 
-/* One head of one feature sees WINDOW rows; scores and masks are set by hand. */
+/* One head that sees WINDOW rows, with scores and masks chosen directly. */
 enum
 {
 	WINDOW = 21, ROWS = 40, BAND = 32
@@ -502,7 +517,7 @@ enum
 typedef struct extreme
 {
 	const char *name;
-	float		query;			/* of every row; keys run from -1 to 1 */
+	float		query;			/* of every row; keys are from -1 to 1 */
 	float		mask[NN_BASIS]; /* coefficients of every row */
 } extreme;
 
@@ -524,7 +539,7 @@ key_of(int row)
 	return (float) sin(row * 1.7);
 }
 
-/* Attention of every row over a shape of one head of 4. */
+/* Runs attention, in training and in inference, on a shape with one head of 4. */
 static void
 run_attention(const nn_kernels *kernels, const nn_geometry *g, const extreme *e, bands *out)
 {
@@ -607,14 +622,14 @@ test_extreme(const nn_kernels *kernels, const extreme *e)
 			worst = fmax(worst, fabs(out.A[i * BAND + w] - want[w]));
 		}
 		worst = fmax(worst, fmax(fabs(global - 1), fabs(local - 1)));
-		/* values are 1, so are their means */
+		/* all values are 1, so their means must be 1 */
 		worst = fmax(worst, fmax(fabs(out.z[i * 4] - 1), fabs(out.zg[i * 4] - 1)));
 		finite = finite && isfinite(out.js[i]) && out.js[i] > -1e-6f && out.js[i] < 0.6932f;
 		for (int w = 0; w < BAND; w++)
 			finite = finite && isfinite(out.G[i * BAND + w]) && isfinite(out.S[i * BAND + w]);
 	}
 	ok(finite, "%s: %s: finite, divergences between 0 and ln 2", kernels->name, e->name);
-	/* scores of some hundreds have rounding errors of 1e-5 */
+	/* the rounding errors of scores of several hundred are 1e-5 */
 	ok_close(worst, 5e-5, "%s: %s: associations", kernels->name, e->name);
 }
 
@@ -624,11 +639,11 @@ test_attention(const nn_kernels *kernels)
 	const extreme trials[] = {
 		{"no score, no mask", 0, {0}},
 		{"usual masks", 1, {0.5f, 1, -1, 1, 0.3f, -0.3f, 0.2f, 0.5f}},
-		{"masks of -60", 2, {-60}},	/* e^S·σ(M) is below 1e-20: the careful way */
+		{"masks of -60", 2, {-60}},	/* e^S·σ(M) is below 1e-20: band_weights_careful() */
 		{"masks of -500", 2, {-500}},	/* σ(M) underflows */
 		{"masks of +500", 2, {500}},
 		{"masks from -500 to 500", 2, {0, 0, 0, 0, 0, 0, 0, 500}},
-		{"masks that hide all but the far", 2, {-40, 0, 0, 0, 0, 0, -40, -40}},
+		{"masks that hide all but distant rows", 2, {-40, 0, 0, 0, 0, 0, -40, -40}},
 		{"scores from -300 to 300", 600, {0}},
 		{"scores against masks", 200, {-50, -100, 0, 0, 0, 0, 0, 200}},
 	};

@@ -1,7 +1,6 @@
 /*
  * test_parts.c
- *	  The small parts: random numbers, parameters, optimiser, scaling, quantiles,
- *	  scores.
+ *	  Random numbers, parameters, optimiser, scaling, quantiles, scores.
  */
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +17,7 @@
 static void
 test_rng_values(void)
 {
-	/* what the authors' program prints for this state */
+	/* output of the authors' program for this state */
 	static const uint64_t want[] = {
 		UINT64_C(11520), UINT64_C(0), UINT64_C(1509978240), UINT64_C(1215971899390074240),
 		UINT64_C(1216172134540287360), UINT64_C(607988272756665600),
@@ -30,7 +29,7 @@ test_rng_values(void)
 
 	for (int i = 0; i < LENGTH(want); i++)
 		equal = nn_rng_next(&rng) == want[i] && equal;
-	ok(equal, "xoshiro256** gives its known values");
+	ok(equal, "xoshiro256** gives the known values");
 }
 
 static void
@@ -56,7 +55,7 @@ test_rng_seeds(void)
 		alike += x == nn_rng_next(&d);
 	}
 	ok(same, "the same seed and stream give the same numbers");
-	ok(alike == 0, "another seed or stream gives others");
+	ok(alike == 0, "another seed or stream gives other numbers");
 }
 
 static void
@@ -99,7 +98,7 @@ test_rng_below(void)
 	}
 	for (int i = 0; i < 7; i++)
 		below = below && abs(count[i] - 10000) < 500;
-	ok(below, "integers below 7, each as often");
+	ok(below, "integers below 7, all equally often");
 	below = true;
 	for (int i = 0; i < 30000; i++)
 	{
@@ -108,7 +107,7 @@ test_rng_below(void)
 		below = below && x < huge;
 		first_third += x < huge / 3;
 	}
-	/* a plain remainder would give the first third half of the time */
+	/* a plain remainder would give the first third of the range half of the time */
 	ok(below && abs(first_third - 10000) < 500, "integers below 3·2^62 without bias");
 	for (int i = 0; i < 100; i++)
 		below = below && nn_rng_below(&rng, 1) == 0;
@@ -153,7 +152,7 @@ test_params_names(void)
 			same = false;
 		}
 	}
-	ok(same, "their names and shapes are those of the reference");
+	ok(same, "names and shapes of the parameters are those of the reference");
 	json_free(json);
 }
 
@@ -185,19 +184,18 @@ contiguous(const nn_shape *shape)
 static void
 test_params_layout(void)
 {
-	const nn_shape deep = {3, 8, 8, 2, 120};	/* numbers of three digits in the names */
+	const nn_shape deep = {3, 8, 8, 2, 120};	/* block numbers of three digits */
 	bool		good = contiguous(&deep);
 
 	for (int i = 0; i < EDGE_SHAPES; i++)
 		good = good && contiguous(&edge_shapes[i]);
-	ok(good, "names differ, offsets are contiguous");
+	ok(good, "names are unique, offsets contiguous");
 }
 
-/* A tensor's values: layer norms 1 and 0, others in ±bound and all over it. */
+/* Whether a layer norm starts as 1 and 0, and other values are spread over ±bound. */
 static bool
 well_started(const nn_param *p, const float *values)
 {
-	/* fan_in of a bias is that of its weight, which stands elsewhere: use the field */
 	double		bound = p->fan_in > 0 ? 1 / sqrt(p->fan_in) : 0;
 	double		low = INFINITY,
 				high = -INFINITY,
@@ -213,7 +211,7 @@ well_started(const nn_param *p, const float *values)
 		return low == high && low == (strstr(p->name, ".bias") ? 0 : 1);
 	if (p->ndim > 1 && p->fan_in != p->dims[1] * (p->ndim > 2 ? p->dims[2] : 1))
 		return false;
-	/* float rounding may lift a value onto the bound */
+	/* rounding to float may move a value onto the bound */
 	if (low < -bound * (1 + 1e-7) || high > bound * (1 + 1e-7))
 		return false;
 	return p->size < 500 ||
@@ -233,18 +231,18 @@ test_params_init(void)
 	nn_params_init(&shape, 1, b, NULL);
 	ok(memcmp(a, b, size * sizeof(float)) == 0, "the same seed gives the same weights");
 	nn_params_init(&shape, 2, b, NULL);
-	ok(memcmp(a, b, size * sizeof(float)) != 0, "another seed gives others");
+	ok(memcmp(a, b, size * sizeof(float)) != 0, "another seed gives other weights");
 	for (int i = 0; i < nn_param_count(&shape); i++)
 	{
 		nn_param	p = nn_param_at(&shape, i);
 
 		if (!well_started(&p, a + p.offset))
 		{
-			note("%s starts wrongly", p.name);
+			note("%s has wrong initial values", p.name);
 			good = false;
 		}
 	}
-	ok(good, "weights start uniform within 1/sqrt(fan_in), layer norms as 1 and 0");
+	ok(good, "initial weights are uniform within 1/sqrt(fan_in), layer norms 1 and 0");
 	free(a);
 	free(b);
 }
@@ -278,11 +276,11 @@ test_one_cycle(void)
 	bool		rises = true;
 	bool		bounded = true;
 
-	ok(near(cycle(0, 500), 1e-3 / 25), "one-cycle rate begins at peak/25");
-	ok(near(cycle(49, 500), 1e-3), "… has its peak after a tenth of the steps");
+	ok(near(cycle(0, 500), 1e-3 / 25), "one-cycle rate starts at peak/25");
+	ok(near(cycle(49, 500), 1e-3), "… peaks after a tenth of the steps");
 	ok(fabs(cycle(499, 500) / (1e-3 / 250000) - 1) < 1e-9, "… ends at peak/250000");
 	ok(near(cycle(24, 500), 4e-5 + (1e-3 - 4e-5) * 24 / 49), "… rises linearly");
-	ok(near(cycle(274, 500), 4e-9 + (1e-3 - 4e-9) / 2), "… falls as a cosine");
+	ok(near(cycle(274, 500), 4e-9 + (1e-3 - 4e-9) / 2), "… falls along a cosine");
 	for (int i = 1; i < 500; i++)
 		rises = rises && (cycle(i, 500) > cycle(i - 1, 500)) == (i <= 49);
 	ok(rises, "… rises, then falls");
@@ -293,10 +291,10 @@ test_one_cycle(void)
 
 			bounded = bounded && rate >= 3.9e-9 && rate <= 1e-3 * (1 + 1e-12);
 		}
-	ok(bounded, "… stays in bounds for 1 … 30 steps");
+	ok(bounded, "… stays within its limits for 1 … 30 steps");
 }
 
-/* Three steps of Adam in double, by the formulas of Kingma & Ba. */
+/* Steps of Adam in double, by the formulas of Kingma & Ba. */
 static void
 adam_in_double(int n, int steps, double rate, const float *grads, double *params)
 {
@@ -354,11 +352,11 @@ test_clip(void)
 
 	ok(fabs(norm - 0.5) < 1e-6 && fabs(moment1[0] - 0.03) < 1e-6 &&
 	   fabs(moment1[1] + 0.04) < 1e-6,
-	   "a gradient within the clip counts as it is");
+	   "a gradient within the clip is used unchanged");
 	norm = nn_adam_step(&adam, 2, 0.1, 2, params, large, moment1, moment2, NULL);
 	ok(fabs(norm - 50) < 1e-4 && fabs(moment1[0] - (0.027 + 0.06)) < 1e-6 &&
 	   fabs(moment1[1] + (0.036 + 0.08)) < 1e-6,
-	   "a longer one is cut to it, and its length returned");
+	   "a longer gradient is scaled down to the clip, and its norm returned");
 }
 
 /* ---- scaling ------------------------------------------------------------------------------ */
@@ -376,9 +374,9 @@ test_scale(void)
 	ok(nn_scale(&s, 1, 10) == 0 && nn_scale(&s, 1, 10.000009) == 0 &&
 	   nn_scale(&s, 1, 10.1) == 5 && nn_scale(&s, 1, 9.9) == -5 &&
 	   nn_scale(&s, 2, 1e7 + 9) == 0 && nn_scale(&s, 2, 1e7 + 11) == 5,
-	   "a constant feature is 0 within its tolerance, else at the clip");
+	   "a constant feature is 0 within the tolerance, else ±clip");
 	ok(nn_is_constant(5, 0) && nn_is_constant(0, 1e-6) && !nn_is_constant(0, 1.1e-6) &&
-	   nn_is_constant(-1e6, 0.99) && !nn_is_constant(1e6, 1.01), "what is constant");
+	   nn_is_constant(-1e6, 0.99) && !nn_is_constant(1e6, 1.01), "constant features");
 }
 
 /* ---- quantiles ------------------------------------------------------------------------------ */
@@ -401,7 +399,7 @@ compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Against sorting: random values with many ties, in random, rising and falling order. */
+/* Compares with sorting: values with many ties in random, rising and falling order. */
 static bool
 selects_as_sorting_does(void)
 {
@@ -419,10 +417,13 @@ selects_as_sorting_does(void)
 			double		expected;
 
 			for (int i = 0; i < n; i++)
-				values[i] = order == 0 ? (double) nn_rng_below(&rng, n) : order == 1 ? i / 3 : -i / 2;
+				values[i] = order == 0 ? (double) nn_rng_below(&rng, n)
+					: order == 1 ? i / 3 : -i / 2;
 			memcpy(sorted, values, sizeof(double) * n);
 			qsort(sorted, n, sizeof(double), compare);
-			expected = k + 1 < n ? sorted[k] + (at - k) * (sorted[k + 1] - sorted[k]) : sorted[n - 1];
+			expected = sorted[n - 1];
+			if (k + 1 < n)
+				expected = sorted[k] + (at - k) * (sorted[k + 1] - sorted[k]);
 			if (nn_quantile(values, n, q) != expected)
 				return false;
 		}
@@ -438,8 +439,8 @@ test_quantile(void)
 	const double one[] = {42};
 
 	ok(quantile(5, five, 0) == -1 && quantile(5, five, 1) == 10 && quantile(5, five, 0.5) == 3,
-	   "quantiles: least, greatest, median");
-	ok(selects_as_sorting_does(), "quantiles by selection are those by sorting");
+	   "quantiles: minimum, maximum, median");
+	ok(selects_as_sorting_does(), "quantiles by selection equal those by sorting");
 	ok(near(quantile(5, five, 0.9), 8.8) && near(quantile(5, five, 0.3), 2.6) &&
 	   near(quantile(5, five, 0.125), 0.75), "quantiles between order statistics");
 	ok(near(quantile(4, ties, 0.5), 1.5) && near(quantile(4, ties, 0.25), 1),
@@ -481,10 +482,10 @@ test_raw_score(void)
 	   "a discrepancy rounded below 0 counts as 0");
 	row.signals = broken;
 	ok(isnan(nn_raw_score(&calibration, &row, NULL)),
-	   "a discrepancy that is no number gives no score");
+	   "a NaN discrepancy gives a NaN score");
 }
 
-/* Against the mean over the features given, added up here; two bytes of map. */
+/* Compares with the mean over the features given, for all maps of two bytes. */
 static void
 test_raw_score_of_given(void)
 {
@@ -496,8 +497,10 @@ test_raw_score_of_given(void)
 	double		many_rho[F];
 	float		scaled[F];
 	float		expected[F];
-	nn_row		without = {.scaled = scaled, .expected = expected, .signals = discrepancy, .imputed = (uint8_t[]) {0, 2}};
-	nn_row		with = {.scaled = scaled, .expected = expected, .signals = discrepancy, .imputed = (uint8_t[]) {2, 1}};
+	nn_row		without = {.scaled = scaled, .expected = expected, .signals = discrepancy,
+	.imputed = (uint8_t[]) {0, 2}};
+	nn_row		with = {.scaled = scaled, .expected = expected, .signals = discrepancy,
+	.imputed = (uint8_t[]) {2, 1}};
 	nn_calibration many = calibration;
 	nn_calibration weighted;
 	double		weight[F];
@@ -519,7 +522,8 @@ test_raw_score_of_given(void)
 	for (int map = 0; map < 1 << F; map++)
 	{
 		const uint8_t imputed[] = {(uint8_t) map, (uint8_t) (map >> 8)};
-		nn_row		row = {.scaled = scaled, .expected = expected, .signals = discrepancy, .imputed = imputed};
+		nn_row		row = {.scaled = scaled, .expected = expected, .signals = discrepancy,
+		.imputed = imputed};
 		double		raw = nn_raw_score(&many, &row, NULL);
 		double		heavy = nn_raw_score(&weighted, &row, NULL);
 		double		nu = 0;
@@ -546,13 +550,13 @@ test_raw_score_of_given(void)
 			right = right && fabs(raw / (nu / given * pow(3, 0.25)) - 1) < 1e-6 &&
 				fabs(heavy / (nu_weighted / weights * pow(3, 0.25)) - 1) < 1e-6;
 	}
-	ok(right, "imputed features take no part in the raw score; all imputed, there is none");
+	ok(right, "imputed features do not count in the raw score; if all are imputed, there is none");
 	expected[9] = NAN;
 	ok(nn_raw_score(&many, &without, NULL) > 0 && isnan(nn_raw_score(&many, &with, NULL)),
-	   "nor if they are no numbers");
+	   "imputed features do not count even if they are NaN");
 }
 
-/* Mean of those of the last h of n values that are raw scores, as nn_horizons has to give it. */
+/* Mean of the raw scores among the last h of n values. */
 static double
 mean_of_last(const double *values, int n, int h)
 {
@@ -603,22 +607,24 @@ test_horizons(void)
 		}
 		nn_horizons_reset(&h);
 	}
-	ok(means_right, "means of the last rows, NaN until there are so many; again after a reset");
-	ok(score_right, "score: the greatest mean in units of theta, NaN until all are full");
+	ok(means_right, "means of the last rows, NaN before there are enough; the same after a reset");
+	ok(score_right, "score: the greatest mean in units of theta, NaN before all horizons are full");
 	for (int n = 0; n < 6; n++)
 		nn_horizons_add(&h, n == 3 ? NAN : 1);
-	ok(isnan(nn_horizons_score(&h, 0)), "no score while a raw score is no number");
+	ok(isnan(nn_horizons_score(&h, 0)), "no score while a raw score is NaN");
 	for (int n = 0; n < 3; n++)
 		nn_horizons_add(&h, 1);
-	ok(nn_horizons_score(&h, 0) == 2, "and one again when that is past");
+	ok(nn_horizons_score(&h, 0) == 2, "a score again when it has left the horizons");
 }
 
-/* Rows without a raw score are passed over by the means, and have no score themselves. */
+/* Rows without a raw score do not count in means, and have no score themselves. */
 static void
-test_horizons_with_rows_without(void)
+test_horizons_with_gaps(void)
 {
 	const double none = NN_NO_SCORE;
-	const double raw[] = {none, none, 3, none, 1, 4, none, none, none, none, none, none, 2, 0, none, 6, none};
+	const double raw[] = {
+		none, none, 3, none, 1, 4, none, none, none, none, none, none, 2, 0, none, 6, none
+	};
 	double		ring[5];
 	nn_horizons h;
 	bool		means_right = true;
@@ -645,11 +651,11 @@ test_horizons_with_rows_without(void)
 		score_right = score_right &&
 			(n < 5 || raw[n - 1] == none ? isnan(score) : fabs(score - most) < 1e-14);
 	}
-	ok(means_right, "means pass over rows without a raw score; NaN when there is no other");
-	ok(score_right, "a row without a raw score has no score, the next has");
+	ok(means_right, "rows without a raw score do not count in means; NaN if there are no others");
+	ok(score_right, "a row without a raw score has no score, but the next one has");
 }
 
-/* The score of means, as nn_horizons has to give it: none of a longer horizon beyond the limit. */
+/* The score that follows from means (docs/model.md, Score). */
 static double
 score_of(const double *means, double release)
 {
@@ -668,7 +674,7 @@ score_of(const double *means, double release)
 	return score;
 }
 
-/* Whether means and score of the row so many rows before the n-th are right. */
+/* Whether means and score of the row `back` rows before the n-th are right. */
 static bool
 right_around(const nn_calibration *around, const double *raw, int n, int back)
 {
@@ -695,7 +701,7 @@ right_around(const nn_calibration *around, const double *raw, int n, int back)
 		 : fabs(score - score_of(want, around->release)) < 1e-14);
 }
 
-/* Horizons around a row, cut off where the rows end, and limited by the next shorter ones. */
+/* Horizons around a row that end at the newest row and are limited by shorter ones. */
 static void
 test_horizons_around(void)
 {
@@ -708,7 +714,7 @@ test_horizons_around(void)
 			for (int n = 1; n <= LENGTH(raw); n++)
 				for (int back = 0; back <= around.lookahead && back < n; back++)
 					right = right && right_around(&around, raw, n, back);
-	ok(right, "horizons lie around a row, or end with the newest; longer ones count no more than release allows");
+	ok(right, "horizons are around a row, end at the newest row, and release limits them");
 }
 
 /* Rows come due `lookahead` rows late, each once, and at the end of a stretch those that wait. */
@@ -766,7 +772,7 @@ main(void)
 	test_raw_score();
 	test_raw_score_of_given();
 	test_horizons();
-	test_horizons_with_rows_without();
+	test_horizons_with_gaps();
 	test_horizons_around();
 	test_horizons_delay();
 	test_choice();

@@ -1,7 +1,7 @@
 /*
  * test_pca.c
- *	  Principal components: against matrices whose components are known, and by
- *	  what makes components of any rows.
+ *	  Principal components: rows whose components are known, and the properties that
+ *	  components of any rows have.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,9 +11,9 @@
 #include "fixture.h"
 
 #define LENGTH(a) ((int) (sizeof(a) / sizeof((a)[0])))
-#define C 4						/* features of the hand-made rows */
+#define C 4						/* features of the rows whose components are known */
 
-/* An orthonormal basis, and the variance along each of it: 16 in all. */
+/* An orthonormal basis, and the variance along each of its vectors: 16 in all. */
 static const float basis[C][C] = {
 	{0.5f, 0.5f, 0.5f, 0.5f},
 	{0.5f, -0.5f, 0.5f, -0.5f},
@@ -23,7 +23,7 @@ static const float basis[C][C] = {
 static const float variances[C] = {2, 9, 1, 4};
 static const int falling[C] = {1, 3, 0, 2};
 
-/* Components of rows that are ±√variance along each of the basis. */
+/* Components of rows that are ±√variance along each vector of the basis. */
 static int
 known_components(double share, float *components)
 {
@@ -33,7 +33,7 @@ known_components(double share, float *components)
 
 	for (int i = 0; i < 2 * C; i++)
 		for (int c = 0; c < C; c++)
-			rows[i][c] = sqrtf(variances[i / 2]) * (i % 2 == 0 ? basis[i / 2][c] : -basis[i / 2][c]);
+			rows[i][c] = sqrtf(variances[i / 2]) * (i % 2 == 0 ? 1 : -1) * basis[i / 2][c];
 	nn_pca_begin(memory, C);
 	nn_pca_add(memory, C, rows[0], 2 * C, NULL);
 	k = nn_pca_end(memory, C, share, components);
@@ -48,7 +48,7 @@ test_known(void)
 	int			k = known_components(1, components);
 	double		worst = 0;
 
-	ok(k == C - 1, "all of the variance is asked for: all components but one");
+	ok(k == C - 1, "all of the variance needs all components but one");
 	for (int i = 0; i < k; i++)
 	{
 		const float *want = basis[falling[i]];
@@ -57,7 +57,7 @@ test_known(void)
 		for (int c = 0; c < C; c++)
 			worst = fmax(worst, fabs(sign * components[i * C + c] - want[c]));
 	}
-	ok_close(worst, 1e-6, "the components are the known ones, by falling variance");
+	ok_close(worst, 1e-6, "the components are the known ones, by decreasing variance");
 	free(components);
 }
 
@@ -78,7 +78,8 @@ test_share(void)
 	{
 		int			k = known_components(cases[i].share, components);
 
-		if (!ok(k == cases[i].k, "%g of the variance needs %d components", cases[i].share, cases[i].k))
+		if (!ok(k == cases[i].k, "%g of the variance needs %d components", cases[i].share,
+				cases[i].k))
 			note("got %d", k);
 	}
 }
@@ -93,7 +94,7 @@ dot(int features, const float *a, const float *b)
 	return sum;
 }
 
-/* Rows of a made-up series, minus their means, so correlated as sensors are. */
+/* Rows of a synthetic series, minus their means. */
 static float *
 centred_rows(int n, int features)
 {
@@ -120,7 +121,7 @@ components_of(int n, int features, const float *rows, int piece, double share, f
 	int			k;
 	bool		kept = true;
 
-	/* memory of any alignment does */
+	/* memory need not be aligned */
 	nn_pca_begin(memory + 1, features);
 	for (int at = 0; at < n; at += piece)
 		nn_pca_add(memory + 1, features, rows + (size_t) at * features,
@@ -128,7 +129,7 @@ components_of(int n, int features, const float *rows, int piece, double share, f
 	k = nn_pca_end(memory + 1, features, share, components);
 	for (int i = 0; i < 63; i++)
 		kept = kept && (unsigned char) memory[bytes + 1 + i] == 0xff;
-	ok(kept, "%d features: keeps to nn_pca_bytes()", features);
+	ok(kept, "%d features: stays within nn_pca_bytes()", features);
 	free(memory);
 	return k;
 }
@@ -147,7 +148,7 @@ moments(int n, int features, const float *rows)
 	return m;
 }
 
-/* What makes components of any rows: orthonormal eigenvectors that keep enough. */
+/* Components are orthonormal eigenvectors that keep the share of the variance. */
 static void
 check_components(int n, int features, double share)
 {
@@ -170,7 +171,8 @@ check_components(int n, int features, double share)
 		double		variance = 0;
 
 		for (int j = 0; j <= i; j++)
-			skew = fmax(skew, fabs(dot(features, v, components + (size_t) j * features) - (i == j)));
+			skew = fmax(skew, fabs(dot(features, v, components + (size_t) j * features) -
+								   (i == j)));
 		for (int a = 0; a < features; a++)
 			for (int b = 0; b < features; b++)
 				variance += v[a] * m[a * features + b] * v[b];
@@ -183,21 +185,22 @@ check_components(int n, int features, double share)
 			residual = fmax(residual, fabs(along - variance * v[a]) / total);
 		}
 		falls = falls && variance <= last * (1 + 1e-6);
-		/* without this one there would not be enough */
+		/* without this one, the share would not be kept */
 		falls = falls && kept < share * total * (1 + 1e-6);
 		last = variance;
 		kept += variance;
 	}
-	ok_close(skew, 2e-6, "%d rows of %d features, %g: %d orthonormal components", n, features, share, k);
-	ok_close(residual, 2e-5, "… are eigenvectors of the rows' moments");
-	ok(falls, "… by falling variance, no more than needed");
-	ok(k == features - 1 || kept >= share * total * (1 - 1e-6), "… that keep the share");
+	ok_close(skew, 2e-6, "%d rows of %d features, %g: %d orthonormal components", n, features,
+			 share, k);
+	ok_close(residual, 2e-5, "… that are eigenvectors of the rows' moments");
+	ok(falls, "… by decreasing variance, no more than needed");
+	ok(k == features - 1 || kept >= share * total * (1 - 1e-6), "… and keep the share");
 	free(rows);
 	free(m);
 	free(components);
 }
 
-/* Rows in one call or in many. */
+/* Rows added in one call or in several. */
 static void
 test_pieces(void)
 {
@@ -212,16 +215,17 @@ test_pieces(void)
 	int			k = components_of(N, F, rows, N, 0.8, whole);
 	double		worst = 0;
 
-	ok(components_of(N, F, rows, N, 0.8, again) == k && memcmp(whole, again, sizeof(float) * k * F) == 0,
-	   "the same rows give the same bytes");
-	ok(components_of(N, F, rows, 1000, 0.8, parts) == k, "rows by parts: as many components");
+	ok(components_of(N, F, rows, N, 0.8, again) == k &&
+	   memcmp(whole, again, sizeof(float) * k * F) == 0, "the same rows give the same bytes");
+	ok(components_of(N, F, rows, 1000, 0.8, parts) == k,
+	   "rows added in parts: the same number of components");
 	for (int i = 0; i < k; i++)
 		worst = fmax(worst, 1 - fabs(dot(F, whole + i * F, parts + i * F)));
-	ok_close(worst, 1e-5, "… the same but for rounding");
+	ok_close(worst, 1e-5, "… that are the same but for rounding");
 	free(rows);
 }
 
-/* Rows that have nothing to tell. */
+/* Few rows, features, or none that vary. */
 static void
 test_little(void)
 {
@@ -232,22 +236,23 @@ test_little(void)
 	int			k;
 
 	nn_pca_begin(memory, 3);
-	ok(nn_pca_end(memory, 3, 0.9, components) == 0, "no rows, no components");
+	ok(nn_pca_end(memory, 3, 0.9, components) == 0, "no rows: no components");
 	nn_pca_begin(memory, 3);
 	nn_pca_add(memory, 3, nothing, 2, NULL);
-	ok(nn_pca_end(memory, 3, 1, components) == 0, "constant rows, no components");
+	ok(nn_pca_end(memory, 3, 1, components) == 0, "constant rows: no components");
 	nn_pca_begin(memory, 1);
 	nn_pca_add(memory, 1, one, 2, NULL);
 	ok(nn_pca_end(memory, 1, 1, components) == 0, "a single feature has no component");
 	nn_pca_begin(memory, 2);
 	nn_pca_add(memory, 2, one, 1, NULL);
 	k = nn_pca_end(memory, 2, 1, components);
-	ok(k == 1 && fabs(fabs(components[0]) - 0.6) < 1e-6 && fabs(components[1] / components[0] - 4.0 / 3) < 1e-6,
+	ok(k == 1 && fabs(fabs(components[0]) - 0.6) < 1e-6 &&
+	   fabs(components[1] / components[0] - 4.0 / 3) < 1e-6,
 	   "the component of a single row is its direction");
 	free(memory);
 }
 
-/* ---- reconstruction ------------------------------------------------------------------ */
+/* ---- reconstruction ------------------------------------------------------------------- */
 
 static void
 test_projection(void)
@@ -265,7 +270,7 @@ test_projection(void)
 	ok_close(deviation(C, expected, want, 1), 1e-6, "a row is projected onto the components");
 	nn_pca_reconstruct(C, 0, components, row, 1, expected);
 	ok(expected[0] == 0 && expected[1] == 0 && expected[2] == 0 && expected[3] == 0,
-	   "without components its mean is expected");
+	   "without components the mean is expected");
 }
 
 static void
@@ -291,7 +296,8 @@ test_reconstruction(void)
 	nn_pca_reconstruct(F, k, components, expected, N, twice);
 	for (int i = 0; i < N * F; i++)
 		want[i] = expected[i];
-	ok_close(deviation(N * F, twice, want, 1), 1e-5, "a reconstruction is reconstructed as itself");
+	ok_close(deviation(N * F, twice, want, 1), 1e-5,
+			 "the reconstruction of a reconstruction is the same");
 	for (int i = 0; i < N; i++)
 	{
 		float		error[F];
@@ -307,9 +313,9 @@ test_reconstruction(void)
 		nn_pca_reconstruct(F, k, components, rows + i * F, 1, single);
 		same = same && memcmp(single, expected + i * F, sizeof(single)) == 0;
 	}
-	ok(same, "a row alone has the same bits");
-	ok_close(slant, 2e-5, "what is missed is at right angles to the components");
-	ok(missed <= 0.1 * total * (1 + 1e-5), "and no more than the share that was not to be kept");
+	ok(same, "a row passed alone has the same bits");
+	ok_close(slant, 2e-5, "residuals are orthogonal to the components");
+	ok(missed <= 0.1 * total * (1 + 1e-5), "residuals are within the share that is not kept");
 	free(rows);
 	free(expected);
 	free(twice);
@@ -347,8 +353,8 @@ main(void)
 	check_components(4097, 19, 0.9);
 	check_components(10000, 38, 0.7);
 	check_components(20, 60, 0.99);		/* fewer rows than features */
-	check_components(900, 511, 0.9);	/* the most for one of LAPACK's functions, */
-	check_components(900, 512, 0.9);	/* and the least for another */
+	check_components(900, 511, 0.9);	/* dsyev_ */
+	check_components(900, 512, 0.9);	/* dsyevd_ */
 	test_pieces();
 	test_little();
 	test_projection();

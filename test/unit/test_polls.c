@@ -1,7 +1,7 @@
 /*
  * test_polls.c
- *	  Whatever may take long gives its caller the chance to stop, at short intervals of
- *	  processor time; and no order of values makes a selection slow.
+ *	  Long computations poll at short intervals of processor time; and no order of
+ *	  values makes a selection slow.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "fixture.h"
 
-/* Far more than there is, for sanitizers are slow; without polls it is exceeded. */
+/* Far above actual intervals, as sanitizers are slow, but exceeded without polls. */
 #define MOST_SECONDS 0.5
 
 static const nn_shape shape = {
@@ -67,7 +67,8 @@ end(const char *what, int least)
 static void
 test_training(const float *params, const float *rows)
 {
-	const nn_objective objective = {.skip = 16, .ahead = 1, .maxmin = 1, .contrast = 0.02f, .temperature = 0.1f};
+	const nn_objective objective = {.skip = 16, .ahead = 1, .maxmin = 1, .contrast = 0.02f,
+	.temperature = 0.1f};
 	const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1};
 	const float *chunk[] = {rows, rows};
 	size_t		n = nn_params_size(&shape);
@@ -81,14 +82,14 @@ test_training(const float *params, const float *rows)
 
 	begin();
 	train = nn_train_open(space, &shape, 2, ROWS, poll);
-	end("memory of a training", (int) (bytes / 4194304));
+	end("opening a training", (int) (bytes / 4194304));
 	begin();
 	nn_forward(train, params, chunk, 2);
 	end("forward pass", 10 * shape.layers);
 	begin();
 	nn_backward(train, params, &objective, 2, grads, &losses);
 	end("backward pass", 10 * shape.layers);
-	ok(isfinite(losses.total), "… which computes a loss");
+	ok(isfinite(losses.total), "the backward pass computes a loss");
 	memcpy(stepped, params, sizeof(float) * n);
 	begin();
 	nn_adam_step(&adam, 1, 1e-3, n, stepped, grads, moments, moments + n, poll);
@@ -119,13 +120,13 @@ test_inference(const float *params, const float *rows)
 	end("copying packed weights", (int) (bytes / 4194304));
 	begin();
 	stream = nn_stream_open(stream_memory, packed, poll);
-	end("memory of a stream", (int) (nn_stream_bytes(&shape) / 4194304));
+	end("opening a stream", (int) (nn_stream_bytes(&shape) / 4194304));
 	begin();
 	nn_stream_push(stream, rows, NN_STREAM_ROWS, expected, 2, discrepancy);
-	end("rows through a stream", 5 * shape.layers);
+	end("pushing rows", 5 * shape.layers);
 	begin();
 	nn_stream_reset(stream);
-	end("a stream begins anew", shape.layers);
+	end("resetting a stream", shape.layers);
 	free(packed_memory);
 	free(copy_memory);
 	free(stream_memory);
@@ -133,8 +134,8 @@ test_inference(const float *params, const float *rows)
 }
 
 /*
- * Values of which the middle one of those that are left is always the smallest: a
- * selection that took it for its pivot would go over all values for each of them.
+ * Values whose middle one is always the smallest of the remaining ones: a selection
+ * that chose it as its pivot would take quadratic time.
  */
 static double *
 slow_for_middles(size_t n)
@@ -167,24 +168,25 @@ test_selection(void)
 	double	   *values = slow_for_middles(N);
 	double		start = seconds();
 
-	ok(nn_quantile(values, N, 1.0) == N - 1, "the greatest of values in a bad order");
-	ok(seconds() - start < 1.0, "… is found soon");
+	ok(nn_quantile(values, N, 1.0) == N - 1, "maximum of values in a bad order");
+	ok(seconds() - start < 1.0, "… is found quickly");
 	free(values);
 
 	values = malloc(sizeof(double) * N);
 	for (int i = 0; i < N; i++)
 		values[i] = i;
 	start = seconds();
-	ok(nn_quantile(values, N, 0.25) == 0.25 * (N - 1), "a quantile of sorted values");
+	ok(nn_quantile(values, N, 0.25) == 0.25 * (N - 1), "quantile of sorted values");
 	for (int i = 0; i < N; i++)
 		values[i] = 7;
-	ok(nn_quantile(values, N, 0.5) == 7, "… of equal ones");
-	ok(seconds() - start < 1.0, "… is found soon");
+	ok(nn_quantile(values, N, 0.5) == 7, "quantile of equal values");
+	ok(seconds() - start < 1.0, "… are found quickly");
 	for (int i = 0; i < N; i++)
 		values[i] = (double) ((long) i * 7919 % N);
 	begin();
-	ok(nn_quantile_polled(values, N, 0.5, poll) == 0.5 * (N - 1), "… of others");
-	end("a selection", 1);
+	ok(nn_quantile_polled(values, N, 0.5, poll) == 0.5 * (N - 1),
+	   "median of values in another order");
+	end("selection", 1);
 	free(values);
 }
 

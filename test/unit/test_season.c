@@ -1,15 +1,14 @@
 /*
  * test_season.c
- *	  The season (core/evidence/season.c), and its part in the score.
+ *	  The season (core/evidence/season.c), and its evidence in the score.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/rng.h"
-#include "core/evidence/horizons.h"
 #include "core/evidence/raw_score.h"
 #include "core/evidence/season.h"
+#include "core/rng.h"
 #include "tap.h"
 
 #define TURN (2 * 3.14159265358979323846)
@@ -27,7 +26,8 @@ test_basis(void)
 	double		worst = 0;
 	int			terms = nn_season_terms(&week);
 
-	ok(terms == 11 && nn_season_terms(&none) == 0, "a constant and two functions a harmonic; none without a season");
+	ok(terms == 11 && nn_season_terms(&none) == 0,
+	   "a constant and two functions per harmonic; no terms without a season");
 	for (int64_t t = -500; t < 500; t += 7)
 	{
 		int			at = 1;
@@ -43,16 +43,17 @@ test_basis(void)
 				worst = fmax(worst, fabs(basis[at++] - cos(angle)));
 			}
 	}
-	ok(worst < 1e-12, "basis: sines and cosines, before 0, too");
+	ok(worst < 1e-12, "basis: sines and cosines, also at negative times");
 	nn_season_basis(&week, 100, basis);
 	nn_season_basis(&week, INT64_C(168) * 54901024866184 + 100, again);
-	ok(memcmp(basis, again, sizeof(double) * terms) == 0, "exact at times of any size");
+	ok(memcmp(basis, again, sizeof(double) * terms) == 0, "basis: exact at times of any size");
 	nn_season_basis(&week, INT64_MIN, basis);
 	nn_season_basis(&week, INT64_MAX, again);
-	ok(isfinite(basis[1]) && isfinite(again[1]), "at the ends of time");
+	ok(isfinite(basis[1]) && isfinite(again[1]),
+	   "basis: finite at the least and the greatest time");
 }
 
-/* z = a + b·sin + c·cos of the second harmonic of the day, and a feature that is noise. */
+/* One feature is a + b·sin + c·cos of the second harmonic of the day, the other is noise. */
 static void
 test_regression(void)
 {
@@ -87,14 +88,14 @@ test_regression(void)
 								 (0.5 + sin(TURN * 2 * t / 24) - 2 * cos(TURN * 2 * t / 24))));
 		noise = fmax(noise, fabs(nn_season_expected(terms, weights + terms, basis)));
 	}
-	/* the ridge takes a fiftieth of the waves, not of the constant */
-	ok(worst < 0.05 && fabs(weights[0] - 0.5) < 1e-3, "it foresees what recurs");
-	ok(noise < 0.2, "and of noise about nothing");
+	/* the ridge reduces the waves by a fiftieth, but not the constant */
+	ok(worst < 0.05 && fabs(weights[0] - 0.5) < 1e-3, "a periodic feature is predicted");
+	ok(noise < 0.2, "of noise, next to nothing is predicted");
 	free(memory);
 	free(weights);
 }
 
-/* Rows of all the same phase leave the basis' other functions open: the ridge settles them. */
+/* Rows that all have the same phase do not determine the weights; with the ridge they do. */
 static void
 test_degenerate(void)
 {
@@ -117,14 +118,15 @@ static void
 test_score(void)
 {
 	const nn_season season = {.nperiods = 1, .period = {4}, .harmonics = {1}};
-	/* the first: sin of the quarter, the second: always 1 */
+	/* expected: of the first feature the sine, of the second always 1 */
 	const double weights[] = {0, 1, 0, 1, 0, 0};
 	const double scale[] = {2, 3};
 	const double rho[] = {0.5, 2};
 	const int	horizon = 1;
 	const double theta = 1;
 	nn_calibration cal = {
-		.features = 2, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho, .theta = &theta, .threshold = 1,
+		.features = 2, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho,
+		.theta = &theta, .threshold = 1,
 		.season = &season, .season_weights = weights, .season_scale = scale,
 	};
 	const float scaled[] = {3, -1};
@@ -134,17 +136,17 @@ test_score(void)
 	nn_row		row = {.scaled = scaled, .expected = expected, .time = 5};
 	double		raw = nn_raw_score(&cal, &row, evidence);
 
-	/* at 5 the season has 1 and 1: 1/0.5 + 2·2² and 4/2 + 3·2² */
+	/* at time 5 the season expects 1 and 1: 1/0.5 + 2·2² and 4/2 + 3·2² */
 	ok(fabs(evidence[0] - 10) < 1e-12 && fabs(evidence[1] - 14) < 1e-12 && fabs(raw - 12) < 1e-12,
-	   "evidence of the network and of the season, and their mean");
+	   "evidence is the network's plus the season's");
 	row.imputed = second;
 	row.time = 7;
 	raw = nn_raw_score(&cal, &row, evidence);
-	/* at 7 the sine is -1: 1/0.5 + 2·4² */
-	ok(fabs(raw - 34) < 1e-12 && evidence[1] == 0, "what is imputed has none");
+	/* at time 7 the sine is -1: 1/0.5 + 2·4² */
+	ok(fabs(raw - 34) < 1e-12 && evidence[1] == 0, "an imputed feature has no evidence");
 	cal.season = NULL;
 	row.imputed = NULL;
-	ok(nn_raw_score(&cal, &row, NULL) == 2, "without a season the network's alone");
+	ok(nn_raw_score(&cal, &row, NULL) == 2, "without a season, evidence is the network's");
 }
 
 int

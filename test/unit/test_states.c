@@ -1,12 +1,11 @@
 /*
  * test_states.c
- *	  The states (core/evidence/states.c), and their part in the score.
+ *	  The states (core/evidence/states.c), and their weight in the score.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/evidence/horizons.h"
 #include "core/evidence/raw_score.h"
 #include "core/evidence/states.h"
 #include "tap.h"
@@ -15,7 +14,7 @@
 #define WINDOW (NN_STATE_ROWS * C)
 #define N 600
 
-/* Windows that stand in three states, with some noise; and a rng. */
+/* Windows in three states, plus noise. */
 static float *
 three_states(nn_rng *rng, double noise)
 {
@@ -42,9 +41,9 @@ learn(const float *windows, int n, uint64_t seed)
 	return params;
 }
 
-/* Squared distance of a window from the nearest centre, the plain way. */
+/* The distance of a window from the nearest centre, in the simplest way. */
 static double
-plain(const float *params, const float *window)
+expected_distance(const float *params, const float *window)
 {
 	const float *centre = params + C + 1;
 	double		least = INFINITY;
@@ -74,22 +73,24 @@ test_learning(void)
 	params = learn(windows, N, 7);
 	again = learn(windows, N, 7);
 	for (int i = 0; i < N; i++)
-		sum += plain(params, windows + i * WINDOW) - params[C];
-	/* the variance is 8/3 a value, and the noise 0.1²/12 */
+		sum += expected_distance(params, windows + i * WINDOW) - params[C];
+	/* per value, the variance is 8/3, and that of the noise 0.1²/12 */
 	ok(fabs(params[C] - 0.1 * WINDOW * 8 / 3) < 0.01, "nearness is a tenth of the variance");
-	ok(sum / N < WINDOW * 0.01 / 12, "windows of three states are no further from the centres than the noise");
-	ok(memcmp(params, again, sizeof(float) * nn_states_size(C)) == 0, "the same seed, the same states");
+	ok(sum / N < WINDOW * 0.01 / 12, "windows are as close to the centres as the noise allows");
+	ok(memcmp(params, again, sizeof(float) * nn_states_size(C)) == 0,
+	   "the same seed gives the same states");
 	free(again);
 	again = learn(windows, 1, 7);
-	ok(plain(again, windows) < 1e-9 && again[C] > 0, "one window is its own state");
+	ok(expected_distance(again, windows) < 1e-9 && again[C] > 0, "a single window is a state");
 	for (int i = 0; i < N * WINDOW; i++)
 		windows[i] = 0.5f;
 	free(again);
 	again = learn(windows, N, 7);
-	ok(plain(again, windows) < 1e-9 && again[C] > 0, "windows that are all alike have one state");
+	ok(expected_distance(again, windows) < 1e-9 && again[C] > 0, "equal windows have one state");
 	free(again);
 	again = learn(windows, 0, 7);
-	ok(fabs(plain(again, windows) - WINDOW * 0.25) < 1e-6 && again[C] > 0, "without a window it is the mean");
+	ok(fabs(expected_distance(again, windows) - WINDOW * 0.25) < 1e-6 && again[C] > 0,
+	   "without windows, the state is the mean");
 	free(windows);
 	free(params);
 	free(again);
@@ -105,27 +106,35 @@ test_weights(void)
 	float		window[WINDOW];
 
 	nn_states_weigh(C, least, most, (double[]) {4, 1, 0.01}, params);
-	ok(params[0] == 1 && fabs(params[2] - 0.01) < 1e-8, "times the root of what its squares weigh");
+	ok(params[0] == 1 && fabs(params[2] - 0.01) < 1e-8,
+	   "weights are multiplied by the root of the given weight");
 	nn_states_weigh(C, least, most, NULL, params);
 	ok(params[0] == 0.5f && fabs(params[1] - 1 / sqrt(10)) < 1e-6 && params[2] == 0.1f,
-	   "a feature's weight is the root of 1 / its range; a constant's that of 1 / 10");
+	   "weights are 1 / the root of the range, of a constant 1 / the root of 10");
 	nn_states_window(C, params, rows, window);
-	ok(window[0] == 1 && window[9] == -1 && fabs(window[1] - 1 / sqrt(10)) < 1e-6, "values are weighted");
-	ok(fabs(window[2] - 100) < 1e-4 && fabs(window[8] + 100) < 1e-4, "and bounded at ten ranges");
+	ok(window[0] == 1 && window[9] == -1 && fabs(window[1] - 1 / sqrt(10)) < 1e-6,
+	   "values are weighted");
+	ok(fabs(window[2] - 100) < 1e-4 && fabs(window[8] + 100) < 1e-4,
+	   "values are bounded at ten ranges");
 }
 
-/* Rows pushed in pieces of some size. */
+/* Pushes rows in pieces. */
 static void
-push(nn_state_stream *stream, const float *rows, int n, int piece, int stride, float *distances)
+push_pieces(nn_state_stream *stream, const float *rows, int n, int piece, int stride,
+			float *distances)
 {
 	for (int i = 0; i < n; i += piece)
-		nn_state_stream_push(stream, rows + i * C, n - i < piece ? n - i : piece, stride, distances + i * stride);
+		nn_state_stream_push(stream, rows + i * C, n - i < piece ? n - i : piece, stride,
+							 distances + i * stride);
 }
 
 static void
 test_stream(void)
 {
-	enum {ROWS = 200};
+	enum
+	{
+		ROWS = 200
+	};
 	nn_rng		rng;
 	float	   *windows;
 	float	   *params;
@@ -144,35 +153,41 @@ test_stream(void)
 	stream = nn_state_stream_open(memory, C, params);
 	for (int i = 0; i < ROWS * C; i++)
 		rows[i] = (float) (4 * nn_rng_double(&rng) - 2);
-	push(stream, rows, ROWS, ROWS, 1, whole);
+	push_pieces(stream, rows, ROWS, ROWS, 1, whole);
 	for (int i = NN_STATE_ROWS - 1; i < ROWS; i++)
-		worst = fmax(worst, fabs(whole[i] / plain(params, rows + (i - NN_STATE_ROWS + 1) * C) - 1));
+	{
+		const float *window = rows + (i - NN_STATE_ROWS + 1) * C;
+
+		worst = fmax(worst, fabs(whole[i] / expected_distance(params, window) - 1));
+	}
 	ok(worst < 1e-5, "distances are those of the windows");
 	memcpy(windows, rows, sizeof(float) * C);
 	for (int i = 1; i < NN_STATE_ROWS; i++)
 		memcpy(windows + i * C, rows, sizeof(float) * C);
-	ok(fabs(whole[0] / plain(params, windows) - 1) < 1e-5, "rows before the first repeat it");
+	ok(fabs(whole[0] / expected_distance(params, windows) - 1) < 1e-5,
+	   "rows before the first repeat it");
 
 	for (int piece = 1; piece < 40; piece++)
 	{
 		nn_state_stream_reset(stream);
 		for (int i = 0; i < ROWS * 3; i++)
 			cut[i] = -1;
-		push(stream, rows, ROWS, piece, 3, cut);
+		push_pieces(stream, rows, ROWS, piece, 3, cut);
 		for (int i = 0; i < ROWS; i++)
 		{
 			same = same && memcmp(&cut[i * 3], &whole[i], sizeof(float)) == 0;
 			untouched = untouched && cut[i * 3 + 1] == -1 && cut[i * 3 + 2] == -1;
 		}
 	}
-	ok(same, "the same bits however rows are cut, and after a reset");
-	ok(untouched, "what lies between is left alone");
+	ok(same, "the same bits however rows are cut into pushes, and after a reset");
+	ok(untouched, "memory between distances is left unchanged");
 
-	/* begun elsewhere, a row has the same distance as soon as its window is whole */
+	/* in a series that begins later, a row has the same distance once its window is full */
 	nn_state_stream_reset(stream);
-	push(stream, rows + 50 * C, ROWS - 50, 7, 1, cut);
+	push_pieces(stream, rows + 50 * C, ROWS - 50, 7, 1, cut);
 	ok(memcmp(cut + NN_STATE_ROWS - 1, whole + 50 + NN_STATE_ROWS - 1,
-			  sizeof(float) * (ROWS - 50 - NN_STATE_ROWS + 1)) == 0, "the same bits wherever it began");
+			  sizeof(float) * (ROWS - 50 - NN_STATE_ROWS + 1)) == 0,
+	   "the same bits wherever the series began");
 	free(memory);
 	free(windows);
 	free(params);
@@ -199,7 +214,7 @@ test_score(void)
 	   "four times the mean distance doubles the raw score");
 	cal.gamma = 0.25;
 	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4 * pow(3, 0.25)) < 1e-6,
-	   "beside the discrepancy");
+	   "states and discrepancy multiply");
 	cal.gamma = cal.delta = 0;
 	row.scaled = far;
 	ok(fabs(nn_raw_score(&cal, &row, NULL) - (9 / 0.5 + 4.0 / 2) / 2) < 1e-6,

@@ -1,8 +1,8 @@
 /*
  * test_stream.c
- *	  Same row, same outputs: streams cut, begun and reused in every way, against
- *	  each other bit by bit, and against the training pass and the double-precision
- *	  network within rounding.
+ *	  A row's outputs do not depend on how a series is cut into pushes, where it begins,
+ *	  or what the stream was used for before: compared bit by bit.  They equal those of
+ *	  the training pass and of the double-precision network but for rounding.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,12 +11,12 @@
 #include "fixture.h"
 #include "reference.h"
 
-#define BEYOND 150				/* rows of a series after its context */
+#define BEYOND 150				/* rows of a series after the context */
 #define TOLERANCE 1e-4			/* of the largest value */
-#define FLOOR 1e-3				/* of discrepancies, which begin at 0 */
+#define FLOOR 1e-3				/* of discrepancies, which start at 0 */
 #define RANDOM_CUTS 5
 
-/* A series and what one stream made of it. */
+/* A series and its outputs from one stream. */
 typedef struct series
 {
 	nn_shape	shape;
@@ -26,7 +26,7 @@ typedef struct series
 	float	   *rows;			/* (n, C) */
 	float	   *expected;		/* (n, C) */
 	float	   *discrepancy;	/* (n, N) */
-	float	   *expected2;		/* of the stream that is compared */
+	float	   *expected2;		/* from the stream that is compared */
 	float	   *discrepancy2;
 } series;
 
@@ -64,7 +64,7 @@ close_series(series *s)
 	free(s->discrepancy2);
 }
 
-/* Rows from … to - 1 came out the same, bit by bit. */
+/* Whether the outputs of rows from … to - 1 are the same, bit by bit. */
 static bool
 same(const series *s, int from, int to)
 {
@@ -77,7 +77,7 @@ same(const series *s, int from, int to)
 			   (to - from) * N * sizeof(float)) == 0;
 }
 
-/* Push rows from … to - 1, into the second outputs, in pieces of equal or (0) random size. */
+/* Pushes rows from … to - 1, setting the second outputs, in pieces (0: of random size). */
 static void
 push_again(series *s, nn_stream *stream, int from, int to, int piece, nn_rng *rng)
 {
@@ -138,7 +138,7 @@ test_prefixes(series *s, const char *kernel)
 	ok(equal, "%s: any prefix, %s", shape_name(&s->shape), kernel);
 }
 
-/* A stream that begins later agrees as soon as the context has passed, not sooner. */
+/* A stream that begins later agrees as soon as the context has passed, and not before. */
 static void
 test_later(series *s, const char *kernel)
 {
@@ -154,10 +154,10 @@ test_later(series *s, const char *kernel)
 		push_again(s, stream.stream, from, s->n, 0, &rng);
 		equal = equal && same(s, from + s->context, s->n);
 		if (same(s, from + s->context - 1, s->n))
-			note("context of %d is not the least", s->context);
+			note("a context smaller than %d would do", s->context);
 		close_streaming(&stream);
 	}
-	ok(equal, "%s: begun later, %s", shape_name(&s->shape), kernel);
+	ok(equal, "%s: a later beginning, %s", shape_name(&s->shape), kernel);
 }
 
 static void
@@ -172,7 +172,7 @@ test_reuse(series *s, const char *kernel)
 	push_again(s, stream.stream, 0, s->n, 37, NULL);
 	equal = same(s, 0, s->n);
 
-	/* not even a series of NaN may leave traces */
+	/* a series of NaN must not leave traces either */
 	for (int i = 0; i < s->n * s->shape.features; i++)
 		other[i] = NAN;
 	push_all(stream.stream, &s->shape, other, s->n, 50, s->expected2, s->discrepancy2);
@@ -183,7 +183,7 @@ test_reuse(series *s, const char *kernel)
 	close_streaming(&stream);
 }
 
-/* Two streams on the same packed weights, turn by turn. */
+/* Two streams on the same packed weights, taking turns. */
 static void
 test_side_by_side(series *s, const char *kernel)
 {
@@ -210,7 +210,7 @@ test_side_by_side(series *s, const char *kernel)
 	close_streaming(&stream);
 }
 
-/* Weights copied to where nothing is aligned as before, and the original gone. */
+/* Weights copied to memory with another alignment, and the original freed. */
 static void
 test_copy(series *s, const char *kernel)
 {
@@ -223,12 +223,12 @@ test_copy(series *s, const char *kernel)
 	close_streaming(&stream);
 	from_copy = nn_stream_open(stream_memory, copy, NULL);
 	push_again(s, from_copy, 0, s->n, NN_STREAM_ROWS, NULL);
-	ok(same(s, 0, s->n), "%s: weights copied, %s", shape_name(&s->shape), kernel);
+	ok(same(s, 0, s->n), "%s: copied weights, %s", shape_name(&s->shape), kernel);
 	free(stream_memory);
 	free(memory);
 }
 
-/* Reconstructions against those of the other passes. */
+/* Compares reconstructions with those of the training pass and of the reference. */
 static void
 test_training_pass(const series *s, const double *expected, const char *kernel)
 {
@@ -241,14 +241,14 @@ test_training_pass(const series *s, const double *expected, const char *kernel)
 	for (size_t i = 0; i < n; i++)
 		stream[i] = s->expected[i];
 	ok_close(deviation(n, nn_train_output(t.train), stream, 0), TOLERANCE,
-			 "%s: the training pass gives the same, %s", shape_name(&s->shape), kernel);
+			 "%s: reconstructions against the training pass, %s", shape_name(&s->shape), kernel);
 	ok_close(deviation(n, s->expected, expected, 0), TOLERANCE,
 			 "%s: reconstructions against double precision, %s", shape_name(&s->shape), kernel);
 	free(stream);
 	close_training(&t);
 }
 
-/* What the double-precision network makes of the series. */
+/* Outputs of the double-precision network. */
 static void
 reference_outputs(const series *s, double **expected, double **discrepancy)
 {

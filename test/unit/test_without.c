@@ -1,7 +1,7 @@
 /*
  * test_without.c
- *	  Parts of the network that are switched off: what is cleared, what it makes of
- *	  the network, and that training leaves it so.
+ *	  Switching off parts of the network: what is cleared, the effect, and that
+ *	  training keeps them off.
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #define ALL (NN_WITHOUT_AUTOMASK | NN_WITHOUT_MIXUP | NN_WITHOUT_MULTISCALE)
 
-/* ---- what is cleared ------------------------------------------------------------ */
+/* ---- what is cleared ------------------------------------------------------------------ */
 
 /* Whether a set of parts clears the j-th value of a tensor, by its name. */
 static bool
@@ -25,7 +25,7 @@ is_cleared(const nn_param *p, size_t j, unsigned parts)
 	return p->ndim == 3 && (j + 1) % p->dims[2] != 0 && parts & NN_WITHOUT_MULTISCALE;
 }
 
-/* Clears made-up values; whether the right ones, and no others, are 0 then. */
+/* Whether clearing parts sets the right values to 0, and no others. */
 static bool
 clears(const nn_shape *shape, unsigned parts)
 {
@@ -66,11 +66,11 @@ test_clear(void)
 	}
 }
 
-/* ---- what becomes of the network ------------------------------------------------- */
+/* ---- the effect ----------------------------------------------------------------------- */
 
-/* Largest difference of the two associations of a row. */
+/* Largest difference between the two associations of a row. */
 static double
-parting(const nn_train *train, const nn_shape *shape, int row)
+association_difference(const nn_train *train, const nn_shape *shape, int row)
 {
 	float	   *g = dirty(shape->window * sizeof(float));
 	float	   *a = dirty(shape->window * sizeof(float));
@@ -100,18 +100,19 @@ test_automask(const char *kernel)
 	double		most = 0;
 
 	nn_forward(t.train, params, (const float *const *) &chunk, 1);
-	ok(parting(t.train, &shape, rows - 1) > 1e-3, "the AutoMask parts the associations, %s", kernel);
+	ok(association_difference(t.train, &shape, rows - 1) > 1e-3,
+	   "with the AutoMask the associations differ, %s", kernel);
 	nn_params_clear(&shape, NN_WITHOUT_AUTOMASK, params);
 	nn_forward(t.train, params, (const float *const *) &chunk, 1);
 	for (int row = 0; row < rows; row++)
-		most = fmax(most, parting(t.train, &shape, row));
-	ok(most <= 1e-6, "without it they are the same, %s", kernel);
+		most = fmax(most, association_difference(t.train, &shape, row));
+	ok(most <= 1e-6, "without the AutoMask they are the same, %s", kernel);
 	close_training(&t);
 	free(chunk);
 	free(params);
 }
 
-/* Whether the last row's output is the same when all rows before it are others. */
+/* Whether the last row's output does not depend on the rows before it. */
 static bool
 is_pointwise(const nn_shape *shape, const float *params)
 {
@@ -142,13 +143,14 @@ test_multiscale(const char *kernel)
 	const nn_shape shape = {3, 1, 16, 2, 2};	/* attention to the row itself only */
 	float	   *params = test_params(&shape, 3);
 
-	ok(!is_pointwise(&shape, params), "convolutions see earlier rows, %s", kernel);
+	ok(!is_pointwise(&shape, params), "with multiple scales, convolutions see earlier rows, %s",
+	   kernel);
 	nn_params_clear(&shape, NN_WITHOUT_MULTISCALE, params);
-	ok(is_pointwise(&shape, params), "without scales they do not, %s", kernel);
+	ok(is_pointwise(&shape, params), "without multiple scales they do not, %s", kernel);
 	free(params);
 }
 
-/* ---- training -------------------------------------------------------------------------- */
+/* ---- training ------------------------------------------------------------------------- */
 
 /* Steps on one chunk, as src/learn/optimizer.c takes them. */
 static void
@@ -205,9 +207,9 @@ test_training(unsigned parts, const char *kernel)
 				moved += params[p.offset + j] != start[p.offset + j];
 			}
 	}
-	ok(zero, "training leaves set %u of parts at 0, %s", parts, kernel);
+	ok(zero, "training keeps set %u of parts at 0, %s", parts, kernel);
 	/* some gradients of a small network are 0 */
-	ok(moved > 0.9 * others, "and moves the others, %s", kernel);
+	ok(moved > 0.9 * others, "training changes the other values, %s", kernel);
 	free(start);
 	free(params);
 }

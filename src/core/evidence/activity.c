@@ -1,12 +1,11 @@
 /*
  * core/evidence/activity.c
- *	  How much each feature has moved lately (docs/model.md, Flatlines): the larger one of
- *	  the means of many rows and of the last few, so that it is soon seen to move again.
+ *	  Activity: how much the features of a series move.
  *
- * Sums over 2, 4, 8 … rows are each made of two of half their length, so a row costs as
- * many additions as there are lengths, and always the same ones: a running sum would
- * carry the rounding of rows long gone.  Of each length those needed again stand in a
- * ring of so many rows.
+ * A sum over 2, 4, 8 … rows is made of two sums of half that length, so a row costs
+ * log2(rows) additions per feature.  A running sum would be cheaper, but would carry
+ * the rounding errors of rows long gone: results would depend on where the series
+ * began.  Sums of each length are kept in a ring until they are needed again.
  */
 #include <assert.h>
 #include <math.h>
@@ -18,18 +17,23 @@
 
 struct nn_activity
 {
+	/* settings */
 	int			features;
 	int			rows;			/* power of two */
 	double		clip;
+
+	/* state */
 	int64_t		count;			/* rows seen */
-	float	   *last;			/* (C) the row before; NAN: imputed, or none */
-	float	   *sum;			/* (2, C) of the row: of steps, of known ones */
-	float	   *few;			/* (2, C) those of the last few */
-	float	   *ring;			/* (rows - 1, 2, C) sums of 1, 2, 4 … rows, one length after the other */
+	float	   *last;			/* (C) the previous row; NAN: imputed, or none */
+	float	   *ring;			/* (rows - 1, 2, C) sums of 1, 2, 4 … rows, length by length */
+
+	/* scratch: sum of steps, number of known steps */
+	float	   *sum;			/* (2, C) */
+	float	   *few;			/* (2, C) over the last NN_ACTIVITY_FEW */
 };
 
 static void
-layout(nn_arena *arena, int features, int rows, nn_activity *a)
+lay_out_activity(nn_arena *arena, int features, int rows, nn_activity *a)
 {
 	a->last = nn_take_floats(arena, features);
 	a->sum = nn_take_floats(arena, 2 * (size_t) features);
@@ -44,7 +48,7 @@ nn_activity_bytes(int features, int rows)
 	nn_activity unused;
 
 	nn_take(&arena, sizeof(nn_activity));
-	layout(&arena, features, rows, &unused);
+	lay_out_activity(&arena, features, rows, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
@@ -58,7 +62,7 @@ nn_activity_open(void *memory, int features, int rows, double clip)
 	a->features = features;
 	a->rows = rows;
 	a->clip = clip;
-	layout(&arena, features, rows, a);
+	lay_out_activity(&arena, features, rows, a);
 	nn_activity_reset(a);
 	return a;
 }
@@ -72,9 +76,9 @@ nn_activity_reset(nn_activity *a)
 	memset(a->ring, 0, sizeof(float) * (a->rows - 1) * 2 * a->features);
 }
 
-/* The step from the row before, where both are known. */
+/* Sets sum to the steps from the previous row to this one, 0 where they are unknown. */
 static void
-set_steps(nn_activity *a, const float *row, const uint8_t *imputed)
+measure_steps(nn_activity *a, const float *row, const uint8_t *imputed)
 {
 	for (int c = 0; c < a->features; c++)
 	{
@@ -88,13 +92,13 @@ set_steps(nn_activity *a, const float *row, const uint8_t *imputed)
 	}
 }
 
-/* Mean of the known steps among so many; NaN: fewer than half are. */
+/* Mean of the known ones of `steps` steps; NaN if fewer than half are known. */
 static float
-mean_of(const nn_activity *a, const float *sum, int c, int rows)
+mean_known_step(const nn_activity *a, const float *sum, int c, int steps)
 {
 	float		known = sum[a->features + c];
 
-	return 2 * known < (float) rows ? NAN : sum[c] / known;
+	return 2 * known < (float) steps ? NAN : sum[c] / known;
 }
 
 void
@@ -104,10 +108,10 @@ nn_activity_push(nn_activity *a, const float *row, const uint8_t *imputed, float
 	float	   *restrict sum = a->sum;
 	float	   *ring = a->ring;
 
-	set_steps(a, row, imputed);
+	measure_steps(a, row, imputed);
 	for (int half = 1; half < a->rows; half *= 2)
 	{
-		/* the sum of as many rows that ended `half` rows ago; this one takes its place */
+		/* the sum over `half` rows that ended `half` rows ago; this one takes its place */
 		float	   *restrict before = ring + (a->count & (half - 1)) * size;
 
 		for (size_t i = 0; i < size; i++)
@@ -124,11 +128,11 @@ nn_activity_push(nn_activity *a, const float *row, const uint8_t *imputed, float
 	a->count++;
 	for (int c = 0; c < a->features; c++)
 	{
-		float		many = mean_of(a, sum, c, a->rows);
-		float		few = mean_of(a, a->few, c, NN_ACTIVITY_FEW);
+		float		many = mean_known_step(a, sum, c, a->rows);
+		float		few = mean_known_step(a, a->few, c, NN_ACTIVITY_FEW);
 		float		most = few > many ? few : many;
 
-		/* two choices that are no branches: which is larger is a coin toss */
+		/* selections, not branches: which one is larger cannot be predicted */
 		activity[c] = isnan(few) ? few : most;
 	}
 }

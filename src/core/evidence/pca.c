@@ -1,9 +1,11 @@
 /*
  * core/evidence/pca.c
- *	  Principal components of scaled rows, the baseline (docs/model.md, Baselines).
+ *	  Principal components, the baseline.
  *
- * Scaled rows have mean 0, so the components are eigenvectors of the mean of
- * z·zᵀ.  A row's reconstruction is its projection onto the first of them.
+ * Scaled rows have mean 0, so the components are eigenvectors of the sum of z·zᵀ.
+ * It is summed in single precision over blocks of rows by BLAS, and in double
+ * precision over the blocks.  A row's reconstruction is its projection onto the
+ * first components.
  */
 #include <math.h>
 #include <string.h>
@@ -16,9 +18,9 @@
 #define BLOCK 4096				/* rows whose products are summed in single precision */
 
 /*
- * LAPACK: eigenvalues, ascending, and eigenvectors of a symmetric matrix; by QR
- * iteration, and by divide and conquer, which takes a third of the time of many
- * features and more memory.
+ * LAPACK: eigenvalues, ascending, and eigenvectors of a symmetric matrix.  dsyev_
+ * uses QR iteration, dsyevd_ divide and conquer, which takes a third of the time
+ * with many features, but more memory.
  */
 extern void dsyev_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda,
 				   double *w, double *work, const int *lwork, int *info);
@@ -26,38 +28,38 @@ extern void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a,
 					double *w, double *work, const int *lwork, int *iwork, const int *liwork,
 					int *info);
 
-#define MANY 512				/* features from which on the second one is asked */
+#define MANY 512				/* features from which dsyevd_ is used */
 
-typedef struct workspace
+typedef struct pca_workspace
 {
-	double	   *moment;			/* (C, C) sums of z·zᵀ, then eigenvectors */
+	double	   *moment;			/* (C, C) sum of z·zᵀ, then eigenvectors */
+	float	   *block;			/* (C, C) sum over a block of rows */
 	double	   *value;			/* (C) eigenvalues */
-	double	   *work;			/* (work_size()) LAPACK's */
-	int		   *iwork;			/* (iwork_size()) */
-	float	   *block;			/* (C, C) */
-} workspace;
+	double	   *work;			/* (pca_work_size()) LAPACK's */
+	int		   *iwork;			/* (pca_iwork_size()) LAPACK's */
+} pca_workspace;
 
 static int
-work_size(int features)
+pca_work_size(int features)
 {
 	return features < MANY ? 34 * features : 1 + 6 * features + 2 * features * features;
 }
 
 static int
-iwork_size(int features)
+pca_iwork_size(int features)
 {
 	return features < MANY ? 0 : 3 + 5 * features;
 }
 
 static void
-layout(nn_arena *arena, int features, workspace *w)
+lay_out_pca(nn_arena *arena, int features, pca_workspace *w)
 {
 	size_t		C = features;
 
 	w->moment = nn_take(arena, sizeof(double) * C * C);
 	w->value = nn_take(arena, sizeof(double) * C);
-	w->work = nn_take(arena, sizeof(double) * work_size(features));
-	w->iwork = nn_take(arena, sizeof(int) * iwork_size(features));
+	w->work = nn_take(arena, sizeof(double) * pca_work_size(features));
+	w->iwork = nn_take(arena, sizeof(int) * pca_iwork_size(features));
 	w->block = nn_take_floats(arena, C * C);
 }
 
@@ -65,9 +67,9 @@ size_t
 nn_pca_bytes(int features)
 {
 	nn_arena	arena = {0};
-	workspace	unused;
+	pca_workspace unused;
 
-	layout(&arena, features, &unused);
+	lay_out_pca(&arena, features, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
@@ -82,16 +84,15 @@ nn_pca_add(void *memory, int features, const float *rows, int64_t n, nn_poll pol
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	const size_t cells = (size_t) features * features;
-	workspace	w;
+	pca_workspace w;
 
-	layout(&arena, features, &w);
+	lay_out_pca(&arena, features, &w);
 	for (int64_t at = 0; at < n; at += BLOCK)
 	{
-		int			rest = (int) (n - at < BLOCK ? n - at : BLOCK);
+		const int	count = (int) (n - at < BLOCK ? n - at : BLOCK);
 
-		if (poll)
-			poll();
-		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, features, features, rest, 1.0f,
+		nn_rest(poll);
+		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, features, features, count, 1.0f,
 					rows + at * features, features, rows + at * features, features,
 					0.0f, w.block, features);
 		for (size_t i = 0; i < cells; i++)
@@ -103,15 +104,15 @@ int
 nn_pca_end(void *memory, int features, double variance, float *components)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
-	const int	lwork = work_size(features);
-	const int	liwork = iwork_size(features);
+	const int	lwork = pca_work_size(features);
+	const int	liwork = pca_iwork_size(features);
 	double		total = 0.0;
 	double		kept = 0.0;
 	int			info;
 	int			k = 0;
-	workspace	w;
+	pca_workspace w;
 
-	layout(&arena, features, &w);
+	lay_out_pca(&arena, features, &w);
 	if (features < MANY)
 		dsyev_("V", "U", &features, w.moment, &features, w.value, w.work, &lwork, &info);
 	else
@@ -121,10 +122,10 @@ nn_pca_end(void *memory, int features, double variance, float *components)
 		return -1;
 	for (int i = 0; i < features; i++)
 		total += w.value[i] > 0 ? w.value[i] : 0.0;
-	/* not all: nothing would be left to tell rows apart */
+	/* at most C - 1: with all of them every row would be reconstructed exactly */
 	while (k < features - 1 && kept < variance * total)
 	{
-		/* the largest eigenvalue comes last; a column-major column is a row here */
+		/* eigenvalues ascend; a column of LAPACK's is a row here */
 		const double *vector = w.moment + (size_t) (features - 1 - k) * features;
 
 		for (int c = 0; c < features; c++)

@@ -5,12 +5,13 @@
 #include "core/evidence/quantile.h"
 #include "core/rng.h"
 
-#define POLL_SWAPS 65536		/* of a selection, between two polls */
+#define POLL_SWAPS 65536		/* between two polls */
 
 /*
- * Quickselect (Hoare): the k-th smallest in its place, none greater before it,
- * none smaller behind.  Pivots are drawn at random, the same ones each time: a fixed
- * place would make some orders of the values take quadratic time.
+ * Quickselect (Hoare): puts the k-th smallest value in its place, with no greater
+ * value before it and no smaller one after it, and returns it.  Pivots are random
+ * (with a fixed seed): with a pivot from a fixed place, some orders of the values
+ * would take quadratic time.
  */
 static double
 select_kth(double *x, size_t n, size_t k, nn_poll poll)
@@ -27,14 +28,14 @@ select_kth(double *x, size_t n, size_t k, nn_poll poll)
 		size_t		i = low - 1;
 		size_t		j = high + 1;
 
-		if (poll && high - low >= POLL_SWAPS)
-			poll();
+		if (high - low >= POLL_SWAPS)
+			nn_rest(poll);
 		for (;;)
 		{
 			double		t;
 
-			if (poll && ++swaps % POLL_SWAPS == 0)
-				poll();
+			if (++swaps % POLL_SWAPS == 0)
+				nn_rest(poll);
 			while (x[++i] < pivot)
 				;
 			while (x[--j] > pivot)

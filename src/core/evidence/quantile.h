@@ -6,13 +6,16 @@
 #define AMAD_CORE_EVIDENCE_QUANTILE_H
 
 #include <stddef.h>
+
 #include "core/poll.h"
 
 /*
- * q-quantile (0 … 1) of n values, linear between order statistics; reorders them.  0 for
- * no values.  The second one polls.
+ * The q-quantile (0 … 1) of n values, interpolated linearly between order
+ * statistics; 0 if n is 0.  Reorders the values, which must not be NaN.
  */
 extern double nn_quantile(double *values, size_t n, double q);
+
+/* The same for large n: calls poll every few milliseconds. */
 extern double nn_quantile_polled(double *values, size_t n, double q, nn_poll poll);
 
 #endif							/* AMAD_CORE_EVIDENCE_QUANTILE_H */

@@ -1,13 +1,15 @@
 /*
  * core/evidence/raw_score.c
- *	  From residuals to raw scores (docs/model.md, Score).  In double precision, in a fixed order.
+ *	  The raw score of a row: the evidence of its features.
+ *
+ * Computed in double precision and in a fixed order.
  */
 #include <math.h>
 
 #include "core/evidence/raw_score.h"
 #include "core/evidence/scaling.h"
 
-/* (mean_n D/mu)^gamma · (S/mu)^delta */
+/* Returns (mean_n D/mu)^gamma · (S/mu)^delta. */
 static double
 signal_factor(const nn_calibration *cal, const float *signals)
 {
@@ -18,7 +20,7 @@ signal_factor(const nn_calibration *cal, const float *signals)
 	{
 		for (int n = 0; n < cal->layers; n++)
 			sum += signals[n] / cal->mu[n];
-		/* rounding can leave a divergence a little below 0; NaN stays */
+		/* rounding can leave a divergence slightly below 0; NaN stays NaN */
 		factor = pow(sum < 0 ? 0.0 : sum / cal->layers, cal->gamma);
 	}
 	if (cal->delta != 0)
@@ -27,16 +29,16 @@ signal_factor(const nn_calibration *cal, const float *signals)
 }
 
 static double
-weight_of(const nn_calibration *cal, int c)
+feature_weight(const nn_calibration *cal, int c)
 {
 	return cal->weight ? cal->weight[c] : 1.0;
 }
 
-/* Of a feature that moves less than it hardly ever did. */
+/* Unweighted evidence of a feature whose activity is unusually low. */
 static double
-flatline_evidence(const nn_calibration *cal, const float *activity, int c)
+feature_flatline(const nn_calibration *cal, const float *activity, int c)
 {
-	/* NaN is not below anything */
+	/* written so that NaN takes this branch */
 	if (cal->flatline == 0 || activity == NULL || !(activity[c] < cal->activity[c]))
 		return 0.0;
 	return cal->flatline * (1.0 - activity[c] / cal->activity[c]);
@@ -51,15 +53,15 @@ nn_flatline_evidence(const nn_calibration *cal, const float *activity, const uin
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(imputed, c))
 		{
-			sum += weight_of(cal, c) * flatline_evidence(cal, activity, c);
-			weights += weight_of(cal, c);
+			sum += feature_weight(cal, c) * feature_flatline(cal, activity, c);
+			weights += feature_weight(cal, c);
 		}
 	return weights == 0 ? 0.0 : sum / weights;
 }
 
-/* Of a feature that is not what the time makes one expect. */
+/* Unweighted evidence of a feature that deviates from its season. */
 static double
-season_evidence(const nn_calibration *cal, int terms, const double *basis, float z, int c)
+feature_season(const nn_calibration *cal, int terms, const double *basis, float z, int c)
 {
 	double		d;
 
@@ -90,13 +92,13 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 			evidence[c] = 0.0;
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
-		e = weight_of(cal, c) * (r * r / cal->rho[c] * factor +
-								 season_evidence(cal, terms, basis, z, c) +
-								 flatline_evidence(cal, row->activity, c));
+		e = feature_weight(cal, c) * (r * r / cal->rho[c] * factor +
+								 feature_season(cal, terms, basis, z, c) +
+								 feature_flatline(cal, row->activity, c));
 		if (evidence)
 			evidence[c] = e;
 		sum += e;
-		weights += weight_of(cal, c);
+		weights += feature_weight(cal, c);
 	}
 	return weights == 0 ? NN_NO_SCORE : sum / weights;
 }

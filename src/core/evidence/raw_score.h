@@ -1,63 +1,73 @@
 /*
  * core/evidence/raw_score.h
- *	  The raw score of a row: the evidence of its features.
+ *	  The raw score of a row: the evidence of its features (docs/model.md, Score).
  */
 #ifndef AMAD_CORE_EVIDENCE_RAW_SCORE_H
 #define AMAD_CORE_EVIDENCE_RAW_SCORE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include "core/evidence/season.h"
 
-/* What turns residuals into scores (section 2.7). */
+/* The settings and figures that turn residuals into scores. */
 typedef struct nn_calibration
 {
-	int			features;
-	int			layers;
+	/* settings */
+	int			features;		/* C */
+	int			layers;			/* N */
 	int			nhorizons;
 	const int  *horizons;		/* (nhorizons) ascending, all different */
-	int			lookahead;		/* rows after a row that its score may see, 0 … max horizon / 2 */
-	double		release;		/* times the next shorter horizon's evidence that one may count; 0: any */
-	double		clip;			/* of scaled values where they are compared with what is expected */
+	int			lookahead;		/* later rows a score may use, 0 … max horizon / 2 */
+	double		release;		/* limit of a horizon's evidence, in units of the next shorter
+								 * one's; 0: no limit */
+	double		clip;			/* of scaled values when compared with expected ones */
 	double		gamma;			/* discrepancy_weight */
-	double		delta;			/* state_weight; 0: there are no states */
-	const double *weight;		/* (C) of the features' evidence; NULL: all alike */
+	double		delta;			/* state_weight; 0: no states */
+	const double *weight;		/* (C) of the features' evidence; NULL: all 1 */
+
+	/* figures of the network and the states */
 	const double *rho;			/* (C) mean squared residual */
-	const double *mu;			/* (N, and 1 with states) mean discrepancy, mean distance */
-	const nn_season *season;	/* NULL or without periods: none */
+	const double *mu;			/* (N) mean discrepancies, and with states the mean distance */
+
+	/* figures of the season */
+	const nn_season *season;	/* NULL or without periods: no season */
 	const double *season_weights;	/* (C, terms) */
-	const double *season_scale; /* (C) what a squared deviation from the season is multiplied by */
-	double		flatline;		/* what a feature that does not move at all is worth; 0: nothing */
-	const double *activity;		/* (C) below which it hardly moves; 0: it never does so */
+	const double *season_scale; /* (C) factor of a squared deviation from the season */
+
+	/* figures of flatlines */
+	double		flatline;		/* evidence of a feature that does not move at all; 0: none */
+	const double *activity;		/* (C) activity that counts as low; 0: none is low */
+
+	/* figures of the anomaly score */
 	const double *theta;		/* (nhorizons) scale of A_h */
 	double		threshold;
 } nn_calibration;
 
-#define NN_NO_SCORE (-1.0)		/* raw score of a row without any input */
+#define NN_NO_SCORE (-1.0)		/* raw score of a row whose features are all imputed */
 
-/* What a raw score is made of. */
+/* A row and what the model makes of it. */
 typedef struct nn_row
 {
 	const float *scaled;		/* (C) */
 	const float *expected;		/* (C) */
 	const float *signals;		/* discrepancy D of each block and, with states, the distance S */
-	const float *activity;		/* (C) NULL: not known, like those that are NaN */
-	const uint8_t *imputed;		/* NULL: all are given */
+	const float *activity;		/* (C) NaN: unknown; NULL: all unknown */
+	const uint8_t *imputed;		/* map of imputed features; NULL: none */
 	int64_t		time;			/* for the season */
 } nn_row;
 
 /*
- * Raw score of a row: the mean of the features' evidence, weighted,
+ * Raw score of a row: the weighted mean of the features' evidence,
  *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta
  *			+ season_scale_c · (season's z - z)²
  *			+ flatline · max(0, 1 - its activity / activity_c)
- * over those that are not imputed; NN_NO_SCORE when all are.  evidence (C), unless
- * NULL, is set: with its weight, 0 for what is imputed.
+ * over those that are not imputed; NN_NO_SCORE if all are.  Unless NULL, evidence (C)
+ * is set to the weighted evidence of each feature, 0 for imputed ones.
  */
 extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row, double *evidence);
 
-/* What flatlines add to it, by the activity (C); 0 when all features are imputed. */
+/* The part of the raw score that comes from flatlines; 0 if all features are imputed. */
 extern double nn_flatline_evidence(const nn_calibration *calibration, const float *activity,
 								   const uint8_t *imputed);
 

@@ -1,6 +1,6 @@
 /*
  * core/evidence/scaling.c
- *	  Scaling of features.  In double precision.
+ *	  Scaling of features, in double precision.
  */
 #include <math.h>
 
@@ -8,9 +8,9 @@
 
 #define CONSTANT_TOLERANCE 1e-6
 
-/* How far a value may stray from mean and still be the same constant. */
+/* How far a value may be from the mean and still count as the same constant. */
 static double
-tolerance(double mean)
+constant_tolerance(double mean)
 {
 	return CONSTANT_TOLERANCE * (fabs(mean) > 1.0 ? fabs(mean) : 1.0);
 }
@@ -18,7 +18,7 @@ tolerance(double mean)
 bool
 nn_is_constant(double mean, double std)
 {
-	return std <= tolerance(mean);
+	return std <= constant_tolerance(mean);
 }
 
 float
@@ -30,7 +30,7 @@ nn_scale(const nn_scaling *s, int feature, double value)
 
 	if (std > 0)
 		z = (value - mean) / std;
-	else if (fabs(value - mean) <= tolerance(mean))
+	else if (fabs(value - mean) <= constant_tolerance(mean))
 		z = 0.0;
 	else
 		z = value > mean ? s->clip : -s->clip;

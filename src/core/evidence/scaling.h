@@ -1,6 +1,6 @@
 /*
  * core/evidence/scaling.h
- *	  Scaling of features, and the map of imputed ones.
+ *	  Scaling of features (docs/model.md, Scaling), and the map of imputed ones.
  */
 #ifndef AMAD_CORE_EVIDENCE_SCALING_H
 #define AMAD_CORE_EVIDENCE_SCALING_H
@@ -9,24 +9,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NN_BOUND 1e6			/* does not distort, and its square is still a float */
+
 /*
- * Scaling of section 2.1; std 0 marks a constant feature.  What a network is given is
- * clipped, at `clip`; rows that are kept may reach further, to `bound`.
+ * Two limits apply to scaled values.  Rows that are kept are bounded at `bound`,
+ * because the states need to see large values; the network's input is then
+ * clipped at `clip`.
  */
 typedef struct nn_scaling
 {
 	int			features;
-	const double *mean;
-	const double *std;
-	double		clip;			/* of the network; what a constant that has changed becomes */
-	double		bound;			/* of values, at least clip */
+	const double *mean;			/* (C) */
+	const double *std;			/* (C) 0: a constant feature */
+	double		clip;			/* of the network's input; a changed constant becomes ±clip */
+	double		bound;			/* of all values, at least clip */
 } nn_scaling;
 
-#define NN_BOUND 1e6			/* a bound that does not distort, and whose square is a float */
-
-/* z = (value - mean) / std, bounded; and n such values clipped, for the network. */
+/* z = (value - mean) / std, bounded. */
 extern float nn_scale(const nn_scaling *scaling, int feature, double value);
+
+/* Whether a feature with this mean and deviation is constant but for rounding. */
 extern bool nn_is_constant(double mean, double std);
+
+/* Clips n scaled values for the network. */
 extern void nn_clip(double clip, const float *z, size_t n, float *clipped);
 
 static inline float
@@ -35,9 +40,9 @@ nn_clipped(double clip, float z)
 	return z > clip ? (float) clip : z < -clip ? (float) -clip : z;
 }
 
-/* Bit c of a row's map of imputed features: they take no part in the score. */
+/* Bit c of a row's map of imputed features, which do not count in the score; NULL: none. */
 #define NN_IMPUTED(map, c) ((map) != NULL && ((map)[(c) / 8] >> (c) % 8 & 1) != 0)
 
-#define IMPUTED_BYTES(features) (((features) + 7) / 8)	/* of such a map */
+#define IMPUTED_BYTES(features) (((features) + 7) / 8)	/* size of such a map */
 
 #endif							/* AMAD_CORE_EVIDENCE_SCALING_H */

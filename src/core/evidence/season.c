@@ -1,7 +1,9 @@
 /*
  * core/evidence/season.c
- *	  What the time of a row makes one expect of it (docs/model.md, Season): a
- *	  regression of scaled values on harmonics of periods.
+ *	  Season: the values to expect from the time of a row alone.
+ *
+ * Adding a row adds to the moments of the basis and of the basis with each feature.
+ * At the end the normal equations are solved for all features at once.
  */
 #include <math.h>
 #include <string.h>
@@ -9,7 +11,7 @@
 #include "core/evidence/season.h"
 #include "core/memory.h"
 
-#define RIDGE 0.01				/* share of the rows, added to the moments of all but the constant */
+#define RIDGE 0.01				/* times rows, added to the squares of all terms but the constant */
 
 /* LAPACK: solves a symmetric positive definite system. */
 extern void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, const int *lda,
@@ -25,9 +27,9 @@ nn_season_terms(const nn_season *season)
 	return season->nperiods == 0 ? 0 : terms;
 }
 
-/* Share of a period that has passed, 0 … 1: exact for every time, before 0, too. */
+/* Share of a period that has passed, 0 … 1; exact for any time, including negative ones. */
 static double
-phase(int64_t time, int64_t period)
+season_phase(int64_t time, int64_t period)
 {
 	int64_t		rest = time % period;
 
@@ -40,7 +42,7 @@ nn_season_basis(const nn_season *season, int64_t time, double *basis)
 	*basis++ = 1.0;
 	for (int i = 0; i < season->nperiods; i++)
 	{
-		double		angle = 2 * 3.14159265358979323846 * phase(time, season->period[i]);
+		double		angle = 2 * 3.14159265358979323846 * season_phase(time, season->period[i]);
 		double		sine = sin(angle);
 		double		cosine = cos(angle);
 		double		s = sine;
@@ -68,18 +70,18 @@ nn_season_expected(int terms, const double *weights, const double *basis)
 	return sum;
 }
 
-/* ---- regression -------------------------------------------------------------------------- */
+/* ---- regression --------------------------------------------------------------------- */
 
-typedef struct workspace
+typedef struct season_sums
 {
-	double	   *moment;			/* (terms, terms) sums of the basis' products, upper triangle */
+	double	   *moment;			/* (terms, terms) sums of products of the basis, upper triangle */
 	double	   *with;			/* (C, terms) sums of the basis times the feature */
-	double	   *basis;			/* (terms) */
-	double	   *rows;			/* (1) */
-} workspace;
+	double	   *basis;			/* (terms) scratch */
+	double	   *rows;			/* (1) rows added */
+} season_sums;
 
 static void
-layout(nn_arena *arena, const nn_season *season, int features, workspace *w)
+lay_out_season(nn_arena *arena, const nn_season *season, int features, season_sums *w)
 {
 	size_t		terms = nn_season_terms(season);
 
@@ -93,9 +95,9 @@ size_t
 nn_season_bytes(const nn_season *season, int features)
 {
 	nn_arena	arena = {0};
-	workspace	unused;
+	season_sums unused;
 
-	layout(&arena, season, features, &unused);
+	lay_out_season(&arena, season, features, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
@@ -110,9 +112,9 @@ nn_season_add(void *memory, const nn_season *season, int features, int64_t time,
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	const int	terms = nn_season_terms(season);
-	workspace	w;
+	season_sums w;
 
-	layout(&arena, season, features, &w);
+	lay_out_season(&arena, season, features, &w);
 	nn_season_basis(season, time, w.basis);
 	for (int i = 0; i < terms; i++)
 		for (int j = i; j < terms; j++)
@@ -128,13 +130,13 @@ nn_season_end(void *memory, const nn_season *season, int features, double *weigh
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	const int	terms = nn_season_terms(season);
-	workspace	w;
+	season_sums w;
 	int			info;
 
-	layout(&arena, season, features, &w);
+	lay_out_season(&arena, season, features, &w);
 	for (int i = 1; i < terms; i++)
 		w.moment[i * terms + i] += RIDGE * *w.rows;
-	/* LAPACK counts by columns: our upper triangle is its lower one, our rows its columns */
+	/* LAPACK is column-major: our upper triangle is its lower one, our rows its columns */
 	dposv_("L", &terms, &features, w.moment, &terms, w.with, &terms, &info);
 	memcpy(weights, w.with, sizeof(double) * terms * features);
 	return info == 0;

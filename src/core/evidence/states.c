@@ -1,14 +1,20 @@
 /*
  * core/evidence/states.c
- *	  How far rows are from the states seen in training (docs/model.md, States).
+ *	  States: how far rows are from what was seen in training.
  *
- * A state is a centre of windows of NN_STATE_ROWS rows, found by k-means.  Values are
- * not clipped as for the network: spikes of the training stand apart from its
- * ordinary rows.  Instead a feature counts by the range it had.
+ * Centres are found by k-means.  Values are not clipped as for the network, so that
+ * spikes in the training rows form states of their own; instead, a feature's weight
+ * depends on its range, and values are bounded at MOST_RANGES ranges.
+ *
+ * The stream keeps the last NN_STATE_ROWS - 1 weighted rows.  Rows are contiguous, so
+ * the windows that end with neighbouring rows overlap in memory, and one matrix
+ * product multiplies all of them with all centres.  Squared distances follow from
+ * |x - c|² = |x|² - 2·x·c + |c|².
  *
  * Parameters: weight (C), nearness (1), centres (NN_STATES, NN_STATE_ROWS, C).
  */
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/evidence/states.h"
@@ -16,17 +22,17 @@
 #include "core/memory.h"
 
 #define ROUNDS 10				/* of Lloyd's algorithm */
-#define NEARNESS 0.1			/* of the windows' variance: no distance is less */
-#define MOST_RANGES 10.0f		/* a value is bounded at so many ranges from the mean */
-#define CONSTANT_RANGE 10.0f	/* of a feature that had none */
-#define LEAST_RANGE 1e-6f
+#define NEARNESS 0.1			/* times the windows' variance is added to every distance */
+#define MOST_RANGES 10.0f		/* bound of a value, in ranges from the mean */
+#define CONSTANT_RANGE 10.0f	/* range assumed for a constant feature */
+#define LEAST_RANGE 1e-6f		/* below it a feature is constant */
 #define LEAST_NEARNESS 1e-12f
 #define WINDOW(C) ((size_t) NN_STATE_ROWS * (C))
-#define CENTRES(C) ((size_t) (C) + 1)	/* where they begin in params */
-#define LANES 16				/* sums that are added up beside each other */
+#define CENTRES(C) ((size_t) (C) + 1)	/* their offset in params */
+#define LANES 16				/* sums added up side by side */
 
-/* The rows that a window needs are among those that the network needs. */
-_Static_assert(NN_STATE_ROWS <= NN_TAPS, "windows reach further back than the context");
+/* A window must not reach further back than the network's context. */
+_Static_assert(NN_STATE_ROWS <= NN_TAPS, "a window is longer than the context");
 
 size_t
 nn_states_size(int features)
@@ -66,9 +72,9 @@ nn_states_weigh(int features, const float *least, const float *most, const doubl
 	}
 }
 
-/* A row by the weights, bounded: MOST_RANGES ranges weigh MOST_RANGES / weight. */
+/* Multiplies a row by the weights and bounds it at MOST_RANGES ranges. */
 static void
-weigh_row(int features, const float *weight, const float *row, float *to)
+weigh_state_row(int features, const float *weight, const float *row, float *to)
 {
 	for (int c = 0; c < features; c++)
 	{
@@ -83,26 +89,32 @@ void
 nn_states_window(int features, const float *params, const float *rows, float *window)
 {
 	for (int i = 0; i < NN_STATE_ROWS; i++)
-		weigh_row(features, params, rows + (size_t) i * features, window + (size_t) i * features);
+		weigh_state_row(features, params, rows + (size_t) i * features,
+						window + (size_t) i * features);
 }
 
-/* ---- learning ------------------------------------------------------------------------ */
+/* ---- learning ----------------------------------------------------------------------- */
 
 typedef struct kmeans
 {
+	/* input */
 	int			n;
 	size_t		size;			/* of a window */
 	const float *windows;		/* (n, size) */
+
+	/* of each window */
 	float	   *energy;			/* (n) squared length */
 	float	   *distance;		/* (n) squared, to the nearest centre */
-	int		   *nearest;		/* (n) */
-	float	   *turned;			/* (size, NN_STATES) the centres, so that one value meets all */
-	double	   *sum;			/* (NN_STATES, size) */
-	int			members[NN_STATES];
+	int		   *nearest;		/* (n) that centre */
+
+	/* of each centre */
+	float	   *turned;			/* (size, NN_STATES) the centres, transposed */
+	double	   *sum;			/* (NN_STATES, size) of its windows */
+	int			members[NN_STATES]; /* number of its windows */
 } kmeans;
 
 static void
-layout(nn_arena *arena, int features, int n, kmeans *k)
+lay_out_kmeans(nn_arena *arena, int features, int n, kmeans *k)
 {
 	k->size = WINDOW(features);
 	k->energy = nn_take_floats(arena, n);
@@ -118,22 +130,12 @@ nn_states_bytes(int features, int n)
 	nn_arena	arena = {0};
 	kmeans		unused;
 
-	layout(&arena, features, n, &unused);
+	lay_out_kmeans(&arena, features, n, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
-static void
-turn(size_t size, int count, const float *centres, float *turned)
-{
-	memset(turned, 0, sizeof(float) * size * NN_STATES);
-	for (int k = 0; k < count; k++)
-		for (size_t i = 0; i < size; i++)
-			turned[i * NN_STATES + k] = centres[k * size + i];
-}
-
-/* Squared length. */
 static float
-energy_of(size_t size, const float *x)
+squared_length(size_t size, const float *x)
 {
 	float		part[LANES] = {0};
 	float		sum = 0.0f;
@@ -149,15 +151,19 @@ energy_of(size_t size, const float *x)
 	return sum;
 }
 
-/* Nearest of the first `count` centres, and squared distance, of each window. */
+/* Assigns each window to the nearest of the first `count` centres. */
 static void
-assign(kmeans *k, int count, const float *centres)
+assign_windows(kmeans *k, int count, const float *centres)
 {
 	float		length[NN_STATES];
 
-	turn(k->size, count, centres, k->turned);
+	/* transposed, one value of a window is multiplied with all centres at once */
+	memset(k->turned, 0, sizeof(float) * k->size * NN_STATES);
 	for (int j = 0; j < count; j++)
-		length[j] = energy_of(k->size, centres + j * k->size);
+		for (size_t d = 0; d < k->size; d++)
+			k->turned[d * NN_STATES + j] = centres[j * k->size + d];
+	for (int j = 0; j < count; j++)
+		length[j] = squared_length(k->size, centres + j * k->size);
 	for (int i = 0; i < k->n; i++)
 	{
 		const float *x = k->windows + i * k->size;
@@ -182,9 +188,9 @@ assign(kmeans *k, int count, const float *centres)
 	}
 }
 
-/* A window, by chance in proportion to its distance. */
+/* Draws a window with a probability proportional to its distance; any if all are 0. */
 static int
-draw(const kmeans *k, nn_rng *rng)
+draw_window(const kmeans *k, nn_rng *rng)
 {
 	double		total = 0.0;
 	double		left;
@@ -200,21 +206,21 @@ draw(const kmeans *k, nn_rng *rng)
 	return k->n - 1;
 }
 
-/* k-means++ (Arthur & Vassilvitskii, 2007). */
+/* Chooses the initial centres: k-means++ (Arthur & Vassilvitskii, 2007). */
 static void
 seed_centres(kmeans *k, nn_rng *rng, float *centres, nn_poll poll)
 {
 	memset(k->distance, 0, sizeof(float) * k->n);
 	for (int j = 0; j < NN_STATES; j++)
 	{
-		if (poll)
-			poll();
-		memcpy(centres + j * k->size, k->windows + draw(k, rng) * k->size, sizeof(float) * k->size);
-		assign(k, j + 1, centres);
+		nn_rest(poll);
+		memcpy(centres + j * k->size, k->windows + draw_window(k, rng) * k->size,
+			   sizeof(float) * k->size);
+		assign_windows(k, j + 1, centres);
 	}
 }
 
-/* Centres become the means of their windows; one that has none stays. */
+/* Moves centres to the means of their windows; one without windows stays. */
 static void
 move_centres(kmeans *k, float *centres)
 {
@@ -235,7 +241,7 @@ move_centres(kmeans *k, float *centres)
 
 /* Mean squared distance of the windows from their mean. */
 static double
-variance(kmeans *k)
+window_variance(const kmeans *k)
 {
 	double		squares = 0.0;
 
@@ -264,7 +270,7 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 	float	   *centres = params + CENTRES(features);
 	kmeans		k = {.n = n, .windows = windows};
 
-	layout(&arena, features, n, &k);
+	lay_out_kmeans(&arena, features, n, &k);
 	params[features] = LEAST_NEARNESS;
 	if (n == 0)
 	{
@@ -272,38 +278,42 @@ nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng 
 		return;
 	}
 	for (int i = 0; i < n; i++)
-		k.energy[i] = energy_of(k.size, windows + i * k.size);
+		k.energy[i] = squared_length(k.size, windows + i * k.size);
 	seed_centres(&k, rng, centres, poll);
 	for (int round = 0; round < ROUNDS; round++)
 	{
-		if (poll)
-			poll();
+		nn_rest(poll);
 		move_centres(&k, centres);
-		assign(&k, NN_STATES, centres);
+		assign_windows(&k, NN_STATES, centres);
 	}
-	params[features] = fmaxf((float) (NEARNESS * variance(&k)), LEAST_NEARNESS);
+	params[features] = fmaxf((float) (NEARNESS * window_variance(&k)), LEAST_NEARNESS);
 }
 
-/* ---- distances of rows that follow each other ------------------------------------------ */
+/* ---- distances of rows ---------------------------------------------------------------- */
 
 #define HISTORY (NN_STATE_ROWS - 1)
 #define PIECE 16				/* rows whose products are computed together */
 
 struct nn_state_stream
 {
+	/* parameters */
 	int			features;
-	const float *weight;
+	const float *weight;		/* (C) */
 	float		nearness;
-	bool		begun;			/* there are rows before the next one */
 	float	   *centres;		/* (NN_STATES, window) packed for gemm() */
-	float	   *length;			/* (NN_STATES) squared */
+	float	   *length;			/* (NN_STATES) their squared lengths */
+
+	/* state */
+	bool		begun;			/* has the series had a row? */
 	float	   *rows;			/* (HISTORY + PIECE, C) weighted */
-	float	   *energy;			/* (HISTORY + PIECE) squared lengths of these */
+	float	   *energy;			/* (HISTORY + PIECE) their squared lengths */
+
+	/* scratch */
 	float	   *product;		/* (PIECE, NN_STATES) of windows and centres */
 };
 
 static void
-layout_stream(nn_arena *arena, int features, nn_state_stream *s)
+lay_out_state_stream(nn_arena *arena, int features, nn_state_stream *s)
 {
 	s->centres = nn_take_floats(arena, nn_packed_floats(NN_STATES, WINDOW(features)));
 	s->length = nn_take_floats(arena, NN_STATES);
@@ -319,7 +329,7 @@ nn_state_stream_bytes(int features)
 	nn_state_stream unused;
 
 	nn_take(&arena, sizeof(nn_state_stream));
-	layout_stream(&arena, features, &unused);
+	lay_out_state_stream(&arena, features, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
@@ -331,14 +341,14 @@ nn_state_stream_open(void *memory, int features, const float *params)
 	const float *centres = params + CENTRES(features);
 	const int	size = (int) WINDOW(features);
 
-	layout_stream(&arena, features, s);
+	lay_out_state_stream(&arena, features, s);
 	s->features = features;
 	s->weight = params;
 	s->nearness = params[features];
 	s->begun = false;
 	nn_kernels_get()->pack(NN_STATES, size, centres, size, s->centres);
 	for (int j = 0; j < NN_STATES; j++)
-		s->length[j] = energy_of(size, centres + j * WINDOW(features));
+		s->length[j] = squared_length(size, centres + j * WINDOW(features));
 	return s;
 }
 
@@ -348,9 +358,9 @@ nn_state_stream_reset(nn_state_stream *s)
 	s->begun = false;
 }
 
-/* Weighted rows behind the last ones; those before the first repeat it. */
+/* Appends weighted rows to the last ones; before the first row of a series, it repeats. */
 static void
-take_rows(nn_state_stream *s, const float *rows, int n)
+append_rows(nn_state_stream *s, const float *rows, int n)
 {
 	const size_t C = s->features;
 
@@ -358,8 +368,8 @@ take_rows(nn_state_stream *s, const float *rows, int n)
 	{
 		float	   *row = s->rows + (HISTORY + i) * C;
 
-		weigh_row(s->features, s->weight, rows + i * C, row);
-		s->energy[HISTORY + i] = energy_of(C, row);
+		weigh_state_row(s->features, s->weight, rows + i * C, row);
+		s->energy[HISTORY + i] = squared_length(C, row);
 	}
 	for (int i = 0; i < HISTORY && !s->begun; i++)
 	{
@@ -369,9 +379,9 @@ take_rows(nn_state_stream *s, const float *rows, int n)
 	s->begun = true;
 }
 
-/* Squared distance of the window that ends with the i-th new row from the nearest centre. */
+/* Result for the window that ends with the i-th new row. */
 static float
-distance(const nn_state_stream *s, int i)
+nearest_distance(const nn_state_stream *s, int i)
 {
 	const float *product = s->product + i * NN_STATES;
 	float		energy = 0.0f;
@@ -393,12 +403,15 @@ push_piece(nn_state_stream *s, const float *rows, int n, int stride, float *dist
 {
 	const size_t C = s->features;
 
-	take_rows(s, rows, n);
-	/* a row's window begins one row after that of the row before */
-	nn_kernels_get()->gemm(n, NN_STATES, (int) WINDOW(C), s->rows, C, s->centres, NULL, NULL,
-						   s->product, NN_STATES);
+	append_rows(s, rows, n);
+	/* a row's window begins one row later than the previous row's */
+	nn_kernels_get()->gemm(&(nn_product) {
+		.rows = n, .n = NN_STATES, .k = (int) WINDOW(C),
+		.a = s->rows, .lda = C, .b = s->centres,
+		.y = s->product, .ldy = NN_STATES,
+	});
 	for (int i = 0; i < n; i++)
-		distances[(size_t) i * stride] = distance(s, i);
+		distances[(size_t) i * stride] = nearest_distance(s, i);
 	memmove(s->rows, s->rows + n * C, sizeof(float) * HISTORY * C);
 	memmove(s->energy, s->energy + n, sizeof(float) * HISTORY);
 }

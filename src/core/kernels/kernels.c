@@ -1,6 +1,6 @@
 /*
  * core/kernels/kernels.c
- *	  Choice of the inner loops, and the sizes they work with.
+ *	  Chooses a table of inner loops, and derives the sizes they work with.
  */
 #include <math.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 
 static const nn_kernels *chosen;
 
-/* The i-th best table, 0 …; NULL where the CPU lacks it. */
+/* The i-th best table (0 …); NULL if the CPU does not support it. */
 static const nn_kernels *
-table(int i)
+supported_table(int i)
 {
 	switch (i)
 	{
@@ -39,7 +39,7 @@ const nn_kernels *
 nn_kernels_get(void)
 {
 	for (int i = 0; chosen == NULL; i++)
-		chosen = table(i);
+		chosen = supported_table(i);
 	return chosen;
 }
 
@@ -54,7 +54,7 @@ nn_kernel_use(const char *name)
 {
 	for (int i = 0; i < TABLES; i++)
 	{
-		const nn_kernels *t = table(i);
+		const nn_kernels *t = supported_table(i);
 
 		if (t != NULL && (name == NULL || strcmp(name, t->name) == 0))
 		{
@@ -92,7 +92,7 @@ nn_geometry_of(const nn_shape *shape)
 size_t
 nn_attend_scratch(const nn_geometry *g)
 {
-	/* products and weights of a block of rows, twice, and its gates; two bands */
+	/* of a block of rows: two sets of products, two of weights, the gates; and two bands */
 	return NN_UNIT * (2 * (size_t) (g->Wp + NN_UNIT) + 2 * (size_t) g->Wp + g->H) +
 		2 * (size_t) g->Wp;
 }

@@ -1,26 +1,38 @@
 /*
  * core/kernels/kernels_attend.h
- *	  AutoMask attention (section 2.3), forward and back; part of
- *	  nn_kernels_impl.h.
+ *	  AutoMask attention (docs/model.md, Block), forward and backward; part of
+ *	  kernels_impl.h.
  *
- * Rows pass in blocks of LANES.  Products of a block with keys or values are
- * matrix products over the columns that any of its rows sees; each row then reads
- * its band out of that, so that all that is done along a band has one order,
- * wherever the row stands in its block.
+ * Rows pass in blocks of LANES, head by head.  The products of a block with keys or
+ * values are one matrix product over the columns that any of its rows sees.  Each row
+ * then reads its band out of the result, so that everything along a band is done in
+ * one order, whatever the row's position in its block.
  */
 
-#define JS_EPSILON 1e-4f		/* inside the logarithms of section 2.5 */
-#define TINY_SUM 1e-20f			/* below it a sum of weights has lost digits */
-#define HUGE_SUM 1e30f			/* above it, it might overflow */
+#define JS_EPSILON 1e-4f		/* in the logarithms (docs/model.md, Losses) */
+#define TINY_SUM 1e-20f			/* a smaller sum of weights has lost digits */
+#define HUGE_SUM 1e30f			/* a larger one might overflow */
 #define POLL_WORK 16777216		/* multiplications between polls: a few milliseconds */
 
 #ifdef NN_AVX512
-#define GROUP 8					/* rows (keys) whose sums over a band run side by side */
+#define GROUP 8					/* rows (or keys) whose sums over a band run side by side */
 #else
 #define GROUP 4
 #endif
 
 #define WAVES (NN_WAVE / LANES) /* vectors of a period */
+
+/* A block of rows, and the head at work. */
+typedef struct row_block
+{
+	const nn_geometry *g;
+	const nn_segment *s;
+	int			i;				/* first row */
+	int			n;				/* rows, 1 … LANES */
+	int			from;			/* first place of any row's band, a multiple of LANES */
+	int			h;				/* head */
+	float		scale;			/* of S = scale · Q·K */
+} row_block;
 
 /* First valid place of row i's band. */
 INLINE int
@@ -32,11 +44,16 @@ band_first(const nn_geometry *g, const nn_segment *s, int i)
 	return missing > pad ? missing : pad;
 }
 
-/* First place, a whole vector's, of the bands of the n rows from i on. */
-INLINE int
-block_from(const nn_geometry *g, const nn_segment *s, int i, int n)
+/* The block that begins with row i. */
+INLINE row_block
+open_row_block(const nn_geometry *g, const nn_segment *s, int i, int h)
 {
-	return band_first(g, s, i + n - 1) / LANES * LANES;
+	const int	n = s->rows - i < LANES ? s->rows - i : LANES;
+
+	return (row_block) {
+		.g = g, .s = s, .i = i, .n = n, .from = band_first(g, s, i + n - 1) / LANES * LANES,
+		.h = h, .scale = 1.0f / sqrtf((float) g->d),
+	};
 }
 
 /* Floats from row to row of a block's products. */
@@ -47,42 +64,50 @@ block_stride(const nn_geometry *g)
 }
 
 /*
- * Products of n rows of x (of head h, ldx apart) with the columns that they see of
- * y (H·d, ldk).  Row r's band begins at out + r·block_stride() + r + 1.
+ * Products of a block's rows of x with the columns that they see of y (H·d, ldk).
+ * Row r's band begins at out + r·block_stride() + r + 1.
  */
 INLINE void
-block_products(const nn_geometry *g, const nn_segment *s, int i, int n, int from,
-			   const float *x, size_t ldx, const float *y, int h, float *out)
+block_products(const row_block *b, const float *x, size_t ldx, const float *y, float *out)
 {
-	gemm_nn(n, g->Wp + LANES - from, g->d, x, ldx,
-			y + (size_t) h * g->d * s->ldk + i + from, s->ldk, out + from, block_stride(g));
+	const nn_geometry *g = b->g;
+	const size_t ldk = b->s->ldk;
+
+	gemm_nn(&(nn_product) {
+		.rows = b->n, .n = g->Wp + LANES - b->from, .k = g->d,
+		.a = x, .lda = ldx, .b = y + (size_t) b->h * g->d * ldk + b->i + b->from, .ldb = ldk,
+		.y = out + b->from, .ldy = block_stride(g),
+	});
 }
 
+/* Row r's band of a block's products. */
 INLINE const float *
 band_of(const nn_geometry *g, const float *products, int r)
 {
 	return products + r * block_stride(g) + r + 1;
 }
 
-/* Gives the caller a chance to stop, every so much work. */
+/* Adds the work of some rows or keys, and polls when it exceeds POLL_WORK. */
 INLINE void
-rest(const nn_geometry *g, const nn_segment *s, int rows, int64_t *work)
+count_work(const nn_geometry *g, const nn_segment *s, int rows, int64_t *work)
 {
 	*work += (int64_t) rows * g->Wp * (g->d + 32);
-	if (*work > POLL_WORK && s->poll)
+	if (*work > POLL_WORK)
 	{
 		*work = 0;
-		s->poll();
+		nn_rest(s->poll);
 	}
 }
 
-/* The gates of the n rows from i on: (n, H). */
+/* The gates of a block's rows: (n, H). */
 INLINE void
-block_gates(const nn_geometry *g, const nn_segment *s, int i, int n, float *gate)
+block_gates(const row_block *b, float *gate)
 {
-	for (int r = 0; r < n; r++, gate += g->H)
+	const nn_geometry *g = b->g;
+
+	for (int r = 0; r < b->n; r++, gate += g->H)
 	{
-		const float *x = s->proj + (size_t) (i + r) * g->P + g->g_col;
+		const float *x = b->s->proj + (size_t) (b->i + r) * g->P + g->g_col;
 
 		for (int h = 0; h < g->H; h += LANES)
 			store_left(gate + h, g->H - h,
@@ -90,12 +115,11 @@ block_gates(const nn_geometry *g, const nn_segment *s, int i, int n, float *gate
 	}
 }
 
-/* ---- the mask ------------------------------------------------------------------------ */
+/* ---- the mask ------------------------------------------------------------------------- */
 
 /*
- * M of a row and head.  The constant and the cosines of M repeat after NN_WAVE
- * places, so they are summed once; the bells are 0, to single precision, from
- * NN_NEAR places on.
+ * M of a row and head.  Its constant and its cosines repeat after NN_WAVE places, so
+ * they are summed once; its bells are 0 in single precision beyond NN_NEAR places.
  */
 typedef struct mask
 {
@@ -104,7 +128,7 @@ typedef struct mask
 } mask;
 
 INLINE mask
-mask_open(const float *a, const float *phi)
+open_mask(const float *a, const float *phi)
 {
 	mask		m;
 
@@ -122,7 +146,7 @@ mask_open(const float *a, const float *phi)
 	return m;
 }
 
-/* The vector at place w of a band of `to`. */
+/* The vector at place w of a band of `to` places; near: within NN_NEAR of the row. */
 INLINE vf
 mask_at(const mask *m, const float *phi, int w, int to, bool near)
 {
@@ -135,16 +159,31 @@ mask_at(const mask *m, const float *phi, int w, int to, bool near)
 	return x;
 }
 
-/* Where, from `from` on, the bells begin. */
+/* The place, at least `from`, where the bells begin. */
 INLINE int
 near_from(int from, int to)
 {
 	return to - NN_NEAR > from ? to - NN_NEAR : from;
 }
 
-/* ---- the associations ------------------------------------------------------------------- */
+/* ---- the associations ------------------------------------------------------------------ */
 
-/* x ← exp(x - max) over a band's valid places, 0 before; the sum. */
+/* What a row's associations in a head are made of, and where they go. */
+typedef struct band
+{
+	int			first;			/* first valid place */
+	int			from,			/* places that are computed: from … to - 1 */
+				to;
+	float		scale;			/* of S = scale · score */
+	const float *score;			/* products Q·K */
+	const float *a;				/* (NN_BASIS) coefficients of the mask */
+	const float *phi;			/* (NN_BASIS, NN_NEAR) */
+	float	   *global;			/* out: not yet divided by its sum */
+	float	   *local;			/* out: the same */
+	float	   *sigma;			/* out: σ(M), or NULL */
+} band;
+
+/* x ← exp(x - max) over a band's valid places, 0 before them; returns the sum. */
 static float
 band_exp(int first, int from, int to, float *x)
 {
@@ -168,114 +207,126 @@ band_exp(int first, int from, int to, float *x)
 }
 
 /*
- * band_weights() when exponentials over- or underflow: softmax(S) and
- * softmax(S + log σ(M)), each with its maximum taken off before.
+ * band_weights() for when exponentials over- or underflow: softmax(S) and
+ * softmax(S + log σ(M)), each with its maximum subtracted first.
  */
 static __attribute__((noinline)) void
-band_weights_careful(int first, int from, int to, float scale, const float *score, const mask *m,
-					 const float *phi, float *global, float *local, float *sums)
+band_weights_careful(const band *b, float *sums)
 {
-	for (int w = from; w < to; w += LANES)
+	const mask	m = open_mask(b->a, b->phi);
+
+	for (int w = b->from; w < b->to; w += LANES)
 	{
-		vf			s = load(score + w) * splat(scale);
-		vf			x = mask_at(m, phi, w, to, to - w <= NN_NEAR);
+		vf			s = load(b->score + w) * splat(b->scale);
+		vf			x = mask_at(&m, b->phi, w, b->to, b->to - w <= NN_NEAR);
 		vf			softplus = vlog(splat(1.0f) + vexp(-vabs(x)));
 
-		store(global + w, s);
-		store(local + w, s + vmin(x, splat(0.0f)) - softplus);
+		store(b->global + w, s);
+		store(b->local + w, s + vmin(x, splat(0.0f)) - softplus);
 	}
-	sums[0] = band_exp(first, from, to, global);
-	sums[1] = band_exp(first, from, to, local);
+	sums[0] = band_exp(b->first, b->from, b->to, b->global);
+	sums[1] = band_exp(b->first, b->from, b->to, b->local);
 }
 
 /* band_weights() of the places from … to - 1, all near or all far; adds to sums. */
 INLINE void
-band_weights_span(bool near, int first, int from, int to, int end, float scale,
-				  const float *score, const mask *m, const float *phi, float *global,
-				  float *local, float *sigma, vf sums[2])
+band_weights_span(bool near, int from, int to, const band *b, const mask *m, vf sums[2])
 {
 	for (int w = from; w < to; w += LANES)
 	{
-		vf			e = vexp2(load(score + w) * splat(scale * LOG2_E));
-		vf			x = splat(1.0f) + vexp2(mask_at(m, phi, w, end, near) * splat(-LOG2_E));
+		vf			e = vexp2(load(b->score + w) * splat(b->scale * LOG2_E));
+		vf			x = splat(1.0f) + vexp2(mask_at(m, b->phi, w, b->to, near) * splat(-LOG2_E));
 		vf			l;
 
-		if (w < first)
-			e = from_lane(first - w, e);
-		if (sigma)
+		if (w < b->first)
+			e = from_lane(b->first - w, e);
+		if (b->sigma)
 		{
 			x = splat(1.0f) / x;
-			store(sigma + w, x);
+			store(b->sigma + w, x);
 			l = e * x;
 		}
 		else
 			l = e / x;
 		sums[0] += e;
 		sums[1] += l;
-		store(global + w, e);
-		store(local + w, l);
+		store(b->global + w, e);
+		store(b->local + w, l);
 	}
 }
 
 /*
- * Both associations of a row and head, not yet divided by their sums, which are left
- * by lanes.  scale · score: S; leaves σ(M) in sigma, if given.  softmax(S + log σ(M))
- * is proportional to e^S·σ(M), so no logarithm is needed; and no maximum is taken off
- * before, unless it turns out to be needed: one pass has no waiting for a reduction.
+ * Both associations of a row and head, and the parts of their sums in each lane.
+ * softmax(S + log σ(M)) is proportional to e^S·σ(M), so no logarithm is needed.  The
+ * maximum is not subtracted first, unless that turns out to be necessary: a single
+ * pass does not have to wait for a reduction.
  */
 INLINE void
-band_weights(int first, int from, int to, float scale, const float *score, const float *a,
-			 const float *phi, float *global, float *local, float *sigma, vf *global_sum,
-			 vf *local_sum)
+band_weights(const band *b, vf *global_sum, vf *local_sum)
 {
-	mask		m = mask_open(a, phi);
-	int			near = near_from(from, to);
+	const mask	m = open_mask(b->a, b->phi);
+	const int	near = near_from(b->from, b->to);
 	vf			sums[2] = {splat(0.0f), splat(0.0f)};
 
-	band_weights_span(false, first, from, near, to, scale, score, &m, phi, global, local, sigma,
-					  sums);
-	band_weights_span(true, first, near, to, to, scale, score, &m, phi, global, local, sigma,
-					  sums);
+	band_weights_span(false, b->from, near, b, &m, sums);
+	band_weights_span(true, near, b->to, b, &m, sums);
 	*global_sum = sums[0];
 	*local_sum = sums[1];
 }
 
-/*
- * Associations of a block of n rows and a head, not yet divided by their sums, whose
- * inverses, n of each, are left in inv_g and inv_a.
- */
-INLINE void
-block_weights(const nn_geometry *g, const nn_segment *s, int i, int n, int h, int from,
-			  const float *products, float *global, float *local, float *sigma,
-			  float *inv_g, float *inv_a)
+/* Associations of a block's rows in a head. */
+typedef struct block_bands
 {
-	const float scale = 1.0f / sqrtf((float) g->d);
-	const float *a = s->proj + (size_t) i * g->P + g->a_col + h * NN_BASIS;
+	float	   *global;			/* (n, Wp) not yet divided by its rows' sums */
+	float	   *local;			/* (n, Wp) the same */
+	float	   *sigma;			/* (n, Wp) σ(M), or NULL */
+} block_bands;
+
+INLINE band
+block_band(const row_block *b, const float *products, const block_bands *out, int r)
+{
+	const nn_geometry *g = b->g;
+
+	return (band) {
+		.first = band_first(g, b->s, b->i + r), .from = b->from, .to = g->Wp,
+		.scale = b->scale, .score = band_of(g, products, r),
+		.a = b->s->proj + (size_t) (b->i + r) * g->P + g->a_col + b->h * NN_BASIS,
+		.phi = b->s->phi,
+		.global = out->global + r * g->Wp, .local = out->local + r * g->Wp,
+		.sigma = out->sigma ? out->sigma + r * g->Wp : NULL,
+	};
+}
+
+/* Computes the associations of a block from its products Q·K, and their sums' inverses (n). */
+INLINE void
+block_weights(const row_block *b, const float *products, const block_bands *out, float *inv_g,
+			  float *inv_a)
+{
 	vf			parts_g[LANES];
 	vf			parts_a[LANES];
 	vf			sums_g;
 	vf			sums_a;
 
-	for (int r = 0; r < n; r++)
-		band_weights(band_first(g, s, i + r), from, g->Wp, scale, band_of(g, products, r),
-					 a + r * g->P, s->phi, global + r * g->Wp, local + r * g->Wp,
-					 sigma ? sigma + r * g->Wp : NULL, &parts_g[r], &parts_a[r]);
-	for (int r = n; r < LANES; r++)
+	for (int r = 0; r < b->n; r++)
+	{
+		const band	row = block_band(b, products, out, r);
+
+		band_weights(&row, &parts_g[r], &parts_a[r]);
+	}
+	for (int r = b->n; r < LANES; r++)
 		parts_g[r] = parts_a[r] = splat(1.0f);
 	sums_g = vsums(parts_g);
 	sums_a = vsums(parts_a);
-	/* so put that it holds for NaN, too */
+	/* written so that NaN takes these branches */
 	if (vany(~((sums_g > splat(TINY_SUM)) & (sums_g < splat(HUGE_SUM)) &
 			   (sums_a > splat(TINY_SUM)))))
-		for (int r = 0; r < n; r++)
+		for (int r = 0; r < b->n; r++)
 			if (!(sums_g[r] > TINY_SUM && sums_g[r] < HUGE_SUM && sums_a[r] > TINY_SUM))
 			{
-				mask		m = mask_open(a + r * g->P, s->phi);
+				const band	row = block_band(b, products, out, r);
 				float		sums[2];
 
-				band_weights_careful(band_first(g, s, i + r), from, g->Wp, scale,
-									 band_of(g, products, r), &m, s->phi, global + r * g->Wp,
-									 local + r * g->Wp, sums);
+				band_weights_careful(&row, sums);
 				sums_g[r] = sums[0];
 				sums_a[r] = sums[1];
 			}
@@ -283,19 +334,40 @@ block_weights(const nn_geometry *g, const nn_segment *s, int i, int n, int h, in
 	store(inv_a, splat(1.0f) / sums_a);
 }
 
-/* ---- sums over a band --------------------------------------------------------------------- */
+/* ---- sums over a band ------------------------------------------------------------------ */
 
 /*
- * `rows` rows of out = Σ_w p[w]·v[w] over places first … to - 1, and of out2 with p2
- * if there are two; one vector of each.  Row r's p is r·ldp further on, its place
- * w meets row w + r of v.  A band has at least `rows` places.
+ * out = Σ_w p[w]·v[w] over places first … to - 1 of a row's band, for a block of rows
+ * whose bands of v begin one row of v after each other.
+ */
+typedef struct band_sum
+{
+	int			first,			/* places before `first` have no weight in any row */
+				to;
+	const float *p;				/* weights of the first row, and … */
+	const float *p2;			/* … a second set of them, for out2 */
+	size_t		ldp;			/* floats from row to row of p and p2 */
+	const float *v;				/* the row of v at place 0 of the first row */
+	size_t		ldv;			/* floats from row to row of v */
+	int			d;				/* columns of v */
+	float	   *out;			/* (rows, d) */
+	float	   *out2;			/* (rows, d) */
+	size_t		ldo;			/* floats from row to row of out and out2 */
+} band_sum;
+
+/*
+ * One vector, at column c, of `rows` rows of a sum from row i on.  Place w of row r
+ * is at row w + r of v.  A band has at least `rows` places.
  */
 INLINE void
-band_sums_tile(int rows, bool two, int first, int to, const float *p, const float *p2, size_t ldp,
-			   const float *v, size_t ldv, vf *sum, vf *sum2)
+band_sums_tile(int rows, bool two, const band_sum *b, int i, int c, vf *sum, vf *sum2)
 {
 	/* place j of row 0 is place j - r of row r */
-	const size_t next = ldp - 1;
+	const size_t next = b->ldp - 1;
+	const float *p = b->p + i * b->ldp;
+	const float *p2 = two ? b->p2 + i * b->ldp : NULL;
+	const float *v = b->v + i * b->ldv + c;
+	const size_t ldv = b->ldv;
 
 #define ADD_ROW(r) \
 	do { \
@@ -304,7 +376,7 @@ band_sums_tile(int rows, bool two, int first, int to, const float *p, const floa
 			sum2[r] += splat(p2[(r) * next + j]) * x; \
 	} while (0)
 
-	int			j = first;
+	int			j = b->first;
 
 #pragma GCC unroll 8
 	for (int r = 0; r < rows; r++)
@@ -322,7 +394,7 @@ band_sums_tile(int rows, bool two, int first, int to, const float *p, const floa
 		for (int r = 0; r < n; r++)
 			ADD_ROW(r);
 	}
-	for (; j < to; j++)
+	for (; j < b->to; j++)
 	{
 		vf			x = load(v + j * ldv);
 
@@ -343,60 +415,53 @@ band_sums_tile(int rows, bool two, int first, int to, const float *p, const floa
 #undef ADD_ROW
 }
 
-/* out (rows, d) of GROUP rows or of one. */
+/* Computes GROUP rows, or one, of a sum from row i on. */
 INLINE void
-band_sums_group(int rows, bool two, int first, int to, const float *p, const float *p2, size_t ldp,
-				const float *v, size_t ldv, int d, float *out, float *out2, size_t ldo)
+band_sums_group(int rows, bool two, const band_sum *b, int i)
 {
-	for (int c = 0; c < d; c += LANES)
+	for (int c = 0; c < b->d; c += LANES)
 	{
 		vf			sum[GROUP];
 		vf			sum2[GROUP];
 
-		band_sums_tile(rows, two, first, to, p, p2, ldp, v + c, ldv, sum, sum2);
+		band_sums_tile(rows, two, b, i, c, sum, sum2);
 #pragma GCC unroll 8
 		for (int r = 0; r < rows; r++)
 		{
-			store_left(out + r * ldo + c, d - c, sum[r]);
+			store_left(b->out + (i + r) * b->ldo + c, b->d - c, sum[r]);
 			if (two)
-				store_left(out2 + r * ldo + c, d - c, sum2[r]);
+				store_left(b->out2 + (i + r) * b->ldo + c, b->d - c, sum2[r]);
 		}
 	}
 }
 
-/*
- * The same for a block of n rows; v: the row that place 0 of the first row meets.
- * Places before `first` have no weight in any row.
- */
+/* Computes n rows of a sum; two: with p2 and out2. */
 INLINE void
-band_sums(int n, bool two, int first, int to, const float *p, const float *p2, size_t ldp, const float *v,
-		  size_t ldv, int d, float *out, float *out2, size_t ldo)
+band_sums(int n, bool two, const band_sum *b)
 {
-	int			r = 0;
+	int			i = 0;
 
-	if (to - first >= GROUP)
-		for (; r + GROUP <= n; r += GROUP)
-			band_sums_group(GROUP, two, first, to, p + r * ldp, two ? p2 + r * ldp : NULL, ldp,
-							v + r * ldv, ldv, d, out + r * ldo, two ? out2 + r * ldo : NULL, ldo);
-	for (; r < n; r++)
-		band_sums_group(1, two, first, to, p + r * ldp, two ? p2 + r * ldp : NULL, ldp, v + r * ldv,
-						ldv, d, out + r * ldo, two ? out2 + r * ldo : NULL, ldo);
+	if (b->to - b->first >= GROUP)
+		for (; i + GROUP <= n; i += GROUP)
+			band_sums_group(GROUP, two, b, i);
+	for (; i < n; i++)
+		band_sums_group(1, two, b, i);
 }
 
-/* What place 0 of row i's band meets of v or k, (H, …, dp). */
+/* The row of v or k (H, …, dp) at place 0 of a block's first row. */
 INLINE const float *
-band_rows(const nn_geometry *g, const nn_segment *s, const float *v, int i, int h)
+band_rows(const row_block *b, const float *v)
 {
-	return v + h * s->ldv + (size_t) (i + 1) * g->dp;
+	return v + b->h * b->s->ldv + (size_t) (b->i + 1) * b->g->dp;
 }
 
-/* ---- inference ----------------------------------------------------------------------------- */
+/* ---- inference ------------------------------------------------------------------------- */
 
 /*
  * Twice JS(A, G), lane by lane.  With x = (A - G) / (A + G + 2ε) the ratios
- * (A + ε)/(m + ε) and (G + ε)/(m + ε) are 1 + x and 1 - x: two logarithms and
- * one division, and no cancellation between large logarithms.  As A and G may change
- * places x is not negative here, for the first of them is then the cheaper kind.
+ * (A + ε)/(m + ε) and (G + ε)/(m + ε) are 1 + x and 1 - x: two logarithms and one
+ * division, and large logarithms do not cancel.  A and G are swapped if necessary to
+ * make x non-negative, because then the first logarithm is the cheaper vlog1p().
  */
 INLINE vf
 divergence(vf global, vf local)
@@ -406,7 +471,7 @@ divergence(vf global, vf local)
 	return vmax(local, global) * vlog1p(x) + vmin(local, global) * vlog(splat(1.0f) - x);
 }
 
-/* The mixture of the associations into global; the sum of twice JS(A, G), by lanes. */
+/* Leaves the mixture of the associations in global; returns twice JS(A, G), lane by lane. */
 INLINE vf
 band_mix(int from, int to, float gate, float inv_g, float inv_a, float *global,
 		 const float *local)
@@ -435,36 +500,38 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 
 	for (int i = 0; i < s->rows; i += LANES)
 	{
-		const int	n = s->rows - i < LANES ? s->rows - i : LANES;
-		const int	from = block_from(g, s, i, n);
+		row_block	b = open_row_block(g, s, i, 0);
 		vf			divergences[LANES];
 		float		sums[LANES];
 
 		for (int r = 0; r < LANES; r++)
 			divergences[r] = splat(0.0f);
-		block_gates(g, s, i, n, gate);
-		for (int h = 0; h < g->H; h++)
+		block_gates(&b, gate);
+		for (b.h = 0; b.h < g->H; b.h++)
 		{
+			const block_bands bands = {global, local, NULL};
 			float		inv_g[LANES];
 			float		inv_a[LANES];
 
-			block_products(g, s, i, n, from, s->proj + (size_t) i * g->P + g->q_col + h * g->d,
-						   g->P, s->kt, h, products);
-			block_weights(g, s, i, n, h, from, products, global, local, NULL, inv_g, inv_a);
-			for (int r = 0; r < n; r++)
-				divergences[r] += band_mix(from, g->Wp, gate[r * g->H + h], inv_g[r], inv_a[r],
+			block_products(&b, s->proj + (size_t) i * g->P + g->q_col + b.h * g->d, g->P, s->kt,
+						   products);
+			block_weights(&b, products, &bands, inv_g, inv_a);
+			for (int r = 0; r < b.n; r++)
+				divergences[r] += band_mix(b.from, g->Wp, gate[r * g->H + b.h], inv_g[r], inv_a[r],
 										   global + r * g->Wp, local + r * g->Wp);
-			band_sums(n, false, band_first(g, s, i + n - 1), g->Wp, global, NULL, g->Wp,
-					  band_rows(g, s, s->v, i, h), g->dp, g->d,
-					  z + (size_t) i * g->D + h * g->d, NULL, g->D);
-			rest(g, s, n, &work);
+			band_sums(b.n, false, &(band_sum) {
+				.first = band_first(g, s, i + b.n - 1), .to = g->Wp, .p = global, .ldp = g->Wp,
+				.v = band_rows(&b, s->v), .ldv = g->dp, .d = g->d,
+				.out = z + (size_t) i * g->D + b.h * g->d, .ldo = g->D,
+			});
+			count_work(g, s, b.n, &work);
 		}
 		store(sums, vsums(divergences) * splat(0.5f / g->H));
-		memcpy(js + i, sums, sizeof(float) * n);
+		memcpy(js + i, sums, sizeof(float) * b.n);
 	}
 }
 
-/* ---- training, forward ------------------------------------------------------------------------ */
+/* ---- training, forward ----------------------------------------------------------------- */
 
 static void
 attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands, float *scratch,
@@ -474,71 +541,84 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 
 	for (int i = 0; i < s->rows; i += LANES)
 	{
-		const int	n = s->rows - i < LANES ? s->rows - i : LANES;
-		const int	from = block_from(g, s, i, n);
+		row_block	b = open_row_block(g, s, i, 0);
 		float	   *gate = bands->gate + (size_t) i * g->H;
 
-		block_gates(g, s, i, n, gate);
-		for (int h = 0; h < g->H; h++)
+		block_gates(&b, gate);
+		for (b.h = 0; b.h < g->H; b.h++)
 		{
-			const size_t band = ((size_t) h * s->rows + i) * g->Wp;
-			const size_t at = (size_t) i * g->D + h * g->d;
-			float	   *global = bands->G + band;
-			float	   *local = bands->A + band;
+			const size_t first = ((size_t) b.h * s->rows + i) * g->Wp;
+			const size_t at = (size_t) i * g->D + b.h * g->d;
+			const block_bands out = {bands->G + first, bands->A + first, bands->S + first};
 			float		inv_g[LANES];
 			float		inv_a[LANES];
 
-			block_products(g, s, i, n, from, s->proj + (size_t) i * g->P + g->q_col + h * g->d,
-						   g->P, s->kt, h, scratch);
-			block_weights(g, s, i, n, h, from, scratch, global, local, bands->S + band,
-						  inv_g, inv_a);
-			for (int r = 0; r < n; r++)
-				for (int w = from; w < g->Wp; w += LANES)
+			block_products(&b, s->proj + (size_t) i * g->P + g->q_col + b.h * g->d, g->P, s->kt,
+						   scratch);
+			block_weights(&b, scratch, &out, inv_g, inv_a);
+			for (int r = 0; r < b.n; r++)
+				for (int w = b.from; w < g->Wp; w += LANES)
 				{
-					float	   *place = global + r * g->Wp + w;
+					float	   *place = out.global + r * g->Wp + w;
 
 					store(place, load(place) * splat(inv_g[r]));
-					place = local + r * g->Wp + w;
+					place = out.local + r * g->Wp + w;
 					store(place, load(place) * splat(inv_a[r]));
 				}
-			band_sums(n, true, band_first(g, s, i + n - 1), g->Wp, global, local, g->Wp,
-					  band_rows(g, s, s->v, i, h), g->dp, g->d,
-					  bands->zg + at, bands->za + at, g->D);
-			for (int r = 0; r < n; r++)
+			band_sums(b.n, true, &(band_sum) {
+				.first = band_first(g, s, i + b.n - 1), .to = g->Wp,
+				.p = out.global, .p2 = out.local, .ldp = g->Wp,
+				.v = band_rows(&b, s->v), .ldv = g->dp, .d = g->d,
+				.out = bands->zg + at, .out2 = bands->za + at, .ldo = g->D,
+			});
+			for (int r = 0; r < b.n; r++)
 				for (int c = 0; c < g->d; c += LANES)
 				{
 					const size_t to = at + r * g->D + c;
 
 					store_left(z + to, g->d - c,
-							   splat(gate[r * g->H + h]) * load_left(bands->zg + to, g->d - c) +
-							   splat(1.0f - gate[r * g->H + h]) *
+							   splat(gate[r * g->H + b.h]) * load_left(bands->zg + to, g->d - c) +
+							   splat(1.0f - gate[r * g->H + b.h]) *
 							   load_left(bands->za + to, g->d - c));
 				}
-			rest(g, s, 2 * n, &work);
+			count_work(g, s, 2 * b.n, &work);
 		}
 	}
 }
 
-/* ---- training, backward ------------------------------------------------------------------------- */
+/* ---- training, backward ---------------------------------------------------------------- */
+
+/* A row's associations in a head, and their gradients. */
+typedef struct band_backward
+{
+	int			first;			/* first valid place */
+	int			from,			/* places that are computed: from … to - 1 */
+				to;
+	const float *global;
+	const float *local;
+	float	   *sigma;			/* σ(M); then the gradient of the products Q·K */
+	const float *zg;			/* products of the gradients of G·V and A·V with V */
+	const float *za;
+	float	   *dglobal;		/* (Wp) scratch */
+	float	   *dlocal;			/* (Wp) scratch */
+} band_backward;
 
 /*
- * dA and dG of a row: what its products with the values say, and the gradients of
- * the discrepancy's two phases: ∂JS/∂A = ½·(log((A+ε)/(m+ε)) + A/(A+ε) - m/(m+ε)),
- * and the same for G; the min phase descends in A, the max phase ascends in G.
- * With x as in divergence() the last two terms are ε/(m+ε) · x/(1+x).  Returns JS.
+ * Sets dA and dG of a row: its products with the values, plus the gradients of the
+ * two phases of the discrepancy, ∂JS/∂A = ½·(log((A+ε)/(m+ε)) + A/(A+ε) - m/(m+ε)) and
+ * the same for G.  The minimising phase descends in A, the maximising one ascends in G.
+ * With x as in divergence(), the last two terms are ε/(m+ε) · x/(1+x).  Returns JS.
  */
 INLINE float
-band_divergence_backward(int first, int from, int to, const float *global, const float *local,
-						 float weight, const float *zg, const float *za, float *dglobal,
-						 float *dlocal)
+band_divergence_backward(const band_backward *b, float weight)
 {
 	vf			sum = splat(0.0f);
 	vf			half = splat(0.5f * weight);
 
-	for (int w = from; w < to; w += LANES)
+	for (int w = b->from; w < b->to; w += LANES)
 	{
-		vf			a = load(local + w);
-		vf			g = load(global + w);
+		vf			a = load(b->local + w);
+		vf			g = load(b->global + w);
 		vf			inv = splat(1.0f) / (a + g + splat(2 * JS_EPSILON));
 		vf			x = (a - g) * inv;
 		vf			plus = splat(1.0f) + x;
@@ -550,41 +630,44 @@ band_divergence_backward(int first, int from, int to, const float *global, const
 		vf			dg = half * (lg - share * plus);
 
 		sum += a * la + g * lg;
-		da = load(za + w) + da;
-		dg = load(zg + w) - dg;
-		/* products of places that the row does not see may be anything */
-		if (w < first)
+		da = load(b->za + w) + da;
+		dg = load(b->zg + w) - dg;
+		/* products at places the row does not see are undefined */
+		if (w < b->first)
 		{
-			da = from_lane(first - w, da);
-			dg = from_lane(first - w, dg);
+			da = from_lane(b->first - w, da);
+			dg = from_lane(b->first - w, dg);
 		}
-		store(dlocal + w, da);
-		store(dglobal + w, dg);
+		store(b->dlocal + w, da);
+		store(b->dglobal + w, dg);
 	}
 	return 0.5f * vsum(sum);
 }
 
 /* The same for a row without a discrepancy loss. */
 INLINE void
-band_products_backward(int first, int from, int to, const float *zg, const float *za,
-					   float *dglobal, float *dlocal)
+band_products_backward(const band_backward *b)
 {
-	for (int w = from; w < to; w += LANES)
+	for (int w = b->from; w < b->to; w += LANES)
 	{
-		store(dlocal + w, w < first ? from_lane(first - w, load(za + w)) : load(za + w));
-		store(dglobal + w, w < first ? from_lane(first - w, load(zg + w)) : load(zg + w));
+		vf			da = load(b->za + w);
+		vf			dg = load(b->zg + w);
+
+		store(b->dlocal + w, w < b->first ? from_lane(b->first - w, da) : da);
+		store(b->dglobal + w, w < b->first ? from_lane(b->first - w, dg) : dg);
 	}
 }
 
 /*
- * Gradients of the products Q·K (scale · product: the score), into sigma's place, and of the mask's coefficients:
- * da = dM·φᵀ, of which the waves' part is summed over their periods first.
+ * From dA and dG: sets the gradients of the products Q·K, of which S is `scale` times,
+ * and of the mask's coefficients: da = dM·φᵀ, its cosines summed over their periods
+ * first.
  */
 INLINE void
-band_softmax_backward(int from, int to, float scale, const float *global, const float *local, 
-					  float *sigma, const float *dglobal, const float *dlocal, const float *phi,
-					  float *da)
+band_softmax_backward(const band_backward *b, float scale, const float *phi, float *da)
 {
+	const int	from = b->from;
+	const int	to = b->to;
 	vf			sum_g = splat(0.0f);
 	vf			sum_a = splat(0.0f);
 	vf			wave[WAVES];
@@ -593,8 +676,8 @@ band_softmax_backward(int from, int to, float scale, const float *global, const 
 
 	for (int w = from; w < to; w += LANES)
 	{
-		sum_g += load(global + w) * load(dglobal + w);
-		sum_a += load(local + w) * load(dlocal + w);
+		sum_g += load(b->global + w) * load(b->dglobal + w);
+		sum_a += load(b->local + w) * load(b->dlocal + w);
 	}
 	sum_g = splat(vsum(sum_g));
 	sum_a = splat(vsum(sum_a));
@@ -606,11 +689,11 @@ band_softmax_backward(int from, int to, float scale, const float *global, const 
 		bell[k] = splat(0.0f);
 	for (int w = from; w < to; w += LANES)
 	{
-		vf			dl = load(local + w) * (load(dlocal + w) - sum_a);
-		vf			dg = load(global + w) * (load(dglobal + w) - sum_g);
-		vf			dm = dl * (splat(1.0f) - load(sigma + w));
+		vf			dl = load(b->local + w) * (load(b->dlocal + w) - sum_a);
+		vf			dg = load(b->global + w) * (load(b->dglobal + w) - sum_g);
+		vf			dm = dl * (splat(1.0f) - load(b->sigma + w));
 
-		store(sigma + w, (dl + dg) * splat(scale));
+		store(b->sigma + w, (dl + dg) * splat(scale));
 		if (WAVES == 1 || w / LANES % WAVES == 0)
 			wave[0] += dm;
 		else
@@ -638,9 +721,7 @@ band_softmax_backward(int from, int to, float scale, const float *global, const 
 	}
 }
 
-/*
- * Gradients of G·V and A·V of the row and head at `at`; returns that of the gate.
- */
+/* Sets the gradients of G·V and A·V of the row and head at `at`; returns that of the gate. */
 INLINE float
 mixture_backward(const nn_geometry *g, const nn_bands *bands, const nn_band_grads *grads,
 				 size_t at, float gate, float *dzg, float *dza)
@@ -659,13 +740,15 @@ mixture_backward(const nn_geometry *g, const nn_bands *bands, const nn_band_grad
 	return vsum(sum);
 }
 
-/* n rows of a head: everything but the gradients of keys and values. */
+/* Sets all gradients of a block, except those of keys and values. */
 INLINE void
-attend_backward_rows(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
-					 const nn_band_grads *grads, int i, int n, int h)
+attend_backward_rows(const row_block *b, const nn_bands *bands, const nn_band_grads *grads)
 {
-	const int	from = block_from(g, s, i, n);
-	const size_t row = (size_t) h * s->rows + i;
+	const nn_geometry *g = b->g;
+	const int	i = b->i;
+	const int	n = b->n;
+	const int	h = b->h;
+	const size_t row = (size_t) h * b->s->rows + i;
 	float	   *dzg = grads->dzg + row * g->dp;
 	float	   *dza = grads->dza + row * g->dp;
 	float	   *zg = grads->scratch;
@@ -673,7 +756,6 @@ attend_backward_rows(const nn_geometry *g, const nn_segment *s, const nn_bands *
 	float	   *dglobal = za + LANES * block_stride(g);
 	float	   *dlocal = dglobal + g->Wp;
 	float	   *dproj = grads->dproj + (size_t) i * g->P;
-	const float scale = 1.0f / sqrtf((float) g->d);
 
 	for (int r = 0; r < n; r++)
 	{
@@ -683,30 +765,34 @@ attend_backward_rows(const nn_geometry *g, const nn_segment *s, const nn_bands *
 
 		dproj[r * g->P + g->g_col + h] = dgate * gate * (1.0f - gate);
 	}
-	block_products(g, s, i, n, from, dzg, g->dp, grads->vt, h, zg);
-	block_products(g, s, i, n, from, dza, g->dp, grads->vt, h, za);
+	block_products(b, dzg, g->dp, grads->vt, zg);
+	block_products(b, dza, g->dp, grads->vt, za);
 	for (int r = 0; r < n; r++)
 	{
-		const size_t band = (row + r) * g->Wp;
-		const int	first = band_first(g, s, i + r);
+		const size_t at = (row + r) * g->Wp;
+		const band_backward backward = {
+			.first = band_first(g, b->s, i + r), .from = b->from, .to = g->Wp,
+			.global = bands->G + at, .local = bands->A + at, .sigma = bands->S + at,
+			.zg = band_of(g, zg, r), .za = band_of(g, za, r),
+			.dglobal = dglobal, .dlocal = dlocal,
+		};
 
 		if (i + r >= grads->skip)
-			*grads->js += band_divergence_backward(first, from, g->Wp, bands->G + band,
-												   bands->A + band, grads->weight,
-												   band_of(g, zg, r), band_of(g, za, r),
-												   dglobal, dlocal);
+			*grads->js += band_divergence_backward(&backward, grads->weight);
 		else
-			band_products_backward(first, from, g->Wp, band_of(g, zg, r), band_of(g, za, r),
-								   dglobal, dlocal);
-		band_softmax_backward(from, g->Wp, scale, bands->G + band, bands->A + band, bands->S + band,
-							  dglobal, dlocal, s->phi, dproj + r * g->P + g->a_col + h * NN_BASIS);
+			band_products_backward(&backward);
+		band_softmax_backward(&backward, b->scale, b->s->phi,
+							  dproj + r * g->P + g->a_col + h * NN_BASIS);
 	}
-	band_sums(n, false, band_first(g, s, i + n - 1), g->Wp, bands->S + row * g->Wp, NULL, g->Wp,
-			  band_rows(g, s, grads->k, i, h), g->dp, g->d, dproj + g->q_col + h * g->d, NULL,
-			  g->P);
+	band_sums(n, false, &(band_sum) {
+		.first = band_first(g, b->s, i + n - 1), .to = g->Wp,
+		.p = bands->S + row * g->Wp, .ldp = g->Wp,
+		.v = band_rows(b, grads->k), .ldv = g->dp, .d = g->d,
+		.out = dproj + g->q_col + h * g->d, .ldo = g->P,
+	});
 }
 
-/* One vector, at column c, of the gradients of `keys` keys and values from row j on. */
+/* Sets a vector, at column c, of the gradients of `keys` keys and values from row j on. */
 INLINE void
 attend_backward_keys(int keys, const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 					 const nn_band_grads *grads, int j, int h, int c)
@@ -778,23 +864,23 @@ attend_backward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands
 
 		for (int i = 0; i < s->rows; i += LANES)
 		{
-			int			n = s->rows - i < LANES ? s->rows - i : LANES;
+			const row_block b = open_row_block(g, s, i, h);
 
-			attend_backward_rows(g, s, bands, grads, i, n, h);
-			rest(g, s, 4 * n, &work);
+			attend_backward_rows(&b, bands, grads);
+			count_work(g, s, 4 * b.n, &work);
 		}
 		if (g->W >= GROUP)
 			for (; j + GROUP <= s->rows; j += GROUP)
 			{
 				for (int c = 0; c < g->d; c += LANES)
 					attend_backward_keys(GROUP, g, s, bands, grads, j, h, c);
-				rest(g, s, 3 * GROUP, &work);
+				count_work(g, s, 3 * GROUP, &work);
 			}
 		for (; j < s->rows; j++)
 		{
 			for (int c = 0; c < g->d; c += LANES)
 				attend_backward_keys(1, g, s, bands, grads, j, h, c);
-			rest(g, s, 3, &work);
+			count_work(g, s, 3, &work);
 		}
 	}
 }

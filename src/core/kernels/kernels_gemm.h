@@ -1,11 +1,10 @@
 /*
  * core/kernels/kernels_gemm.h
- *	  Matrix products; part of nn_kernels_impl.h.
+ *	  Matrix products; part of kernels_impl.h.
  *
  * A tile of the result stays in registers while the whole inner dimension passes;
- * operands are so small that they need no other blocking.  Each element is one
- * chain of multiply-adds, from the first inner index to the last, whatever tile
- * it falls into.
+ * operands are too small to need any other blocking.  Each element is one chain of
+ * multiply-adds, from the first inner index to the last, in any tile.
  */
 
 #ifdef NN_AVX512
@@ -15,45 +14,37 @@
 #endif
 #define TILE_VECTORS 2
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
-#define ROW_VECTORS 8			/* of a tile of a single row */
+#define ROW_VECTORS 8			/* vectors of a tile with a single row */
 
-/* y (rows, n) = a·b + bias + plus; the last two may be NULL. */
-typedef struct product
+/* Distances in floats: what transposition and packing change. */
+typedef struct strides
 {
-	int			rows,
-				n,
-				k;
-	const float *a;
-	size_t		a_row,			/* floats of a from row to row … */
+	size_t		a_row,			/* of a, from row to row … */
 				a_k;			/* … and from inner index to inner index */
-	const float *b;
-	size_t		b_k,			/* floats of b from inner index to inner index … */
+	size_t		b_k,			/* of b, from inner index to inner index … */
 				b_vector,		/* … to a tile's second vector … */
 				b_tile;			/* … and to the next TILE_COLUMNS */
-	const float *bias;			/* (n) */
-	const float *plus;			/* rows ldy apart; may be y */
-	float	   *y;
-	size_t		ldy;
-} product;
+} strides;
 
-/* Vector j of k's row of b, from b on. */
+/* Vector j of a row of b that begins at b. */
 INLINE vf
-product_b(const product *p, const float *b, int j, int columns)
+product_b(const strides *s, const float *b, int j, int columns)
 {
-	b += j / TILE_VECTORS * p->b_tile + j % TILE_VECTORS * p->b_vector;
+	b += j / TILE_VECTORS * s->b_tile + j % TILE_VECTORS * s->b_vector;
 	return columns < LANES ? load_part(b, columns) : load(b);
 }
 
 /*
- * `rows` rows and `vectors` vectors of the result, from row r and column c on.
- * Where `part` is set the last vector has `last` columns, else whole ones.
+ * Computes `rows` rows and `vectors` vectors of the result from row r and column c on.
+ * If `part` is set, the last vector has only `last` columns.
  */
 INLINE void
-product_tile(int rows, int vectors, bool part, int last, const product *p, int r, int c)
+product_tile(int rows, int vectors, bool part, int last, const nn_product *p, const strides *s,
+			 int r, int c)
 {
-	const float *a = p->a + (size_t) r * p->a_row;
-	const float *b = p->b + (size_t) (c / TILE_COLUMNS) * p->b_tile;
-	const size_t a_row = p->a_row;
+	const float *a = p->a + (size_t) r * s->a_row;
+	const float *b = p->b + (size_t) (c / TILE_COLUMNS) * s->b_tile;
+	const size_t a_row = s->a_row;
 	vf			acc[TILE_ROWS][ROW_VECTORS];
 
 #define COLUMNS(j) (part && (j) == vectors - 1 ? last : LANES)
@@ -69,13 +60,13 @@ product_tile(int rows, int vectors, bool part, int last, const product *p, int r
 		for (int i = 0; i < rows; i++)
 			acc[i][j] = first;
 	}
-	for (int k = 0; k < p->k; k++, a += p->a_k, b += p->b_k)
+	for (int k = 0; k < p->k; k++, a += s->a_k, b += s->b_k)
 	{
 		vf			bk[ROW_VECTORS];
 
 #pragma GCC unroll 8
 		for (int j = 0; j < vectors; j++)
-			bk[j] = product_b(p, b, j, COLUMNS(j));
+			bk[j] = product_b(s, b, j, COLUMNS(j));
 #pragma GCC unroll 12
 		for (int i = 0; i < rows; i++)
 		{
@@ -102,108 +93,66 @@ product_tile(int rows, int vectors, bool part, int last, const product *p, int r
 #undef COLUMNS
 }
 
-/* All rows of up to TILE_COLUMNS columns. */
+/* Computes all rows of up to TILE_COLUMNS columns. */
 INLINE void
-product_columns(int vectors, bool part, int last, const product *p, int c)
+product_columns(int vectors, bool part, int last, const nn_product *p, const strides *s, int c)
 {
 	int			r = 0;
 
 	for (; r + TILE_ROWS <= p->rows; r += TILE_ROWS)
-		product_tile(TILE_ROWS, vectors, part, last, p, r, c);
+		product_tile(TILE_ROWS, vectors, part, last, p, s, r, c);
 	for (; r + 4 <= p->rows; r += 4)
-		product_tile(4, vectors, part, last, p, r, c);
+		product_tile(4, vectors, part, last, p, s, r, c);
 	for (; r < p->rows; r++)
-		product_tile(1, vectors, part, last, p, r, c);
+		product_tile(1, vectors, part, last, p, s, r, c);
 }
 
-static void
-multiply(const product *p)
+/* Inlined, so that each kind of product has code for its own strides. */
+INLINE void
+multiply(const nn_product *p, const strides *s)
 {
 	int			c = 0;
 	int			last;
 
-	/* one row has few chains of additions: more columns hide their latency */
+	/* a single row has few chains of additions: more columns hide their latency */
 	if (p->rows == 1)
 		for (; c + ROW_VECTORS * LANES <= p->n; c += ROW_VECTORS * LANES)
-			product_tile(1, ROW_VECTORS, false, LANES, p, 0, c);
+			product_tile(1, ROW_VECTORS, false, LANES, p, s, 0, c);
 	for (; c + TILE_COLUMNS <= p->n; c += TILE_COLUMNS)
-		product_columns(2, false, LANES, p, c);
+		product_columns(2, false, LANES, p, s, c);
 	last = p->n - c;
 	if (last > LANES)
-		product_columns(2, true, last - LANES, p, c);
+		product_columns(2, true, last - LANES, p, s, c);
 	else if (last == LANES)
-		product_columns(1, false, LANES, p, c);
+		product_columns(1, false, LANES, p, s, c);
 	else if (last > 0)
-		product_columns(1, true, last, p, c);
+		product_columns(1, true, last, p, s, c);
 }
 
 static void
-gemm(int rows, int n, int k, const float *x, size_t ldx, const float *packed,
-	 const float *bias, const float *plus, float *y, size_t ldy)
+gemm(const nn_product *p)
 {
-	const product p = {
-		.rows = rows,
-		.n = n,
-		.k = k,
-		.a = x,
-		.a_row = ldx,
-		.a_k = 1,
-		.b = packed,
-		.b_k = NN_PANEL,
-		.b_vector = LANES < NN_PANEL ? LANES : (size_t) NN_PANEL * k,
-		.b_tile = (size_t) TILE_COLUMNS * k,
-		.bias = bias,
-		.plus = plus,
-		.y = y,
-		.ldy = ldy,
-	};
-
-	multiply(&p);
+	multiply(p, &(strides) {
+		.a_row = p->lda, .a_k = 1, .b_k = NN_PANEL,
+		.b_vector = LANES < NN_PANEL ? LANES : (size_t) NN_PANEL * p->k,
+		.b_tile = (size_t) TILE_COLUMNS * p->k,
+	});
 }
 
 static void
-gemm_nn(int rows, int n, int k, const float *a, size_t lda, const float *b, size_t ldb,
-		float *y, size_t ldy)
+gemm_nn(const nn_product *p)
 {
-	const product p = {
-		.rows = rows,
-		.n = n,
-		.k = k,
-		.a = a,
-		.a_row = lda,
-		.a_k = 1,
-		.b = b,
-		.b_k = ldb,
-		.b_vector = LANES,
-		.b_tile = TILE_COLUMNS,
-		.y = y,
-		.ldy = ldy,
-	};
-
-	multiply(&p);
+	multiply(p, &(strides) {
+		.a_row = p->lda, .a_k = 1, .b_k = p->ldb, .b_vector = LANES, .b_tile = TILE_COLUMNS,
+	});
 }
 
 static void
-gemm_tn(int rows, int n, int k, const float *a, size_t lda, const float *b, size_t ldb,
-		const float *plus, float *y, size_t ldy)
+gemm_tn(const nn_product *p)
 {
-	const product p = {
-		.rows = rows,
-		.n = n,
-		.k = k,
-		.a = a,
-		.a_row = 1,
-		.a_k = lda,
-		.b = b,
-		.b_k = ldb,
-		.b_vector = LANES,
-		.b_tile = TILE_COLUMNS,
-		.plus = plus,
-		.y = y,
-		.ldy = ldy,
-	};
-
-	multiply(&p);
+	multiply(p, &(strides) {
+		.a_row = 1, .a_k = p->lda, .b_k = p->ldb, .b_vector = LANES, .b_tile = TILE_COLUMNS,
+	});
 }
 
 /* ---- order in memory ----------------------------------------------------------------- */
@@ -254,7 +203,7 @@ transpose_tile(const float *x, size_t ldx, float *y, size_t ldy)
 }
 #endif
 
-/* The part of y = xᵀ from row r and column c of x on. */
+/* Does the part of y = xᵀ from row r and column c of x on. */
 INLINE void
 transpose_rest(int rows, int n, const float *x, size_t ldx, float *y, size_t ldy, int r, int c)
 {

@@ -1,9 +1,9 @@
 /*
  * core/kernels/kernels_impl.h
- *	  The inner loops, written once with vectors, and the table of them.
+ *	  The inner loops, written once with vectors, and their table.
  *
- * Include it in a file that has set the instruction set and defined NN_ISA, the
- * name of the table, and NN_ISA_NAME; see nn_vector.h for what else.
+ * To be included by a file that selects the instruction set and defines NN_ISA, the
+ * name of the table, NN_ISA_NAME, and what kernels_vector.h requires.
  */
 #include "core/kernels/kernels_vector.h"
 #include "core/kernels/kernels_gemm.h"

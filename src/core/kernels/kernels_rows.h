@@ -1,12 +1,12 @@
 /*
  * core/kernels/kernels_rows.h
  *	  Layer norm, gelu, the contrast's exponentials and the optimiser; part of
- *	  nn_kernels_impl.h.
+ *	  kernels_impl.h.
  */
 
 #define NORM_EPSILON 1e-5f
 
-/* Up to LANES floats, the n that are left. */
+/* Up to LANES floats, of which n are left. */
 INLINE vf
 load_left(const float *p, int n)
 {
@@ -22,7 +22,7 @@ store_left(float *p, int n, vf x)
 		store_part(p, n, x);
 }
 
-/* The n lanes that are left of x, 0 beyond. */
+/* x with 0 in the lanes from n on. */
 INLINE vf
 only_left(int n, vf x)
 {
@@ -126,13 +126,20 @@ norm(int rows, int d, const float *x, const float *w, const float *b,
 
 /* With g = dy·w and n = (x - mean)·rstd: dx = rstd·(g - mean(g) - n·mean(g·n)). */
 static void
-norm_backward(int rows, int d, const float *x, const float *w, const float *mean,
-			  const float *rstd, const float *dy, float *dx, float *dw, float *db)
+norm_backward(const nn_norm_grads *grads)
 {
-	for (int r = 0; r < rows; r++, x += d, dy += d, dx += d)
+	const int	d = grads->d;
+	const float *x = grads->x;
+	const float *w = grads->w;
+	const float *dy = grads->dy;
+	float	   *dx = grads->dx;
+	float	   *dw = grads->dw;
+	float	   *db = grads->db;
+
+	for (int r = 0; r < grads->rows; r++, x += d, dy += d, dx += d)
 	{
-		vf			m = splat(mean[r]);
-		vf			s = splat(rstd[r]);
+		vf			m = splat(grads->mean[r]);
+		vf			s = splat(grads->rstd[r]);
 		vf			g_mean = splat(0.0f);
 		vf			gn_mean = splat(0.0f);
 
@@ -232,11 +239,11 @@ scale_rows_cols(int rows, int n, float *x, const float *row, const float *col)
 			float	   *at = x + (size_t) i * n + j;
 			int			left = n - j;
 
-			store_left(at, left, load_left(at, left) * (splat(row[i]) + load_left(col + j, left)));
+			store_left(at, left,
+					   load_left(at, left) * (splat(row[i]) + load_left(col + j, left)));
 		}
 }
 
-/* z / its length; the length, at least `least`. */
 static float
 normalise(int n, const float *z, float least, float *unit)
 {
@@ -266,13 +273,14 @@ normalise_backward(int n, const float *unit, float length, const float *dunit, f
 		along += load_left(unit + c, n - c) * load_left(dunit + c, n - c);
 	along = splat(vsum(along));
 	for (int c = 0; c < n; c += LANES)
-		store_left(dz + c, n - c, (load_left(dunit + c, n - c) - along * load_left(unit + c, n - c)) *
+		store_left(dz + c, n - c,
+				   (load_left(dunit + c, n - c) - along * load_left(unit + c, n - c)) *
 				   splat(1.0f / length));
 }
 
 /* ---- optimiser ------------------------------------------------------------------------- */
 
-/* Sums side by side, for a single one would wait for each addition. */
+/* Sixteen sums side by side: a single one would wait for each addition. */
 static double
 square_sum(size_t n, const float *x)
 {
@@ -291,16 +299,17 @@ square_sum(size_t n, const float *x)
 }
 
 static void
-adam(size_t n, float beta1, float beta2, float rate, float epsilon, float scale2, float clip,
-	 const float *restrict grad, float *restrict moment1, float *restrict moment2,
-	 float *restrict param)
+adam(size_t n, const nn_adam_rates *rates, const float *restrict grad, float *restrict moment1,
+	 float *restrict moment2, float *restrict param)
 {
+	const nn_adam_rates a = *rates;
+
 	for (size_t i = 0; i < n; i++)
 	{
-		float		g = clip * grad[i];
+		float		g = a.clip * grad[i];
 
-		moment1[i] = beta1 * moment1[i] + (1.0f - beta1) * g;
-		moment2[i] = beta2 * moment2[i] + (1.0f - beta2) * g * g;
-		param[i] -= rate * moment1[i] / (sqrtf(moment2[i] * scale2) + epsilon);
+		moment1[i] = a.beta1 * moment1[i] + (1.0f - a.beta1) * g;
+		moment2[i] = a.beta2 * moment2[i] + (1.0f - a.beta2) * g * g;
+		param[i] -= a.rate * moment1[i] / (sqrtf(moment2[i] * a.scale2) + a.epsilon);
 	}
 }

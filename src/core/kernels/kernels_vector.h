@@ -1,12 +1,12 @@
 /*
  * core/kernels/kernels_vector.h
- *	  Vectors of floats and the functions of them that the inner loops need.
+ *	  Vectors of floats, and functions of them.
  *
- * LANES floats a vector: 16 with AVX-512, else 8, which the compiler splits where
- * registers are shorter.  The including file has set the instruction set and has
- * defined NN_AVX512 or NN_AVX2 when these may be used (a compiler's own macros do
- * not tell: clang sets none for a part of a file).  Everything is inline and has
- * one meaning on all machines; error bounds below hold on all of them.
+ * A vector has LANES floats: 16 with AVX-512, else 8, which the compiler splits if
+ * registers are shorter.  The including file selects the instruction set and defines
+ * NN_AVX512 or NN_AVX2 if it may be used (the compiler's own macros do not work: clang
+ * does not set them for a part of a file).  All functions are inline and mean the same
+ * on all machines; their error bounds hold on all of them.
  */
 #ifndef AMAD_CORE_KERNELS_KERNELS_VECTOR_H
 #define AMAD_CORE_KERNELS_KERNELS_VECTOR_H
@@ -66,7 +66,7 @@ store(float *p, vf x)
 	*(vfu *) p = x;
 }
 
-/* The first n lanes, 0 … LANES; the others are 0, their memory is not touched. */
+/* The first n lanes (0 … LANES); the others are 0, and their memory is not read. */
 INLINE vf
 load_part(const float *p, int n)
 {
@@ -96,7 +96,7 @@ store_part(float *p, int n, vf x)
 #endif
 }
 
-/* x, with 0 in the lanes before `first`. */
+/* x with 0 in the lanes before `first`. */
 INLINE vf
 from_lane(int first, vf x)
 {
@@ -107,7 +107,7 @@ from_lane(int first, vf x)
 #endif
 }
 
-/* x from lane `first` on, y before. */
+/* x from lane `first` on, y before it. */
 INLINE vf
 blend_from(int first, vf x, vf y)
 {
@@ -116,7 +116,7 @@ blend_from(int first, vf x, vf y)
 	return (vf) ((mask & (vi) x) | (~mask & (vi) y));
 }
 
-/* The greater and the lesser; y where x is NaN. */
+/* Maximum and minimum of each lane; y where x is NaN. */
 INLINE vf
 vmax(vf x, vf y)
 {
@@ -145,7 +145,7 @@ vmin(vf x, vf y)
 #endif
 }
 
-/* Sum of the lanes, halves onto halves. */
+/* Sum of the lanes, by adding halves. */
 INLINE float
 vsum(vf x)
 {
@@ -165,8 +165,8 @@ vsum(vf x)
 }
 
 /*
- * Lane r: the sum of the lanes of x[r], halves onto halves as in vsum(), but of
- * all at once: in each round two vectors become one.
+ * Lane r is the sum of the lanes of x[r], in the order of vsum(), but all are summed
+ * at once: in each round, two vectors become one.
  */
 INLINE vf
 vsums(const vf *x)
@@ -229,6 +229,7 @@ vany(vi mask)
 #endif
 }
 
+/* The greatest lane. */
 INLINE float
 vtop(vf x)
 {
@@ -266,7 +267,7 @@ vsqrt(vf x)
 #endif
 }
 
-/* The nearest whole number; |x| < 2^22. */
+/* The nearest integer; |x| < 2^22. */
 INLINE vf
 vround(vf x)
 {
@@ -279,7 +280,7 @@ vround(vf x)
 #endif
 }
 
-/* x·2^n, n whole; without AVX-512 the result has to be a normal number. */
+/* x·2^n, n an integer; without AVX-512 the result must be a normal number. */
 INLINE vf
 vscale(vf x, vf n)
 {
@@ -291,9 +292,9 @@ vscale(vf x, vf n)
 }
 
 /*
- * 2^x: 2^n · 2^r with |r| ≤ ½ and 2^r by a polynomial of degree 5.  Relative
- * error below 2.5e-7 between -126 and 127; beyond, infinite or 0 with AVX-512 and
- * clamped without.
+ * 2^x: 2^n · 2^r with |r| ≤ ½ and 2^r by a polynomial of degree 5.  Relative error
+ * below 2.5e-7 between -126 and 127; outside, infinite or 0 with AVX-512, clamped
+ * without it.
  */
 INLINE vf
 vexp2(vf x)
@@ -342,9 +343,9 @@ vexp(vf x)
 }
 
 /*
- * log(x) for normal x > 0: exponent + log of the mantissa 1 + f in [√½, √2), f times
- * a polynomial of degree 7.  Error below 2e-7, absolute near 1, else relative; near
- * 1, where log(1 + f) is f, it is relative to f, too.
+ * log(x) for normal x > 0: exponent + log of the mantissa 1 + f in [√½, √2), which is f
+ * times a polynomial of degree 7.  Error below 2e-7, absolute near 1, else relative;
+ * very near 1, where log(1 + f) is f, it is also relative to f.
  */
 INLINE vf
 vlog(vf x)
@@ -366,8 +367,8 @@ vlog(vf x)
 }
 
 /*
- * log(1 + x) for x in [0, 1], x times a polynomial of degree 7: no exponent to take
- * apart.  Relative error below 3.5e-7.
+ * log(1 + x) for x in [0, 1]: x times a polynomial of degree 7, without an exponent
+ * to extract.  Relative error below 3.5e-7.
  */
 INLINE vf
 vlog1p(vf x)

@@ -1,7 +1,10 @@
 /*
  * core/network/adam.c
  *	  Adam with a clip of the gradient's norm, and the one-cycle learning rate
- *	  (section 2.6).
+ *	  (docs/model.md, Training).
+ *
+ * Both passes over the weights, for the norm and for the step, run in slices with a
+ * poll before each but the first.
  */
 #include <math.h>
 
@@ -11,37 +14,37 @@
 #define SLICE 1048576			/* weights between two polls */
 
 static size_t
-slice(size_t n, size_t at, nn_poll poll)
+begin_slice(size_t n, size_t at, nn_poll poll)
 {
-	if (at > 0 && poll)
-		poll();
+	if (at > 0)
+		nn_rest(poll);
 	return n - at < SLICE ? n - at : SLICE;
-}
-
-static double
-norm_of(size_t n, const float *x, nn_poll poll)
-{
-	double		sum = 0.0;
-
-	for (size_t at = 0; at < n; at += SLICE)
-		sum += nn_kernels_get()->square_sum(slice(n, at, poll), x + at);
-	return sqrt(sum);
 }
 
 double
 nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
 			 float *params, const float *grads, float *moment1, float *moment2, nn_poll poll)
 {
-	double		norm = norm_of(n, grads, poll);
-	double		correction1 = 1.0 - pow(adam->beta1, (double) step);
-	double		correction2 = 1.0 - pow(adam->beta2, (double) step);
-	float		clip = adam->clip > 0 && norm > adam->clip ? (float) (adam->clip / (norm + 1e-6)) : 1.0f;
+	nn_adam_rates rates = {
+		.beta1 = adam->beta1,
+		.beta2 = adam->beta2,
+		.rate = (float) (rate / (1.0 - pow(adam->beta1, (double) step))),
+		.scale2 = (float) (1.0 / (1.0 - pow(adam->beta2, (double) step))),
+		.epsilon = adam->epsilon,
+		.clip = 1.0f,
+	};
+	double		squares = 0.0;
+	double		norm;
 
 	for (size_t at = 0; at < n; at += SLICE)
-		nn_kernels_get()->adam(slice(n, at, poll), adam->beta1, adam->beta2,
-							   (float) (rate / correction1), adam->epsilon,
-							   (float) (1.0 / correction2), clip,
-							   grads + at, moment1 + at, moment2 + at, params + at);
+		squares += nn_kernels_get()->square_sum(begin_slice(n, at, poll), grads + at);
+	norm = sqrt(squares);
+	if (adam->clip > 0 && norm > adam->clip)
+		rates.clip = (float) (adam->clip / (norm + 1e-6));
+
+	for (size_t at = 0; at < n; at += SLICE)
+		nn_kernels_get()->adam(begin_slice(n, at, poll), &rates, grads + at, moment1 + at,
+							   moment2 + at, params + at);
 	return norm;
 }
 
@@ -51,7 +54,7 @@ nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start,
 {
 	double		first = peak / div;
 	double		lowest = first / final_div;
-	double		turn = pct_start * steps - 1.0;	/* the step at the peak */
+	double		turn = pct_start * steps - 1.0;	/* the step with the peak rate */
 	double		share;
 
 	if (step < turn)

@@ -1,15 +1,16 @@
 /*
  * core/network/attention.c
- *	  AutoMask attention (section 2.3) in training, chunk after chunk.
+ *	  AutoMask attention in training (docs/model.md, Block), chunk by chunk.
  *
- * The kernels want keys and values in two orders: transposed, for the products
- * along the band, and by rows, for the sums over it.
+ * The kernels need keys and values in two orders: transposed for products along the
+ * band, head by head for sums over it.  Forward passes need keys in the first order
+ * and values in the second, backward passes the reverse.
  */
 #include "core/network/layers.h"
 
-/* Columns from … of proj, transposed behind Wp columns of history. */
+/* Writes D columns of proj, transposed, after Wp columns of history: (D, ldk). */
 static void
-transpose(const nn_train *t, const float *proj, int from, float *to)
+transpose_columns(const nn_train *t, const float *proj, int from, float *to)
 {
 	const int	step = nn_rows_between_polls(t->g.D);
 
@@ -18,11 +19,11 @@ transpose(const nn_train *t, const float *proj, int from, float *to)
 		nn_kernels_get()->transpose(t->rows - r < step ? t->rows - r : step, t->g.D,
 									proj + (size_t) r * t->g.P + from, t->g.P,
 									to + t->g.Wp + r, t->ldk);
-		nn_rest(t);
+		nn_rest(t->poll);
 	}
 }
 
-/* Columns from … of proj, head by head, behind Wp rows of history: (H, Wp + T, dp). */
+/* Writes D columns of proj, head by head, after Wp rows of history: (H, Wp + T, dp). */
 static void
 split_heads(const nn_train *t, const float *proj, int from, float *to)
 {
@@ -38,19 +39,20 @@ split_heads(const nn_train *t, const float *proj, int from, float *to)
 				head[(size_t) i * t->g.dp + c] =
 					proj[(size_t) i * t->g.P + from + h * t->g.d + c];
 			if ((i + 1) % step == 0)
-				nn_rest(t);
+				nn_rest(t->poll);
 		}
 	}
 }
 
-/* The b-th chunk's part of a block's bands. */
+/* The part of a block's bands that belongs to chunk b. */
 static nn_bands
 chunk_bands(const nn_train *t, int n, int b)
 {
 	const nn_bands *all = &t->block[n].bands;
 	size_t		row = (size_t) b * t->rows;
 	size_t		band = row * t->g.H * t->g.Wp;
-	nn_bands	bands = {
+
+	return (nn_bands) {
 		.G = all->G + band,
 		.A = all->A + band,
 		.S = all->S + band,
@@ -58,14 +60,12 @@ chunk_bands(const nn_train *t, int n, int b)
 		.za = all->za + row * t->g.D,
 		.gate = all->gate + row * t->g.H,
 	};
-
-	return bands;
 }
 
 static nn_segment
 chunk_segment(const nn_train *t, int n, int b)
 {
-	nn_segment	s = {
+	return (nn_segment) {
 		.rows = t->rows,
 		.history = 0,
 		.proj = t->block[n].proj + (size_t) b * t->rows * t->g.P,
@@ -76,8 +76,6 @@ chunk_segment(const nn_train *t, int n, int b)
 		.phi = t->phi,
 		.poll = t->poll,
 	};
-
-	return s;
 }
 
 void
@@ -88,7 +86,7 @@ nn_attention(nn_train *t, int n)
 		nn_segment	s = chunk_segment(t, n, b);
 		nn_bands	bands = chunk_bands(t, n, b);
 
-		transpose(t, s.proj, t->g.k_col, t->kt);
+		transpose_columns(t, s.proj, t->g.k_col, t->kt);
 		split_heads(t, s.proj, t->g.v_col, t->v);
 		nn_kernels_get()->attend_forward(&t->g, &s, &bands, t->scratch,
 										 t->block[n].z + (size_t) b * t->rows * t->g.D);
@@ -121,7 +119,7 @@ nn_attention_backward(nn_train *t, int n, const nn_objective *objective, int bat
 			.js = &js,
 		};
 
-		transpose(t, s.proj, t->g.v_col, t->vt);
+		transpose_columns(t, s.proj, t->g.v_col, t->vt);
 		split_heads(t, s.proj, t->g.k_col, t->k);
 		nn_kernels_get()->attend_backward(&t->g, &s, &bands, &grads);
 	}

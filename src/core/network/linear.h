@@ -2,34 +2,41 @@
  * core/network/linear.h
  *	  Matrix products in training, and the linear layers made of them.
  *
- * By the kernels' own products where these are faster, else by BLAS; in slices
- * with a poll after each, so that no product keeps a caller waiting.  ld… is
- * the distance from row to row of a matrix.
+ * Products are computed by the kernels where these are faster, else by BLAS, and in
+ * slices with a poll after each, so that no product keeps the caller waiting.
  */
 #ifndef AMAD_CORE_NETWORK_LINEAR_H
 #define AMAD_CORE_NETWORK_LINEAR_H
 
 #include "core/network/shard.h"
 
-/* y (rows, n) = x·wᵀ + bias + plus, w (n, k); plus is laid out like y; both may be NULL */
-extern void nn_product_nt(nn_train *t, int rows, int n, int k, const float *x, size_t ldx,
-						  const float *w, const float *bias, const float *plus,
-						  float *y, size_t ldy);
+/* y = a·bᵀ + bias + plus; b (n, k) is contiguous. */
+extern void nn_product_nt(nn_train *t, const nn_product *p);
 
-/* y (rows, n) = a·b, b (k, n) contiguous */
-extern void nn_product_nn(nn_train *t, int rows, int n, int k, const float *a, size_t lda,
-						  const float *b, float *y, size_t ldy);
+/* y = a·b; b (k, n). */
+extern void nn_product_nn(nn_train *t, const nn_product *p);
 
-/* y (rows, n) = aᵀ·b, or y += …; a (k, rows), b (k, n); y contiguous */
-extern void nn_product_tn(nn_train *t, int rows, int n, int k, const float *a, size_t lda,
-						  const float *b, size_t ldb, bool add, float *y);
+/* y = aᵀ·b + plus; a (k, rows), b (k, n); plus is y or NULL. */
+extern void nn_product_tn(nn_train *t, const nn_product *p);
 
-/*
- * Gradients of y = x·wᵀ + bias from dy (rows, out): dw and db are added to; dx
- * (contiguous) is set, or not computed when NULL.
- */
-extern void nn_linear_backward(nn_train *t, int rows, int in, int out,
-							   const float *x, size_t ldx, const float *w,
-							   const float *dy, size_t lddy, float *dx, float *dw, float *db);
+/* A linear layer applied to rows: y = x·wᵀ + b. */
+typedef struct nn_linear
+{
+	int			rows,
+				in,
+				out;
+	const float *x;				/* (rows, in) */
+	size_t		ldx;			/* floats from row to row of x … */
+	size_t		ldy;			/* … and of y and its gradient */
+	const float *w;				/* (out, in) */
+	const float *b;				/* (out) */
+} nn_linear;
+
+/* Sets y (rows, out); adds plus to it, which is laid out like y, unless it is NULL. */
+extern void nn_linear_forward(nn_train *t, const nn_linear *l, const float *plus, float *y);
+
+/* From dy (rows, out): adds to dw and db, and sets dx (rows, in; contiguous) unless it is NULL. */
+extern void nn_linear_backward(nn_train *t, const nn_linear *l, const float *dy, float *dx,
+							   float *dw, float *db);
 
 #endif							/* AMAD_CORE_NETWORK_LINEAR_H */

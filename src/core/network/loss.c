@@ -1,7 +1,8 @@
 /*
  * core/network/loss.c
- *	  Losses of section 2.5 that are not part of attention: reconstruction and
- *	  local-global contrast.
+ *	  Reconstruction and local-global contrast (docs/model.md, Losses).
+ *
+ * The third loss, the discrepancy, is computed with attention (attention.c).
  */
 #include <math.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "core/memory.h"
 
 #define SLICE 4194304			/* logits between two polls: a few milliseconds */
-#define MIN_LENGTH 1e-12f		/* of a vector that is normalised */
+#define MIN_LENGTH 1e-12f		/* assumed of a shorter vector when it is normalised */
 
 double
 nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
@@ -37,27 +38,21 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
 				t->dout[row * C + c] = scale * r;
 			}
 			if ((i + 1) % step == 0)
-				nn_rest(t);
+				nn_rest(t->poll);
 		}
 	return sum / terms;
 }
 
-/* Rows of an (n, n) matrix that pass between two polls. */
-static int
-rows_at_once(int n)
-{
-	return SLICE / n + 1;
-}
-
 /*
- * InfoNCE of one chunk, both ways: with L = scale·x the logits and E = exp(L) (no
- * overflow: |L| ≤ 1/temperature), loss_i = ½·(log Σ_j E_ij + log Σ_j E_ji) - L_ii.
- * Leaves ∂(weight·Σ_i loss_i)/∂x in x, which is t->logits; returns Σ_i loss_i.
+ * InfoNCE of one chunk, over rows and over columns.  With L = scale·x the logits and
+ * E = exp(L), which cannot overflow as |L| ≤ 1/temperature,
+ *		loss_i = ½·(log Σ_j E_ij + log Σ_j E_ji) - L_ii
+ * x is t->logits (n, n).  Returns Σ_i loss_i and leaves ∂(weight·Σ_i loss_i)/∂x in x.
  */
 static double
 info_nce(nn_train *t, int n, float scale, float weight)
 {
-	const int	step = rows_at_once(n);
+	const int	step = SLICE / n + 1;	/* rows */
 	float	   *x = t->logits;
 	double		sum = 0.0;
 
@@ -68,7 +63,7 @@ info_nce(nn_train *t, int n, float scale, float weight)
 	{
 		nn_kernels_get()->exp_sums(n - i < step ? n - i : step, n, scale, x + (size_t) i * n,
 								   t->row_sum + i, t->col_sum);
-		nn_rest(t);
+		nn_rest(t->poll);
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -80,49 +75,43 @@ info_nce(nn_train *t, int n, float scale, float weight)
 	{
 		nn_kernels_get()->scale_rows_cols(n - i < step ? n - i : step, n, x + (size_t) i * n,
 										  t->row_sum + i, t->col_sum);
-		nn_rest(t);
+		nn_rest(t->poll);
 	}
 	for (int i = 0; i < n; i++)
 		x[(size_t) i * n + i] -= scale * weight;
 	return sum;
 }
 
-/* The contrast of the rows of z_G and z_A (n, D), and its gradients. */
-static double
-contrast(nn_train *t, int n, const float *zg, const float *za, float scale, float weight,
-		 float *dzg, float *dza)
+/* Sets the unit vectors (n, D) of vectors z, and their lengths. */
+static void
+normalise_rows(const nn_train *t, int n, const float *z, float *unit, float *length)
 {
-	const nn_kernels *kernels = nn_kernels_get();
 	const int	D = t->g.D;
 	const int	step = nn_rows_between_polls(D);
-	double		sum;
 
 	for (int i = 0; i < n; i++)
 	{
 		if (i % step == 0)
-			nn_rest(t);
-		t->norm_g[i] = kernels->normalise(D, zg + (size_t) i * D, MIN_LENGTH, t->unit_g + (size_t) i * D);
-		t->norm_a[i] = kernels->normalise(D, za + (size_t) i * D, MIN_LENGTH, t->unit_a + (size_t) i * D);
+			nn_rest(t->poll);
+		length[i] = nn_kernels_get()->normalise(D, z + (size_t) i * D, MIN_LENGTH,
+												unit + (size_t) i * D);
 	}
-	nn_product_nt(t, n, n, D, t->unit_g, D, t->unit_a, NULL, NULL, t->logits, n);
-	sum = info_nce(t, n, scale, weight);
-	nn_product_nn(t, n, D, n, t->logits, n, t->unit_a, t->dunit, D);
+}
+
+/* Sets dz (n, D) from t->dunit. */
+static void
+normalise_rows_backward(const nn_train *t, int n, const float *unit, const float *length, float *dz)
+{
+	const int	D = t->g.D;
+	const int	step = nn_rows_between_polls(D);
+
 	for (int i = 0; i < n; i++)
 	{
 		if (i % step == 0)
-			nn_rest(t);
-		kernels->normalise_backward(D, t->unit_g + (size_t) i * D, t->norm_g[i],
-									t->dunit + (size_t) i * D, dzg + (size_t) i * D);
+			nn_rest(t->poll);
+		nn_kernels_get()->normalise_backward(D, unit + (size_t) i * D, length[i],
+											 t->dunit + (size_t) i * D, dz + (size_t) i * D);
 	}
-	nn_product_tn(t, n, D, n, t->logits, n, t->unit_g, D, false, t->dunit);
-	for (int i = 0; i < n; i++)
-	{
-		if (i % step == 0)
-			nn_rest(t);
-		kernels->normalise_backward(D, t->unit_a + (size_t) i * D, t->norm_a[i],
-									t->dunit + (size_t) i * D, dza + (size_t) i * D);
-	}
-	return sum;
 }
 
 double
@@ -140,10 +129,30 @@ nn_contrast(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 		return 0.0;
 	for (int b = 0; b < t->active; b++)
 	{
-		size_t		at = ((size_t) b * t->rows + objective->skip) * D;
+		const size_t at = ((size_t) b * t->rows + objective->skip) * D;
 
-		sum += contrast(t, rows, bands->zg + at, bands->za + at, 1.0f / objective->temperature,
-						(float) (objective->contrast / terms), t->dzg + at, t->dza + at);
+		normalise_rows(t, rows, bands->zg + at, t->unit_g, t->norm_g);
+		normalise_rows(t, rows, bands->za + at, t->unit_a, t->norm_a);
+		nn_product_nt(t, &(nn_product) {
+			.rows = rows, .n = rows, .k = D,
+			.a = t->unit_g, .lda = D, .b = t->unit_a, .ldb = D,
+			.y = t->logits, .ldy = rows,
+		});
+		sum += info_nce(t, rows, 1.0f / objective->temperature,
+						(float) (objective->contrast / terms));
+
+		nn_product_nn(t, &(nn_product) {
+			.rows = rows, .n = D, .k = rows,
+			.a = t->logits, .lda = rows, .b = t->unit_a, .ldb = D,
+			.y = t->dunit, .ldy = D,
+		});
+		normalise_rows_backward(t, rows, t->unit_g, t->norm_g, t->dzg + at);
+		nn_product_tn(t, &(nn_product) {
+			.rows = rows, .n = D, .k = rows,
+			.a = t->logits, .lda = rows, .b = t->unit_g, .ldb = D,
+			.y = t->dunit, .ldy = D,
+		});
+		normalise_rows_backward(t, rows, t->unit_a, t->norm_a, t->dza + at);
 	}
 	return sum / terms;
 }

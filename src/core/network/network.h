@@ -1,20 +1,18 @@
 /*
  * core/network/network.h
- *	  The AMAD network: parameters, training, streaming inference, scores.
+ *	  The AMAD network (docs/model.md): parameters, training, streaming inference.
  *
- * Pure C11 and CBLAS; nothing here knows PostgreSQL.  The caller hands in all
- * memory (ask *_bytes() first, then *_open()), so nothing is allocated inside a
- * step and an error may unwind through any function without a leak.
+ * The caller provides all memory: *_bytes() returns its size, *_open() sets it up.  So
+ * nothing is allocated during a step, and an error can unwind through any function
+ * without a leak.
  *
- * The mathematics is docs/model.md; its section numbers are those used below.
  * Symbols: C features, D = d_model, H heads, d = D/H, N blocks, W window,
- * K = NN_BASIS mask functions, T rows of a chunk, B chunks.  All tensors are
+ * K = NN_BASIS mask functions, F = 2·D, T rows of a chunk, B chunks.  All tensors are
  * float32, row-major; shapes are written (outer … inner).
  */
 #ifndef AMAD_CORE_NETWORK_NETWORK_H
 #define AMAD_CORE_NETWORK_NETWORK_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,46 +20,50 @@
 #include "core/shape.h"
 #include "core/tensor.h"
 
+/* ---- parameters (params.c) ----------------------------------------------------------- */
+
 /* Parts of the network that can be switched off, as bits of a set. */
 #define NN_WITHOUT_AUTOMASK 1	/* M = 0, so A = G: no local association */
 #define NN_WITHOUT_MIXUP 2		/* g = 1/2: the mean of the two views */
 #define NN_WITHOUT_MULTISCALE 4 /* every convolution sees the current row only */
 
-/* Rows before a row that its output depends on: N·(W - 1) + 14 (section 2.4). */
+/* Number of rows before a row that its output depends on: N·(W - 1) + 14. */
 extern int	nn_context(const nn_shape *shape);
 
-/* Number of named tensors, the i-th of them, and the floats of all together. */
+/* Number of named tensors, the i-th of them, and the floats of all of them together. */
 extern int	nn_param_count(const nn_shape *shape);
 extern nn_param nn_param_at(const nn_shape *shape, int i);
 extern size_t nn_params_size(const nn_shape *shape);
 
 /*
- * Initial weights: uniform ±1/sqrt(fan_in) for linear layers, convolutions and
- * their biases, 1 and 0 for layer norms.  The same seed gives the same bytes.
+ * Sets initial weights: uniform within ±1/sqrt(fan_in) for linear layers, convolutions
+ * and their biases, 1 and 0 for layer norms.  The same seed gives the same bytes.
  */
 extern void nn_params_init(const nn_shape *shape, uint64_t seed, float *params, nn_poll poll);
 
 /*
- * Sets to 0 what the parts of a set of NN_WITHOUT_* learn: weights and biases of a
- * and of g, all taps but the last.  values is params, which switches the parts
- * off, or is laid out like it: gradients cleared before each step keep them off.
+ * Clears what the given parts (a set of NN_WITHOUT_*) learn: weights and biases of the
+ * masks and of the gates, all taps of the convolutions but the last.  Clearing the
+ * parameters switches the parts off; clearing the gradients, which are laid out alike,
+ * before each step keeps them off.
  */
 extern void nn_params_clear(const nn_shape *shape, unsigned parts, float *values);
 
+/* ---- training (train.c) -------------------------------------------------------------- */
 
-/* ---- training (train.c, loss.c) */
+#define NN_SHARD_CHUNKS 2		/* chunks that pass through the network together */
 
-/* Weights of the losses (section 2.5). */
+/* Weights of the losses (docs/model.md, Losses). */
 typedef struct nn_objective
 {
 	int			skip;			/* first rows of each chunk without a loss, 0 … T - 1 - ahead */
-	int			ahead;			/* an output is compared with the row so many later, 0 … */
+	int			ahead;			/* distance to the later row an output is compared with, 0 … */
 	float		maxmin;			/* k */
 	float		contrast;		/* w_c */
 	float		temperature;	/* of the contrast's logits */
 } nn_objective;
 
-/* Losses, summed so that adding those of all shards gives the batch's means. */
+/* Losses of some chunks: their share of the batch's means, so shares add up to these. */
 typedef struct nn_losses
 {
 	double		reconstruction; /* R */
@@ -70,7 +72,7 @@ typedef struct nn_losses
 	double		total;			/* 2R - k·D + k·D + w_c·contrast */
 } nn_losses;
 
-/* Activations of one shard: up to `chunks` chunks of `rows` rows. */
+/* Activations of a shard: up to `chunks` chunks of `rows` rows. */
 typedef struct nn_train nn_train;
 
 extern size_t nn_train_bytes(const nn_shape *shape, int chunks, int rows);
@@ -78,62 +80,60 @@ extern nn_train *nn_train_open(void *memory, const nn_shape *shape, int chunks,
 							   int rows, nn_poll poll);
 
 /*
- * Forward pass of nchunks chunks; chunk[b] points at its first row of (T, C)
- * values, scaled and clipped.  Keeps what the backward pass needs.
+ * Forward pass of nchunks chunks; chunk[b] points to (T, C) values, scaled and clipped.
+ * Keeps what the backward pass needs.
  */
 extern void nn_forward(nn_train *train, const float *params,
 					   const float *const *chunk, int nchunks);
 
 /*
- * Backward pass of the chunks just forwarded.  `grads` (like params) is
- * overwritten with the gradient of the batch's total loss, `losses` with these
- * chunks' share of it; batch_chunks is the number of chunks of the whole batch.
+ * Backward pass of the chunks of the last forward pass.  Sets grads (laid out like
+ * params) and losses to these chunks' share of the batch's; batch_chunks is the number
+ * of chunks of the whole batch.
  */
 extern void nn_backward(nn_train *train, const float *params, const nn_objective *objective,
 						int batch_chunks, float *grads, nn_losses *losses);
 
-/* What the last forward pass computed, for tests. */
-extern const float *nn_train_output(const nn_train *train);	/* (B, T, C) */
+/* For tests: the output (B, T, C) of the last forward pass. */
+extern const float *nn_train_output(const nn_train *train);
 
 /*
- * Association of row i of chunk b in a block and head: global (which = 'G') or
- * local ('A') weights of the rows i - W + 1 … i, oldest first, as W floats;
- * 0 before the chunk's first row.
+ * For tests: sets weights (W) to the global (which = 'G') or local ('A') association of
+ * row i of chunk b in a block and head, i.e. the weights of rows i - W + 1 … i, oldest
+ * first; 0 before the chunk's first row.
  */
 extern void nn_train_association(const nn_train *train, int block, int b, int head,
 								 int row, char which, float *weights);
 
-
-/* ---- optimiser (adam.c) */
+/* ---- optimiser (adam.c) -------------------------------------------------------------- */
 
 typedef struct nn_adam
 {
 	float		beta1;
 	float		beta2;
 	float		epsilon;
-	float		clip;			/* of the gradient's global norm; 0: none */
+	float		clip;			/* limit of the gradient's global norm; 0: none */
 } nn_adam;
 
 /*
- * Step number `step` (1 …) of Adam with the bias corrections of Kingma & Ba.
- * moment1 and moment2 are like params and start as zeros.  Gradients whose norm
- * exceeds the clip are scaled down to it.  Returns the norm before clipping.
+ * Takes step number `step` (1 …) of Adam with the bias corrections of Kingma & Ba.
+ * moment1 and moment2 are laid out like params and start as zeros.  A gradient whose
+ * norm exceeds the clip is scaled down to it.  Returns the norm before that.
  */
 extern double nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
 						   float *params, const float *grads, float *moment1, float *moment2,
 						   nn_poll poll);
 
 /*
- * One-cycle learning rate of step (0 … steps - 1): linear from peak/div to peak
- * over the first pct_start of the steps, then a cosine down to peak/div/final_div.
+ * One-cycle learning rate of step (0 … steps - 1): linear from peak/div to peak over
+ * the first pct_start of the steps, then a cosine down to peak/div/final_div.
  */
 extern double nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start,
 						   double div, double final_div);
 
+/* ---- streaming inference (stream.c) -------------------------------------------------- */
 
-/* ---- streaming inference (stream.c) */
-
-#define NN_STREAM_ROWS 96		/* rows in one push at most; the best block size */
+#define NN_STREAM_ROWS 96		/* limit of rows in a push, and the fastest number */
 
 /* Weights laid out for inference, shared by any number of streams. */
 typedef struct nn_packed nn_packed;
@@ -141,26 +141,28 @@ typedef struct nn_packed nn_packed;
 extern size_t nn_packed_bytes(const nn_shape *shape);
 extern nn_packed *nn_pack(void *memory, const nn_shape *shape, const float *params, nn_poll poll);
 
-/* A copy in other memory, also of one that another process made in shared memory. */
+/* Copies packed weights; the original may be another process's, in shared memory. */
 extern nn_packed *nn_packed_copy(void *memory, const nn_shape *shape, const void *from,
 								 nn_poll poll);
 
 /*
- * A series being scored: rows in, reconstructions and discrepancies out, each
- * row computed once.  Keys and values of the last rows are kept, so memory does
- * not grow.  A row's outputs are bit-equal however the rows are cut into
- * pushes, once nn_context() rows precede it.
+ * A series being scored: rows go in, reconstructions and discrepancies come out, each
+ * row computed once.  Keys and values of the last rows are kept, so memory does not
+ * grow.  Once nn_context() rows precede a row, its outputs have the same bits however
+ * rows are cut into pushes.
  */
 typedef struct nn_stream nn_stream;
 
 extern size_t nn_stream_bytes(const nn_shape *shape);
 extern nn_stream *nn_stream_open(void *memory, const nn_packed *packed, nn_poll poll);
-extern void nn_stream_reset(nn_stream *stream);	/* a new series begins */
+
+/* Begins a new series. */
+extern void nn_stream_reset(nn_stream *stream);
 
 /*
- * The next n (1 … NN_STREAM_ROWS) rows of the series, scaled and clipped, (n, C).
- * expected: (n, C) reconstructions; discrepancy: mean over heads of JS(A, G) in each
- * block, of a row in N of `stride` floats.
+ * Adds n (1 … NN_STREAM_ROWS) rows (n, C) of the series, scaled and clipped.  Sets
+ * expected (n, C) to their reconstructions, and the first N of each `stride` floats of
+ * discrepancy to the mean over heads of JS(A, G) in each block.
  */
 extern void nn_stream_push(nn_stream *stream, const float *rows, int n,
 						   float *expected, int stride, float *discrepancy);

@@ -2,8 +2,10 @@
  * core/network/params.c
  *	  The flat parameter buffer: names, shapes, offsets, initial values.
  *
- * The order below is the order in memory.  The projections of a block's x stand
- * together, weights then biases, so that one matrix product makes them all.
+ * Three lists of templates (embedding, one block, output) describe the tensors in
+ * their order in memory; everything else follows from them.  The projections of a
+ * block's x are adjacent, first all weights, then all biases, so that one matrix
+ * product computes them all.
  */
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +18,7 @@
 
 #define POLL_WEIGHTS 1048576	/* weights drawn between two polls: a few milliseconds */
 
-/* A tensor's size, by the symbol of the dimension. */
+/* The sizes a tensor's dimension can have. */
 typedef enum
 {
 	NONE, FEATURES, MODEL, SCALE, BASIS, HEADS, WIDE
@@ -28,8 +30,8 @@ typedef struct
 	dimension	out,
 				in;
 	int			width;			/* of a convolution, else 0 */
-	dimension	fan;			/* fan_in = fan · max(width, 1); NONE: not random */
-	float		start;			/* initial value when not random */
+	dimension	fan;			/* fan_in = fan · max(width, 1); NONE: initial value is start */
+	float		start;
 	unsigned	part;			/* NN_WITHOUT_* that clears it */
 } template;
 
@@ -43,7 +45,7 @@ typedef struct
 #define NORM(name) \
 	{name ".weight", MODEL, NONE, 0, NONE, 1, 0}, {name ".bias", MODEL, NONE, 0, NONE, 0, 0}
 
-static const template embed[] = {CONV(1), CONV(3), CONV(7), CONV(15)};
+static const template embedding[] = {CONV(1), CONV(3), CONV(7), CONV(15)};
 
 static const template block[] = {
 	NORM("ln1"),
@@ -59,7 +61,7 @@ static const template block[] = {
 	WEIGHT("w2", MODEL, WIDE), BIAS("w2", MODEL, WIDE),
 };
 
-static const template last[] = {
+static const template output[] = {
 	NORM("ln"),
 	WEIGHT("out", FEATURES, MODEL), BIAS("out", FEATURES, MODEL),
 };
@@ -75,11 +77,11 @@ nn_context(const nn_shape *shape)
 int
 nn_param_count(const nn_shape *shape)
 {
-	return LENGTH(embed) + shape->layers * LENGTH(block) + LENGTH(last);
+	return LENGTH(embedding) + shape->layers * LENGTH(block) + LENGTH(output);
 }
 
 static int
-extent(const nn_shape *shape, dimension d)
+dimension_size(const nn_shape *shape, dimension d)
 {
 	switch (d)
 	{
@@ -101,33 +103,33 @@ extent(const nn_shape *shape, dimension d)
 	return 1;
 }
 
-/* The i-th tensor without its offset. */
+/* Describes the i-th tensor, but for its offset. */
 static nn_param
-describe(const nn_shape *shape, int i)
+describe_tensor(const nn_shape *shape, int i)
 {
 	const template *t;
 	nn_param	p = {.ndim = 1};
 	int			b = -1;
 
-	if (i < LENGTH(embed))
-		t = &embed[i];
-	else if ((i -= LENGTH(embed)) < shape->layers * LENGTH(block))
+	if (i < LENGTH(embedding))
+		t = &embedding[i];
+	else if ((i -= LENGTH(embedding)) < shape->layers * LENGTH(block))
 	{
 		b = i / LENGTH(block);
 		t = &block[i % LENGTH(block)];
 	}
 	else
-		t = &last[i - shape->layers * LENGTH(block)];
+		t = &output[i - shape->layers * LENGTH(block)];
 
 	if (b >= 0)
 		snprintf(p.name, sizeof(p.name), "block%d.%s", b, t->name);
 	else
 		snprintf(p.name, sizeof(p.name), "%s", t->name);
-	p.dims[0] = extent(shape, t->out);
+	p.dims[0] = dimension_size(shape, t->out);
 	p.size = p.dims[0];
 	if (t->in != NONE)
 	{
-		p.dims[p.ndim++] = extent(shape, t->in);
+		p.dims[p.ndim++] = dimension_size(shape, t->in);
 		p.size *= p.dims[1];
 		if (t->width > 0)
 		{
@@ -136,7 +138,7 @@ describe(const nn_shape *shape, int i)
 		}
 	}
 	if (t->fan != NONE)
-		p.fan_in = extent(shape, t->fan) * (t->width > 0 ? t->width : 1);
+		p.fan_in = dimension_size(shape, t->fan) * (t->width > 0 ? t->width : 1);
 	p.start = t->start;
 	p.part = t->part;
 	return p;
@@ -145,10 +147,10 @@ describe(const nn_shape *shape, int i)
 nn_param
 nn_param_at(const nn_shape *shape, int i)
 {
-	nn_param	p = describe(shape, i);
+	nn_param	p = describe_tensor(shape, i);
 
 	for (int j = 0; j < i; j++)
-		p.offset += describe(shape, j).size;
+		p.offset += describe_tensor(shape, j).size;
 	return p;
 }
 
@@ -176,15 +178,15 @@ nn_params_init(const nn_shape *shape, uint64_t seed, float *params, nn_poll poll
 			params[p.offset + j] = p.fan_in > 0
 				? (float) ((2.0 * nn_rng_double(&rng) - 1.0) * bound)
 				: p.start;
-			if (poll && (p.offset + j) % POLL_WEIGHTS == 0)
-				poll();
+			if ((p.offset + j) % POLL_WEIGHTS == 0)
+				nn_rest(poll);
 		}
 	}
 }
 
-/* A convolution keeps its last tap, which is on the current row; others keep nothing. */
+/* Clears a tensor; a convolution keeps its last tap, which is on the current row. */
 static void
-clear_param(const nn_param *p, float *values)
+clear_tensor(const nn_param *p, float *values)
 {
 	int			width = p->ndim == 3 ? p->dims[2] : 1;
 
@@ -204,10 +206,10 @@ nn_params_clear(const nn_shape *shape, unsigned parts, float *values)
 		return;
 	for (int i = 0; i < nn_param_count(shape); i++)
 	{
-		nn_param	p = describe(shape, i);
+		nn_param	p = describe_tensor(shape, i);
 
 		if (p.part & parts)
-			clear_param(&p, values + offset);
+			clear_tensor(&p, values + offset);
 		offset += p.size;
 	}
 }
@@ -216,7 +218,7 @@ nn_layout
 nn_layout_of(const nn_shape *shape)
 {
 	nn_layout	layout;
-	int			i = LENGTH(embed) + shape->layers * LENGTH(block);
+	int			i = LENGTH(embedding) + shape->layers * LENGTH(block);
 
 	for (int s = 0; s < NN_SCALES; s++)
 	{
@@ -233,7 +235,7 @@ nn_layout_of(const nn_shape *shape)
 nn_block_layout
 nn_block_layout_of(const nn_shape *shape, int n)
 {
-	int			i = LENGTH(embed) + n * LENGTH(block);
+	int			i = LENGTH(embedding) + n * LENGTH(block);
 	nn_block_layout layout = {
 		.ln1_w = nn_param_at(shape, i).offset,
 		.ln1_b = nn_param_at(shape, i + 1).offset,

@@ -1,6 +1,6 @@
 /*
  * core/network/params.h
- *	  Where each tensor begins in the flat parameter buffer, in floats.
+ *	  Offsets of the tensors in the flat parameter buffer, in floats.
  */
 #ifndef AMAD_CORE_NETWORK_PARAMS_H
 #define AMAD_CORE_NETWORK_PARAMS_H
@@ -9,6 +9,10 @@
 
 #include "core/shape.h"
 
+/* Widths of the embedding's convolutions. */
+static const int nn_scale_width[NN_SCALES] = {1, 3, 7, NN_TAPS};
+
+/* Tensors of the embedding and the output. */
 typedef struct nn_layout
 {
 	size_t		conv_w[NN_SCALES];	/* (E, C, width) */
@@ -19,6 +23,7 @@ typedef struct nn_layout
 	size_t		out_b;			/* (C) */
 } nn_layout;
 
+/* Tensors of a block. */
 typedef struct nn_block_layout
 {
 	size_t		ln1_w,
@@ -29,16 +34,13 @@ typedef struct nn_block_layout
 	size_t		o_b;			/* (D) */
 	size_t		ln2_w,
 				ln2_b;			/* (D) */
-	size_t		w1_w;			/* (2D, D) */
-	size_t		w1_b;			/* (2D) */
-	size_t		w2_w;			/* (D, 2D) */
+	size_t		w1_w;			/* (F, D) */
+	size_t		w1_b;			/* (F) */
+	size_t		w2_w;			/* (D, F) */
 	size_t		w2_b;			/* (D) */
 } nn_block_layout;
 
 extern nn_layout nn_layout_of(const nn_shape *shape);
 extern nn_block_layout nn_block_layout_of(const nn_shape *shape, int n);
-
-/* Widths of the embedding's convolutions. */
-static const int nn_scale_width[NN_SCALES] = {1, 3, 7, NN_TAPS};
 
 #endif							/* AMAD_CORE_NETWORK_PARAMS_H */

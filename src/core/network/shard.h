@@ -1,10 +1,11 @@
 /*
  * core/network/shard.h
- *	  Activations and scratch of a shard in training: what forward leaves for
- *	  backward.
+ *	  Activations and scratch of a shard in training.
  *
- * R = chunks · rows.  Every array is for the whole shard except those under
- * "one chunk", which attention and contrast use chunk after chunk.
+ * A shard is the chunks that pass through the network together.  The forward pass
+ * leaves in it what the backward pass needs.  R = chunks · rows.  Arrays are for the
+ * whole shard, except those under "one chunk", which attention and contrast use for
+ * one chunk after another.
  */
 #ifndef AMAD_CORE_NETWORK_SHARD_H
 #define AMAD_CORE_NETWORK_SHARD_H
@@ -13,15 +14,16 @@
 #include "core/network/network.h"
 #include "core/network/params.h"
 
+/* Activations of a block. */
 typedef struct nn_block
 {
-	nn_block_layout at;
-	float	   *h;				/* (R, D) the residual stream entering */
+	nn_block_layout at;			/* its parameters */
+	float	   *h;				/* (R, D) the residual stream entering it */
 	float	   *x1;				/* (R, D) LN1(h) */
 	float	   *mean1,
 			   *rstd1;			/* (R) */
 	float	   *proj;			/* (R, P) */
-	nn_bands	bands;			/* of the R rows, chunk after chunk */
+	nn_bands	bands;			/* of all rows, chunk after chunk */
 	float	   *z;				/* (R, D) mixture, heads concatenated */
 	float	   *mid;			/* (R, D) h + Attn */
 	float	   *x2;				/* (R, D) LN2(mid) */
@@ -33,19 +35,18 @@ typedef struct nn_block
 
 struct nn_train
 {
+	/* settings */
 	nn_geometry g;
-	nn_layout	at;
+	nn_layout	at;				/* parameters outside the blocks */
 	size_t		nparams;		/* floats of params and gradients */
 	nn_poll		poll;
-	int			chunks;			/* most in a shard */
+	int			chunks;			/* limit of a shard */
 	int			rows;			/* T */
-	int			active;			/* chunks of the last forward pass */
-
-	float	   *taps;			/* (R, NN_TAPS·C) a row and the 14 before it, oldest first */
-	float	   *conv_w[NN_SCALES];	/* (E, width, C) convolution weights, as taps wants them */
-	float	   *conv_dw;		/* (E, NN_TAPS, C) */
 	float	   *phi;			/* (NN_BASIS, NN_NEAR) */
-	float	   *packed;			/* weights of the layer at work, for nn_kernels.gemm */
+
+	/* activations */
+	int			active;			/* chunks of the last forward pass */
+	float	   *taps;			/* (R, NN_TAPS·C) each row and the 14 before it, oldest first */
 	nn_block   *block;			/* (N) */
 	float	   *h;				/* (R, D) leaving the last block */
 	float	   *x;				/* (R, D) LN(h) */
@@ -63,8 +64,13 @@ struct nn_train
 	float	   *du;				/* (R, F) */
 	float	   *dout;			/* (R, C) */
 
-	/* one chunk */
-	size_t		ldk;
+	/* weights of one layer, and their gradient, in another order */
+	float	   *conv_w[NN_SCALES];	/* (E, width, C) convolution weights, in the order of taps */
+	float	   *conv_dw;		/* (E, NN_TAPS, C) */
+	float	   *packed;			/* for nn_kernels.gemm() */
+
+	/* one chunk: attention */
+	size_t		ldk;			/* floats from row to row of kt and vt */
 	float	   *kt,
 			   *vt;				/* (H·d, ldk) */
 	float	   *k,
@@ -72,6 +78,8 @@ struct nn_train
 	float	   *dzg_pad,
 			   *dza_pad;		/* (H, T, dp) */
 	float	   *scratch;
+
+	/* one chunk: contrast */
 	float	   *unit_g,
 			   *unit_a;			/* (T, D) normalised z_G, z_A */
 	float	   *norm_g,
@@ -81,14 +89,6 @@ struct nn_train
 	float	   *row_sum,
 			   *col_sum;		/* (T) */
 };
-
-/* Gives the caller a chance to stop. */
-static inline void
-nn_rest(const nn_train *t)
-{
-	if (t->poll)
-		t->poll();
-}
 
 /* Number of rows of `floats` floats to process between two polls: a multiple of NN_UNIT. */
 static inline int

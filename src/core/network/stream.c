@@ -1,10 +1,12 @@
 /*
  * core/network/stream.c
- *	  Inference: each row through the network once, keys and values of the last
- *	  rows kept (section 2's "causal and banded").
+ *	  Inference: each row passes through the network once.
  *
- * Nothing in here depends on where in a push a row stands: every row passes the
- * same kernels with the same sizes, see nn_kernels.h.
+ * The network is causal and banded, so a block needs only the keys and values of the
+ * last W rows besides the new ones: they are kept as history before the new rows, and
+ * after each push the last Wp columns become the history of the next.  Nothing here
+ * depends on a row's position within a push: every row passes the same kernels with
+ * the same sizes (core/kernels/kernels.h).
  */
 #include <string.h>
 
@@ -13,12 +15,12 @@
 #include "core/network/network.h"
 #include "core/network/params.h"
 
-#define HISTORY (NN_TAPS - 1)	/* rows that the convolutions look back */
+#define HISTORY (NN_TAPS - 1)	/* rows before a row that its convolutions see */
 #define POLL_WORK 134217728.0	/* multiplications of a product between two polls */
-#define POLL_FLOATS 1048576		/* weights moved between two polls */
+#define POLL_FLOATS 1048576		/* weights packed between two polls */
 #define SLICE_UNIT (2 * NN_PANEL)	/* outputs of the widest tile of a product */
 
-/* A linear layer for nn_kernels.gemm: panels of NN_PANEL outputs, inputs inside. */
+/* A linear layer, its weights as nn_kernels.pack() lays them out. */
 typedef struct packed_linear
 {
 	int			in,
@@ -48,13 +50,13 @@ struct nn_packed
 	nn_shape	shape;
 	nn_geometry g;
 	float	   *phi;
-	packed_linear conv[NN_SCALES];	/* inputs (width, C), as rows stand in memory */
+	packed_linear conv[NN_SCALES];	/* inputs (width, C), in the order of rows in memory */
 	packed_block *block;		/* (N) */
 	packed_norm ln;
 	packed_linear out;
 };
 
-/* Keys and values of a block, behind Wp columns (rows) of history. */
+/* Keys and values of a block, after Wp columns (of v: rows) of history. */
 typedef struct stream_block
 {
 	float	   *kt;				/* (H·d, ldk) */
@@ -63,13 +65,18 @@ typedef struct stream_block
 
 struct nn_stream
 {
+	/* settings */
 	const nn_packed *packed;
 	nn_poll		poll;
+	size_t		ldk;			/* floats from row to row of kt */
+	size_t		ldv;			/* floats from head to head of v */
+
+	/* state */
 	int64_t		count;			/* rows of this series so far */
-	size_t		ldk;			/* from key column to key column */
-	size_t		ldv;			/* from head to head of v */
 	float	   *taps;			/* (HISTORY + NN_STREAM_ROWS, C) scaled rows */
 	stream_block *block;		/* (N) */
+
+	/* activations of a push */
 	float	   *h;				/* (rows, D) */
 	float	   *x;				/* (rows, D) */
 	float	   *proj;			/* (rows, P) */
@@ -79,7 +86,7 @@ struct nn_stream
 	float	   *scratch;
 };
 
-/* ---- packed weights ------------------------------------------------------------- */
+/* ---- packed weights ------------------------------------------------------------------ */
 
 static packed_linear
 take_linear(nn_arena *arena, int in, int out)
@@ -103,7 +110,7 @@ take_norm(nn_arena *arena, int d)
 }
 
 static void
-layout_packed(nn_arena *arena, const nn_geometry *g, nn_packed *p)
+lay_out_packed(nn_arena *arena, const nn_geometry *g, nn_packed *p)
 {
 	packed_block unused;
 
@@ -134,19 +141,12 @@ nn_packed_bytes(const nn_shape *shape)
 	nn_packed	unused;
 
 	nn_take(&arena, sizeof(nn_packed));
-	layout_packed(&arena, &g, &unused);
+	lay_out_packed(&arena, &g, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
 static void
-rest(nn_poll poll)
-{
-	if (poll)
-		poll();
-}
-
-static void
-fill_linear(const packed_linear *l, const float *w, const float *b, nn_poll poll)
+pack_linear(const packed_linear *l, const float *w, const float *b, nn_poll poll)
 {
 	const int	step = (POLL_FLOATS / (NN_PANEL * l->in) + 1) * NN_PANEL;
 
@@ -154,14 +154,15 @@ fill_linear(const packed_linear *l, const float *w, const float *b, nn_poll poll
 	{
 		nn_kernels_get()->pack(l->out - o < step ? l->out - o : step, l->in,
 							   w + (size_t) o * l->in, l->in, l->w + (size_t) o * l->in);
-		rest(poll);
+		nn_rest(poll);
 	}
 	memcpy(l->b, b, sizeof(float) * l->out);
 }
 
-/* Weights (E, C, width) to inputs (width, C). */
+/* Packs weights (E, C, width) with inputs (width, C). */
 static void
-fill_conv(const packed_linear *l, int C, int width, const float *w, const float *b, nn_poll poll)
+pack_convolution(const packed_linear *l, int C, int width, const float *w, const float *b,
+				 nn_poll poll)
 {
 	for (int e = 0; e < l->out; e++)
 	{
@@ -172,12 +173,12 @@ fill_conv(const packed_linear *l, int C, int width, const float *w, const float 
 				panel[((size_t) tap * C + c) * NN_PANEL] = w[((size_t) e * C + c) * width + tap];
 		l->b[e] = b[e];
 		if ((e + 1) % (POLL_FLOATS / (width * C) + 1) == 0)
-			rest(poll);
+			nn_rest(poll);
 	}
 }
 
 static void
-fill_norm(const packed_norm *n, int d, const float *w, const float *b)
+copy_norm(const packed_norm *n, int d, const float *w, const float *b)
 {
 	memcpy(n->w, w, sizeof(float) * d);
 	memcpy(n->b, b, sizeof(float) * d);
@@ -193,24 +194,24 @@ nn_pack(void *memory, const nn_shape *shape, const float *params, nn_poll poll)
 	nn_zero(memory, nn_packed_bytes(shape), poll);	/* padding of panels */
 	p->shape = *shape;
 	p->g = nn_geometry_of(shape);
-	layout_packed(&arena, &p->g, p);
+	lay_out_packed(&arena, &p->g, p);
 	nn_basis(p->phi);
 	for (int s = 0; s < NN_SCALES; s++)
-		fill_conv(&p->conv[s], p->g.C, nn_scale_width[s],
-				  params + at.conv_w[s], params + at.conv_b[s], poll);
+		pack_convolution(&p->conv[s], p->g.C, nn_scale_width[s],
+						 params + at.conv_w[s], params + at.conv_b[s], poll);
 	for (int n = 0; n < p->g.N; n++)
 	{
 		nn_block_layout b = nn_block_layout_of(shape, n);
 
-		fill_norm(&p->block[n].ln1, p->g.D, params + b.ln1_w, params + b.ln1_b);
-		fill_linear(&p->block[n].proj, params + b.proj_w, params + b.proj_b, poll);
-		fill_linear(&p->block[n].o, params + b.o_w, params + b.o_b, poll);
-		fill_norm(&p->block[n].ln2, p->g.D, params + b.ln2_w, params + b.ln2_b);
-		fill_linear(&p->block[n].w1, params + b.w1_w, params + b.w1_b, poll);
-		fill_linear(&p->block[n].w2, params + b.w2_w, params + b.w2_b, poll);
+		copy_norm(&p->block[n].ln1, p->g.D, params + b.ln1_w, params + b.ln1_b);
+		pack_linear(&p->block[n].proj, params + b.proj_w, params + b.proj_b, poll);
+		pack_linear(&p->block[n].o, params + b.o_w, params + b.o_b, poll);
+		copy_norm(&p->block[n].ln2, p->g.D, params + b.ln2_w, params + b.ln2_b);
+		pack_linear(&p->block[n].w1, params + b.w1_w, params + b.w1_b, poll);
+		pack_linear(&p->block[n].w2, params + b.w2_w, params + b.w2_b, poll);
 	}
-	fill_norm(&p->ln, p->g.D, params + at.ln_w, params + at.ln_b);
-	fill_linear(&p->out, params + at.out_w, params + at.out_b, poll);
+	copy_norm(&p->ln, p->g.D, params + at.ln_w, params + at.ln_b);
+	pack_linear(&p->out, params + at.out_w, params + at.out_b, poll);
 	return p;
 }
 
@@ -221,14 +222,14 @@ nn_packed_copy(void *memory, const nn_shape *shape, const void *from, nn_poll po
 	nn_packed  *p = nn_take(&arena, sizeof(nn_packed));
 
 	nn_copy(p, from, nn_packed_bytes(shape) - nn_arena_bytes(0), poll);
-	layout_packed(&arena, &p->g, p);	/* pointers; what they point at is there */
+	lay_out_packed(&arena, &p->g, p);	/* sets the pointers; the arrays are already there */
 	return p;
 }
 
-/* ---- the stream -------------------------------------------------------------------- */
+/* ---- the stream ---------------------------------------------------------------------- */
 
 static void
-layout_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
+lay_out_stream(nn_arena *arena, const nn_geometry *g, nn_stream *s)
 {
 	stream_block unused;
 
@@ -260,7 +261,7 @@ nn_stream_bytes(const nn_shape *shape)
 	nn_stream	unused;
 
 	nn_take(&arena, sizeof(nn_stream));
-	layout_stream(&arena, &g, &unused);
+	lay_out_stream(&arena, &g, &unused);
 	return nn_arena_bytes(arena.used);
 }
 
@@ -270,9 +271,9 @@ nn_stream_open(void *memory, const nn_packed *packed, nn_poll poll)
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	nn_stream  *s = nn_take(&arena, sizeof(nn_stream));
 
-	/* zeros: history and padding are read, and must be finite */
+	/* history and padding are read, so they must be finite */
 	nn_zero(memory, nn_stream_bytes(&packed->shape), poll);
-	layout_stream(&arena, &packed->g, s);
+	lay_out_stream(&arena, &packed->g, s);
 	s->packed = packed;
 	s->poll = poll;
 	return s;
@@ -284,37 +285,42 @@ nn_stream_reset(nn_stream *s)
 	const nn_geometry *g = &s->packed->g;
 
 	s->count = 0;
-	/* the old history has weight 0, but 0·NaN is NaN: one bad series may not spoil the next */
+	/* old history has weight 0, but 0·NaN is NaN: a bad series must not spoil the next one */
 	for (int n = 0; n < g->N; n++)
 	{
 		for (int c = 0; c < g->D; c++)
 			memset(s->block[n].kt + c * s->ldk, 0, sizeof(float) * g->Wp);
 		for (int h = 0; h < g->H; h++)
 			memset(s->block[n].v + h * s->ldv, 0, sizeof(float) * g->Wp * g->dp);
-		rest(s->poll);
+		nn_rest(s->poll);
 	}
 }
 
-/* A linear layer of some rows.  Slices of its outputs: how they are cut changes no bit of any. */
+/* Applies a linear layer in slices of outputs; how they are cut does not change any bit. */
 static void
-apply(const nn_stream *s, const packed_linear *l, int rows, const float *x, size_t ldx, float *y,
-	  size_t ldy, bool add)
+apply_linear(const nn_stream *s, const packed_linear *l, int rows, const float *x, size_t ldx,
+			 float *y, size_t ldy, bool add)
 {
 	const double panel = (double) rows * l->in * SLICE_UNIT;
 	const int	step = panel * l->out / SLICE_UNIT <= POLL_WORK ? l->out
 		: (int) (POLL_WORK / panel + 1) * SLICE_UNIT;
+	nn_product	p = {.rows = rows, .k = l->in, .a = x, .lda = ldx, .ldy = ldy};
 
 	for (int o = 0; o < l->out; o += step)
 	{
-		nn_kernels_get()->gemm(rows, l->out - o < step ? l->out - o : step, l->in, x, ldx,
-							   l->w + (size_t) o * l->in, l->b + o, add ? y + o : NULL, y + o, ldy);
-		rest(s->poll);
+		p.n = l->out - o < step ? l->out - o : step;
+		p.b = l->w + (size_t) o * l->in;
+		p.bias = l->b + o;
+		p.y = y + o;
+		p.plus = add ? p.y : NULL;
+		nn_kernels_get()->gemm(&p);
+		nn_rest(s->poll);
 	}
 }
 
-/* Multi-scale embedding of the n newest rows into h. */
+/* Multi-scale embedding of n new rows into h. */
 static void
-embed(nn_stream *s, const float *rows, int n)
+embed_rows(nn_stream *s, const float *rows, int n)
 {
 	const nn_geometry *g = &s->packed->g;
 	float	   *newest = s->taps + (size_t) HISTORY * g->C;
@@ -326,14 +332,14 @@ embed(nn_stream *s, const float *rows, int n)
 
 	/* rows are contiguous, so a row and those before it are one long row */
 	for (int k = 0; k < NN_SCALES; k++)
-		apply(s, &s->packed->conv[k], n, newest - (size_t) (nn_scale_width[k] - 1) * g->C, g->C,
-			  s->h + k * g->E, g->D, false);
+		apply_linear(s, &s->packed->conv[k], n, newest - (size_t) (nn_scale_width[k] - 1) * g->C,
+					 g->C, s->h + k * g->E, g->D, false);
 	memmove(s->taps, s->taps + (size_t) n * g->C, sizeof(float) * HISTORY * g->C);
 }
 
-/* Keys and values of n rows from proj to behind the history. */
+/* Copies keys and values of n rows from proj to after the history. */
 static void
-append(nn_stream *s, stream_block *b, int n)
+append_keys_values(nn_stream *s, stream_block *b, int n)
 {
 	const nn_geometry *g = &s->packed->g;
 
@@ -348,9 +354,9 @@ append(nn_stream *s, stream_block *b, int n)
 	}
 }
 
-/* The last Wp rows become the history of the next push. */
+/* Makes the last Wp rows the history of the next push. */
 static void
-age(nn_stream *s, stream_block *b, int n)
+shift_history(nn_stream *s, stream_block *b, int n)
 {
 	const nn_geometry *g = &s->packed->g;
 
@@ -381,20 +387,20 @@ pass_block(nn_stream *s, int index, int n, int stride, float *discrepancy)
 	};
 
 	kernels->norm(n, g->D, s->h, p->ln1.w, p->ln1.b, s->x, NULL, NULL);
-	apply(s, &p->proj, n, s->x, g->D, s->proj, g->P, false);
-	append(s, b, n);
-	rest(s->poll);
+	apply_linear(s, &p->proj, n, s->x, g->D, s->proj, g->P, false);
+	append_keys_values(s, b, n);
+	nn_rest(s->poll);
 	kernels->attend(g, &segment, s->scratch, s->z, s->js);
 	for (int i = 0; i < n; i++)
 		discrepancy[(size_t) i * stride + index] = s->js[i];
-	age(s, b, n);
-	rest(s->poll);
-	apply(s, &p->o, n, s->z, g->D, s->h, g->D, true);
+	shift_history(s, b, n);
+	nn_rest(s->poll);
+	apply_linear(s, &p->o, n, s->z, g->D, s->h, g->D, true);
 
 	kernels->norm(n, g->D, s->h, p->ln2.w, p->ln2.b, s->x, NULL, NULL);
-	apply(s, &p->w1, n, s->x, g->D, s->u, g->F, false);
+	apply_linear(s, &p->w1, n, s->x, g->D, s->u, g->F, false);
 	kernels->gelu((size_t) n * g->F, s->u, s->u);
-	apply(s, &p->w2, n, s->u, g->F, s->h, g->D, true);
+	apply_linear(s, &p->w2, n, s->u, g->F, s->h, g->D, true);
 }
 
 void
@@ -403,10 +409,10 @@ nn_stream_push(nn_stream *s, const float *rows, int n, float *expected, int stri
 {
 	const nn_geometry *g = &s->packed->g;
 
-	embed(s, rows, n);
+	embed_rows(s, rows, n);
 	for (int i = 0; i < g->N; i++)
 		pass_block(s, i, n, stride, discrepancy);
 	nn_kernels_get()->norm(n, g->D, s->h, s->packed->ln.w, s->packed->ln.b, s->x, NULL, NULL);
-	apply(s, &s->packed->out, n, s->x, g->D, expected, g->C, false);
+	apply_linear(s, &s->packed->out, n, s->x, g->D, expected, g->C, false);
 	s->count += n;
 }
