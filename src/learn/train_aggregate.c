@@ -17,13 +17,18 @@
 
 #include "rows/features.h"
 #include "model/registry.h"
+#include "pg/time_argument.h"
 #include "pg/timestamps.h"
 #include "learn/train_model.h"
+
+#define FIT_SYNTAX "[options jsonb,] ts, feature, ..."
+#define TRAIN_SYNTAX "model_name, " FIT_SYNTAX
 
 /* Where a call has its arguments; 0 is the state, -1: it has none. */
 typedef struct ArgumentPlaces
 {
 	const char *function;		/* for messages */
+	const char *syntax;			/* for hints */
 	int			name;
 	int			options;
 	int			ts;
@@ -33,7 +38,8 @@ typedef struct ArgumentPlaces
 typedef struct FitState
 {
 	const ArgumentPlaces *places;
-	Oid			ts_type;		/* of the argument */
+	Node	   *call;			/* the expression whose argument types were looked up */
+	Oid			ts_type;		/* base type of the argument */
 	Features   *features;
 	char	   *name;			/* of the model; NULL: amad_fit */
 	Jsonb	   *json;			/* options as given; NULL: none */
@@ -80,7 +86,9 @@ open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext 
 	FitState   *state = palloc0(sizeof(FitState));
 
 	state->places = places;
-	state->ts_type = get_fn_expr_argtype(fcinfo->flinfo, places->ts);
+	state->call = fcinfo->flinfo->fn_expr;
+	state->ts_type = time_argument_type(fcinfo->flinfo, places->ts, places->function,
+										places->syntax);
 	if (places->name >= 0)
 	{
 		/* before an hour of training, not after it */
@@ -107,6 +115,9 @@ check_constant_arguments(FunctionCallInfo fcinfo, const FitState *state)
 	const ArgumentPlaces *places = state->places;
 	const char *changed = NULL;
 
+	/* types are looked up once, so a state belongs to one call */
+	if (state->call != fcinfo->flinfo->fn_expr)
+		elog(ERROR, "state of %s was passed to another call", places->function);
 	if (places->name >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->name) &&
 		strcmp(text_argument(fcinfo, places->name), state->name) != 0)
 		changed = "model_name";
@@ -187,7 +198,7 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 Datum
 amad_fit_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_fit", -1, -1, 1};
+	static const ArgumentPlaces places = {"amad_fit", FIT_SYNTAX, -1, -1, 1};
 
 	return step(fcinfo, &places);
 }
@@ -195,7 +206,7 @@ amad_fit_step(PG_FUNCTION_ARGS)
 Datum
 amad_fit_options_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_fit", -1, 1, 2};
+	static const ArgumentPlaces places = {"amad_fit", FIT_SYNTAX, -1, 1, 2};
 
 	return step(fcinfo, &places);
 }
@@ -203,7 +214,7 @@ amad_fit_options_step(PG_FUNCTION_ARGS)
 Datum
 amad_train_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_train", 1, -1, 2};
+	static const ArgumentPlaces places = {"amad_train", TRAIN_SYNTAX, 1, -1, 2};
 
 	return step(fcinfo, &places);
 }
@@ -211,7 +222,7 @@ amad_train_step(PG_FUNCTION_ARGS)
 Datum
 amad_train_options_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_train", 1, 2, 3};
+	static const ArgumentPlaces places = {"amad_train", TRAIN_SYNTAX, 1, 2, 3};
 
 	return step(fcinfo, &places);
 }

@@ -17,12 +17,12 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "pg/budget.h"
 #include "measure/evaluate.h"
+#include "pg/budget.h"
+#include "pg/time_argument.h"
 #include "pg/timestamps.h"
 
 /* Where a call has its arguments, and of which types; 0: it has none. */
@@ -40,6 +40,7 @@ typedef struct EvaluateArguments
 /* State of one group. */
 typedef struct EvaluateState
 {
+	Node	   *call;			/* the expression whose argument types were looked up */
 	EvaluateArguments arguments;
 	Jsonb	   *json;			/* options as given; NULL: none */
 	EvaluateOptions options;
@@ -162,30 +163,50 @@ aggregate_context(FunctionCallInfo fcinfo)
 {
 	MemoryContext context;
 
-	/* as a window function it is refused by its FINALFUNC_MODIFY */
+	/* FINALFUNC_MODIFY keeps it from being a window function */
 	if (AggCheckCallContext(fcinfo, &context) != AGG_CONTEXT_AGGREGATE)
 		elog(ERROR, "amad_evaluate called in non-aggregate context");
 	return context;
 }
 
-/* Reads the declaration: (internal, [ts,] double precision, label [, jsonb]). */
+/* Looks at the call: (state, [ts,] score, label [, options]). */
 static EvaluateArguments
 find_arguments(FunctionCallInfo fcinfo)
 {
 	EvaluateArguments arguments = {0};
-	Oid		   *types;
-	int			count;
+	FmgrInfo   *flinfo = fcinfo->flinfo;
+	int			last = PG_NARGS() - 1;
 
-	(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &count);
-	arguments.ts = types[1] == FLOAT8OID ? 0 : 1;
-	arguments.score = arguments.ts + 1;
-	arguments.label = arguments.score + 1;
-	arguments.options = count > arguments.label + 1 ? arguments.label + 1 : 0;
-	arguments.ts_arg_type = types[1];
-	arguments.ts_type = timestamps_scored_type(types[1]);
-	arguments.label_type = types[arguments.label];
-	pfree(types);
+	if (get_fn_expr_argtype(flinfo, last) == JSONBOID)
+		arguments.options = last--;
+	arguments.label = last--;
+	arguments.score = last--;
+	arguments.ts = last;
+	arguments.label_type = get_fn_expr_argtype(flinfo, arguments.label);
+	/* the declarations of amad_evaluate see to it */
+	if (get_fn_expr_argtype(flinfo, arguments.score) != FLOAT8OID ||
+		(arguments.label_type != BOOLOID && arguments.label_type != FLOAT8OID))
+		elog(ERROR, "amad_evaluate_step called with arguments of the wrong types");
+	if (arguments.ts == 0)
+		return arguments;
+	arguments.ts_arg_type = get_fn_expr_argtype(flinfo, arguments.ts);
+	/* an untyped literal is a timestamptz, the preferred one of these types */
+	if (arguments.ts_arg_type == UNKNOWNOID)
+		arguments.ts_type = TIMESTAMPTZOID;
+	else
+	{
+		arguments.ts_arg_type = time_argument_type(flinfo, arguments.ts, "amad_evaluate",
+												   "[ts,] score, label [, options]");
+		arguments.ts_type = timestamps_scored_type(arguments.ts_arg_type);
+	}
 	return arguments;
+}
+
+/* Whether times are in a known unit: those of an integer column are not. */
+static bool
+has_seconds(const EvaluateState *state)
+{
+	return state->arguments.ts > 0 && state->arguments.ts_type != INT8OID;
 }
 
 static EvaluateState *
@@ -195,16 +216,17 @@ open_state(FunctionCallInfo fcinfo, MemoryContext context)
 	EvaluateState *state = palloc0(sizeof(EvaluateState));
 	int			options;
 
+	state->call = fcinfo->flinfo->fn_expr;
 	state->arguments = find_arguments(fcinfo);
 	options = state->arguments.options;
 	if (options > 0 && !PG_ARGISNULL(options))
 		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(options));
 	evaluate_options_parse(&state->options, state->json);
-	if (state->arguments.ts > 0 && !isnan(state->options.rows_per_day))
+	if (has_seconds(state) && !isnan(state->options.rows_per_day))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"rows_per_day\" and timestamps exclude each other"),
-				 errhint("Leave the option out: the timestamps tell.")));
+				 errmsg("option \"rows_per_day\" and timestamps cannot be specified together"),
+				 errhint("Leave the option out: it follows from the timestamps.")));
 	state->context = AllocSetContextCreate(context, "amad evaluate", ALLOCSET_SMALL_SIZES);
 	budget_open(&state->budget, state->context,
 				"Raise maintenance_work_mem, or evaluate fewer rows at once.");
@@ -219,6 +241,9 @@ check_constant_options(FunctionCallInfo fcinfo, const EvaluateState *state)
 	int			options = state->arguments.options;
 	Jsonb	   *json;
 
+	/* types are looked up once, so a state belongs to one call */
+	if (state->call != fcinfo->flinfo->fn_expr)
+		elog(ERROR, "state of amad_evaluate was passed to another call");
 	if (options == 0 || get_fn_expr_arg_stable(fcinfo->flinfo, options))
 		return;
 	json = PG_ARGISNULL(options) ? NULL : PG_GETARG_JSONB_P(options);
@@ -244,14 +269,23 @@ time_argument(FunctionCallInfo fcinfo, const EvaluateState *state)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("timestamp of amad_evaluate must not be null"),
 				 errhint("Leave such rows out with WHERE … IS NOT NULL.")));
-	(void) timestamps_value(arguments->ts_arg_type, PG_GETARG_DATUM(arguments->ts), &ts);
+	if (arguments->ts_arg_type == UNKNOWNOID)
+		ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													 PG_GETARG_DATUM(arguments->ts),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	else
+		(void) timestamps_value(arguments->ts_arg_type, PG_GETARG_DATUM(arguments->ts), &ts);
 	timestamps_check(arguments->ts_type, ts);
 	if (ts >= METRICS_MAX_TIME || ts <= -METRICS_MAX_TIME)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp of amad_evaluate is out of range: %s",
 						timestamps_text(arguments->ts_type, ts)),
-				 errdetail("It must be before the year 148000.")));
+				 arguments->ts_type == INT8OID
+				 ? errdetail("Its absolute value must be less than " INT64_FORMAT ".",
+							 METRICS_MAX_TIME)
+				 : errdetail("It must be before the year 148000.")));
 	return ts;
 }
 
@@ -330,7 +364,7 @@ sort_rows(const EvaluateState *state)
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 errmsg("duplicate timestamp %s in the rows to evaluate",
 							timestamps_text(state->arguments.ts_type, ts)),
-					 errhint("Use GROUP BY to evaluate each series by itself.")));
+					 errhint("Use GROUP BY to evaluate each series separately.")));
 	}
 }
 
@@ -344,7 +378,7 @@ days_of(const EvaluateState *state)
 	double		first,
 				last;
 
-	if (state->arguments.ts == 0)
+	if (!has_seconds(state))
 		return state->count / state->options.rows_per_day;
 	if (state->count < 2)
 		return NAN;
@@ -380,7 +414,7 @@ detection(const EvaluateState *state, const MetricsRows *rows, const MetricsEven
 	summarise_delays(delay_rows, result->detection.detected, 1,
 					 &result->delay_rows_mean, &result->delay_rows_median);
 	result->delay_seconds_mean = result->delay_seconds_median = NAN;
-	if (state->arguments.ts > 0)
+	if (has_seconds(state))
 		summarise_delays(delay_time, result->detection.detected, USECS_PER_SEC,
 						 &result->delay_seconds_mean, &result->delay_seconds_median);
 	metrics_affiliation(rows, events, result->events, threshold,

@@ -7,7 +7,7 @@
 
 #include "score/scorer.h"
 
-/* Columns, in their order, after ts. */
+/* Columns, in their order. */
 enum
 {
 	RESULT_SCORE,				/* float8 */

@@ -24,6 +24,7 @@
 #include "rows/features.h"
 #include "score/explanation.h"
 #include "rows/series_key.h"
+#include "pg/time_argument.h"
 #include "pg/timestamps.h"
 #include "pg/window_row.h"
 
@@ -90,10 +91,10 @@ typedef struct ScoreState
 	bool		warned;			/* of many duplicates */
 
 	/* amad_explain */
-	TupleDesc	columns;		/* ts and those of result.h */
+	TupleDesc	columns;		/* those of explanation.h */
 	ResultWriter *writer;
-	Datum		values[RESULT_COLUMNS + 1];
-	bool		nulls[RESULT_COLUMNS + 1];
+	Datum		values[RESULT_COLUMNS];
+	bool		nulls[RESULT_COLUMNS];
 } ScoreState;
 
 /* What a partition has: only whether it was begun. */
@@ -256,7 +257,8 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->has_series = get_fn_expr_argtype(fcinfo->flinfo, SERIES_ARG) == JSONBOID;
 	s->constant_series = get_fn_expr_arg_stable(fcinfo->flinfo, SERIES_ARG);
 	s->ts_arg = s->has_series ? SERIES_ARG + 1 : SERIES_ARG;
-	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, s->ts_arg);
+	s->ts_type = time_argument_type(fcinfo->flinfo, s->ts_arg, function,
+									"model, [series jsonb,] ts, feature, ...");
 	if (explain)
 	{
 		if (get_call_result_type(fcinfo, NULL, &s->columns) != TYPEFUNC_COMPOSITE)
@@ -557,23 +559,13 @@ amad_score(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(result_severity(s->scorer, &row));
 }
 
-/* → amad_result: ts and the columns of result.h */
+/* → amad_result */
 Datum
 amad_explain(PG_FUNCTION_ARGS)
 {
 	ScoreState *s = state_of(fcinfo, "amad_explain", true);
-	WindowObject window = PG_WINDOW_OBJECT();
-	ScoredRow	row = current_row(fcinfo, window, s);
+	ScoredRow	row = current_row(fcinfo, PG_WINDOW_OBJECT(), s);
 
-	s->values[0] = WinGetFuncArgCurrent(window, s->ts_arg, &s->nulls[0]);
-	/* the only form that returns ts in another type than it was given in */
-	if (s->ts_type == DATEOID && !s->nulls[0])
-	{
-		int64		ts;
-
-		(void) timestamps_value(DATEOID, s->values[0], &ts);
-		s->values[0] = TimestampGetDatum(ts);
-	}
-	result_columns(s->writer, s->scorer, &row, true, s->values + 1, s->nulls + 1);
+	result_columns(s->writer, s->scorer, &row, true, s->values, s->nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
 }

@@ -30,7 +30,7 @@ SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score 
 SELECT count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE float8send(s.severity) IS DISTINCT FROM float8send(d.severity)) AS differ
 FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
 JOIN amad_detect('fleet') d ON d.ts = s.ts AND d.series->>'device' = s.device;
-SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.ts, d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
+SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
 	d.expected_values, d.contributions, d.direction, d.imputed, d.status, d.model_version)::amad_result)) AS differ
 FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
 JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;

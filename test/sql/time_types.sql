@@ -63,9 +63,6 @@ SELECT substring(amad_detect_query('night', until => '02/03/2026 01:00') FROM 't
 RESET DateStyle;
 RESET timezone;
 
--- a shown date is the timestamp of its midnight
-SELECT pg_typeof((e).ts) AS type, min((e).ts), count((e).severity) AS scored FROM (SELECT amad_explain('day', day, a, b) OVER (ORDER BY day) AS e FROM days) x GROUP BY 1;
-
 -- dates and bounds out of the range of timestamps
 SELECT status, count(*) AS rows, count(severity) AS scored
 FROM amad_detect('day', source => $$SELECT * FROM days UNION ALL VALUES ('infinity'::date, 1, 1), ('-infinity', 1, 1), ('5874897-12-31', 1, 1), (NULL, 1, 1)$$) GROUP BY status ORDER BY status;
