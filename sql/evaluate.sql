@@ -14,7 +14,7 @@ COMMENT ON FUNCTION amad_evaluate_step(internal, "any", "any", "any") IS
 	'transition function of amad_evaluate';
 COMMENT ON FUNCTION amad_evaluate_step(internal, "any", "any", "any", "any") IS
 	'transition function of amad_evaluate';
-COMMENT ON FUNCTION amad_evaluate_final(internal) IS
+COMMENT ON FUNCTION amad_evaluate_final IS
 	'final function of amad_evaluate';
 
 -- ts has any type, which is checked at run time. Score and label have declared types, so that other numbers are

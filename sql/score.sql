@@ -13,7 +13,8 @@ CREATE TYPE amad_result AS (
 	model_version integer
 );
 COMMENT ON TYPE amad_result IS 'result of amad_explain for a row';
-COMMENT ON COLUMN amad_result.anomaly_score IS 'evidence of the rows up to this one, or around it with lookahead; null in warm-up and while pending';
+COMMENT ON COLUMN amad_result.anomaly_score IS
+	'evidence of the rows up to this one, or around it with lookahead; null in warm-up and while pending';
 COMMENT ON COLUMN amad_result.threshold IS 'anomaly_score at severity 1.0';
 COMMENT ON COLUMN amad_result.severity IS 'anomaly_score / threshold';
 COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is at least 1.0; null in warm-up and while pending';

@@ -12,17 +12,17 @@ CREATE FUNCTION amad_train_options_step(internal, text, jsonb, "any", VARIADIC "
 	AS 'MODULE_PATHNAME', 'amad_train_options_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 CREATE FUNCTION amad_train_final(internal) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_final' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_fit_step(internal, "any", VARIADIC "any") IS
+COMMENT ON FUNCTION amad_fit_step IS
 	'transition function of amad_fit';
-COMMENT ON FUNCTION amad_fit_options_step(internal, jsonb, "any", VARIADIC "any") IS
+COMMENT ON FUNCTION amad_fit_options_step IS
 	'transition function of amad_fit';
-COMMENT ON FUNCTION amad_fit_final(internal) IS
+COMMENT ON FUNCTION amad_fit_final IS
 	'final function of amad_fit';
-COMMENT ON FUNCTION amad_train_step(internal, text, "any", VARIADIC "any") IS
+COMMENT ON FUNCTION amad_train_step IS
 	'transition function of amad_train';
-COMMENT ON FUNCTION amad_train_options_step(internal, text, jsonb, "any", VARIADIC "any") IS
+COMMENT ON FUNCTION amad_train_options_step IS
 	'transition function of amad_train';
-COMMENT ON FUNCTION amad_train_final(internal) IS
+COMMENT ON FUNCTION amad_train_final IS
 	'final function of amad_train';
 
 -- Without options, ts has any type, which is checked at run time. With options it has a declared type, so that
@@ -70,9 +70,9 @@ CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFA
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
 		series_cols text[], label_col text, options jsonb) IS
-	'train a model on a relation or query, store it with its source as the next version of model_name, and return a summary';
+	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
 CREATE FUNCTION amad_retrain(model_name text, warm_start boolean DEFAULT false) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_retrain(model_name text, warm_start boolean) IS
+COMMENT ON FUNCTION amad_retrain IS
 	'train the deployed version of a model again on the current rows of its source; warm_start continues from its weights';

@@ -64,25 +64,23 @@ struct Detection
 
 /* ---- time --------------------------------------------------------------------------- */
 
-/* The function like the one that asks, for a time column of another type: "amad_detect_bigint". */
+/* The variant of a function for the other kind of time column: "amad_detect_bigint" for amad_detect. */
 static char *
-sibling(Oid function, const char *suffix)
+sibling(Oid function)
 {
-	static const char *const suffixes[] = {"_timestamp", "_bigint"};
+	static const char suffix[] = "_bigint";
 	char	   *name = get_func_name(function);
+	int			at;
 
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u was dropped at the same time", function)));
-	for (int i = 0; i < lengthof(suffixes); i++)
-	{
-		int			at = strlen(name) - strlen(suffixes[i]);
-
-		if (at > 0 && strcmp(name + at, suffixes[i]) == 0)
-			name[at] = '\0';
-	}
-	return psprintf("%s%s", name, suffix);
+	at = strlen(name) - strlen(suffix);
+	if (at <= 0 || strcmp(name + at, suffix) != 0)
+		return psprintf("%s%s", name, suffix);
+	name[at] = '\0';
+	return name;
 }
 
 /* A time as a value of another type of the three; beyond its range it is infinite. */
@@ -95,7 +93,7 @@ convert(const Detection *d, Oid from, Oid to, Datum ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column is of another type than %s", format_type_be(to)),
-				 errhint("Use %s().", sibling(d->spec.function, to == INT8OID ? "" : "_bigint"))));
+				 errhint("Use %s().", sibling(d->spec.function))));
 	return Int64GetDatum(timestamps_convert(from, to, DatumGetInt64(ts)));
 }
 

@@ -1,9 +1,12 @@
 /*
  * score/detect_function.c
- *	  The functions amad_detect, amad_detect_timestamp, amad_detect_bigint and
- *	  amad_detect_query.
+ *	  The functions amad_detect and amad_detect_query, and their _bigint variants.
  *
- * The first three differ in the type of since, until and the ts that comes back.
+ * detect.c finds the model and its source, reads and scores the rows, and calls put_row()
+ * for each row of the range.  The result is collected in a tuplestore, which spills to disk
+ * beyond work_mem.  The variants differ in the type of since, until and the returned ts:
+ * timestamptz, converted from and to a timestamp or date column by the session's time zone,
+ * or bigint for integer columns.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -27,14 +30,14 @@ enum
 	ARG_SERIES,
 	ARG_SOURCE,
 	ARG_TIMESTAMP_COL,
-	ARG_ONLY_ANOMALIES,			/* from here on not of amad_detect_query */
+	ARG_ONLY_ANOMALIES,			/* from here on amad_detect only */
 	ARG_EXPLAIN
 };
 
 SQL_FUNCTION(amad_detect);
 SQL_FUNCTION(amad_detect_query);
 
-/* The arguments that both functions have. */
+/* Reads the arguments that both functions have. */
 static DetectSpec
 spec_of(FunctionCallInfo fcinfo)
 {
@@ -49,7 +52,7 @@ spec_of(FunctionCallInfo fcinfo)
 
 /* ---- amad_detect ----------------------------------------------------------------------- */
 
-/* Where the rows go. */
+/* What put_row() needs. */
 typedef struct Output
 {
 	Detection  *detection;
@@ -95,7 +98,7 @@ amad_detect(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* → text, to be looked at by EXPLAIN */
+/* → text, the query that amad_detect runs */
 Datum
 amad_detect_query(PG_FUNCTION_ARGS)
 {

@@ -1,7 +1,7 @@
 /*
  * score/events.c
- *	  The functions amad_events, amad_events_timestamp and amad_events_bigint: the
- *	  rows that amad_detect flags, put together to intervals.
+ *	  The functions amad_events and amad_events_bigint: the rows that amad_detect
+ *	  flags, put together to intervals.
  *
  * They differ in the type of times and durations.  Rows come by series, then by
  * time, so that one event is kept at a time, and of the rows before it nothing but

@@ -70,10 +70,13 @@ CREATE TABLE times AS SELECT n, '2026-03-28'::timestamp + n * interval '10 min' 
 SELECT amad_train('int', 'times', 'n', '{flow}', options => :'o')->'rows' AS rows;
 SELECT amad_train('local', 'times', 'local', '{flow}', options => :'o')->'rows' AS rows;
 SELECT min(ts), max(ts), count(severity) FROM amad_detect_bigint('int', since => 100, until => 200);
-SELECT min(ts), max(ts), count(severity) FROM amad_detect_timestamp('local', since => '2026-03-29 00:00');
--- hours that a time zone does not have are told apart
+SELECT min(ts), max(ts), count(severity) FROM amad_detect('local', since => '2026-03-29 00:00');
+-- bounds of type timestamp or date
+SELECT count(*), min(ts) FROM amad_detect('local', since => timestamp '2026-03-29 00:00', until => date '2026-03-30');
+-- in UTC each local time is shown as it is stored
+SELECT count(*) AS rows, count(local) AS same FROM amad_detect('local') d LEFT JOIN times ON local = d.ts AT TIME ZONE 'UTC';
+-- where the session's time zone lacks an hour, its local times are shown as those of the next one
 SET timezone = 'Europe/Berlin';
-SELECT count(*), count(DISTINCT ts), count(severity) FROM amad_detect_timestamp('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
 SELECT count(*), count(DISTINCT ts), count(severity) FROM amad_detect('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
 SET timezone = 'UTC';
 SELECT * FROM amad_detect('int');
