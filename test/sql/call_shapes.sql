@@ -9,6 +9,7 @@ SET jit = off;
 SET timezone = 'UTC';
 SET DateStyle = 'ISO';
 CREATE DOMAIN moment AS timestamptz;
+CREATE DOMAIN document AS jsonb;
 CREATE DOMAIN counter AS integer CHECK (VALUE >= 0);
 CREATE TABLE r AS
 SELECT n, n::bigint AS big, n::smallint AS small, n::counter AS counter, n::numeric AS num, n::text AS txt,
@@ -116,6 +117,7 @@ o, n, a, b
 o, small, a, b
 o, moment, a, b
 o, counter, a, b
+o::document, ts, a, b
 o, ts, VARIADIC ARRAY[a, b]
 o, n, VARIADIC ARRAY[a, b]
 '{"method": "zscore"}', ts, a, b
@@ -347,6 +349,7 @@ COPY calls (line) FROM stdin;
 'fleet int', s, n, a, b
 'fleet int', s, small, a, b
 'fleet int', s, counter, a, b
+'fleet', s::document, ts, a, b
 'fleet', to_jsonb(1), ts, a, b
 'fleet', '1', ts, a, b
 'fleet', '1', local, a, b
@@ -390,6 +393,8 @@ fleet, $1, $2, a, b with '1', 1
 'fleet', s::json, ts, a, b
 'fleet', s, num, a, b
 'fleet', s, txt, a, b
+'fleet', s, ts
+'fleet', '1', ts
 \.
 SELECT * FROM scored();
 
@@ -407,6 +412,7 @@ score, label_int
 score, label_float
 score, label_num
 score_int, label
+score, label, oo::document
 score_real, label_int
 score_num, label_num
 score_num, label
@@ -551,5 +557,5 @@ SELECT * FROM outcomes('SELECT m->''rows'' FROM (SELECT amad_evaluate(%s) AS m F
 
 DROP TABLE calls, r, twice, reference, v, expected, e;
 DROP FUNCTION outcome, outcomes, digest, scored;
-DROP DOMAIN moment, counter;
+DROP DOMAIN moment, document, counter;
 DELETE FROM amad_models;
