@@ -1,206 +1,66 @@
--- ---- training: aggregates ------------------------------------------------------
+-- ---- training: aggregates ----------------------------------------------------------
 
+CREATE FUNCTION amad_fit_step(internal, "any", VARIADIC "any") RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_fit_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION amad_fit_options_step(internal, jsonb, "any", VARIADIC "any") RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_fit_options_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION amad_fit_final(internal) RETURNS amad_model
 	AS 'MODULE_PATHNAME', 'amad_fit_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_final(internal) IS
-	'final function of amad_fit';
-
-CREATE FUNCTION amad_fit_step(internal, timestamptz, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_step(internal, timestamptz, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE AGGREGATE amad_fit(ts timestamptz, VARIADIC features "any") (
-	SFUNC = amad_fit_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(ts timestamptz, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE FUNCTION amad_fit_step(internal, timestamp, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_step(internal, timestamp, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE FUNCTION amad_fit_step(internal, date, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_step(internal, date, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE AGGREGATE amad_fit(ts timestamp, VARIADIC features "any") (
-	SFUNC = amad_fit_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(ts timestamp, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE AGGREGATE amad_fit(ts date, VARIADIC features "any") (
-	SFUNC = amad_fit_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(ts date, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE FUNCTION amad_fit_step(internal, bigint, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_step(internal, bigint, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE AGGREGATE amad_fit(ts bigint, VARIADIC features "any") (
-	SFUNC = amad_fit_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(ts bigint, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE FUNCTION amad_fit_options_step(internal, jsonb, timestamptz, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_options_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_options_step(internal, jsonb, timestamptz, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE AGGREGATE amad_fit(options jsonb, ts timestamptz, VARIADIC features "any") (
-	SFUNC = amad_fit_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(options jsonb, ts timestamptz, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE FUNCTION amad_fit_options_step(internal, jsonb, timestamp, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_options_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_options_step(internal, jsonb, timestamp, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE FUNCTION amad_fit_options_step(internal, jsonb, date, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_options_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_options_step(internal, jsonb, date, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE AGGREGATE amad_fit(options jsonb, ts timestamp, VARIADIC features "any") (
-	SFUNC = amad_fit_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(options jsonb, ts timestamp, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE AGGREGATE amad_fit(options jsonb, ts date, VARIADIC features "any") (
-	SFUNC = amad_fit_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(options jsonb, ts date, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
-CREATE FUNCTION amad_fit_options_step(internal, jsonb, bigint, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_fit_options_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION amad_fit_options_step(internal, jsonb, bigint, VARIADIC "any") IS
-	'transition function of amad_fit';
-
-CREATE AGGREGATE amad_fit(options jsonb, ts bigint, VARIADIC features "any") (
-	SFUNC = amad_fit_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE amad_fit(options jsonb, ts bigint, VARIADIC features "any") IS
-	'train a model on the rows of a group and return it, storing nothing';
-
+CREATE FUNCTION amad_train_step(internal, text, "any", VARIADIC "any") RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_train_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+CREATE FUNCTION amad_train_options_step(internal, text, jsonb, "any", VARIADIC "any") RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_train_options_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 CREATE FUNCTION amad_train_final(internal) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_final' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_final(internal) IS
+COMMENT ON FUNCTION amad_fit_step IS
+	'transition function of amad_fit';
+COMMENT ON FUNCTION amad_fit_options_step IS
+	'transition function of amad_fit';
+COMMENT ON FUNCTION amad_fit_final IS
+	'final function of amad_fit';
+COMMENT ON FUNCTION amad_train_step IS
+	'transition function of amad_train';
+COMMENT ON FUNCTION amad_train_options_step IS
+	'transition function of amad_train';
+COMMENT ON FUNCTION amad_train_final IS
 	'final function of amad_train';
 
-CREATE FUNCTION amad_train_step(internal, text, timestamptz, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_step(internal, text, timestamptz, VARIADIC "any") IS
-	'transition function of amad_train';
+-- Without options, ts has any type, which is checked at run time. With options it has a declared type, so that
+-- an untyped literal or parameter before it is taken for the options.
+DO $do$
+DECLARE
+	ts text;
+	arguments text;
+	step text;
+BEGIN
+	FOREACH ts IN ARRAY ARRAY['"any"', 'timestamptz', 'timestamp', 'date', 'bigint'] LOOP
+		IF ts OPERATOR(pg_catalog.=) '"any"' THEN
+			arguments := 'ts "any", VARIADIC features "any"';
+			step := 'step';
+		ELSE
+			arguments := pg_catalog.format('options jsonb, ts %s, VARIADIC features "any"', ts);
+			step := 'options_step';
+		END IF;
+		EXECUTE pg_catalog.format($$ CREATE AGGREGATE amad_fit(%s) (
+				SFUNC = amad_fit_%s, STYPE = internal, SSPACE = 1048576,
+				FINALFUNC = amad_fit_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE) $$, arguments, step);
+		EXECUTE pg_catalog.format($$ COMMENT ON AGGREGATE amad_fit(%s) IS
+				'train a model on the rows of a group and return it, without storing it' $$, arguments);
+		EXECUTE pg_catalog.format($$ CREATE AGGREGATE amad_train(model_name text, %s) (
+				SFUNC = amad_train_%s, STYPE = internal, SSPACE = 1048576,
+				FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE) $$, arguments, step);
+		EXECUTE pg_catalog.format($$ COMMENT ON AGGREGATE amad_train(model_name text, %s) IS
+				'train a model on the rows of a group, store it as the next version of model_name, and return a summary' $$,
+			arguments);
+	END LOOP;
+END $do$;
 
-CREATE AGGREGATE amad_train(model_name text, ts timestamptz, VARIADIC features "any") (
-	SFUNC = amad_train_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, ts timestamptz, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE FUNCTION amad_train_step(internal, text, timestamp, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_step(internal, text, timestamp, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE FUNCTION amad_train_step(internal, text, date, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_step(internal, text, date, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE AGGREGATE amad_train(model_name text, ts timestamp, VARIADIC features "any") (
-	SFUNC = amad_train_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, ts timestamp, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE AGGREGATE amad_train(model_name text, ts date, VARIADIC features "any") (
-	SFUNC = amad_train_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, ts date, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE FUNCTION amad_train_step(internal, text, bigint, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_step(internal, text, bigint, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE AGGREGATE amad_train(model_name text, ts bigint, VARIADIC features "any") (
-	SFUNC = amad_train_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, ts bigint, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE FUNCTION amad_train_options_step(internal, text, jsonb, timestamptz, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_options_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_options_step(internal, text, jsonb, timestamptz, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE AGGREGATE amad_train(model_name text, options jsonb, ts timestamptz, VARIADIC features "any") (
-	SFUNC = amad_train_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, options jsonb, ts timestamptz, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE FUNCTION amad_train_options_step(internal, text, jsonb, timestamp, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_options_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_options_step(internal, text, jsonb, timestamp, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE FUNCTION amad_train_options_step(internal, text, jsonb, date, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_options_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_options_step(internal, text, jsonb, date, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE AGGREGATE amad_train(model_name text, options jsonb, ts timestamp, VARIADIC features "any") (
-	SFUNC = amad_train_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, options jsonb, ts timestamp, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE AGGREGATE amad_train(model_name text, options jsonb, ts date, VARIADIC features "any") (
-	SFUNC = amad_train_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, options jsonb, ts date, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
-
-CREATE FUNCTION amad_train_options_step(internal, text, jsonb, bigint, VARIADIC "any") RETURNS internal
-	AS 'MODULE_PATHNAME', 'amad_train_options_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_train_options_step(internal, text, jsonb, bigint, VARIADIC "any") IS
-	'transition function of amad_train';
-
-CREATE AGGREGATE amad_train(model_name text, options jsonb, ts bigint, VARIADIC features "any") (
-	SFUNC = amad_train_options_step, STYPE = internal, SSPACE = 1048576,
-	FINALFUNC = amad_train_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = UNSAFE
-);
-COMMENT ON AGGREGATE amad_train(model_name text, options jsonb, ts bigint, VARIADIC features "any") IS
-	'train a model on the rows of a group, store it as the next version of model_name and return a summary';
+-- An aggregate cannot be declared volatile. Without this mark, the planner would drop a training whose result
+-- is not used:
+--   SELECT device FROM (SELECT device, amad_train(…) FROM readings GROUP BY device) s
+UPDATE pg_catalog.pg_proc SET provolatile = 'v'
+	WHERE proname OPERATOR(pg_catalog.=) 'amad_train' AND prokind OPERATOR(pg_catalog.=) 'a'
+	AND pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace;
 
 -- ---- training: by the name of a source -----------------------------------------
 
@@ -210,17 +70,9 @@ CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFA
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
 		series_cols text[], label_col text, options jsonb) IS
-	'train a model on a relation or query, store it with its source as the next version of model_name and return a summary';
+	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
 CREATE FUNCTION amad_retrain(model_name text, warm_start boolean DEFAULT false) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_retrain(model_name text, warm_start boolean) IS
-	'train the deployed version again on the rows its source has now; warm_start continues from its weights';
-
-
--- An aggregate cannot be declared volatile. But a training whose result nobody reads must not be left
--- out of a plan, as an aggregate without effects may be:
---   SELECT device FROM (SELECT device, amad_train(…) FROM readings GROUP BY device) s
-UPDATE pg_catalog.pg_proc SET provolatile = 'v'
-	WHERE proname OPERATOR(pg_catalog.=) 'amad_train' AND prokind OPERATOR(pg_catalog.=) 'a'
-	AND pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace;
+COMMENT ON FUNCTION amad_retrain IS
+	'train the deployed version of a model again on the current rows of its source; warm_start continues from its weights';

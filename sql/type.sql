@@ -13,10 +13,10 @@ CREATE FUNCTION amad_model_recv(internal) RETURNS amad_model
 CREATE FUNCTION amad_model_send(amad_model) RETURNS bytea
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
-COMMENT ON FUNCTION amad_model_in(cstring) IS 'I/O';
-COMMENT ON FUNCTION amad_model_out(amad_model) IS 'I/O';
-COMMENT ON FUNCTION amad_model_recv(internal) IS 'I/O';
-COMMENT ON FUNCTION amad_model_send(amad_model) IS 'I/O';
+COMMENT ON FUNCTION amad_model_in IS 'I/O function of amad_model';
+COMMENT ON FUNCTION amad_model_out IS 'I/O function of amad_model';
+COMMENT ON FUNCTION amad_model_recv IS 'I/O function of amad_model';
+COMMENT ON FUNCTION amad_model_send IS 'I/O function of amad_model';
 
 CREATE TYPE amad_model (
 	INPUT = amad_model_in,
@@ -28,10 +28,9 @@ CREATE TYPE amad_model (
 	STORAGE = external
 );
 COMMENT ON TYPE amad_model IS
-	'a trained anomaly detector: options, scaling, weights, calibration, threshold';
+	'trained anomaly detection model: options, scaling, weights, calibration, threshold';
 
 CREATE FUNCTION amad_model_error(model amad_model) RETURNS text
 	AS 'MODULE_PATHNAME', 'amad_model_error' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION amad_model_error(model amad_model) IS
-	'why a model cannot be used; null if it is intact';
-
+COMMENT ON FUNCTION amad_model_error IS
+	'reason why a model cannot be used; null if it is intact';

@@ -41,7 +41,7 @@ FROM trainings t, amad_detect(t.name) d GROUP BY name ORDER BY name;
 SELECT 'scores', 'explained', name, count(r.severity),
        md5(string_agg(r.s, '' ORDER BY device, ts))
 FROM trainings t,
-     LATERAL (SELECT device, ts, (e).severity, e::text AS s
+     LATERAL (SELECT device, ts, (e).severity, (to_jsonb(e) - 'ts')::text AS s
               FROM (SELECT device, ts, amad_explain(t.name, jsonb_build_object('device', device), ts, a, b, c, flag)
                                        OVER (PARTITION BY device ORDER BY ts) AS e FROM readings) x) r
 WHERE series IS NOT NULL GROUP BY name ORDER BY name;

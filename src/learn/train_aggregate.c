@@ -4,6 +4,11 @@
  *
  *		amad_fit([options jsonb,] ts, VARIADIC features) → amad_model
  *		amad_train(model_name, [options jsonb,] ts, VARIADIC features) → jsonb
+ *
+ * The first row of a group fixes the model's name, the options, and the types and number of
+ * the features.  Every row is converted to double precision and added to a Dataset, whose
+ * memory is bounded by maintenance_work_mem.  The final function sorts the rows by time and
+ * trains; amad_train also stores the model as a new version.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -18,13 +23,18 @@
 #include "model/codec.h"
 #include "rows/features.h"
 #include "model/registry.h"
+#include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 #include "learn/train_model.h"
 
-/* Where a call has its arguments; 0 is the state, -1: it has none. */
+#define FIT_ARGUMENTS "[options jsonb,] ts, feature, ..."
+#define TRAIN_ARGUMENTS "model_name, " FIT_ARGUMENTS
+
+/* The numbers of a call's arguments; 0 is the state, -1: the call does not have it. */
 typedef struct ArgumentPlaces
 {
 	const char *function;		/* for messages */
+	const char *arguments;		/* for hints */
 	int			name;
 	int			options;
 	int			ts;
@@ -34,12 +44,13 @@ typedef struct ArgumentPlaces
 typedef struct FitState
 {
 	const ArgumentPlaces *places;
-	Oid			ts_type;		/* of the argument */
+	Node	   *call;			/* expression of the call */
+	Oid			ts_type;		/* base type of the argument */
 	Features   *features;
-	char	   *name;			/* of the model; NULL: amad_fit */
-	Jsonb	   *json;			/* options as given; NULL: none */
+	char	   *name;			/* of the model; NULL for amad_fit */
+	Jsonb	   *json;			/* options as given; NULL if null or absent */
 	Options		options;
-	Dataset    *dataset;		/* NULL until the features are counted */
+	Dataset    *dataset;		/* NULL until the number of features is known */
 	double	   *values;			/* of a row */
 } FitState;
 
@@ -50,21 +61,10 @@ SQL_FUNCTION(amad_train_options_step);
 SQL_FUNCTION(amad_fit_final);
 SQL_FUNCTION(amad_train_final);
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo, const char *function)
-{
-	MemoryContext context;
-
-	/* as window functions they are refused by their FINALFUNC_MODIFY */
-	if (AggCheckCallContext(fcinfo, &context) != AGG_CONTEXT_AGGREGATE)
-		elog(ERROR, "%s called in non-aggregate context", function);
-	return context;
-}
-
 /* ---- rows ------------------------------------------------------------------------------ */
 
 static char *
-text_argument(FunctionCallInfo fcinfo, int number)
+read_model_name(FunctionCallInfo fcinfo, int number)
 {
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
@@ -73,20 +73,22 @@ text_argument(FunctionCallInfo fcinfo, int number)
 	return text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
-/* First row of a group: everything but the timestamp and the features. */
+/* Reads all arguments of the first row but the timestamp and the features. */
 static FitState *
-open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext context)
+open_fit_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	FitState   *state = palloc0(sizeof(FitState));
 
 	state->places = places;
-	state->ts_type = get_fn_expr_argtype(fcinfo->flinfo, places->ts);
+	state->call = fcinfo->flinfo->fn_expr;
+	state->ts_type = time_argument_type(fcinfo->flinfo, places->ts, places->function,
+										places->arguments);
 	if (places->name >= 0)
 	{
-		/* before an hour of training, not after it */
+		/* fail before the training, not after it */
 		PreventCommandIfReadOnly("amad_train()");
-		state->name = text_argument(fcinfo, places->name);
+		state->name = read_model_name(fcinfo, places->name);
 		if (state->name[0] == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -101,24 +103,21 @@ open_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryContext 
 	return state;
 }
 
-/* Name and options are properties of the group, not of a row. */
+/* Checks that the row has the model name and the options of the group. */
 static void
 check_constant_arguments(FunctionCallInfo fcinfo, const FitState *state)
 {
 	const ArgumentPlaces *places = state->places;
 	const char *changed = NULL;
 
+	/* the argument types were looked up in that expression */
+	if (state->call != fcinfo->flinfo->fn_expr)
+		elog(ERROR, "state of %s was passed to another call", places->function);
 	if (places->name >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->name) &&
-		strcmp(text_argument(fcinfo, places->name), state->name) != 0)
+		strcmp(read_model_name(fcinfo, places->name), state->name) != 0)
 		changed = "model_name";
-	if (places->options >= 0 && !get_fn_expr_arg_stable(fcinfo->flinfo, places->options))
-	{
-		Jsonb	   *json = PG_ARGISNULL(places->options) ? NULL : PG_GETARG_JSONB_P(places->options);
-
-		if ((json == NULL) != (state->json == NULL) ||
-			(json != NULL && compareJsonbContainers(&json->root, &state->json->root) != 0))
-			changed = "options";
-	}
+	if (places->options >= 0 && jsonb_argument_changed(fcinfo, places->options, state->json))
+		changed = "options";
 	if (changed)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -127,9 +126,9 @@ check_constant_arguments(FunctionCallInfo fcinfo, const FitState *state)
 				 errhint("Use GROUP BY with the columns that it depends on.")));
 }
 
-/* The row's features into state->values; the first row fixes their number. */
+/* Reads the features of a row into state->values; the first row fixes their number. */
 static void
-read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
+read_row_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
 {
 	Features   *f = state->features;
 
@@ -157,14 +156,14 @@ read_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext context)
 }
 
 static Datum
-step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
+add_training_row(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 {
-	MemoryContext context = aggregate_context(fcinfo, places->function);
+	MemoryContext context = aggregate_group_context(fcinfo, places->function);
 	FitState   *state = PG_ARGISNULL(0) ? NULL : (FitState *) PG_GETARG_POINTER(0);
 	int64		ts;
 
 	if (state == NULL)
-		state = open_state(fcinfo, places, context);
+		state = open_fit_state(fcinfo, places, context);
 	else
 		check_constant_arguments(fcinfo, state);
 	if (PG_ARGISNULL(places->ts))
@@ -172,8 +171,8 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("timestamp of a training row must not be null"),
 				 errhint("Leave such rows out with WHERE ... IS NOT NULL.")));
-	read_features(fcinfo, state, context);
-	/* what is not finite is refused by dataset_add() */
+	read_row_features(fcinfo, state, context);
+	/* dataset_add() refuses infinite timestamps */
 	if (!timestamps_value(state->ts_type, PG_GETARG_DATUM(places->ts), &ts) &&
 		state->ts_type == DATEOID && !DATE_NOT_FINITE(PG_GETARG_DATEADT(places->ts)))
 		ereport(ERROR,
@@ -188,41 +187,41 @@ step(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 Datum
 amad_fit_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_fit", -1, -1, 1};
+	static const ArgumentPlaces places = {"amad_fit", FIT_ARGUMENTS, -1, -1, 1};
 
-	return step(fcinfo, &places);
+	return add_training_row(fcinfo, &places);
 }
 
 Datum
 amad_fit_options_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_fit", -1, 1, 2};
+	static const ArgumentPlaces places = {"amad_fit", FIT_ARGUMENTS, -1, 1, 2};
 
-	return step(fcinfo, &places);
+	return add_training_row(fcinfo, &places);
 }
 
 Datum
 amad_train_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_train", 1, -1, 2};
+	static const ArgumentPlaces places = {"amad_train", TRAIN_ARGUMENTS, 1, -1, 2};
 
-	return step(fcinfo, &places);
+	return add_training_row(fcinfo, &places);
 }
 
 Datum
 amad_train_options_step(PG_FUNCTION_ARGS)
 {
-	static const ArgumentPlaces places = {"amad_train", 1, 2, 3};
+	static const ArgumentPlaces places = {"amad_train", TRAIN_ARGUMENTS, 1, 2, 3};
 
-	return step(fcinfo, &places);
+	return add_training_row(fcinfo, &places);
 }
 
 /* ---- the result -------------------------------------------------------------------------- */
 
 static FitState *
-final_state(FunctionCallInfo fcinfo, const char *function)
+get_final_state(FunctionCallInfo fcinfo, const char *function)
 {
-	aggregate_context(fcinfo, function);
+	(void) aggregate_group_context(fcinfo, function);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -230,20 +229,20 @@ final_state(FunctionCallInfo fcinfo, const char *function)
 	return (FitState *) PG_GETARG_POINTER(0);
 }
 
-/* Tells which of many groups an error is about. */
+/* Adds the model's name to errors, as there may be many groups. */
 static void
-train_context(void *arg)
+add_error_context(void *arg)
 {
 	if (((FitState *) arg)->name)
 		errcontext("training of model \"%s\"", ((FitState *) arg)->name);
 }
 
 static Model *
-train_state(FitState *state, TrainFacts *facts)
+train_group(FitState *state, TrainFacts *facts)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
-		.callback = train_context,
+		.callback = add_error_context,
 		.arg = state,
 	};
 	Model	   *model;
@@ -258,18 +257,18 @@ train_state(FitState *state, TrainFacts *facts)
 Datum
 amad_fit_final(PG_FUNCTION_ARGS)
 {
-	FitState   *state = final_state(fcinfo, "amad_fit");
+	FitState   *state = get_final_state(fcinfo, "amad_fit");
 	TrainFacts	facts;
 
-	PG_RETURN_POINTER(model_encode(train_state(state, &facts)));
+	PG_RETURN_POINTER(model_encode(train_group(state, &facts)));
 }
 
 Datum
 amad_train_final(PG_FUNCTION_ARGS)
 {
-	FitState   *state = final_state(fcinfo, "amad_train");
+	FitState   *state = get_final_state(fcinfo, "amad_train");
 	TrainFacts	facts;
-	Model	   *model = train_state(state, &facts);
+	Model	   *model = train_group(state, &facts);
 	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model,
 										 train_facts_to_jsonb(model, &facts), NULL);
 

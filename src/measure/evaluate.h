@@ -1,6 +1,6 @@
 /*
  * measure/evaluate.h
- *	  Options of the aggregate amad_evaluate, and its result as JSON.
+ *	  Options and result of the aggregate amad_evaluate, from and to JSON.
  */
 #ifndef AMAD_MEASURE_EVALUATE_H
 #define AMAD_MEASURE_EVALUATE_H
@@ -12,14 +12,14 @@
 typedef struct EvaluateOptions
 {
 	double		threshold;
-	int			window;			/* of VUS, rows */
-	double		rows_per_day;	/* NaN: unknown */
+	int			window;			/* widest buffer of VUS, in rows */
+	double		rows_per_day;	/* NaN if unknown */
 } EvaluateOptions;
 
-/* Defaults overridden by json (NULL: none).  ERRORs name key, range and remedy. */
+/* Sets the defaults, then the options in json, which may be NULL. */
 extern void evaluate_options_parse(EvaluateOptions *options, Jsonb *json);
 
-/* All that is reported; NaN: undefined or unknown. */
+/* All metrics; NaN if undefined or unknown. */
 typedef struct Evaluation
 {
 	int64		rows;
@@ -36,7 +36,7 @@ typedef struct Evaluation
 	double		delay_rows_median;
 	double		delay_seconds_mean;
 	double		delay_seconds_median;
-	double		days;			/* that the rows span */
+	double		days;			/* spanned by the rows */
 } Evaluation;
 
 extern Jsonb *evaluate_result(const EvaluateOptions *options, const Evaluation *evaluation);

@@ -1,6 +1,8 @@
 /*
  * measure/metrics.c
- *	  Events, counts at a threshold, and the ranking (see metrics.h).
+ *	  Events, counts at a threshold, and metrics of the ranking (see metrics.h).
+ *
+ * Each function is one pass over the rows, in the order that metrics.h states.
  */
 #include <math.h>
 
@@ -56,12 +58,12 @@ metrics_find_events(const MetricsRows *rows, MetricsEvent *events)
 
 /* ---- at a threshold ------------------------------------------------------------------- */
 
-/* Alarms: runs of flagged rows, false if they touch no event. */
+/* Counts flagged rows and alarms (runs of flagged rows); false ones contain no anomalous row. */
 static void
 count_alarms(const MetricsRows *rows, double threshold, MetricsDetection *result)
 {
-	int			within = 0;		/* an alarm */
-	int			touches = 0;	/* that has met an anomalous row */
+	int			within = 0;		/* the row before is in an alarm */
+	int			touches = 0;	/* which contains an anomalous row */
 
 	for (int64_t i = 0; i < rows->n; i++)
 	{
@@ -124,7 +126,7 @@ metrics_recall(int64_t hits, int64_t anomalies)
 	return anomalies > 0 ? (double) hits / anomalies : NAN;
 }
 
-/* The harmonic mean of both, 0 where nothing is flagged. */
+/* The harmonic mean of precision and recall; 0 if nothing is flagged. */
 double
 metrics_f1(int64_t hits, int64_t flagged, int64_t anomalies)
 {
@@ -144,8 +146,9 @@ metrics_number(MetricsRows *rows)
 }
 
 /*
- * Every distinct score is a threshold, rows of equal score are flagged together.
- * ROC: the share of (anomalous, normal) pairs in the right order, ties half.
+ * Every distinct score is a threshold; rows of equal score are flagged together.  The area
+ * under the ROC curve is the share of (anomalous, normal) pairs in the right order, where
+ * ties count half.
  */
 void
 metrics_ranking(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
@@ -156,7 +159,7 @@ metrics_ranking(const MetricsRows *rows, const MetricsEvent *events, int64_t nev
 	int64_t		adjusted = 0;
 	int64_t		event = 0;
 	double		precision = 0;	/* sum over anomalous rows */
-	double		pairs = 0;		/* twice those in order */
+	double		pairs = 0;		/* twice the pairs in the right order */
 	const MetricsRanking undefined = {NAN, NAN, NAN, NAN, NAN};
 
 	*result = undefined;

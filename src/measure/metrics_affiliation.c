@@ -2,12 +2,12 @@
  * measure/metrics_affiliation.c
  *	  Affiliation precision and recall (see metrics.h).
  *
- * The time line, 0 … n, is cut half-way between events: each event J has a zone E.
- * A flagged point x of E counts by the probability that a point drawn evenly from E
- * is farther from J than x; a point y of J, by the probability that it is farther
- * from y than the nearest flagged point of E.  Means over the flagged part of E and
- * over J are the event's precision and recall; both are integrals of functions that
- * are linear by pieces.
+ * The time line, 0 … n, is divided half-way between events, so that each event J has a
+ * zone E.  A flagged point x of E counts by the probability that a random point of E is
+ * farther from J than x.  A point y of J counts by the probability that a random point of E
+ * is farther from y than the nearest flagged point of E.  The means over the flagged part of
+ * E and over J are the event's precision and recall.  Both are integrals of piecewise linear
+ * functions, which are added up one flagged row after another.
  */
 #include <math.h>
 
@@ -51,9 +51,9 @@ linear_up_to(double most, double a, double b)
 }
 
 /*
- * ∫ over the flagged interval a … b, all of it within J or beside it: distances of a
- * point of E from J are 0 for |J| of its length, at most d for min(d, room) on
- * either side.
+ * The precision integral over the flagged interval a … b, which lies either within J or
+ * beside it.  The distance of a point of E from J is 0 in J, and at most d for min(d, room)
+ * on either side.
  */
 static double
 precision_of(const Zone *zone, double a, double b)
@@ -72,14 +72,14 @@ precision_of(const Zone *zone, double a, double b)
 }
 
 /*
- * ∫ over the points a … b, whose nearest flagged point is `flagged`, to their left;
- * `wall` is the zone's end to their right.  Towards the left there is room for the
- * distance, towards the right perhaps not.
+ * The recall integral over the points a … b, whose nearest flagged point is `flagged`, to
+ * their left; `wall` is the end of the zone to their right.  On the left, the zone extends
+ * at least as far as the flagged point; on the right, it may end before that distance.
  */
 static double
 recall_right_of(double flagged, double a, double b, double wall, double zone_length)
 {
-	double		bend;			/* from where the wall is nearer */
+	double		bend;			/* beyond this point, the wall is nearer */
 
 	if (b <= a)
 		return 0;
@@ -88,14 +88,14 @@ recall_right_of(double flagged, double a, double b, double wall, double zone_len
 					  linear(wall - b, wall - bend)) / zone_length;
 }
 
-/* The same, the flagged point to the right of a … b. */
+/* The same with the flagged point to the right of a … b. */
 static double
 recall_left_of(double flagged, double a, double b, double wall, double zone_length)
 {
 	return recall_right_of(-flagged, -b, -a, -wall, zone_length);
 }
 
-/* Points of J between two flagged ones, left and right; NaN: there is none. */
+/* The recall integral over the points of J between two flagged ones; NaN: there is no such one. */
 static double
 recall_between(const Zone *zone, double left, double right)
 {
@@ -112,13 +112,13 @@ recall_between(const Zone *zone, double left, double right)
 	return sum;
 }
 
-/* Of one event; precision NaN: nothing in its zone is flagged. */
+/* Precision and recall of one event; precision is NaN if nothing in its zone is flagged. */
 static void
 affiliation_of_event(const MetricsRows *rows, const Zone *zone, double threshold,
 					 double *precision, double *recall)
 {
 	double		flagged = 0;	/* length */
-	double		last = NAN;		/* end of the flagged interval before */
+	double		last = NAN;		/* end of the last flagged interval */
 
 	*precision = *recall = 0;
 	for (int64_t i = (int64_t) zone->start; i < zone->end; i++)

@@ -2,19 +2,20 @@
  * measure/metrics_volume.c
  *	  Volume under the surface: VUS-PR and VUS-ROC (see metrics.h).
  *
- * For a buffer w, rows at a distance of d ≤ w/2 (whole rows) from an event count as
- * anomalous by √(1 − d/w); weights of several events add up, to 1 at most.  Each of
- * these weights is at least √½, so two events in reach make 1: of all distances of a
- * normal row, the two smallest, d1 ≤ d2, tell its weight for every w.
+ * For a buffer w, a normal row at a distance of d ≤ w/2 (whole rows) from an event counts as
+ * anomalous with weight √(1 − d/w).  The weights of several events add up, to at most 1.
+ * Each weight is at least √½, so two events within reach always make 1: the distances d1 ≤ d2
+ * to the two nearest events determine the weight of a normal row for every w.
  *
- * At a threshold let `flagged` rows be flagged, of which `hits` are anomalous and the
- * others weigh `extra` in sum.  With n rows and P anomalous ones,
+ * At a threshold, let `flagged` rows be flagged, of which `hits` are anomalous and the others
+ * have the total weight `extra`.  With n rows, P of them anomalous,
  *
  *	TP = hits + extra			positives = P + extra/2
  *	recall = min(1, TP / positives) · share of the widened events with a flagged row
  *	fall-out = (flagged − TP) / (n − positives)		precision = TP / flagged
  *
- * Curves over METRICS_LEVELS thresholds, areas under them, means over w.
+ * For each w, these give a curve over METRICS_LEVELS thresholds and the area under it; the
+ * volume is the mean area over all w.  Rows far from events cost nothing: their weights are 0.
  */
 #include <math.h>
 #include <string.h>
@@ -25,7 +26,7 @@
 typedef struct Tables
 {
 	int			widths;			/* window + 1 */
-	int			reach;			/* of the widest buffer: window / 2 */
+	int			reach;			/* distance reached by the widest buffer: window / 2 */
 	double	   *root;			/* (reach + 1, widths): √(1 − d/w), 0 out of reach */
 	double	   *single;			/* (reach + 1, LEVELS): rows by d1 and first level */
 	double	   *extra;			/* (LEVELS, widths) */
@@ -37,7 +38,8 @@ metrics_volume_bytes(int window)
 	size_t		widths = window + 1;
 	size_t		distances = window / 2 + 1;
 
-	return sizeof(double) * (distances * widths + distances * METRICS_LEVELS + METRICS_LEVELS * widths);
+	return sizeof(double) *
+		(distances * widths + distances * METRICS_LEVELS + METRICS_LEVELS * widths);
 }
 
 static Tables
@@ -60,8 +62,8 @@ tables_open(const MetricsVolume *volume)
 /* ---- thresholds ------------------------------------------------------------------------- */
 
 /*
- * Scores at evenly spaced ranks, the first and the last among them.  The ranks are
- * products rounded down, as the reference computes them.
+ * The thresholds are the scores at evenly spaced ranks, first and last included.  Ranks are
+ * rounded down, as in the reference implementation.
  */
 void
 metrics_volume_levels(const MetricsRows *rows, MetricsVolume *volume)
@@ -92,7 +94,7 @@ metrics_volume_levels(const MetricsRows *rows, MetricsVolume *volume)
 	}
 }
 
-/* The first level that flags a score; the last one flags all. */
+/* The first level that flags a score; the last level flags all. */
 static int
 first_level(const MetricsVolume *volume, double score)
 {
@@ -113,7 +115,7 @@ first_level(const MetricsVolume *volume, double score)
 
 /* ---- weights of normal rows near events --------------------------------------------------- */
 
-/* Distances of a row between events e − 1 and e to the two nearest events. */
+/* Distances from a row between events e - 1 and e to the two nearest events. */
 static void
 nearest_two(const MetricsEvent *events, int64_t nevents, int64_t e, int64_t i,
 			int64_t *d1, int64_t *d2)
@@ -130,9 +132,9 @@ nearest_two(const MetricsEvent *events, int64_t nevents, int64_t e, int64_t i,
 	*d2 = second;
 }
 
-/* Counts the row by its nearest event, and what a second one adds. */
+/* Counts a row by the distance of its nearest event, and adds the weight of a second one. */
 static void
-weigh_row(Tables *t, int level, int64_t d1, int64_t d2)
+weigh_normal_row(Tables *t, int level, int64_t d1, int64_t d2)
 {
 	double	   *extra = t->extra + (size_t) level * t->widths;
 	const double *root = t->root + d1 * t->widths;
@@ -143,7 +145,7 @@ weigh_row(Tables *t, int level, int64_t d1, int64_t d2)
 			extra[w] += 1 - root[w];
 }
 
-/* Normal rows before event e; nevents: after the last one. */
+/* Weighs the normal rows before event e; e = nevents: after the last event. */
 static void
 weigh_gap(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents, int64_t e,
 		  const MetricsVolume *volume, Tables *t)
@@ -160,17 +162,17 @@ weigh_gap(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents, 
 		nearest_two(events, nevents, e, i, &d1, &d2);
 		if (d1 > t->reach)
 		{
-			/* on to the rows that the next event reaches */
+			/* skip to the rows within reach of the next event */
 			if (e == nevents)
 				break;
 			i = events[e].start - t->reach - 1;
 			continue;
 		}
-		weigh_row(t, first_level(volume, rows->row[i].score), d1, d2);
+		weigh_normal_row(t, first_level(volume, rows->row[i].score), d1, d2);
 	}
 }
 
-/* extra[level][w]: weight of the normal rows flagged at the level. */
+/* Sets extra[level][w], the weight of the normal rows flagged at the level. */
 static void
 weigh_rows(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
 		   const MetricsVolume *volume, Tables *t)
@@ -199,7 +201,7 @@ weigh_rows(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
 
 /* ---- widened events ------------------------------------------------------------------------ */
 
-/* One row more on either side; events that overlap then become one. */
+/* Widens each event by one row on either side, and merges events that then overlap. */
 static int64_t
 widen(const MetricsRows *rows, MetricsEvent *events, int64_t nevents)
 {
@@ -225,7 +227,7 @@ widen(const MetricsRows *rows, MetricsEvent *events, int64_t nevents)
 	return kept;
 }
 
-/* found[level]: share of the events with a row flagged at the level. */
+/* Sets found[level], the share of events with a row flagged at the level. */
 static void
 share_found(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
 			const MetricsVolume *volume, double *found)
@@ -247,7 +249,7 @@ share_found(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents
 
 /* ---- areas ---------------------------------------------------------------------------------- */
 
-/* Areas under the curves of one buffer, added to the sums. */
+/* Adds the areas under the curves of buffer w to pr and roc. */
 static void
 add_areas(const MetricsRows *rows, const MetricsVolume *volume, const Tables *t, int w,
 		  const double *found, double *pr, double *roc)
@@ -288,7 +290,7 @@ metrics_volume(const MetricsRows *rows, MetricsEvent *events, int64_t nevents,
 	weigh_rows(rows, events, nevents, volume, &t);
 	for (int w = 0; w < t.widths; w++)
 	{
-		/* buffers 2h and 2h + 1 reach as far */
+		/* buffers 2h and 2h + 1 have the same reach */
 		if (w % 2 == 0)
 		{
 			if (w > 0)
@@ -299,6 +301,6 @@ metrics_volume(const MetricsRows *rows, MetricsEvent *events, int64_t nevents,
 		add_areas(rows, volume, &t, w, found, &pr, &roc);
 	}
 	*vus_pr = pr / t.widths;
-	if (rows->anomalies < rows->n)	/* else there is no fall-out */
+	if (rows->anomalies < rows->n)	/* otherwise fall-out is undefined */
 		*vus_roc = roc / t.widths;
 }

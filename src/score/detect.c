@@ -75,25 +75,23 @@ struct Detection
 
 /* ---- time --------------------------------------------------------------------------- */
 
-/* Name of the calling function's form for another type of time column: "amad_detect_bigint". */
+/* The name of the function for the other kind of time column: "amad_detect_bigint" for amad_detect. */
 static char *
-function_for_type(Oid function, const char *suffix)
+function_for_type(Oid function)
 {
-	static const char *const suffixes[] = {"_timestamp", "_bigint"};
+	static const char suffix[] = "_bigint";
 	char	   *name = get_func_name(function);
+	int			at;
 
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u was concurrently dropped", function)));
-	for (int i = 0; i < lengthof(suffixes); i++)
-	{
-		int			at = strlen(name) - strlen(suffixes[i]);
-
-		if (at > 0 && strcmp(name + at, suffixes[i]) == 0)
-			name[at] = '\0';
-	}
-	return psprintf("%s%s", name, suffix);
+	at = strlen(name) - strlen(suffix);
+	if (at <= 0 || strcmp(name + at, suffix) != 0)
+		return psprintf("%s%s", name, suffix);
+	name[at] = '\0';
+	return name;
 }
 
 /* Converts a time between the three types of bounds; a time out of range becomes infinite. */
@@ -106,8 +104,7 @@ convert_bound(const Detection *d, Oid from, Oid to, Datum ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column does not have type %s", format_type_be(to)),
-				 errhint("Use %s().",
-						 function_for_type(d->spec.function, to == INT8OID ? "" : "_bigint"))));
+				 errhint("Use %s().", function_for_type(d->spec.function))));
 	return Int64GetDatum(timestamps_convert(from, to, DatumGetInt64(ts)));
 }
 

@@ -1,9 +1,12 @@
 /*
  * score/detect_function.c
- *	  The functions amad_detect, amad_detect_timestamp, amad_detect_bigint and
- *	  amad_detect_query.
+ *	  The functions amad_detect and amad_detect_query, and their _bigint variants.
  *
- * The first three differ in the type of since, until and the ts that comes back.
+ * detect.c finds the model and its source, reads and scores the rows, and calls put_detected_row()
+ * for each row of the range.  The result is collected in a tuplestore, which spills to disk
+ * beyond work_mem.  The variants differ in the type of since, until and the returned ts:
+ * timestamptz, converted from and to a timestamp or date column by the session's time zone,
+ * or bigint for integer columns.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -27,16 +30,16 @@ enum
 	ARG_SERIES,
 	ARG_SOURCE,
 	ARG_TIMESTAMP_COL,
-	ARG_ONLY_ANOMALIES,			/* from here on not of amad_detect_query */
+	ARG_ONLY_ANOMALIES,			/* from here on amad_detect only */
 	ARG_EXPLAIN
 };
 
 SQL_FUNCTION(amad_detect);
 SQL_FUNCTION(amad_detect_query);
 
-/* The arguments that both functions have. */
+/* Reads the arguments that both functions have. */
 static DetectSpec
-spec_of(FunctionCallInfo fcinfo)
+read_detect_spec(FunctionCallInfo fcinfo)
 {
 	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 
@@ -49,7 +52,7 @@ spec_of(FunctionCallInfo fcinfo)
 
 /* ---- amad_detect ----------------------------------------------------------------------- */
 
-/* Where the rows go. */
+/* What put_detected_row() needs. */
 typedef struct Output
 {
 	Detection  *detection;
@@ -62,7 +65,7 @@ typedef struct Output
 } Output;
 
 static void
-put_row(const DetectedRow *row, void *arg)
+put_detected_row(const DetectedRow *row, void *arg)
 {
 	Output	   *out = arg;
 	const Scorer *scorer = detect_scorer(out->detection);
@@ -82,7 +85,7 @@ put_row(const DetectedRow *row, void *arg)
 Datum
 amad_detect(PG_FUNCTION_ARGS)
 {
-	DetectSpec	spec = spec_of(fcinfo);
+	DetectSpec	spec = read_detect_spec(fcinfo);
 	Output		out = {
 		.only_anomalies = !PG_ARGISNULL(ARG_ONLY_ANOMALIES) && PG_GETARG_BOOL(ARG_ONLY_ANOMALIES),
 		.details = PG_ARGISNULL(ARG_EXPLAIN) || PG_GETARG_BOOL(ARG_EXPLAIN),
@@ -91,15 +94,15 @@ amad_detect(PG_FUNCTION_ARGS)
 	out.rowset = rowset_open(fcinfo);
 	out.detection = detect_open(&spec);
 	out.writer = result_open(detect_model(out.detection));
-	detect_run(out.detection, put_row, &out);
+	detect_run(out.detection, put_detected_row, &out);
 	return (Datum) 0;
 }
 
-/* → text, to be looked at by EXPLAIN */
+/* → text, the query that amad_detect runs */
 Datum
 amad_detect_query(PG_FUNCTION_ARGS)
 {
-	DetectSpec	spec = spec_of(fcinfo);
+	DetectSpec	spec = read_detect_spec(fcinfo);
 
 	PG_RETURN_TEXT_P(cstring_to_text(detect_query(detect_open(&spec))));
 }

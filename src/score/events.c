@@ -1,9 +1,9 @@
 /*
  * score/events.c
- *	  The functions amad_events, amad_events_timestamp and amad_events_bigint: joins
- *	  anomalous rows into events.  docs/events.md defines what an event is.
+ *	  The functions amad_events and amad_events_bigint: join anomalous rows into events.
+ *	  docs/events.md defines what an event is.
  *
- * The three differ in the type of times and durations.  Rows arrive by series, then by time.
+ * The two differ in the type of times and durations.  Rows arrive by series, then by time.
  * A row is a hit if its severity, direction and time (maintenance) qualify, and flagged if it
  * is a hit and k of the last n rows are hits.  A flagged row begins an event or extends the
  * current one.  A scored row that is not flagged, a row in maintenance and a gap interrupt

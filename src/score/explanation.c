@@ -1,9 +1,9 @@
 /*
  * score/explanation.c
- *	  What is told of a scored row: the columns of amad_result.
+ *	  The result of a scored row: the columns of amad_result.
  *
- * The jsonb objects have one member a feature, and the same keys in all rows:
- * they are put in jsonb's order once.
+ * The jsonb objects have one member per feature.  Their keys are the same in all rows, so
+ * they are sorted into jsonb's order once per model, and only values are set for each row.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -20,17 +20,17 @@
 #include "score/explanation.h"
 #include "rows/series.h"
 
-#define DIGITS 7				/* of an expected value: a float has no more */
-#define SHARE_DIGITS 6			/* of a contribution, after the point */
-#define MOST_DIGITS 15			/* after the point */
+#define DIGITS 7				/* significant digits of an expected value, which is a float */
+#define SHARE_DIGITS 6			/* decimal places of a contribution */
+#define MOST_DIGITS 15			/* decimal places of any number */
 
 struct ResultWriter
 {
 	const Model *model;
 	int			version;
 	Datum	   *name;			/* (features) text */
-	int		   *feature;		/* (features) of each member, in jsonb's order of keys */
-	JsonbPair  *pair;			/* (features) members: keys are there */
+	int		   *feature;		/* (features) number of each member's feature */
+	JsonbPair  *pair;			/* (features) members, in jsonb's order; keys are set */
 	double	   *share;			/* (features) */
 	Numeric		sign[3];		/* -1, 0, 1 */
 };
@@ -41,7 +41,7 @@ typedef struct Member
 	int			feature;
 } Member;
 
-/* jsonb's order of keys: by length, then by bytes. */
+/* Compares keys as jsonb does: by length, then by bytes. */
 static int
 compare_members(const void *a, const void *b)
 {
@@ -88,7 +88,7 @@ result_open(const LoadedModel *loaded)
 
 /* ---- numbers ------------------------------------------------------------------------- */
 
-/* A decimal number of so many digits after the point. */
+/* Sets a number with `digits` decimal places. */
 static void
 set_decimal(JsonbValue *value, double x, int digits)
 {
@@ -100,7 +100,7 @@ set_decimal(JsonbValue *value, double x, int digits)
 	value->val.numeric = int64_div_fast_to_numeric((int64) rint(x * power[digits]), digits);
 }
 
-/* As many digits as a float has. */
+/* Sets a number with DIGITS significant digits; null if it is not finite. */
 static void
 set_number(JsonbValue *value, double x)
 {
@@ -122,14 +122,14 @@ set_number(JsonbValue *value, double x)
 		set_decimal(value, x, Max(DIGITS - before, 0));
 }
 
-/* ---- what a row tells -------------------------------------------------------------------- */
+/* ---- columns ----------------------------------------------------------------------------- */
 
 double
 result_severity(const Scorer *scorer, const ScoredRow *row)
 {
 	double		severity = row->score / scorer_stats(scorer)->threshold;
 
-	/* a model from somewhere may have the least of all thresholds */
+	/* the threshold of a forged model may be arbitrarily small */
 	return isinf(severity) ? DBL_MAX : severity;
 }
 
@@ -166,14 +166,14 @@ result_direction(const ModelStats *stats, const ScoredRow *row, int c)
 
 	if (row->expected == NULL || NN_IMPUTED(row->missing, c))
 		return 0;
-	/* a constant feature is expected to be at its mean, whatever the network says */
+	/* a constant feature is expected at its mean; the output of the network does not count */
 	expected = stats->std[c] > 0 ? row->expected[c] : 0.0f;
 	return (row->scaled[c] > expected) - (row->scaled[c] < expected);
 }
 
-/* The object of the writer's pairs. */
+/* Makes an object of the members. */
 static Datum
-object(ResultWriter *w)
+build_object(ResultWriter *w)
 {
 	JsonbValue	value;
 
@@ -184,7 +184,7 @@ object(ResultWriter *w)
 }
 
 static Datum
-expected_object(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
+build_expected(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
 	for (int i = 0; i < w->model->features; i++)
 	{
@@ -192,31 +192,31 @@ expected_object(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
 
 		set_number(&w->pair[i].value, stats->mean[c] + row->expected[c] * stats->std[c]);
 	}
-	return object(w);
+	return build_object(w);
 }
 
 static Datum
-contributions_object(ResultWriter *w)
+build_contributions(ResultWriter *w)
 {
 	for (int i = 0; i < w->model->features; i++)
 		set_decimal(&w->pair[i].value, w->share[w->feature[i]], SHARE_DIGITS);
-	return object(w);
+	return build_object(w);
 }
 
 static Datum
-direction_object(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
+build_directions(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
 	for (int i = 0; i < w->model->features; i++)
 	{
 		w->pair[i].value.type = jbvNumeric;
 		w->pair[i].value.val.numeric = w->sign[result_direction(stats, row, w->feature[i]) + 1];
 	}
-	return object(w);
+	return build_object(w);
 }
 
-/* Names of the features that were missing; 0: none. */
+/* The names of the features that were missing; 0 if there are none. */
 static Datum
-imputed_array(const ResultWriter *w, const ScoredRow *row)
+build_imputed(const ResultWriter *w, const ScoredRow *row)
 {
 	Datum	   *names = palloc(sizeof(Datum) * w->model->features);
 	int			n = 0;
@@ -251,14 +251,14 @@ result_columns(ResultWriter *w, const Scorer *scorer, const ScoredRow *row, bool
 	values[RESULT_VERSION] = Int32GetDatum(w->version);
 	if (!details)
 		return;
-	values[RESULT_IMPUTED] = imputed_array(w, row);
+	values[RESULT_IMPUTED] = build_imputed(w, row);
 	nulls[RESULT_IMPUTED] = values[RESULT_IMPUTED] == (Datum) 0;
 	if (row->expected == NULL)
 		return;
 	nulls[RESULT_EXPECTED] = nulls[RESULT_DIRECTION] = false;
-	values[RESULT_EXPECTED] = expected_object(w, stats, row);
-	values[RESULT_DIRECTION] = direction_object(w, stats, row);
+	values[RESULT_EXPECTED] = build_expected(w, stats, row);
+	values[RESULT_DIRECTION] = build_directions(w, stats, row);
 	nulls[RESULT_CONTRIBUTIONS] = !result_shares(scorer, w->model, row, w->share);
 	if (!nulls[RESULT_CONTRIBUTIONS])
-		values[RESULT_CONTRIBUTIONS] = contributions_object(w);
+		values[RESULT_CONTRIBUTIONS] = build_contributions(w);
 }

@@ -1,13 +1,13 @@
 /*
  * score/explanation.h
- *	  What is told of a scored row: the columns of amad_result.
+ *	  The result of a scored row: the columns of amad_result.
  */
 #ifndef AMAD_SCORE_EXPLANATION_H
 #define AMAD_SCORE_EXPLANATION_H
 
 #include "score/scorer.h"
 
-/* Columns, in their order, after ts. */
+/* The columns, in order. */
 enum
 {
 	RESULT_SCORE,				/* float8 */
@@ -23,24 +23,24 @@ enum
 	RESULT_COLUMNS
 };
 
-/* A writer for a model's rows, in the current context. */
+/* Writes results of a model; allocated in the current context. */
 typedef struct ResultWriter ResultWriter;
 
 extern ResultWriter *result_open(const LoadedModel *loaded);
 
-/* Severity of a row: its score in units of the threshold; NaN: none. */
+/* Severity of a row: its score in units of the threshold; NaN if it has none. */
 extern double result_severity(const Scorer *scorer, const ScoredRow *row);
 
-/* Shares (features) of the features in a row's score; they sum to 1.  False: it has none. */
+/* Shares (features) of the features in a row's score, which sum to 1.  False if it has none. */
 extern bool result_shares(const Scorer *scorer, const Model *model, const ScoredRow *row,
 						  double *shares);
 
-/* Sign of a feature's actual minus its expected value: -1, 0, 1; 0 when there is no such. */
+/* Sign of the actual minus the expected value of a feature: -1, 0, 1; 0 if either is missing. */
 extern int	result_direction(const ModelStats *stats, const ScoredRow *row, int feature);
 
 /*
- * Sets values and nulls (RESULT_COLUMNS), in the current context; details: what
- * explains the score, too.
+ * Sets values and nulls (RESULT_COLUMNS), in the current context.  Without details, columns
+ * that explain the score are null.
  */
 extern void result_columns(ResultWriter *writer, const Scorer *scorer, const ScoredRow *row,
 						   bool details, Datum *values, bool *nulls);

@@ -4,9 +4,19 @@
  *
  *		(model, [series jsonb,] ts, VARIADIC features) OVER (ORDER BY ts)
  *
- * Rows are read ahead in blocks, for the network is fastest on blocks; each row
- * is read and computed once (scorer.c).  The results are then served one by one,
- * with the option lookahead some rows behind.  Memory does not grow with the partition.
+ * The executor asks for one row after another, but the network is fastest on blocks.  So
+ * when the current row has no score yet, the rows after it are read ahead into the scorer
+ * (scorer.c) until it has a block, which is scored at once; the results are then returned
+ * one by one.  With the option lookahead, the rows read ahead include those that a score may
+ * use.  Each row is read once, and the executor's row store is told that it is not needed
+ * again, so memory does not grow with the partition.
+ *
+ * Rows of one timestamp (peers) are read together, because only one of them has its place in
+ * the series: the first in the order of feature_compare().  The others get the status
+ * duplicate_ts.
+ *
+ * The model and the series are read at the beginning of a partition, and must not change
+ * within it.  Everything that depends on the model is kept for the next partition.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -21,86 +31,86 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "rows/features.h"
-#include "score/explanation.h"
-#include "rows/series_key.h"
+#include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 #include "pg/window_row.h"
+#include "rows/features.h"
+#include "rows/series_key.h"
+#include "score/explanation.h"
 
 #define MODEL_ARG 0
-#define SERIES_ARG 1			/* if there is one */
+#define SERIES_ARG 1			/* if it has type jsonb */
 
-#define VALUE_HEAD_BYTES 32		/* of a model, enough to tell it from another */
+#define VALUE_HEAD_BYTES 32		/* first bytes of a model, which identify it */
 
-#define DUPLICATE_ROWS 100		/* least rows of a partition that a warning is worth */
+#define DUPLICATE_ROWS 100		/* no warning of duplicates in a partition with fewer rows */
 
 typedef struct PeerRow
 {
-	bool		any;
+	bool		any;			/* there is a row */
 	int64		ts;
 	bool		ts_valid;		/* a finite time */
 	double	   *values;			/* (C) */
 } PeerRow;
 
-/*
- * The rows of one timestamp, which come one after another: most often one.  They are
- * read before any of them is handed on, for only then it is known which has its place
- * in the series: the first by features_compare().
- */
+/* The rows of one timestamp, usually one. */
 typedef struct Peers
 {
 	int64		rows;
-	int64		handed;			/* of them, to the scorer */
-	int64		place;			/* of the one that is scored, among them */
-	PeerRow		row;			/* that one */
+	int64		passed;			/* rows passed on to the scorer */
+	int64		place;			/* number of the row that is scored */
+	PeerRow		row;			/* that row */
 } Peers;
 
-/* State of a call site: the model and the partition in hand. */
+/* State of a call in a query: the model and the current partition. */
 typedef struct ScoreState
 {
+	/* arguments */
 	const char *function;		/* for messages */
-	bool		by_value;		/* the model is an amad_model, else a name */
-	bool		constant_model; /* the same for all rows, by its expression */
-	bool		has_series;		/* there is an argument for the series */
+	bool		by_value;		/* the model is an amad_model, otherwise a name */
+	bool		constant_model; /* its expression is the same for all rows */
+	bool		has_series;		/* there is a series argument */
 	bool		constant_series;
-	int			ts_arg;
-	Oid			ts_type;
+	int			ts_arg;			/* number of the argument ts */
+	Oid			ts_type;		/* its base type */
 	Features   *features;
-	MemoryContextCallback release;
 
+	/* model */
 	LoadedModel *loaded;
-	char	   *name;			/* of the model, by name */
-	struct varlena *value_head; /* first bytes of the model, by value */
-	MemoryContext memory;		/* of all that depends on the model */
+	MemoryContextCallback release;
+	char	   *name;			/* of a model given by name */
+	struct varlena *value_head; /* first bytes of a model given by value */
+	MemoryContext memory;		/* for everything that depends on the model */
 	Scorer	   *scorer;
+	SeriesFinder *finder;		/* NULL until it is needed */
 
-	SeriesFinder *finder;		/* NULL: it was not needed yet */
-	struct varlena *series;		/* of the partition, as given; NULL: null */
-	MemoryContext partition;	/* of it */
-
-	MemoryContext row_context;	/* of what reading a row allocates */
-	MemoryContext block;		/* of a block */
-	int64		read;			/* rows of the partition that were */
-	int64		taken;			/* rows that were taken from the scorer */
-	bool		ended;			/* all rows of the partition were read */
+	/* partition */
+	MemoryContext partition;
+	struct varlena *series;		/* its series argument; NULL if null */
+	int64		read;			/* rows read */
+	int64		taken;			/* rows taken from the scorer */
+	bool		ended;			/* all rows were read */
 	PeerRow		next;			/* the last row read, not yet among the peers */
 	Peers		peers;
-	int64		duplicates;		/* rows of the partition that repeat a timestamp */
+	int64		duplicates;		/* rows that repeat a timestamp */
 	bool		has_last;
-	int64		last_ts;		/* the greatest finite one */
-	bool		warned;			/* of many duplicates */
+	int64		last_ts;		/* greatest finite timestamp */
+	bool		warned;			/* a partition of the query had many duplicates */
 
-	/* amad_explain */
-	TupleDesc	columns;		/* ts and those of result.h */
+	MemoryContext row_context;	/* reset for each row read */
+	MemoryContext block;		/* reset for each block */
+
+	/* result of amad_explain */
+	TupleDesc	columns;
 	ResultWriter *writer;
-	Datum		values[RESULT_COLUMNS + 1];
-	bool		nulls[RESULT_COLUMNS + 1];
+	Datum		values[RESULT_COLUMNS];
+	bool		nulls[RESULT_COLUMNS];
 } ScoreState;
 
-/* What a partition has: only whether it was begun. */
+/* State of a partition, which begins as zeros. */
 typedef struct PartitionState
 {
-	bool		begun;
+	bool		begun;			/* its first row was seen */
 } PartitionState;
 
 SQL_FUNCTION(amad_score);
@@ -109,7 +119,7 @@ SQL_FUNCTION(amad_explain);
 /* ---- the model --------------------------------------------------------------------------- */
 
 static void
-release_model(void *arg)
+release_call_model(void *arg)
 {
 	ScoreState *s = arg;
 
@@ -119,7 +129,7 @@ release_model(void *arg)
 }
 
 static void
-check_features(const ScoreState *s)
+check_feature_count(const ScoreState *s)
 {
 	const Model *m = s->loaded->model;
 
@@ -129,12 +139,12 @@ check_features(const ScoreState *s)
 				 errmsg("%d features given, but the model%s%s%s has %s", s->features->count,
 						s->name ? " \"" : "", s->name ? s->name : "", s->name ? "\"" : "",
 						model_feature_list(m)),
-				 errhint("Give the features that the model was trained with, in the same order.")));
+				 errhint("Specify the features that the model was trained with, in the same order.")));
 }
 
-/* Room for what depends on the model. */
+/* Allocates everything that depends on the model. */
 static void
-open_scorer(ScoreState *s)
+open_model_memory(ScoreState *s)
 {
 	MemoryContext old;
 
@@ -150,7 +160,7 @@ open_scorer(ScoreState *s)
 	MemoryContextSwitchTo(old);
 }
 
-/* Is the model by value the one in hand?  Its first bytes hold a checksum of the rest. */
+/* Whether a model by value is the current one.  Its first bytes hold a checksum of the rest. */
 static bool
 same_value(const ScoreState *s, Datum model)
 {
@@ -165,9 +175,9 @@ use_value(ScoreState *s, Datum model)
 {
 	if (same_value(s, model))
 		return;
-	release_model(s);
+	release_call_model(s);
 	s->loaded = cache_by_value(PG_DETOAST_DATUM(model));
-	open_scorer(s);
+	open_model_memory(s);
 	s->value_head = MemoryContextAlloc(s->memory, VARHDRSZ + VALUE_HEAD_BYTES);
 	memcpy(s->value_head, PG_DETOAST_DATUM_SLICE(model, 0, VALUE_HEAD_BYTES),
 		   VARHDRSZ + VALUE_HEAD_BYTES);
@@ -179,15 +189,15 @@ use_name(ScoreState *s, Oid function, const char *name)
 	LoadedModel *loaded = cache_by_name(function, name);
 	bool		same = loaded == s->loaded;
 
-	release_model(s);
+	release_call_model(s);
 	s->loaded = loaded;
 	if (same)
 		return;
-	open_scorer(s);
+	open_model_memory(s);
 	s->name = MemoryContextStrdup(s->memory, name);
 }
 
-/* The model argument of the current row, for the partition that begins with it. */
+/* Loads the model of the current row, which begins a partition. */
 static void
 use_model(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
@@ -204,8 +214,9 @@ use_model(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		use_name(s, fcinfo->flinfo->fn_oid, TextDatumGetCString(model));
 }
 
+/* ERROR: an argument changed within a partition. */
 static void
-refuse_change(const ScoreState *s, const char *what)
+report_change(const ScoreState *s, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -213,9 +224,9 @@ refuse_change(const ScoreState *s, const char *what)
 			 errhint("Add PARTITION BY with the columns that it depends on.")));
 }
 
-/* Model and series that are expressions of columns must not change within a partition. */
+/* Checks that a row has the model and the series of the partition. */
 static void
-check_constants(WindowObject window, const ScoreState *s, int offset)
+check_partition_arguments(WindowObject window, const ScoreState *s, int offset)
 {
 	bool		isnull;
 	Datum		value;
@@ -225,7 +236,7 @@ check_constants(WindowObject window, const ScoreState *s, int offset)
 		value = window_row_argument(window, MODEL_ARG, offset, &isnull);
 		if (isnull || (s->by_value ? !same_value(s, value)
 					   : strcmp(TextDatumGetCString(value), s->name) != 0))
-			refuse_change(s, "model");
+			report_change(s, "model");
 	}
 	if (s->has_series && !s->constant_series)
 	{
@@ -237,19 +248,19 @@ check_constants(WindowObject window, const ScoreState *s, int offset)
 			(series != NULL && (VARSIZE_ANY_EXHDR(series) != VARSIZE_ANY_EXHDR(s->series) ||
 								memcmp(VARDATA_ANY(series), VARDATA_ANY(s->series),
 									   VARSIZE_ANY_EXHDR(series)) != 0)))
-			refuse_change(s, "series");
+			report_change(s, "series");
 	}
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 static ScoreState *
-open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
+open_score_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 {
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	ScoreState *s = palloc0(sizeof(ScoreState));
 
-	/* with IGNORE NULLS rows would be left out: an ERROR */
+	/* ERROR with IGNORE NULLS, which would skip rows */
 	WinCheckAndInitializeNullTreatment(PG_WINDOW_OBJECT(), false, fcinfo);
 	s->function = function;
 	s->by_value = get_fn_expr_argtype(fcinfo->flinfo, MODEL_ARG) != TEXTOID;
@@ -257,7 +268,8 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->has_series = get_fn_expr_argtype(fcinfo->flinfo, SERIES_ARG) == JSONBOID;
 	s->constant_series = get_fn_expr_arg_stable(fcinfo->flinfo, SERIES_ARG);
 	s->ts_arg = s->has_series ? SERIES_ARG + 1 : SERIES_ARG;
-	s->ts_type = get_fn_expr_argtype(fcinfo->flinfo, s->ts_arg);
+	s->ts_type = time_argument_type(fcinfo->flinfo, s->ts_arg, function,
+									"model, [series jsonb,] ts, feature, ...");
 	if (explain)
 	{
 		if (get_call_result_type(fcinfo, NULL, &s->columns) != TYPEFUNC_COMPOSITE)
@@ -269,7 +281,7 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 										 ALLOCSET_SMALL_SIZES);
 	s->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
 	s->block = AllocSetContextCreate(CurrentMemoryContext, "amad block", ALLOCSET_DEFAULT_SIZES);
-	s->release.func = release_model;
+	s->release.func = release_call_model;
 	s->release.arg = s;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &s->release);
 	fcinfo->flinfo->fn_extra = s;
@@ -277,7 +289,7 @@ open_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	return s;
 }
 
-/* The model's own key of a series, where it has one: '1' is the series 1. */
+/* The key that the model has for a series: 1 for '1', if the column was a number. */
 static const char *
 find_partition_key(ScoreState *s, const char *key)
 {
@@ -295,7 +307,7 @@ find_partition_key(ScoreState *s, const char *key)
 	return known ? known : key;
 }
 
-/* The series argument of the current row, and the scorer's figures for it. */
+/* Begins the series of the current row in the scorer. */
 static void
 use_series(WindowObject window, ScoreState *s)
 {
@@ -304,7 +316,7 @@ use_series(WindowObject window, ScoreState *s)
 	bool		isnull;
 	Datum		series;
 
-	scorer_abandon(s->scorer);	/* the partition before may not have been read to its end */
+	scorer_abandon(s->scorer);	/* the last partition may not have been read to its end */
 	MemoryContextReset(s->partition);
 	s->series = NULL;
 	if (s->has_series)
@@ -321,9 +333,9 @@ use_series(WindowObject window, ScoreState *s)
 	scorer_begin(s->scorer, key);
 }
 
-/* Looks at the types of the features, once: the model knows their names, for messages. */
+/* Looks up the types of the features, once; the model has their names, for messages. */
 static void
-open_features(FunctionCallInfo fcinfo, ScoreState *s)
+look_up_features(FunctionCallInfo fcinfo, ScoreState *s)
 {
 	const Options *options = &s->loaded->model->options;
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
@@ -338,7 +350,7 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
 	use_model(fcinfo, window, s);
 	if (s->features == NULL)
-		open_features(fcinfo, s);
+		look_up_features(fcinfo, s);
 	if (s->features->array)
 	{
 		bool		isnull;
@@ -347,21 +359,21 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		s->features->count = isnull ? s->loaded->model->features
 			: features_array_length(array);
 	}
-	check_features(s);
+	check_feature_count(s);
 	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
 	use_series(window, s);
 	s->read = 0;
 	s->taken = 0;
 	s->ended = false;
 	s->next.any = false;
-	s->peers.rows = s->peers.handed = 0;
+	s->peers.rows = s->peers.passed = 0;
 	s->duplicates = 0;
 	s->has_last = false;
 }
 
-/* Rows out of order mean a wrong query. */
+/* Checks that rows are in order of time, as the window's ORDER BY may be another one. */
 static void
-check_order(ScoreState *s, int64 ts)
+check_row_order(ScoreState *s, int64 ts)
 {
 	if (s->has_last && ts < s->last_ts)
 	{
@@ -371,7 +383,7 @@ check_order(ScoreState *s, int64 ts)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timestamp %s follows %s within a partition of %s",
 						timestamps_text(type, ts), timestamps_text(type, s->last_ts), s->function),
-				 errdetail("The rows of a series must come in order of their timestamps."),
+				 errdetail("The rows of a series must be in order of their timestamps."),
 				 errhint("Use OVER (ORDER BY ...) with the same timestamp, and PARTITION BY with the "
 						 "columns that identify a series.")));
 	}
@@ -380,7 +392,7 @@ check_order(ScoreState *s, int64 ts)
 }
 
 static void
-read_features(WindowObject window, ScoreState *s, int offset, double *values)
+read_window_features(WindowObject window, ScoreState *s, int offset, double *values)
 {
 	const Features *f = s->features;
 	bool		isnull;
@@ -400,9 +412,9 @@ read_features(WindowObject window, ScoreState *s, int offset, double *values)
 	}
 }
 
-/* Reads the next row of the partition; false: it has ended.  position: of the current row. */
+/* Reads the next row of the partition, if there is one; `position` is that of the current row. */
 static bool
-read_row(WindowObject window, ScoreState *s, int64 position)
+read_window_row(WindowObject window, ScoreState *s, int64 position)
 {
 	const int	offset = (int) (s->read - position);
 	PeerRow    *row = &s->next;
@@ -420,16 +432,16 @@ read_row(WindowObject window, ScoreState *s, int64 position)
 	row->ts = 0;
 	row->ts_valid = !isnull && timestamps_value(s->ts_type, ts, &row->ts);
 	if (row->ts_valid)
-		check_order(s, row->ts);
-	check_constants(window, s, offset);
-	read_features(window, s, offset, row->values);
+		check_row_order(s, row->ts);
+	check_partition_arguments(window, s, offset);
+	read_window_features(window, s, offset, row->values);
 	MemoryContextSwitchTo(old);
 	return true;
 }
 
-/* The row read last is the one to be scored. */
+/* Makes the row read last the one of the peers that is scored. */
 static void
-place_next(ScoreState *s)
+keep_next_row(ScoreState *s)
 {
 	PeerRow		old = s->peers.row;
 
@@ -438,26 +450,26 @@ place_next(ScoreState *s)
 	s->next.any = false;
 }
 
-/* Reads the rows of the next timestamp, and one row more; false: the partition has ended. */
+/* Reads the rows of the next timestamp, and one row more.  False at the end of the partition. */
 static bool
 read_peers(WindowObject window, ScoreState *s, int64 position)
 {
 	Peers	   *p = &s->peers;
 
-	p->rows = p->handed = p->place = 0;
-	if (!s->next.any && !read_row(window, s, position))
+	p->rows = p->passed = p->place = 0;
+	if (!s->next.any && !read_window_row(window, s, position))
 		return false;
-	place_next(s);
+	keep_next_row(s);
 	p->rows = 1;
-	while (read_row(window, s, position) && p->row.ts_valid && s->next.ts_valid &&
+	while (read_window_row(window, s, position) && p->row.ts_valid && s->next.ts_valid &&
 		   s->next.ts == p->row.ts)
 	{
 		CHECK_FOR_INTERRUPTS();
-		/* what was read stays in the scorer's and these two rows */
+		/* the executor can forget the rows read: what matters of them is copied */
 		WinSetMarkPosition(window, s->read - 1);
 		if (features_compare(s->loaded->model->features, s->next.values, p->row.values) < 0)
 		{
-			place_next(s);
+			keep_next_row(s);
 			p->place = p->rows;
 		}
 		s->next.any = false;
@@ -467,22 +479,22 @@ read_peers(WindowObject window, ScoreState *s, int64 position)
 	return true;
 }
 
-/* Hands the next row of the partition to the scorer; false: it has ended. */
+/* Passes the next row to the scorer.  False at the end of the partition. */
 static bool
-hand_row(WindowObject window, ScoreState *s, int64 position)
+pass_row(WindowObject window, ScoreState *s, int64 position)
 {
 	Peers	   *p = &s->peers;
 
-	if (p->handed == p->rows && !read_peers(window, s, position))
+	if (p->passed == p->rows && !read_peers(window, s, position))
 		return false;
-	if (p->handed++ == p->place)
+	if (p->passed++ == p->place)
 		scorer_add(s->scorer, p->row.ts, p->row.ts_valid, p->row.values, 0);
 	else
 		scorer_add_duplicate(s->scorer, p->row.ts, 0);
 	return true;
 }
 
-/* The partition has ended. */
+/* Warns at the end of a partition, once a query, if its rows seem to be of several series. */
 static void
 warn_of_duplicates(ScoreState *s)
 {
@@ -495,7 +507,7 @@ warn_of_duplicates(ScoreState *s)
 			 errhint("Add PARTITION BY with the columns that identify a series.")));
 }
 
-/* Reads rows of the partition until the scorer is full; position: of the current row. */
+/* Reads rows of the partition until the scorer is full; `position` is that of the current row. */
 static void
 read_block(WindowObject window, ScoreState *s, int64 position)
 {
@@ -504,20 +516,20 @@ read_block(WindowObject window, ScoreState *s, int64 position)
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(s->block);
 	while (!s->ended && !scorer_full(s->scorer))
-		s->ended = !hand_row(window, s, position);
+		s->ended = !pass_row(window, s, position);
 	if (s->ended)
 	{
 		warn_of_duplicates(s);
 		scorer_end(s->scorer);
 	}
-	/* nothing before the last row read is needed again */
+	/* rows before the last one read are not needed again */
 	WinSetMarkPosition(window, s->read - 1);
 	MemoryContextSwitchTo(old);
 }
 
-/* The current row, scored. */
+/* The result of the current row. */
 static ScoredRow
-current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
+score_current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 {
 	PartitionState *partition;
 	int64		position = WinGetCurrentPosition(window);
@@ -541,44 +553,34 @@ current_row(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 }
 
 static ScoreState *
-state_of(FunctionCallInfo fcinfo, const char *function, bool explain)
+get_score_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 {
 	if (!WindowObjectIsValid(PG_WINDOW_OBJECT()))
 		elog(ERROR, "%s called in non-window context", function);
 	if (fcinfo->flinfo->fn_extra == NULL)
-		return open_state(fcinfo, function, explain);
+		return open_score_state(fcinfo, function, explain);
 	return fcinfo->flinfo->fn_extra;
 }
 
-/* → float8: the severity, NULL where there is none */
+/* → float8: the severity, NULL if there is none */
 Datum
 amad_score(PG_FUNCTION_ARGS)
 {
-	ScoreState *s = state_of(fcinfo, "amad_score", false);
-	ScoredRow	row = current_row(fcinfo, PG_WINDOW_OBJECT(), s);
+	ScoreState *s = get_score_state(fcinfo, "amad_score", false);
+	ScoredRow	row = score_current_row(fcinfo, PG_WINDOW_OBJECT(), s);
 
 	if (isnan(row.score))
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(result_severity(s->scorer, &row));
 }
 
-/* → amad_result: ts and the columns of result.h */
+/* → amad_result */
 Datum
 amad_explain(PG_FUNCTION_ARGS)
 {
-	ScoreState *s = state_of(fcinfo, "amad_explain", true);
-	WindowObject window = PG_WINDOW_OBJECT();
-	ScoredRow	row = current_row(fcinfo, window, s);
+	ScoreState *s = get_score_state(fcinfo, "amad_explain", true);
+	ScoredRow	row = score_current_row(fcinfo, PG_WINDOW_OBJECT(), s);
 
-	s->values[0] = WinGetFuncArgCurrent(window, s->ts_arg, &s->nulls[0]);
-	/* the only form that returns ts in another type than it was given in */
-	if (s->ts_type == DATEOID && !s->nulls[0])
-	{
-		int64		ts;
-
-		(void) timestamps_value(DATEOID, s->values[0], &ts);
-		s->values[0] = TimestampGetDatum(ts);
-	}
-	result_columns(s->writer, s->scorer, &row, true, s->values + 1, s->nulls + 1);
+	result_columns(s->writer, s->scorer, &row, true, s->values, s->nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
 }

@@ -30,7 +30,7 @@ SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score 
 SELECT count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE float8send(s.severity) IS DISTINCT FROM float8send(d.severity)) AS differ
 FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
 JOIN amad_detect('fleet') d ON d.ts = s.ts AND d.series->>'device' = s.device;
-SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.ts, d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
+SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
 	d.expected_values, d.contributions, d.direction, d.imputed, d.status, d.model_version)::amad_result)) AS differ
 FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
 JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;
@@ -73,10 +73,13 @@ CREATE TABLE times AS SELECT n, '2026-03-28'::timestamp + n * interval '10 min' 
 SELECT amad_train('int', 'times', 'n', '{flow}', options => :'o')->'rows' AS rows;
 SELECT amad_train('local', 'times', 'local', '{flow}', options => :'o')->'rows' AS rows;
 SELECT min(ts), max(ts), count(severity) FROM amad_detect_bigint('int', since => 100, until => 200);
-SELECT min(ts), max(ts), count(severity) FROM amad_detect_timestamp('local', since => '2026-03-29 00:00');
--- hours that a time zone does not have are told apart
+SELECT min(ts), max(ts), count(severity) FROM amad_detect('local', since => '2026-03-29 00:00');
+-- bounds of type timestamp or date
+SELECT count(*), min(ts) FROM amad_detect('local', since => timestamp '2026-03-29 00:00', until => date '2026-03-30');
+-- in UTC each local time is shown as it is stored
+SELECT count(*) AS rows, count(local) AS same FROM amad_detect('local') d LEFT JOIN times ON local = d.ts AT TIME ZONE 'UTC';
+-- where the session's time zone lacks an hour, its local times are shown as those of the next one
 SET timezone = 'Europe/Berlin';
-SELECT count(*), count(DISTINCT ts), count(severity) FROM amad_detect_timestamp('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
 SELECT count(*), count(DISTINCT ts), count(severity) FROM amad_detect('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
 SET timezone = 'UTC';
 SELECT * FROM amad_detect('int');

@@ -182,6 +182,10 @@ SELECT d.* FROM (SELECT amad_evaluate(score, label ORDER BY ts) AS e FROM t) x, 
 SELECT d.* FROM (SELECT amad_evaluate(score, label, '{"rows_per_day": 6}' ORDER BY ts) AS e FROM t) x, detected(e) d;
 SELECT d.* FROM (SELECT amad_evaluate(score, label, '{"threshold": 9}' ORDER BY ts) AS e FROM t) x, detected(e) d;
 SELECT amad_evaluate(date '2026-01-01' + i, score, label)->'false_alarms_per_day' AS days FROM r WHERE i BETWEEN 10 AND 30;
+-- integers order the rows like ORDER BY; their unit is not known
+SELECT same(amad_evaluate(score, label ORDER BY i), amad_evaluate(i, score, label), amad_evaluate(i::bigint, score, label = 1 ORDER BY score),
+			amad_evaluate(i::smallint, score, label, NULL)) AS any_integer,
+	same(amad_evaluate(score, label, '{"rows_per_day": 6}' ORDER BY i), amad_evaluate(i, score, label, '{"rows_per_day": 6}')) AS rows_per_day FROM r;
 -- one row spans no time
 SELECT amad_evaluate(ts, score, label)->'false_alarms_per_day' AS one_row FROM t WHERE score = 3;
 -- rows that say nothing are counted and left out, as if they were not there
@@ -237,6 +241,12 @@ SELECT amad_evaluate(NULL::timestamptz, score, label) FROM r;
 SELECT amad_evaluate(timestamptz '-infinity', score, label) FROM r;
 SELECT amad_evaluate(timestamp '200000-01-01', score, label) FROM r;
 SELECT amad_evaluate(timestamptz '2026-01-01', score, label) FROM r;
+SELECT amad_evaluate(7, score, label) FROM r;
+SELECT amad_evaluate(1::bigint << 62, score, label) FROM r;
+SELECT amad_evaluate(-1::bigint << 62, score, label) FROM r;
+SELECT amad_evaluate(label::numeric, score, label) FROM r;
+SELECT amad_evaluate(label > 0, score, label) FROM r;
+SELECT amad_evaluate('yesterday at noon', score, label) FROM r;
 SELECT same(amad_evaluate(CASE i WHEN 0 THEN '4713-01-01 BC' WHEN 299 THEN '147999-01-01' ELSE ts END, score, label) - '{delay_seconds_mean,delay_seconds_median,false_alarms_per_day}'::text[],
 			amad_evaluate(ts, score, label) - '{delay_seconds_mean,delay_seconds_median,false_alarms_per_day}'::text[]) AS far_times FROM r;
 SELECT amad_evaluate(score, label, '{"treshold": 1}') FROM r;

@@ -277,7 +277,7 @@ SELECT count(*) > 10 AS events, count(*) FILTER (WHERE (e.end_ts, e.peak_ts, e.p
 	count(*) FILTER (WHERE (e.end_ts, e.peak_ts, e.peak_severity, e.n_points, e.top_features, e.open)
 		= (timestamptz '2026-03-01' + n.end_ts * interval '1 min', timestamptz '2026-03-01' + n.peak_ts * interval '1 min', n.peak_severity, n.n_points, n.top_features, n.open)) = count(*) AS as_bigint
 FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') e
-FULL JOIN amad_events_timestamp('fleet', source => 'SELECT site, device, ts::timestamp AS at, a, b FROM r', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') t
+FULL JOIN amad_events('fleet', source => 'SELECT site, device, ts::timestamp AS at, a, b FROM r', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') t
 	ON t.series = e.series AND t.start_ts = e.start_ts
 FULL JOIN amad_events_bigint('n', source => 'r', timestamp_col => 'n', since => 20, until => 300, min_duration => 1, merge_gap => 2, cooldown => 3, min_severity => 1.5,
 	maintenance => 'SELECT site, extract(epoch FROM begins - ''2026-03-01'')::int / 60 AS b, extract(epoch FROM ends - ''2026-03-01'')::int / 60 AS e FROM maintenance') n

@@ -19,7 +19,7 @@ CREATE FUNCTION tiny(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 
 CREATE TABLE m AS SELECT l, h, amad_fit(tiny(jsonb_build_object('lookahead', l, 'horizons', h::jsonb)), ts, a, b) AS model
 FROM r, (VALUES (0, '[8]'), (1, '[8]'), (4, '[8]'), (0, '[2, 5, 12]'), (3, '[2, 5, 12]'), (6, '[2, 5, 12]')) v(l, h) GROUP BY l, h;
-CREATE TABLE said AS SELECT l, h, n, (e).* FROM (SELECT l, h, n, amad_explain(model, ts, a, b) OVER (PARTITION BY l, h ORDER BY ts) AS e FROM m, r OFFSET 0) x;
+CREATE TABLE said AS SELECT l, h, n, ts, (e).* FROM (SELECT l, h, n, ts, amad_explain(model, ts, a, b) OVER (PARTITION BY l, h ORDER BY ts) AS e FROM m, r OFFSET 0) x;
 ANALYZE r, m, said;
 -- the last rows of the series wait; the last ones before a gap do not, and see what there is
 SELECT x.l, count(*) AS rows, count(x.anomaly_score) AS scored, string_agg(x.n::text, ' ' ORDER BY x.n) FILTER (WHERE x.status = 'pending') AS pending,
@@ -108,7 +108,7 @@ UNION ALL SELECT n, CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN 'infinity' ELSE ts E
 UNION ALL SELECT n, ts + interval '1 s', NULL, CASE WHEN n % 2 = 0 THEN 'NaN'::float8 END FROM r WHERE n BETWEEN 150 AND 160
 UNION ALL SELECT n, ts, a, b FROM r, generate_series(1, 300) WHERE n = 215;
 SELECT status, count(*) AS rows, count(severity) AS scored, count(expected_values) AS expected, count(*) FILTER (WHERE imputed IS NOT NULL) AS imputed FROM amad_detect('look', source => 'lookahead_test.odd') GROUP BY status ORDER BY status;
-SELECT count(*) AS rows, count(*) FILTER (WHERE (e).ts IS DISTINCT FROM ts) AS displaced, count(*) FILTER (WHERE (e).status = 'duplicate_ts') AS duplicates, count((e).severity) AS scored
+SELECT count(*) AS rows, count(*) FILTER (WHERE (e).status = 'duplicate_ts') AS duplicates, count((e).severity) AS scored
 FROM (SELECT ts, amad_explain('look', ts, a, b) OVER (ORDER BY ts) AS e FROM odd WHERE isfinite(ts) OFFSET 0) x;
 SELECT status, array_agg(n ORDER BY n) AS n FROM (SELECT n, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM odd WHERE n BETWEEN 195 AND 220 AND isfinite(ts)
 	UNION ALL SELECT n + 1000, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM r WHERE n IN (5, 6)) x WHERE n > 1000 GROUP BY status;
@@ -126,8 +126,8 @@ CREATE TABLE fleet AS SELECT d AS device, r.ts, r.a * d AS a, r.b FROM r, genera
 SELECT amad_train('look fleet', 'lookahead_test.fleet', 'ts', '{a,b}', '{device}', options => tiny('{"lookahead": 6, "horizons": [2, 5, 12]}'))->'series' AS series;
 SELECT d.series, count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE d.status = 'pending') AS pending, max(d.ts) FILTER (WHERE d.severity IS NOT NULL) AS last_score,
 	count(*) FILTER (WHERE (s.e).severity IS DISTINCT FROM d.severity OR (s.e).contributions IS DISTINCT FROM d.contributions) AS differ
-FROM amad_detect('look fleet') d JOIN (SELECT device, amad_explain('look fleet', jsonb_build_object('device', device), ts, a, b) OVER (PARTITION BY device ORDER BY ts) AS e FROM fleet OFFSET 0) s
-	ON (d.series->>'device')::int = s.device AND d.ts = (s.e).ts GROUP BY d.series ORDER BY d.series;
+FROM amad_detect('look fleet') d JOIN (SELECT device, ts, amad_explain('look fleet', jsonb_build_object('device', device), ts, a, b) OVER (PARTITION BY device ORDER BY ts) AS e FROM fleet OFFSET 0) s
+	ON (d.series->>'device')::int = s.device AND d.ts = s.ts GROUP BY d.series ORDER BY d.series;
 SELECT method, count(*) AS rows, count(s) AS scored FROM (
 	SELECT method, amad_score(model, ts, a, b) OVER (PARTITION BY method ORDER BY ts) AS s
 	FROM r, (SELECT method, amad_fit(jsonb_build_object('method', method, 'lookahead', 16), ts, a, b) AS model FROM r, unnest('{pca,zscore}'::text[]) method WHERE n <= 220 GROUP BY method) x WHERE n <= 220) y GROUP BY method ORDER BY method;

@@ -194,8 +194,8 @@ SELECT amad_train('int', 'SELECT n, flow, pressure FROM recalibration.readings',
 SELECT s->'rows' AS rows FROM amad_recalibrate_bigint('int', since => 2000, until => 2400) s;
 SELECT rows, drifted FROM amad_drift_bigint('int', since => 2000, until => 2400) WHERE feature IS NULL;
 SELECT amad_train('stamp', 'SELECT ts::timestamp AS ts, flow FROM recalibration.readings', 'ts', '{flow}', options => :'o'::jsonb || '{"method": "zscore"}')->'rows' AS rows;
-SELECT s->'rows' AS rows FROM amad_recalibrate_timestamp('stamp', last_n => 300) s;
-SELECT rows, drifted FROM amad_drift_timestamp('stamp', last_n => 300) WHERE feature IS NULL;
+SELECT s->'rows' AS rows FROM amad_recalibrate('stamp', last_n => 300) s;
+SELECT rows, drifted FROM amad_drift('stamp', last_n => 300) WHERE feature IS NULL;
 
 -- ---- rights
 CREATE ROLE amad_recalibrator;

@@ -100,8 +100,8 @@ ALTER TABLE retyped ALTER device TYPE text;
 SELECT count(*) FILTER (WHERE status = 'unknown_series') AS unknown, count(*) FILTER (WHERE d.severity IS DISTINCT FROM b.severity) AS differ, count(*) AS rows
 FROM amad_detect('retyped') d JOIN before b USING (series, ts);
 SELECT count(*) FILTER (WHERE (e).status = 'unknown_series') AS unknown, count(*) FILTER (WHERE (e).severity IS DISTINCT FROM b.severity) AS differ, count(*) AS rows
-FROM (SELECT device, amad_explain('retyped', to_jsonb(device), ts, a) OVER (PARTITION BY device ORDER BY ts) AS e FROM retyped) x
-JOIN before b ON b.series->>'device' = x.device AND b.ts = (e).ts;
+FROM (SELECT device, ts, amad_explain('retyped', to_jsonb(device), ts, a) OVER (PARTITION BY device ORDER BY ts) AS e FROM retyped) x
+JOIN before b ON b.series->>'device' = x.device AND b.ts = x.ts;
 INSERT INTO retyped SELECT 'x1', ts, a FROM retyped WHERE device = '1';
 SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown FROM amad_detect('retyped') GROUP BY series ORDER BY series::text;
 ALTER TABLE retyped ALTER device TYPE text COLLATE ignore_case;

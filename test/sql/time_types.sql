@@ -56,15 +56,12 @@ SET timezone = 'Europe/Berlin';
 SELECT count(*) AS rows, count(DISTINCT ts) < count(*) AS shown_twice, count(*) FILTER (WHERE status IN ('duplicate_ts', 'gap')) AS misplaced FROM amad_detect('night');
 -- since and until are times of the session
 SELECT count(*) AS rows FROM amad_detect('night', since => '2026-03-28 00:00', until => '2026-03-28 01:00');
-SELECT count(*) AS rows FROM amad_detect_timestamp('night', since => '2026-03-28 00:00', until => '2026-03-28 01:00');
+SELECT count(*) AS rows FROM amad_detect('night', since => timestamp '2026-03-28 00:00', until => timestamp '2026-03-28 01:00');
 -- the query is read in the same way in all sessions
 SET DateStyle = 'SQL, DMY';
 SELECT substring(amad_detect_query('night', until => '02/03/2026 01:00') FROM 'ts OPERATOR.*''') AS condition;
 RESET DateStyle;
 RESET timezone;
-
--- a shown date is the timestamp of its midnight
-SELECT pg_typeof((e).ts) AS type, min((e).ts), count((e).severity) AS scored FROM (SELECT amad_explain('day', day, a, b) OVER (ORDER BY day) AS e FROM days) x GROUP BY 1;
 
 -- dates and bounds out of the range of timestamps
 SELECT status, count(*) AS rows, count(severity) AS scored

@@ -1,0 +1,57 @@
+/*
+ * pg/call_arguments.c
+ *	  Arguments of aggregates and window functions: what several of them need.
+ *
+ * PostgreSQL passes an argument that is declared "any" as it is: integers are not widened,
+ * domains are kept, and an untyped literal has the type unknown.  So its type is looked up
+ * in the call's expression.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "pg/call_arguments.h"
+#include "pg/timestamps.h"
+
+Oid
+time_argument_type(FmgrInfo *flinfo, int number, const char *function, const char *arguments)
+{
+	const Oid	type = get_fn_expr_argtype(flinfo, number);
+
+	if (!OidIsValid(timestamps_scored_type(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("argument ts of %s must have type timestamptz, timestamp, date, or an integer "
+						"type, not %s", function, format_type_be(type)),
+				 type == UNKNOWNOID
+				 ? errhint("Cast the literal, for example to timestamptz.")
+				 : errhint("The arguments are (%s).", arguments)));
+	return getBaseType(type);
+}
+
+bool
+jsonb_argument_changed(FunctionCallInfo fcinfo, int number, Jsonb *first)
+{
+	Jsonb	   *json;
+
+	if (get_fn_expr_arg_stable(fcinfo->flinfo, number))
+		return false;
+	json = PG_ARGISNULL(number) ? NULL : PG_GETARG_JSONB_P(number);
+	if (json == NULL || first == NULL)
+		return json != first;
+	return compareJsonbContainers(&json->root, &first->root) != 0;
+}
+
+MemoryContext
+aggregate_group_context(FunctionCallInfo fcinfo, const char *function)
+{
+	MemoryContext context;
+
+	/* FINALFUNC_MODIFY = READ_WRITE keeps it from being used as a window function */
+	if (AggCheckCallContext(fcinfo, &context) != AGG_CONTEXT_AGGREGATE)
+		elog(ERROR, "%s called in non-aggregate context", function);
+	return context;
+}

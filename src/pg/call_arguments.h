@@ -1,0 +1,25 @@
+/*
+ * pg/call_arguments.h
+ *	  Arguments of aggregates and window functions: what several of them need.
+ */
+#ifndef AMAD_PG_CALL_ARGUMENTS_H
+#define AMAD_PG_CALL_ARGUMENTS_H
+
+#include "fmgr.h"
+#include "utils/jsonb.h"
+
+/*
+ * The base type of the argument ts, which is number `number` and may be declared "any", for
+ * timestamps_value().  ERROR unless time columns can have it: the message names the
+ * function, the hint shows its arguments.
+ */
+extern Oid	time_argument_type(FmgrInfo *flinfo, int number, const char *function,
+							   const char *arguments);
+
+/* Whether a jsonb argument differs from that of the first row; NULL: it was null. */
+extern bool jsonb_argument_changed(FunctionCallInfo fcinfo, int number, Jsonb *first);
+
+/* The memory context of an aggregate's group.  ERROR outside of an aggregate. */
+extern MemoryContext aggregate_group_context(FunctionCallInfo fcinfo, const char *function);
+
+#endif							/* AMAD_PG_CALL_ARGUMENTS_H */
