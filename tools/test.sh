@@ -193,7 +193,8 @@ case $part in
       sed -i -E 's/^HINT:  No (function|operator) matches the given name and argument types\. (You .*)$/DETAIL:  No \1 of that name accepts the given argument types.\nHINT:  \2/' \
         "$tests"/expected/*.out
     fi
-    [ -z "$account" ] || chown -R "$account:" "$tests"
+    # test/t/013_update.pl adds install scripts to the private installation
+    [ -z "$account" ] || chown -R "$account:" "$tests" "$("$bindir/pg_config" --sharedir)/extension"
     server_start
     ;;
   *)
