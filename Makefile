@@ -1,27 +1,46 @@
-# amad: PostgreSQL extension
+# amad, a PostgreSQL extension
 #
-#   make && make install        for an existing server; PG_CONFIG= picks which
-#   make demo                   private server, real data, a picture; ENTITY=omi-4 for the other data
-#   make test                   everything; test-unit, test-sql, test-isolation, test-tap for a part,
-#                               TESTS="a b" for some of it, ACCEPT=1 to take sql and isolation output as expected;
-#                               test-asan: the unit tests under sanitizers; test-asan-server: the SQL tests, in
-#                               a server that runs the whole extension under them
-#   make test-matrix            everything on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
-#   make fuzz                   forged models, odd sources, cancels, concurrent DDL; MINUTES=5, SEED=, PART= (test/fuzz/README.md)
-#   make bench                  speed and memory against PyTorch, 15 minutes; into docs/performance.md; QUICK=1, FULL=1,
-#                               DATA=folder with series, ARGS= further arguments of bench/run.py
-#   make bench-quality          detection quality of amad and its baselines on labelled series; DATA=folder, METHODS, SEEDS
-#   make server                 private server with the extension, until Ctrl-C
+#   make                  build for the server that pg_config belongs to; PG_CONFIG=/path/to/pg_config for another
+#   make install          install into that server
+#   make demo             train on real data in a private server and draw a picture; ENTITY=omi-4 for other data
+#   make server           run a private server with the extension until Ctrl-C
 #
-# Variables: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings pass).
+#   make test             run all tests; the last line is "N passed, N failed"
+#   make test-unit        run the unit tests of src/core; TESTS="a b" picks some, here and below
+#   make test-sql         run the SQL tests; ACCEPT=1 takes their output as the expected output
+#   make test-isolation   run the tests of concurrent sessions; ACCEPT=1 as above
+#   make test-tap         run the tests that need servers of their own
+#   make test-asan        run the unit tests with sanitizers
+#   make test-asan-server run the SQL tests in a server that runs the whole extension with sanitizers
+#   make test-matrix      run all tests on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
+#   make fuzz             run the fuzzer for 5 minutes; MINUTES=, SEED=, PART= (test/fuzz/README.md)
+#
+#   make format           format the C files; FILES="a b" for some of them
+#   make check-format     list the C files that "make format" would change
+#
+#   make bench            measure speed and memory against PyTorch (15 minutes) and update docs/performance.md;
+#                         QUICK=1, FULL=1, DATA=folder with series, ARGS="arguments of bench/run.py"
+#   make bench-quality    measure detection quality on labelled series; DATA=folder, METHODS="amad pca", SEEDS="0 1"
+#
+# Variables of the build: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings
+# are not errors).
 
 PG_CONFIG ?= pg_config
 TESTS ?=
 .DEFAULT_GOAL := all
 
-# These run before there need be a PostgreSQL to build against: they install it.
-TOOL_GOALS = demo test test-unit test-sql test-isolation test-tap test-asan test-asan-server test-matrix fuzz bench bench-quality server packages
+# These goals need no PostgreSQL to build against; most of them install one first.
+TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-asan test-asan-server test-matrix fuzz bench bench-quality server packages
 .PHONY: $(TOOL_GOALS)
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+format:
+	tools/format.pl $(FILES)
+
+check-format:
+	tools/format.pl --check $(FILES)
 
 packages:
 	tools/packages.sh
@@ -35,7 +54,7 @@ test: packages
 test-unit test-sql test-isolation test-tap test-asan test-asan-server: packages
 	tools/test.sh $(@:test-%=%) $(TESTS)
 
-# The BLAS picks its kernels itself
+# Without these variables, OpenBLAS chooses its kernels by the CPU
 bench: packages
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE tools/server.sh bench/run.py \
 		$(if $(QUICK),--quick) $(if $(FULL),--full) $(DATA) $(ARGS)
@@ -58,27 +77,28 @@ ifneq ($(filter-out $(TOOL_GOALS),$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifeq ($(wildcard $(PGXS)),)
-$(error PostgreSQL server headers not found: install postgresql-server-dev-NN, or say where: make PG_CONFIG=/path/to/pg_config)
+$(error PostgreSQL server headers not found: install postgresql-server-dev-NN, or use: make PG_CONFIG=/path/to/pg_config)
 endif
 
 MODULE_big = amad
 EXTENSION = amad
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
-# Topics of the install script, in the order they need each other
+# Parts of the install script; each may use what is created by those before it
 SQL_PARTS = $(patsubst %,sql/%.sql,type models train lifecycle score detect events recalibrate describe evaluate version)
-# PGXS's, not what `make bench DATA=` hands down
-override DATA = $(sort $(wildcard sql/amad--*--*.sql))
+# A variable of PGXS; override, because `make bench DATA=` passes its own DATA on to this make
+override DATA = $(sort $(wildcard sql/updates/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)
 
-# Wings of src, each with folders at most one deep (docs/architecture.md); core knows no PostgreSQL
+# The wings of src (docs/architecture.md). Only those of core have folders of their own, and no file there
+# includes PostgreSQL's headers.
 CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c src/core/*/*.c)))
 PG_OBJS = $(patsubst %.c,%.o,$(sort $(filter-out src/core/%,$(wildcard src/*.c src/*/*.c))))
 OBJS = $(PG_OBJS) $(CORE_OBJS)
 ALL_HEADERS = $(wildcard src/*.h src/*/*.h src/*/*/*.h)
 
-# Serial OpenBLAS, by path: a threaded BLAS starts threads inside a backend as soon as it is loaded,
-# and all Debian's builds share one SONAME, so the run path has to choose.
+# Link the serial OpenBLAS by its path. A threaded BLAS starts threads inside a backend as soon as it is
+# loaded, and all builds of Debian have the same SONAME, so the run path has to choose.
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 BLAS_DIR := $(patsubst %/,%,$(dir $(firstword \
 	$(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.so.0) \
@@ -92,29 +112,29 @@ BLAS_LIBS ?= $(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)
 endif
 
 WERROR ?= -Werror
-# fcinfo, List cells and designated initialisers trip these in PostgreSQL's own headers and idioms
+# PostgreSQL's headers and idioms (fcinfo, List cells, designated initialisers) cause these warnings
 WARNINGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
-# The loops beside BLAS must vectorise: no errno, no traps, fused multiply-add. What PostgreSQL's flags ask
-# for beyond the language (wrapping integers, aliasing) and a frame pointer cost them a tenth of their speed.
+# Loops outside the BLAS must be vectorised: no errno, no traps, fused multiply-add. PostgreSQL's extensions
+# of the language (wrapping integers, aliasing) and a frame pointer would cost a tenth of the speed.
 # Wide vectors are passed to inline functions only, so their ABI (psabi) does not matter.
 CORE_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast \
 	-fno-wrapv -fstrict-aliasing -fomit-frame-pointer \
 	-Wno-psabi -Wno-declaration-after-statement
 
-# A row's result must be the same chain of operations in every copy that the compiler makes of a loop.
-# Left alone, newer GCC takes some sums apart into products and additions and others not, by their shape.
+# A row's result must come from the same chain of operations in every copy of a loop that the compiler makes.
+# By default, newer versions of GCC split some sums into products and additions, depending on the loop.
 CORE_CFLAGS += $(shell $(CC) --param=avoid-fma-max-bits=0 -Werror -x c -E /dev/null >/dev/null 2>&1 && \
 	echo --param=avoid-fma-max-bits=0)
 
 PG_CPPFLAGS = -Isrc $(BLAS_CFLAGS)
-# From PostgreSQL 16 on PGDLLEXPORT means this by itself
+# PostgreSQL 16 and later define PGDLLEXPORT this way
 PG_CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CPPFLAGS += -DAMAD_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -std=gnu11 -fvisibility=hidden $(WARNINGS)
 SHLIB_LINK = $(BLAS_LIBS) -lm
 EXTRA_CLEAN = build sql/amad--$(EXTVERSION).sql
 
-# JIT inlining is of no use for calls that spend their time in BLAS, and needs clang
+# JIT inlining needs clang and would not help: calls spend their time in matrix products
 override with_llvm = no
 include $(PGXS)
 
@@ -124,14 +144,14 @@ $(OBJS): $(ALL_HEADERS) Makefile
 $(INSTALL_SQL): $(SQL_PARTS) amad.control Makefile
 	cat $(SQL_PARTS) > $@
 
-# Unit tests of src/core: every test/unit/test_*.c is a program; the other files there are linked into
-# each. Plain ones in build/unit, those with sanitizers (objects of their own) in build/asan.
+# Unit tests of src/core: each test/unit/test_*.c is a program, with the other files of the folder linked in.
+# build/unit has the plain programs, build/asan those with sanitizers, which need objects of their own.
 UNIT_SRCS = $(sort $(wildcard test/unit/*.c))
 UNIT_NAMES = $(patsubst test/unit/%.c,%,$(filter test/unit/test_%,$(UNIT_SRCS)))
 UNIT_HELPERS = $(patsubst test/unit/%.c,%,$(filter-out test/unit/test_%,$(UNIT_SRCS)))
 UNIT_DEPS = $(ALL_HEADERS) $(wildcard test/unit/*.h) Makefile
 UNIT_CFLAGS = $(CFLAGS) $(CORE_CFLAGS) -Wno-missing-prototypes -Isrc -Itest/unit
-# PostgreSQL asks for integers that wrap; where one does, tell
+# PostgreSQL's -fwrapv is switched off so that integer overflows are reported
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-wrapv -g -Wno-error
 
 .PHONY: unit-tests asan-tests asan-module
@@ -154,7 +174,7 @@ $(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=buil
 	$(CC) $(SANITIZE) $^ $(BLAS_LIBS) -lm -o $@
 
 # The whole extension with sanitizers, for tools/private-server.sh. first.so is preloaded with libasan;
-# palloc.c takes the place of the server's functions (the heads of test/sanitize/*.c say why).
+# palloc.c replaces functions of the server (the heads of test/sanitize/*.c explain why).
 ASAN_WRAPPED = $(patsubst __wrap_%,%,$(shell grep -o '^__wrap_[A-Za-z0-9_]*' test/sanitize/palloc.c))
 ASAN_CPPFLAGS = $(CPPFLAGS) -U_FORTIFY_SOURCE
 
@@ -176,7 +196,7 @@ build/bench/%: bench/%.c $(CORE_OBJS) $(UNIT_DEPS)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) $(CPPFLAGS) $< $(CORE_OBJS) $(BLAS_LIBS) -lm -o $@
 
-# Objects are prerequisites of pattern rules only: keep them
+# Keep the objects, which are prerequisites of pattern rules only
 .SECONDARY:
 
 endif

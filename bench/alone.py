@@ -1,4 +1,4 @@
-"""amad by itself: many rows, many sessions, memory, latency, where the time goes, the network without a database."""
+"""amad without comparison: many rows, many sessions, memory, latency, where the time goes, the network without a database."""
 import random
 import re
 import shutil
@@ -16,7 +16,7 @@ STREAM_FEATURES = 5
 
 
 def trained(bench):
-    """A default model of 19 features, name "alone", and the table it comes from"""
+    """A default model of 19 features, named "alone", and the table of its training rows"""
     table = bench.series(19, 10000)
     if not bench.once("alone"):
         db.train(bench.one_core, "alone", table, {})
@@ -100,7 +100,7 @@ def memory(bench):
     for what, peak in zip((f"scoring {rows:,} rows made on the way", f"scoring {long.rows:,} rows of a table",
                            "the same with jit, PostgreSQL's default"), peaks):
         table.row(what, f"{peak.anonymous:.1f}", f"{peak.resident:.1f}", "")
-    # shared buffers are not the backend's own, and without a table there are none
+    # shared buffers do not belong to the backend, and without a table none are used
     most = max(peaks[0].resident, peaks[1].anonymous)
     bench.report.goal("memory", most, f"{most:.1f} MB, {rows:,} rows")
     train_memory(bench, table)

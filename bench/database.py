@@ -1,4 +1,4 @@
-"""The database's side: sessions of psql that stay open, and statements of amad.
+"""The database side: psql sessions that are kept open, and statements of amad.
 
 Connects by the usual PG* variables. Tables (series.py) live in a schema of their own and models have names of their own;
 clean_up() takes both away."""
@@ -19,7 +19,7 @@ class SqlError(Exception):
 
 
 class Session:
-    """A psql and its backend, both kept on some cores; statements go in and lines come out."""
+    """A psql and its backend, both bound to some cores; sends statements and reads lines."""
 
     def __init__(self, on=None):
         self.psql = subprocess.Popen(["psql", "-X", "-q", "-A", "-t"], env=machine.environment(1), text=True,
@@ -76,7 +76,7 @@ class Session:
 # ---------------------------------------------------------------- the server
 
 def postmaster(session):
-    """Process id of the server, for whatever it starts runs on the cores it has; None: not on this machine"""
+    """Process id of the server, whose children run on the same cores; None: not on this machine"""
     try:
         status = Path(f"/proc/{session.pid}/status").read_text()
     except OSError:
@@ -129,7 +129,7 @@ def stream_sql(model, features, rows):
 
 
 def export_model(session, model, path):
-    """A model for torch_amad.py: what amad_describe and amad_weights say, as JSON"""
+    """A model for torch_amad.py: the results of amad_describe and amad_weights, as JSON"""
     text = session.value(
         f"SELECT jsonb_build_object('describe', amad_describe(model), 'weights', (SELECT jsonb_object_agg(name, "
         f"jsonb_build_object('shape', shape, 'data', data)) FROM amad_weights(model))) "

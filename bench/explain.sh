@@ -1,6 +1,6 @@
 #!/bin/bash
-# Do explanations point at the causes?  For every labelled anomaly whose causing columns the data set names, the share
-# of these among the k columns of the greatest contributions (k: as many as are named), against chance.
+# Do explanations point at the causes?  For every labelled anomaly whose k causing columns the data set names, the share
+# of these among the k columns with the greatest contributions, compared with chance.
 #
 #   bench/explain.sh DIR/SET [SEED]
 #

@@ -27,14 +27,14 @@ def pin(pid, to):
 
 
 def environment(threads):
-    """For children: so many threads, and no forced choice of BLAS kernels"""
+    """Environment of children: number of threads, and no forced choice of BLAS kernels"""
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     count = str(threads)
     return dict(env, OMP_NUM_THREADS=count, OPENBLAS_NUM_THREADS=count, PYTHONDONTWRITEBYTECODE="1")
 
 
 def threaded_blas():
-    """Folder of an OpenBLAS with threads where Debian has it, or None"""
+    """Folder of a threaded OpenBLAS of Debian, or None"""
     for kind in ("pthread", "openmp"):
         for found in Path("/usr/lib").glob(f"*/openblas-{kind}/libblas.so.3"):
             return found.parent
@@ -74,7 +74,7 @@ def memory(pid, key):
 
 
 def reset_peak(pid):
-    """Lets VmHWM begin anew"""
+    """Resets VmHWM"""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 

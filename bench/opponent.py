@@ -1,4 +1,4 @@
-"""PyTorch's side: a process of torch_speed.py, on some cores with as many threads."""
+"""The PyTorch side: a process of torch_speed.py on some cores, with one thread per core."""
 import json
 import os
 import subprocess
@@ -15,7 +15,7 @@ class TorchError(Exception):
 
 
 class Torch:
-    """wait: what its idle threads do (OMP_WAIT_POLICY), None: as OpenMP likes; blas: a folder with a libblas.so.3"""
+    """wait: what its idle threads do (OMP_WAIT_POLICY), None: the default of OpenMP; blas: a folder with a libblas.so.3"""
 
     def __init__(self, on, python=PYTHON, wait=None, blas=None):
         env = machine.environment(len(on))

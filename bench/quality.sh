@@ -5,7 +5,7 @@
 #
 # DIR holds <set>/<entity>/{train,test}.csv.gz with a header ts,f0,...,fN; test ends with label (1 = anomalous).
 # Trains on train, scores test alone, so that its first rows are warm-up and take no part. Every line is a mean
-# over the seeds (baselines have none) with the standard deviation of the average precision.
+# over the seeds (baselines do not depend on seeds) with the standard deviation of the average precision.
 # Connects by the usual PG* variables to a database in which CREATE EXTENSION amad has been run; leaves
 # nothing behind. Environment:
 #   METHODS        default "amad pca zscore random"; fleet: one amad model for all entities of a set

@@ -4,7 +4,7 @@
 #   bench/recalibrate.sh DIR
 #
 # DIR holds <set>/<entity>/{train,test}.csv.gz as for bench/quality.sh. A model is trained on train, recalibrated on a part
-# of test without its labels, and judged on the rows of test after that part; then amad_drift looks at each fifth of test.
+# of test without its labels, and evaluated on the rows of test after that part; then amad_drift is run on each fifth of test.
 # Connects by the usual PG* variables to a database in which CREATE EXTENSION amad has been run; leaves nothing
 # behind. Environment:
 #   WINDOWS   parts to recalibrate on, in percent of test, default "0-30 30-60"
@@ -75,7 +75,7 @@ ROLLBACK TO part;
 SQL
 }
 
-# SQL: what amad_drift says of each fifth of test; $1 entity
+# SQL: results of amad_drift for each fifth of test; $1 entity
 drift_sql() {
   cat <<SQL
 SELECT format('%-16s %3s-%3s  %5s  %6s  %2s of %2s  %s', '$1', p, p + 20, round(100 * max(flagged)::numeric, 1), round(max(severity)::numeric, 2),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # this folder is no place for a cache
+sys.dont_write_bytecode = True  # do not write a cache into this folder
 
 import alone
 import database as db
@@ -108,7 +108,7 @@ class Bench:
         return self.tables[key]
 
     def long_series(self, rows):
-        """The 19 features over and over; one table for all parts, as long as the longest"""
+        """The 19 features, repeated; one table for all parts, with the rows of the longest"""
         rows = max(rows, self.plan.table_rows)
         if "long" not in self.tables:
             self.tables["long"] = series.repeat(self.one_core, "series_long", self.series(19, 10000), rows)
@@ -131,7 +131,7 @@ class Bench:
 
 
 def facts(bench, command):
-    """The circumstances, as a list"""
+    """Facts about the machine and the run, as a list"""
     version = bench.one_core.json("SELECT amad_version()")
     blas = version["blas"]
     yield f"{date.today()}, `{command}`, {(time.monotonic() - bench.started) / 60:.0f} minutes"
@@ -158,7 +158,7 @@ def warn_of(bench):
 
 
 def warn_of_others(bench):
-    """PyTorch computes all the time that it is measured; what its core did meanwhile besides, slowed amad, too"""
+    """PyTorch computes all the time while it is measured; other load of its core also slowed amad"""
     one = bench.torches[0] if bench.torches else None
     if one and one.cpu < 0.95 * one.wall:
         bench.note(f"Others took {100 * (1 - one.cpu / one.wall):.0f} % of the core while PyTorch was measured on it: "
@@ -220,7 +220,7 @@ def arguments():
     parser.add_argument("--no-docs", action="store_true")
     parser.add_argument("--python", default=opponent.PYTHON, help="a Python that has torch and numpy")
     parser.add_argument("--torch-blas", type=Path, metavar="FOLDER", default=machine.threaded_blas(),
-                        help="with a threaded libblas.so.3, for PyTorch with two threads")
+                        help="folder with a threaded libblas.so.3, for PyTorch with two threads")
     args = parser.parse_args()
     if set(args.only) - set(PARTS):
         parser.error(f"parts are {', '.join(PARTS)}")

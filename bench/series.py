@@ -1,4 +1,4 @@
-"""Tables with series: of a data directory, or synthetic where that has none with so many features.
+"""Tables with series: from a data directory, or synthetic if it has no series with this number of features.
 
 A data directory holds <set>/<entity>/train.csv.gz, header ts,f0,…,fN."""
 import csv
@@ -8,7 +8,7 @@ MOST_ARGUMENTS = 96  # columns that amad_train and amad_score take one by one
 
 
 def find(directory, features):
-    """-> (path, header) of the first file with so many features, or None"""
+    """-> (path, header) of the first file with this number of features, or None"""
     for path in sorted(directory.glob("*/*/train.csv.gz")):
         with gzip.open(path, "rt", newline="") as f:
             header = next(csv.reader(f))
@@ -78,7 +78,7 @@ def head(long, rows):
 
 
 def load(session, directory, features, rows):
-    """A real series if there is one, else a synthetic one; at most so many rows"""
+    """A real series if there is one, otherwise a synthetic one; at most `rows` rows"""
     name, found = f"series_{features}_{rows}", find(directory, features)
     if not found:
         return load_synthetic(session, name, features, rows)

@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-os.environ.pop("OPENBLAS_CORETYPE", None)  # must not choose a slow kernel for whichever BLAS torch has
+os.environ.pop("OPENBLAS_CORETYPE", None)  # it could choose a slow kernel for the BLAS of torch
 
 import numpy as np
 import torch
@@ -212,7 +212,7 @@ class Amad(nn.Module):
         self.bands = {}
 
     def band(self, rows):
-        """The mask for a chunk of so many rows, with the padding that makes it whole query blocks"""
+        """The mask for a chunk of `rows` rows, padded to whole query blocks"""
         rows += -rows % min(QUERY_BLOCK, rows)
         if rows not in self.bands:
             self.bands[rows] = band_mask(rows, self.opt.window)
@@ -291,7 +291,7 @@ def losses(model, x, skip):
 # ---------------------------------------------------------------- training
 
 class Scaler:
-    """Means and deviations of the training rows; a constant feature is 0 while it stays, else +-clip"""
+    """Means and deviations of the training rows; a constant feature is 0 if unchanged, otherwise +-clip"""
 
     def __init__(self, x, clip):
         self.mean, self.std, self.clip = x.mean(0), x.std(0), clip
@@ -400,7 +400,7 @@ def train(z, opt):
 def residuals(model, z, chunk=512, batch=1):
     """z (n, C) -> squared residuals (n, C), discrepancies (n, N), expected (n, C); all NaN without context.
 
-    Chunks overlap by the context, whose rows only serve as context; `batch` chunks go forward together."""
+    Chunks overlap by the context, whose rows are not scored; `batch` chunks are computed together."""
     n, context = len(z), model.opt.context
     chunk = min(max(chunk, context + 1), n)
     shape = (n, model.opt.layers)
@@ -574,7 +574,7 @@ class Comparison:
         self.tolerance, self.worst = tolerance, {}
 
     def add(self, part, name, got, want, floor=1e-6):
-        """`floor`: the smallest scale, for tensors that are zero but for rounding"""
+        """`floor`: the smallest scale, for tensors that are zero except for rounding"""
         got = np.asarray(got, dtype=np.float64).ravel()
         want = np.array([np.nan if w is None else w for w in np.ravel(want)], dtype=np.float64)
         error = np.inf

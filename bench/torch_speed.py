@@ -42,7 +42,7 @@ def write_csv(path, stamps, severity):
 
 
 def record(features):
-    """A row of COPY's binary format: number of columns, then length and value of each; none is null"""
+    """A row of COPY's binary format: number of columns, then length and value of each; no value is null"""
     columns = [("n", ">i2"), ("ts_length", ">i4"), ("ts", ">i8")]
     return np.dtype(columns + [("f", [("length", ">i4"), ("value", ">f8")], (features,))])
 
@@ -57,7 +57,7 @@ def read_binary(path, features):
 def write_binary(path, stamps, severity):
     known = ~np.isnan(severity)
     null = np.dtype([("n", ">i2"), ("ts_length", ">i4"), ("ts", ">i8"), ("f", ">i4")])
-    first = int(np.argmax(known)) if known.any() else len(known)  # warm-up comes first, and only there
+    first = int(np.argmax(known)) if known.any() else len(known)  # warm-up is at the beginning only
     head, rest = np.zeros(first, null), np.zeros(len(known) - first, record(1))
     head["n"] = rest["n"] = 2
     head["ts_length"] = rest["ts_length"] = 8
@@ -77,7 +77,7 @@ class Worker:
         torch.rand(256, 256) @ torch.rand(256, 256)
         with open("/proc/self/maps", encoding="ascii") as f:
             paths = {os.path.realpath(l.split()[-1]) for l in f if "/lib" in l}
-        # libblas.so.3 may be a shell around libopenblas, so the longest name says most
+        # libblas.so.3 may be a shell around libopenblas, so the longest name is the most informative
         blas = max((os.path.basename(p) for p in paths if "blas" in os.path.basename(p)), key=len, default="no BLAS")
         return {"torch": torch.__version__, "threads": torch.get_num_threads(), "blas": blas}
 

@@ -88,7 +88,7 @@ def compare(bench):
 def compare_one(bench, table, config):
     contest = Contest(bench, config, bench.torch(), bench.one_core)
     torch, train, scored = contest.torch, ([], []), ([], [])
-    contest.amad_steps()  # what comes first pays for caches
+    contest.amad_steps()  # warms up caches
     bench.one_core.query(db.score_sql("speed", contest.table))
     torch.ask("train", seconds=0.1)
     torch.ask("score", seconds=0.1)
@@ -145,7 +145,7 @@ class Journey:
         self.table = series.Table("journey", long.features, rows, long.origin)
         self.session.query(f"{self.table.create_sql()}; INSERT INTO journey SELECT * FROM {series.head(long, rows)} "
                            "ORDER BY ts; VACUUM ANALYZE journey")
-        db.train(self.session, "journey", self.base, {"season": "none"})  # PyTorch's side has none
+        db.train(self.session, "journey", self.base, {"season": "none"})  # the PyTorch side has no season
         db.export_model(self.session, "journey", bench.scratch / "model.json")
         self.torch.ask("model", path=str(bench.scratch / "model.json"))
 
@@ -208,7 +208,7 @@ def journey(bench):
 
 
 def train_journey(bench, trip, table):
-    """A model from the rows of a table: in PyTorch, it stays there"""
+    """A model from the rows of a table; in PyTorch, it remains in the process"""
     steps, base, csv = bench.plan.journey_steps, trip.base, Path(bench.scratch / "train.csv")
     columns = ", ".join(["ts", *base.columns])
 

@@ -49,7 +49,7 @@ WITH marked AS (
 SELECT what, n + 1 AS n, min(ts) AS start_ts, max(ts) AS end_ts, count(*) AS n_points, max(severity) AS peak
 FROM grouped GROUP BY what, n;
 
-\echo '3. Labelled anomalies, and what the model made of them'
+\echo '3. Labelled anomalies, and whether the model found them'
 SELECT l.n AS anomaly, to_char(l.start_ts, 'Mon DD HH24:MI') AS "from", to_char(l.end_ts, 'Mon DD HH24:MI') AS "to",
        l.n_points AS rows, round(l.peak::numeric, 2) AS peak_severity,
        CASE WHEN f.start_ts IS NULL THEN 'missed'

@@ -1,13 +1,15 @@
 #!/usr/bin/perl
-# Checks who includes whom in src/ (docs/architecture.md).
+# Checks the includes of src/ (docs/architecture.md).
 #
 #   tools/check-wings.pl             TAP
-#   tools/check-wings.pl --summary   the number of files, rooms, wings and levels
-#   tools/check-wings.pl --graph     which wing includes which, for the drawing
+#   tools/check-wings.pl --summary   number of files, rooms, wings and levels
+#   tools/check-wings.pl --wings     the wings, from the lowest to the highest
+#   tools/check-wings.pl --graph     pairs of wings of which the first includes the second, and how often
 #
-# A wing is a folder of src/, a room a .c file with the header of its name. A wing includes only itself and
-# wings below it; rooms include each other in no circle; files are included by their paths from src/; a
-# file's head begins with its path, which is its guard, too.
+# A wing is a folder of src/, a room is a .c file with the header of its name. A wing includes only headers of
+# its own and of wings below it. Rooms do not include each other in a circle. Files are included by their paths
+# from src/. The head of a file begins with its path, and its guard is made from it. Files that the documentation
+# names exist, and docs/architecture.md names every room.
 use strict;
 use warnings;
 
@@ -43,7 +45,7 @@ sub read_text
 sub wing { return dirname($_[0]) }
 sub room { return $_[0] =~ s/\.[ch]$//r }
 
-# rooms that each room includes
+# The rooms that each room includes
 my %below;
 for my $file (@files)
 {
@@ -56,7 +58,7 @@ sub wrong_direction
 	return map { my $file = $_; map { "$file includes $_" } grep { $height{ wing($_) } > $height{ wing($file) } } @{ $ours{$file} } } @files;
 }
 
-# Levels of the rooms below, and circles, each found once
+# Levels of the rooms, and circles, each found once
 my (%level, @circles);
 sub level
 {
@@ -89,11 +91,36 @@ sub heads
 	return @wrong;
 }
 
+sub documentation
+{
+	my @wrong;
+	my %named;
+	for my $page (glob '../*.md ../docs/*.md ../bench/*.md')
+	{
+		my $page_text = read_text($page);
+		# paths from src/ in the map, with src/ elsewhere
+		my %paths = map { $_ => 1 } $page_text =~ /`src\/([\w\/]+\.[ch])`/g;
+		if ($page =~ /architecture\.md$/)
+		{
+			$paths{$_} = 1 for grep { !/^src\// } $page_text =~ /`([\w\/]+\/\w+\.[ch])`/g;
+			$named{ room($_) } = 1 for keys %paths;
+		}
+		push @wrong, map { "$page: src/$_ does not exist" } grep { !$text{$_} } sort keys %paths;
+	}
+	push @wrong, map { "docs/architecture.md does not name src/$_" } grep { !$named{$_} } sort keys %below;
+	return @wrong;
+}
+
 if (($ARGV[0] // '') eq '--summary')
 {
 	my ($top) = sort { $level{$b} <=> $level{$a} } keys %level;
 	my %used = map { wing($_) => 1 } @files;
 	printf "%d files, %d rooms, %d wings, %d levels (%s)\n", scalar @files, scalar keys %below, scalar keys %used, $level{$top}, $top;
+	exit;
+}
+if (($ARGV[0] // '') eq '--wings')
+{
+	print "$_\n" for @wings;
 	exit;
 }
 if (($ARGV[0] // '') eq '--graph')
@@ -105,11 +132,12 @@ if (($ARGV[0] // '') eq '--graph')
 }
 
 my @checks = (
-	[ 'every folder is a wing', map { "$_: no wing" } grep { !defined $height{ wing($_) } } @files ],
+	[ 'every folder is a wing', map { "$_: not in a wing" } grep { !defined $height{ wing($_) } } @files ],
 	[ 'wings include only wings below them', wrong_direction() ],
-	[ 'rooms include each other in no circle', @circles ],
+	[ 'rooms do not include each other in a circle', @circles ],
 	[ 'files are included by their paths', sort keys %odd ],
-	[ 'heads and guards have the path of the file', heads() ]);
+	[ 'heads and guards have the path of the file', heads() ],
+	[ 'the documentation names files that exist, and its map names every room', documentation() ]);
 my $failed = 0;
 for my $i (0 .. $#checks)
 {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Compares what two revisions compute on this machine: the bytes of models, the bits of severities.
+# Compares the results of two revisions on this machine: the bytes of models, the bits of severities.
 #
 #   tools/compare-revisions.sh BASE [REVISION]    REVISION: default is the working tree
 #   MODELS=differ tools/compare-revisions.sh …    bytes of models may differ (a commit of the format)

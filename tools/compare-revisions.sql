@@ -1,4 +1,4 @@
--- What a revision computes, as digests: the bytes of models and the bits of severities.
+-- Digests of the results of a revision: the bytes of models and the bits of severities.
 -- Read by tools/compare-revisions.sh; the first word of a line is "model" or "scores".
 \pset format unaligned
 \pset tuples_only on

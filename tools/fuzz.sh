@@ -1,12 +1,12 @@
 #!/bin/bash
 # Fuzzes the extension on a private server and ends with "N passed, N failed" (test/fuzz/README.md).
 #
-#   MINUTES=n   how long (5)                     SEED=s    whatever is to be repeated
+#   MINUTES=n   how long (5)                     SEED=s    repeats the cases of a run
 #   PART="…"    known models options sources keys cancel ddl (all)
 #   CASE=n      one case of a part, with SEED    JOBS=n    sessions at a time (2)
 #   CANCELS=n   of PART=cancel, instead of MINUTES         STATES=1  SQLSTATE of all calls
 #
-# PG_CONFIG names the server, one with assertions for instance. What failed is in build/fuzz.
+# PG_CONFIG selects the server, for instance one with assertions. Cases that failed are in build/fuzz.
 set -euo pipefail
 # shellcheck source=tools/private-server.sh
 . "$(dirname "$0")/private-server.sh"
@@ -16,7 +16,7 @@ failures=$PWD/build/fuzz
 mkdir -p "$failures"
 scratch_make
 
-# Objects in the tree are those of another server
+# The objects in the tree were built for another server
 if [ "$(command -v "$PG_CONFIG" || true)" != "$(command -v pg_config || true)" ]; then
   mkdir "$scratch/tree"
   cp -r Makefile amad.control src sql test "$scratch/tree/"

@@ -1,9 +1,8 @@
 #!/bin/bash
-# shellcheck disable=SC2016 # what single quotes hold is for another shell
-# Runs the tests on other Debian releases, that is with other PostgreSQL versions and with real
-# neighbours, and ends with "N passed, N failed".
+# shellcheck disable=SC2016 # text in single quotes is for another shell
+# Runs the tests on other Debian releases, with other PostgreSQL versions, TimescaleDB and pg_cron, and ends with "N passed, N failed".
 #
-#   tools/matrix.sh [suite ...]       default: trixie sid; experimental, too
+#   tools/matrix.sh [suite ...]       default: trixie sid; also experimental
 #
 # trixie  Debian 13: PostgreSQL 17, TimescaleDB (Apache edition), pg_cron
 # sid     Debian unstable: its PostgreSQL, TimescaleDB and pg_cron if it has them
@@ -12,11 +11,11 @@
 #
 # Each is a chroot, made by debootstrap from the mirror this machine's apt uses and kept in a cache for
 # two weeks; the tests build and run there on a copy of this tree, uncommitted changes included.
-# A suite that cannot be made here (no root, no namespaces, no network) is skipped, and says so.
+# A suite that cannot be made here (no root, no namespaces, no network) is skipped with a message.
 #
 # AMAD_MATRIX_CACHE   where the chroots are kept: default ${XDG_CACHE_HOME:-/var/cache}/amad-matrix
-# AMAD_MATRIX_MIRROR  a Debian mirror, if apt's is none: http://host/debian
-# AMAD_MATRIX_PART    part of the tests, as tools/test.sh takes it: "tap 020_timescaledb"
+# AMAD_MATRIX_MIRROR  a Debian mirror, if apt does not use one: http://host/debian
+# AMAD_MATRIX_PART    part of the tests, arguments of tools/test.sh: "tap 020_timescaledb"
 # AMAD_MATRIX_MAKE_LIMIT, AMAD_MATRIX_TEST_LIMIT
 #                     seconds a suite may take to make (then it is skipped) and to test (then it fails)
 set -euo pipefail
@@ -30,11 +29,11 @@ export LC_ALL=C.UTF-8
 cache=$(realpath -m "${AMAD_MATRIX_CACHE:-${XDG_CACHE_HOME:-/var/cache}/amad-matrix}")
 limit_make=${AMAD_MATRIX_MAKE_LIMIT:-1200} limit_test=${AMAD_MATRIX_TEST_LIMIT:-3000}
 run=    # directory of this run in the cache
-making= # process id of the one that makes a chroot
+making= # process id of the shell that makes a chroot
 read -ra part <<<"${AMAD_MATRIX_PART-}"
 
-# inside seconds cmd ...: cmd where every mount and every process of it is gone when it ends, is killed,
-# or the one who called it is, in whatever way
+# inside seconds cmd ...: runs cmd in a namespace, so that its mounts and processes disappear when it ends or is
+# killed, or when its caller is
 inside() {
   local seconds=$1
   shift
@@ -55,7 +54,7 @@ cleanup() {
   exit "$status"
 }
 
-# unable: why no chroot can be made here; nothing if it can
+# unable: prints why a chroot cannot be made here; nothing if it can
 unable() {
   if [ "$(id -u)" != 0 ]; then
     echo 'needs root, for chroot and mount'
@@ -78,7 +77,7 @@ mirror() {
 
 # ---- making a chroot ----------------------------------------------------------------------------
 
-# apt in the chroot goes the way out that apt has here
+# apt in the chroot uses the proxy and the certificates of apt here
 settle_apt() {
   local root=$1
   apt-config dump 2>/dev/null |
@@ -88,7 +87,7 @@ Acquire::Languages "none";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 CONF
-  # a chroot for a test may lose what was written; it starts no services
+  # a chroot for tests may lose data, and does not start services
   mkdir -p "$root/etc/dpkg/dpkg.cfg.d" "$root/etc/postgresql-common"
   cat >"$root/etc/dpkg/dpkg.cfg.d/matrix" <<'CONF'
 force-unsafe-io
@@ -103,7 +102,7 @@ CONF
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 }
 
-# The PostgreSQL that experimental has and sid has not, if there is one; of the rest, nothing
+# The PostgreSQL that is in experimental but not in sid, if there is one, and nothing else of experimental
 settle_experimental() {
   local root=$1 uri=$2 major
   echo "deb $uri experimental main" >"$root/etc/apt/sources.list.d/experimental.list"
@@ -116,7 +115,7 @@ settle_experimental() {
     "postgresql-$major" "postgresql-server-dev-$major"
 }
 
-# What the tests need, by the project's own script, and the neighbours this release has
+# The packages that the tests need, and TimescaleDB and pg_cron if this release has them
 install_packages() {
   local root=$1
   mkdir "$root/tmp/tools"
@@ -126,7 +125,7 @@ install_packages() {
     major=$(ls /usr/lib/postgresql)
     neighbours=
     for p in postgresql-$major-timescaledb postgresql-$major-cron; do
-      # sid may lack one, or have one that cannot be installed today
+      # sid may not have one, or one that cannot be installed
       if apt-get install -s $p >/dev/null 2>&1; then neighbours+=" $p"; else echo "no $p there"; fi
     done
     [ -z "$neighbours" ] || DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 install $neighbours
@@ -136,7 +135,7 @@ install_packages() {
 
 make_root() {
   local suite=$1 root=$2 uri=$3
-  # debootstrap fetches with wget, which knows no apt.conf
+  # debootstrap downloads with wget, which does not read apt.conf
   if [ -z "${http_proxy-}" ]; then
     http_proxy=$(apt-config dump 2>/dev/null | sed -n 's/^Acquire::http::Proxy "\(http.*\)";/\1/p')
     if [ -n "$http_proxy" ]; then export http_proxy; fi
@@ -150,7 +149,7 @@ make_root() {
 # for the shell inside
 export -f settle_apt settle_experimental install_packages make_root
 
-# fresh_root suite root: sees to it that there is one, no older than two weeks
+# fresh_root suite root: makes the chroot unless there is one that is at most two weeks old
 fresh_root() {
   local suite=$1 root=$2 uri log=$run/make.log start=$SECONDS status
   if [ -n "$(find "$root.made" -mtime -14 2>/dev/null)" ]; then
@@ -168,7 +167,7 @@ fresh_root() {
     return 1
   fi
   echo "$suite: making a chroot in $root"
-  # in the background, since a shell runs no trap while it waits for a command in front
+  # in the background, because a shell does not run traps while it waits for a foreground command
   inside "$limit_make" bash -euo pipefail -c 'make_root "$@"' - "$suite" "$run/root" "$uri" >"$log" 2>&1 &
   making=$!
   status=0
@@ -186,13 +185,13 @@ fresh_root() {
       echo "$suite: no chroot could be made (status $status)"
       return 1
     fi
-    echo "$suite: could not be made anew; the one of $(date -r "$root.made" +%F) has to do"
+    echo "$suite: could not be made again; using the one of $(date -r "$root.made" +%F)"
   fi
 }
 
 # ---- testing in it ------------------------------------------------------------------------------
 
-# Everything that is there and not ignored
+# All files that are not ignored
 copy_tree() {
   local to=$1
   mkdir "$to"
@@ -212,14 +211,14 @@ test_root() {
   mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
   mount --bind "$tmp" "$root/tmp"
   cp /etc/resolv.conf "$root/etc/" 2>/dev/null || true
-  # no exec: the shell that stays reaps the servers' processes
+  # no exec: the shell remains to reap the servers' processes
   chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     bash -c 'cd /tmp/amad && tools/packages.sh >/tmp/packages.log 2>&1 || { cat /tmp/packages.log; exit 1; }; tools/test.sh "$@"' - "$@"
 }
 export -f test_root
 
-# What was tested against: "PostgreSQL 17.6, TimescaleDB 2.19.3, pg_cron 1.6.5"
+# The versions tested against: "PostgreSQL 17.6, TimescaleDB 2.19.3, pg_cron 1.6.5"
 versions() {
   chroot "$1" dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' 2>/dev/null | sed -n -E '
     s/^postgresql-[0-9]+ ([0-9.]+(~?(beta|rc)[0-9]+)?).* installed/1PostgreSQL \1/p
@@ -229,7 +228,7 @@ versions() {
 
 one_suite() {
   local suite=$1 root=$cache/$1 before=("$passed" "$failed" "$skipped") start=$SECONDS
-  # one makes it, others wait; any number test in it
+  # one process makes it while others wait; several can test in it at the same time
   exec 9>"$cache/$suite.lock"
   flock 9
   if ! fresh_root "$suite" "$root"; then
@@ -258,7 +257,7 @@ if [ -n "$reason" ]; then
   summary="$*: skipped: $reason"$'\n'
   set --
 else
-  # what a killed run left
+  # left behind by a killed run
   find "$cache" -maxdepth 1 -name 'run.*' -mmin +120 -exec rm -rf --one-file-system {} +
   run=$(mktemp -d "$cache/run.XXXXXX")
 fi

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes sure that what building and testing need is installed; on Debian installs what is missing.
+# Checks that the packages for building and testing are installed; on Debian it installs missing ones.
 set -euo pipefail
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -14,10 +14,10 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   exit 0
 fi
 
-# The server to build for: the one whose headers are there, else this Debian's own
+# The server to build for: the one whose headers are installed, otherwise that of this Debian release
 config() { "${PG_CONFIG:-pg_config}" "$@" 2>/dev/null || true; }
 distribution_major() {
-  # fails while there are no package lists yet
+  # fails if there are no package lists yet
   (apt-cache depends postgresql 2>/dev/null || true) | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p'
 }
 if [ -f "$(config --includedir-server)/postgres.h" ]; then
@@ -32,7 +32,7 @@ fi
 missing() {
   local p
   set -- gcc libc6-dev make libopenblas-serial-dev libipc-run-perl
-  # a server that did not come from a package is not ours to install
+  # a server that was not installed from a package is left alone
   if [ -z "$bindir" ] || [ "$bindir" = "/usr/lib/postgresql/$major/bin" ]; then
     set -- "$@" "postgresql-${major:-15}" "postgresql-server-dev-${major:-15}"
   fi
@@ -57,7 +57,7 @@ fi
 exec </dev/null
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@"; }
 
-apt update || true # what follows may still be in the cache
+apt update || true # the packages may still be in the cache
 if [ -z "$major" ]; then
   major=$(distribution_major)
   todo=$(missing)

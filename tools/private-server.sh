@@ -1,27 +1,26 @@
 # shellcheck shell=bash disable=SC2034 # variables for those who source it
-# Sourced by the other tools: builds amad and runs a PostgreSQL server of its own, which touches
-# nothing of this machine's: a copy of the server's programs, with amad beside them, a data directory
-# and a socket, all in one scratch directory that is gone afterwards. No port is opened.
+# Sourced by the other tools: builds amad and runs a private PostgreSQL server that does not touch other
+# installations or servers: a copy of the server's programs with amad, a data directory and a socket, all in
+# one scratch directory that is removed afterwards. No port is opened.
 #
 #   scratch_make          $scratch, removed on exit
 #   build_and_install     into the private tree; sets $bindir, $pgxs_src
 #   server_start, server_stop
-#   as_server cmd ...     run as the account that owns the server
+#   as_server cmd ...     runs cmd as the account that owns the server
 #
 # AMAD_SANITIZE=1 builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer and starts
-# every server with their runtime. Errors that they find end the server's process and are reported at
-# the end, which is then a failure:
+# every server with their runtime. An error that they find ends the server process and fails the run:
 #
-#   sanitizer_reports     shows the reports so far; fails if there are any
+#   sanitizer_reports     prints the reports so far; fails if there are any
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Whatever the caller's shell points at, it is not our server; and the BLAS picks its kernel itself.
+# Variables of the caller may point to another server, or choose a kernel of the BLAS.
 for v in ${!PG@}; do [ "$v" = PG_CONFIG ] || unset "$v"; done
 unset OPENBLAS_CORETYPE v
 export LC_ALL=C.UTF-8 PG_CONFIG="${PG_CONFIG:-pg_config}"
-# A make above us may have a job server that we cannot reach; keep its variables
+# Removes the job server of a calling make, which is not reachable here, but keeps its variables
 MAKEFLAGS=$(sed -E 's/(^| )(-j[0-9]*|--jobserver-[^ ]*)//g' <<<"${MAKEFLAGS-}")
 export MAKEFLAGS
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -59,7 +58,7 @@ cleanup() {
 }
 
 scratch_make() {
-  # /tmp rather than TMPDIR: the account must get in, and socket paths are short
+  # /tmp, not TMPDIR: the account needs access, and paths of sockets must be short
   scratch=$(mktemp -d "${AMAD_SCRATCH:-/tmp}/amad.XXXXXX")
   trap cleanup EXIT
   trap 'exit 130' INT
@@ -67,15 +66,15 @@ scratch_make() {
   [ -z "$account" ] || chown "$account:" "$scratch"
 }
 
-# Makes the server's program start with the sanitizers, and only that: a program in the place of it
-# preloads them, so pg_ctl, initdb and TAP tests need not know.
+# Makes only the server's program start with the sanitizers: a wrapper in its place preloads them, so pg_ctl,
+# initdb and TAP tests work unchanged.
 sanitize_install() {
   local root=$1 libdir=$2 preload
   preload="$("${CC:-gcc}" -print-file-name=libasan.so) $root/first.so"
   cp build/asan/amad.so "$root$libdir/amad.so"
   cp build/asan/first.so "$root/first.so"
   mv "$bindir/postgres" "$bindir/postgres.sanitized"
-  # No search for leaks: a server's process leaves what it holds to its end. Reports go to its log.
+  # No search for leaks: a server process does not free its memory when it ends. Reports go to its log.
   cat >"$bindir/postgres" <<PROGRAM
 #!/bin/bash
 export LD_PRELOAD='$preload'
@@ -101,7 +100,7 @@ build() {
 }
 
 # PostgreSQL finds its libraries and share files relative to its programs, so copies of the programs
-# with links to the rest make an installation that is ours to add to. Programs are copied, since a
+# with links to the rest are an installation to which files can be added. Programs are copied, because a
 # link would lead back to the original place.
 build_and_install() {
   build all

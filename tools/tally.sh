@@ -1,10 +1,10 @@
-# shellcheck shell=bash disable=SC2034 # variables for those who source it
-# Sourced by those who run tests.sh several times: adds up the closing lines.
+# shellcheck shell=bash disable=SC2034 # variables for the sourcing script
+# Sourced by scripts that run tools/test.sh several times: adds up its last lines.
 #
-#   tally NAME cmd ...    runs cmd, shows its output, adds the "N passed, N failed[, N skipped]" in it to
-#                         $passed, $failed and $skipped; it is shown as "[NAME] N passed, …", so that
-#                         nobody counts it twice. A command that ends badly without saying so is one failure.
-#   tally_total           the closing line of them all; fails if anything did
+#   tally NAME cmd ...    runs cmd and prints its output; adds the "N passed, N failed[, N skipped]" in it to
+#                         $passed, $failed and $skipped, and prints that line as "[NAME] N passed, …", so that
+#                         it is not counted twice. A command that fails without this line is one failure.
+#   tally_total           prints the last line of all of them; fails if anything failed
 
 passed=0 failed=0 skipped=0
 tally_child= # process id of the command, for traps
@@ -13,7 +13,7 @@ tally() {
   local name=$1 log status=0 p=0 f=0 s=0 line
   shift
   log=$(mktemp)
-  # in the background, since a shell runs no trap while it waits for a command in front
+  # in the background, because a shell does not run traps while it waits for a foreground command
   "$@" </dev/null > >(tee "$log" | sed -u -E "s/^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?\$/[$name] &/") 2>&1 &
   tally_child=$!
   wait "$tally_child" || status=$?

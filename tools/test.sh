@@ -11,7 +11,7 @@
 #            as sql, in a server that runs the whole extension under sanitizers, then MINUTES=n (1) of
 #            tools/fuzz.sh there; AMAD_SANITIZE=1 does that to the servers of the other parts
 #
-# ACCEPT=1 makes what sql and isolation tests print their expected output: read the diff before
+# ACCEPT=1 writes the output of SQL and isolation tests to the expected files: read the diff before
 # committing it.
 set -euo pipefail
 # shellcheck source=tools/private-server.sh
@@ -37,7 +37,7 @@ names() {
   done
 }
 
-# run_tap name cmd ...: counts the test points of a program that speaks TAP
+# run_tap name cmd ...: runs a program that writes TAP and counts its test points
 run_tap() {
   local name=$1 log=$scratch/tap.log status=0 p f s plan
   shift
@@ -50,7 +50,7 @@ run_tap() {
     /^1\.\.0 *# *[Ss][Kk][Ii][Pp]/ { s++; plan = 1; next }
     /^1\.\.[0-9]+/ { plan = substr($1, 4) }
     END { print p + 0, f + 0, s + 0, plan == "" ? -1 : plan }' "$log")
-  # died, or stopped early, without saying so
+  # it died or stopped early without reporting a failure
   if [ "$f" = 0 ] && { [ $status != 0 ] || [ $((p + s)) != "$plan" ]; }; then
     f=1
     echo "# exit status $status, $((p + s)) of $plan test points seen" >>"$log"
@@ -62,7 +62,7 @@ run_tap() {
     echo
   else
     printf ', %d FAILED\n' "$f"
-    # what failed first: sessions kept open fill a log with notes of their own
+    # the first failures; sessions that stay open add notes to the end of the log
     grep -A 8 '^not ok' "$log" | head -n 100 || true
     echo ...
     grep -v '^ok' "$log" | tail -n 30
@@ -78,18 +78,18 @@ run_regress() {
   [ "$n" -gt 0 ] || return 0
   as_server mkdir -p "$out"
   if [ -n "${ACCEPT-}" ]; then
-    # without an expected file the drivers stop
+    # the drivers stop if there is no expected file
     mkdir -p "$expected"
     for f in "$@"; do
       [ -e "$inputdir/expected/$f.out" ] || as_server touch "$inputdir/expected/$f.out"
     done
   fi
-  # regression.out and the results directory land in $out; lines pass through as they come
+  # regression.out and the results are written to $out; lines are printed as they come
   (cd "$out" && as_server "$driver" --bindir="$bindir" --inputdir="$inputdir" --outputdir="$out" \
     --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" --dbname=amad_regress \
     --load-extension=amad "$@") 2>&1 | tee "$scratch/regress.log" |
     grep --line-buffered -E '^(test |ok |not ok )' || true
-  # PostgreSQL 16 and later print TAP; a client that died is no success, even with the right output
+  # PostgreSQL 16 and later print TAP; a client that died is a failure even if its output is right
   f=$(grep -cE '^(test .* FAILED|not ok |.*\(test process (exited|was terminated))' "$scratch/regress.log" || true)
   if [ "$f" = 0 ] && ! grep -qE 'All [0-9]+ tests passed' "$scratch/regress.log"; then
     cat "$scratch/regress.log"
@@ -106,7 +106,7 @@ run_regress() {
   rm -rf "$out"
 }
 
-# the version stands in amad.control; META.json cannot read it there
+# amad.control has the version; META.json must repeat it
 test_version() {
   local v
   v=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
@@ -120,13 +120,14 @@ test_version() {
 
 test_wings() {
   run_tap "wings" perl tools/check-wings.pl || true
+  run_tap "drawing of the wings" perl tools/draw-wings.pl --check || true
 }
 
 test_unit() {
   local t dir=build/unit target=unit-tests
   if [ "$part" = asan ]; then
     dir=build/asan target=asan-tests
-    # the network allocates nothing itself, and leak checks need ptrace
+    # the network does not allocate memory, and leak checks need ptrace
     export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
   fi
   build "$target"
@@ -161,7 +162,7 @@ test_tap() {
   done
 }
 
-# What the sanitizers report in a server is a failure, whatever the clients make of it
+# A report of the sanitizers in a server is a failure, even if all clients succeed
 test_sanitizers() {
   if [ -z "${AMAD_SANITIZE-}" ]; then
     return
@@ -182,18 +183,19 @@ case $part in
   all | sql | isolation | tap | asan-server)
     [ "$part" != asan-server ] || export AMAD_SANITIZE=1
     build_and_install
-    # a copy that the server's account can read and that the drivers can write beside
+    # a copy that the server's account can read and write
     tests=$scratch/test
     cp -r test "$tests"
-    for d in expected docs README.md; do
+    for d in expected docs README.md SECURITY.md; do
       if [ -e $d ]; then cp -r $d "$tests/"; fi
     done
-    # what PostgreSQL itself says of unknown functions and operators reads differently from 19 on
+    # PostgreSQL 19 reports unknown functions and operators in other words
     if [ "$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 19 ]; then
       sed -i -E 's/^HINT:  No (function|operator) matches the given name and argument types\. (You .*)$/DETAIL:  No \1 of that name accepts the given argument types.\nHINT:  \2/' \
         "$tests"/expected/*.out
     fi
-    [ -z "$account" ] || chown -R "$account:" "$tests"
+    # test/t/013_update.pl adds install scripts to the private installation
+    [ -z "$account" ] || chown -R "$account:" "$tests" "$("$bindir/pg_config" --sharedir)/extension"
     server_start
     ;;
   *)

@@ -1,4 +1,6 @@
-# Every SQL example of README.md and docs/ runs, in the order of the page, in a database of the page's own.
+# Every SQL example of README.md, docs/ and SECURITY.md runs, in the order in which it is printed.  README.md begins in an
+# empty database and creates all it uses; the pages of docs/ run in copies of what README.md leaves behind.  An
+# example that cannot run here says so in its fence: ```sql needs=EXTENSION.
 use strict;
 use warnings;
 
@@ -10,62 +12,82 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# the tests' copy has the pages beside it
-my @pages = grep { -e } map { "$FindBin::RealBin/../$_" } 'README.md', map { "docs/$_" } qw(sql.md events.md
-  recalibrate.md evaluate.md operations.md);
-plan skip_all => 'no documentation beside the tests' unless @pages;
+my $root = "$FindBin::RealBin/..";
+plan skip_all => 'no documentation beside the tests' unless -e "$root/README.md";
+
+# the number of marked examples of each page: a new one is a decision
+my %marked = ('README.md' => 1);
 
 my $node = PostgreSQL::Test::Cluster->new('docs');
 $node->init;
 configure($node);
 $node->start;
 
-# What the examples speak of: readings of two devices, 15 minutes apart, up to the moment.  Their timestamps differ, so
-# that examples of a single series may read all of them.
-my $rows = q(
-CREATE TABLE readings AS
-SELECT device, date_trunc('hour', now()) - n * interval '15 min' - (device - 7) * interval '7 min' AS ts,
-  sin(n / 10.0) * device + random() AS flow, (cos(n / 17.0) + random())::real AS pressure, (n % 9 + random())::numeric(10, 3) AS temp,
-  false AS maintenance, NULL::float8 AS severity, n % 97 < 3 AS label
-FROM generate_series(7, 8) device, generate_series(0, 1199) n;
-INSERT INTO readings (device, ts, flow, pressure, temp, maintenance)
-SELECT device, '2026-10-31 20:00'::timestamptz - n * interval '15 min' - (device - 7) * interval '7 min', sin(n / 10.0) * device + random(), cos(n / 17.0) + random(),
-  n % 9 + random(), n = 100
-FROM generate_series(7, 8) device, generate_series(0, 499) n
-ON CONFLICT DO NOTHING;
-CREATE TABLE readings_2 AS TABLE readings;
-CREATE TABLE scored AS SELECT device, ts, abs(temp - 4)::float8 / 4 AS severity, label FROM readings WHERE device = 7 AND label IS NOT NULL;
-CREATE TABLE maintenance (device int, begins timestamptz, ends timestamptz);
-INSERT INTO maintenance SELECT 7, now() - interval '2 days', now() - interval '1 day';
-);
-
-# and the model that README.md trains, as often as recalibrate.md supposes
-my $pump = q(SELECT amad_train('pump', 'readings', 'ts', '{flow,pressure,temp}', options => '{"steps": 20}') FROM generate_series(1, 3));
-
-foreach my $page (@pages)
+# Blocks of SQL: their text without the indentation of their fence, and what they need
+sub examples
 {
-	my ($name) = $page =~ m{([^/]+)\.md$};
-	my $db = lc "docs_$name";
-	my $text = slurp_file($page);
-	my $number = 0;
+	my ($text) = @_;
+	my @examples;
 
-	$node->safe_psql('postgres', "CREATE DATABASE $db");
-	$node->safe_psql($db, 'CREATE EXTENSION amad') unless $text =~ /^CREATE EXTENSION amad/m;
-	$node->safe_psql($db, $rows);
-	$node->safe_psql($db, $pump) unless $text =~ /amad_train\((?:model_name => )?'pump'/;
-	while ($text =~ /^```sql\n(.*?)^```/msg)
+	while ($text =~ /^([ ]*)```sql([^\n]*)\n(.*?)^\1```/msg)
 	{
-		my $example = $1;
+		my ($indent, $attributes, $example) = ($1, $2, $3);
+
+		push @examples, { text => $example =~ s/^\Q$indent\E//mgr, attributes => $attributes =~ s/^\s+|\s+$//gr };
+	}
+	return @examples;
+}
+
+sub run_page
+{
+	my ($page, $db) = @_;
+	my $number = 0;
+	my $needs = 0;
+
+	foreach my $example (examples(slurp_file("$root/$page")))
+	{
 		my ($ret, $out, $err);
 
-		# another page's words on the same statement
-		$example =~ s/^CREATE EXTENSION amad/CREATE EXTENSION IF NOT EXISTS amad/mg;
 		$number++;
-		$ret = $node->psql($db, "SET amad.max_parallel_workers = 0; SET maintenance_work_mem = '256MB';\n$example",
+		if ($example->{attributes} =~ /^needs=(\w+)$/)
+		{
+			$needs++;
+			next;
+		}
+		is($example->{attributes}, '', "attributes of example $number of $page");
+		# the sessions of a page are one; workers would only take turns with other tests
+		$ret = $node->psql($db, "SET amad.max_parallel_workers = 0;\n$example->{text}",
 			stdout => \$out, stderr => \$err, on_error_stop => 1);
-		is($ret, 0, "example $number of $name.md") or diag("$example\n$err");
+		is($ret, 0, "example $number of $page") or diag("$example->{text}\n$err");
+		# all that score rows of README.md, except those that ask for anomalies of the last hour
+		like($out, qr/\S/, "example $number of $page returns something")
+		  if $page eq 'README.md' && $example->{text} =~ /amad_(events|detect|score)\(/ && $example->{text} !~ /severity >= 1/;
 	}
-	cmp_ok($number, '>', 0, "$name.md has examples");
+	cmp_ok($number - $needs, '>', 0, "$page has examples");
+	is($needs, $marked{$page} // 0, "number of examples of $page that cannot run");
+	return;
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE readme TEMPLATE template0');
+run_page('README.md', 'readme');
+
+# What README.md shows is what its example gives: the clogged pump, and the column to look at
+my $events = q(SELECT string_agg(concat_ws(' ', series->>'device', top_features->0->>'feature', peak_severity > 3), ', ' ORDER BY peak_severity DESC)
+	FROM amad_events('pumps', since => now() - interval '3 days', merge_gap => '1 hour', min_duration => '2 hours'));
+like($node->safe_psql('readme', $events), qr/^1 pressure t/, 'the first example finds the clogged pump');
+
+foreach my $page (map { s/^\Q$root\E\///r } sort glob "$root/docs/*.md")
+{
+	next unless examples(slurp_file("$root/$page"));
+	my ($name) = $page =~ m{([^/]+)\.md$};
+
+	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE readme");
+	run_page($page, $name);
+}
+if (-e "$root/SECURITY.md")
+{
+	$node->safe_psql('postgres', 'CREATE DATABASE security TEMPLATE template0');
+	run_page('SECURITY.md', 'security');
 }
 
 done_testing();
