@@ -171,9 +171,10 @@ FROM (SELECT 'pca' AS method, n,
 	  UNION ALL SELECT 'zscore', n, amad_score('zscore', t, a,
 	  	CASE n WHEN 300 THEN -100 - b ELSE b END) OVER (ORDER BY t) FROM r) x GROUP BY method ORDER BY method;
 SELECT method, (e).is_anomaly, (e).direction, (e).model_version
-FROM (SELECT 'pca' AS method, amad_explain('pca', t, a, CASE n WHEN 310 THEN 0 ELSE b END) OVER (ORDER BY t) AS e FROM r
-	  UNION ALL SELECT 'zscore', amad_explain('zscore', t, a, CASE n WHEN 310 THEN 0 ELSE b END) OVER (ORDER BY t)
-	  FROM r) x WHERE (e).ts = 2310 ORDER BY method;
+FROM (SELECT 'pca' AS method, t, amad_explain('pca', t, a, CASE n WHEN 310 THEN 0 ELSE b END) OVER (ORDER BY t) AS e
+	FROM r
+	  UNION ALL SELECT 'zscore', t, amad_explain('zscore', t, a, CASE n WHEN 310 THEN 0 ELSE b END) OVER (ORDER BY t)
+	  FROM r) x WHERE t = 2310 ORDER BY method;
 
 -- ---- few rows: two to train on, and those held out; many columns
 
