@@ -53,8 +53,8 @@ mean() {
     END { if (n) printf "%.3f (%.3f)", ap / n, vus / n; else printf "-" }'
 }
 
-printf '%-34s %14s %14s\n' options 'group 1' 'group 2'
+printf '%-44s %14s %14s\n' options 'group 1' 'group 2'
 variants | while read -r options; do
   lines=$(METHODS=amad AMAD_OPTIONS=$options "$quality" "$dir" "$seeds" </dev/null)
-  printf '%-34s %14s %14s\n' "$options" "$(mean "$group1" <<<"$lines")" "$(mean "$group2" <<<"$lines")"
+  printf '%-44s %14s %14s\n' "$options" "$(mean "$group1" <<<"$lines")" "$(mean "$group2" <<<"$lines")"
 done

@@ -1,13 +1,15 @@
 --
--- Real data: a model of 30 days of 19 server metrics ranks the labelled anomalies of the next
--- 15 days far above chance and finds the two that are plain; the model and its scores are the
--- same each time, by any number of workers, whole or by parts.
+-- Real data: a model of 30 days of 19 server metrics ranks the labelled anomalies of the next 15 days far above chance
+-- and
+-- finds the two that are plain.  The model and its scores are the same each time, with any number of workers, for all
+-- rows and for parts of them.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 SET timezone = 'UTC';
 CREATE TABLE train (
-	ts timestamptz, f0 float8, f1 float8, f2 float8, f3 float8, f4 float8, f5 float8, f6 float8, f7 float8, f8 float8, f9 float8,
-	f10 float8, f11 float8, f12 float8, f13 float8, f14 float8, f15 float8, f16 float8, f17 float8, f18 float8);
+	ts timestamptz, f0 float8, f1 float8, f2 float8, f3 float8, f4 float8, f5 float8, f6 float8, f7 float8, f8 float8,
+	f9 float8, f10 float8, f11 float8, f12 float8, f13 float8, f14 float8, f15 float8, f16 float8, f17 float8,
+		f18 float8);
 CREATE TABLE test (LIKE train, label int);
 \set cmd 'gzip -dc ' :abs_srcdir '/data/ASD/omi-2/train.csv.gz'
 COPY train FROM PROGRAM :'cmd' (FORMAT csv, HEADER);
@@ -37,7 +39,8 @@ WITH marked AS (
 ), numbered AS (
 	SELECT *, 1 + count(*) FILTER (WHERE begins) OVER (ORDER BY ts) AS anomaly FROM marked
 )
-SELECT anomaly, min(ts) AS start_ts, count(*) AS rows, max(severity) > 4 AS found, min(ts) FILTER (WHERE severity >= 1) - min(ts) <= '30 min' AS soon
+SELECT anomaly, min(ts) AS start_ts, count(*) AS rows, max(severity) > 4 AS found,
+	min(ts) FILTER (WHERE severity >= 1) - min(ts) <= '30 min' AS soon
 FROM numbered WHERE anomaly IN (2, 3) GROUP BY anomaly ORDER BY anomaly;
 SELECT avg((severity >= 1)::int) < 0.1 AS few_false_alarms FROM scored WHERE label = 0;
 
@@ -56,7 +59,8 @@ FROM (SELECT ts, amad_score('omi-2', ts, :features) OVER (ORDER BY ts) AS severi
 	  WHERE ts >= timestamptz '2024-02-02 00:00+00' - 172 * interval '5 min' AND ts < '2024-02-03 00:00+00') d
 JOIN scored s USING (ts) WHERE ts >= '2024-02-02 00:00+00';
 SELECT count(*) AS rows, count(d.severity) AS scored, bool_and(d.severity = s.severity) AS same
-FROM (SELECT ts, amad_score('omi-2', ts, :features) OVER (PARTITION BY date_trunc('day', ts AT TIME ZONE 'UTC') ORDER BY ts) AS severity FROM test) d
+FROM (SELECT ts, amad_score('omi-2', ts, :features)
+		OVER (PARTITION BY date_trunc('day', ts AT TIME ZONE 'UTC') ORDER BY ts) AS severity FROM test) d
 JOIN scored s USING (ts);
 
 DELETE FROM amad_models;

@@ -11,7 +11,8 @@ CREATE FUNCTION noise(n bigint) RETURNS float8 LANGUAGE sql IMMUTABLE AS
 
 CREATE TABLE readings (device text, ts timestamptz, flow float8, pressure real, temp numeric);
 INSERT INTO readings
-SELECT d, '2026-01-01'::timestamptz + n * interval '1 min', sin(n / 7.0) * ascii(d) + noise(n), cos(n / 9.0) + noise(n + 1000),
+SELECT d, '2026-01-01'::timestamptz + n * interval '1 min', sin(n / 7.0) * ascii(d) + noise(n),
+	cos(n / 9.0) + noise(n + 1000),
 	n % 5 + noise(n + ascii(d))
 FROM unnest('{a,b,c}'::text[]) d, generate_series(1, 500) n;
 CREATE VIEW one AS SELECT ts, flow, pressure, temp FROM readings WHERE device = 'a';
@@ -20,28 +21,38 @@ SELECT amad_train('one', 'one', options => :'o')->'warmup' AS warmup;
 
 -- ---- rows
 -- one for each of the source, by series and time
-SELECT series, count(*), count(severity), count(*) FILTER (WHERE status = 'warmup') AS warmup, min(ts), max(ts) FROM amad_detect('fleet') GROUP BY series ORDER BY series;
+SELECT series, count(*), count(severity), count(*) FILTER (WHERE status = 'warmup') AS warmup, min(ts), max(ts)
+FROM amad_detect('fleet') GROUP BY series ORDER BY series;
 SELECT count(*) AS out_of_order FROM (SELECT (series, ts) < lag((series, ts)) OVER (ORDER BY n) AS back FROM (
-	SELECT series->>'device' AS series, ts, n FROM amad_detect('fleet') WITH ORDINALITY AS d(series, ts, a, b, c, d, e, f, g, h, i, j, n)) x) y WHERE back;
+	SELECT series->>'device' AS series, ts, n
+	FROM amad_detect('fleet') WITH ORDINALITY AS d(series, ts, a, b, c, d, e, f, g, h, i, j, n)) x) y WHERE back;
 SELECT * FROM amad_detect('one') LIMIT 0;
-SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score / threshold) AS severity, bool_and(is_anomaly = (severity >= 1)) AS anomaly,
+SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score / threshold) AS severity,
+	bool_and(is_anomaly = (severity >= 1)) AS anomaly,
 	bool_and(model_version = 1) AS version FROM amad_detect('one');
 -- the same scores as the window functions'
-SELECT count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE float8send(s.severity) IS DISTINCT FROM float8send(d.severity)) AS differ
-FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
+SELECT count(*) AS rows, count(d.severity) AS scored,
+	count(*) FILTER (WHERE float8send(s.severity) IS DISTINCT FROM float8send(d.severity)) AS differ
+FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp)
+		OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
 JOIN amad_detect('fleet') d ON d.ts = s.ts AND d.series->>'device' = s.device;
 SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
 	d.expected_values, d.contributions, d.direction, d.imputed, d.status, d.model_version)::amad_result)) AS differ
-FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp) OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
+FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp)
+		OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
 JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;
 -- without reasons
-SELECT count(severity) AS scored, count(expected_values) AS expected, count(contributions) AS shares, count(direction) AS directions FROM amad_detect('fleet', "explain" => false);
-SELECT count(*) AS all, (SELECT count(*) FROM amad_detect('fleet') WHERE is_anomaly) AS anomalies FROM amad_detect('fleet', only_anomalies => true);
-SELECT count(*) FROM amad_detect('fleet', only_anomalies => NULL, "explain" => NULL, since => NULL, last_n => NULL, series => NULL);
+SELECT count(severity) AS scored, count(expected_values) AS expected, count(contributions) AS shares,
+	count(direction) AS directions FROM amad_detect('fleet', "explain" => false);
+SELECT count(*) AS all, (SELECT count(*) FROM amad_detect('fleet') WHERE is_anomaly) AS anomalies
+FROM amad_detect('fleet', only_anomalies => true);
+SELECT count(*) FROM amad_detect('fleet', only_anomalies => NULL, "explain" => NULL, since => NULL, last_n => NULL,
+	series => NULL);
 
 -- ---- ranges
 CREATE TABLE known AS SELECT series->>'device' AS device, ts, float8send(severity) AS bits FROM amad_detect('fleet');
-CREATE FUNCTION same(since timestamptz, until timestamptz, OUT rows bigint, OUT scored bigint, OUT differ bigint) LANGUAGE sql AS $$
+CREATE FUNCTION same(since timestamptz, until timestamptz, OUT rows bigint, OUT scored bigint, OUT differ bigint)
+LANGUAGE sql AS $$
 	SELECT count(*), count(d.severity), count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM k.bits)
 	FROM amad_detect('fleet', since, until) d JOIN known k ON k.ts = d.ts AND k.device = d.series->>'device' $$;
 SELECT s.* FROM same('2026-01-01 04:00', NULL) s;
@@ -49,8 +60,11 @@ SELECT s.* FROM same('2026-01-01 04:00', '2026-01-01 04:30') s;
 SELECT s.* FROM same(NULL, '2026-01-01 04:30') s;
 -- every beginning
 SELECT count(*) AS ranges, sum(rows) AS rows, sum(scored) AS scored, sum(differ) AS differ
-FROM generate_series(1, 500, 7) n, LATERAL same('2026-01-01'::timestamptz + n * interval '1 min', '2026-01-01'::timestamptz + (n + 20) * interval '1 min') s;
-SELECT series, min(ts), count(severity) AS scored FROM amad_detect('fleet', last_n => 3) GROUP BY series ORDER BY series;
+FROM generate_series(1, 500, 7) n,
+	LATERAL same('2026-01-01'::timestamptz + n * interval '1 min',
+		'2026-01-01'::timestamptz + (n + 20) * interval '1 min') s;
+SELECT series, min(ts), count(severity) AS scored FROM amad_detect('fleet', last_n => 3) GROUP BY series
+ORDER BY series;
 SELECT count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM k.bits) AS differ
 FROM amad_detect('fleet', last_n => 300) d JOIN known k ON k.ts = d.ts AND k.device = d.series->>'device';
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, until => '2026-01-01 04:00');
@@ -69,7 +83,8 @@ SELECT count(*) FROM amad_detect('fleet', series => '"b"');
 SELECT count(*) FROM amad_detect('one', series => '{"device": "b"}');
 
 -- ---- types of time
-CREATE TABLE times AS SELECT n, '2026-03-28'::timestamp + n * interval '10 min' AS local, ts, flow FROM (SELECT row_number() OVER (ORDER BY ts) AS n, ts, flow FROM one) x;
+CREATE TABLE times AS SELECT n, '2026-03-28'::timestamp + n * interval '10 min' AS local, ts, flow
+FROM (SELECT row_number() OVER (ORDER BY ts) AS n, ts, flow FROM one) x;
 SELECT amad_train('int', 'times', 'n', '{flow}', options => :'o')->'rows' AS rows;
 SELECT amad_train('local', 'times', 'local', '{flow}', options => :'o')->'rows' AS rows;
 SELECT min(ts), max(ts), count(severity) FROM amad_detect_bigint('int', since => 100, until => 200);
@@ -80,7 +95,8 @@ SELECT count(*), min(ts) FROM amad_detect('local', since => timestamp '2026-03-2
 SELECT count(*) AS rows, count(local) AS same FROM amad_detect('local') d LEFT JOIN times ON local = d.ts AT TIME ZONE 'UTC';
 -- where the session's time zone lacks an hour, its local times are shown as those of the next one
 SET timezone = 'Europe/Berlin';
-SELECT count(*), count(DISTINCT ts), count(severity) FROM amad_detect('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
+SELECT count(*), count(DISTINCT ts), count(severity)
+FROM amad_detect('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
 SET timezone = 'UTC';
 SELECT * FROM amad_detect('int');
 SELECT * FROM amad_detect_bigint('local');
@@ -94,20 +110,28 @@ UPDATE odd SET flow = 'NaN', temp = NULL WHERE i = 200;
 UPDATE odd SET flow = NULL, pressure = NULL, temp = NULL WHERE i = 210;
 UPDATE odd SET temp = NULL WHERE i BETWEEN 300 AND 320;
 DELETE FROM odd WHERE i BETWEEN 400 AND 420;
-SELECT status, count(*), count(severity), min(ts), max(ts) FROM amad_detect('one', source => 'odd') GROUP BY status ORDER BY status;
-SELECT ts, severity IS NULL AS no_severity, imputed, contributions->'temp' AS temp FROM amad_detect('one', source => 'odd') WHERE ts BETWEEN '2026-01-01 03:20' AND '2026-01-01 03:30' AND imputed IS NOT NULL;
+SELECT status, count(*), count(severity), min(ts), max(ts) FROM amad_detect('one', source => 'odd') GROUP BY status
+ORDER BY status;
+SELECT ts, severity IS NULL AS no_severity, imputed, contributions->'temp' AS temp
+FROM amad_detect('one', source => 'odd')
+WHERE ts BETWEEN '2026-01-01 03:20' AND '2026-01-01 03:30' AND imputed IS NOT NULL;
 -- any beginning gives the same, once enough rows precede
-SELECT count(*) AS rows, count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM float8send(k.severity)) AS differ
+SELECT count(*) AS rows, count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM float8send(k.severity))
+	AS differ
 FROM amad_detect('one', source => 'odd') k, generate_series(1, 480, 13) n,
-	LATERAL (SELECT * FROM amad_detect('one', since => '2026-01-01'::timestamptz + n * interval '1 min', until => '2026-01-01'::timestamptz + (n + 3) * interval '1 min', source => 'odd')) d
+	LATERAL (SELECT * FROM amad_detect('one', since => '2026-01-01'::timestamptz + n * interval '1 min',
+		until => '2026-01-01'::timestamptz + (n + 3) * interval '1 min', source => 'odd')) d
 WHERE k.ts = d.ts AND k.status IS DISTINCT FROM 'duplicate_ts' AND d.status IS DISTINCT FROM 'duplicate_ts';
 -- a series the model does not know is scored by the figures of all
 INSERT INTO readings SELECT 'new', ts, flow, pressure, temp FROM readings WHERE device = 'a';
-SELECT status, count(*), count(severity) FROM amad_detect('fleet', series => '{"device": "new"}') GROUP BY status ORDER BY status;
+SELECT status, count(*), count(severity) FROM amad_detect('fleet', series => '{"device": "new"}') GROUP BY status
+ORDER BY status;
 
 -- ---- other sources
-SELECT count(severity) FROM amad_detect('one', source => 'SELECT * FROM readings WHERE device = ''b'' ORDER BY random()');
-SELECT count(severity) FROM amad_detect('one', source => 'SELECT ts AS x, ts, temp, flow, pressure FROM one', timestamp_col => 'x');
+SELECT count(severity) FROM amad_detect('one',
+	source => 'SELECT * FROM readings WHERE device = ''b'' ORDER BY random()');
+SELECT count(severity) FROM amad_detect('one', source => 'SELECT ts AS x, ts, temp, flow, pressure FROM one',
+	timestamp_col => 'x');
 SELECT count(severity) FROM amad_detect('one', source => 'readings');
 SELECT count(*) FROM amad_detect('one', source => 'times');
 SELECT count(*) FROM amad_detect('fleet', source => 'one');
@@ -116,7 +140,8 @@ SELECT count(*) FROM amad_detect('one', source => 'SELECT 1 FROM one');
 SELECT count(*) FROM amad_detect('one', source => 'SELECT ts, flow, pressure, 1 / 0 AS temp FROM one');
 SELECT count(*) FROM amad_detect('nosuch');
 SELECT count(*) FROM amad_detect(NULL);
-SELECT amad_train('agg', :'o'::jsonb || '{"features": ["flow", "temp"]}', ts, flow, temp)->'version' AS version FROM one;
+SELECT amad_train('agg', :'o'::jsonb || '{"features": ["flow", "temp"]}', ts, flow, temp)->'version' AS version
+FROM one;
 SELECT count(*) FROM amad_detect('agg');
 SELECT count(severity) FROM amad_detect('agg', source => 'one');
 SELECT amad_train('unnamed', :'o'::jsonb, ts, flow, temp)->'version' AS version FROM one;
@@ -124,7 +149,8 @@ SELECT count(*) FROM amad_detect('unnamed', source => 'one');
 
 -- ---- in statements
 ALTER TABLE readings ADD severity float8;
-UPDATE readings r SET severity = d.severity FROM amad_detect('fleet') d WHERE r.ts = d.ts AND r.device = d.series->>'device';
+UPDATE readings r SET severity = d.severity FROM amad_detect('fleet') d
+WHERE r.ts = d.ts AND r.device = d.series->>'device';
 SELECT count(severity) FROM readings;
 CREATE TABLE anomalies AS SELECT * FROM amad_detect('fleet', only_anomalies => true);
 PREPARE p(timestamptz) AS SELECT count(*) FROM amad_detect('fleet', since => $1);
@@ -141,7 +167,8 @@ RESET work_mem;
 
 -- ---- what is read
 SELECT amad_detect_query('fleet');
-SELECT amad_detect_query('fleet', since => '2026-01-01 08:00', until => '2026-01-01 09:00', series => '{"device": "it''s"}');
+SELECT amad_detect_query('fleet', since => '2026-01-01 08:00', until => '2026-01-01 09:00',
+	series => '{"device": "it''s"}');
 SELECT amad_detect_query('one', last_n => 5);
 SELECT amad_detect_query('fleet', last_n => 5);
 SELECT amad_detect_query_bigint('int', since => 400);
@@ -155,7 +182,8 @@ SELECT amad_train('parts', 'parts', options => :'o'::jsonb || '{"max_gap": "2 mi
 DO $$
 DECLARE line text;
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || amad_detect_query('parts', since => '2026-01-01 07:30', until => '2026-01-01 07:40') LOOP
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || amad_detect_query('parts', since => '2026-01-01 07:30',
+		until => '2026-01-01 07:40') LOOP
 		IF line ~ 'parts_' THEN RAISE WARNING '%', regexp_replace(line, '^.*(parts_\d).*$', 'reads \1'); END IF;
 	END LOOP;
 END $$;

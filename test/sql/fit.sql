@@ -3,12 +3,15 @@
 -- missing values, groups; the same rows make the same model, and rows that cannot make
 -- one are refused by an error that says which and what to do.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 SET timezone = 'UTC';
 CREATE TABLE r AS
 SELECT i AS n, timestamptz '2026-01-01' + i * interval '1 min' AS ts, sin(i * 0.3) AS a,
 	cos(i * 0.17) * 10 + 100 AS b, (hashint4(i) % 1000) / 1000.0::float8 AS c
 FROM generate_series(1, 200) i;
-\set o '''{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}''::jsonb'
+\set o 'tiny()'
 
 -- ---- what is returned
 
@@ -50,21 +53,26 @@ SELECT same_figures(amad_fit(:o, ts, a, b),
 			amad_fit(:o, n::int, a, b),
 			amad_fit(:o, n::smallint, a, b),
 			amad_fit(:o, 1000 - 7::bigint * (201 - n), a, b)) AS any_time FROM r;
-SELECT same(amad_fit(:o, n::bigint, a, b), amad_fit(:o, n::int, a, b), amad_fit(:o, n::smallint, a, b), amad_fit(:o, n - 5000, a, b)) AS integers,
+SELECT same(amad_fit(:o, n::bigint, a, b), amad_fit(:o, n::int, a, b), amad_fit(:o, n::smallint, a, b),
+		amad_fit(:o, n - 5000, a, b)) AS integers,
 	same(amad_fit(:o, ts, a, b), amad_fit(:o, ts - interval '9 years 7 s', a, b)) AS later,
-	same(amad_fit(:o, date '2026-01-01' + n, a, b), amad_fit(:o, timestamp '2026-01-01' + n * interval '1 day', a, b)) AS dates,
+	same(amad_fit(:o, date '2026-01-01' + n, a, b),
+		amad_fit(:o, timestamp '2026-01-01' + n * interval '1 day', a, b)) AS dates,
 	same(amad_fit(:o, ts, a, b), amad_fit(:o, ts::timestamp, a, b)) AS types,
 	same(amad_fit(:o, n, a, b), amad_fit(:o, 2 * n, a, b)) AS steps FROM r;
 -- the ends of the types' ranges: far away from the other rows
-SELECT same_figures(amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END, a, b),
-			amad_fit(:o, CASE n WHEN 1 THEN '4713-01-01 BC' WHEN 200 THEN '294276-12-31' ELSE ts END, a, b),
-			amad_fit(:o, CASE n WHEN 1 THEN -9 WHEN 200 THEN 210 ELSE n END, a, b)) AS any_distance,
-	amad_describe(amad_fit(:o, CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END, a, b))->'training'->'gaps' AS gaps FROM r;
+CREATE TABLE ends AS SELECT *,
+	CASE n WHEN 1 THEN -9223372036854775808 WHEN 200 THEN 9223372036854775807 ELSE n END AS far,
+	CASE n WHEN 1 THEN '4713-01-01 BC' WHEN 200 THEN '294276-12-31' ELSE ts END AS far_ts FROM r;
+SELECT same_figures(amad_fit(:o, far, a, b), amad_fit(:o, far_ts, a, b),
+	amad_fit(:o, CASE n WHEN 1 THEN -9 WHEN 200 THEN 210 ELSE n END, a, b)) AS any_distance FROM ends;
+SELECT amad_describe(amad_fit(:o, far, a, b))->'training'->'gaps' AS gaps FROM ends;
+DROP TABLE ends;
 -- options as an untyped literal, and with the time column of each type
-SELECT same_figures(amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', n::bigint, a),
-			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', ts, a),
-			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', ts::timestamp, a),
-			amad_fit('{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "steps": 5, "horizons": [2, 4], "advanced": {"batch_size": 2}}', date '2026-01-01' + n, a)) AS literal
+SELECT same_figures(amad_fit('{"window": 8, "d_model": 8, "steps": 5, "horizons": [2, 4]}', n::bigint, a),
+	amad_fit('{"window": 8, "d_model": 8, "steps": 5, "horizons": [2, 4]}', ts, a),
+	amad_fit('{"window": 8, "d_model": 8, "steps": 5, "horizons": [2, 4]}', ts::timestamp, a),
+	amad_fit('{"window": 8, "d_model": 8, "steps": 5, "horizons": [2, 4]}', date '2026-01-01' + n, a)) AS literal
 FROM r;
 -- the seed
 SELECT same(amad_fit(:o || '{"seed": 0}', n, a, b), amad_fit(:o, n, a, b)) AS default_is_0,
@@ -90,8 +98,10 @@ SELECT same(amad_fit(:o, n, i2, i4, i8, f4, f8, num, dom, dom2),
 			amad_fit(:o, n, VARIADIC ARRAY[num, num, num, num, num, num, num, num]),
 			amad_fit(:o, n, VARIADIC ARRAY[dom, dom, dom, dom, dom, dom, dom, dom]::percent[])) AS mixed FROM typed;
 -- the whole precision of the type: a small change beside a large offset (a millionth is no change)
-SELECT round((amad_describe(amad_fit(:o, n, 1e5::float8 + a))->'scaling'->'std'->>0)::numeric, 4) = round(stddev_pop(a)::numeric, 4) AS float8,
-	round((amad_describe(amad_fit(:o, n, 100000::numeric + a::numeric))->'scaling'->'std'->>0)::numeric, 4) = round(stddev_pop(a)::numeric, 4) AS numeric,
+CREATE FUNCTION std(model amad_model) RETURNS numeric LANGUAGE sql AS $$
+	SELECT round((amad_describe(model)->'scaling'->'std'->>0)::numeric, 4) $$;
+SELECT std(amad_fit(:o, n, 1e5::float8 + a)) = round(stddev_pop(a)::numeric, 4) AS float8,
+	std(amad_fit(:o, n, 100000::numeric + a::numeric)) = round(stddev_pop(a)::numeric, 4) AS numeric,
 	amad_describe(amad_fit(:o, n, 1e7::float8 + a))->'scaling'->'std' AS constant FROM r;
 SELECT amad_fit(:o, n, a, 'x'::text) FROM r;
 -- a boolean is 0 or 1
@@ -117,7 +127,8 @@ SELECT n, array_agg(sin(n * 0.01 * f) ORDER BY f) AS v FROM r, generate_series(1
 SELECT jsonb_array_length(amad_describe(m)->'features') AS features, amad_describe(m)->'features'->149 AS last
 FROM (SELECT amad_fit(:o, n, VARIADIC v) AS m FROM wide) x;
 -- as many as a call can have arguments
-SELECT format('SELECT jsonb_array_length(amad_describe(amad_fit(%L::jsonb, n, %s))->''features'') AS features FROM wide',
+SELECT format($$SELECT jsonb_array_length(amad_describe(amad_fit(%L::jsonb, n, %s))->'features') AS features
+	FROM wide$$,
 	:o, string_agg(format('v[%s]', f), ', ')) AS sql FROM generate_series(1, 97) f \gset
 :sql;
 -- arrays are all alike
@@ -127,7 +138,7 @@ SELECT amad_fit(:o, n, VARIADIC ARRAY[v, v]) FROM wide;
 SELECT amad_fit(:o, n, VARIADIC NULL::float8[]) FROM wide;
 SELECT amad_fit(:o, n, VARIADIC array_fill(a, ARRAY[4097])) FROM r WHERE n < 3;
 SELECT same(amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN NULL ELSE v[1:3] END),
-			amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN '{NULL, NULL, NULL}' ELSE v[1:3] END)) AS null_array FROM wide;
+	amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN '{NULL, NULL, NULL}' ELSE v[1:3] END)) AS null_array FROM wide;
 
 -- ---- missing values
 
@@ -141,7 +152,8 @@ CREATE FUNCTION facts(m amad_model) RETURNS text LANGUAGE sql AS $$
 		d->'training'->'rows')
 	FROM amad_describe(m) d $$;
 -- mean and deviation are those of the values that are known
-SELECT facts(amad_fit(:o, n, a, b)) AS locf, facts(amad_fit(:o || '{"missing": "linear"}', n, a, b)) =  facts(amad_fit(:o, n, a, b)) AS linear,
+SELECT facts(amad_fit(:o, n, a, b)) AS locf,
+	facts(amad_fit(:o || '{"missing": "linear"}', n, a, b)) =  facts(amad_fit(:o, n, a, b)) AS linear,
 	format('mean %s std %s', round(avg(a)::numeric, 9), round(stddev_pop(a)::numeric, 9)) AS by_hand FROM gaps;
 SELECT d->'training'->'imputed_values' AS imputed_values, d->'training'->'imputed_rows' AS imputed_rows
 FROM (SELECT amad_describe(amad_fit(:o, n, a, CASE WHEN n NOT BETWEEN 50 AND 60 THEN b END)) AS d FROM gaps) x;
@@ -165,21 +177,26 @@ SELECT 'first', '{}', 100 * t, 0 FROM generate_series(-6, -1) t
 UNION ALL VALUES ('first', '{}'::jsonb, 12900, 4), ('first', '{}', 16100, -4);
 -- beyond fill_limit, too; no line joins values that are further apart
 INSERT INTO lacking
-SELECT 'limit ' || missing, jsonb_build_object('missing', missing, 'fill_limit', 2), t + i, CASE WHEN i <= 2 THEN a ELSE 0 END
+SELECT 'limit ' || missing, jsonb_build_object('missing', missing, 'fill_limit', 2), t + i,
+	CASE WHEN i <= 2 THEN a ELSE 0 END
 FROM unnest('{locf,linear}'::text[]) missing, (VALUES (12800, 4), (16000, -4)) AS v(t, a), generate_series(1, 8) i;
-SELECT what, m.rows, d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean, d->'scaling'->'std'->0 AS std,
+SELECT what, m.rows, d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean,
+	d->'scaling'->'std'->0 AS std,
 	same_weights(missing, by_hand) AS same, same_weights(missing, other) AS same_as_zero
 FROM (SELECT what, count(*) AS rows, amad_fit(o, t, CASE WHEN NOT lacks THEN a END, cos(t / 999.0)) AS missing,
-		amad_fit(o, t, a, cos(t / 999.0)) AS by_hand, amad_fit(o, t, CASE WHEN NOT lacks THEN a ELSE 0 END, cos(t / 999.0)) AS other
-	  FROM (SELECT DISTINCT what, :o || '{"max_gap": 2000}' || options AS o FROM lacking) w, LATERAL (
-		SELECT t, a, false AS lacks FROM known UNION ALL SELECT t, a, true FROM lacking l WHERE l.what = w.what) x GROUP BY what, o) m,
+		amad_fit(o, t, a, cos(t / 999.0)) AS by_hand,
+		amad_fit(o, t, CASE WHEN NOT lacks THEN a ELSE 0 END, cos(t / 999.0)) AS other
+	FROM (SELECT DISTINCT what, :o || '{"max_gap": 2000}' || options AS o FROM lacking) w, LATERAL (
+		SELECT t, a, false AS lacks FROM known UNION ALL SELECT t, a, true FROM lacking l WHERE l.what = w.what) x
+	GROUP BY what, o) m,
 	amad_describe(missing) d ORDER BY what;
 -- values that are filled in do not calibrate: a column unknown in all rows held out has rho of the others
 SELECT d->'training'->'held_out' AS held_out, d->'calibration'->'rho'->0 = d->'calibration'->'rho'->1 AS same
 FROM (SELECT amad_describe(amad_fit(:o, n, CASE WHEN n <= 170 THEN a END, b)) AS d FROM r) x;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps WHERE n BETWEEN 3 AND 198;
-SELECT amad_fit(:o || '{"missing": "error", "features": ["flow", "pressure"]}', timestamp '2026-01-01' + n * interval '1 s', b, a)
+SELECT amad_fit(:o || '{"missing": "error", "features": ["flow", "pressure"]}',
+	timestamp '2026-01-01' + n * interval '1 s', b, a)
 FROM gaps WHERE n > 2;
 SELECT facts(amad_fit(:o || '{"missing": "error"}', n, b, a)) LIKE '% 0 values in 0 rows of 147' AS nothing_missing
 FROM gaps WHERE n BETWEEN 52 AND 198 AND n <> 120 OR n = 49;
@@ -193,9 +210,11 @@ SELECT same(amad_fit(:o, n, CASE WHEN n IN (1, 50, 200) THEN NULL ELSE a END, b)
 			amad_fit(:o, n, CASE WHEN n IN (1, 50, 200) THEN 1e400 ELSE a::numeric END, b),
 			amad_fit(:o, n, CASE WHEN n IN (1, 50, 200) THEN -1e400 ELSE a::numeric END, b)) AS not_finite
 FROM (SELECT n, a::numeric::float8 AS a, b FROM r) x;
-SELECT same(amad_fit(:o, n, CASE WHEN n = 50 THEN 'NaN' ELSE a::float4 END), amad_fit(:o, n, CASE WHEN n = 50 THEN NULL ELSE a::float4 END)) AS float4 FROM r;
+SELECT same(amad_fit(:o, n, CASE WHEN n = 50 THEN 'NaN' ELSE a::float4 END),
+	amad_fit(:o, n, CASE WHEN n = 50 THEN NULL ELSE a::float4 END)) AS float4 FROM r;
 -- a numeric below the range of double precision is zero
-SELECT same(amad_fit(:o, n, CASE WHEN n = 50 THEN 1e-400 ELSE a::numeric END), amad_fit(:o, n, CASE WHEN n = 50 THEN 0 ELSE a::numeric END)) AS tiny FROM r;
+SELECT same(amad_fit(:o, n, CASE WHEN n = 50 THEN 1e-400 ELSE a::numeric END),
+	amad_fit(:o, n, CASE WHEN n = 50 THEN 0 ELSE a::numeric END)) AS tiny FROM r;
 -- a column without any value
 SELECT amad_fit(:o, n, a, NULL) FROM r;
 SELECT amad_fit(:o, n, a, NULL::float8, b) FROM r;
@@ -203,17 +222,21 @@ SELECT amad_fit(:o || '{"features": ["flow", "pressure"]}', n, a, 'NaN'::float8)
 
 -- ---- values of any size
 
-SELECT d->'scaling'->'std' AS std, d->'scaling'->'mean' @> '[7, 0, 1e-300]' AS mean, d->'scaling'->'mean' @> '[-1e300]' AS huge
+SELECT d->'scaling'->'std' AS std, d->'scaling'->'mean' @> '[7, 0, 1e-300]' AS mean,
+	d->'scaling'->'mean' @> '[-1e300]' AS huge
 FROM (SELECT amad_describe(amad_fit(:o, n, 7, 0, -1e300::float8, 1e-300::float8)) AS d FROM r) x;
-SELECT bool_and(s > 0) AS constant_columns_score FROM (SELECT amad_score((SELECT amad_fit(:o, n, 7, a) FROM r), n::bigint, 7, a) OVER (ORDER BY n) AS s FROM r) x;
-SELECT bool_and(s > 0) AS all_constant FROM (SELECT amad_score((SELECT amad_fit(:o, n, 7) FROM r), n::bigint, 7) OVER (ORDER BY n) AS s FROM r) x;
+SELECT bool_and(s > 0) AS constant_columns_score
+FROM (SELECT amad_score((SELECT amad_fit(:o, n, 7, a) FROM r), n::bigint, 7, a) OVER (ORDER BY n) AS s FROM r) x;
+SELECT bool_and(s > 0) AS all_constant
+FROM (SELECT amad_score((SELECT amad_fit(:o, n, 7) FROM r), n::bigint, 7) OVER (ORDER BY n) AS s FROM r) x;
 -- scaling by a power of two changes nothing but mean and std
 SELECT what, count(*) AS tensors, bool_and(u.data = s.data) AS same
 FROM (VALUES ('huge', 2::float8 ^ 1000), ('large', 2 ^ 40), ('small', 2 ^ -5)) AS scale(what, factor),
 	LATERAL (SELECT amad_fit(:o, n, a) AS unit, amad_fit(:o, n, a * factor) AS scaled FROM r) m,
 	LATERAL amad_weights(unit) u JOIN LATERAL amad_weights(scaled) s USING (name)
 GROUP BY what ORDER BY what;
-SELECT (s->'mean'->>0)::float8 BETWEEN -1e306 AND 1e306 AS mean, (s->'std'->>0)::float8 BETWEEN 1.796e308 AND 1.7976e308 AS std
+SELECT (s->'mean'->>0)::float8 BETWEEN -1e306 AND 1e306 AS mean,
+	(s->'std'->>0)::float8 BETWEEN 1.796e308 AND 1.7976e308 AS std
 FROM (SELECT amad_describe(amad_fit(:o, n, 1.797e308 * (1 - 2 * (n % 2))))->'scaling' AS s FROM r) x;
 
 -- ---- how many rows
@@ -248,16 +271,24 @@ SELECT amad_fit(:o, CASE WHEN n <> 9 THEN date '2026-01-01' + n ELSE 'infinity' 
 
 -- ---- groups
 
-SELECT n % 2 AS device, amad_train('pump-' || n % 2, :o, n, a, b) - '{loss,threshold,seconds,core,imputed_rows,imputed_values,workers}'::text[] AS summary
+SELECT n % 2 AS device, amad_train('pump-' || n % 2, :o, n, a, b)
+	- '{loss,threshold,seconds,core,imputed_rows,imputed_values,workers}'::text[] AS summary
 FROM r GROUP BY 1 ORDER BY 1;
-SELECT same(model, (SELECT amad_fit(:o, n, a, b) FROM r WHERE n % 2 = 1)) AS odd FROM amad_models WHERE model_name = 'pump-1';
-SELECT same(model, (SELECT amad_fit(:o, n, a, b) FILTER (WHERE n % 2 = 1) FROM r)) AS filter FROM amad_models WHERE model_name = 'pump-1';
+SELECT same(model, (SELECT amad_fit(:o, n, a, b) FROM r WHERE n % 2 = 1)) AS odd FROM amad_models
+WHERE model_name = 'pump-1';
+SELECT same(model, (SELECT amad_fit(:o, n, a, b) FILTER (WHERE n % 2 = 1) FROM r)) AS filter FROM amad_models
+WHERE model_name = 'pump-1';
 -- options that depend on the group; by hash and by sort
-SELECT n % 2 AS device, amad_describe(amad_fit(:o || jsonb_build_object('seed', n % 2), n, a))->'options'->'seed' AS seed FROM r GROUP BY 1 ORDER BY 1;
+SELECT n % 2 AS device, amad_describe(amad_fit(:o || jsonb_build_object('seed', n % 2), n,
+	a))->'options'->'seed' AS seed
+FROM r GROUP BY 1 ORDER BY 1;
 SET enable_hashagg = off;
-SELECT n % 2 AS device, amad_describe(amad_fit(:o || jsonb_build_object('seed', n % 2), n, a))->'options'->'seed' AS seed FROM r GROUP BY 1 ORDER BY 1;
+SELECT n % 2 AS device, amad_describe(amad_fit(:o || jsonb_build_object('seed', n % 2), n,
+	a))->'options'->'seed' AS seed
+FROM r GROUP BY 1 ORDER BY 1;
 RESET enable_hashagg;
-SELECT n % 2 AS device, amad_describe(amad_fit(:o, n, a))->'training'->'rows' AS rows FROM r GROUP BY ROLLUP (1) ORDER BY 1;
+SELECT n % 2 AS device, amad_describe(amad_fit(:o, n, a))->'training'->'rows' AS rows FROM r GROUP BY ROLLUP (1)
+ORDER BY 1;
 SELECT n % 2 AS device, count(*) AS rows FROM r GROUP BY 1 HAVING amad_fit(:o, n, a) IS NOT NULL ORDER BY 1;
 -- one group with too few rows stores none
 SELECT n < 10 AS small, amad_train('part-' || (n < 10), :o, n, a) IS NULL FROM r GROUP BY 1;
@@ -283,7 +314,8 @@ DO $$
 BEGIN
 	FOR try IN 1 .. 50 LOOP
 		BEGIN
-			PERFORM amad_train('leak', '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "horizons": [2]}'::jsonb, i % 4000, i) FROM generate_series(1, 5000) i;
+			PERFORM amad_train('leak', '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "horizons": [2]}'::jsonb,
+				i % 4000, i) FROM generate_series(1, 5000) i;
 		EXCEPTION WHEN unique_violation THEN
 		END;
 	END LOOP;
@@ -301,7 +333,8 @@ EXCEPTION WHEN program_limit_exceeded THEN
 	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
 	RETURN sqlstate || ' ' || regexp_replace(sqlerrm, ' \d+ MB,', ' N MB,') || ' ' || hint;
 END $$;
-SELECT refusal(format('SELECT amad_fit(%L::jsonb, i, i, i, i, i) FROM generate_series(1, %s) i', :o, rows)) FROM unnest('{1000, 100000}'::int[]) rows;
+SELECT refusal(format('SELECT amad_fit(%L::jsonb, i, i, i, i, i) FROM generate_series(1, %s) i', :o, rows))
+FROM unnest('{1000, 100000}'::int[]) rows;
 SELECT refusal('SELECT amad_fit(''{"d_model": 512, "steps": 1}''::jsonb, i, i) FROM generate_series(1, 1000) i');
 -- groups of which each would fit: one after the other by sort, a few at once by hash, all at once
 SELECT format('SELECT amad_fit(%L::jsonb, i, i, i) FROM generate_series(0, 99999) i GROUP BY i / 1000', :o) AS sql \gset
@@ -319,6 +352,6 @@ SELECT refusal('SELECT amad_fit(''{"preset": "paper", "steps": 1}''::jsonb, i, i
 RESET maintenance_work_mem;
 
 DELETE FROM amad_models;
-DROP FUNCTION same, same_figures, same_weights, figures, facts, refusal;
+DROP FUNCTION same, same_figures, same_weights, figures, facts, std, refusal;
 DROP TABLE r, typed, wide, gaps, known, lacking;
 DROP DOMAIN smallpercent, percent;

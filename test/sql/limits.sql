@@ -1,5 +1,5 @@
 --
--- Sizes and values at the limits: an ERROR that says what to do, or a result, and both soon.
+-- Sizes and values at the limits: a result, or an ERROR that says what to do, and both soon.
 --
 SET jit = off;
 SET timezone = 'UTC';
@@ -30,56 +30,75 @@ SELECT refusal($$SELECT amad_train(model_name => 'many', source => 'many', times
 SET maintenance_work_mem = '1MB';
 SET client_min_messages = warning;
 -- hardly room for anything beside them
-SELECT refusal($$SELECT amad_train(model_name => 'many', source => 'SELECT g % 2500 AS g, ts + g / 2500 * 6 AS ts, a FROM many', timestamp_col => 'ts',
+SELECT refusal($$SELECT amad_train(model_name => 'many',
+	source => 'SELECT g % 2500 AS g, ts + g / 2500 * 6 AS ts, a FROM many', timestamp_col => 'ts',
 	series_cols => '{g}', options => '{"method": "zscore", "horizons": [1]}')$$);
 RESET client_min_messages;
 RESET maintenance_work_mem;
-SELECT s->'rows' AS rows, s->'series' AS series FROM amad_train(model_name => 'many', source => 'many', timestamp_col => 'ts', series_cols => '{g}',
+SELECT s->'rows' AS rows, s->'series' AS series
+FROM amad_train(model_name => 'many', source => 'many', timestamp_col => 'ts', series_cols => '{g}',
 	options => '{"method": "zscore", "horizons": [1]}') AS s;
 
--- ---- more features than principal components can be computed of while nobody can interrupt it
+-- ---- more features than principal components can be computed of without interruption
 
-SELECT refusal($$SELECT amad_fit('{"method": "pca", "horizons": [1]}'::jsonb, i::bigint, VARIADIC array_fill(sin(i), ARRAY[1025])) FROM generate_series(1, 100) i$$);
-SELECT refusal(format($$SELECT amad_train(model_name => 'wide', source => 'SELECT 1::bigint AS ts, %s', timestamp_col => 'ts', options => '{"method": "pca"}')$$,
+SELECT refusal($$SELECT amad_fit('{"method": "pca", "horizons": [1]}'::jsonb, i::bigint,
+	VARIADIC array_fill(sin(i), ARRAY[1025])) FROM generate_series(1, 100) i$$);
+SELECT refusal(format($$SELECT amad_train(model_name => 'wide', source => 'SELECT 1::bigint AS ts, %s',
+	timestamp_col => 'ts', options => '{"method": "pca"}')$$,
 	(SELECT string_agg('1.5 AS c' || i, ', ') FROM generate_series(1, 1025) i)));
--- as many as are allowed, and so many that another algorithm computes them
+-- the largest number, which another algorithm computes
 SET maintenance_work_mem = '256MB';
 SELECT d->'weights' AS weights, d->'training'->'rows' AS rows
-FROM (SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [1], "advanced": {"variance": 0.9}}'::jsonb, ts, VARIADIC features)) AS d
-	FROM (SELECT i::bigint AS ts, array_agg(sin(i * 0.1) * j + cos(i * 0.03) * (j % 7) ORDER BY j) AS features FROM generate_series(1, 200) i, generate_series(1, 1024) j GROUP BY i) r) m;
+FROM (SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [1]}'::jsonb, ts, VARIADIC features)) AS d
+	FROM (SELECT i::bigint AS ts, array_agg(sin(i * 0.1) * j + cos(i * 0.03) * (j % 7) ORDER BY j) AS features
+		FROM generate_series(1, 200) i, generate_series(1, 1024) j GROUP BY i) r) m;
 RESET maintenance_work_mem;
 
 -- ---- a column that is missing for long, filled on a line
 
 SELECT d->'training'->'imputed_rows' AS imputed_rows
-FROM (SELECT amad_describe(amad_fit('{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 100}'::jsonb, i::bigint, sin(i),
-	CASE WHEN i <= 10 OR i > 150000 THEN cos(i) END)) AS d FROM generate_series(1, 150010) i) m;
--- lines end at the next value, and where it is too far there are none
-CREATE TABLE gappy AS SELECT i::bigint AS ts, i::float8 AS a, CASE WHEN i <= 10 OR i BETWEEN 14 AND 20 OR i > 27 THEN i::float8 END AS b FROM generate_series(1, 400) i;
+FROM (SELECT amad_describe(amad_fit(
+		'{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 100}'::jsonb,
+		i::bigint, sin(i), CASE WHEN i <= 10 OR i > 150000 THEN cos(i) END)) AS d FROM generate_series(1, 150010) i) m;
+-- lines end at the next value; where that is too far away there is none
+CREATE TABLE gappy AS SELECT i::bigint AS ts, i::float8 AS a,
+	CASE WHEN i <= 10 OR i BETWEEN 14 AND 20 OR i > 27 THEN i::float8 END AS b FROM generate_series(1, 400) i;
 SELECT d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean
-FROM (SELECT amad_describe(amad_fit('{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 3}'::jsonb, ts, a, b)) AS d FROM gappy) m;
+FROM (SELECT amad_describe(amad_fit(
+		'{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 3}'::jsonb, ts, a, b)) AS d
+		FROM gappy) m;
 
 -- ---- series near the largest numbers, of either sign
 
 CREATE TABLE largest AS
-SELECT g, i::bigint AS ts, (CASE g WHEN 1 THEN 1.7e308 WHEN 2 THEN -1.7e308 ELSE 3 END) * (1 - (i * 7919 % 101) / 1e5::float8) AS a, sin(i) AS b
+SELECT g, i::bigint AS ts,
+	(CASE g WHEN 1 THEN 1.7e308 WHEN 2 THEN -1.7e308 ELSE 3 END) * (1 - (i * 7919 % 101) / 1e5::float8) AS a,
+		sin(i) AS b
 FROM generate_series(1, 3) g, generate_series(1, 400) i;
-SELECT s->'series' AS series, s->'constant_features' AS constant FROM amad_train(model_name => 'largest', source => 'largest', timestamp_col => 'ts',
+SELECT s->'series' AS series, s->'constant_features' AS constant
+FROM amad_train(model_name => 'largest', source => 'largest', timestamp_col => 'ts',
 	series_cols => '{g}', options => '{"method": "zscore", "horizons": [1]}') AS s;
-SELECT round((d->'scaling'->'mean'->>0)::numeric / 1e308, 3) AS mean, round((d->'scaling'->'std'->>0)::numeric / 1e308, 3) AS std FROM amad_describe('largest') AS d;
-SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 100) AS wild FROM amad_detect_bigint('largest');
+SELECT round((d->'scaling'->'mean'->>0)::numeric / 1e308, 3) AS mean,
+	round((d->'scaling'->'std'->>0)::numeric / 1e308, 3) AS std FROM amad_describe('largest') AS d;
+SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 100) AS wild
+FROM amad_detect_bigint('largest');
 SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 1e30) AS wild
 FROM amad_detect_bigint('largest', source => 'SELECT g + 10 AS g, ts, a, b FROM largest', timestamp_col => 'ts');
 
 -- ---- timestamps at both ends of bigint: distances that no double holds exactly
 
-CREATE TABLE ends AS SELECT CASE i % 4 WHEN 0 THEN 9223372036854775807 - i WHEN 1 THEN -9223372036854775808 + i WHEN 2 THEN NULL ELSE i END::bigint AS ts, sin(i) AS a, cos(i) AS b
+CREATE TABLE ends AS SELECT sin(i) AS a, cos(i) AS b, CASE i % 4 WHEN 0 THEN 9223372036854775807 - i
+	WHEN 1 THEN -9223372036854775808 + i WHEN 2 THEN NULL ELSE i END::bigint AS ts
 FROM generate_series(1, 800) i;
-SELECT s->'rows' AS rows, s->'gaps' AS gaps, s->'rows_without_timestamp' AS without FROM amad_train(model_name => 'ends', source => 'ends', timestamp_col => 'ts',
+SELECT s->'rows' AS rows, s->'gaps' AS gaps, s->'rows_without_timestamp' AS without
+FROM amad_train(model_name => 'ends', source => 'ends', timestamp_col => 'ts',
 	options => '{"method": "pca", "horizons": [1, 4]}') AS s;
 SELECT amad_describe('ends')->'step' AS step;
-SELECT status, count(*) AS rows, count(severity) AS scored FROM amad_detect_bigint('ends') GROUP BY status ORDER BY status;
-SELECT status, count(*) AS rows FROM amad_detect_bigint('ends', since => -9223372036854775808, until => 9223372036854775807) GROUP BY status ORDER BY status;
+SELECT status, count(*) AS rows, count(severity) AS scored FROM amad_detect_bigint('ends') GROUP BY status
+ORDER BY status;
+SELECT status, count(*) AS rows
+FROM amad_detect_bigint('ends', since => -9223372036854775808, until => 9223372036854775807) GROUP BY status
+ORDER BY status;
 
 DELETE FROM amad_models;
 DROP TABLE many, gappy, largest, ends;

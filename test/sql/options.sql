@@ -213,7 +213,8 @@ FROM unnest('{1, 2, 5, 8}'::int[]) w, in_force(small(jsonb_build_object('window'
 SELECT e, d->'options' ? 'steps' AS steps, d->'options'->'epochs' AS epochs, d->'training'->'steps' AS taken,
 	(d->'training'->>'rows')::int - (d->'training'->>'held_out')::int AS rows
 FROM unnest('{0.001, 1, 2.5}'::float8[]) e,
-	LATERAL (SELECT amad_describe(amad_fit(small() - 'steps' || jsonb_build_object('epochs', e), n, a, b)) AS d FROM r) x;
+	LATERAL (SELECT amad_describe(amad_fit(small() - 'steps' || jsonb_build_object('epochs', e), n, a, b)) AS d
+		FROM r) x;
 -- the loss curve has 20 points at most
 SELECT s, jsonb_array_length(d->'training'->'loss') AS points, d->'training'->'steps' AS taken
 FROM unnest('{1, 2, 19, 20, 21, 50}'::int[]) s,
@@ -259,7 +260,8 @@ FROM (VALUES ('[]'::jsonb), ('["mixup"]'), ('["multiscale", "automask"]'),
 	('["automask", "mixup", "multiscale"]')) AS v(w);
 SELECT w, verdict(small(advanced('without', w)))
 FROM (VALUES ('"mixup"'::jsonb), ('null'), ('1'), ('{}'), ('{"mixup": true}'), ('["contrast"]'), ('["Mixup"]'),
-	('["mix"]'), ('[""]'), ('[1]'), ('[null]'), ('[["mixup"]]'), ('["mixup", "mixup"]'), ('["mixup", "nosuch"]')) AS v(w);
+	('["mix"]'), ('[""]'), ('[1]'), ('[null]'), ('[["mixup"]]'), ('["mixup", "mixup"]'),
+		('["mixup", "nosuch"]')) AS v(w);
 -- without the AutoMask there is no discrepancy to weigh, even if weights are given
 SELECT o->'maxmin_weight' AS maxmin, o->'discrepancy_weight' AS discrepancy, o->'contrast_weight' AS contrast
 FROM (SELECT in_force(small('{"advanced": {"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2,
@@ -276,7 +278,8 @@ LANGUAGE sql AS $$
 			WHEN i % shape[3] = 0 THEN 'latest' ELSE 'earlier' END AS kind, value
 		FROM amad_weights(model), unnest(data) WITH ORDINALITY AS x(value, i)),
 	kinds AS (
-		SELECT kind, CASE WHEN bool_and(value = 0) THEN 'all' WHEN bool_or(value = 0) THEN 'some' ELSE 'none' END AS zero
+		SELECT kind, CASE WHEN bool_and(value = 0) THEN 'all' WHEN bool_or(value = 0) THEN 'some'
+			ELSE 'none' END AS zero
 		FROM values GROUP BY kind)
 	SELECT min(zero) FILTER (WHERE kind = 'mask'), min(zero) FILTER (WHERE kind = 'gate'),
 		min(zero) FILTER (WHERE kind = 'earlier'), min(zero) FILTER (WHERE kind = 'latest'),
@@ -298,7 +301,8 @@ SELECT part, amad_model_send(amad_fit(amad_describe(model)->'options', n, a, b))
 FROM w, r GROUP BY part, amad_model_send(model), amad_describe(model)->'options' ORDER BY part COLLATE "C";
 -- the other methods have no such parts
 SELECT method, (SELECT count(*) FROM (SELECT * FROM amad_weights(amad_fit(o, n, a, b))
-	EXCEPT SELECT * FROM amad_weights(amad_fit(o || '{"advanced": {"without": ["automask"]}}', n, a, b))) y) AS differences
+	EXCEPT SELECT * FROM amad_weights(amad_fit(o || '{"advanced": {"without": ["automask"]}}', n, a,
+		b))) y) AS differences
 FROM unnest('{pca,zscore}'::text[]) method, jsonb_build_object('method', method) o, r
 GROUP BY method, o ORDER BY method;
 -- a warm start and a recalibration leave them off

@@ -5,12 +5,16 @@
 CREATE TABLE r AS SELECT i::bigint AS n, sin(i * 0.3) AS a FROM generate_series(1, 120) i;
 GRANT SELECT ON r TO PUBLIC;
 CREATE FUNCTION train(name text, seed int) RETURNS jsonb LANGUAGE sql AS $$
-	SELECT amad_train(name, jsonb_build_object('method', 'zscore', 'horizons', '[1]'::jsonb, 'seed', seed), n, a)->'version' FROM r $$;
+	SELECT amad_train(name, '{"method": "zscore", "horizons": [1]}' || jsonb_build_object('seed', seed), n,
+		a)->'version'
+	FROM r $$;
 CREATE FUNCTION seed(name text) RETURNS jsonb LANGUAGE sql AS $$ SELECT amad_describe(name)->'options'->'seed' $$;
 -- the rows, with oids as names and the cluster as whether it is this one
-CREATE FUNCTION rows(OUT owner name, OUT role name, OUT here boolean, OUT model_name text, OUT version int, OUT deployed boolean, OUT seed jsonb)
+CREATE FUNCTION rows(OUT owner name, OUT role name, OUT here boolean, OUT model_name text, OUT version int,
+	OUT deployed boolean, OUT seed jsonb)
 	RETURNS SETOF record LANGUAGE sql SECURITY DEFINER AS $$
-	SELECT owner, (SELECT rolname FROM pg_roles r WHERE r.oid = owner_oid), owner_cluster = system_identifier, model_name, version, deployed, options->'seed'
+	SELECT owner, (SELECT rolname FROM pg_roles r WHERE r.oid = owner_oid), owner_cluster = system_identifier,
+		model_name, version, deployed, options->'seed'
 	FROM amad_models, pg_control_system() ORDER BY owner COLLATE "C", model_name, version $$;
 
 CREATE ROLE amad_owner_a;
@@ -98,7 +102,8 @@ SELECT seed('p'), amad_describe('o', 2)->'options'->'seed' AS gone;
 -- both have an o: two owners, of one name
 SELECT seed('o');
 -- what moves models to another role
-WITH moved AS (UPDATE amad_models SET owner = 'amad_owner_a', owner_oid = NULL WHERE owner = 'amad_owner_d' AND model_name <> 'm' AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner_oid)
+WITH moved AS (UPDATE amad_models SET owner = 'amad_owner_a', owner_oid = NULL
+	WHERE owner = 'amad_owner_d' AND model_name <> 'm' AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner_oid)
 	RETURNING model_name, version) SELECT * FROM moved ORDER BY 1, 2;
 SET ROLE amad_owner_a;
 SELECT seed('o') AS fourteen, seed('n') AS twelve;
@@ -111,9 +116,11 @@ SELECT train('m', 1), train('m', 2), train('q', 3);
 SET ROLE amad_owner_b;
 SELECT train('m', 11);
 RESET ROLE;
-UPDATE amad_models SET owner_oid = (SELECT oid FROM pg_roles WHERE rolname = 'amad_owner_b'), owner_cluster = 42 WHERE owner = 'amad_owner_a';
+UPDATE amad_models SET owner_oid = (SELECT oid FROM pg_roles WHERE rolname = 'amad_owner_b'), owner_cluster = 42
+WHERE owner = 'amad_owner_a';
 UPDATE amad_models SET owner_oid = NULL, owner_cluster = NULL WHERE owner = 'amad_owner_a' AND version = 1;
-INSERT INTO amad_models SELECT 'amad no such role', 77, 42, model_name, version, deployed, features, options, training, source, model FROM amad_models WHERE owner = 'amad_owner_b';
+INSERT INTO amad_models SELECT 'amad no such role', 77, 42, model_name, version, deployed, features, options, training,
+	source, model FROM amad_models WHERE owner = 'amad_owner_b';
 SET ROLE amad_owner_a;
 SELECT seed('m') AS two, count(*) AS seen FROM amad_models;
 SET ROLE amad_owner_b;
@@ -129,8 +136,10 @@ SELECT seed('m') AS four, seed('q') AS three;
 RESET ROLE;
 ALTER ROLE amad_owner_e RENAME TO amad_owner_a;
 -- what the rule says of odd rows
-SELECT amad_may_use(NULL, 10, 1), amad_may_use('amad no such role', NULL, NULL), amad_may_use('amad_owner_a', 999999, NULL) AS by_name,
-	amad_may_use('amad_owner_a', NULL, system_identifier) AS by_name, amad_may_use('amad_owner_a', 999999, system_identifier) AS no_role
+SELECT amad_may_use(NULL, 10, 1), amad_may_use('amad no such role', NULL, NULL),
+	amad_may_use('amad_owner_a', 999999, NULL) AS by_name,
+	amad_may_use('amad_owner_a', NULL, system_identifier) AS by_name,
+	amad_may_use('amad_owner_a', 999999, system_identifier) AS no_role
 FROM pg_control_system();
 -- a repair cannot take a key that exists: the oid decides, the name stays
 DELETE FROM amad_models;
@@ -138,7 +147,8 @@ SET ROLE amad_owner_a;
 SELECT train('m', 1), train('n', 2);
 RESET ROLE;
 ALTER ROLE amad_owner_a RENAME TO amad_owner_e;
-INSERT INTO amad_models SELECT 'amad_owner_e', 999999, system_identifier, model_name, version, deployed, features, options, training, source, model FROM amad_models, pg_control_system() WHERE model_name = 'm';
+INSERT INTO amad_models SELECT 'amad_owner_e', 999999, system_identifier, model_name, version, deployed, features,
+	options, training, source, model FROM amad_models, pg_control_system() WHERE model_name = 'm';
 SET ROLE amad_owner_e;
 SELECT train('n', 3), train('m', 4);
 SELECT seed('m') AS four, seed('n') AS three;
@@ -236,8 +246,10 @@ SET evil.armed = off;
 SET ROLE amad_owner_evil;
 CREATE TABLE evil.other (n int);
 CREATE FUNCTION evil.fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER later AFTER INSERT ON evil.other DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.fire();
-CREATE FUNCTION evil.detour() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO evil.other VALUES (1); RETURN 1; END $$;
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON evil.other DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION evil.fire();
+CREATE FUNCTION evil.detour() RETURNS int LANGUAGE plpgsql AS $$
+	BEGIN INSERT INTO evil.other VALUES (1); RETURN 1; END $$;
 ALTER TABLE amad_models ALTER extra SET DEFAULT evil.detour();
 RESET ROLE;
 SELECT train('m', 1);
@@ -286,7 +298,8 @@ SELECT amad_drop('m');
 DROP TRIGGER nothing ON amad_models;
 -- a cascade fires triggers of the table that refers to it
 SET ROLE amad_owner_b;
-CREATE TABLE evil.attached (m text, o name, v int, FOREIGN KEY (m, o, v) REFERENCES amad_models (model_name, owner, version) ON DELETE CASCADE);
+CREATE TABLE evil.attached (m text, o name, v int,
+	FOREIGN KEY (m, o, v) REFERENCES amad_models (model_name, owner, version) ON DELETE CASCADE);
 RESET ROLE;
 DO $$
 BEGIN
@@ -351,7 +364,8 @@ DECLARE
 BEGIN
 	BEGIN
 		PERFORM evil.attempt(change);
-		FOREACH query IN ARRAY string_to_array($q$amad_describe('own');amad_deploy('own', 1);amad_retrain('own');amad_drop('own')$q$, ';')
+		FOREACH query IN ARRAY string_to_array(
+			$q$amad_describe('own');amad_deploy('own', 1);amad_retrain('own');amad_drop('own')$q$, ';')
 		LOOP
 			what := split_part(query, '(', 1);
 			BEGIN

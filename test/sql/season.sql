@@ -1,36 +1,46 @@
 --
--- The season: what the time of a row makes one expect of it.
+-- The season: what is expected of a row because of its time.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 SET jit = off;
 SET max_parallel_maintenance_workers = 0;
 CREATE SCHEMA season_test;
-SET search_path = season_test, public;
+SET search_path = season_test, public, helpers;
 
--- three weeks of a load with a day's course and of one without, every half hour
+-- 30 days of a load with a daily season and of one without, every half hour
 CREATE FUNCTION noise(n bigint, salt int) RETURNS float8 LANGUAGE sql IMMUTABLE AS
 	$$ SELECT ((hashint8extended(n, salt) % 1000) / 1000.0)::float8 $$;
 CREATE TABLE load AS SELECT n, timestamptz '2026-03-02 00:00+00' + n * interval '30 min' AS ts,
 	50 + 30 * sin(2 * pi() * n / 48) + noise(n, 1) AS users, 10 + noise(n, 2) AS other
 FROM generate_series(0, 48 * 30) n;
--- from one evening on nobody comes for a day: no value is new, nor its likeness to those before it
+-- from one evening on nobody comes for a day: each value is a usual one, and like those before it
 UPDATE load SET users = 20 + noise(n, 1) WHERE n >= 48 * 27 + 36 AND n < 48 * 28 + 36;
 
 CREATE VIEW usual AS SELECT ts, users, other FROM load WHERE n <= 48 * 27;
-SELECT amad_train('load', 'season_test.usual', 'ts', options => '{"steps": 60, "window": 16, "d_model": 16, "advanced": {"flatline_weight": 0}}') IS NOT NULL AS trained;
-SELECT amad_train('load blind', '{"steps": 60, "window": 16, "d_model": 16, "season": "none", "advanced": {"flatline_weight": 0}}', ts, users, other) IS NOT NULL AS trained FROM load WHERE n <= 48 * 27;
+\set o '{"steps": 60, "window": 16, "d_model": 16, "advanced": {"flatline_weight": 0}}'
+SELECT amad_train('load', 'season_test.usual', 'ts', options => :'o') IS NOT NULL AS trained;
+SELECT amad_train('load blind', :'o'::jsonb || '{"season": "none"}', ts, users, other) IS NOT NULL AS trained
+FROM load WHERE n <= 48 * 27;
 
+-- one feature is foreseen by its season, the other is not
 SELECT d->'options'->>'season' AS option, d->'season'->'periods' AS periods, d->'season'->'harmonics' AS harmonics,
 	(d->'season'->'gain'->>0)::float8 > 0.9 AS foreseen, (d->'season'->'gain'->>1)::float8 < 0.1 AS not_foreseen
 FROM amad_describe('load') d;
 SELECT d->'options'->>'season' AS option, d->'season' AS season FROM amad_describe('load blind') d;
 
--- in that morning the network, which knows the rows before only, has got used to it
+-- in that morning the network, which only sees the rows before, has got used to it; the season has not
 CREATE VIEW morning AS SELECT * FROM load WHERE n > 48 * 25 AND n <= 48 * 28 + 20;
-SELECT min(seen) > 8 AS found, min(seen / blind) > 3 AS "not by the network" FROM (
-	SELECT n, amad_score('load', ts, users, other) OVER w AS seen, amad_score('load blind', ts, users, other) OVER w AS blind
-	FROM morning WINDOW w AS (ORDER BY ts)) x WHERE n > 48 * 28 + 15;
+SELECT min(seen) > 8 AS found, min(seen / blind) > 3 AS "not by the network"
+FROM (SELECT n, amad_score('load', ts, users, other) OVER w AS seen,
+		amad_score('load blind', ts, users, other) OVER w AS blind
+	FROM morning WINDOW w AS (ORDER BY ts)) x
+WHERE n > 48 * 28 + 15;
+-- the feature is named
 SELECT (contributions->>'users')::float8 > 0.9 AS points_at_users FROM (
-	SELECT n, (amad_explain('load', ts, users, other) OVER (ORDER BY ts)).contributions FROM morning) x ORDER BY n DESC LIMIT 1;
+	SELECT n, (amad_explain('load', ts, users, other) OVER (ORDER BY ts)).contributions FROM morning) x
+ORDER BY n DESC LIMIT 1;
 
 -- same row, same score, however many rows are read: the time is the row's, not the query's
 SELECT count(DISTINCT score) AS scores FROM (
@@ -39,70 +49,92 @@ SELECT count(DISTINCT score) AS scores FROM (
 		FROM morning, unnest(ARRAY[0, 48 * 25, 48 * 26 - 7, 48 * 27 - 50]) AS first_row WHERE n > first_row) x
 	WHERE n = 48 * 28 + 20) y;
 
--- the value survives text and binary, and goes on the same way
-SELECT amad_describe(model::text::public.amad_model) = amad_describe(model) AS same FROM amad_models WHERE model_name = 'load';
+-- the round trip through text changes nothing
+SELECT amad_describe(model::text::public.amad_model) = amad_describe(model) AS same FROM amad_models
+WHERE model_name = 'load';
 
--- recalibration weighs it anew
-SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load), options => '{"advanced": {"season_weight": 0}}') IS NOT NULL AS recalibrated;
-SELECT max(seen) < 5 AS missed FROM (SELECT n, amad_score('load', ts, users, other) OVER (ORDER BY ts) AS seen FROM morning) x WHERE n > 48 * 28 + 15;
+-- a recalibration may change its weight
+SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load),
+	options => '{"advanced": {"season_weight": 0}}') IS NOT NULL AS recalibrated;
+SELECT max(seen) < 5 AS missed
+FROM (SELECT n, amad_score('load', ts, users, other) OVER (ORDER BY ts) AS seen FROM morning) x WHERE n > 48 * 28 + 15;
 
 -- which rows show a period: a week needs three of them, a month is not looked for
 SELECT days, amad_describe(model)->'season'->'periods' AS periods FROM (
-	SELECT days, amad_fit('{"method": "amad", "steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, users, other) AS model
+	SELECT days, amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, users, other) AS model
 	FROM load, unnest(ARRAY[3, 6, 21, 30]) AS days WHERE n <= 48 * days GROUP BY days) x ORDER BY days;
--- rows of whole days tell nothing of a day, but of a week, with fewer harmonics
-SELECT (amad_describe(amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, v))->'season') - 'gain' AS season FROM (
-	SELECT timestamp '2026-01-01' + n * interval '1 day' AS ts, 1 + n % 7 + noise(n, 3) AS v FROM generate_series(0, 200) n) x;
--- integers have the periods that one gives, before 0, too; baselines only those
-SELECT method, amad_describe(amad_fit(jsonb_build_object('method', method, 'season', season), n - 700, users, other))->'season'->'periods' AS periods
-FROM load, (VALUES ('pca', jsonb '"auto"'), ('pca', '[48]'), ('zscore', '[48, 336]')) v(method, season) GROUP BY method, season ORDER BY method, season;
+-- rows of whole days have no season of a day, but one of a week, with fewer harmonics
+CREATE TABLE days AS
+SELECT timestamp '2026-01-01' + n * interval '1 day' AS ts, 1 + n % 7 + noise(n, 3) AS v FROM generate_series(0, 200) n;
+SELECT (amad_describe(amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, v))->'season') - 'gain'
+	AS season FROM days;
+-- integers have only the periods that are given, also before 0; so have baselines
+SELECT method, amad_describe(amad_fit(jsonb_build_object('method', method, 'season', season), n - 700, users, other))
+	->'season'->'periods' AS periods
+FROM load, (VALUES ('pca', jsonb '"auto"'), ('pca', '[48]'), ('zscore', '[48, 336]')) v(method, season)
+GROUP BY method, season ORDER BY method, season;
 
 -- a series of a fleet has a season of its own
-CREATE TABLE fleet AS SELECT n, ts, site, 50 + 30 * sin(2 * pi() * (n / 48.0 + CASE site WHEN 'west' THEN 0.5 ELSE 0 END)) + noise(n, 4) AS users
+CREATE TABLE fleet AS SELECT n, ts, site,
+	50 + 30 * sin(2 * pi() * (n / 48.0 + CASE site WHEN 'west' THEN 0.5 ELSE 0 END)) + noise(n, 4) AS users
 FROM load, unnest(ARRAY['east', 'west']) site WHERE n <= 48 * 20;
-SELECT amad_train('fleet', 'season_test.fleet', 'ts', '{users}', '{site}', options => '{"steps": 60, "window": 16, "d_model": 16, "advanced": {"flatline_weight": 0}}') IS NOT NULL AS trained;
-SELECT site, other, max(severity) < 1.5 AS usual FROM (
-	SELECT site, other, n, amad_score('fleet', jsonb_build_object('site', other), ts, users) OVER (PARTITION BY site, other ORDER BY ts) AS severity
-	FROM fleet, unnest(ARRAY['east', 'west']) AS other) x WHERE n > 48 * 16 GROUP BY site, other ORDER BY site, other;
+SELECT amad_train('fleet', 'season_test.fleet', 'ts', '{users}', '{site}', options => :'o') IS NOT NULL AS trained;
+SELECT site, other, max(severity) < 1.5 AS usual
+FROM (SELECT site, other, n, amad_score('fleet', jsonb_build_object('site', other), ts, users)
+		OVER (PARTITION BY site, other ORDER BY ts) AS severity
+	FROM fleet, unnest(ARRAY['east', 'west']) AS other) x
+WHERE n > 48 * 16 GROUP BY site, other ORDER BY site, other;
 
--- missing values take no part
-SELECT bool_and(severity > 0) AS scored FROM (SELECT amad_score('load', ts, CASE WHEN n % 3 > 0 THEN users END, CASE WHEN n % 3 = 0 THEN other END) OVER (ORDER BY ts) AS severity, n
-	FROM load) x WHERE n > 200;
+-- missing values do not count
+SELECT bool_and(severity > 0) AS scored
+FROM (SELECT n, amad_score('load', ts, CASE WHEN n % 3 > 0 THEN users END, CASE WHEN n % 3 = 0 THEN other END)
+		OVER (ORDER BY ts) AS severity FROM load) x
+WHERE n > 200;
 
--- what held-out rows say nothing of is not foreseen: a constant, a feature that is missing there, a fleet that has none
-SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 day"]}'::jsonb, ts, 7::float8, CASE WHEN n < 48 * 20 THEN users END))->'season'->'gain' AS gain FROM load;
+-- nothing is foreseen that held-out rows cannot confirm: a constant, a feature missing there, a fleet without such rows
+SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 day"]}'::jsonb, ts, 7::float8,
+	CASE WHEN n < 48 * 20 THEN users END))->'season'->'gain' AS gain FROM load;
 CREATE VIEW short AS SELECT ts, n / 60 AS part, users FROM load;
-SELECT amad_train('short', 'season_test.short', 'ts', '{users}', '{part}', options => '{"method": "zscore", "season": ["12 hours"]}') IS NOT NULL AS trained;
+SELECT amad_train('short', 'season_test.short', 'ts', '{users}', '{part}',
+	options => '{"method": "zscore", "season": ["12 hours"]}') IS NOT NULL AS trained;
 SELECT d->'training'->'held_out' AS held_out, d->'season'->'gain' AS gain FROM amad_describe('short') d;
 
 -- a series without any value
-CREATE VIEW void AS SELECT ts, site, CASE WHEN site = 'west' THEN users END AS users FROM load, unnest(ARRAY['east', 'west']) site;
-SELECT amad_train('void', 'season_test.void', 'ts', '{users}', '{site}', options => '{"method": "zscore", "season": ["1 day"]}') IS NOT NULL AS trained;
+CREATE VIEW void AS SELECT ts, site, CASE WHEN site = 'west' THEN users END AS users
+FROM load, unnest(ARRAY['east', 'west']) site;
+SELECT amad_train('void', 'season_test.void', 'ts', '{users}', '{site}',
+	options => '{"method": "zscore", "season": ["1 day"]}') IS NOT NULL AS trained;
 SELECT site, count(amad_score) AS scored FROM (
-	SELECT site, amad_score('void', jsonb_build_object('site', site), ts, users) OVER (PARTITION BY site ORDER BY ts) FROM void) x GROUP BY site ORDER BY site;
+	SELECT site, amad_score('void', jsonb_build_object('site', site), ts, users) OVER (PARTITION BY site ORDER BY ts)
+	FROM void) x GROUP BY site ORDER BY site;
 
--- a fleet of which sampling leaves whole series out: they have the others' step, and these tell of the season
+-- a fleet whose sample lacks whole series: these have the step and the season of the others
 CREATE TABLE many AS SELECT timestamp '2026-01-01' + n * interval '3 hours' AS ts, part, noise(n, part) AS v
 FROM generate_series(1, 1000) part, generate_series(1, 120) n;
 SET maintenance_work_mem = '1MB';
 SET client_min_messages = warning;
-SELECT amad_train('many', 'season_test.many', 'ts', '{v}', '{part}', options => '{"method": "zscore", "season": ["1 day"], "advanced": {"season_harmonics": 1}}')->'sampled_from' AS sampled_from;
+SELECT amad_train('many', 'season_test.many', 'ts', '{v}', '{part}', options =>
+	'{"method": "zscore", "season": ["1 day"], "advanced": {"season_harmonics": 1}}')->'sampled_from' AS sampled_from;
 RESET client_min_messages;
 RESET maintenance_work_mem;
-SELECT DISTINCT d->'step' AS step, d->'max_gap' AS max_gap, d->'season'->'periods' AS periods, s->'step' AS "of series", s->'max_gap' AS "and gap"
+SELECT DISTINCT d->'step' AS step, d->'max_gap' AS max_gap, d->'season'->'periods' AS periods, s->'step' AS "of series",
+	s->'max_gap' AS "and gap"
 FROM amad_describe('many') d, jsonb_array_elements(d->'series') s;
 
--- what a season needs counts, before anything is trained
-CREATE TABLE wide AS SELECT n, ARRAY(SELECT sin(n * i)::float8 FROM generate_series(1, 600) i) AS v FROM generate_series(0, 115) n;
+-- the memory for a season is checked before anything is trained
+CREATE TABLE wide AS SELECT n, ARRAY(SELECT sin(n * i)::float8 FROM generate_series(1, 600) i) AS v
+FROM generate_series(0, 115) n;
 SET maintenance_work_mem = '1400kB';
 SELECT length(amad_fit('{"method": "zscore", "horizons": [1]}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
 \set VERBOSITY sqlstate
-SELECT length(amad_fit('{"method": "zscore", "horizons": [1], "season": [48, 49, 50, 51], "advanced": {"season_harmonics": 24}}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
+SELECT length(amad_fit('{"method": "zscore", "horizons": [1], "season": [48, 49, 50, 51],
+	"advanced": {"season_harmonics": 24}}'::jsonb, n, v)::text) > 0 AS fits FROM wide;
 \set VERBOSITY default
 RESET maintenance_work_mem;
 
 -- a year is one of 365.25 days, as in EXTRACT (EPOCH); a month has 30 days
-SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 month", "1 year"]}'::jsonb, ts, 1.0))->'season'->'periods' AS periods
+SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 month", "1 year"]}'::jsonb, ts,
+	1.0))->'season'->'periods' AS periods
 FROM generate_series(timestamp '2020-01-01', '2023-01-01', '1 day') ts;
 
 -- errors
@@ -118,6 +150,7 @@ SELECT amad_fit('{"season": ["1 hour"]}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"advanced": {"season_harmonics": 25}}'::jsonb, ts, users) FROM load;
 SELECT amad_fit('{"advanced": {"season_weight": -1}}'::jsonb, ts, users) FROM load;
 
-SELECT count(amad_drop(name)) AS dropped FROM unnest(ARRAY['load', 'load blind', 'fleet', 'short', 'void', 'many']) name;
+SELECT count(amad_drop(name)) AS dropped
+FROM unnest(ARRAY['load', 'load blind', 'fleet', 'short', 'void', 'many']) name;
 SET client_min_messages = warning;
 DROP SCHEMA season_test CASCADE;

@@ -1,14 +1,13 @@
 -- Training by the name of a source: columns, fleets, unusual rows, versions
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 CREATE SCHEMA source_test;
-SET search_path = source_test, public;
+SET search_path = source_test, public, helpers;
 SET client_min_messages = warning;
 SET maintenance_work_mem = '64MB';
 SET amad.max_parallel_workers = 0;
 \set o '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "horizons": [2, 8], "steps": 3}'
-
--- deterministic noise
-CREATE FUNCTION noise(n bigint) RETURNS float8 LANGUAGE sql IMMUTABLE AS
-	'SELECT (hashint8(n) & 65535) / 65535.0';
 
 CREATE TABLE readings (
 	id bigint GENERATED ALWAYS AS IDENTITY,
@@ -21,14 +20,15 @@ CREATE TABLE readings (
 	PRIMARY KEY (device, ts)
 );
 INSERT INTO readings (device, ts, flow, pressure, temp, note)
-SELECT d, '2026-01-01 00:00+00'::timestamptz + n * interval '1 min', sin(n / 7.0) * ascii(d) + noise(n), cos(n / 9.0) + noise(n + 1000),
-	n % 5 + noise(n + ascii(d)), 'x'
+SELECT d, '2026-01-01 00:00+00'::timestamptz + n * interval '1 min', sin(n / 7.0) * ascii(d) + noise(n),
+	cos(n / 9.0) + noise(n + 1000), n % 5 + noise(n + ascii(d)), 'x'
 FROM unnest('{a,b,c}'::text[]) d, generate_series(1, 400) n;
 CREATE VIEW one AS SELECT ts, flow, pressure, temp FROM readings WHERE device = 'a';
 
 -- ---- columns
 -- every numeric column but keys and identities; the only time column
-SELECT amad_train('fleet', 'readings', series_cols => '{device}', options => :'o') - 'seconds' - 'core' - 'threshold' - 'loss';
+SELECT s - '{seconds,core,threshold,loss}'::text[] AS summary
+FROM amad_train('fleet', 'readings', series_cols => '{device}', options => :'o') s;
 SELECT source, features FROM amad_models WHERE model_name = 'fleet';
 -- by position, by name, in any order; the model remembers what was asked for
 SELECT amad_train('one', 'one', 'ts', '{temp,flow}', options => :'o')->'features' AS features;
@@ -37,8 +37,9 @@ SELECT source, features FROM amad_models WHERE model_name = 'one';
 SELECT count(*) AS tensors, bool_and(a.data = b.data) AS same
 FROM amad_weights((SELECT model FROM amad_models WHERE model_name = 'one')) a
 JOIN amad_weights((SELECT amad_fit(:'o'::jsonb, ts, temp, flow) FROM one)) b USING (name, shape);
--- queries, with whatever they end in
-SELECT amad_train('q', $$ SELECT ts, flow AS "Flow %", -flow AS "select" FROM readings WHERE device = 'b' ; $$, options => :'o')->'rows' AS rows;
+-- queries that end in a semicolon or a comment
+SELECT amad_train('q', $$ SELECT ts, flow AS "Flow %", -flow AS "select" FROM readings WHERE device = 'b' ; $$,
+	options => :'o')->'rows' AS rows;
 SELECT amad_train('q', $$(VALUES ('2026-01-01'::timestamptz, 1.0))$$, options => :'o');
 SELECT amad_train('q', 'WITH x AS (TABLE one) SELECT * FROM x -- comment', options => :'o')->'version' AS version;
 SELECT source->>'source' AS source, features FROM amad_models WHERE model_name = 'q' ORDER BY version;
@@ -49,15 +50,16 @@ SELECT amad_train('kw', '"select me"', options => :'o')->'features' AS features;
 SELECT amad_train('kw', 'selected', options => :'o')->'features' AS features;
 -- the search_path of training is not needed later
 CREATE SCHEMA "my schema";
-SET search_path = "my schema", source_test, public;
+SET search_path = "my schema", source_test, public, helpers;
 CREATE TABLE here AS TABLE one;
 SELECT amad_train('here', 'here', options => :'o')->'version' AS version;
-SET search_path = source_test, public;
+SET search_path = source_test, public, helpers;
 SELECT source->'source' AS source FROM amad_models WHERE model_name = 'here';
 SELECT count(*) FROM amad_detect('here', last_n => 3);
 
--- what is wrong is listed
-SELECT amad_train('x', 'readings', feature_cols => '{flow,presure,note,device}', series_cols => '{devise}', options => :'o');
+-- everything that is wrong is listed
+SELECT amad_train('x', 'readings', feature_cols => '{flow,presure,note,device}', series_cols => '{devise}',
+	options => :'o');
 SELECT amad_train('x', 'readings', 'note', '{flow}', options => :'o');
 SELECT amad_train('x', 'readings', feature_cols => '{flow,flow}', options => :'o');
 SELECT amad_train('x', 'readings', feature_cols => '{flow,device}', series_cols => '{device}', options => :'o');
@@ -85,25 +87,35 @@ SELECT count(*) AS stored FROM amad_models WHERE model_name = 'x';
 SELECT count(*) AS rows FROM selected;
 
 -- types of time
-CREATE TABLE times AS SELECT n, n::int2 AS n2, n::int4 AS n4, ('2020-01-01'::date + n::int) AS day, '2026-01-01'::timestamp + n * interval '1 h' AS hour,
+CREATE TABLE times AS SELECT n, n::int2 AS n2, n::int4 AS n4, ('2020-01-01'::date + n::int) AS day,
+	'2026-01-01'::timestamp + n * interval '1 h' AS hour,
 	sin(n / 7.0) AS a FROM generate_series(1, 200) n;
-SELECT t, amad_train('time-' || t, 'times', t, '{a}', options => :'o')->'rows' AS rows FROM unnest('{n,n2,n4,day,hour}'::text[]) t;
-SELECT t, d->'ts_type' AS ts_type, d->'step' AS step, d->'max_gap' AS max_gap FROM unnest('{n,n2,n4,day,hour}'::text[]) t, amad_describe('time-' || t) d;
+SELECT t, amad_train('time-' || t, 'times', t, '{a}', options => :'o')->'rows' AS rows
+FROM unnest('{n,n2,n4,day,hour}'::text[]) t;
+SELECT t, d->'ts_type' AS ts_type, d->'step' AS step, d->'max_gap' AS max_gap
+FROM unnest('{n,n2,n4,day,hour}'::text[]) t, amad_describe('time-' || t) d;
 
 -- ---- fleets
 -- a series has a threshold of its own when enough of its rows are held out for it
-SELECT s->'series' AS series, s->'step' AS step, s->'max_gap' AS max_gap, s->'threshold' = amad_describe('fleet')->'threshold' AS of_the_fleet
+SELECT s->'series' AS series, s->'step' AS step, s->'max_gap' AS max_gap,
+	s->'threshold' = amad_describe('fleet')->'threshold' AS of_the_fleet
 FROM jsonb_array_elements(amad_describe('fleet')->'series') s;
-SELECT amad_train('fleet1', 'readings', series_cols => '{device}', options => :'o'::jsonb || '{"contamination": 0.05}')->'series' AS series;
+SELECT amad_train('fleet1', 'readings', series_cols => '{device}',
+	options => :'o'::jsonb || '{"contamination": 0.05}')->'series' AS series;
 SELECT count(DISTINCT s->'threshold') AS thresholds FROM jsonb_array_elements(amad_describe('fleet1')->'series') s;
 SELECT series, count(DISTINCT threshold) AS thresholds FROM amad_detect('fleet1') GROUP BY series ORDER BY series;
--- a series that is too short is left out and counted; none left is an error
-INSERT INTO readings (device, ts, flow, pressure, temp) SELECT 'short', ts, flow, pressure, temp FROM readings WHERE device = 'a' ORDER BY ts LIMIT 10;
+-- a series that is too short is left out and counted; if none is left, that is an error
+INSERT INTO readings (device, ts, flow, pressure, temp) SELECT 'short', ts, flow, pressure, temp FROM readings
+WHERE device = 'a' ORDER BY ts LIMIT 10;
 SELECT s->'series' AS series, s->'short_series' AS short, s->'rows' AS rows
 FROM amad_train('fleet2', 'readings', series_cols => '{device}', options => :'o') s;
-SELECT amad_train('fleet3', 'SELECT * FROM readings WHERE device = ''short''', 'ts', '{flow}', '{device}', options => :'o');
+SELECT amad_train('fleet3', 'SELECT * FROM readings WHERE device = ''short''', 'ts', '{flow}', '{device}',
+	options => :'o');
 -- several columns, a null among them, numbers and booleans
-SELECT amad_train('fleet4', 'SELECT ts, flow, device, ascii(device) > 97 AS big, NULLIF(ascii(device), 98) AS code FROM readings WHERE device < ''d''',
+SELECT amad_train('fleet4',
+	$$SELECT ts, flow, device, ascii(device) > 97 AS big, NULLIF(ascii(device), 98) AS code FROM readings
+	WHERE device < 'd'$$,
+
 	'ts', '{flow}', '{big,code,device}', options => :'o')->'series' AS series;
 SELECT DISTINCT series FROM amad_detect('fleet4') ORDER BY series;
 -- without series_cols the rows are too many for one series
@@ -111,33 +123,40 @@ SELECT amad_train('x', 'readings', options => :'o');
 
 -- ---- unusual rows
 CREATE TABLE odd AS SELECT row_number() OVER () AS i, ts, flow, pressure, temp, false AS bad, 0 AS code FROM one;
-INSERT INTO odd VALUES (401, NULL, 1, 1, 1, false, 0), (402, 'infinity', 1, 1, 1, false, 0), (403, '-infinity', 1, 1, 1, false, 0);
+INSERT INTO odd VALUES (401, NULL, 1, 1, 1, false, 0), (402, 'infinity', 1, 1, 1, false, 0),
+	(403, '-infinity', 1, 1, 1, false, 0);
 INSERT INTO odd SELECT 404, ts, 1e6, 1e6, 1e6, false, 0 FROM odd WHERE i = 50;
 UPDATE odd SET flow = 'NaN', temp = NULL WHERE i = 60;
 UPDATE odd SET flow = 'Infinity', temp = 'NaN' WHERE i = 61;
 UPDATE odd SET flow = NULL, pressure = NULL, temp = NULL WHERE i = 62;
 UPDATE odd SET temp = 10::numeric ^ 400 WHERE i = 63;
-SELECT s->'rows' AS rows, s->'duplicate_rows' AS duplicates, s->'rows_without_timestamp' AS without_ts, s->'imputed_rows' AS imputed_rows,
-	s->'imputed_values' AS imputed_values, s->'gaps' AS gaps
+SELECT s->'rows' AS rows, s->'duplicate_rows' AS duplicates, s->'rows_without_timestamp' AS without_ts,
+	s->'imputed_rows' AS imputed_rows, s->'imputed_values' AS imputed_values, s->'gaps' AS gaps
 FROM amad_train('odd', 'odd', feature_cols => '{flow,pressure,temp}', options => :'o') s;
 -- rows known to be bad are left out: the model is that of the rows without them
 UPDATE odd SET bad = true, code = 2, flow = 1e9 WHERE i BETWEEN 100 AND 110;
 SELECT l, s->'rows' AS rows, s->'labelled_rows' AS labelled, s->'gaps' AS gaps
-FROM unnest('{bad,code}'::text[]) l, amad_train('odd-' || l, 'odd', feature_cols => '{flow,pressure,temp}', label_col => l, options => :'o') s;
-SELECT round((amad_describe('odd-bad')->'scaling'->'mean'->>1)::numeric, 6) = round(avg(pressure)::numeric, 6) AS mean_of_the_others
+FROM unnest('{bad,code}'::text[]) l,
+	amad_train('odd-' || l, 'odd', feature_cols => '{flow,pressure,temp}', label_col => l, options => :'o') s;
+SELECT round((amad_describe('odd-bad')->'scaling'->'mean'->>1)::numeric, 6) = round(avg(pressure)::numeric, 6)
+	AS mean_of_the_others
 FROM odd WHERE NOT bad AND isfinite(ts) AND i <= 400;
 SELECT amad_train('x', 'odd', feature_cols => '{flow}', label_col => 'nosuch', options => :'o');
 SELECT amad_train('x', 'SELECT ts, flow, ''x''::text AS l FROM one', label_col => 'l', options => :'o');
 SELECT amad_train('x', 'SELECT ts, flow, true AS l FROM one', label_col => 'l', options => :'o');
 -- a column without any value
 SELECT amad_train('x', 'SELECT ts, flow, NULL::float8 AS never FROM one', options => :'o');
--- which is one of a fleet's, and has values in others: the fleet's figures stand for it
-SELECT amad_train('fleet5', 'SELECT device, ts, flow, CASE WHEN device <> ''b'' THEN pressure END AS p FROM readings WHERE device < ''d''',
+-- a column without values in one series of a fleet: the fleet's figures are used there
+SELECT amad_train('fleet5',
+	$$SELECT device, ts, flow, CASE WHEN device <> 'b' THEN pressure END AS p FROM readings WHERE device < 'd'$$,
+
 	'ts', '{flow,p}', '{device}', options => :'o')->'imputed_values' AS imputed;
-SELECT series, count(severity), count(*) FILTER (WHERE imputed = '{p}') AS imputed FROM amad_detect('fleet5') GROUP BY series ORDER BY series;
+SELECT series, count(severity), count(*) FILTER (WHERE imputed = '{p}') AS imputed FROM amad_detect('fleet5')
+GROUP BY series ORDER BY series;
 
 -- ---- more rows than memory
-CREATE TABLE many AS SELECT n / 20000 AS s, n AS t, sin(n / 7.0) + noise(n) AS a, cos(n / 9.0) + noise(n + 77) AS b FROM generate_series(0, 79999) n;
+CREATE TABLE many AS SELECT n / 20000 AS s, n AS t, sin(n / 7.0) + noise(n) AS a, cos(n / 9.0) + noise(n + 77) AS b
+FROM generate_series(0, 79999) n;
 SET maintenance_work_mem = '2MB';
 SET client_min_messages = notice;
 \set VERBOSITY terse
@@ -147,15 +166,18 @@ SELECT s->'rows' < '80000' AND s->'rows' > '10000' AS sampled, s->'sampled_from'
 FROM amad_train('many2', 'many', 't', '{a,b}', options => :'o') s;
 \set VERBOSITY default
 SET client_min_messages = warning;
--- the same rows are taken each time
+-- the sample is the same each time
 SELECT amad_train('many', 'many', 't', '{a,b}', '{s}', options => :'o')->'version' AS version;
 SELECT amad_model_send(a.model) = amad_model_send(b.model) AS same
-FROM amad_models a, amad_models b WHERE a.model_name = 'many' AND a.version = 1 AND b.model_name = 'many' AND b.version = 2;
+FROM amad_models a, amad_models b
+WHERE a.model_name = 'many' AND a.version = 1 AND b.model_name = 'many' AND b.version = 2;
 SET maintenance_work_mem = '64MB';
 -- calibration on blocks of many rows: the training rows themselves are normal
-CREATE TABLE blocks AS SELECT n / 1000 AS s, n AS t, noise(n) * (1 + n / 1000 % 3) AS a FROM generate_series(0, 299999) n;
+CREATE TABLE blocks AS SELECT n / 1000 AS s, n AS t, noise(n) * (1 + n / 1000 % 3) AS a
+FROM generate_series(0, 299999) n;
 SELECT amad_train('blocks', 'blocks', 't', '{a}', '{s}', options => '{"method": "zscore"}')->'series' AS series;
-SELECT count(severity) AS scored, count(*) FILTER (WHERE is_anomaly) < 0.1 * count(*) AS few, count(DISTINCT threshold) > 100 AS own
+SELECT count(severity) AS scored, count(*) FILTER (WHERE is_anomaly) < 0.1 * count(*) AS few,
+	count(DISTINCT threshold) > 100 AS own
 FROM amad_detect_bigint('blocks', "explain" => false);
 
 -- ---- versions
@@ -164,7 +186,7 @@ SELECT amad_model_send(a.model) = amad_model_send(b.model) AS same FROM amad_mod
 WHERE a.model_name = 'one' AND b.model_name = 'one' AND a.version = 1 AND b.version = 2;
 SELECT a.source = b.source AS same_source, a.options = b.options AS same_options FROM amad_models a, amad_models b
 WHERE a.model_name = 'one' AND b.model_name = 'one' AND a.version = 1 AND b.version = 2;
--- a warm start goes on from the weights it finds
+-- a warm start continues from the weights of the deployed version
 SELECT s->'version' AS version, (s->>'loss')::float8 < (training->'loss'->-1)::float8 AS better
 FROM amad_models m, amad_retrain('one', warm_start => true) s WHERE model_name = 'one' AND m.version = 2;
 SELECT amad_retrain('one', NULL)->'version' AS version;
@@ -215,7 +237,7 @@ SELECT amad_retrain('q');
 SELECT amad_drop('q');
 SELECT amad_deploy('q', 1);
 RESET ROLE;
--- what another role has stored does not run with the rights of who detects
+-- sources stored by other roles are not executed with the privileges of the caller
 SELECT amad_detect('mine');
 SELECT count(*) FROM amad_detect('mine', source => 'one');
 SELECT amad_retrain('mine');

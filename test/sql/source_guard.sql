@@ -3,7 +3,8 @@ CREATE SCHEMA source_guard_test;
 SET search_path = source_guard_test, public;
 SET client_min_messages = warning;
 \set o '{"method": "zscore", "horizons": [1, 4]}'
-CREATE TABLE t AS SELECT '2026-01-01 00:00+00'::timestamptz + i * interval '1 min' AS ts, sin(i / 10.0)::float8 AS a FROM generate_series(1, 600) i;
+CREATE TABLE t AS SELECT '2026-01-01 00:00+00'::timestamptz + i * interval '1 min' AS ts, sin(i / 10.0)::float8 AS a
+FROM generate_series(1, 600) i;
 
 -- ---- types that change after they were looked up
 CREATE VIEW v AS SELECT ts, a::numeric AS a FROM t;
@@ -13,20 +14,26 @@ BEGIN
 	DROP VIEW v;
 	EXECUTE 'CREATE VIEW v AS ' || definition;
 END $$;
--- a float8 that is no pointer to a numeric
-SELECT * FROM amad_events('v', maintenance => $$SELECT * FROM replace_view('SELECT ts, ''1.2e-300''::float8 AS a FROM t')$$);
-SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => $$SELECT * FROM replace_view('SELECT ts, a::numeric FROM t')$$);
+-- maintenance windows, none, whose query replaces the view while events are being read from it
+CREATE FUNCTION to_view(definition text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('SELECT * FROM replace_view(%L)', definition) $$;
+-- a float8 is not read as a pointer to a numeric
+SELECT * FROM amad_events('v', maintenance => to_view($$SELECT ts, '1.2e-300'::float8 AS a FROM t$$));
+SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => to_view('SELECT ts, a::numeric FROM t'));
 -- the time column, a series column and its collation, the label
-SELECT * FROM amad_events('v', maintenance => $$SELECT * FROM replace_view('SELECT 5::int2 AS ts, 1::numeric AS a')$$);
-SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => $$SELECT * FROM replace_view('SELECT ts, a::numeric, 1 AS more FROM t')$$);
+SELECT * FROM amad_events('v', maintenance => to_view('SELECT 5::int2 AS ts, 1::numeric AS a'));
+SELECT count(*) FROM amad_events('v', min_severity => 0,
+	maintenance => to_view('SELECT ts, a::numeric, 1 AS more FROM t'));
 DROP VIEW v;
 CREATE VIEW v AS SELECT ts, 'x'::text AS dev, false AS bad, a::float8 FROM t;
 SELECT amad_train('v', 'v', 'ts', '{a}', '{dev}', 'bad', options => :'o')->'version' AS version;
-SELECT * FROM amad_events('v', maintenance => $$SELECT * FROM replace_view('SELECT ts, 7::int8 AS dev, false AS bad, a FROM t')$$);
-SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => $$SELECT * FROM replace_view('SELECT ts, ''x''::text AS dev, false AS bad, a FROM t')$$);
-SELECT * FROM amad_events('v', maintenance => $$SELECT * FROM replace_view('SELECT ts, ''x''::text COLLATE "C" AS dev, false AS bad, a FROM t')$$);
+SELECT * FROM amad_events('v', maintenance => to_view('SELECT ts, 7::int8 AS dev, false AS bad, a FROM t'));
+SELECT count(*) FROM amad_events('v', min_severity => 0,
+	maintenance => to_view($$SELECT ts, 'x'::text AS dev, false AS bad, a FROM t$$));
+SELECT * FROM amad_events('v',
+	maintenance => to_view($$SELECT ts, 'x'::text COLLATE "C" AS dev, false AS bad, a FROM t$$));
 -- columns that are gone
-SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => $$SELECT * FROM replace_view('SELECT ts, a FROM t')$$);
+SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => to_view('SELECT ts, a FROM t'));
 DROP VIEW v;
 -- maintenance windows themselves: a function that changes its result while it is planned
 CREATE FUNCTION windows() RETURNS TABLE (b timestamptz, e timestamptz) LANGUAGE sql AS 'SELECT now(), now()';
@@ -36,7 +43,8 @@ SELECT count(*) > 0 AS events FROM amad_events('t', min_severity => 0, maintenan
 -- ---- models and rows that somebody forged
 -- no names of features
 INSERT INTO amad_models (model_name, version, options, training, source, model)
-	SELECT 'nameless', 1, '{}', '{}', '{"source": "source_guard_test.t", "timestamp_col": "ts"}', amad_fit('{"method": "zscore"}'::jsonb, ts, a) FROM t;
+	SELECT 'nameless', 1, '{}', '{}', '{"source": "source_guard_test.t", "timestamp_col": "ts"}',
+		amad_fit('{"method": "zscore"}'::jsonb, ts, a) FROM t;
 SELECT count(*) FROM amad_detect('nameless');
 SELECT count(*) FROM amad_events('nameless');
 SELECT count(*) FROM amad_drift('nameless');
@@ -53,11 +61,21 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlstate || ' ' || sqlerrm;
 END $$;
-SELECT source, outcome(source) FROM (VALUES (1, '1'::jsonb), (2, '[]'), (3, '{}'), (4, '{"source": 5}'), (5, '{"source": ""}'), (6, '{"source": "source_guard_test.t"}'),
-	(7, '{"source": "source_guard_test.t", "timestamp_col": 7, "feature_cols": ["b", 3, null], "series_cols": {"x": 1}}'),
-	(8, '{"source": "source_guard_test.t", "series_cols": ["ts", "ts"], "label_col": "none"}'), (9, '{"source": "SELECT 1; SELECT 2"}'),
-	(10, '{"source": "SELECT ts, a FROM t", "search_path": "source_guard_test"}'), (11, '{"source": "SELECT ts, a FROM t", "search_path": "no_such_schema"}'),
-	(12, '{"source": "SELECT ts, a FROM t", "search_path": "a,,b"}'), (13, '{"source": "DELETE FROM t"}')) s(n, source) ORDER BY n;
+SELECT source, outcome(source) FROM (VALUES
+	(1, '1'::jsonb),
+	(2, '[]'),
+	(3, '{}'),
+	(4, '{"source": 5}'),
+	(5, '{"source": ""}'),
+	(6, '{"source": "source_guard_test.t"}'),
+	(7, '{"source": "source_guard_test.t", "timestamp_col": 7, "feature_cols": ["b", 3, null],
+		"series_cols": {"x": 1}}'),
+	(8, '{"source": "source_guard_test.t", "series_cols": ["ts", "ts"], "label_col": "none"}'),
+	(9, '{"source": "SELECT 1; SELECT 2"}'),
+	(10, '{"source": "SELECT ts, a FROM t", "search_path": "source_guard_test"}'),
+	(11, '{"source": "SELECT ts, a FROM t", "search_path": "no_such_schema"}'),
+	(12, '{"source": "SELECT ts, a FROM t", "search_path": "a,,b"}'),
+	(13, '{"source": "DELETE FROM t"}')) s(n, source) ORDER BY n;
 
 -- ---- queries
 -- comments before and behind, semicolons, parentheses
@@ -66,7 +84,8 @@ SELECT amad_train('q', $$-- newest rows
 	;  $$, options => :'o')->'rows' AS rows;
 SELECT source->>'source' AS source FROM amad_models WHERE model_name = 'q' AND deployed;
 SELECT count(*) FROM amad_detect('q');
-SELECT amad_train('q', '(SELECT ts, a FROM t) UNION ALL (SELECT ts + interval ''1 day'', a FROM t) -- two', options => :'o')->'rows' AS rows;
+SELECT amad_train('q', $$(SELECT ts, a FROM t) UNION ALL (SELECT ts + interval '1 day', a FROM t) -- two$$,
+	options => :'o')->'rows' AS rows;
 SELECT amad_train('q', 'SELECT ts, a FROM t) AS a, (SELECT 1', options => :'o');
 SELECT amad_train('q', 'SELECT ts, a FROM t) AS s; DROP TABLE t; --', options => :'o');
 SELECT amad_train('q', 'SELECT ts, a INTO u FROM t', options => :'o');
@@ -78,12 +97,15 @@ SELECT amad_train('q', 'SELECT FROM t', options => :'o');
 SELECT amad_train('q', 't', 'ts', (SELECT array_agg('f' || i) FROM generate_series(1, 60000) i));
 SELECT amad_train('q', 't', 'ts', (SELECT array_agg('f' || i) || '{f7}'::text[] FROM generate_series(1, 4000) i));
 SELECT amad_train('q', 't', 'ts', '{a}', (SELECT array_agg('f' || i) FROM generate_series(1, 50) i));
-SELECT amad_fit(jsonb_build_object('features', (SELECT jsonb_agg('f' || i) FROM generate_series(1, 60000) i)), now(), 1.0);
+SELECT amad_fit(jsonb_build_object('features', (SELECT jsonb_agg('f' || i) FROM generate_series(1, 60000) i)),
+	now(), 1.0);
 -- booleans are features
-SELECT amad_train('q', 'SELECT ts, a, a > 0.9 AS high, NULL::boolean AS label FROM t', label_col => 'label', options => :'o')->'features' AS features;
+SELECT amad_train('q', 'SELECT ts, a, a > 0.9 AS high, NULL::boolean AS label FROM t', label_col => 'label',
+	options => :'o')->'features' AS features;
 SELECT source->'feature_cols' AS feature_cols FROM amad_models WHERE model_name = 'q' AND deployed;
 -- types that cannot be features
-SELECT amad_train('q', 'SELECT ts, ''1''::text AS a, ts AS b, interval ''1 h'' AS c FROM t', 'ts', '{a,b,c}', options => :'o');
+SELECT amad_train('q', $$SELECT ts, '1'::text AS a, ts AS b, interval '1 h' AS c FROM t$$, 'ts', '{a,b,c}',
+	options => :'o');
 
 -- ---- a query means what it meant in training, also with another search_path
 CREATE SCHEMA other_guard_test;
@@ -103,7 +125,8 @@ SHOW search_path;
 -- a temporary table that is created later is not what the query meant
 CREATE TEMP TABLE sd AS SELECT ts, a FROM source_guard_test.t LIMIT 5;
 SET search_path = source_guard_test, public;
-SELECT amad_train('temporary', 'SELECT ts, a FROM sd, generate_series(1, 1) UNION ALL SELECT ts + interval ''1 day'', a FROM t', options => :'o')->'rows' AS rows;
+SELECT amad_train('temporary', $$SELECT ts, a FROM sd, generate_series(1, 1)
+	UNION ALL SELECT ts + interval '1 day', a FROM t$$, options => :'o')->'rows' AS rows;
 CREATE TEMP TABLE t AS SELECT ts, a FROM sd;
 SELECT count(*) AS rows FROM amad_detect('path');
 SELECT count(*) AS rows FROM amad_detect('temporary');
@@ -126,30 +149,36 @@ BEGIN
 	RESET ROLE;
 	RETURN true;
 END $$;
-CREATE FUNCTION setting() RETURNS boolean LANGUAGE sql AS $$ SELECT set_config('guard.left', 'behind', false) IS NOT NULL $$;
+CREATE FUNCTION setting() RETURNS boolean LANGUAGE sql AS $$
+	SELECT set_config('guard.left', 'behind', false) IS NOT NULL $$;
 SELECT amad_train('trap', 'SELECT ts, a FROM t', options => :'o')->'version' AS version;
 RESET ROLE;
-UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FROM t WHERE trap()"') WHERE model_name = 'trap';
+UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FROM t WHERE trap()"')
+WHERE model_name = 'trap';
 SET ROLE amad_guard_trap;
 SELECT count(*) FROM amad_detect('trap');
 SELECT amad_retrain('trap');
 SELECT CURRENT_USER;
 RESET ROLE;
-UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FROM t WHERE setting()"') WHERE model_name = 'trap';
+UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FROM t WHERE setting()"')
+WHERE model_name = 'trap';
 SET ROLE amad_guard_trap;
 SELECT count(*) FROM amad_detect('trap');
+-- and no setting is left behind
 SELECT coalesce(current_setting('guard.left', true), '') AS left;
 RESET ROLE;
 DELETE FROM amad_models WHERE model_name = 'trap';
 
--- ---- names of columns are those of the training, where another source has them
-CREATE TABLE two AS SELECT ts, ts + interval '3 days' AS made, a, i % 50 = 0 AS bad FROM (SELECT *, row_number() OVER (ORDER BY ts) AS i FROM source_guard_test.t) q;
+-- ---- another source has the columns of the training, or columns that can take their place
+CREATE TABLE two AS SELECT ts, ts + interval '3 days' AS made, a, i % 50 = 0 AS bad
+FROM (SELECT *, row_number() OVER (ORDER BY ts) AS i FROM source_guard_test.t) q;
 SELECT amad_train('two', 'two', 'ts', '{a}', label_col => 'bad', options => :'o')->'labelled_rows' AS labelled;
 SELECT count(*) AS rows FROM amad_detect('two', source => 'two');
-SELECT amad_recalibrate('two', source => 'two')->'labelled_rows' AS labelled, amad_recalibrate('two', source => 'SELECT made, a FROM two')->'rows' AS rows;
+SELECT amad_recalibrate('two', source => 'two')->'labelled_rows' AS labelled;
+SELECT amad_recalibrate('two', source => 'SELECT made, a FROM two')->'rows' AS rows;
 SELECT amad_train('two', 'two', feature_cols => '{}');
 
--- ---- a training that nobody reads the result of
+-- ---- a training whose result is not read
 SET search_path = source_guard_test, public;
 SELECT d FROM (SELECT 1 AS d, amad_train('unread', :'o'::jsonb, ts, a) AS summary FROM t) q;
 SELECT count(*) FROM (SELECT amad_train('unread too', :'o'::jsonb, ts, a) FROM t GROUP BY a > 5) q;

@@ -1,15 +1,16 @@
--- Rows of one timestamp: the first by the values of its features, missing ones last, has its place in the
--- series; the others are duplicates. The order in which they come does not matter.
+-- Rows of one timestamp: the first one by the values of its features, missing ones last, belongs to the series; the
+-- others are duplicates.  The order in which they come does not matter.
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 CREATE SCHEMA ties_test;
-SET search_path = ties_test, public;
+SET search_path = ties_test, public, helpers;
 SET extra_float_digits = 0;
-
-CREATE FUNCTION tiny() RETURNS jsonb IMMUTABLE LANGUAGE sql AS
-$$ SELECT '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 20, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb $$;
 
 CREATE TABLE r AS SELECT n, '2026-01-01 00:00+00'::timestamptz + n * interval '1 min' AS ts, sin(n * 0.2) AS a,
 	cos(n * 0.11) + (n * 7919 % 101) / 500.0 AS b FROM generate_series(1, 400) n;
-SELECT amad_train('m', 'r', 'ts', feature_cols => '{a,b}', options => tiny())->'version' AS version;
+SELECT amad_train('m', 'r', 'ts', feature_cols => '{a,b}',
+	options => tiny('{"d_model": 16, "steps": 20}'))->'version' AS version;
 
 -- The winners are the rows of r: others have a greater a, the same a and a greater b, or a missing value.
 CREATE TABLE losers AS
@@ -23,7 +24,7 @@ CREATE TABLE first AS SELECT n, ts, a, b, 1 AS from_table FROM r UNION ALL SELEC
 CREATE TABLE last AS SELECT * FROM first ORDER BY from_table DESC, n * 7919 % 401;
 CREATE INDEX ON last (ts, a DESC);
 
--- What a query of (ts, severity) has in common with the rows of r alone.
+-- The severities of the rows of r alone.
 CREATE TABLE truth AS SELECT ts, severity FROM amad_detect('m', explain => false);
 
 -- amad_detect: a severity for one row of each timestamp, the right one, in any plan
@@ -60,7 +61,8 @@ FROM amad_detect('m', source => 'SELECT * FROM last WHERE n <= 103', last_n => 6
 
 -- amad_score: no ERROR, the same severities; amad_explain says why a row has none
 CREATE FUNCTION compare(query text, OUT rows bigint, OUT scored bigint, OUT differ bigint) LANGUAGE plpgsql AS $$ BEGIN
-	EXECUTE format('SELECT count(*), count(s), count(*) FILTER (WHERE s <> severity) FROM (%s) q JOIN truth USING (ts)', query)
+	EXECUTE format('SELECT count(*), count(s), count(*) FILTER (WHERE s <> severity) FROM (%s) q JOIN truth USING (ts)',
+		query)
 		INTO rows, scored, differ;
 END $$;
 SET client_min_messages = error;
@@ -68,7 +70,8 @@ SELECT * FROM compare('SELECT ts, amad_score(''m'', ts, a, b) OVER (ORDER BY ts)
 SELECT * FROM compare('SELECT ts, amad_score(''m'', ts, a, b) OVER (ORDER BY ts) AS s FROM last');
 SELECT * FROM compare('SELECT ts, amad_score(''m'', ts, a, b) OVER (ORDER BY ts, a DESC) AS s FROM last');
 SELECT * FROM compare('SELECT ts, amad_score(''m'', ts, a, b) OVER (ORDER BY ts, a, b) AS s FROM first');
-SELECT * FROM compare('SELECT ts, amad_score(''m'', ts, VARIADIC ARRAY[a, b]) OVER (ORDER BY ts, b DESC) AS s FROM first');
+SELECT * FROM compare($$SELECT ts, amad_score('m', ts, VARIADIC ARRAY[a, b]) OVER (ORDER BY ts, b DESC) AS s
+	FROM first$$);
 SELECT status, count(*) AS rows, count(severity) AS scored
 FROM (SELECT (amad_explain('m', ts, a, b) OVER (ORDER BY ts)).* FROM last) e GROUP BY status ORDER BY status;
 RESET client_min_messages;
@@ -76,23 +79,27 @@ RESET client_min_messages;
 -- rows without a time have no severity, and are no error of the others
 SELECT count(*) AS rows, count(s) AS scored FROM (
 	SELECT amad_score('m', ts, a, b) OVER (ORDER BY ts) AS s FROM (
-		SELECT ts, a, b FROM r UNION ALL VALUES (NULL::timestamptz, 1, 2), ('infinity', 1, 2), ('-infinity', 1, 2), ('infinity', 3, 4)) x) y;
+		SELECT ts, a, b FROM r UNION ALL VALUES (NULL::timestamptz, 1, 2), ('infinity', 1, 2), ('-infinity', 1, 2),
+			('infinity', 3, 4)) x) y;
 -- a partition of several series is most likely a mistake
 SELECT count(s) FROM (SELECT amad_score('m', ts, a, b) OVER (ORDER BY ts) AS s FROM r, generate_series(1, 3)) x;
 -- a hundred thousand rows of one timestamp take no memory
 SELECT count(*) AS rows, count(s) AS scored
-FROM (SELECT amad_score('m', ts, a, b) OVER (ORDER BY ts) AS s FROM r, generate_series(1, CASE WHEN n = 77 THEN 100000 ELSE 1 END)) x;
+FROM (SELECT amad_score('m', ts, a, b) OVER (ORDER BY ts) AS s
+	FROM r, generate_series(1, CASE WHEN n = 77 THEN 100000 ELSE 1 END)) x;
 
 -- training: the same bytes from any order, plan and workers
 CREATE FUNCTION trained(source text) RETURNS text LANGUAGE sql AS $$
-	SELECT amad_train('t', source, 'ts', feature_cols => '{a,b}', options => tiny());
+	SELECT amad_train('t', source, 'ts', feature_cols => '{a,b}', options => tiny('{"d_model": 16, "steps": 20}'));
 	SELECT md5(model::text) FROM amad_models WHERE model_name = 't' AND deployed $$;
-SELECT trained('SELECT ts, a, b FROM first WHERE from_table = 1 OR n % 11 = 5') = trained('SELECT ts, a, b FROM r') AS first,
+SELECT trained('SELECT ts, a, b FROM first WHERE from_table = 1 OR n % 11 = 5')
+	= trained('SELECT ts, a, b FROM r') AS first,
 	trained('SELECT ts, a, b FROM last WHERE from_table = 1 OR n % 11 = 5') = trained('SELECT ts, a, b FROM r') AS last;
 -- of rows that are equal but for their label, the good one is kept
 SELECT x->'labelled_rows' AS labelled, x->'duplicate_rows' AS duplicates FROM amad_train('t',
-	'SELECT ts, a, b, false AS bad FROM r UNION ALL SELECT ts, a, b, true FROM r WHERE n % 20 = 0', 'ts', label_col => 'bad',
-	feature_cols => '{a,b}', options => tiny()) x;
+	'SELECT ts, a, b, false AS bad FROM r UNION ALL SELECT ts, a, b, true FROM r WHERE n % 20 = 0', 'ts',
+		label_col => 'bad',
+	feature_cols => '{a,b}', options => tiny('{"d_model": 16, "steps": 20}')) x;
 
 RESET search_path;
 DROP SCHEMA ties_test CASCADE;

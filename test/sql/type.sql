@@ -8,10 +8,12 @@ FROM generate_series(1, 120) i;
 
 CREATE TABLE kept (name text, model amad_model);
 INSERT INTO kept SELECT 'tiny', amad_fit(
-	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4], "features": ["flow", "döner"], "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0}}'::jsonb, ts, a, b)
+	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4], "features": ["flow", "döner"],
+	  "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0}}'::jsonb, ts, a, b)
 FROM model_rows;
 INSERT INTO kept SELECT 'large', amad_fit(
-	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb, ts, a, b)
+	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb,
+		ts, a, b)
 FROM model_rows;
 
 -- ---- how it is stored
@@ -27,7 +29,8 @@ SELECT pg_relation_size(reltoastrelid) > 50000 AS toasted FROM pg_class WHERE oi
 SELECT name, left(model::text, 10) AS begins,
 	model::text = '\x' || encode(amad_model_send(model), 'hex') AS hex,
 	amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip,
-	amad_model_send(('\x' || upper(encode(amad_model_send(model), 'hex')))::amad_model) = amad_model_send(model) AS capitals
+	amad_model_send(('\x' || upper(encode(amad_model_send(model), 'hex')))::amad_model)
+		= amad_model_send(model) AS capitals
 FROM kept ORDER BY name;
 -- the text does not depend on settings
 SELECT md5(model::text) AS before FROM kept WHERE name = 'tiny' \gset
@@ -84,9 +87,11 @@ SELECT (model::text || 'f')::amad_model FROM kept WHERE name = 'tiny';
 SELECT left(model::text, 42)::amad_model FROM kept WHERE name = 'tiny';
 -- whether the rest is intact is told apart, and matters when the value is used
 SELECT amad_model_error(model) IS NULL AS intact, amad_model_error((model::text || 'ff')::amad_model) AS longer,
-	amad_model_error(left(model::text, -2)::amad_model) AS shorter, amad_model_error(NULL) IS NULL AS none FROM kept WHERE name = 'tiny';
+	amad_model_error(left(model::text, -2)::amad_model) AS shorter, amad_model_error(NULL) IS NULL AS none FROM kept
+	WHERE name = 'tiny';
 SELECT amad_describe((model::text || 'ff')::amad_model) FROM kept WHERE name = 'tiny';
-SELECT amad_score((SELECT left(model::text, -2)::amad_model FROM kept WHERE name = 'tiny'), ts, a, b) OVER (ORDER BY ts) FROM model_rows;
+SELECT amad_score((SELECT left(model::text, -2)::amad_model FROM kept WHERE name = 'tiny'), ts, a, b) OVER (ORDER BY ts)
+FROM model_rows;
 
 -- What becomes of a try to make a model of bytes.
 CREATE FUNCTION verdict(b bytea) RETURNS text LANGUAGE plpgsql AS $$
@@ -100,7 +105,8 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 
 -- every possible truncation, and every byte damaged
-SELECT verdict(substr(b, 1, n)), CASE WHEN min(n) < 100 THEN min(n) END AS from, CASE WHEN max(n) < 100 THEN max(n) END AS to,
+SELECT verdict(substr(b, 1, n)), CASE WHEN min(n) < 100 THEN min(n) END AS from,
+	CASE WHEN max(n) < 100 THEN max(n) END AS to,
 	CASE WHEN max(n) >= 100 THEN length(b) - max(n) END AS bytes_missing, count(*) = max(n) - min(n) + 1 AS without_gap
 FROM (SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny') k, generate_series(0, length(b)) n
 GROUP BY 1, length(b) ORDER BY min(n);
@@ -186,13 +192,15 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(37, 'series 1', put(:'b', 36, u32(1))),
 	(38, 'series 2^32 - 1', put(:'b', 36, u32(4294967295))),
 	(39, 'series 2^29, whose figures have 2^36 bytes', put(:'b', 36, u32(536870912))),
-	(39.1, 'the last 24 weights are figures of a series', put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 24)), 36, u32(1))),
+	(39.1, 'the last 24 weights are figures of a series',
+		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 24)), 36, u32(1))),
 	(39.2, 'terms 1', put(:'b', 40, u32(1))),
 	(39.3, 'terms 2^31', put(:'b', 40, u32(2147483648))),
 	(39.4, 'activities 2', put(:'b', 44, u32(2))),
 	(39.5, 'activities 3', put(:'b', 44, u32(3))),
 	(39.6, 'activities 2^32 - 1', put(:'b', 44, u32(4294967295))),
-	(39.7, 'the last 6 weights are activities', put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(2))),
+	(39.7, 'the last 6 weights are activities',
+		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(2))),
 	(40, 'mean NaN', put(:'b', 48, f64('NaN'))),
 	(41, 'mean Infinity', put(:'b', 56, f64('Infinity'))),
 	(42, 'std negative', put(:'b', 72, f64(-1))),
@@ -218,7 +226,9 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	AS v(n, what, forged) ORDER BY n;
 
 -- Of a season with five terms, no blocks, one horizon: weights of the season at 128, gain 208, spread 224
-SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "horizons": [1], "advanced": {"season_harmonics": 2}}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s FROM generate_series(1, 99) n \gset
+SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "horizons": [1],
+	"advanced": {"season_harmonics": 2}}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s
+FROM generate_series(1, 99) n \gset
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'s'::bytea),
 	(2, 'no terms', put(:'s', 40, u32(0))),
@@ -240,9 +250,12 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	AS v(n, what, forged) ORDER BY n;
 
 -- what a recalibration makes of one that expects what no row can be is not stored, for it could not be read
-CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::float8 AS b FROM generate_series(1, 400) n;
-SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "horizons": [1], "advanced": {"season_harmonics": 2}}') IS NOT NULL AS trained;
-UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 208, f64(0)), 128, f64(1e200))), 'hex'))::amad_model WHERE model_name = 'season';
+CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::float8 AS b
+FROM generate_series(1, 400) n;
+SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "horizons": [1],
+	"advanced": {"season_harmonics": 2}}') IS NOT NULL AS trained;
+UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 208, f64(0)), 128, f64(1e200))),
+	'hex'))::amad_model WHERE model_name = 'season';
 SELECT amad_recalibrate_bigint('season', last_n => 300);
 SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
 SELECT amad_drop('season') AS dropped;
@@ -282,7 +295,8 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(30.01, 'training an array', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": [1]')),
 	(30.02, 'training a number', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": 1')),
 	(30.03, 'training a null', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": null')),
-	(30.04, 'training empty, which is an object', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": {}')),
+	(30.04, 'training empty, which is an object',
+		regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": {}')),
 	(30.05, 'core a number, which is not shown', regexp_replace(json_of(:'b'), '"core": "[^"]*"', '"core": 1')),
 	(30.1, 'a flag', replace(json_of(:'b'), '"flags": []', '"flags": [1]')),
 	(30.2, 'the same flag twice', replace(json_of(:'b'), '"flags": []', '"flags": [1, 1]')),
@@ -292,7 +306,8 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(30.6, 'flag a name', replace(json_of(:'b'), '"flags": []', '"flags": ["flow"]')),
 	(30.7, 'flags not an array', replace(json_of(:'b'), '"flags": []', '"flags": 1')),
 	(30.8, 'no flags told', replace(json_of(:'b'), '"flags": [], ', '')),
-	(30.9, 'flatlines of which there are no figures', regexp_replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
+	(30.9, 'flatlines of which there are no figures',
+		regexp_replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
 	(32, 'another method', replace(json_of(:'b'), '"method": "amad"', '"method": "zscore"')),
 	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')))
 	AS v(n, what, json) ORDER BY n;
@@ -311,7 +326,8 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 CREATE FUNCTION with_series(b bytea, keys jsonb, cols jsonb, figures bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
 	SELECT with_json(put(substr(b, 1, length(b) - json_bytes(b)) || figures || substr(b, length(b) - json_bytes(b) + 1),
 						 36, u32(length(figures) / 96)),
-					 replace(replace(json_of(b), '"series": []', '"series": ' || keys::text), '"series_cols": []', '"series_cols": ' || cols::text)) $$;
+					 replace(replace(json_of(b), '"series": []', '"series": ' || keys::text), '"series_cols": []',
+					 	'"series_cols": ' || cols::text)) $$;
 SELECT substr(:'b'::bytea, 49, 96) AS f \gset
 SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VALUES
 	(1, 'two', '["{\"d\": 1}", "{\"d\": 2}"]'::jsonb, :'f'::bytea || :'f'::bytea),
@@ -330,31 +346,41 @@ SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VA
 	AS v(n, what, keys, figures) ORDER BY n;
 -- it scores a series by that series' threshold, and an unknown one by that of all
 CREATE TABLE forged AS SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
-	:'f'::bytea || put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model FROM kept WHERE name = 'tiny';
+	:'f'::bytea || put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model
+	FROM kept WHERE name = 'tiny';
 SELECT amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM forged;
-SELECT series, count(e) AS rows, count((e).severity) AS scored, round(min((e).severity / s)::numeric, 9) AS least, round(max((e).severity / s)::numeric, 9) AS most,
+SELECT series, count(e) AS rows, count((e).severity) AS scored, round(min((e).severity / s)::numeric, 9) AS least,
+	round(max((e).severity / s)::numeric, 9) AS most,
 	min((e).status) FILTER (WHERE s IS NOT NULL) AS status
-FROM unnest('{"{\"d\": 1}", "{\"d\": 2}", "{\"d\": 3}", "{\"d\": \"1\"}", "{\"d\": null}", "1", null}'::jsonb[]) series, LATERAL (
-	SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s, amad_explain(f.model, series, ts, a, b) OVER (ORDER BY ts) AS e
+FROM unnest('{"{\"d\": 1}", "{\"d\": 2}", "{\"d\": 3}", "{\"d\": \"1\"}", "{\"d\": null}", "1", null}'::jsonb[]) series,
+	LATERAL (
+	SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s,
+		amad_explain(f.model, series, ts, a, b) OVER (ORDER BY ts) AS e
 	FROM model_rows, kept k, forged f WHERE name = 'tiny') x GROUP BY series ORDER BY series;
 -- figures go with their keys, in whatever order these come
 SELECT count(s) AS scored, bool_and(s IS NOT DISTINCT FROM t) AS same FROM (
-	SELECT amad_score(f.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS s, amad_score(g.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS t
-	FROM model_rows, forged f, generate_series(1, 3) d, (SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 2}", "{\"d\": 1}"]', '["d"]',
-		put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)) || :'f'::bytea)), 'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') g) x;
+	SELECT amad_score(f.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS s,
+		amad_score(g.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS t
+	FROM model_rows, forged f, generate_series(1, 3) d,
+		(SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 2}", "{\"d\": 1}"]', '["d"]',
+		put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)) || :'f'::bytea)),
+			'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') g) x;
 SELECT amad_score(model, '{"e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '{"d": 1, "e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '{"d": [1]}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '[1, 2]'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
-SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a, b) OVER (PARTITION BY ts % 2 ORDER BY ts) AS s FROM model_rows, forged) x;
+SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d', ts % 2), ts, a,
+	b) OVER (PARTITION BY ts % 2 ORDER BY ts) AS s FROM model_rows, forged) x;
 
 -- ---- forged: states
-INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb, ts, a, b) FROM model_rows;
+INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1,
+	"horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb, ts, a, b) FROM model_rows;
 SELECT amad_model_send(model) AS st FROM kept WHERE name = 'states' \gset
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'as it is', :'st'::bytea),
-	(2, 'no weight of states', with_json(:'st', regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+', '"state_weight": 0'))),
+	(2, 'no weight of states', with_json(:'st',
+		regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+', '"state_weight": 0'))),
 	(3, 'without the option', with_json(:'st', regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+, ', ''))),
 	(4, 'of a baseline', with_json(:'st', replace(json_of(:'st'), '"method": "amad"', '"method": "zscore"'))),
 	(5, 'last weight NaN', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32('NaN'))),
@@ -362,10 +388,12 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	-- behind them stand 32 centres of 4 rows of 2 features
 	(7, 'weight of a feature 0', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 3), f32(0))),
 	(8, 'weight of a feature 1', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 2), f32(1))),
-	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1), f32(-1)))) AS v(n, what, b) ORDER BY n;
+	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1),
+		f32(-1)))) AS v(n, what, b) ORDER BY n;
 -- what flatlines are worth at 152, activities at 160
 SELECT what, verdict(signed(b)) FROM (VALUES
-	(1, 'no weight of flatlines', with_json(:'st', regexp_replace(json_of(:'st'), '"flatline_weight": [0-9.]+', '"flatline_weight": 0'))),
+	(1, 'no weight of flatlines', with_json(:'st',
+		regexp_replace(json_of(:'st'), '"flatline_weight": [0-9.]+', '"flatline_weight": 0'))),
 	(2, 'no activities', put(:'st', 44, u32(0))),
 	(3, 'one activity', put(:'st', 44, u32(1))),
 	(4, 'worth negative', put(:'st', 152, f64(-1))),
@@ -378,15 +406,20 @@ DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: principal components
 
-INSERT INTO kept SELECT 'pca', amad_fit('{"method": "pca", "horizons": [2, 4], "advanced": {"variance": 0.5}}'::jsonb, ts, a, b, a + b) FROM model_rows;
-INSERT INTO kept SELECT 'zscore', amad_fit('{"method": "zscore", "horizons": [2, 4]}'::jsonb, ts, a, b, a + b) FROM model_rows;
-SELECT name, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip, get_byte(amad_model_send(model), 28) AS weights
+INSERT INTO kept SELECT 'pca',
+	amad_fit('{"method": "pca", "horizons": [2, 4], "advanced": {"variance": 0.5}}'::jsonb, ts, a, b, a + b)
+FROM model_rows;
+INSERT INTO kept SELECT 'zscore', amad_fit('{"method": "zscore", "horizons": [2, 4]}'::jsonb, ts, a, b, a + b)
+FROM model_rows;
+SELECT name, amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip,
+	get_byte(amad_model_send(model), 28) AS weights
 FROM kept WHERE name IN ('pca', 'zscore') ORDER BY name;
 SELECT amad_model_send(model) AS p FROM kept WHERE name = 'pca' \gset
 SELECT amad_model_send(model) AS z FROM kept WHERE name = 'zscore' \gset
 -- The value with n more weights, or fewer.
 CREATE FUNCTION with_weights(b bytea, n int) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
-	SELECT put(substr(b, 1, length(b) - json_bytes(b) + 4 * least(n, 0)) || decode(repeat('00', 4 * greatest(n, 0)), 'hex')
+	SELECT put(substr(b, 1, length(b) - json_bytes(b) + 4 * least(n, 0)) || decode(repeat('00', 4 * greatest(n, 0)),
+		'hex')
 			   || substr(b, length(b) - json_bytes(b) + 1), 28, u32(get_byte(b, 28) + n)) $$;
 -- 3 features, no layer, 2 horizons: threshold at 44 + 72 + 16
 SELECT what, verdict(signed(forged)) FROM (VALUES
@@ -403,7 +436,8 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(11, 'called zscore', with_json(:'p', replace(json_of(:'p'), '"method": "pca"', '"method": "zscore"'))),
 	(12, 'zscore', with_weights(:'z', 0)),
 	(13, 'zscore with weights', with_weights(:'z', 3)),
-	(14, 'zscore called pca, of no components', with_json(:'z', replace(json_of(:'z'), '"method": "zscore"', '"method": "pca"'))),
+	(14, 'zscore called pca, of no components',
+		with_json(:'z', replace(json_of(:'z'), '"method": "zscore"', '"method": "pca"'))),
 	(15, 'threshold 0', put(:'p', 132, f64(0))))
 	AS v(n, what, forged) ORDER BY n;
 

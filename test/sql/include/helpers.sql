@@ -29,4 +29,12 @@ CREATE OR REPLACE FUNCTION helpers.tiny(more jsonb DEFAULT '{}') RETURNS jsonb I
 -- Noise from 0 to 1, the same everywhere.
 CREATE OR REPLACE FUNCTION helpers.noise(n bigint) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$
 	SELECT (hashint8(n) & 65535) / 65535.0 $$;
+
+-- Is the model that its text describes the same, byte for byte?
+CREATE OR REPLACE FUNCTION helpers.round_trip(model amad_model) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
+	SELECT amad_model_send(model::text::amad_model) = amad_model_send(model) $$;
+
+-- Sum of the numbers of an object.
+CREATE OR REPLACE FUNCTION helpers.total(object jsonb) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$
+	SELECT sum(value::float8) FROM jsonb_each_text(object) $$;
 \set ECHO all
