@@ -45,19 +45,14 @@ typedef struct workload
 	int			rows;			/* T */
 	int			skip;
 	size_t		nparams;
-	float	   *params,
-			   *grads,
-			   *sum,
-			   *moments;
+	float	   *params, *grads, *sum, *moments;
 	float	   *series;			/* (SERIES, C) */
 	float	   *expected;
 	float	   *discrepancy;
 	nn_train   *train;
 	nn_packed  *packed;
 	nn_stream  *stream;
-	float	   *a,
-			   *b,
-			   *c;				/* (GEMM, GEMM) */
+	float	   *a, *b, *c;		/* (GEMM, GEMM) */
 	int64_t		step;
 } workload;
 
@@ -136,15 +131,17 @@ step_flops(const workload *w)
 static void
 gemm(workload *w)
 {
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, GEMM, GEMM, GEMM,
-				1.0f, w->a, GEMM, w->b, GEMM, 0.0f, w->c, GEMM);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, GEMM, GEMM, GEMM, 1.0f, w->a, GEMM, w->b,
+				GEMM, 0.0f, w->c, GEMM);
 }
 
 static void
 train_step(workload *w)
 {
-	const nn_objective objective = {.skip = w->skip, .maxmin = 1, .contrast = 0.02f,
-	.temperature = 0.1f};
+	const nn_objective objective = {.skip = w->skip,
+									.maxmin = 1,
+									.contrast = 0.02f,
+									.temperature = 0.1f};
 	const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1};
 	const int	C = w->s.shape.features;
 
@@ -156,8 +153,7 @@ train_step(workload *w)
 		nn_losses	losses;
 
 		for (int i = 0; i < n; i++)
-			chunk[i] = w->series + (size_t) ((b + i) * 691 + w->step * 37) %
-				(SERIES - w->rows) * C;
+			chunk[i] = w->series + (size_t) ((b + i) * 691 + w->step * 37) % (SERIES - w->rows) * C;
 		nn_forward(w->train, w->params, chunk, n);
 		nn_backward(w->train, w->params, &objective, w->s.batch, grads, &losses);
 		if (b > 0)
@@ -176,8 +172,8 @@ score(workload *w, int piece)
 	const int	N = w->s.shape.layers;
 
 	for (int i = 0; i + piece <= SERIES; i += piece)
-		nn_stream_push(w->stream, w->series + (size_t) i * C, piece,
-					   w->expected + (size_t) i * C, N, w->discrepancy + (size_t) i * N);
+		nn_stream_push(w->stream, w->series + (size_t) i * C, piece, w->expected + (size_t) i * C,
+					   N, w->discrepancy + (size_t) i * N);
 }
 
 /* ---- set-up ------------------------------------------------------------------------ */
@@ -217,10 +213,10 @@ arguments(int argc, char **argv)
 	{
 		const char *name;
 		int		   *value;
-	}			all[] = {
-		{"features", &s.shape.features}, {"window", &s.shape.window},
-		{"d_model", &s.shape.d_model}, {"heads", &s.shape.heads},
-		{"layers", &s.shape.layers}, {"batch", &s.batch}, {"repeats", &s.repeats},
+	} all[] = {
+		{"features", &s.shape.features}, {"window", &s.shape.window}, {"d_model", &s.shape.d_model},
+		{"heads", &s.shape.heads},		 {"layers", &s.shape.layers}, {"batch", &s.batch},
+		{"repeats", &s.repeats},
 	};
 
 	for (int i = 1; i < argc; i++)
@@ -268,10 +264,8 @@ wanted(const settings *s, const char *part)
 /* Best times in seconds; infinite for parts not selected. */
 typedef struct times
 {
-	double		sgemm,
-				step,
-				row,			/* in pushes of NN_STREAM_ROWS */
-				single;			/* in pushes of one */
+	double		sgemm, step, row,	/* in pushes of NN_STREAM_ROWS */
+		single;					/* in pushes of one */
 } times;
 
 static double

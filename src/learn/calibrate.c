@@ -70,7 +70,9 @@ count_scored_rows(const Calibration *c, const DatasetRun *run)
 {
 	int64		n = 0;
 
-	for (int64 place = Max(calibration_rows_warmup(&c->rows), calibration_rows_held_place(&c->rows, run)); place < run->rows; place++)
+	for (int64 place =
+			 Max(calibration_rows_warmup(&c->rows), calibration_rows_held_place(&c->rows, run));
+		 place < run->rows; place++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		n += calibration_rows_use(&c->rows, run->first + place) != ROW_CONTEXT;
@@ -91,9 +93,10 @@ report_too_few_scored(const Calibration *c, int64 scored)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
-			 errdetail("At least " INT64_FORMAT " rows with a score are needed. A row has a score if %d rows "
-					   "precede it without a gap.", least_scored_rows(&c->model->options),
-					   c->model->plan.warmup),
+			 errdetail("At least " INT64_FORMAT
+					   " rows with a score are needed. A row has a score if %d rows "
+					   "precede it without a gap.",
+					   least_scored_rows(&c->model->options), c->model->plan.warmup),
 			 errhint("Specify an earlier since or a greater last_n.")));
 }
 
@@ -123,8 +126,9 @@ find_own_series(Calibration *c)
 				 errmsg("no gap-free run of training rows is long enough to be scored"),
 				 errdetail("A row has a score if %d rows precede it without a gap.",
 						   c->model->plan.warmup),
-				 errhint("Choose a greater max_gap, or smaller values of the options window, layers "
-						 "and horizons.")));
+				 errhint(
+					 "Choose a greater max_gap, or smaller values of the options window, layers "
+					 "and horizons.")));
 	c->rows.use_all = true;
 	find_own_series(c);
 }
@@ -308,7 +312,7 @@ scoring_stats(const Calibration *c, int series)
 /* Stores the raw score of a row, still without evidence of flatlines. */
 static void
 store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
-		  void *arg)
+				void *arg)
 {
 	nn_row		values = {
 		.scaled = rows->dataset->rows + row * rows->model->features,
@@ -438,7 +442,7 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 	{
 		CHECK_FOR_INTERRUPTS();
 		c.stats[i] = m->nseries > 0 ? (ModelStats *) model_series_stats(m, d->series[i].key)
-			: &m->stats;
+									: &m->stats;
 	}
 	return c;
 }

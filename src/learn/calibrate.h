@@ -24,6 +24,6 @@ extern void calibrate_model(Model *model, const Dataset *dataset);
  * few rows.
  */
 extern void recalibrate_model(Model *model, const Dataset *dataset, const Recorded *recorded,
-							Recalibrated *result);
+							  Recalibrated *result);
 
 #endif							/* AMAD_LEARN_CALIBRATE_H */

@@ -32,7 +32,7 @@ typedef struct Recorded
 	const uint8 *use;			/* (rows) RowUse */
 	const double *severity;		/* (rows) of the model before; NaN: none */
 	double		trim;			/* share of the rows that can be anomalous, 0 … 0.5; with 0 */
-								/* figures may fall, too */
+	/* figures may fall, too */
 	bool		threshold_only; /* rho, mu and theta stay */
 	bool		new_contamination;	/* the threshold may fall */
 } Recorded;
@@ -58,7 +58,7 @@ typedef struct CalibrationRows
 
 /* What to do with a row's reconstruction. */
 typedef void (*calibration_visit) (const CalibrationRows *rows, int64 row, const float *expected,
-								   const float *signals, void *arg);
+								  const float *signals, void *arg);
 
 /* In the current context; recorded is NULL for a training.  The bytes that it allocates. */
 extern CalibrationRows calibration_rows_open(const Model *model, const Dataset *dataset,

@@ -19,7 +19,8 @@
 Size
 fit_flatline_bytes(const Model *m)
 {
-	return !m->plan.has_flatlines ? 0
+	return !m->plan.has_flatlines
+		? 0
 		: model_activity_bytes(m, m->features) + sizeof(float) * m->features;
 }
 
@@ -50,7 +51,8 @@ next_scored(const CalibrationRows *r, int64 row, int64 end)
  * from `feature` on.
  */
 static void
-visit_activities(CalibrationRows *r, const DatasetRun *run, int feature, int features, visit_row visit, void *arg)
+visit_activities(CalibrationRows *r, const DatasetRun *run, int feature, int features,
+				 visit_row visit, void *arg)
 {
 	const Dataset *d = r->dataset;
 	const int	rows = r->model->plan.activity_rows;

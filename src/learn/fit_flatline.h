@@ -18,6 +18,7 @@ extern Size fit_flatline_bytes(const Model *model);
 extern void fit_flatlines(CalibrationRows *rows, RunRange runs, ModelStats *stats);
 
 /* Adds the evidence of flatlines to the raw scores of a run. */
-extern void add_flatline_evidence(CalibrationRows *rows, const DatasetRun *run, const ModelStats *stats);
+extern void add_flatline_evidence(CalibrationRows *rows, const DatasetRun *run,
+								  const ModelStats *stats);
 
 #endif							/* AMAD_LEARN_FIT_FLATLINE_H */

@@ -74,8 +74,10 @@ report_refused_period(double period, double span, double step, bool seconds)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the training rows do not show a period of %.12g%s", period / unit, name),
-			 errdetail("They span %.12g%s and are %.12g%s apart. A period must be repeated and contain "
-					   "three rows.", span / unit, name, step / unit, name),
+			 errdetail("They span %.12g%s and are %.12g%s apart. A period must be repeated and "
+					   "contain "
+					   "three rows.",
+					   span / unit, name, step / unit, name),
 			 errhint("Train on more rows, or leave the period out of the option \"season\".")));
 }
 
@@ -115,8 +117,9 @@ fit_season_bytes(const Model *m)
 	int			terms = nn_season_terms(&m->season);
 
 	/* the model's own figures, the regression, sums */
-	return terms == 0 ? 0 : sizeof(double) * (terms + 3) * m->features +
-		nn_season_bytes(&m->season, m->features) + sizeof(double) * (terms + 3 * m->features);
+	return terms == 0 ? 0
+					  : sizeof(double) * (terms + 3) * m->features +
+			nn_season_bytes(&m->season, m->features) + sizeof(double) * (terms + 3 * m->features);
 }
 
 static void
@@ -208,19 +211,19 @@ set_gain(const Model *m, const Dataset *d, RunRange runs, ModelStats *stats)
 		}
 	for (int c = 0; c < m->features; c++)
 		stats->season_gain[c] = s.value[c] < LEAST ? 0.0
-			: Max(1.0 - s.deviation[c] / s.value[c], 0.0);
+												   : Max(1.0 - s.deviation[c] / s.value[c], 0.0);
 	close_season_sums(&s);
 }
 
 void
 fit_season_weights(const Model *m, const Dataset *d, RunRange runs, const ModelStats *others,
-		   ModelStats *stats)
+				   ModelStats *stats)
 {
 	const nn_season *season = &m->season;
 
 	/* periods ascend */
-	if (others == NULL || training_span(d, runs) >=
-		AUTO_REPEATS * (double) season->period[season->nperiods - 1])
+	if (others == NULL ||
+		training_span(d, runs) >= AUTO_REPEATS * (double) season->period[season->nperiods - 1])
 		learn_weights(m, d, runs, stats->season);
 	else
 		memcpy(stats->season, others->season,

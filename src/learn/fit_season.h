@@ -22,7 +22,7 @@ extern Size fit_season_bytes(const Model *model);
  * gets the weights of `others`, the figures of all rows (NULL: stats are those).
  */
 extern void fit_season_weights(const Model *model, const Dataset *dataset, RunRange runs,
-					   const ModelStats *others, ModelStats *stats);
+							   const ModelStats *others, ModelStats *stats);
 
 /* Sets spread and scale in stats from the rows of runs that count. */
 extern void fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats);

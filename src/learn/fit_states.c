@@ -27,7 +27,8 @@ fit_states_bytes(const ModelPlan *plan)
 	Size		n = most_windows(features);
 
 	return plan->has_states
-		? nn_states_bytes(features, n) + sizeof(float) * (n * NN_STATE_ROWS + 2) * features : 0;
+		? nn_states_bytes(features, n) + sizeof(float) * (n * NN_STATE_ROWS + 2) * features
+		: 0;
 }
 
 /* The weight of a feature follows from the range of its values in all rows. */

@@ -92,18 +92,19 @@ optimizer_plan(const Dataset *dataset, OptimizerRows *rows)
 {
 	const Options *o = dataset->options;
 	double		batch = (double) o->batch_size * o->chunk_length;
-	OptimizerRun   *runs = palloc_extended(sizeof(OptimizerRun) * dataset->nruns, MCXT_ALLOC_HUGE);
+	OptimizerRun *runs = palloc_extended(sizeof(OptimizerRun) * dataset->nruns, MCXT_ALLOC_HUGE);
 	int64		trained = 0;
-	OptimizerPlan	plan = {
+	OptimizerPlan plan = {
 		.shape = dataset->plan.shape,
-		.objective = {
-			/* the first rows of a chunk have too little context to learn from */
-			.skip = Min(o->window / 2, o->chunk_length - o->ahead - 1),
-			.ahead = o->ahead,
-			.maxmin = (float) o->maxmin_weight,
-			.contrast = (float) o->contrast_weight,
-			.temperature = CONTRAST_TEMPERATURE,
-		},
+		.objective =
+			{
+				/* the first rows of a chunk have too little context to learn from */
+				.skip = Min(o->window / 2, o->chunk_length - o->ahead - 1),
+				.ahead = o->ahead,
+				.maxmin = (float) o->maxmin_weight,
+				.contrast = (float) o->contrast_weight,
+				.temperature = CONTRAST_TEMPERATURE,
+			},
 		.learning_rate = o->learning_rate,
 		.seed = o->seed,
 		.clip = o->clip,
@@ -137,8 +138,9 @@ optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 {
 	/* gradients of the batch and of a shard, two moments */
 	return nn_train_bytes(shape, shard_chunks(batch_size), chunk_length) +
-		sizeof(float) * (4 * nn_params_size(shape) +
-						 (Size) shard_chunks(batch_size) * chunk_length * shape->features);
+		sizeof(float) *
+		(4 * nn_params_size(shape) +
+		 (Size) shard_chunks(batch_size) * chunk_length * shape->features);
 }
 
 int
@@ -285,13 +287,13 @@ take_step(Optimizer *s, int64 step, const nn_losses *losses)
 {
 	const OptimizerPlan *p = s->plan;
 	double		rate = nn_one_cycle(step, p->steps, p->learning_rate, CYCLE_PEAK, CYCLE_START,
-									CYCLE_END);
+							   CYCLE_END);
 
 	/* weights that are 0 and have no gradient stay 0 and do not count in the norm */
 	nn_params_clear(&p->shape, p->without, s->grads);
 	if (!isfinite(losses->total) ||
-		!isfinite(nn_adam_step(&adam, step + 1, rate, s->nparams,
-							   s->params, s->grads, s->moment1, s->moment2, poll_interrupts)))
+		!isfinite(nn_adam_step(&adam, step + 1, rate, s->nparams, s->params, s->grads, s->moment1,
+							   s->moment2, poll_interrupts)))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("training diverged in step " INT64_FORMAT, step + 1),
@@ -303,9 +305,11 @@ report_progress(const Optimizer *s, int64 step, const nn_losses *losses)
 {
 	if (settings_report_progress && !IsParallelWorker())
 		ereport(NOTICE,
-				(errmsg("step " INT64_FORMAT " of " INT64_FORMAT ": loss %.4f, reconstruction %.4f, "
-						"discrepancy %.4f, contrast %.4f", step + 1, s->plan->steps, losses->total,
-						losses->reconstruction, losses->discrepancy, losses->contrast)));
+				(errmsg("step " INT64_FORMAT " of " INT64_FORMAT
+						": loss %.4f, reconstruction %.4f, "
+						"discrepancy %.4f, contrast %.4f",
+						step + 1, s->plan->steps, losses->total, losses->reconstruction,
+						losses->discrepancy, losses->contrast)));
 }
 
 static void
@@ -355,7 +359,7 @@ allocate_zeros(size_t n)
 
 void
 optimizer_participate(const OptimizerPlan *plan, const OptimizerRows *rows, float *params,
-				  OptimizerReport *report, const GradientExchange *exchange)
+					  OptimizerReport *report, const GradientExchange *exchange)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "amad optimizer",
 											   ALLOCSET_DEFAULT_SIZES);
@@ -394,7 +398,7 @@ optimizer_participate(const OptimizerPlan *plan, const OptimizerRows *rows, floa
 
 void
 optimizer_run(const OptimizerPlan *plan, const OptimizerRows *rows, float *params, int workers,
-		  OptimizerReport *report)
+			  OptimizerReport *report)
 {
 	report->workers = 0;
 	if (workers > 0 && optimizer_run_parallel(plan, rows, params, workers, report))

@@ -29,11 +29,11 @@
 #define KEY_GRADS UINT64CONST(0xA3AD000000000003)
 #define KEY_LOSSES UINT64CONST(0xA3AD000000000004)
 #define KEY_RUNS UINT64CONST(0xA3AD000000000005)
-#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006)	/* initial weights, when plan.warm */
+#define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006) /* initial weights, when plan.warm */
 
 typedef struct OptimizerShared
 {
-	OptimizerPlan	plan;
+	OptimizerPlan plan;
 	ConditionVariable counted;	/* participants was set */
 	slock_t		mutex;
 	int			participants;	/* 0 until the leader has set it; under mutex */
@@ -78,9 +78,11 @@ Size
 optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 {
 	return workers == 0 ? 0
-		: rows_bytes(plan) + runs_bytes(plan) + weights_bytes(plan) + grads_bytes(plan) +
-		losses_bytes(plan) + workers * (optimizer_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
-				   weights_bytes(plan));
+						: rows_bytes(plan) + runs_bytes(plan) + weights_bytes(plan) +
+			grads_bytes(plan) + losses_bytes(plan) +
+			workers *
+				(optimizer_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
+				 weights_bytes(plan));
 }
 
 #define SPINS 20000				/* about a millisecond */
@@ -91,7 +93,8 @@ meet_participants(void *arg)
 {
 	OptimizerShared *shared = arg;
 	uint64		arrival = pg_atomic_add_fetch_u64(&shared->arrived, 1);
-	uint64		goal = (arrival + shared->participants - 1) / shared->participants * shared->participants;
+	uint64		goal = (arrival + shared->participants - 1) / shared->participants *
+		shared->participants;
 
 	if (arrival == goal)
 		ConditionVariableBroadcast(&shared->met);
@@ -147,7 +150,7 @@ void
 amad_train_worker(dsm_segment *segment, shm_toc *toc)
 {
 	OptimizerShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
-	OptimizerRows	rows = {
+	OptimizerRows rows = {
 		.rows = shm_toc_lookup(toc, KEY_ROWS, false),
 		.runs = shm_toc_lookup(toc, KEY_RUNS, false),
 	};
@@ -169,12 +172,9 @@ static ParallelContext *
 open_context(const OptimizerPlan *plan, int workers)
 {
 	const ParallelChunk chunks[] = {
-		{KEY_SHARED, sizeof(OptimizerShared)},
-		{KEY_ROWS, rows_bytes(plan)},
-		{KEY_RUNS, runs_bytes(plan)},
-		{KEY_WEIGHTS, weights_bytes(plan)},
-		{KEY_GRADS, grads_bytes(plan)},
-		{KEY_LOSSES, losses_bytes(plan)},
+		{KEY_SHARED, sizeof(OptimizerShared)}, {KEY_ROWS, rows_bytes(plan)},
+		{KEY_RUNS, runs_bytes(plan)},		   {KEY_WEIGHTS, weights_bytes(plan)},
+		{KEY_GRADS, grads_bytes(plan)},		   {KEY_LOSSES, losses_bytes(plan)},
 	};
 
 	return parallel_open("amad_train_worker", workers, chunks, lengthof(chunks));

@@ -19,7 +19,7 @@
 #include "pg/interrupts.h"
 
 /* Threshold of a training, chosen on real data: docs/model.md, Score. */
-#define SHARE 1.5				/* contamination is multiplied by it; fewer of new rows exceed the result */
+#define SHARE 1.5 /* contamination is multiplied by it; fewer of new rows exceed the result */
 #define HELD_WEIGHT 0.4			/* weight of the quantile of held-out rows, in the logarithm */
 #define LEAST_HELD 0.1			/* least quantile of held-out rows, as a part of that of all rows */
 
@@ -120,7 +120,8 @@ set_theta(CalibrationRows *r, RunRange runs, ModelStats *stats)
 
 		if (n == 0 && r->recorded)
 			continue;			/* the old one stays */
-		stats->theta[i] = n == 0 ? CALIBRATE_LEAST
+		stats->theta[i] = n == 0
+			? CALIBRATE_LEAST
 			: Max(calibration_rows_quantile(r, n, o->horizon_quantile), CALIBRATE_LEAST);
 	}
 }
@@ -134,8 +135,7 @@ set_theta(CalibrationRows *r, RunRange runs, ModelStats *stats)
 static double
 threshold_of_training(CalibrationRows *r, RunRange runs, const ModelStats *stats, int64 n)
 {
-	double		share = r->model->options.contamination *
-		(r->model->plan.has_network ? SHARE : 1.0);
+	double share = r->model->options.contamination * (r->model->plan.has_network ? SHARE : 1.0);
 	double		held = calibration_rows_quantile(r, n, 1.0 - share);
 	double		all;
 
@@ -178,7 +178,8 @@ measure_before(CalibrationRows *r, RunRange runs)
 {
 	Before		before = {0};
 	int64		n = !calibration_rows_may_fall(r) && !r->recorded->new_contamination
-		? collect_severities(r, runs) : 0;
+		? collect_severities(r, runs)
+		: 0;
 
 	if (n == 0)
 		return before;
@@ -245,8 +246,8 @@ fit_threshold(CalibrationRows *r, RunRange runs, ModelStats *stats, Recalibrated
 		set_theta(r, runs, stats);
 	n = collect_scores(r, runs, stats, true);
 	stats->threshold = n == 0 ? 1.0
-		: r->recorded ? threshold_of_recent(r, n, &before)
-		: threshold_of_training(r, runs, stats, n);
+		: r->recorded		  ? threshold_of_recent(r, n, &before)
+							  : threshold_of_training(r, runs, stats, n);
 	stats->threshold = Max(stats->threshold, CALIBRATE_LEAST);
 	if (result)
 		count_flagged(r, n, stats->threshold, result);

@@ -68,8 +68,7 @@ read_model_name(FunctionCallInfo fcinfo, int number)
 {
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model_name must not be null")));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
 	return text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
@@ -121,8 +120,8 @@ check_constant_arguments(FunctionCallInfo fcinfo, const FitState *state)
 	if (changed)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument %s of %s must be the same in all rows of a group",
-						changed, places->function),
+				 errmsg("argument %s of %s must be the same in all rows of a group", changed,
+						places->function),
 				 errhint("Use GROUP BY with the columns that it depends on.")));
 }
 
@@ -152,7 +151,7 @@ read_row_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext contex
 	else
 		for (int i = 0; i < f->count; i++)
 			state->values[i] = features_value(f->type[i], PG_GETARG_DATUM(f->first + i),
-											 PG_ARGISNULL(f->first + i));
+											  PG_ARGISNULL(f->first + i));
 }
 
 static Datum
@@ -178,8 +177,8 @@ add_training_row(FunctionCallInfo fcinfo, const ArgumentPlaces *places)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("date of a training row is out of the range of timestamp: %s",
-						DatumGetCString(DirectFunctionCall1(date_out,
-															PG_GETARG_DATUM(places->ts))))));
+						DatumGetCString(
+							DirectFunctionCall1(date_out, PG_GETARG_DATUM(places->ts))))));
 	dataset_add(state->dataset, ts, state->values);
 	PG_RETURN_POINTER(state);
 }
@@ -224,8 +223,7 @@ get_final_state(FunctionCallInfo fcinfo, const char *function)
 	(void) aggregate_group_context(fcinfo, function);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no rows to train a model")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no rows to train a model")));
 	return (FitState *) PG_GETARG_POINTER(0);
 }
 
@@ -270,7 +268,7 @@ amad_train_final(PG_FUNCTION_ARGS)
 	TrainFacts	facts;
 	Model	   *model = train_group(state, &facts);
 	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model,
-										 train_facts_to_jsonb(model, &facts), NULL);
+								 train_facts_to_jsonb(model, &facts), NULL);
 
 	PG_RETURN_JSONB_P(train_summary(state->name, version, model, &facts));
 }

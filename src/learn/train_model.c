@@ -68,7 +68,8 @@ method_bytes(const Options *o, const ModelPlan *plan)
 		case METHOD_AMAD:
 			/* weights, the value while it is encoded, the optimizer */
 			return 3 * sizeof(float) * (plan->network_size + plan->states_size) +
-				optimizer_bytes(&plan->shape, o->batch_size, o->chunk_length) + fit_states_bytes(plan);
+				optimizer_bytes(&plan->shape, o->batch_size, o->chunk_length) +
+				fit_states_bytes(plan);
 		case METHOD_PCA:
 			return nn_pca_bytes(features) + 3 * sizeof(float) * features * features;
 		case METHOD_ZSCORE:
@@ -83,7 +84,7 @@ train_bytes(const Options *o, int features)
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "amad size",
 												  ALLOCSET_SMALL_SIZES);
 	const nn_season season = plan_largest_season(o);
-	const ModelPlan	plan = plan_make(o, features);
+	const ModelPlan plan = plan_make(o, features);
 	MemoryContext old;
 	Model	   *model;
 	Size		bytes;
@@ -109,16 +110,18 @@ check_initial(const Model *model, const Model *initial)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a warm start requires a network of the same shape"),
-				 errdetail("The deployed network has %d features, window %d, d_model %d, heads %d, layers %d.",
-						   shape->features, shape->window, shape->d_model, shape->heads, shape->layers)));
+				 errdetail("The deployed network has %d features, window %d, d_model %d, heads %d, "
+						   "layers %d.",
+						   shape->features, shape->window, shape->d_model, shape->heads,
+						   shape->layers)));
 }
 
 static void
 learn_network(Model *model, const Dataset *dataset, const Model *initial, Size others,
 			  OptimizerReport *report, TrainFacts *facts)
 {
-	OptimizerRows	rows;
-	OptimizerPlan	plan = optimizer_plan(dataset, &rows);
+	OptimizerRows rows;
+	OptimizerPlan plan = optimizer_plan(dataset, &rows);
 
 	if (initial)
 	{
@@ -204,8 +207,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	Model	   *model;
 	Size		bytes;
 	nn_season	season;
-	instr_time	start,
-				end;
+	instr_time	start, end;
 
 	INSTR_TIME_SET_CURRENT(start);
 	memset(facts, 0, sizeof(*facts));

@@ -69,7 +69,8 @@ check_reading(const Reading *r)
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg(INT64_FORMAT " of " INT64_FORMAT " rows repeat a timestamp of their series",
 						r->dataset->facts.duplicates, r->rows),
-				 errhint("Specify the series columns as series_cols, or aggregate the rows first.")));
+				 errhint(
+					 "Specify the series columns as series_cols, or aggregate the rows first.")));
 }
 
 /* ---- training --------------------------------------------------------------------------- */
@@ -96,7 +97,8 @@ train_context(void *arg)
 
 /* Reads the source, trains and stores a model; initial: see train_model(). */
 static Jsonb *
-train_on_source(Oid function, char *name, const SourceSpec *spec, Options *options, const Model *initial)
+train_on_source(Oid function, char *name, const SourceSpec *spec, Options *options,
+				const Model *initial)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
@@ -134,12 +136,10 @@ required_text(FunctionCallInfo fcinfo, int number, const char *name)
 
 	if (text == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 	if (text[0] == '\0')
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be empty", name)));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
 	return text;
 }
 
@@ -153,8 +153,8 @@ optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***na
 	*names = NULL;
 	if (PG_ARGISNULL(number))
 		return 0;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &n);
 	if (n > FEATURES_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_COLUMNS),
@@ -187,8 +187,7 @@ amad_train_source(PG_FUNCTION_ARGS)
 	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
 	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("feature_cols must not be empty"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
 				 errhint("Omit it to use all numeric and boolean columns.")));
 	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
 	options_parse(&options, PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6));
@@ -219,5 +218,5 @@ amad_retrain(PG_FUNCTION_ARGS)
 	spec = source_from_jsonb(registry_trusted_source(function, &entry, name));
 	options_parse(&options, registry_options(function, &entry));
 	PG_RETURN_JSONB_P(train_on_source(function, name, &spec, &options,
-							warm ? registry_model(function, &entry) : NULL));
+									  warm ? registry_model(function, &entry) : NULL));
 }

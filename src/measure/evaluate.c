@@ -238,7 +238,8 @@ check_constant_options(FunctionCallInfo fcinfo, const EvaluateState *state)
 	if (options > 0 && jsonb_argument_changed(fcinfo, options, state->json))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument options of amad_evaluate must be the same in all rows of a group"),
+				 errmsg(
+					 "argument options of amad_evaluate must be the same in all rows of a group"),
 				 errhint("Use GROUP BY with the columns that it depends on.")));
 }
 
@@ -257,8 +258,7 @@ read_time(FunctionCallInfo fcinfo, const EvaluateState *state)
 				 errmsg("timestamp of amad_evaluate must not be null"),
 				 errhint("Leave such rows out with WHERE ... IS NOT NULL.")));
 	if (arguments->ts_arg_type == UNKNOWNOID)
-		ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-													 PG_GETARG_DATUM(arguments->ts),
+		ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, PG_GETARG_DATUM(arguments->ts),
 													 ObjectIdGetDatum(InvalidOid),
 													 Int32GetDatum(-1)));
 	else
@@ -270,9 +270,9 @@ read_time(FunctionCallInfo fcinfo, const EvaluateState *state)
 				 errmsg("timestamp of amad_evaluate is out of range: %s",
 						timestamps_text(arguments->ts_type, ts)),
 				 arguments->ts_type == INT8OID
-				 ? errdetail("Its absolute value must be less than " INT64_FORMAT ".",
-							 METRICS_MAX_TIME)
-				 : errdetail("It must be before the year 148000.")));
+					 ? errdetail("Its absolute value must be less than " INT64_FORMAT ".",
+								 METRICS_MAX_TIME)
+					 : errdetail("It must be before the year 148000.")));
 	return ts;
 }
 
@@ -357,8 +357,7 @@ sort_rows(const EvaluateState *state)
 static double
 count_days(const EvaluateState *state)
 {
-	double		first,
-				last;
+	double		first, last;
 
 	if (!has_seconds(state))
 		return state->count / state->options.rows_per_day;
@@ -387,20 +386,20 @@ summarise_delays(int64 *delays, int64 count, double unit, double *mean, double *
 
 static void
 measure_detection(const EvaluateState *state, const MetricsRows *rows, const MetricsEvent *events,
-		  int64 *delay_rows, int64 *delay_time, Evaluation *result)
+				  int64 *delay_rows, int64 *delay_time, Evaluation *result)
 {
 	double		threshold = state->options.threshold;
 
-	metrics_detection(rows, events, result->events, threshold, &result->detection,
-					  delay_rows, delay_time);
-	summarise_delays(delay_rows, result->detection.detected, 1,
-					 &result->delay_rows_mean, &result->delay_rows_median);
+	metrics_detection(rows, events, result->events, threshold, &result->detection, delay_rows,
+					  delay_time);
+	summarise_delays(delay_rows, result->detection.detected, 1, &result->delay_rows_mean,
+					 &result->delay_rows_median);
 	result->delay_seconds_mean = result->delay_seconds_median = NAN;
 	if (has_seconds(state))
 		summarise_delays(delay_time, result->detection.detected, USECS_PER_SEC,
 						 &result->delay_seconds_mean, &result->delay_seconds_median);
-	metrics_affiliation(rows, events, result->events, threshold,
-						&result->affiliation_precision, &result->affiliation_recall);
+	metrics_affiliation(rows, events, result->events, threshold, &result->affiliation_precision,
+						&result->affiliation_recall);
 }
 
 /* Computes all metrics, in the order that metrics.h requires. */

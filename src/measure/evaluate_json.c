@@ -37,7 +37,8 @@ parse_option(EvaluateOptions *options, const char *key, JsonbValue *value)
 	else if (strcmp(key, "window") == 0)
 	{
 		if (!(x >= 0 && x <= METRICS_MAX_WINDOW) || x != floor(x))
-			report_invalid_value(key, value, psprintf("an integer from 0 to %d", METRICS_MAX_WINDOW));
+			report_invalid_value(key, value,
+								 psprintf("an integer from 0 to %d", METRICS_MAX_WINDOW));
 		options->window = (int) x;
 	}
 	else if (strcmp(key, "rows_per_day") == 0)
@@ -66,8 +67,7 @@ evaluate_options_parse(EvaluateOptions *options, Jsonb *json)
 		return;
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be a JSON object"),
 				 errhint("For example '{\"threshold\": 1.5}'.")));
 	it = JsonbIteratorInit(&json->root);
 	JsonbIteratorNext(&it, &value, true);	/* beginning of the object */
@@ -137,7 +137,8 @@ write_rows_at_threshold(StringInfo out, const EvaluateOptions *options, const Ev
 	put_double(out, "point_adjusted_f1", metrics_f1(d->adjusted, adjusted_flagged, e->anomalies));
 	put_double(out, "affiliation_precision", e->affiliation_precision);
 	put_double(out, "affiliation_recall", e->affiliation_recall);
-	put_double(out, "affiliation_f1", harmonic_mean(e->affiliation_precision, e->affiliation_recall));
+	put_double(out, "affiliation_f1",
+			   harmonic_mean(e->affiliation_precision, e->affiliation_recall));
 }
 
 static void

@@ -89,8 +89,8 @@ count_alarms(const MetricsRows *rows, double threshold, MetricsDetection *result
 
 void
 metrics_detection(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
-				  double threshold, MetricsDetection *result,
-				  int64_t *delay_rows, int64_t *delay_time)
+				  double threshold, MetricsDetection *result, int64_t *delay_rows,
+				  int64_t *delay_time)
 {
 	const MetricsDetection none = {0};
 
@@ -107,8 +107,8 @@ metrics_detection(const MetricsRows *rows, const MetricsEvent *events, int64_t n
 		for (; rows->row[i].score < threshold; i++)
 			metrics_breathe(rows, i);
 		delay_rows[result->detected] = i - event->start;
-		delay_time[result->detected] =
-			metrics_time(&rows->row[i]) - metrics_time(&rows->row[event->start]);
+		delay_time[result->detected] = metrics_time(&rows->row[i]) -
+			metrics_time(&rows->row[event->start]);
 		result->detected++;
 		result->adjusted += event->end - event->start;
 	}

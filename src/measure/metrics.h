@@ -90,8 +90,8 @@ typedef struct MetricsDetection
  * and the time from its first row to its first flagged row.
  */
 extern void metrics_detection(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
-							  double threshold, MetricsDetection *result,
-							  int64_t *delay_rows, int64_t *delay_time);
+							  double threshold, MetricsDetection *result, int64_t *delay_rows,
+							  int64_t *delay_time);
 
 /* Precision, recall and F1 of `hits` hits among `flagged` flagged rows. */
 extern double metrics_precision(int64_t hits, int64_t flagged);
@@ -103,8 +103,8 @@ extern double metrics_f1(int64_t hits, int64_t flagged, int64_t anomalies);
  * series anomaly detection algorithms", KDD 2022.  Row i is the interval [i, i + 1).
  */
 extern void metrics_affiliation(const MetricsRows *rows, const MetricsEvent *events,
-								int64_t nevents, double threshold,
-								double *precision, double *recall);
+								int64_t		nevents, double threshold, double *precision,
+								double *recall);
 
 /* ---- of the ranking ----------------------------------------------------------------- */
 

@@ -58,17 +58,17 @@ linear_up_to(double most, double a, double b)
 static double
 precision_of(const Zone *zone, double a, double b)
 {
-	double		nearest,
-				farthest,
-				room;
+	double		nearest, farthest, room;
 
 	if (a >= zone->event_start && b <= zone->event_end)
 		return b - a;
 	nearest = a >= zone->event_end ? a - zone->event_end : zone->event_start - b;
 	farthest = nearest + (b - a);
 	room = fmin(zone->event_start - zone->start, zone->end - zone->event_end);
-	return (b - a) - (linear_up_to(room, nearest, farthest) + linear(nearest, farthest) +
-					  (zone->event_end - zone->event_start) * (b - a)) / (zone->end - zone->start);
+	return (b - a) -
+		(linear_up_to(room, nearest, farthest) + linear(nearest, farthest) +
+		 (zone->event_end - zone->event_start) * (b - a)) /
+		(zone->end - zone->start);
 }
 
 /*
@@ -84,8 +84,10 @@ recall_right_of(double flagged, double a, double b, double wall, double zone_len
 	if (b <= a)
 		return 0;
 	bend = fmin(fmax((flagged + wall) / 2, a), b);
-	return (b - a) - (linear(a - flagged, b - flagged) + linear(a - flagged, bend - flagged) +
-					  linear(wall - b, wall - bend)) / zone_length;
+	return (b - a) -
+		(linear(a - flagged, b - flagged) + linear(a - flagged, bend - flagged) +
+		 linear(wall - b, wall - bend)) /
+		zone_length;
 }
 
 /* The same with the flagged point to the right of a … b. */
@@ -114,8 +116,8 @@ recall_between(const Zone *zone, double left, double right)
 
 /* Precision and recall of one event; precision is NaN if nothing in its zone is flagged. */
 static void
-affiliation_of_event(const MetricsRows *rows, const Zone *zone, double threshold,
-					 double *precision, double *recall)
+affiliation_of_event(const MetricsRows *rows, const Zone *zone, double threshold, double *precision,
+					 double *recall)
 {
 	double		flagged = 0;	/* length */
 	double		last = NAN;		/* end of the last flagged interval */
@@ -144,7 +146,7 @@ affiliation_of_event(const MetricsRows *rows, const Zone *zone, double threshold
 
 void
 metrics_affiliation(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents,
-					double threshold, double *precision, double *recall)
+					double		threshold, double *precision, double *recall)
 {
 	double		precisions = 0;
 	double		recalls = 0;
@@ -153,8 +155,7 @@ metrics_affiliation(const MetricsRows *rows, const MetricsEvent *events, int64_t
 	for (int64_t e = 0; e < nevents; e++)
 	{
 		Zone		zone = zone_of(rows, events, nevents, e);
-		double		p,
-					r;
+		double		p, r;
 
 		affiliation_of_event(rows, &zone, threshold, &p, &r);
 		recalls += r;

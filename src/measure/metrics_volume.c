@@ -117,8 +117,8 @@ first_level(const MetricsVolume *volume, double score)
 
 /* Distances from a row between events e - 1 and e to the two nearest events. */
 static void
-nearest_two(const MetricsEvent *events, int64_t nevents, int64_t e, int64_t i,
-			int64_t *d1, int64_t *d2)
+nearest_two(const MetricsEvent *events, int64_t nevents, int64_t e, int64_t i, int64_t *d1,
+			int64_t *d2)
 {
 	int64_t		left = e > 0 ? i - (events[e - 1].end - 1) : INT64_MAX;
 	int64_t		right = e < nevents ? events[e].start - i : INT64_MAX;
@@ -155,8 +155,7 @@ weigh_gap(const MetricsRows *rows, const MetricsEvent *events, int64_t nevents, 
 
 	for (int64_t i = start; i < end; i++)
 	{
-		int64_t		d1,
-					d2;
+		int64_t		d1, d2;
 
 		rows->check();
 		nearest_two(events, nevents, e, i, &d1, &d2);

@@ -103,7 +103,8 @@ put_floats(StringInfo out, size_t n, const float *x)
 	for (size_t at = 0; at < sizeof(float) * n; at += PIECE_BYTES)
 	{
 		CHECK_FOR_INTERRUPTS();
-		appendBinaryStringInfo(out, (const char *) x + at, Min(sizeof(float) * n - at, PIECE_BYTES));
+		appendBinaryStringInfo(out, (const char *) x + at,
+							   Min(sizeof(float) * n - at, PIECE_BYTES));
 	}
 #endif
 }
@@ -164,9 +165,11 @@ write_metadata(const Model *m)
 	json_key(&text, "training");
 	appendStringInfoString(&text, m->training);
 	json_put_string(&text, "core", m->core);
-	json_put_string(&text, "ts_type", m->ts_type == TIMESTAMPTZOID ? "timestamptz"
-				: m->ts_type == TIMESTAMPOID ? "timestamp"
-				: m->ts_type == INT8OID ? "bigint" : "");
+	json_put_string(&text, "ts_type",
+					m->ts_type == TIMESTAMPTZOID	 ? "timestamptz"
+						: m->ts_type == TIMESTAMPOID ? "timestamp"
+						: m->ts_type == INT8OID		 ? "bigint"
+													 : "");
 	json_key(&text, "season");
 	write_season(m, &text);
 	json_key(&text, "flags");
@@ -205,9 +208,8 @@ check_value_size(const Model *m, size_t json_bytes)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a model of " UINT64_FORMAT " bytes is too large to be stored", bytes),
 				 errdetail("The limit is %d bytes.", MODEL_MOST_BYTES),
-				 m->nseries > 0 ?
-				 errhint("Train several models, each of some of the series.") :
-				 errhint("Choose a smaller d_model or fewer layers.")));
+				 m->nseries > 0 ? errhint("Train several models, each of some of the series.")
+								: errhint("Choose a smaller d_model or fewer layers.")));
 }
 
 /* ERROR if a value cannot be decoded. */
@@ -235,8 +237,7 @@ check_readable(struct varlena *value)
 		if (reason == NULL)
 			ReThrowError(error);
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("the trained model is not valid"),
+				(errcode(ERRCODE_DATA_EXCEPTION), errmsg("the trained model is not valid"),
 				 errdetail("%s", reason)));
 	}
 	PG_END_TRY();
@@ -288,8 +289,7 @@ report_invalid_value(const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-			 errmsg("invalid value of type amad_model"),
-			 errdetail("%s", detail)));
+			 errmsg("invalid value of type amad_model"), errdetail("%s", detail)));
 }
 
 char *
@@ -389,8 +389,7 @@ member_object(Jsonb *json, const char *key)
 {
 	JsonbValue *value = json_get(&json->root, key);
 
-	if (value != NULL && value->type == jbvBinary &&
-		!JsonContainerIsObject(value->val.binary.data))
+	if (value != NULL && value->type == jbvBinary && !JsonContainerIsObject(value->val.binary.data))
 		report_invalid_value("The metadata is incomplete.");
 	return member_text(json, key);
 }
@@ -408,7 +407,8 @@ member_string(Jsonb *json, const char *key)
 {
 	JsonbValue *value = json_get(&json->root, key);
 
-	return value == NULL || value->type != jbvString ? pstrdup("")
+	return value == NULL || value->type != jbvString
+		? pstrdup("")
 		: pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -496,8 +496,9 @@ static Oid
 ts_type_of(const char *name)
 {
 	return strcmp(name, "timestamptz") == 0 ? TIMESTAMPTZOID
-		: strcmp(name, "timestamp") == 0 ? TIMESTAMPOID
-		: strcmp(name, "bigint") == 0 ? INT8OID : InvalidOid;
+		: strcmp(name, "timestamp") == 0	? TIMESTAMPOID
+		: strcmp(name, "bigint") == 0		? INT8OID
+											: InvalidOid;
 }
 
 static void
@@ -545,7 +546,7 @@ typedef struct Header
 static bool
 params_fit(const Options *options, const Header *h)
 {
-	ModelPlan		plan = plan_make(options, h->features);
+	ModelPlan	plan = plan_make(options, h->features);
 
 	switch ((Method) options->method)
 	{
@@ -589,7 +590,8 @@ create_from_metadata(const char *text, const Header *h)
 	m->core = member_string(json, "core");
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
 	if (!OidIsValid(m->ts_type))
-		report_invalid_value("The type of the time column is not supported by this version of amad.");
+		report_invalid_value(
+			"The type of the time column is not supported by this version of amad.");
 	m->ntypes = member_strings(json, "types", &m->types);
 	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
 	if (m->ntypes != 0 && m->ntypes != h->features)
@@ -635,14 +637,15 @@ read_header(Reader *in, const char *data, size_t bytes)
 	h.nseries = get_uint32(in);
 	h.terms = get_uint32(in);
 	h.active = get_uint32(in);
-	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > SIGNALS_MOST ||
-		h.horizons < 1 || h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
+	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > SIGNALS_MOST || h.horizons < 1 ||
+		h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
 		(h.active != 0 && h.active != h.features))
 		report_invalid_value("A size is out of range.");
 	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.active > 0);
-	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) + sizeof(float) * h.nparams +
-		h.json_bytes != bytes)
+	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) +
+			sizeof(float) * h.nparams + h.json_bytes !=
+		bytes)
 		report_invalid_value("The length is wrong.");
 	return h;
 }

@@ -159,12 +159,11 @@ amad_describe_name(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	if (!PG_ARGISNULL(1) && version < 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("version must be at least 1")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("version must be at least 1")));
 	entry = registry_find(function, text_to_cstring(PG_GETARG_TEXT_PP(0)), version);
 	facts = registry_facts(function, &entry);
-	PG_RETURN_JSONB_P(describe(registry_model(function, &entry),
-							   JsonbToCString(NULL, &facts->root, -1)));
+	PG_RETURN_JSONB_P(
+		describe(registry_model(function, &entry), JsonbToCString(NULL, &facts->root, -1)));
 }
 
 /* ---- weights -------------------------------------------------------------------------- */
@@ -176,8 +175,8 @@ shape_array(const nn_param *p)
 
 	for (int i = 0; i < p->ndim; i++)
 		dims[i] = Int32GetDatum(p->dims[i]);
-	return PointerGetDatum(construct_array(dims, p->ndim, INT4OID, sizeof(int32), true,
-										   TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(dims, p->ndim, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 static Datum
@@ -187,8 +186,8 @@ data_array(const Model *m, const nn_param *p)
 
 	for (size_t i = 0; i < p->size; i++)
 		data[i] = Float4GetDatum(m->params[p->offset + i]);
-	return PointerGetDatum(construct_array(data, p->size, FLOAT4OID, sizeof(float4), true,
-										   TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(data, p->size, FLOAT4OID, sizeof(float4), true, TYPALIGN_INT));
 }
 
 /* The number of tensors of a model, and the i-th tensor. */
@@ -198,8 +197,7 @@ tensor_count(const Model *m)
 	switch ((Method) m->options.method)
 	{
 		case METHOD_AMAD:
-			return nn_param_count(&m->plan.shape) +
-				(m->plan.has_states ? NN_STATES_TENSORS : 0);
+			return nn_param_count(&m->plan.shape) + (m->plan.has_states ? NN_STATES_TENSORS : 0);
 		case METHOD_PCA:
 			return 1;
 		case METHOD_ZSCORE:

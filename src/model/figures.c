@@ -11,7 +11,10 @@
 
 /* In the order in which they are stored. */
 const Figure figures[] = {
-#define FIGURE(member, ...) {#member, __VA_ARGS__, offsetof(ModelStats, member)}
+#define FIGURE(member, ...) \
+	{ \
+#member, __VA_ARGS__, offsetof(ModelStats, member) \
+	}
 	FIGURE(mean, "scaling", FIGURE_FEATURES, FIGURE_OF_ROWS, -DBL_MAX),
 	FIGURE(std, "scaling", FIGURE_FEATURES, FIGURE_OF_ROWS, 0),
 	FIGURE(rho, "calibration", FIGURE_FEATURES, FIGURE_CALIBRATED, DBL_MIN),
@@ -28,7 +31,7 @@ const Figure figures[] = {
 	FIGURE(activity, "calibration", FIGURE_FLATLINE_FEATURES, FIGURE_CALIBRATED, 0),
 #undef FIGURE
 };
-const int	figures_count = lengthof(figures);
+const int figures_count = lengthof(figures);
 
 FigureSizes
 figure_sizes(int features, int signals, int horizons, int terms, bool flatlines)
@@ -70,8 +73,9 @@ figures_create(ModelStats *s, const FigureSizes *sizes)
 		uint64		count = sizes->count[f->size];
 
 		if (figure_is_array(f) && count > 0 && figure_values(f, s) == NULL)
-			*(double **) ((char *) s + f->offset) =
-				palloc_extended(sizeof(double) * count, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+			*(double **) ((char *) s + f->offset) = palloc_extended(sizeof(double) * count,
+																	MCXT_ALLOC_HUGE |
+																		MCXT_ALLOC_ZERO);
 	}
 }
 

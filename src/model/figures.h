@@ -75,8 +75,7 @@ typedef struct FigureSizes
 	uint64		count[FIGURE_SIZES];
 } FigureSizes;
 
-extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms,
-								bool flatlines);
+extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms, bool flatlines);
 
 /* Whether a figure is an array of its size, or a single number. */
 extern bool figure_is_array(const Figure *figure);

@@ -26,7 +26,7 @@ model_create(const Options *options, int features, size_t nparams)
 	model_weigh_features(m);
 	m->training = pstrdup("{}");
 	m->core = pstrdup("");
-	model_set_season(m, &(nn_season) {0});
+	model_set_season(m, &(nn_season){0});
 	return m;
 }
 

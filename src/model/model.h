@@ -26,7 +26,7 @@ typedef struct Model
 {
 	Options		options;
 	int			features;
-	ModelPlan		plan;
+	ModelPlan	plan;
 	FigureSizes sizes;
 	bool	   *flag;			/* (features) it has at most two values */
 	double	   *weight;			/* (features) of its evidence; the mean is 1 */

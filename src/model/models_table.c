@@ -32,7 +32,8 @@
 #define MAX_COLUMNS 8
 
 #define OWNER_COLUMNS "owner, owner_oid, owner_cluster"
-#define KEY "model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) $2" \
+#define KEY \
+	"model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) $2" \
 	" AND version OPERATOR(pg_catalog.=) $3"
 #define KEY_TYPES TEXTOID, NAMEOID, INT4OID
 
@@ -47,74 +48,45 @@ typedef struct StatementSpec
 } StatementSpec;
 
 static const StatementSpec specs[STATEMENTS] = {
-	[FIND] = {
-		"SELECT " OWNER_COLUMNS ", version, deployed, ctid, xmin, cmin FROM %s"
-		" WHERE model_name OPERATOR(pg_catalog.=) $1"
-		" AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
-		" ELSE $2 OPERATOR(pg_catalog.<) 0 OR version OPERATOR(pg_catalog.=) $2 END",
-		2, {TEXTOID, INT4OID},
-		8, {NAMEOID, OIDOID, INT8OID, INT4OID, BOOLOID, TIDOID, XIDOID, CIDOID}
-	},
-	[VALUE] = {
-		"SELECT model FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {MODEL_TYPE}
-	},
-	[FACTS] = {
-		"SELECT training FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {JSONBOID}
-	},
-	[SOURCE] = {
-		"SELECT source FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {JSONBOID}
-	},
-	[OPTIONS] = {
-		"SELECT options FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {JSONBOID}
-	},
+	[FIND] = {"SELECT " OWNER_COLUMNS ", version, deployed, ctid, xmin, cmin FROM %s"
+			  " WHERE model_name OPERATOR(pg_catalog.=) $1"
+			  " AND CASE WHEN $2 OPERATOR(pg_catalog.=) 0 THEN deployed"
+			  " ELSE $2 OPERATOR(pg_catalog.<) 0 OR version OPERATOR(pg_catalog.=) $2 END",
+			  2,
+			  {TEXTOID, INT4OID},
+			  8,
+			  {NAMEOID, OIDOID, INT8OID, INT4OID, BOOLOID, TIDOID, XIDOID, CIDOID}},
+	[VALUE] = {"SELECT model FROM %s WHERE " KEY, 3, {KEY_TYPES}, 1, {MODEL_TYPE}},
+	[FACTS] = {"SELECT training FROM %s WHERE " KEY, 3, {KEY_TYPES}, 1, {JSONBOID}},
+	[SOURCE] = {"SELECT source FROM %s WHERE " KEY, 3, {KEY_TYPES}, 1, {JSONBOID}},
+	[OPTIONS] = {"SELECT options FROM %s WHERE " KEY, 3, {KEY_TYPES}, 1, {JSONBOID}},
 	/* every column, so that no default is computed */
-	[INSERT] = {
-		"INSERT INTO %s (model_name, owner, version, owner_oid, owner_cluster,"
-		" features, options, training, source, model, deployed, created_at)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, pg_catalog.clock_timestamp())",
-		10, {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE}
-	},
-	[SET_DEPLOYED] = {
-		"UPDATE %s SET deployed = $4 WHERE " KEY,
-		4, {KEY_TYPES, BOOLOID}
-	},
-	[DROP] = {
-		"DELETE FROM %s WHERE " KEY,
-		3, {KEY_TYPES}
-	},
-	[OWNERS] = {
-		"SELECT DISTINCT " OWNER_COLUMNS " FROM %s",
-		0, {InvalidOid},
-		3, {NAMEOID, OIDOID, INT8OID}
-	},
-	[LOCK_ROWS] = {
-		"SELECT model_name, version FROM %s WHERE owner OPERATOR(pg_catalog.=) $1"
-		" AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3"
-		" FOR UPDATE SKIP LOCKED",
-		3, {NAMEOID, OIDOID, INT8OID},
-		2, {TEXTOID, INT4OID}
-	},
-	[TAKEN] = {
-		"SELECT version FROM %s WHERE " KEY,
-		3, {KEY_TYPES},
-		1, {INT4OID}
-	},
-	[RENAME_OWNER] = {
-		"UPDATE %s SET owner = $4 WHERE " KEY,
-		4, {KEY_TYPES, NAMEOID}
-	},
-	[ADOPT] = {
-		"UPDATE %s SET owner_oid = $4, owner_cluster = $5 WHERE " KEY,
-		5, {KEY_TYPES, OIDOID, INT8OID}
-	},
+	[INSERT] =
+		{"INSERT INTO %s (model_name, owner, version, owner_oid, owner_cluster,"
+		 " features, options, training, source, model, deployed, created_at)"
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, pg_catalog.clock_timestamp())",
+		 10,
+		 {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE}},
+	[SET_DEPLOYED] = {"UPDATE %s SET deployed = $4 WHERE " KEY, 4, {KEY_TYPES, BOOLOID}},
+	[DROP] = {"DELETE FROM %s WHERE " KEY, 3, {KEY_TYPES}},
+	[OWNERS] = {"SELECT DISTINCT " OWNER_COLUMNS " FROM %s",
+				0,
+				{InvalidOid},
+				3,
+				{NAMEOID, OIDOID, INT8OID}},
+	[LOCK_ROWS] =
+		{"SELECT model_name, version FROM %s WHERE owner OPERATOR(pg_catalog.=) $1"
+		 " AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3"
+		 " FOR UPDATE SKIP LOCKED",
+		 3,
+		 {NAMEOID, OIDOID, INT8OID},
+		 2,
+		 {TEXTOID, INT4OID}},
+	[TAKEN] = {"SELECT version FROM %s WHERE " KEY, 3, {KEY_TYPES}, 1, {INT4OID}},
+	[RENAME_OWNER] = {"UPDATE %s SET owner = $4 WHERE " KEY, 4, {KEY_TYPES, NAMEOID}},
+	[ADOPT] = {"UPDATE %s SET owner_oid = $4, owner_cluster = $5 WHERE " KEY,
+			   5,
+			   {KEY_TYPES, OIDOID, INT8OID}},
 };
 
 /* Prepared once in a backend, for one table. */
@@ -124,9 +96,7 @@ static Oid	plans_table = InvalidOid;
 static void
 report_dropped(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("extension amad was dropped")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
 }
 
 static Oid
@@ -210,9 +180,7 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	a->table_owner = table->rd_rel->relowner;
 	a->name = table_name(a->schema);
 	if (table->rd_rel->relkind != RELKIND_RELATION)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("%s is not a table", a->name)));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a table", a->name)));
 	if (needed != ACL_SELECT || lock > AccessShareLock)
 		refuse_triggers(a, table->trigdesc);
 	relation_close(table, NoLock);
@@ -224,8 +192,9 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_TABLE, TABLE_NAME);
 
-	SetUserIdAndSecContext(a->table_owner, a->security_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(a->table_owner,
+						   a->security_context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
 	a->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -244,8 +213,8 @@ models_table_leave(const Access *a)
 static Oid
 model_type(const Access *a)
 {
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum("amad_model"), ObjectIdGetDatum(a->schema));
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("amad_model"),
+							   ObjectIdGetDatum(a->schema));
 
 	if (!OidIsValid(type))
 		report_dropped();
@@ -349,8 +318,8 @@ uint64
 models_table_execute(const Access *a, Statement statement, Datum *values, const char *nulls,
 					 Snapshot snapshot, bool read_only)
 {
-	int			rc = SPI_execute_snapshot(plan_of(a, statement), values, nulls, snapshot,
-										  InvalidSnapshot, read_only, true, 0);
+	int rc = SPI_execute_snapshot(plan_of(a, statement), values, nulls, snapshot, InvalidSnapshot,
+								  read_only, true, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
@@ -363,7 +332,7 @@ Datum
 models_table_column(const Access *a, int row, int number, bool *isnull)
 {
 	bool		null;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &null);
+	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &null);
 
 	if (isnull != NULL)
 		*isnull = null;

@@ -36,7 +36,9 @@ typedef struct OptionSpec
 } OptionSpec;
 
 #define SPEC(field, level, type, least, most, preset) \
-	{#field, level, type, offsetof(Options, field), least, most, preset}
+	{ \
+#field, level, type, offsetof(Options, field), least, most, preset \
+	}
 
 #define MAX_HORIZON 65536
 
@@ -83,7 +85,8 @@ static const char *const method_names[] = {"amad", "pca", "zscore"};
 static const char *const part_names[] = {"automask", "mixup", "multiscale"};
 
 StaticAssertDecl(NN_WITHOUT_AUTOMASK == 1 << 0 && NN_WITHOUT_MIXUP == 1 << 1 &&
-				 NN_WITHOUT_MULTISCALE == 1 << 2, "names of parts have another order");
+					 NN_WITHOUT_MULTISCALE == 1 << 2,
+				 "names of parts have another order");
 
 static void
 assign(Options *options, const OptionSpec *spec, double value)
@@ -149,8 +152,7 @@ parse_number(Options *options, const OptionSpec *spec, JsonbValue *value)
 {
 	double		x = json_number(value, NAN);
 
-	if (!(x >= spec->least && x <= spec->most) ||
-		(spec->type != OPTION_REAL && x != floor(x)))
+	if (!(x >= spec->least && x <= spec->most) || (spec->type != OPTION_REAL && x != floor(x)))
 		out_of_range(spec, json_value_text(value));
 	assign(options, spec, x);
 }
@@ -176,8 +178,8 @@ parse_horizons(Options *options, JsonbValue *value)
 {
 	JsonbContainer *array = value->val.binary.data;
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(array) ||
-		JsonContainerSize(array) < 1 || JsonContainerSize(array) > NN_HORIZONS_MAX)
+	if (value->type != jbvBinary || !JsonContainerIsArray(array) || JsonContainerSize(array) < 1 ||
+		JsonContainerSize(array) > NN_HORIZONS_MAX)
 		invalid_horizons(value);
 	options->nhorizons = JsonContainerSize(array);
 	for (int i = 0; i < options->nhorizons; i++)
@@ -277,7 +279,8 @@ parse_without(Options *options, JsonbValue *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"without\": %s", json_value_text(value)),
-				 errdetail("It must be an array of different names among \"%s\", \"%s\" and \"%s\".",
+				 errdetail("It must be an array of different names among \"%s\", \"%s\" and "
+						   "\"%s\".",
 						   part_names[0], part_names[1], part_names[2])));
 }
 
@@ -303,8 +306,9 @@ interval_seconds(const char *key, JsonbValue *value)
 													 Int32GetDatum(-1)));
 	error_context_stack = context.previous;
 	return interval->time / (double) USECS_PER_SEC +
-		SECS_PER_DAY * (interval->day + DAYS_PER_YEAR * (interval->month / MONTHS_PER_YEAR) +
-						(double) DAYS_PER_MONTH * (interval->month % MONTHS_PER_YEAR));
+		SECS_PER_DAY *
+		(interval->day + DAYS_PER_YEAR * (interval->month / MONTHS_PER_YEAR) +
+		 (double) DAYS_PER_MONTH * (interval->month % MONTHS_PER_YEAR));
 }
 
 /* A number of seconds (of units when the time column is bigint), or an interval. */
@@ -336,7 +340,8 @@ invalid_season(JsonbValue *value)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for option \"season\": %s", json_value_text(value)),
-			 errdetail("It must be \"auto\", \"none\", or an array of at most %d different periods: "
+			 errdetail("It must be \"auto\", \"none\", or an array of at most %d different "
+					   "periods: "
 					   "intervals, or numbers of seconds or of units of a bigint time column.",
 					   NN_SEASON_PERIODS)));
 }
@@ -353,7 +358,7 @@ parse_periods(Options *options, JsonbValue *value)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
 		double		x = element->type == jbvString ? interval_seconds("season", element)
-			: json_number(element, 0);
+											  : json_number(element, 0);
 
 		if (!(x >= LEAST_PERIOD && x <= MOST_PERIOD))
 			invalid_season(value);
@@ -408,14 +413,10 @@ static const struct
 	const char *key;
 	OptionLevel level;
 	void		(*parse) (Options *options, JsonbValue *value);
-}			other_keys[] =
-{
-	{"method", OPTION_ORDINARY, parse_method},
-	{"horizons", OPTION_ORDINARY, parse_horizons},
-	{"season", OPTION_ORDINARY, parse_season},
-	{"missing", OPTION_ORDINARY, parse_missing},
-	{"features", OPTION_ORDINARY, parse_names},
-	{"preset", OPTION_ORDINARY, check_preset},
+} other_keys[] = {
+	{"method", OPTION_ORDINARY, parse_method},	 {"horizons", OPTION_ORDINARY, parse_horizons},
+	{"season", OPTION_ORDINARY, parse_season},	 {"missing", OPTION_ORDINARY, parse_missing},
+	{"features", OPTION_ORDINARY, parse_names},	 {"preset", OPTION_ORDINARY, check_preset},
 	{"without", OPTION_ADVANCED, parse_without},
 };
 
@@ -441,9 +442,10 @@ unknown_option(const char *key, OptionLevel level)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 level == OPTION_ORDINARY ? errmsg("unrecognized option \"%s\"", key)
-			 : errmsg("unrecognized advanced option \"%s\"", key),
-			 level == OPTION_ORDINARY ? errhint("Valid options are: %s, advanced.", list_keys(level))
-			 : errhint("Valid advanced options are: %s.", list_keys(level))));
+									  : errmsg("unrecognized advanced option \"%s\"", key),
+			 level == OPTION_ORDINARY
+				 ? errhint("Valid options are: %s, advanced.", list_keys(level))
+				 : errhint("Valid advanced options are: %s.", list_keys(level))));
 }
 
 void
@@ -454,9 +456,9 @@ options_check_level(const char *key, OptionLevel level, OptionLevel given)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 level == OPTION_ADVANCED ? errmsg("\"%s\" is an advanced option", key)
-			 : errmsg("\"%s\" is not an advanced option", key),
+									  : errmsg("\"%s\" is not an advanced option", key),
 			 level == OPTION_ADVANCED ? errhint("Write it as {\"advanced\": {\"%s\": ...}}.", key)
-			 : errhint("Write it outside \"advanced\".")));
+									  : errhint("Write it outside \"advanced\".")));
 }
 
 JsonbContainer *
@@ -557,8 +559,8 @@ check_relations(Options *options, bool steps_given)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"d_model\": %d", options->d_model),
-				 errdetail("It must be a multiple of %d and of the number of heads, %d.",
-						   NN_SCALES, options->heads)));
+				 errdetail("It must be a multiple of %d and of the number of heads, %d.", NN_SCALES,
+						   options->heads)));
 	if (options->epochs > 0 && steps_given)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -86,7 +86,7 @@ typedef struct Options
 	int			nhorizons;
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
 	int			lookahead;		/* rows after a row that its score may see */
-	double		release;		/* of a horizon's evidence, by that of the next shorter one; 0: any */
+	double		release; /* of a horizon's evidence, by that of the next shorter one; 0: any */
 	/* schema */
 	int			nnames;			/* features, or 0 if their names are not known */
 	char	  **names;			/* palloc'd */

@@ -87,10 +87,10 @@ owner_read(const Access *a, int row)
 
 bool
 owner_change_row(const Access *a, Statement statement, const char *name, const NameData *owner,
-		   int version, Datum fourth, Datum fifth, Snapshot snapshot)
+				 int version, Datum fourth, Datum fifth, Snapshot snapshot)
 {
-	Datum		values[] = {CStringGetTextDatum(name), NameGetDatum(owner),
-	Int32GetDatum(version), fourth, fifth};
+	Datum		values[] = {CStringGetTextDatum(name), NameGetDatum(owner), Int32GetDatum(version),
+					  fourth, fifth};
 
 	return models_table_execute(a, statement, values, NULL, snapshot, false) > 0;
 }
@@ -102,10 +102,11 @@ owner_change_row(const Access *a, Statement statement, const char *name, const N
  * returns their number; names and versions are the other columns of their keys.
  */
 static int
-lock_owned_rows(const Access *a, const Owner *owner, Snapshot snapshot, char ***names, int **versions)
+lock_owned_rows(const Access *a, const Owner *owner, Snapshot snapshot, char ***names,
+				int **versions)
 {
 	Datum		values[] = {NameGetDatum(&owner->name), ObjectIdGetDatum(owner->oid),
-	Int64GetDatum(owner->cluster)};
+					  Int64GetDatum(owner->cluster)};
 	char		nulls[] = "   ";
 	int			n;
 
@@ -165,8 +166,7 @@ update_owner_names(const Access *a, Renamed *renamed, int n, Snapshot snapshot)
 		r->n = lock_owned_rows(a, &r->owner, snapshot, &r->names, &r->versions);
 		/* a row that could not be renamed is left alone: the name can be another role's */
 		for (int j = 0; j < r->n; j++)
-			if (rename_owner(a, r->names[j], r->versions[j], &r->owner.name, &r->between,
-							 snapshot))
+			if (rename_owner(a, r->names[j], r->versions[j], &r->owner.name, &r->between, snapshot))
 			{
 				r->names[kept] = r->names[j];
 				r->versions[kept++] = r->versions[j];
@@ -194,7 +194,8 @@ adopt_rows(const Access *a, const Owner *owner, Snapshot snapshot)
 
 	for (int i = 0; i < n; i++)
 		(void) owner_change_row(a, ADOPT, names[i], &owner->name, versions[i],
-						  ObjectIdGetDatum(a->caller), Int64GetDatum(owner_cluster()), snapshot);
+								ObjectIdGetDatum(a->caller), Int64GetDatum(owner_cluster()),
+								snapshot);
 }
 
 void
@@ -208,8 +209,7 @@ owners_update(const Access *a)
 	int			n;
 	int			nrenamed = 0;
 
-	if (IsolationUsesXactSnapshot() ||
-		(done_in == GetTopTransactionId() && done_for == a->caller))
+	if (IsolationUsesXactSnapshot() || (done_in == GetTopTransactionId() && done_for == a->caller))
 		return;
 	done_in = GetTopTransactionId();
 	done_for = a->caller;

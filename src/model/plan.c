@@ -28,16 +28,17 @@ ModelPlan
 plan_make(const Options *o, int features)
 {
 	bool		network = o->method == METHOD_AMAD;
-	ModelPlan		p = {
+	ModelPlan	p = {
 		.features = features,
 		.has_network = network,
-		.shape = {
-			.features = features,
-			.window = o->window,
-			.d_model = o->d_model,
-			.heads = o->heads,
-			.layers = o->layers,
-		},
+		.shape =
+			{
+				.features = features,
+				.window = o->window,
+				.d_model = o->d_model,
+				.heads = o->heads,
+				.layers = o->layers,
+			},
 		.has_states = network && o->state_weight > 0,
 		.has_flatlines = network && o->flatline_weight > 0,
 		.bound = network ? NN_BOUND : o->clip,

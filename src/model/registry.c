@@ -59,7 +59,7 @@ find_rows(const Access *a, const char *name, int version, Snapshot snapshot)
 {
 	Datum		values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
 	uint64		n = models_table_execute(a, FIND, values, NULL, snapshot, true);
-	Rows		rows = {.n = (int) n, .rows = palloc_extended(sizeof(Row) * Max(n, 1), MCXT_ALLOC_HUGE)};
+	Rows rows = {.n = (int) n, .rows = palloc_extended(sizeof(Row) * Max(n, 1), MCXT_ALLOC_HUGE)};
 
 	for (int i = 0; i < rows.n; i++)
 	{
@@ -209,13 +209,12 @@ names_array(const Model *m)
 
 	for (int i = 0; i < m->options.nnames; i++)
 		names[i] = CStringGetTextDatum(m->options.names[i]);
-	return PointerGetDatum(construct_array(names, m->options.nnames, TEXTOID, -1, false,
-										   TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(names, m->options.nnames, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 int
-registry_store(Oid function, const char *name, const Model *model, Jsonb *training,
-			   Jsonb *source)
+registry_store(Oid function, const char *name, const Model *model, Jsonb *training, Jsonb *source)
 {
 	struct varlena *value = model_encode(model);
 	StringInfoData options;
@@ -261,8 +260,7 @@ report_not_found(const char *name, int version)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("version %d of model \"%s\" does not exist", version, name)));
 	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("model \"%s\" does not exist", name),
+			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
 			 errhint("Train it with amad_train(). The table amad_models lists the models that you "
 					 "can use.")));
 }
@@ -312,8 +310,8 @@ keep_visible(const Access *a, Rows *found)
 	int			n = 0;
 
 	for (int i = 0; i < found->n; i++)
-		if (all || (OidIsValid(found->rows[i].role) &&
-					has_privs_of_role(a->caller, found->rows[i].role)))
+		if (all ||
+			(OidIsValid(found->rows[i].role) && has_privs_of_role(a->caller, found->rows[i].role)))
 			found->rows[n++] = found->rows[i];
 	found->n = n;
 }
@@ -322,10 +320,9 @@ static void
 report_ambiguous(const char *name, const Row *first, const Row *second)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_AMBIGUOUS_ALIAS),
-			 errmsg("model name \"%s\" is ambiguous", name),
-			 errdetail("Roles \"%s\" and \"%s\" both have a model of that name.",
-					   owner_name(first), owner_name(second)),
+			(errcode(ERRCODE_AMBIGUOUS_ALIAS), errmsg("model name \"%s\" is ambiguous", name),
+			 errdetail("Roles \"%s\" and \"%s\" both have a model of that name.", owner_name(first),
+					   owner_name(second)),
 			 errhint("Use SET ROLE to become the owner of the model.")));
 }
 
@@ -340,8 +337,9 @@ only_row(const char *name, const Rows *found)
 	{
 		const Row  *row = &found->rows[i];
 
-		if (best == NULL || (same_owner(best, row) ? row->version > best->version
-							 : strcmp(owner_name(row), owner_name(best)) < 0))
+		if (best == NULL ||
+			(same_owner(best, row) ? row->version > best->version
+								   : strcmp(owner_name(row), owner_name(best)) < 0))
 			best = row;
 	}
 	for (int i = 0; i < found->n; i++)
@@ -410,7 +408,7 @@ fetch_column(Oid function, Statement statement, const RegistryEntry *entry)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[] = {CStringGetTextDatum(entry->model_name), NameGetDatum(&entry->owner),
-	Int32GetDatum(entry->version)};
+					  Int32GetDatum(entry->version)};
 	struct varlena *value = NULL;
 	Access		a;
 	bool		isnull;
@@ -478,7 +476,7 @@ Model *
 registry_decode(const RegistryEntry *entry, struct varlena *value)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Model	   *volatile model = NULL;
+	Model *volatile model = NULL;
 
 	PG_TRY();
 	{
@@ -520,11 +518,13 @@ check_source_trusted(const RegistryEntry *entry, const char *name)
 	if (superuser() && !superuser_arg(entry->table_owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the stored source of model \"%s\" is not executed with the privileges of a superuser",
+				 errmsg("the stored source of model \"%s\" is not executed with the privileges of "
+						"a superuser",
 						name),
 				 errdetail("The table amad_models belongs to role \"%s\", which can change it.",
 						   GetUserNameFromId(entry->table_owner, false)),
-				 errhint("Specify the source, or use SET ROLE to become a role that is not a superuser.")));
+				 errhint("Specify the source, or use SET ROLE to become a role that is not a "
+						 "superuser.")));
 }
 
 Jsonb *
@@ -537,7 +537,8 @@ registry_trusted_source(Oid function, const RegistryEntry *entry, const char *na
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no stored source", name),
 				 errdetail("It was trained by the aggregate."),
-				 errhint("Specify the source, or train the model with amad_train(model_name, source, ...).")));
+				 errhint("Specify the source, or train the model with amad_train(model_name, "
+						 "source, ...).")));
 	check_source_trusted(entry, name);
 	return source;
 }
@@ -588,7 +589,8 @@ check_not_in_use(const Access *a, const Rows *found, const char *name, int versi
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("version %d of model \"%s\" is deployed", version, name),
-				 errhint("Deploy another version first with amad_deploy(), or drop all versions.")));
+				 errhint(
+					 "Deploy another version first with amad_deploy(), or drop all versions.")));
 }
 
 int64

@@ -39,8 +39,8 @@ typedef struct RegistryEntry
  * not known.  Returns the version.
  * Concurrent callers get different versions, in any isolation level.
  */
-extern int	registry_store(Oid function, const char *name, const Model *model,
-						   Jsonb *training, Jsonb *source);
+extern int	registry_store(Oid function, const char *name, const Model *model, Jsonb *training,
+						  Jsonb *source);
 
 /*
  * The deployed version of a model (version 0) or the given one.  The caller's own model
@@ -66,8 +66,7 @@ extern Model *registry_model(Oid function, const RegistryEntry *entry);
  * there is none, if the model belongs to another role, or if the caller is a superuser and
  * the owner of the table is not.
  */
-extern Jsonb *registry_trusted_source(Oid function, const RegistryEntry *entry,
-									  const char *name);
+extern Jsonb *registry_trusted_source(Oid function, const RegistryEntry *entry, const char *name);
 
 /* Deploys a version of one of the caller's own models.  ERROR if there is no such version. */
 extern void registry_deploy(Oid function, const char *name, int version);

@@ -79,7 +79,7 @@ amad_model_error(PG_FUNCTION_ARGS)
 	MemoryContext scratch = AllocSetContextCreate(caller, "amad model check",
 												  ALLOCSET_DEFAULT_SIZES);
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 	char	   *reason;
 
 	BeginInternalSubTransaction(NULL);

@@ -20,8 +20,7 @@ version_argument(FunctionCallInfo fcinfo, int number)
 
 	if (version < 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("version must be at least 1")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("version must be at least 1")));
 	return version;
 }
 
@@ -44,6 +43,6 @@ amad_drop(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PreventCommandIfReadOnly("amad_drop()");
-	PG_RETURN_INT64(registry_drop(fcinfo->flinfo->fn_oid, text_to_cstring(PG_GETARG_TEXT_PP(0)),
-								  version));
+	PG_RETURN_INT64(
+		registry_drop(fcinfo->flinfo->fn_oid, text_to_cstring(PG_GETARG_TEXT_PP(0)), version));
 }

@@ -150,7 +150,8 @@ put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool co
 	bool		nulls[DRIFT_COLUMNS] = {false};
 	bool		none = f->rows == 0;
 
-	values[DRIFT_FEATURE] = CStringGetTextDatum(options_feature_name(&out->model->options, feature));
+	values[DRIFT_FEATURE] = CStringGetTextDatum(
+		options_feature_name(&out->model->options, feature));
 	values[DRIFT_ROWS] = Int64GetDatum(f->rows);
 	nulls[DRIFT_FLAGGED] = nulls[DRIFT_SEVERITY] = true;
 	/* a constant has no standard deviation as a unit */

@@ -45,14 +45,10 @@ static const struct
 	const char *key;
 	OptionLevel level;
 	bool		scales;			/* changes rho, mu or theta; only advanced ones do */
-}			training_keys[] =
-{
-	{"contamination", OPTION_ORDINARY, false},
-	{"lookahead", OPTION_ORDINARY, false},
-	{"discrepancy_weight", OPTION_ADVANCED, true},
-	{"horizon_quantile", OPTION_ADVANCED, true},
-	{"release", OPTION_ADVANCED, false},
-	{"residual_floor", OPTION_ADVANCED, true},
+} training_keys[] = {
+	{"contamination", OPTION_ORDINARY, false},	   {"lookahead", OPTION_ORDINARY, false},
+	{"discrepancy_weight", OPTION_ADVANCED, true}, {"horizon_quantile", OPTION_ADVANCED, true},
+	{"release", OPTION_ADVANCED, false},		   {"residual_floor", OPTION_ADVANCED, true},
 	{"season_weight", OPTION_ADVANCED, true},
 };
 
@@ -89,8 +85,9 @@ check_key(const char *key, OptionLevel given)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unrecognized option \"%s\" of a recalibration", key),
 			 errhint("Valid options are: %s, %s, %s; advanced options: %s. "
-					 "Other options require retraining.", list_training_keys(OPTION_ORDINARY),
-					 own_keys[0], own_keys[1], list_training_keys(OPTION_ADVANCED))));
+					 "Other options require retraining.",
+					 list_training_keys(OPTION_ORDINARY), own_keys[0], own_keys[1],
+					 list_training_keys(OPTION_ADVANCED))));
 }
 
 /* Checks the keys of an object; returns the object "advanced" in it, NULL if there is none. */
@@ -150,8 +147,8 @@ check_threshold_only(JsonbContainer *advanced)
 static Jsonb *
 remove_key(Jsonb *json, const char *key)
 {
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(json),
-											  CStringGetTextDatum(key)));
+	return DatumGetJsonbP(
+		DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(json), CStringGetTextDatum(key)));
 }
 
 static Choices
@@ -165,8 +162,7 @@ parse_choices(Jsonb *json)
 		return choices;
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be a JSON object"),
 				 errhint("For example '{\"contamination\": 0.005}'.")));
 	advanced = check_keys(&json->root, OPTION_ORDINARY);
 	if (advanced != NULL)
@@ -207,7 +203,7 @@ find_own_model(const DetectSpec *spec, int version)
 /* Adds the recalibration to the facts of the model, in place of an earlier one. */
 static char *
 add_recalibration(const char *training, int version, const Recent *recent, const Choices *choices,
-		   const Recalibrated *result)
+				  const Recalibrated *result)
 {
 	Jsonb	   *facts = remove_key(json_to_jsonb(training), "recalibration");
 	StringInfoData text;
@@ -318,7 +314,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = recent_spec(fcinfo);
 	Choices		choices = parse_choices(PG_ARGISNULL(ARG_OPTIONS) ? NULL
-										: PG_GETARG_JSONB_P(ARG_OPTIONS));
+															  : PG_GETARG_JSONB_P(ARG_OPTIONS));
 	Recalibrated result;
 	RegistryEntry entry;
 	Recorded	recorded;
@@ -335,7 +331,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	model = registry_model(spec.function, &entry);
 	if (choices.others)
 		options_update(&model->options, choices.others);
-	recorded = (Recorded) {
+	recorded = (Recorded){
 		.expected = recent->expected,
 		.signals = recent->signals,
 		.use = recent->use,

@@ -142,8 +142,7 @@ judge_series(Recent *r, RecentSeries *s, double *values)
 static void
 judge_recent_rows(Recent *r)
 {
-	double	   *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1),
-										 MCXT_ALLOC_HUGE);
+	double *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1), MCXT_ALLOC_HUGE);
 	int64		first = 0;
 
 	r->series = palloc0(sizeof(RecentSeries) * Max(r->dataset->nseries, 1));

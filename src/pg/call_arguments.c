@@ -24,11 +24,12 @@ time_argument_type(FmgrInfo *flinfo, int number, const char *function, const cha
 	if (!OidIsValid(timestamps_scored_type(type)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("argument ts of %s must have type timestamptz, timestamp, date, or an integer "
-						"type, not %s", function, format_type_be(type)),
-				 type == UNKNOWNOID
-				 ? errhint("Cast the literal, for example to timestamptz.")
-				 : errhint("The arguments are (%s).", arguments)));
+				 errmsg("argument ts of %s must have type timestamptz, timestamp, date, or an "
+						"integer "
+						"type, not %s",
+						function, format_type_be(type)),
+				 type == UNKNOWNOID ? errhint("Cast the literal, for example to timestamptz.")
+									: errhint("The arguments are (%s).", arguments)));
 	return getBaseType(type);
 }
 

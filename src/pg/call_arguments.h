@@ -14,7 +14,7 @@
  * function, the hint shows its arguments.
  */
 extern Oid	time_argument_type(FmgrInfo *flinfo, int number, const char *function,
-							   const char *arguments);
+							  const char *arguments);
 
 /* Whether a jsonb argument differs from that of the first row; NULL: it was null. */
 extern bool jsonb_argument_changed(FunctionCallInfo fcinfo, int number, Jsonb *first);

@@ -171,6 +171,6 @@ json_number(const JsonbValue *value, double otherwise)
 {
 	if (value == NULL || value->type != jbvNumeric)
 		return otherwise;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											  NumericGetDatum(value->val.numeric)));
+	return DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
 }

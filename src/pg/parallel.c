@@ -80,7 +80,8 @@ parallel_open(const char *entry, int workers, const ParallelChunk *chunks, int n
 	{
 		ereport(DEBUG1,
 				(errmsg_internal("no parallel workers, because %zu bytes of shared memory "
-								 "are not available", bytes)));
+								 "are not available",
+								 bytes)));
 		destroy_context(pcxt);
 		return NULL;
 	}
@@ -93,8 +94,7 @@ parallel_open(const char *entry, int workers, const ParallelChunk *chunks, int n
 	}
 	for (int i = 0; i < nchunks; i++)
 		if (chunks[i].bytes > 0)
-			shm_toc_insert(pcxt->toc, chunks[i].key,
-						   shm_toc_allocate(pcxt->toc, chunks[i].bytes));
+			shm_toc_insert(pcxt->toc, chunks[i].key, shm_toc_allocate(pcxt->toc, chunks[i].bytes));
 	if (query)
 	{
 		char	   *copy = shm_toc_allocate(pcxt->toc, strlen(query) + 1);

@@ -24,8 +24,8 @@ typedef struct ParallelChunk
  * because /dev/shm or the disk behind it is full or all segments are in use: the caller then
  * works alone.
  */
-extern ParallelContext *parallel_open(const char *entry, int workers,
-									  const ParallelChunk *chunks, int nchunks);
+extern ParallelContext *parallel_open(const char *entry, int workers, const ParallelChunk *chunks,
+									  int nchunks);
 
 /* Launches the workers; false, with the context closed, if none could be started. */
 extern bool parallel_launch(ParallelContext *pcxt);

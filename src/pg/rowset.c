@@ -25,8 +25,8 @@ rowset_open(FunctionCallInfo fcinfo)
 	if (get_call_result_type(fcinfo, NULL, &rowset.desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	rowset.desc = BlessTupleDesc(rowset.desc);
-	rowset.store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0,
-										 false, work_mem);
+	rowset.store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
+										 work_mem);
 	info->returnMode = SFRM_Materialize;
 	info->setResult = rowset.store;
 	info->setDesc = rowset.desc;

@@ -10,7 +10,7 @@
 
 #include "pg/settings.h"
 
-bool		settings_report_progress = false;
+bool settings_report_progress = false;
 
 /* amad.max_parallel_workers; -1: max_parallel_maintenance_workers */
 static int	max_parallel_workers_setting = -1;
@@ -18,22 +18,14 @@ static int	max_parallel_workers_setting = -1;
 void
 settings_define(void)
 {
-	DefineCustomBoolVariable("amad.report_progress",
-							 "Reports the progress of trainings as notices",
-							 NULL,
-							 &settings_report_progress,
-							 false,
-							 PGC_USERSET,
-							 0,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("amad.report_progress", "Reports the progress of trainings as notices",
+							 NULL, &settings_report_progress, false, PGC_USERSET, 0, NULL, NULL,
+							 NULL);
 	DefineCustomIntVariable("amad.max_parallel_workers",
 							"Maximum number of parallel workers of a training or a detection",
 							"-1 takes max_parallel_maintenance_workers.",
-							&max_parallel_workers_setting,
-							-1, -1, 1024,
-							PGC_USERSET,
-							0,
-							NULL, NULL, NULL);
+							&max_parallel_workers_setting, -1, -1, 1024, PGC_USERSET, 0, NULL, NULL,
+							NULL);
 	MarkGUCPrefixReserved("amad");
 }
 
@@ -41,5 +33,5 @@ int
 settings_parallel_workers(void)
 {
 	return max_parallel_workers_setting < 0 ? max_parallel_maintenance_workers
-		: max_parallel_workers_setting;
+											: max_parallel_workers_setting;
 }

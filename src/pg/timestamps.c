@@ -40,7 +40,8 @@ const char *
 timestamps_type_name(Oid scored_type)
 {
 	return scored_type == TIMESTAMPTZOID ? "timestamptz"
-		: scored_type == TIMESTAMPOID ? "timestamp" : "int8";
+		: scored_type == TIMESTAMPOID	 ? "timestamp"
+										 : "int8";
 }
 
 /* The timestamp of a date's midnight; false if it is infinite or out of range. */
@@ -104,8 +105,7 @@ timestamps_literal(Oid type, int64 ts)
 	/* converted as a timestamp without time zone, that is, in UTC */
 	if (timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 	tm.tm_isdst = 0;			/* a negative value would omit the time zone */
 	EncodeDateTime(&tm, fsec, type == TIMESTAMPTZOID, 0, NULL, USE_ISO_DATES, text);
 	return pstrdup(text);

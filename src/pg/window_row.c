@@ -28,8 +28,8 @@ typedef struct WindowObjectHead
 Datum
 window_row_seek(WindowObject window, int number, int offset, bool *isnull, bool *isout)
 {
-	return WinGetFuncArgInPartition(window, number, offset, WINDOW_SEEK_CURRENT, false,
-									isnull, isout);
+	return WinGetFuncArgInPartition(window, number, offset, WINDOW_SEEK_CURRENT, false, isnull,
+									isout);
 }
 
 Datum

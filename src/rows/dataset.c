@@ -60,19 +60,23 @@ too_few_rows(const Dataset *d)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to train a model: " INT64_FORMAT, d->facts.rows),
-			 errdetail("These options need at least " INT64_FORMAT " rows of a series without a gap: "
+			 errdetail("These options need at least " INT64_FORMAT
+					   " rows of a series without a gap: "
 					   "%d to train on, and rows held out for the threshold.",
 					   least_rows(d), d->plan.chunk_rows),
 			 d->facts.gaps > 0
-			 ? errhint("There are " INT64_FORMAT " gaps longer than max_gap: choose a greater one, or "
-					   "smaller values of the options window, layers and horizons.", d->facts.gaps)
-			 : d->level > 0
-			 ? errhint("Only a sample of the rows fits into maintenance_work_mem: raise it, or train on "
-					   "fewer series.")
-			 : d->plan.has_network
-			 ? errhint("Give more rows, smaller values of the options window, layers and horizons, "
+				 ? errhint("There are " INT64_FORMAT
+						   " gaps longer than max_gap: choose a greater one, or "
+						   "smaller values of the options window, layers and horizons.",
+						   d->facts.gaps)
+				 : d->level > 0 ? errhint("Only a sample of the rows fits into "
+										  "maintenance_work_mem: raise it, or train on "
+										  "fewer series.")
+				 : d->plan.has_network
+				 ? errhint(
+					   "Give more rows, smaller values of the options window, layers and horizons, "
 					   "or \"method\": \"pca\", which needs fewer.")
-			 : errhint("Give more rows, or smaller values of the option horizons.")));
+				 : errhint("Give more rows, or smaller values of the option horizons.")));
 }
 
 /* ---- sampling ------------------------------------------------------------------------ */
@@ -102,8 +106,7 @@ keep_row(int64 number, void *arg)
 
 	if (block != s->block)
 	{
-		uint32		hash = hash_combine(hash_bytes_uint32(s->series),
-										hash_bytes_uint32((uint32) block));
+		uint32 hash = hash_combine(hash_bytes_uint32(s->series), hash_bytes_uint32((uint32) block));
 
 		s->block = block;
 		s->kept = (hash_bytes_uint32(hash) & ((1U << s->dataset->level) - 1)) == 0;
@@ -127,8 +130,7 @@ move_row(Dataset *d, int64 to, int64 from)
 {
 	const Size	map = IMPUTED_BYTES(d->features);
 
-	memmove(d->rows + to * d->features, d->rows + from * d->features,
-			sizeof(float) * d->features);
+	memmove(d->rows + to * d->features, d->rows + from * d->features, sizeof(float) * d->features);
 	d->ts[to] = d->ts[from];
 	if (d->imputed)
 		memmove(d->imputed + to * map, d->imputed + from * map, map);
@@ -250,7 +252,8 @@ too_many_series(const Dataset *d)
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("memory required for training on %d series is %zu MB, "
-					"maintenance_work_mem is %d MB", d->nseries + 1,
+					"maintenance_work_mem is %d MB",
+					d->nseries + 1,
 					((Size) maintenance_work_mem * 1024 + wanted - bytes_allowed(d)) / megabyte + 1,
 					maintenance_work_mem / 1024),
 			 errdetail("Each series takes %zu bytes, regardless of its number of rows, and more "
@@ -266,8 +269,7 @@ keep_within_budget(Dataset *d)
 	while (bytes_wanted(d) > bytes_allowed(d))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (d->level == MOST_LEVEL ||
-			bytes_without_rows(d) > bytes_allowed(d))
+		if (d->level == MOST_LEVEL || bytes_without_rows(d) > bytes_allowed(d))
 			too_many_series(d);
 		thin(d);
 	}
@@ -276,8 +278,8 @@ keep_within_budget(Dataset *d)
 /* ---- collecting -------------------------------------------------------------------------- */
 
 Dataset *
-dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_type,
-			 bool sampling, Size reserve)
+dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_type, bool sampling,
+			 Size reserve)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "amad dataset", ALLOCSET_DEFAULT_SIZES);
 	Dataset    *d = MemoryContextAllocZero(context, sizeof(Dataset));
@@ -621,7 +623,7 @@ dataset_finish(Dataset *d, ModelStats *stats)
 RunRange
 dataset_all_runs(const Dataset *d)
 {
-	return (RunRange) {0, d->nruns};
+	return (RunRange){0, d->nruns};
 }
 
 RunRange

@@ -58,7 +58,7 @@ typedef struct Dataset
 	Budget		budget;
 	const Options *options;
 	int			features;
-	ModelPlan		plan;
+	ModelPlan	plan;
 	Oid			ts_type;
 
 	Size		reserve;		/* bytes to leave for the training */

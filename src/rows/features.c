@@ -83,10 +83,10 @@ require_type(Oid type, int number, int nnames, char **names)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 number < nnames
-				 ? errmsg("feature \"%s\" has type %s, which is neither numeric nor boolean",
-						  names[number], format_type_be(type))
-				 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
-						  number + 1, format_type_be(type)),
+					 ? errmsg("feature \"%s\" has type %s, which is neither numeric nor boolean",
+							  names[number], format_type_be(type))
+					 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
+							  number + 1, format_type_be(type)),
 				 errhint("%s", features_type_hint(type))));
 	return how;
 }
@@ -101,8 +101,7 @@ features_open(FmgrInfo *flinfo, int first, int nargs, int nnames, char **names)
 	f->type = palloc(sizeof(FeatureType) * Max(f->nargs, 1));
 	if (f->nargs < 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no features specified"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no features specified"),
 				 errhint("Specify at least one numeric or boolean column after the timestamp.")));
 	if (f->nargs == 1)
 	{
@@ -156,7 +155,7 @@ features_value(FeatureType type, Datum value, bool isnull)
 					 errmsg("a feature cannot be a literal of unknown type"),
 					 errhint("Cast it to double precision.")));
 	}
-	return isfinite(x) ? x + 0.0 : NAN;	/* 0 instead of -0, so that equal rows are identical */
+	return isfinite(x) ? x + 0.0 : NAN; /* 0 instead of -0, so that equal rows are identical */
 }
 
 int

@@ -59,6 +59,6 @@ extern int	features_compare(int count, const double *a, const double *b);
  */
 extern int	features_array_length(Datum array);
 extern void features_array_values(const Features *features, Datum array, bool isnull,
-								 double *values);
+								  double *values);
 
 #endif							/* AMAD_ROWS_FEATURES_H */

@@ -21,14 +21,14 @@ typedef struct FillLast
 	double		value;
 } FillLast;
 
-#define FILL_NONE ((FillLast) {.row = -1})	/* at the beginning of a stretch */
+#define FILL_NONE ((FillLast){.row = -1})	/* at the beginning of a stretch */
 
 /* The value of a feature in a row: as observed, carried forward, or NaN for the mean. */
 static inline double
 fill_value(FillLast *last, int64 row, int limit, double observed)
 {
 	if (!isnan(observed))
-		*last = (FillLast) {.row = row, .value = observed};
+		*last = (FillLast){.row = row, .value = observed};
 	return last->row >= 0 && row - last->row <= limit ? last->value : NAN;
 }
 

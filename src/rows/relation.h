@@ -33,7 +33,6 @@ extern TupleDesc relation_columns(RelationSource *source, const char *what);
  * valid).  Called when the first row comes: since the columns were looked up, other
  * statements may have changed the source.
  */
-extern void relation_check_column(const char *what, TupleDesc desc, int i, Oid type,
-								  Oid collation);
+extern void relation_check_column(const char *what, TupleDesc desc, int i, Oid type, Oid collation);
 
 #endif							/* AMAD_ROWS_RELATION_H */

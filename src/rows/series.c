@@ -151,7 +151,7 @@ series_add(Series *series, int64 ts, int64 number, const double *values)
 }
 
 void
-series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg)
+series_thin(Series *series, bool (*keep)(int64 number, void *arg), void *arg)
 {
 	Segment    *to = series->first;
 	Segment    *next;
@@ -402,8 +402,7 @@ linear_value(const Series *series, const SeriesRun *run, const Options *options,
 	/* searched for once per stretch of missing values */
 	if (around->next < row)
 		around->next = next_known(series, run, row, feature);
-	if (around->next < run->first + run->rows &&
-		around->next - before - 1 <= options->fill_limit)
+	if (around->next < run->first + run->rows && around->next - before - 1 <= options->fill_limit)
 	{
 		const int64 from = series->order[before]->ts;
 		const SeriesRow *right = series->order[around->next];
@@ -423,7 +422,7 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 	Neighbours *around = palloc(sizeof(Neighbours) * C);
 
 	for (int c = 0; c < C; c++)
-		around[c] = (Neighbours) {.last = FILL_NONE, .next = -1};
+		around[c] = (Neighbours){.last = FILL_NONE, .next = -1};
 	for (int64 row = run->first; row < run->first + run->rows; row++, scaled += C)
 	{
 		const double *x = series->order[row]->values;

@@ -45,7 +45,7 @@ extern Size series_row_bytes(int features);
 extern void series_add(Series *series, int64 ts, int64 number, const double *values);
 
 /* Removes the rows whose number the function does not accept. */
-extern void series_thin(Series *series, bool (*keep) (int64 number, void *arg), void *arg);
+extern void series_thin(Series *series, bool (*keep)(int64 number, void *arg), void *arg);
 
 /* Sorts the rows by time.  ERROR if a timestamp occurs twice. */
 extern void series_sort(Series *series);

@@ -97,8 +97,8 @@ output_text(Oid type, Datum value)
 static char *
 interval_text(const Interval *interval)
 {
-	int64		days = interval->time / USECS_PER_DAY +
-		(int64) interval->month * DAYS_PER_MONTH + interval->day;
+	int64		days = interval->time / USECS_PER_DAY + (int64) interval->month * DAYS_PER_MONTH +
+		interval->day;
 	Interval	plain = {.time = interval->time % USECS_PER_DAY};
 
 	if (days > 0 && plain.time < 0)
@@ -163,8 +163,7 @@ write_value(StringInfo out, Oid type, Datum value)
 }
 
 char *
-series_key_of_row(int ncols, char **cols, const Oid *types, const Datum *values,
-				  const bool *nulls)
+series_key_of_row(int ncols, char **cols, const Oid *types, const Datum *values, const bool *nulls)
 {
 	StringInfoData key;
 
@@ -210,8 +209,9 @@ write_jsonb_value(StringInfo out, const JsonbValue *value)
 			appendStringInfoString(out, value->val.boolean ? "true" : "false");
 			break;
 		case jbvNumeric:
-			write_number(out, DatumGetCString(DirectFunctionCall1(
-				numeric_out, NumericGetDatum(value->val.numeric))));
+			write_number(out,
+						 DatumGetCString(DirectFunctionCall1(numeric_out,
+															 NumericGetDatum(value->val.numeric))));
 			break;
 		case jbvString:
 			json_string(out, pnstrdup(value->val.string.val, value->val.string.len));
@@ -257,7 +257,7 @@ series_key_of_jsonb(const Model *m, Jsonb *json)
 	{
 		/* a scalar is an array of one */
 		JsonbValue *value = JsonContainerIsObject(root) ? json_get(root, m->series_cols[i])
-			: getIthJsonbValueFromContainer(root, i);
+														: getIthJsonbValueFromContainer(root, i);
 
 		if (value == NULL)
 			refuse_series(m);

@@ -26,8 +26,9 @@ source_enter(const SourceSpec *spec)
 
 	GetUserIdAndSecContext(&scope.user, &scope.security_context);
 	if (spec->stored)
-		SetUserIdAndSecContext(scope.user, scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
+		SetUserIdAndSecContext(scope.user,
+							   scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
+								   SECURITY_RESTRICTED_OPERATION);
 	scope.guc_level = NewGUCNestLevel();
 	if (spec->search_path)
 		(void) set_config_option("search_path", spec->search_path, PGC_USERSET, PGC_S_SESSION,
@@ -68,7 +69,7 @@ source_open(const SourceSpec *spec)
 	s->spec.source = relation.text;
 	s->from = relation.from;
 	if (OidIsValid(relation.relation))
-		s->spec.search_path = NULL;	/* its name is qualified */
+		s->spec.search_path = NULL; /* its name is qualified */
 	else if (s->spec.search_path == NULL)
 		s->spec.search_path = search_path_to_store(&relation);
 	source_bind_columns(s, desc, relation.relation);
@@ -103,7 +104,8 @@ read_name(Jsonb *json, const char *key)
 {
 	JsonbValue *value = json_get(&json->root, key);
 
-	return value == NULL || value->type != jbvString ? NULL
+	return value == NULL || value->type != jbvString
+		? NULL
 		: pnstrdup(value->val.string.val, value->val.string.len);
 }
 

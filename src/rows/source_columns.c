@@ -96,9 +96,9 @@ choose_timestamp_col(SourceSpec *spec, TupleDesc desc)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timestamp_col must be specified for source %s", spec->source),
 				 found == -1
-				 ? errdetail("The source has no column of type timestamp with or without "
-							 "time zone, or date.")
-				 : errdetail("The candidates are %s.", candidates.data)));
+					 ? errdetail("The source has no column of type timestamp with or without "
+								 "time zone, or date.")
+					 : errdetail("The candidates are %s.", candidates.data)));
 	spec->timestamp_col = pstrdup(column_name(desc, found));
 }
 
@@ -189,7 +189,8 @@ check_uses(const SourceSpec *spec)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
 					 errmsg("column \"%s\" cannot be a feature and also the time column, a series "
-							"column or the label", spec->features[i])));
+							"column or the label",
+							spec->features[i])));
 	name = feature_names_repeated(spec->nseries, spec->series_cols);
 	if (name)
 		ereport(ERROR,
@@ -281,12 +282,11 @@ report_difference(const Source *s, TupleDesc desc, Difference *difference)
 	for (int i = 0; i < desc->natts; i++)
 		source_append_name(&has, column_name(desc, i));
 	ereport(ERROR,
-			(errcode(difference->missing.len > 0 ? ERRCODE_UNDEFINED_COLUMN
-					 : difference->ambiguous.len > 0 ? ERRCODE_AMBIGUOUS_COLUMN
-					 : ERRCODE_DATATYPE_MISMATCH),
+			(errcode(difference->missing.len > 0		 ? ERRCODE_UNDEFINED_COLUMN
+						 : difference->ambiguous.len > 0 ? ERRCODE_AMBIGUOUS_COLUMN
+														 : ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("source %s does not have all required columns", s->spec.source),
-			 errdetail("%s", detail.data),
-			 errhint("The columns of the source are %s.", has.data)));
+			 errdetail("%s", detail.data), errhint("The columns of the source are %s.", has.data)));
 }
 
 void

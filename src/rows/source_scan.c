@@ -65,17 +65,18 @@ refuse_series_column(const Source *s, const char *name)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("column \"%s\" is not a series column of the model", name),
 			 s->spec.nseries > 0 ? errhint("The series columns are %s.", list.data)
-			 : errhint("The model was not trained with series columns.")));
+								 : errhint("The model was not trained with series columns.")));
 }
 
 /* Appends "= value" with the equality operator of a series column's type, and that type. */
 static void
 append_equal(StringInfo where, const Source *s, int number, const char *text)
 {
-	Oid			operator = lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
+	Oid operator= lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
 	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
 	char	   *schema = HeapTupleIsValid(tuple)
-		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace) : NULL;
+		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)
+		: NULL;
 
 	if (schema == NULL)
 		ereport(ERROR,
@@ -109,8 +110,7 @@ append_series(StringInfo where, const Source *s, Jsonb *series)
 
 	if (!JB_ROOT_IS_OBJECT(series))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("series must be a JSON object"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("series must be a JSON object"),
 				 errhint("For example '{\"device\": \"a\"}'.")));
 	it = JsonbIteratorInit(&series->root);
 	JsonbIteratorNext(&it, &value, true);	/* the beginning of the object */
@@ -129,7 +129,7 @@ append_series(StringInfo where, const Source *s, Jsonb *series)
 			continue;
 		}
 		text = value.type == jbvString ? pnstrdup(value.val.string.val, value.val.string.len)
-			: JsonbToCString(NULL, &JsonbValueToJsonb(&value)->root, -1);
+									   : JsonbToCString(NULL, &JsonbValueToJsonb(&value)->root, -1);
 		append_equal(where, s, number, text);
 	}
 }
@@ -259,8 +259,7 @@ is_same_series(Receiver *r, const Datum *values, const bool *nulls)
 		return false;
 	for (int i = 0; i < s->spec.nseries; i++)
 		if (nulls[i] != r->series_null[i] ||
-			(!nulls[i] &&
-			 !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i]) &&
+			(!nulls[i] && !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i]) &&
 			 !DatumGetBool(FunctionCall2Coll(&r->equal[i], s->series_collations[i], values[i],
 											 r->series[i]))))
 			return false;
@@ -281,9 +280,10 @@ receive_series(Receiver *r, const Datum *values, const bool *nulls)
 		r->series_null[i] = nulls[i];
 		r->series[i] = nulls[i] ? (Datum) 0 : datumCopy(values[i], r->byval[i], r->length[i]);
 	}
-	r->new_series = spec->nseries == 0 ? ""
-		: series_key_of_row(spec->nseries, spec->series_cols, r->source->series_types,
-							r->series, r->series_null);
+	r->new_series = spec->nseries == 0
+		? ""
+		: series_key_of_row(spec->nseries, spec->series_cols, r->source->series_types, r->series,
+							r->series_null);
 	MemoryContextSwitchTo(old);
 	r->any = true;
 }
@@ -323,8 +323,7 @@ hold_row(Receiver *r, const SourceRow *row)
 static bool
 precedes_held_row(const Receiver *r, const SourceRow *row)
 {
-	int			order = features_compare(r->source->spec.nfeatures, row->values,
-									 r->held.row.values);
+	int order = features_compare(r->source->spec.nfeatures, row->values, r->held.row.values);
 
 	return order < 0 || (order == 0 && !row->bad && r->held.row.bad);
 }

@@ -115,8 +115,7 @@ blocks_add_row(BlockQueue *queue, RowBlock *b, int64 ts, int mark)
 bool
 blocks_full(const BlockQueue *queue)
 {
-	return queue->filling &&
-		queue->block[queue->submitted % queue->nblocks].rows == queue->room;
+	return queue->filling && queue->block[queue->submitted % queue->nblocks].rows == queue->room;
 }
 
 void
@@ -136,7 +135,7 @@ RowBlock *
 blocks_oldest(const BlockQueue *queue)
 {
 	return queue->collected == queue->submitted ? NULL
-		: &queue->block[queue->collected % queue->nblocks];
+												: &queue->block[queue->collected % queue->nblocks];
 }
 
 bool
@@ -162,9 +161,12 @@ parallel_room(const BlockQueue *queue, int nblocks, Size other_row_bytes)
 	const Size	limit = Min(PARALLEL_BYTES, (Size) work_mem * 1024);
 	int			room = (p->context * PARALLEL_CONTEXTS / PREDICT_ROWS + 1) * PREDICT_ROWS;
 
-	while (room > 0 && other_row_bytes * room +
-		   nblocks * (mul_size(room, blocks_row_bytes(p->shape.features)) +
-					  predict_pool_task_bytes(p, room)) > limit)
+	while (room > 0 &&
+		   other_row_bytes * room +
+				   nblocks *
+					   (mul_size(room, blocks_row_bytes(p->shape.features)) +
+						predict_pool_task_bytes(p, room)) >
+			   limit)
 		room -= PREDICT_ROWS;
 	return room;
 }

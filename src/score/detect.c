@@ -138,8 +138,8 @@ find_source(const Detection *d)
 	SourceSpec	spec = {0};
 
 	if (asked->source == NULL)
-		spec = source_from_jsonb(registry_trusted_source(asked->function, &entry,
-														 asked->model_name));
+		spec = source_from_jsonb(
+			registry_trusted_source(asked->function, &entry, asked->model_name));
 	else
 	{
 		Jsonb	   *json = registry_source(asked->function, &entry);
@@ -153,7 +153,8 @@ find_source(const Detection *d)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no feature names", asked->model_name),
-				 errhint("Give them in the option \"features\" when training, or use amad_score().")));
+				 errhint(
+					 "Give them in the option \"features\" when training, or use amad_score().")));
 	/* from the model, not from the row of amad_models */
 	spec.nfeatures = m->features;
 	spec.features = m->options.names;
@@ -249,8 +250,8 @@ detect_open(const DetectSpec *spec)
 	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
 										MCXT_ALLOC_HUGE);
 	/* a block of memory used again for each row is faster than one for all rows of a block */
-	d->visit_context = AllocSetContextCreate(CurrentMemoryContext, "amad detected row",
-											 VISIT_BYTES, VISIT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
+	d->visit_context = AllocSetContextCreate(CurrentMemoryContext, "amad detected row", VISIT_BYTES,
+											 VISIT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
 	return d;
 }
 

@@ -32,8 +32,7 @@ arguments_detect(FunctionCallInfo fcinfo, int source, int timestamp_col)
 
 	if (spec.model_name == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model_name must not be null")));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
 	return spec;
 }
 
@@ -44,8 +43,7 @@ arguments_last_n(FunctionCallInfo fcinfo, int number, const DetectSpec *spec)
 		return 0;
 	if (PG_GETARG_INT64(number) < 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("last_n must be at least 1")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("last_n must be at least 1")));
 	if (spec->has_since)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

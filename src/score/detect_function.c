@@ -60,7 +60,7 @@ typedef struct Output
 	Rowset		rowset;
 	bool		only_anomalies;
 	bool		details;
-	Datum		values[RESULT_COLUMNS + 2];	/* series, ts, … */
+	Datum		values[RESULT_COLUMNS + 2]; /* series, ts, … */
 	bool		nulls[RESULT_COLUMNS + 2];
 } Output;
 

@@ -159,9 +159,7 @@ add_duration(const Rules *rules, int64 ts, const Duration *duration)
 static void
 refuse_argument(const char *message)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s", message)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message)));
 }
 
 static Duration
@@ -174,9 +172,9 @@ get_duration(FunctionCallInfo fcinfo, int arg, const char *name)
 		return duration;
 	duration.value = PG_GETARG_DATUM(arg);
 	if (get_fn_expr_argtype(fcinfo->flinfo, arg) == INT8OID
-		? DatumGetInt64(duration.value) < 0
-		: DatumGetBool(DirectFunctionCall2(interval_lt, duration.value,
-										   IntervalPGetDatum(&zero))))
+			? DatumGetInt64(duration.value) < 0
+			: DatumGetBool(
+				  DirectFunctionCall2(interval_lt, duration.value, IntervalPGetDatum(&zero))))
 		refuse_argument(psprintf("%s must not be negative", name));
 	return duration;
 }
@@ -220,8 +218,7 @@ get_rules(FunctionCallInfo fcinfo)
 		refuse_argument(psprintf("n must be at most %d", N_MAX));
 	if (rules.k > rules.n)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("k must be at most n"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("k must be at most n"),
 				 errdetail("k is %d, n is %d.", rules.k, rules.n)));
 	return rules;
 }
@@ -261,7 +258,7 @@ top_features_jsonb(const Events *e)
 	{
 		int			c = find_top_feature(event, model->features, taken, i);
 		double		share = c < 0 ? 0.0
-			: rint(event->share[c] / event->weight * SHARE_UNITS) / SHARE_UNITS;
+							 : rint(event->share[c] / event->weight * SHARE_UNITS) / SHARE_UNITS;
 
 		if (!(share > 0))
 			break;

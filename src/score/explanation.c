@@ -92,9 +92,8 @@ result_open(const LoadedModel *loaded)
 static void
 set_decimal(JsonbValue *value, double x, int digits)
 {
-	static const double power[MOST_DIGITS + 1] = {
-		1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15
-	};
+	static const double power[MOST_DIGITS + 1] = {1e0, 1e1, 1e2,  1e3,	1e4,  1e5,	1e6,  1e7,
+												  1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
 
 	value->type = jbvNumeric;
 	value->val.numeric = int64_div_fast_to_numeric((int64) rint(x * power[digits]), digits);
@@ -115,8 +114,8 @@ set_number(JsonbValue *value, double x)
 	if (before > MOST_DIGITS || DIGITS - before > MOST_DIGITS)
 	{
 		value->type = jbvNumeric;
-		value->val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric,
-																 Float8GetDatum(x)));
+		value->val.numeric = DatumGetNumeric(
+			DirectFunctionCall1(float8_numeric, Float8GetDatum(x)));
 	}
 	else
 		set_decimal(value, x, Max(DIGITS - before, 0));
@@ -141,7 +140,7 @@ result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double
 
 	if (row->expected == NULL)
 		return false;
-	values = (nn_row) {
+	values = (nn_row){
 		.scaled = row->scaled,
 		.expected = row->expected,
 		.signals = row->signals,
@@ -225,7 +224,7 @@ build_imputed(const ResultWriter *w, const ScoredRow *row)
 		if (NN_IMPUTED(row->missing, c))
 			names[n++] = w->name[c];
 	return n == 0 ? (Datum) 0
-		: PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+				  : PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 void

@@ -78,9 +78,10 @@ feed_row(Feed *feed, RowBlock *b, BlockRow *row, const double *values)
 		}
 
 	/* its place in the series */
-	row->status = !row->ts_valid ? SCORE_INVALID_TS
+	row->status = !row->ts_valid				   ? SCORE_INVALID_TS
 		: feed->has_ts && row->ts == feed->last_ts ? SCORE_DUPLICATE_TS
-		: feed->has_ts && row->ts < feed->last_ts ? SCORE_OUT_OF_ORDER : SCORE_FINE;
+		: feed->has_ts && row->ts < feed->last_ts  ? SCORE_OUT_OF_ORDER
+												   : SCORE_FINE;
 	if (row->status != SCORE_FINE)
 		return;
 	if (feed->has_ts && feed->max_gap > 0 &&

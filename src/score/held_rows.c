@@ -22,8 +22,7 @@ held_rows_bytes(const Model *m, const Predictor *p)
 {
 	int			arrays = 2 + m->plan.has_flatlines;
 
-	return mul_size(2 * m->options.lookahead,
-					sizeof(float) * (arrays * m->features + p->signals));
+	return mul_size(2 * m->options.lookahead, sizeof(float) * (arrays * m->features + p->signals));
 }
 
 void

@@ -67,13 +67,13 @@ static void
 refuse_time_columns(Oid time_type, int n, const char *list)
 {
 	const char *what = time_type == INT8OID ? "an integer type"
-		: "type timestamp with or without time zone, or date";
+											: "type timestamp with or without time zone, or date";
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("maintenance must have two time columns, begin and end"),
 			 n == 0 ? errdetail("It has no column of %s.", what)
-			 : errdetail("It has %d of %s: %s.", n, what, list),
+					: errdetail("It has %d of %s: %s.", n, what, list),
 			 errhint("Give a query that selects these two columns and, if needed, series "
 					 "columns.")));
 }
@@ -121,8 +121,7 @@ build_windows_query(Maintenance *m, RelationSource *source, const Model *model)
 			add_series_column(m, name, column->atttypid);
 			appendStringInfo(&series, ", c%d", i);
 		}
-		else if (OidIsValid(scored_type) &&
-				 (scored_type == INT8OID) == (m->time_type == INT8OID))
+		else if (OidIsValid(scored_type) && (scored_type == INT8OID) == (m->time_type == INT8OID))
 		{
 			appendStringInfo(&times, "%sc%d::pg_catalog.%s", ntimes > 0 ? ", " : "", i,
 							 timestamps_type_name(m->time_type));
@@ -131,8 +130,8 @@ build_windows_query(Maintenance *m, RelationSource *source, const Model *model)
 	}
 	if (ntimes != 2)
 		refuse_time_columns(m->time_type, ntimes, names.data);
-	return psprintf("SELECT %s%s FROM %s(%s) ORDER BY 1 NULLS FIRST",
-					times.data, series.data, source->from, aliases.data);
+	return psprintf("SELECT %s%s FROM %s(%s) ORDER BY 1 NULLS FIRST", times.data, series.data,
+					source->from, aliases.data);
 }
 
 /* ---- values of series columns ------------------------------------------------------------ */
@@ -151,8 +150,7 @@ static bool
 window_concerns(const Maintenance *m, const Window *window, char **value)
 {
 	for (int i = 0; i < m->ncols; i++)
-		if (window->value[i] &&
-			(value[i] == NULL || strcmp(window->value[i], value[i]) != 0))
+		if (window->value[i] && (value[i] == NULL || strcmp(window->value[i], value[i]) != 0))
 			return false;
 	return true;
 }
@@ -169,9 +167,8 @@ add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
 	if (m->nwindows == m->room)
 	{
 		m->room = m->room == 0 ? 64 : 2 * m->room;
-		m->window = m->window == NULL
-			? MemoryContextAlloc(m->context, sizeof(Window) * m->room)
-			: repalloc_huge(m->window, sizeof(Window) * (Size) m->room);
+		m->window = m->window == NULL ? MemoryContextAlloc(m->context, sizeof(Window) * m->room)
+									  : repalloc_huge(m->window, sizeof(Window) * (Size) m->room);
 	}
 	window = &m->window[m->nwindows++];
 	ts = SPI_getbinval(tuple, desc, 1, &isnull);
@@ -196,7 +193,7 @@ add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
 			continue;
 		/* written as in series keys, so that texts can be compared */
 		text = key_value_text(series_key_of_row(1, &m->cols[i], &m->types[i], &value, &isnull),
-						   m->cols[i]);
+							  m->cols[i]);
 		window->value[i] = MemoryContextStrdup(m->context, text);
 	}
 }
@@ -207,8 +204,7 @@ read_windows(Maintenance *m, const char *query)
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "amad window",
 													  ALLOCSET_DEFAULT_SIZES);
 	/* in the snapshot of the calling query */
-	Portal		portal = SPI_cursor_parse_open(NULL, query,
-											   &(SPIParseOpenOptions) {.read_only = true});
+	Portal portal = SPI_cursor_parse_open(NULL, query, &(SPIParseOpenOptions){.read_only = true});
 
 	for (int i = 0; i < m->ncols + 2; i++)
 		relation_check_column("maintenance", portal->tupDesc, i,

@@ -56,10 +56,10 @@ predict_open(const Model *m)
 Size
 predict_series_bytes(const Predictor *p)
 {
-	return p->method != METHOD_AMAD ? 0
-		: nn_stream_bytes(&p->shape) +
-		(p->states ? nn_state_stream_bytes(p->shape.features) : 0) +
-		sizeof(float) * (PREDICT_ROWS + 2) * p->shape.features;
+	return p->method != METHOD_AMAD
+		? 0
+		: nn_stream_bytes(&p->shape) + (p->states ? nn_state_stream_bytes(p->shape.features) : 0) +
+			sizeof(float) * (PREDICT_ROWS + 2) * p->shape.features;
 }
 
 void
@@ -76,7 +76,8 @@ predict_series_open(Prediction *prediction, const Predictor *p)
 										p->packed, check_interrupts);
 	if (p->states)
 		prediction->states = nn_state_stream_open(palloc_extended(nn_state_stream_bytes(C),
-																  MCXT_ALLOC_HUGE), C, p->states);
+																  MCXT_ALLOC_HUGE),
+												  C, p->states);
 	prediction->clipped = palloc(sizeof(float) * PREDICT_ROWS * C);
 	prediction->next = palloc0(sizeof(float) * 2 * C);
 }

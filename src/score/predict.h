@@ -69,8 +69,8 @@ extern void predict_series_reset(Prediction *prediction);
  * (n, N).  Once `context` rows precede a row, its outputs are the same bit by bit, however
  * rows are cut into pushes.
  */
-extern void predict_push(Prediction *prediction, const float *rows, int n,
-						 float *expected, float *signals);
+extern void predict_push(Prediction *prediction, const float *rows, int n, float *expected,
+						 float *signals);
 
 /* Predicts a task, whose first row follows the last row pushed or begins a stretch. */
 extern void predict_task(Prediction *prediction, const PredictTask *task);

@@ -267,8 +267,8 @@ fill_pool_memory(shm_toc *toc, Prediction *own, int tasks, int rows)
 	shared->predictor.states = NULL;
 	if (p->states)
 		memcpy(shm_toc_lookup(toc, KEY_STATES, false), p->states, pool_states_bytes(p));
-	shared->packed_at =
-		(char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) - packed;
+	shared->packed_at = (char *) nn_packed_copy(packed, &p->shape, p->packed, check_interrupts) -
+		packed;
 	shared->tasks = tasks;
 	shared->rows = rows;
 	SpinLockInit(&shared->mutex);
@@ -296,10 +296,9 @@ predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 	leader = fill_pool_memory(pcxt->toc, own, tasks, rows);
 	if (!parallel_launch(pcxt))
 		return NULL;
-	ereport(DEBUG1,
-			(errmsg_internal("scoring with %d parallel workers", pcxt->nworkers_launched)));
+	ereport(DEBUG1, (errmsg_internal("scoring with %d parallel workers", pcxt->nworkers_launched)));
 	pool = palloc(sizeof(PredictPool));
-	*pool = (PredictPool) {.pcxt = pcxt, .leader = leader};
+	*pool = (PredictPool){.pcxt = pcxt, .leader = leader};
 	return pool;
 }
 

@@ -75,8 +75,8 @@ check_memory(const Model *m, const Predictor *p)
 	if (bytes > (Size) work_mem * 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("memory required to score is %zu kB, work_mem is %d kB",
-						bytes / 1024 + 1, work_mem),
+				 errmsg("memory required to score is %zu kB, work_mem is %d kB", bytes / 1024 + 1,
+						work_mem),
 				 errhint("Raise work_mem.")));
 }
 
@@ -103,14 +103,14 @@ scorer_open(const LoadedModel *loaded, bool parallel)
 	s->context = p->context;
 	s->warmup = m->plan.warmup;
 	s->most_held = (int) Min(Max((Size) work_mem * 1024 / blocks_row_bytes(m->features),
-								 2 * m->options.lookahead), PG_INT32_MAX / 4);
+								 2 * m->options.lookahead),
+							 PG_INT32_MAX / 4);
 	s->workers = parallel ? predict_pool_workers(p) : 0;
 	s->patience = predict_pool_patience(p);
 	feed_open(&s->feed, m);
 	predict_series_open(&s->prediction, p);
 	blocks_open(&s->blocks, &s->prediction);
-	s->horizons.ring = palloc_extended(sizeof(double) * m->plan.max_horizon,
-									   MCXT_ALLOC_HUGE);
+	s->horizons.ring = palloc_extended(sizeof(double) * m->plan.max_horizon, MCXT_ALLOC_HUGE);
 	if (activity_bytes > 0)
 	{
 		s->activity_stream = model_activity_open(m, m->features,
@@ -213,7 +213,8 @@ release_row(Scorer *s, bool pending)
 		if (isinf(row->score))
 			row->score = NAN;
 		row->status = isnan(row->score) ? SCORE_NOT_FINITE
-			: s->scoring.unknown ? SCORE_UNKNOWN_SERIES : SCORE_FINE;
+			: s->scoring.unknown		? SCORE_UNKNOWN_SERIES
+										: SCORE_FINE;
 	}
 }
 
@@ -259,12 +260,12 @@ fill_scored_row(const Scorer *s, int i, ScoredRow *result)
 	const PredictTask *task = held ? NULL : &s->block->task;
 	const Size	bytes = IMPUTED_BYTES(s->features);
 
-	*result = (ScoredRow) {
+	*result = (ScoredRow){
 		.ts = row->ts,
 		.ts_valid = row->ts_valid,
 		.mark = row->mark,
 		.missing = held ? s->held.missing + (Size) (s->held.first + i) * bytes
-		: s->block->missing + (i - s->front) * bytes,
+						: s->block->missing + (i - s->front) * bytes,
 		.status = row->status,
 		.score = row->score,
 		.begins = row->begins,

@@ -139,7 +139,8 @@ check_feature_count(const ScoreState *s)
 				 errmsg("%d features given, but the model%s%s%s has %s", s->features->count,
 						s->name ? " \"" : "", s->name ? s->name : "", s->name ? "\"" : "",
 						model_feature_list(m)),
-				 errhint("Specify the features that the model was trained with, in the same order.")));
+				 errhint(
+					 "Specify the features that the model was trained with, in the same order.")));
 }
 
 /* Allocates everything that depends on the model. */
@@ -234,8 +235,9 @@ check_partition_arguments(WindowObject window, const ScoreState *s, int offset)
 	if (!s->constant_model)
 	{
 		value = window_row_argument(window, MODEL_ARG, offset, &isnull);
-		if (isnull || (s->by_value ? !same_value(s, value)
-					   : strcmp(TextDatumGetCString(value), s->name) != 0))
+		if (isnull ||
+			(s->by_value ? !same_value(s, value)
+						 : strcmp(TextDatumGetCString(value), s->name) != 0))
 			report_change(s, "model");
 	}
 	if (s->has_series && !s->constant_series)
@@ -245,9 +247,9 @@ check_partition_arguments(WindowObject window, const ScoreState *s, int offset)
 		value = window_row_argument(window, SERIES_ARG, offset, &isnull);
 		series = isnull ? NULL : PG_DETOAST_DATUM_PACKED(value);
 		if ((series == NULL) != (s->series == NULL) ||
-			(series != NULL && (VARSIZE_ANY_EXHDR(series) != VARSIZE_ANY_EXHDR(s->series) ||
-								memcmp(VARDATA_ANY(series), VARDATA_ANY(s->series),
-									   VARSIZE_ANY_EXHDR(series)) != 0)))
+			(series != NULL &&
+			 (VARSIZE_ANY_EXHDR(series) != VARSIZE_ANY_EXHDR(s->series) ||
+			  memcmp(VARDATA_ANY(series), VARDATA_ANY(s->series), VARSIZE_ANY_EXHDR(series)) != 0)))
 			report_change(s, "series");
 	}
 }
@@ -279,7 +281,8 @@ open_score_state(FunctionCallInfo fcinfo, const char *function, bool explain)
 	s->memory = AllocSetContextCreate(CurrentMemoryContext, "amad score", ALLOCSET_DEFAULT_SIZES);
 	s->partition = AllocSetContextCreate(CurrentMemoryContext, "amad partition",
 										 ALLOCSET_SMALL_SIZES);
-	s->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row", ALLOCSET_DEFAULT_SIZES);
+	s->row_context = AllocSetContextCreate(CurrentMemoryContext, "amad row",
+										   ALLOCSET_DEFAULT_SIZES);
 	s->block = AllocSetContextCreate(CurrentMemoryContext, "amad block", ALLOCSET_DEFAULT_SIZES);
 	s->release.func = release_call_model;
 	s->release.arg = s;
@@ -356,8 +359,7 @@ begin_partition(FunctionCallInfo fcinfo, WindowObject window, ScoreState *s)
 		bool		isnull;
 		Datum		array = WinGetFuncArgCurrent(window, s->ts_arg + 1, &isnull);
 
-		s->features->count = isnull ? s->loaded->model->features
-			: features_array_length(array);
+		s->features->count = isnull ? s->loaded->model->features : features_array_length(array);
 	}
 	check_feature_count(s);
 	timestamps_check_model(s->loaded->model->ts_type, timestamps_scored_type(s->ts_type));
@@ -384,8 +386,9 @@ check_row_order(ScoreState *s, int64 ts)
 				 errmsg("timestamp %s follows %s within a partition of %s",
 						timestamps_text(type, ts), timestamps_text(type, s->last_ts), s->function),
 				 errdetail("The rows of a series must be in order of their timestamps."),
-				 errhint("Use OVER (ORDER BY ...) with the same timestamp, and PARTITION BY with the "
-						 "columns that identify a series.")));
+				 errhint(
+					 "Use OVER (ORDER BY ...) with the same timestamp, and PARTITION BY with the "
+					 "columns that identify a series.")));
 	}
 	s->has_last = true;
 	s->last_ts = ts;
@@ -502,7 +505,8 @@ warn_of_duplicates(ScoreState *s)
 		return;
 	s->warned = true;
 	ereport(WARNING,
-			(errmsg(INT64_FORMAT " of " INT64_FORMAT " rows in a partition of %s repeat a timestamp",
+			(errmsg(INT64_FORMAT " of " INT64_FORMAT
+								 " rows in a partition of %s repeat a timestamp",
 					s->duplicates, s->read, s->function),
 			 errhint("Add PARTITION BY with the columns that identify a series.")));
 }

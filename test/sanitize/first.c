@@ -20,12 +20,11 @@
 
 extern const char *__ubsan_default_options(void);
 
-void	   *volatile amad_first_block;
+void *volatile amad_first_block;
 static char ubsan_options[1024];
 
 /* libc has no environment yet. */
-__attribute__((constructor))
-static void
+__attribute__((constructor)) static void
 start(int argc, char **argv, char **envp)
 {
 	const char *name = "UBSAN_OPTIONS=";

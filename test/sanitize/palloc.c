@@ -39,7 +39,8 @@ extern void *__real_MemoryContextAllocExtended(MemoryContext context, Size size,
 extern void *__real_repalloc(void *pointer, Size size);
 extern void *__real_repalloc_huge(void *pointer, Size size);
 extern struct varlena *__real_pg_detoast_datum(struct varlena *datum);
-extern struct varlena *__real_pg_detoast_datum_slice(struct varlena *datum, int32 first, int32 count);
+extern struct varlena *__real_pg_detoast_datum_slice(struct varlena *datum, int32 first,
+													 int32 count);
 extern struct varlena *__real_pg_detoast_datum_packed(struct varlena *datum);
 
 extern Size __real_MemoryContextMemAllocated(MemoryContext context, bool recurse);
@@ -60,7 +61,8 @@ extern char *__wrap_pstrdup(const char *string);
 extern char *__wrap_pnstrdup(const char *string, Size length);
 extern struct varlena *__wrap_pg_detoast_datum(struct varlena *datum);
 extern struct varlena *__wrap_pg_detoast_datum_copy(struct varlena *datum);
-extern struct varlena *__wrap_pg_detoast_datum_slice(struct varlena *datum, int32 first, int32 count);
+extern struct varlena *__wrap_pg_detoast_datum_slice(struct varlena *datum, int32 first,
+													 int32 count);
 extern struct varlena *__wrap_pg_detoast_datum_packed(struct varlena *datum);
 
 /* What the chunks of a context are larger than asked for.  Freed ones are not taken off. */

@@ -14,8 +14,7 @@ const char *const kernel_names[KERNELS] = {"avx512", "avx2", "portable"};
 
 /* features, window, d_model, heads, layers */
 const nn_shape edge_shapes[EDGE_SHAPES] = {
-	{5, 12, 16, 4, 2},
-	{1, 16, 8, 2, 2},			/* one feature */
+	{5, 12, 16, 4, 2},	{1, 16, 8, 2, 2},	/* one feature */
 	{500, 8, 16, 2, 1},			/* many */
 	{3, 4, 16, 4, 2},			/* window shorter than the widest convolution */
 	{3, 1, 16, 4, 2},			/* a row sees itself only */
@@ -53,8 +52,8 @@ shape_name(const nn_shape *s)
 {
 	static char name[80];
 
-	snprintf(name, sizeof(name), "C=%d W=%d D=%d H=%d N=%d",
-			 s->features, s->window, s->d_model, s->heads, s->layers);
+	snprintf(name, sizeof(name), "C=%d W=%d D=%d H=%d N=%d", s->features, s->window, s->d_model,
+			 s->heads, s->layers);
 	return name;
 }
 
@@ -98,8 +97,8 @@ test_rows(int n, int features, uint64_t seed)
 		double		speed = random_between(&rng, 0.1, 0.7);
 
 		for (int i = 0; i < n; i++)
-			rows[(size_t) i * features + c] =
-				(float) (sin(speed * i + phase) + random_between(&rng, -1.2, 1.2));
+			rows[(size_t) i * features + c] = (float) (sin(speed * i + phase) +
+													   random_between(&rng, -1.2, 1.2));
 	}
 	return rows;
 }

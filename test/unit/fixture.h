@@ -81,6 +81,6 @@ extern double deviation_of_doubles(size_t n, const double *got, const double *wa
 
 /* A test point that passes if the deviation is at most the tolerance. */
 extern bool ok_close(double deviation, double tolerance, const char *name, ...)
-			__attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 #endif							/* FIXTURE_H */

@@ -128,7 +128,7 @@ read_word(reader *r, json_value *value)
 		const char *word;
 		json_type	type;
 		double		number;
-	}			words[] = {{"null", JSON_NULL, 0}, {"true", JSON_BOOL, 1}, {"false", JSON_BOOL, 0}};
+	} words[] = {{"null", JSON_NULL, 0}, {"true", JSON_BOOL, 1}, {"false", JSON_BOOL, 0}};
 	char	   *end;
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

@@ -88,8 +88,8 @@ find_tensor(const reference *r, const double *params, int block, const char *nam
 
 /* y (T, out) = x·Wᵀ + b, x (T, in). */
 static void
-linear(const reference *r, const double *params, int block, const char *name,
-	   int in, int out, const double *x, double *y)
+linear(const reference *r, const double *params, int block, const char *name, int in, int out,
+	   const double *x, double *y)
 {
 	char		part[NN_NAME_MAX];
 	const double *w;
@@ -197,8 +197,8 @@ log_logistic(double x)
 
 /* Row i's associations in a head; q, k: this head's columns of (T, D), a: its coefficients. */
 static void
-associate(const reference *r, int i, const double *q, const double *k, const double *a,
-		  double *G, double *A)
+associate(const reference *r, int i, const double *q, const double *k, const double *a, double *G,
+		  double *A)
 {
 	const int	D = r->shape.d_model;
 	const int	d = D / r->shape.heads;
@@ -359,8 +359,8 @@ contrast(const reference *r, int block, const nn_objective *o)
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < n; j++)
 		{
-			double		logit = dot(D, zg + i * D, za + j * D) /
-				(length_g[i] * length_a[j]) / o->temperature;
+			double		logit = dot(D, zg + i * D, za + j * D) / (length_g[i] * length_a[j]) /
+				o->temperature;
 
 			row[i] += exp(logit);
 			column[j] += exp(logit);
@@ -392,7 +392,8 @@ reference_losses(const reference *r, const reference *frozen, const float *chunk
 		{
 			losses.discrepancy += reference_discrepancy(r, r, b, i) / ((double) n * N);
 			maxmin += (reference_discrepancy(r, frozen, b, i) -
-					   reference_discrepancy(frozen, r, b, i)) / ((double) n * N);
+					   reference_discrepancy(frozen, r, b, i)) /
+				((double) n * N);
 		}
 		losses.contrast += contrast(r, b, o) / N;
 	}

@@ -13,7 +13,8 @@
 
 enum
 {
-	C = 3, N = 300
+	C = 3,
+	N = 300
 };
 
 #define CLIP 2.0
@@ -100,8 +101,9 @@ test_stream(nn_rng *rng, int steps, double missing)
 	{
 		nn_activity_reset(stream);
 		push_all(stream, rows, imputed, first, later);
-		same = same && memcmp(later + (first + steps) * C, whole + (first + steps) * C,
-							  sizeof(float) * (N - first - steps) * C) == 0;
+		same = same &&
+			memcmp(later + (first + steps) * C, whole + (first + steps) * C,
+				   sizeof(float) * (N - first - steps) * C) == 0;
 	}
 	ok(same, "%d steps, %g missing: the same bits wherever the series began", steps, missing);
 	free(memory);
@@ -117,17 +119,17 @@ test_still(void)
 	float		activity = 0;
 
 	for (int i = 0; i < 20; i++)
-		nn_activity_push(stream, &(float) {i < 10 ? (float) (i % 2) : 1.0f}, NULL, &activity);
+		nn_activity_push(stream, &(float){i < 10 ? (float) (i % 2) : 1.0f}, NULL, &activity);
 	ok(activity == 0, "a feature that stopped moving has activity 0");
 	for (int i = 0; i < 12; i++)
-		nn_activity_push(stream, &(float) {1}, &gone, &activity);
+		nn_activity_push(stream, &(float){1}, &gone, &activity);
 	ok(isnan(activity), "the activity of imputed values is unknown");
 	for (int i = 0; i < 4; i++)
-		nn_activity_push(stream, &(float) {1}, &given, &activity);
+		nn_activity_push(stream, &(float){1}, &given, &activity);
 	ok(isnan(activity), "less than half of the steps known: unknown");
-	nn_activity_push(stream, &(float) {1}, &given, &activity);
+	nn_activity_push(stream, &(float){1}, &given, &activity);
 	ok(activity == 0, "half of the steps known: known");
-	nn_activity_push(stream, &(float) {2}, &given, &activity);
+	nn_activity_push(stream, &(float){2}, &given, &activity);
 	ok(activity == 0.25f, "the last four steps count as soon as it moves again");
 	free(memory);
 }
@@ -140,9 +142,15 @@ test_score(void)
 	const double theta = 1;
 	const double least[] = {0.2, 0, 0.4};
 	nn_calibration cal = {
-		.features = 3, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho,
-		.theta = &theta, .threshold = 1,
-		.flatline = 30, .activity = least,
+		.features = 3,
+		.nhorizons = 1,
+		.horizons = &horizon,
+		.clip = 5,
+		.rho = rho,
+		.theta = &theta,
+		.threshold = 1,
+		.flatline = 30,
+		.activity = least,
 	};
 	const float scaled[] = {1, -1, 0};
 	const float expected[] = {2, 1, 0};
@@ -153,7 +161,7 @@ test_score(void)
 	nn_row		row = {.scaled = scaled, .expected = expected, .activity = activity};
 
 	ok(fabs(nn_raw_score(&cal, &row, evidence) - (2 + 2 + 22.5) / 3) < 1e-6 &&
-	   fabs(evidence[0] - 24.5) < 1e-6 && evidence[1] == 2 && evidence[2] == 0,
+		   fabs(evidence[0] - 24.5) < 1e-6 && evidence[1] == 2 && evidence[2] == 0,
 	   "unusually low activity is evidence; no movement where that is usual is not");
 	ok(fabs(nn_flatline_evidence(&cal, activity, NULL) - 22.5 / 3) < 1e-6,
 	   "the evidence of flatlines alone");
@@ -162,7 +170,8 @@ test_score(void)
 	activity[0] = 0.05f;
 	row.imputed = first;
 	ok(fabs(nn_raw_score(&cal, &row, evidence) - 1) < 1e-9 && evidence[0] == 0 &&
-	   nn_flatline_evidence(&cal, activity, first) == 0, "an imputed feature is not evidence");
+		   nn_flatline_evidence(&cal, activity, first) == 0,
+	   "an imputed feature is not evidence");
 	ok(nn_flatline_evidence(&cal, activity, all) == 0, "no evidence if all features are imputed");
 	row.imputed = NULL;
 	row.activity = NULL;

@@ -175,7 +175,7 @@ test_losses(const golden *g, const nn_losses *losses, const char *how)
 {
 	static const char *const names[] = {"R", "D", "contrast", "total"};
 	const double got[] = {losses->reconstruction, losses->discrepancy, losses->contrast,
-	losses->total};
+						  losses->total};
 
 	for (int i = 0; i < 4; i++)
 	{
@@ -209,7 +209,8 @@ test_whole_batch(const golden *g)
 	chunk_pointers(g, chunk);
 	nn_forward(t.train, g->params, chunk, g->chunks);
 	ok_close(deviation((size_t) g->chunks * g->rows * g->shape.features, nn_train_output(t.train),
-					   g->output, 0), TOLERANCE, "output");
+					   g->output, 0),
+			 TOLERANCE, "output");
 	for (int n = 0; n < g->shape.layers; n++)
 		test_block(g, t.train, n);
 	nn_backward(t.train, g->params, &g->objective, g->chunks, grads, &losses);
@@ -297,8 +298,8 @@ typedef struct scores
 
 /* Scores a stream's outputs as a caller does; NaN during warm-up. */
 static void
-score_rows(const nn_calibration *cal, int n, int context, const float *rows,
-		   const float *expected, const float *discrepancy, scores *s)
+score_rows(const nn_calibration *cal, int n, int context, const float *rows, const float *expected,
+		   const float *discrepancy, scores *s)
 {
 	const int	C = cal->features;
 	double		ring[NN_HORIZONS_MAX];
@@ -356,18 +357,21 @@ test_scoring(const golden *g)
 	const int	context = nn_context(&g->shape);
 	const int	n = (int) json_get(json, "raw")->count;
 	const size_t size = (size_t) n * g->shape.features;
-	double		rho[16],
-				mu[8],
-				theta[NN_HORIZONS_MAX];
+	double		rho[16], mu[8], theta[NN_HORIZONS_MAX];
 	int			lengths[NN_HORIZONS_MAX];
-	nn_calibration cal = {.features = g->shape.features, .layers = g->shape.layers,
-	.horizons = lengths, .clip = NN_BOUND, .rho = rho, .mu = mu, .theta = theta, .threshold = 1};
+	nn_calibration cal = {.features = g->shape.features,
+						  .layers = g->shape.layers,
+						  .horizons = lengths,
+						  .clip = NN_BOUND,
+						  .rho = rho,
+						  .mu = mu,
+						  .theta = theta,
+						  .threshold = 1};
 	streaming	stream = open_streaming(&g->shape, g->params);
 	float	   *rows = dirty(size * sizeof(float));
 	float	   *expected = dirty(size * sizeof(float));
 	float	   *discrepancy = dirty((size_t) n * g->shape.layers * sizeof(float));
-	scores		s = {dirty(n * sizeof(double)), dirty(n * sizeof(double)),
-	dirty(size * sizeof(double))};
+	scores s = {dirty(n * sizeof(double)), dirty(n * sizeof(double)), dirty(size * sizeof(double))};
 
 	json_doubles(json_get(json, "rho"), g->shape.features, rho);
 	json_doubles(json_get(json, "mu_d"), g->shape.layers, mu);

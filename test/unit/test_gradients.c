@@ -97,8 +97,8 @@ total_beside(trial *t, const nn_param *p, const double *direction, double share)
 static double
 slope(trial *t, const nn_param *p, const double *direction)
 {
-	return (total_beside(t, p, direction, STEP) -
-			total_beside(t, p, direction, -STEP)) / (2 * STEP);
+	return (total_beside(t, p, direction, STEP) - total_beside(t, p, direction, -STEP)) /
+		(2 * STEP);
 }
 
 static double
@@ -154,8 +154,8 @@ test_tensor(trial *t, const nn_param *p, const float *const *grads, double total
 				got += grads[k][p->offset + i] * unit[i];
 			worst[k] = fmax(worst[k], fabs(got - want) / norm);
 			if (fabs(got - want) > TOLERANCE * norm)
-				note("%s, direction %d: %.9g, should be %.9g, norm %.3g", p->name, which, got,
-					 want, norm);
+				note("%s, direction %d: %.9g, should be %.9g, norm %.3g", p->name, which, got, want,
+					 norm);
 		}
 	}
 	free(unit);

@@ -171,11 +171,8 @@ test_gelu(const nn_kernels *kernels)
 /* Sizes of a product; `add` adds it to y. */
 typedef struct sizes
 {
-	int			rows,
-				n,
-				k;
-	size_t		lda,
-				ldy;
+	int			rows, n, k;
+	size_t		lda, ldy;
 	bool		add;
 } sizes;
 
@@ -218,9 +215,17 @@ product_error(const nn_kernels *kernels, const sizes *p)
 	float	   *packed = pack_panels(p->n, p->k, w);
 	double		worst = 0;
 
-	kernels->gemm(&(nn_product) {
-		.rows = p->rows, .n = p->n, .k = p->k, .a = x, .lda = p->lda, .b = packed,
-		.bias = b, .plus = p->add ? y : NULL, .y = y, .ldy = p->ldy,
+	kernels->gemm(&(nn_product){
+		.rows = p->rows,
+		.n = p->n,
+		.k = p->k,
+		.a = x,
+		.lda = p->lda,
+		.b = packed,
+		.bias = b,
+		.plus = p->add ? y : NULL,
+		.y = y,
+		.ldy = p->ldy,
 	});
 	for (size_t i = 0; i < ny; i++)
 	{
@@ -275,7 +280,9 @@ test_gemm_place(const nn_kernels *kernels)
 {
 	enum
 	{
-		ROWS = 20, N = 37, K = 29
+		ROWS = 20,
+		N = 37,
+		K = 29
 	};
 	float	   *x = random_floats(ROWS * K, 1);
 	float	   *w = random_floats(N * K, 2);
@@ -285,8 +292,15 @@ test_gemm_place(const nn_kernels *kernels)
 	float		alone[ROWS * N];
 	bool		equal = true;
 	nn_product	p = {
-		.rows = ROWS, .n = N, .k = K, .a = x, .lda = K, .b = packed,
-		.bias = b, .y = y, .ldy = N,
+		.rows = ROWS,
+		.n = N,
+		.k = K,
+		.a = x,
+		.lda = K,
+		.b = packed,
+		.bias = b,
+		.y = y,
+		.ldy = N,
 	};
 
 	kernels->gemm(&p);
@@ -318,8 +332,16 @@ plain_product_error(const nn_kernels *kernels, const sizes *p, bool transposed)
 	float	   *before = random_floats(p->rows * p->ldy, 4);
 	double		worst = 0;
 	const nn_product product = {
-		.rows = p->rows, .n = p->n, .k = p->k, .a = a, .lda = lda, .b = b, .ldb = ldb,
-		.plus = transposed && p->add ? y : NULL, .y = y, .ldy = p->ldy,
+		.rows = p->rows,
+		.n = p->n,
+		.k = p->k,
+		.a = a,
+		.lda = lda,
+		.b = b,
+		.ldb = ldb,
+		.plus = transposed && p->add ? y : NULL,
+		.y = y,
+		.ldy = p->ldy,
 	};
 
 	if (transposed)
@@ -423,8 +445,7 @@ norm_error(const nn_kernels *kernels, int d, float offset)
 	float	   *w = random_floats(d, 2);
 	float	   *b = random_floats(d, 3);
 	float	   *y = dirty((size_t) ROWS * d * sizeof(float));
-	float		mean[ROWS],
-				rstd[ROWS];
+	float		mean[ROWS], rstd[ROWS];
 	double		worst = 0;
 
 	for (int i = 0; i < ROWS * d; i++)
@@ -442,8 +463,9 @@ norm_error(const nn_kernels *kernels, int d, float offset)
 		worst = fmax(worst, fabs(mean[r] - m) / (1 + fabs(offset)));
 		worst = fmax(worst, fabs(rstd[r] * sqrt(v + 1e-5) - 1));
 		for (int c = 0; c < d; c++)
-			worst = fmax(worst, fabs(y[r * d + c] - ((x[r * d + c] - m) / sqrt(v + 1e-5) *
-													 w[c] + b[c])) / (1 + fabs(offset)));
+			worst = fmax(worst,
+						 fabs(y[r * d + c] - ((x[r * d + c] - m) / sqrt(v + 1e-5) * w[c] + b[c])) /
+							 (1 + fabs(offset)));
 	}
 	free(x);
 	free(w);
@@ -511,7 +533,9 @@ test_exp_sums(const nn_kernels *kernels)
 /* One head that sees WINDOW rows, with scores and masks chosen directly. */
 enum
 {
-	WINDOW = 21, ROWS = 40, BAND = 32
+	WINDOW = 21,
+	ROWS = 40,
+	BAND = 32
 };
 
 typedef struct extreme
@@ -639,7 +663,7 @@ test_attention(const nn_kernels *kernels)
 	const extreme trials[] = {
 		{"no score, no mask", 0, {0}},
 		{"usual masks", 1, {0.5f, 1, -1, 1, 0.3f, -0.3f, 0.2f, 0.5f}},
-		{"masks of -60", 2, {-60}},	/* e^S·σ(M) is below 1e-20: band_weights_careful() */
+		{"masks of -60", 2, {-60}}, /* e^S·σ(M) is below 1e-20: band_weights_careful() */
 		{"masks of -500", 2, {-500}},	/* σ(M) underflows */
 		{"masks of +500", 2, {500}},
 		{"masks from -500 to 500", 2, {0, 0, 0, 0, 0, 0, 0, 500}},

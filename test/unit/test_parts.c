@@ -19,10 +19,16 @@ test_rng_values(void)
 {
 	/* output of the authors' program for this state */
 	static const uint64_t want[] = {
-		UINT64_C(11520), UINT64_C(0), UINT64_C(1509978240), UINT64_C(1215971899390074240),
-		UINT64_C(1216172134540287360), UINT64_C(607988272756665600),
-		UINT64_C(16172922978634559625), UINT64_C(8476171486693032832),
-		UINT64_C(10595114339597558777), UINT64_C(2904607092377533576),
+		UINT64_C(11520),
+		UINT64_C(0),
+		UINT64_C(1509978240),
+		UINT64_C(1215971899390074240),
+		UINT64_C(1216172134540287360),
+		UINT64_C(607988272756665600),
+		UINT64_C(16172922978634559625),
+		UINT64_C(8476171486693032832),
+		UINT64_C(10595114339597558777),
+		UINT64_C(2904607092377533576),
 	};
 	nn_rng		rng = {{1, 2, 3, 4}};
 	bool		equal = true;
@@ -35,10 +41,7 @@ test_rng_values(void)
 static void
 test_rng_seeds(void)
 {
-	nn_rng		a,
-				b,
-				c,
-				d;
+	nn_rng		a, b, c, d;
 	bool		same = true;
 	int			alike = 0;
 
@@ -62,9 +65,7 @@ static void
 test_rng_double(void)
 {
 	nn_rng		rng;
-	double		low = 1,
-				high = 0,
-				sum = 0;
+	double		low = 1, high = 0, sum = 0;
 
 	nn_rng_seed(&rng, 1, 0);
 	for (int i = 0; i < 100000; i++)
@@ -197,9 +198,7 @@ static bool
 well_started(const nn_param *p, const float *values)
 {
 	double		bound = p->fan_in > 0 ? 1 / sqrt(p->fan_in) : 0;
-	double		low = INFINITY,
-				high = -INFINITY,
-				sum = 0;
+	double		low = INFINITY, high = -INFINITY, sum = 0;
 
 	for (size_t i = 0; i < p->size; i++)
 	{
@@ -350,12 +349,11 @@ test_clip(void)
 	float		large[2] = {30, -40};
 	double		norm = nn_adam_step(&adam, 1, 0.1, 2, params, small, moment1, moment2, NULL);
 
-	ok(fabs(norm - 0.5) < 1e-6 && fabs(moment1[0] - 0.03) < 1e-6 &&
-	   fabs(moment1[1] + 0.04) < 1e-6,
+	ok(fabs(norm - 0.5) < 1e-6 && fabs(moment1[0] - 0.03) < 1e-6 && fabs(moment1[1] + 0.04) < 1e-6,
 	   "a gradient within the clip is used unchanged");
 	norm = nn_adam_step(&adam, 2, 0.1, 2, params, large, moment1, moment2, NULL);
 	ok(fabs(norm - 50) < 1e-4 && fabs(moment1[0] - (0.027 + 0.06)) < 1e-6 &&
-	   fabs(moment1[1] + (0.036 + 0.08)) < 1e-6,
+		   fabs(moment1[1] + (0.036 + 0.08)) < 1e-6,
 	   "a longer gradient is scaled down to the clip, and its norm returned");
 }
 
@@ -370,13 +368,15 @@ test_scale(void)
 
 	ok(nn_scale(&s, 0, 13) == 1.5f && nn_scale(&s, 0, 10) == 0, "scaling");
 	ok(nn_scale(&s, 0, 1e300) == 5 && nn_scale(&s, 0, -1e300) == -5 &&
-	   nn_scale(&s, 0, INFINITY) == 5 && nn_scale(&s, 0, 20.000001) == 5, "scaling clips");
-	ok(nn_scale(&s, 1, 10) == 0 && nn_scale(&s, 1, 10.000009) == 0 &&
-	   nn_scale(&s, 1, 10.1) == 5 && nn_scale(&s, 1, 9.9) == -5 &&
-	   nn_scale(&s, 2, 1e7 + 9) == 0 && nn_scale(&s, 2, 1e7 + 11) == 5,
+		   nn_scale(&s, 0, INFINITY) == 5 && nn_scale(&s, 0, 20.000001) == 5,
+	   "scaling clips");
+	ok(nn_scale(&s, 1, 10) == 0 && nn_scale(&s, 1, 10.000009) == 0 && nn_scale(&s, 1, 10.1) == 5 &&
+		   nn_scale(&s, 1, 9.9) == -5 && nn_scale(&s, 2, 1e7 + 9) == 0 &&
+		   nn_scale(&s, 2, 1e7 + 11) == 5,
 	   "a constant feature is 0 within the tolerance, else ±clip");
 	ok(nn_is_constant(5, 0) && nn_is_constant(0, 1e-6) && !nn_is_constant(0, 1.1e-6) &&
-	   nn_is_constant(-1e6, 0.99) && !nn_is_constant(1e6, 1.01), "constant features");
+		   nn_is_constant(-1e6, 0.99) && !nn_is_constant(1e6, 1.01),
+	   "constant features");
 }
 
 /* ---- quantiles ------------------------------------------------------------------------------ */
@@ -418,7 +418,8 @@ selects_as_sorting_does(void)
 
 			for (int i = 0; i < n; i++)
 				values[i] = order == 0 ? (double) nn_rng_below(&rng, n)
-					: order == 1 ? i / 3 : -i / 2;
+					: order == 1	   ? i / 3
+									   : -i / 2;
 			memcpy(sorted, values, sizeof(double) * n);
 			qsort(sorted, n, sizeof(double), compare);
 			expected = sorted[n - 1];
@@ -442,7 +443,8 @@ test_quantile(void)
 	   "quantiles: minimum, maximum, median");
 	ok(selects_as_sorting_does(), "quantiles by selection equal those by sorting");
 	ok(near(quantile(5, five, 0.9), 8.8) && near(quantile(5, five, 0.3), 2.6) &&
-	   near(quantile(5, five, 0.125), 0.75), "quantiles between order statistics");
+		   near(quantile(5, five, 0.125), 0.75),
+	   "quantiles between order statistics");
 	ok(near(quantile(4, ties, 0.5), 1.5) && near(quantile(4, ties, 0.25), 1),
 	   "quantiles of equal values");
 	ok(quantile(1, one, 0) == 42 && quantile(1, one, 0.99) == 42 && quantile(1, one, 1) == 42,
@@ -457,8 +459,16 @@ static const double theta[] = {2, 1, 0.5};
 static const int lengths[] = {1, 3, 5};
 
 static const nn_calibration calibration = {
-	.features = 2, .layers = 2, .nhorizons = 3, .horizons = lengths, .clip = 5, .gamma = 0.25,
-	.rho = rho, .mu = mu, .theta = theta, .threshold = 1,
+	.features = 2,
+	.layers = 2,
+	.nhorizons = 3,
+	.horizons = lengths,
+	.clip = 5,
+	.gamma = 0.25,
+	.rho = rho,
+	.mu = mu,
+	.theta = theta,
+	.threshold = 1,
 };
 
 static void
@@ -478,11 +488,9 @@ test_raw_score(void)
 	ok(fabs(raw - 2 * pow(3, 0.25)) < 1e-6, "raw score");
 	ok(nn_raw_score(&flat, &row, NULL) == 2, "raw score without discrepancy");
 	row.signals = below;
-	ok(nn_raw_score(&calibration, &row, NULL) == 0,
-	   "a discrepancy rounded below 0 counts as 0");
+	ok(nn_raw_score(&calibration, &row, NULL) == 0, "a discrepancy rounded below 0 counts as 0");
 	row.signals = broken;
-	ok(isnan(nn_raw_score(&calibration, &row, NULL)),
-	   "a NaN discrepancy gives a NaN score");
+	ok(isnan(nn_raw_score(&calibration, &row, NULL)), "a NaN discrepancy gives a NaN score");
 }
 
 /* Compares with the mean over the features given, for all maps of two bytes. */
@@ -497,10 +505,14 @@ test_raw_score_of_given(void)
 	double		many_rho[F];
 	float		scaled[F];
 	float		expected[F];
-	nn_row		without = {.scaled = scaled, .expected = expected, .signals = discrepancy,
-	.imputed = (uint8_t[]) {0, 2}};
-	nn_row		with = {.scaled = scaled, .expected = expected, .signals = discrepancy,
-	.imputed = (uint8_t[]) {2, 1}};
+	nn_row		without = {.scaled = scaled,
+					  .expected = expected,
+					  .signals = discrepancy,
+					  .imputed = (uint8_t[]){0, 2}};
+	nn_row		with = {.scaled = scaled,
+				   .expected = expected,
+				   .signals = discrepancy,
+				   .imputed = (uint8_t[]){2, 1}};
 	nn_calibration many = calibration;
 	nn_calibration weighted;
 	double		weight[F];
@@ -522,8 +534,10 @@ test_raw_score_of_given(void)
 	for (int map = 0; map < 1 << F; map++)
 	{
 		const uint8_t imputed[] = {(uint8_t) map, (uint8_t) (map >> 8)};
-		nn_row		row = {.scaled = scaled, .expected = expected, .signals = discrepancy,
-		.imputed = imputed};
+		nn_row		row = {.scaled = scaled,
+					  .expected = expected,
+					  .signals = discrepancy,
+					  .imputed = imputed};
 		double		raw = nn_raw_score(&many, &row, NULL);
 		double		heavy = nn_raw_score(&weighted, &row, NULL);
 		double		nu = 0;
@@ -622,9 +636,8 @@ static void
 test_horizons_with_gaps(void)
 {
 	const double none = NN_NO_SCORE;
-	const double raw[] = {
-		none, none, 3, none, 1, 4, none, none, none, none, none, none, 2, 0, none, 6, none
-	};
+	const double raw[] = {none, none, 3,	none, 1, 4,	   none, none, none,
+						  none, none, none, 2,	  0, none, 6,	 none};
 	double		ring[5];
 	nn_horizons h;
 	bool		means_right = true;
@@ -697,8 +710,9 @@ right_around(const nn_calibration *around, const double *raw, int n, int back)
 		want[i] = mean_of_last(raw, n - back + reach < n ? n - back + reach : n, lengths[i]);
 	}
 	return deviation_of_doubles(3, means, want, 1) < 1e-15 &&
-		(n - back < 5 || raw[n - back - 1] == NN_NO_SCORE ? isnan(score)
-		 : fabs(score - score_of(want, around->release)) < 1e-14);
+		(n - back < 5 || raw[n - back - 1] == NN_NO_SCORE
+			 ? isnan(score)
+			 : fabs(score - score_of(want, around->release)) < 1e-14);
 }
 
 /* Horizons around a row that end at the newest row and are limited by shorter ones. */
@@ -736,7 +750,8 @@ test_horizons_delay(void)
 		if (nn_horizons_due(&h))
 			right = right && i - nn_horizons_release(&h) == next++;
 	}
-	ok(right && next == 7 && !nn_horizons_due(&h), "rows come due when the rows they may see are there");
+	ok(right && next == 7 && !nn_horizons_due(&h),
+	   "rows come due when the rows they may see are there");
 	while (h.waiting > 0)
 		right = right && 8 - nn_horizons_release(&h) == next++;
 	ok(right && next == 9, "and the last ones when the caller says so");
@@ -749,7 +764,8 @@ static void
 test_choice(void)
 {
 	ok(!nn_kernel_use("none") && nn_kernel_use(NULL) && nn_kernel_use("portable") &&
-	   strcmp(nn_kernel_name(), "portable") == 0, "kernels are chosen by name");
+		   strcmp(nn_kernel_name(), "portable") == 0,
+	   "kernels are chosen by name");
 	nn_kernel_use(NULL);
 }
 

@@ -69,7 +69,7 @@ test_share(void)
 	{
 		double		share;
 		int			k;
-	}			cases[] = {
+	} cases[] = {
 		{0.01, 1}, {0.56, 1}, {0.57, 2}, {0.81, 2}, {0.82, 3}, {0.93, 3}, {0.94, 3}, {1, 3},
 	};
 	float		components[C * C];
@@ -171,8 +171,8 @@ check_components(int n, int features, double share)
 		double		variance = 0;
 
 		for (int j = 0; j <= i; j++)
-			skew = fmax(skew, fabs(dot(features, v, components + (size_t) j * features) -
-								   (i == j)));
+			skew = fmax(skew,
+						fabs(dot(features, v, components + (size_t) j * features) - (i == j)));
 		for (int a = 0; a < features; a++)
 			for (int b = 0; b < features; b++)
 				variance += v[a] * m[a * features + b] * v[b];
@@ -206,7 +206,8 @@ test_pieces(void)
 {
 	enum
 	{
-		N = 9001, F = 7			/* more than two blocks of sums */
+		N = 9001,
+		F = 7					/* more than two blocks of sums */
 	};
 	float	   *rows = centred_rows(N, F);
 	float		whole[F * F];
@@ -216,7 +217,8 @@ test_pieces(void)
 	double		worst = 0;
 
 	ok(components_of(N, F, rows, N, 0.8, again) == k &&
-	   memcmp(whole, again, sizeof(float) * k * F) == 0, "the same rows give the same bytes");
+		   memcmp(whole, again, sizeof(float) * k * F) == 0,
+	   "the same rows give the same bytes");
 	ok(components_of(N, F, rows, 1000, 0.8, parts) == k,
 	   "rows added in parts: the same number of components");
 	for (int i = 0; i < k; i++)
@@ -247,7 +249,7 @@ test_little(void)
 	nn_pca_add(memory, 2, one, 1, NULL);
 	k = nn_pca_end(memory, 2, 1, components);
 	ok(k == 1 && fabs(fabs(components[0]) - 0.6) < 1e-6 &&
-	   fabs(components[1] / components[0] - 4.0 / 3) < 1e-6,
+		   fabs(components[1] / components[0] - 4.0 / 3) < 1e-6,
 	   "the component of a single row is its direction");
 	free(memory);
 }
@@ -278,7 +280,8 @@ test_reconstruction(void)
 {
 	enum
 	{
-		N = 300, F = 19
+		N = 300,
+		F = 19
 	};
 	float	   *rows = centred_rows(N, F);
 	float		components[F * F];
@@ -352,7 +355,7 @@ main(void)
 	check_components(500, 3, 1);
 	check_components(4097, 19, 0.9);
 	check_components(10000, 38, 0.7);
-	check_components(20, 60, 0.99);		/* fewer rows than features */
+	check_components(20, 60, 0.99); /* fewer rows than features */
 	check_components(900, 511, 0.9);	/* dsyev_ */
 	check_components(900, 512, 0.9);	/* dsyevd_ */
 	test_pieces();

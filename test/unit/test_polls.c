@@ -67,8 +67,11 @@ end(const char *what, int least)
 static void
 test_training(const float *params, const float *rows)
 {
-	const nn_objective objective = {.skip = 16, .ahead = 1, .maxmin = 1, .contrast = 0.02f,
-	.temperature = 0.1f};
+	const nn_objective objective = {.skip = 16,
+									.ahead = 1,
+									.maxmin = 1,
+									.contrast = 0.02f,
+									.temperature = 0.1f};
 	const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1};
 	const float *chunk[] = {rows, rows};
 	size_t		n = nn_params_size(&shape);

@@ -14,7 +14,9 @@
 #define TURN (2 * 3.14159265358979323846)
 
 static const nn_season week = {
-	.nperiods = 2, .period = {24, 168}, .harmonics = {3, 2},
+	.nperiods = 2,
+	.period = {24, 168},
+	.harmonics = {3, 2},
 };
 
 static void
@@ -73,10 +75,8 @@ test_regression(void)
 	nn_season_begin(memory, &week, 2);
 	for (int t = 0; t < ROWS; t++)
 	{
-		const float row[] = {
-			(float) (0.5 + sin(TURN * 2 * t / 24) - 2 * cos(TURN * 2 * t / 24)),
-			(float) (2 * nn_rng_double(&rng) - 1)
-		};
+		const float row[] = {(float) (0.5 + sin(TURN * 2 * t / 24) - 2 * cos(TURN * 2 * t / 24)),
+							 (float) (2 * nn_rng_double(&rng) - 1)};
 
 		nn_season_add(memory, &week, 2, t, row);
 	}
@@ -84,8 +84,9 @@ test_regression(void)
 	for (int t = ROWS; t < ROWS + 200; t++)
 	{
 		nn_season_basis(&week, t, basis);
-		worst = fmax(worst, fabs(nn_season_expected(terms, weights, basis) -
-								 (0.5 + sin(TURN * 2 * t / 24) - 2 * cos(TURN * 2 * t / 24))));
+		worst = fmax(worst,
+					 fabs(nn_season_expected(terms, weights, basis) -
+						  (0.5 + sin(TURN * 2 * t / 24) - 2 * cos(TURN * 2 * t / 24))));
 		noise = fmax(noise, fabs(nn_season_expected(terms, weights + terms, basis)));
 	}
 	/* the ridge reduces the waves by a fiftieth, but not the constant */
@@ -109,7 +110,7 @@ test_degenerate(void)
 		nn_season_add(memory, &week, 1, 168 * t, row);
 	nn_season_basis(&week, 0, basis);
 	ok(nn_season_end(memory, &week, 1, weights) &&
-	   fabs(nn_season_expected(nn_season_terms(&week), weights, basis) - 3) < 1e-6,
+		   fabs(nn_season_expected(nn_season_terms(&week), weights, basis) - 3) < 1e-6,
 	   "rows of one phase");
 	free(memory);
 }
@@ -125,9 +126,16 @@ test_score(void)
 	const int	horizon = 1;
 	const double theta = 1;
 	nn_calibration cal = {
-		.features = 2, .nhorizons = 1, .horizons = &horizon, .clip = 5, .rho = rho,
-		.theta = &theta, .threshold = 1,
-		.season = &season, .season_weights = weights, .season_scale = scale,
+		.features = 2,
+		.nhorizons = 1,
+		.horizons = &horizon,
+		.clip = 5,
+		.rho = rho,
+		.theta = &theta,
+		.threshold = 1,
+		.season = &season,
+		.season_weights = weights,
+		.season_scale = scale,
 	};
 	const float scaled[] = {3, -1};
 	const float expected[] = {2, 1};

@@ -105,7 +105,7 @@ test_weights(void)
 	float		params[C];
 	float		window[WINDOW];
 
-	nn_states_weigh(C, least, most, (double[]) {4, 1, 0.01}, params);
+	nn_states_weigh(C, least, most, (double[]){4, 1, 0.01}, params);
 	ok(params[0] == 1 && fabs(params[2] - 0.01) < 1e-8,
 	   "weights are multiplied by the root of the given weight");
 	nn_states_weigh(C, least, most, NULL, params);
@@ -201,8 +201,16 @@ test_score(void)
 	const double mu[] = {0.02, 0.04, 3};
 	const double theta = 1;
 	nn_calibration cal = {
-		.features = 2, .layers = 2, .nhorizons = 1, .horizons = &horizon, .clip = 5, .delta = 0.5,
-		.rho = rho, .mu = mu, .theta = &theta, .threshold = 1,
+		.features = 2,
+		.layers = 2,
+		.nhorizons = 1,
+		.horizons = &horizon,
+		.clip = 5,
+		.delta = 0.5,
+		.rho = rho,
+		.mu = mu,
+		.theta = &theta,
+		.threshold = 1,
 	};
 	const float scaled[] = {1, -1};
 	const float far[] = {100, -1};

@@ -199,8 +199,8 @@ test_side_by_side(series *s, const char *kernel)
 		int			n = s->n - i < 10 ? s->n - i : 10;
 
 		push_again(s, stream.stream, i, i + n, n, NULL);
-		nn_stream_push(beside, other + (size_t) i * s->shape.features, n, expected,
-					   s->shape.layers, discrepancy);
+		nn_stream_push(beside, other + (size_t) i * s->shape.features, n, expected, s->shape.layers,
+					   discrepancy);
 	}
 	ok(same(s, 0, s->n), "%s: two streams of one model, %s", shape_name(&s->shape), kernel);
 	free(other);

@@ -156,8 +156,11 @@ test_multiscale(const char *kernel)
 static void
 train_without(const nn_shape *shape, unsigned parts, float *params)
 {
-	const nn_objective objective = {.skip = 4, .ahead = 1, .maxmin = 1, .contrast = 0.02f,
-	.temperature = 0.1f};
+	const nn_objective objective = {.skip = 4,
+									.ahead = 1,
+									.maxmin = 1,
+									.contrast = 0.02f,
+									.temperature = 0.1f};
 	const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1};
 	const int	rows = 30;
 	const size_t size = nn_params_size(shape);

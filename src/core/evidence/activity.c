@@ -105,14 +105,14 @@ void
 nn_activity_push(nn_activity *a, const float *row, const uint8_t *imputed, float *activity)
 {
 	const size_t size = 2 * (size_t) a->features;
-	float	   *restrict sum = a->sum;
+	float *restrict sum = a->sum;
 	float	   *ring = a->ring;
 
 	measure_steps(a, row, imputed);
 	for (int half = 1; half < a->rows; half *= 2)
 	{
 		/* the sum over `half` rows that ended `half` rows ago; this one takes its place */
-		float	   *restrict before = ring + (a->count & (half - 1)) * size;
+		float *restrict before = ring + (a->count & (half - 1)) * size;
 
 		for (size_t i = 0; i < size; i++)
 		{

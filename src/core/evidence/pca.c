@@ -25,7 +25,7 @@
 extern void dsyev_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda,
 				   double *w, double *work, const int *lwork, int *info);
 extern void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda,
-					double *w, double *work, const int *lwork, int *iwork, const int *liwork,
+					double	   *w, double *work, const int *lwork, int *iwork, const int *liwork,
 					int *info);
 
 #define MANY 512				/* features from which dsyevd_ is used */
@@ -93,8 +93,8 @@ nn_pca_add(void *memory, int features, const float *rows, int64_t n, nn_poll pol
 
 		nn_rest(poll);
 		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, features, features, count, 1.0f,
-					rows + at * features, features, rows + at * features, features,
-					0.0f, w.block, features);
+					rows + at * features, features, rows + at * features, features, 0.0f, w.block,
+					features);
 		for (size_t i = 0; i < cells; i++)
 			w.moment[i] += w.block[i];
 	}

@@ -66,8 +66,7 @@ nn_quantile_polled(double *values, size_t n, double q, nn_poll poll)
 {
 	double		at = q * (n - 1);
 	size_t		k = (size_t) at;
-	double		low,
-				high;
+	double		low, high;
 
 	if (n == 0)
 		return 0.0;

@@ -92,9 +92,9 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 			evidence[c] = 0.0;
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
-		e = feature_weight(cal, c) * (r * r / cal->rho[c] * factor +
-								 feature_season(cal, terms, basis, z, c) +
-								 feature_flatline(cal, row->activity, c));
+		e = feature_weight(cal, c) *
+			(r * r / cal->rho[c] * factor + feature_season(cal, terms, basis, z, c) +
+			 feature_flatline(cal, row->activity, c));
 		if (evidence)
 			evidence[c] = e;
 		sum += e;

@@ -19,7 +19,7 @@ typedef struct nn_calibration
 	int			nhorizons;
 	const int  *horizons;		/* (nhorizons) ascending, all different */
 	int			lookahead;		/* later rows a score may use, 0 … max horizon / 2 */
-	double		release;		/* limit of a horizon's evidence, in units of the next shorter
+	double		release; /* limit of a horizon's evidence, in units of the next shorter
 								 * one's; 0: no limit */
 	double		clip;			/* of scaled values when compared with expected ones */
 	double		gamma;			/* discrepancy_weight */

@@ -46,13 +46,11 @@ nn_states_tensor(int features, int i)
 	const nn_param tensors[NN_STATES_TENSORS] = {
 		{.name = "states.weight", .ndim = 1, .dims = {features}, .size = features},
 		{.name = "states.nearness", .ndim = 1, .dims = {1}, .size = 1, .offset = features},
-		{
-			.name = "states.centre",
-			.ndim = 3,
-			.dims = {NN_STATES, NN_STATE_ROWS, features},
-			.size = NN_STATES * WINDOW(features),
-			.offset = CENTRES(features)
-		},
+		{.name = "states.centre",
+		 .ndim = 3,
+		 .dims = {NN_STATES, NN_STATE_ROWS, features},
+		 .size = NN_STATES * WINDOW(features),
+		 .offset = CENTRES(features)},
 	};
 
 	return tensors[i];
@@ -263,8 +261,8 @@ window_variance(const kmeans *k)
 }
 
 void
-nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng *rng,
-				float *params, nn_poll poll)
+nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng *rng, float *params,
+				nn_poll poll)
 {
 	nn_arena	arena = {.base = nn_arena_start(memory)};
 	float	   *centres = params + CENTRES(features);
@@ -405,10 +403,15 @@ push_piece(nn_state_stream *s, const float *rows, int n, int stride, float *dist
 
 	append_rows(s, rows, n);
 	/* a row's window begins one row later than the previous row's */
-	nn_kernels_get()->gemm(&(nn_product) {
-		.rows = n, .n = NN_STATES, .k = (int) WINDOW(C),
-		.a = s->rows, .lda = C, .b = s->centres,
-		.y = s->product, .ldy = NN_STATES,
+	nn_kernels_get()->gemm(&(nn_product){
+		.rows = n,
+		.n = NN_STATES,
+		.k = (int) WINDOW(C),
+		.a = s->rows,
+		.lda = C,
+		.b = s->centres,
+		.y = s->product,
+		.ldy = NN_STATES,
 	});
 	for (int i = 0; i < n; i++)
 		distances[(size_t) i * stride] = nearest_distance(s, i);

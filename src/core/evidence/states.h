@@ -41,7 +41,7 @@ extern void nn_states_window(int features, const float *params, const float *row
  */
 extern size_t nn_states_bytes(int features, int n);
 extern void nn_states_learn(void *memory, int features, const float *windows, int n, nn_rng *rng,
-							float *params, nn_poll poll);
+							float	   *params, nn_poll poll);
 
 /* A series being scored; params must outlive it. */
 typedef struct nn_state_stream nn_state_stream;

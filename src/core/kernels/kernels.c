@@ -21,12 +21,15 @@ supported_table(int i)
 		case 0:
 			__builtin_cpu_init();
 			return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-				__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-				__builtin_cpu_supports("fma") ? &nn_kernels_avx512 : NULL;
+					__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+					__builtin_cpu_supports("fma")
+				? &nn_kernels_avx512
+				: NULL;
 		case 1:
 			__builtin_cpu_init();
 			return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-				? &nn_kernels_avx2 : NULL;
+				? &nn_kernels_avx2
+				: NULL;
 #endif
 		case 2:
 			return &nn_kernels_portable;

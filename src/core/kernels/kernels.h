@@ -35,21 +35,17 @@
 typedef struct nn_geometry
 {
 	int			C,				/* features */
-				D,				/* d_model */
-				H,				/* heads */
-				N,				/* layers */
-				W;				/* window */
+		D,						/* d_model */
+		H,						/* heads */
+		N,						/* layers */
+		W;						/* window */
 	int			d;				/* D / H */
 	int			dp;				/* d, padded to vectors of the kernels in use */
 	int			Wp;				/* W, padded to NN_UNIT */
 	int			E;				/* D / NN_SCALES: channels of one convolution */
 	int			F;				/* 2·D: width of the feed-forward layer */
 	int			P;				/* columns of the projections of x: q, k, v, mask, gate */
-	int			q_col,
-				k_col,
-				v_col,
-				a_col,
-				g_col;			/* the first column of each */
+	int			q_col, k_col, v_col, a_col, g_col;	/* the first column of each */
 } nn_geometry;
 
 extern nn_geometry nn_geometry_of(const nn_shape *shape);
@@ -124,8 +120,8 @@ typedef struct nn_band_grads
 typedef struct nn_product
 {
 	int			rows,			/* of y */
-				n,				/* columns of y */
-				k;				/* inner dimension */
+		n,						/* columns of y */
+		k;						/* inner dimension */
 	const float *a;
 	size_t		lda;
 	const float *b;
@@ -139,16 +135,12 @@ typedef struct nn_product
 /* A layer norm's backward pass over rows of d: adds to dx, dw and db. */
 typedef struct nn_norm_grads
 {
-	int			rows,
-				d;
-	const float *x,
-			   *w;
+	int			rows, d;
+	const float *x, *w;
 	const float *mean,			/* (rows) as left by norm() */
-			   *rstd;
+		*rstd;
 	const float *dy;
-	float	   *dx,
-			   *dw,
-			   *db;
+	float	   *dx, *dw, *db;
 } nn_norm_grads;
 
 /* What an Adam step multiplies, adds and divides by. */
@@ -184,8 +176,8 @@ typedef struct nn_kernels
 	/* ---- layers */
 
 	/* y = (x - mean)·rstd·w + b for rows of d; sets mean and rstd (rows) unless NULL */
-	void		(*norm) (int rows, int d, const float *x, const float *w, const float *b,
-						 float *y, float *mean, float *rstd);
+	void		(*norm) (int rows, int d, const float *x, const float *w, const float *b, float *y,
+				 float *mean, float *rstd);
 	void		(*norm_backward) (const nn_norm_grads *n);
 
 	/* y = gelu(x), by erf; dx = dy·gelu'(x), dx may be dy */
@@ -193,25 +185,23 @@ typedef struct nn_kernels
 	void		(*gelu_backward) (size_t n, const float *x, const float *dy, float *dx);
 
 	/* inference: sets z (rows, D) and js (rows), the mean over heads of JS(A, G) */
-	void		(*attend) (const nn_geometry *g, const nn_segment *s, float *scratch,
-						   float *z, float *js);
+	void (*attend) (const nn_geometry *g, const nn_segment *s, float *scratch, float *z, float *js);
 	/* training: sets bands and z, and their gradients */
-	void		(*attend_forward) (const nn_geometry *g, const nn_segment *s,
-								   const nn_bands *bands, float *scratch, float *z);
-	void		(*attend_backward) (const nn_geometry *g, const nn_segment *s,
-									const nn_bands *bands, const nn_band_grads *grads);
+	void		(*attend_forward) (const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
+						   float *scratch, float *z);
+	void (*attend_backward) (const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
+							const nn_band_grads *grads);
 
 	/* ---- losses and optimiser */
 
 	/* x (rows, n) ← exp(scale·x); sets row_sum (rows), adds to col_sum (n) */
-	void		(*exp_sums) (int rows, int n, float scale, float *x, float *row_sum,
-							 float *col_sum);
+	void (*exp_sums) (int rows, int n, float scale, float *x, float *row_sum, float *col_sum);
 	/* x_ij ← x_ij·(row_i + col_j) */
 	void		(*scale_rows_cols) (int rows, int n, float *x, const float *row, const float *col);
 	/* unit = z / its length, both of n floats; returns the length, at least `least` */
 	float		(*normalise) (int n, const float *z, float least, float *unit);
 	void		(*normalise_backward) (int n, const float *unit, float length, const float *dunit,
-									   float *dz);
+							   float *dz);
 
 	/* sum (n) += sum over the rows of x (rows, n) */
 	void		(*column_sums) (int rows, int n, const float *x, size_t ldx, float *sum);
@@ -219,7 +209,7 @@ typedef struct nn_kernels
 	double		(*square_sum) (size_t n, const float *x);
 	/* updates n parameters and their moments */
 	void		(*adam) (size_t n, const nn_adam_rates *rates, const float *grad, float *moment1,
-						 float *moment2, float *param);
+				 float *moment2, float *param);
 
 	/* ---- approximations, element-wise, for their tests */
 	void		(*exp) (size_t n, const float *x, float *y);

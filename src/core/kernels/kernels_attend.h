@@ -50,9 +50,14 @@ open_row_block(const nn_geometry *g, const nn_segment *s, int i, int h)
 {
 	const int	n = s->rows - i < LANES ? s->rows - i : LANES;
 
-	return (row_block) {
-		.g = g, .s = s, .i = i, .n = n, .from = band_first(g, s, i + n - 1) / LANES * LANES,
-		.h = h, .scale = 1.0f / sqrtf((float) g->d),
+	return (row_block){
+		.g = g,
+		.s = s,
+		.i = i,
+		.n = n,
+		.from = band_first(g, s, i + n - 1) / LANES * LANES,
+		.h = h,
+		.scale = 1.0f / sqrtf((float) g->d),
 	};
 }
 
@@ -73,10 +78,16 @@ block_products(const row_block *b, const float *x, size_t ldx, const float *y, f
 	const nn_geometry *g = b->g;
 	const size_t ldk = b->s->ldk;
 
-	gemm_nn(&(nn_product) {
-		.rows = b->n, .n = g->Wp + LANES - b->from, .k = g->d,
-		.a = x, .lda = ldx, .b = y + (size_t) b->h * g->d * ldk + b->i + b->from, .ldb = ldk,
-		.y = out + b->from, .ldy = block_stride(g),
+	gemm_nn(&(nn_product){
+		.rows = b->n,
+		.n = g->Wp + LANES - b->from,
+		.k = g->d,
+		.a = x,
+		.lda = ldx,
+		.b = y + (size_t) b->h * g->d * ldk + b->i + b->from,
+		.ldb = ldk,
+		.y = out + b->from,
+		.ldy = block_stride(g),
 	});
 }
 
@@ -173,7 +184,7 @@ typedef struct band
 {
 	int			first;			/* first valid place */
 	int			from,			/* places that are computed: from … to - 1 */
-				to;
+		to;
 	float		scale;			/* of S = scale · score */
 	const float *score;			/* products Q·K */
 	const float *a;				/* (NN_BASIS) coefficients of the mask */
@@ -210,7 +221,7 @@ band_exp(int first, int from, int to, float *x)
  * band_weights() for when exponentials over- or underflow: softmax(S) and
  * softmax(S + log σ(M)), each with its maximum subtracted first.
  */
-static __attribute__((noinline)) void
+static		__attribute__((noinline)) void
 band_weights_careful(const band *b, float *sums)
 {
 	const mask	m = open_mask(b->a, b->phi);
@@ -287,12 +298,16 @@ block_band(const row_block *b, const float *products, const block_bands *out, in
 {
 	const nn_geometry *g = b->g;
 
-	return (band) {
-		.first = band_first(g, b->s, b->i + r), .from = b->from, .to = g->Wp,
-		.scale = b->scale, .score = band_of(g, products, r),
+	return (band){
+		.first = band_first(g, b->s, b->i + r),
+		.from = b->from,
+		.to = g->Wp,
+		.scale = b->scale,
+		.score = band_of(g, products, r),
 		.a = b->s->proj + (size_t) (b->i + r) * g->P + g->a_col + b->h * NN_BASIS,
 		.phi = b->s->phi,
-		.global = out->global + r * g->Wp, .local = out->local + r * g->Wp,
+		.global = out->global + r * g->Wp,
+		.local = out->local + r * g->Wp,
 		.sigma = out->sigma ? out->sigma + r * g->Wp : NULL,
 	};
 }
@@ -343,7 +358,7 @@ block_weights(const row_block *b, const float *products, const block_bands *out,
 typedef struct band_sum
 {
 	int			first,			/* places before `first` have no weight in any row */
-				to;
+		to;
 	const float *p;				/* weights of the first row, and … */
 	const float *p2;			/* … a second set of them, for out2 */
 	size_t		ldp;			/* floats from row to row of p and p2 */
@@ -370,10 +385,11 @@ band_sums_tile(int rows, bool two, const band_sum *b, int i, int c, vf *sum, vf 
 	const size_t ldv = b->ldv;
 
 #define ADD_ROW(r) \
-	do { \
-		sum[r] += splat(p[(r) * next + j]) * x; \
+	do \
+	{ \
+		sum[r] += splat(p[(r) *next + j]) * x; \
 		if (two) \
-			sum2[r] += splat(p2[(r) * next + j]) * x; \
+			sum2[r] += splat(p2[(r) *next + j]) * x; \
 	} while (0)
 
 	int			j = b->first;
@@ -473,8 +489,7 @@ divergence(vf global, vf local)
 
 /* Leaves the mixture of the associations in global; returns twice JS(A, G), lane by lane. */
 INLINE vf
-band_mix(int from, int to, float gate, float inv_g, float inv_a, float *global,
-		 const float *local)
+band_mix(int from, int to, float gate, float inv_g, float inv_a, float *global, const float *local)
 {
 	vf			sum = splat(0.0f);
 
@@ -519,11 +534,18 @@ attend(const nn_geometry *g, const nn_segment *s, float *scratch, float *z, floa
 			for (int r = 0; r < b.n; r++)
 				divergences[r] += band_mix(b.from, g->Wp, gate[r * g->H + b.h], inv_g[r], inv_a[r],
 										   global + r * g->Wp, local + r * g->Wp);
-			band_sums(b.n, false, &(band_sum) {
-				.first = band_first(g, s, i + b.n - 1), .to = g->Wp, .p = global, .ldp = g->Wp,
-				.v = band_rows(&b, s->v), .ldv = g->dp, .d = g->d,
-				.out = z + (size_t) i * g->D + b.h * g->d, .ldo = g->D,
-			});
+			band_sums(b.n, false,
+					  &(band_sum){
+						  .first = band_first(g, s, i + b.n - 1),
+						  .to = g->Wp,
+						  .p = global,
+						  .ldp = g->Wp,
+						  .v = band_rows(&b, s->v),
+						  .ldv = g->dp,
+						  .d = g->d,
+						  .out = z + (size_t) i * g->D + b.h * g->d,
+						  .ldo = g->D,
+					  });
 			count_work(g, s, b.n, &work);
 		}
 		store(sums, vsums(divergences) * splat(0.5f / g->H));
@@ -565,12 +587,20 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 					place = out.local + r * g->Wp + w;
 					store(place, load(place) * splat(inv_a[r]));
 				}
-			band_sums(b.n, true, &(band_sum) {
-				.first = band_first(g, s, i + b.n - 1), .to = g->Wp,
-				.p = out.global, .p2 = out.local, .ldp = g->Wp,
-				.v = band_rows(&b, s->v), .ldv = g->dp, .d = g->d,
-				.out = bands->zg + at, .out2 = bands->za + at, .ldo = g->D,
-			});
+			band_sums(b.n, true,
+					  &(band_sum){
+						  .first = band_first(g, s, i + b.n - 1),
+						  .to = g->Wp,
+						  .p = out.global,
+						  .p2 = out.local,
+						  .ldp = g->Wp,
+						  .v = band_rows(&b, s->v),
+						  .ldv = g->dp,
+						  .d = g->d,
+						  .out = bands->zg + at,
+						  .out2 = bands->za + at,
+						  .ldo = g->D,
+					  });
 			for (int r = 0; r < b.n; r++)
 				for (int c = 0; c < g->d; c += LANES)
 				{
@@ -578,8 +608,8 @@ attend_forward(const nn_geometry *g, const nn_segment *s, const nn_bands *bands,
 
 					store_left(z + to, g->d - c,
 							   splat(gate[r * g->H + b.h]) * load_left(bands->zg + to, g->d - c) +
-							   splat(1.0f - gate[r * g->H + b.h]) *
-							   load_left(bands->za + to, g->d - c));
+								   splat(1.0f - gate[r * g->H + b.h]) *
+									   load_left(bands->za + to, g->d - c));
 				}
 			count_work(g, s, 2 * b.n, &work);
 		}
@@ -593,7 +623,7 @@ typedef struct band_backward
 {
 	int			first;			/* first valid place */
 	int			from,			/* places that are computed: from … to - 1 */
-				to;
+		to;
 	const float *global;
 	const float *local;
 	float	   *sigma;			/* σ(M); then the gradient of the products Q·K */
@@ -723,8 +753,8 @@ band_softmax_backward(const band_backward *b, float scale, const float *phi, flo
 
 /* Sets the gradients of G·V and A·V of the row and head at `at`; returns that of the gate. */
 INLINE float
-mixture_backward(const nn_geometry *g, const nn_bands *bands, const nn_band_grads *grads,
-				 size_t at, float gate, float *dzg, float *dza)
+mixture_backward(const nn_geometry *g, const nn_bands *bands, const nn_band_grads *grads, size_t at,
+				 float gate, float *dzg, float *dza)
 {
 	vf			sum = splat(0.0f);
 
@@ -760,8 +790,8 @@ attend_backward_rows(const row_block *b, const nn_bands *bands, const nn_band_gr
 	for (int r = 0; r < n; r++)
 	{
 		float		gate = bands->gate[(size_t) (i + r) * g->H + h];
-		float		dgate = mixture_backward(g, bands, grads, (size_t) (i + r) * g->D + h * g->d,
-											 gate, dzg + r * g->dp, dza + r * g->dp);
+		float dgate = mixture_backward(g, bands, grads, (size_t) (i + r) * g->D + h * g->d, gate,
+									   dzg + r * g->dp, dza + r * g->dp);
 
 		dproj[r * g->P + g->g_col + h] = dgate * gate * (1.0f - gate);
 	}
@@ -771,10 +801,16 @@ attend_backward_rows(const row_block *b, const nn_bands *bands, const nn_band_gr
 	{
 		const size_t at = (row + r) * g->Wp;
 		const band_backward backward = {
-			.first = band_first(g, b->s, i + r), .from = b->from, .to = g->Wp,
-			.global = bands->G + at, .local = bands->A + at, .sigma = bands->S + at,
-			.zg = band_of(g, zg, r), .za = band_of(g, za, r),
-			.dglobal = dglobal, .dlocal = dlocal,
+			.first = band_first(g, b->s, i + r),
+			.from = b->from,
+			.to = g->Wp,
+			.global = bands->G + at,
+			.local = bands->A + at,
+			.sigma = bands->S + at,
+			.zg = band_of(g, zg, r),
+			.za = band_of(g, za, r),
+			.dglobal = dglobal,
+			.dlocal = dlocal,
 		};
 
 		if (i + r >= grads->skip)
@@ -784,12 +820,18 @@ attend_backward_rows(const row_block *b, const nn_bands *bands, const nn_band_gr
 		band_softmax_backward(&backward, b->scale, b->s->phi,
 							  dproj + r * g->P + g->a_col + h * NN_BASIS);
 	}
-	band_sums(n, false, &(band_sum) {
-		.first = band_first(g, b->s, i + n - 1), .to = g->Wp,
-		.p = bands->S + row * g->Wp, .ldp = g->Wp,
-		.v = band_rows(b, grads->k), .ldv = g->dp, .d = g->d,
-		.out = dproj + g->q_col + h * g->d, .ldo = g->P,
-	});
+	band_sums(n, false,
+			  &(band_sum){
+				  .first = band_first(g, b->s, i + n - 1),
+				  .to = g->Wp,
+				  .p = bands->S + row * g->Wp,
+				  .ldp = g->Wp,
+				  .v = band_rows(b, grads->k),
+				  .ldv = g->dp,
+				  .d = g->d,
+				  .out = dproj + g->q_col + h * g->d,
+				  .ldo = g->P,
+			  });
 }
 
 /* Sets a vector, at column c, of the gradients of `keys` keys and values from row j on. */
@@ -814,7 +856,8 @@ attend_backward_keys(int keys, const nn_geometry *g, const nn_segment *s, const 
 	vf			dv[GROUP];
 
 #define ADD_KEY(m) \
-	do { \
+	do \
+	{ \
 		dk[m] += splat(ds[n * next + (m)]) * load(q + (size_t) n * g->P); \
 		dv[m] += splat(global[n * next + (m)]) * load(dzg + n * g->dp); \
 		dv[m] += splat(local[n * next + (m)]) * load(dza + n * g->dp); \
@@ -823,7 +866,7 @@ attend_backward_keys(int keys, const nn_geometry *g, const nn_segment *s, const 
 #pragma GCC unroll 8
 	for (int m = 0; m < keys; m++)
 		dk[m] = dv[m] = splat(0.0f);
-	/* the first rows see the first keys only … */
+		/* the first rows see the first keys only … */
 #pragma GCC unroll 8
 	for (int last = 0; last < keys - 1; last++, n++)
 #pragma GCC unroll 8
@@ -833,7 +876,7 @@ attend_backward_keys(int keys, const nn_geometry *g, const nn_segment *s, const 
 #pragma GCC unroll 8
 		for (int m = 0; m < keys; m++)
 			ADD_KEY(m);
-	/* … and the last rows the last */
+			/* … and the last rows the last */
 #pragma GCC unroll 8
 	for (int first = 1; first < keys; first++, n++)
 	{

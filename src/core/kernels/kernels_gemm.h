@@ -20,10 +20,10 @@
 typedef struct strides
 {
 	size_t		a_row,			/* of a, from row to row … */
-				a_k;			/* … and from inner index to inner index */
+		a_k;					/* … and from inner index to inner index */
 	size_t		b_k,			/* of b, from inner index to inner index … */
-				b_vector,		/* … to a tile's second vector … */
-				b_tile;			/* … and to the next TILE_COLUMNS */
+		b_vector,				/* … to a tile's second vector … */
+		b_tile;					/* … and to the next TILE_COLUMNS */
 } strides;
 
 /* Vector j of a row of b that begins at b. */
@@ -55,7 +55,7 @@ product_tile(int rows, int vectors, bool part, int last, const nn_product *p, co
 
 		if (p->bias)
 			first = COLUMNS(j) < LANES ? load_part(p->bias + c + j * LANES, last)
-				: load(p->bias + c + j * LANES);
+									   : load(p->bias + c + j * LANES);
 #pragma GCC unroll 12
 		for (int i = 0; i < rows; i++)
 			acc[i][j] = first;
@@ -132,27 +132,40 @@ multiply(const nn_product *p, const strides *s)
 static void
 gemm(const nn_product *p)
 {
-	multiply(p, &(strides) {
-		.a_row = p->lda, .a_k = 1, .b_k = NN_PANEL,
-		.b_vector = LANES < NN_PANEL ? LANES : (size_t) NN_PANEL * p->k,
-		.b_tile = (size_t) TILE_COLUMNS * p->k,
-	});
+	multiply(p,
+			 &(strides){
+				 .a_row = p->lda,
+				 .a_k = 1,
+				 .b_k = NN_PANEL,
+				 .b_vector = LANES < NN_PANEL ? LANES : (size_t) NN_PANEL * p->k,
+				 .b_tile = (size_t) TILE_COLUMNS * p->k,
+			 });
 }
 
 static void
 gemm_nn(const nn_product *p)
 {
-	multiply(p, &(strides) {
-		.a_row = p->lda, .a_k = 1, .b_k = p->ldb, .b_vector = LANES, .b_tile = TILE_COLUMNS,
-	});
+	multiply(p,
+			 &(strides){
+				 .a_row = p->lda,
+				 .a_k = 1,
+				 .b_k = p->ldb,
+				 .b_vector = LANES,
+				 .b_tile = TILE_COLUMNS,
+			 });
 }
 
 static void
 gemm_tn(const nn_product *p)
 {
-	multiply(p, &(strides) {
-		.a_row = 1, .a_k = p->lda, .b_k = p->ldb, .b_vector = LANES, .b_tile = TILE_COLUMNS,
-	});
+	multiply(p,
+			 &(strides){
+				 .a_row = 1,
+				 .a_k = p->lda,
+				 .b_k = p->ldb,
+				 .b_vector = LANES,
+				 .b_tile = TILE_COLUMNS,
+			 });
 }
 
 /* ---- order in memory ----------------------------------------------------------------- */

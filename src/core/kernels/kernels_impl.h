@@ -13,23 +13,22 @@
 /* ---- approximations, for their tests ---------------------------------------------------- */
 
 #define ELEMENTWISE(name, expression) \
-static void \
-name(size_t n, const float *x, float *y) \
-{ \
-	for (size_t i = 0; i < n; i++) \
+	static void name(size_t n, const float *x, float *y) \
 	{ \
-		vf			a = splat(x[i]); \
-		vf			b = (expression); \
+		for (size_t i = 0; i < n; i++) \
+		{ \
+			vf a = splat(x[i]); \
+			vf b = (expression); \
 \
-		y[i] = b[0]; \
-	} \
-}
+			y[i] = b[0]; \
+		} \
+	}
 
 ELEMENTWISE(each_exp, vexp(a))
 ELEMENTWISE(each_exp2, vexp2(a))
 ELEMENTWISE(each_log, vlog(a))
 ELEMENTWISE(each_log1p, vlog1p(a))
-ELEMENTWISE(each_erf, verf(a, vexp(-a * a)))
+ELEMENTWISE(each_erf, verf(a, vexp(-a *a)))
 
 const nn_kernels NN_ISA = {
 	.name = NN_ISA_NAME,

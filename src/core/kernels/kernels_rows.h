@@ -102,8 +102,8 @@ norm_moments(int rows, int d, const float *x, float *mean, float *rstd)
 }
 
 static void
-norm(int rows, int d, const float *x, const float *w, const float *b,
-	 float *y, float *mean, float *rstd)
+norm(int rows, int d, const float *x, const float *w, const float *b, float *y, float *mean,
+	 float *rstd)
 {
 	for (int i = 0; i < rows; i += LANES)
 	{
@@ -114,8 +114,10 @@ norm(int rows, int d, const float *x, const float *w, const float *b,
 		norm_moments(n, d, x, m, s);
 		for (int r = 0; r < n; r++, x += d, y += d)
 			for (int c = 0; c < d; c += LANES)
-				store_left(y + c, d - c, (load_left(x + c, d - c) - splat(m[r])) * splat(s[r]) *
-						   load_left(w + c, d - c) + load_left(b + c, d - c));
+				store_left(y + c, d - c,
+						   (load_left(x + c, d - c) - splat(m[r])) * splat(s[r]) *
+								   load_left(w + c, d - c) +
+							   load_left(b + c, d - c));
 		if (mean)
 		{
 			memcpy(mean + i, m, sizeof(float) * n);
@@ -239,8 +241,7 @@ scale_rows_cols(int rows, int n, float *x, const float *row, const float *col)
 			float	   *at = x + (size_t) i * n + j;
 			int			left = n - j;
 
-			store_left(at, left,
-					   load_left(at, left) * (splat(row[i]) + load_left(col + j, left)));
+			store_left(at, left, load_left(at, left) * (splat(row[i]) + load_left(col + j, left)));
 		}
 }
 
@@ -275,7 +276,7 @@ normalise_backward(int n, const float *unit, float length, const float *dunit, f
 	for (int c = 0; c < n; c += LANES)
 		store_left(dz + c, n - c,
 				   (load_left(dunit + c, n - c) - along * load_left(unit + c, n - c)) *
-				   splat(1.0f / length));
+					   splat(1.0f / length));
 }
 
 /* ---- optimiser ------------------------------------------------------------------------- */

@@ -26,8 +26,14 @@ typedef float vf __attribute__((vector_size(64)));
 typedef float vfu __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(64)));
 
-#define EACH_LANE(x) {x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}
-#define LANE_NUMBERS {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#define EACH_LANE(x) \
+	{ \
+		x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x \
+	}
+#define LANE_NUMBERS \
+	{ \
+		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 \
+	}
 
 #else
 
@@ -37,8 +43,14 @@ typedef float vf __attribute__((vector_size(32)));
 typedef float vfu __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(32)));
 
-#define EACH_LANE(x) {x, x, x, x, x, x, x, x}
-#define LANE_NUMBERS {0, 1, 2, 3, 4, 5, 6, 7}
+#define EACH_LANE(x) \
+	{ \
+		x, x, x, x, x, x, x, x \
+	}
+#define LANE_NUMBERS \
+	{ \
+		0, 1, 2, 3, 4, 5, 6, 7 \
+	}
 
 #endif
 
@@ -180,7 +192,7 @@ vsums(const vf *x)
 	for (int i = 0; i < 8; i++)
 		a[i] = (vf) (_mm512_shuffle_f32x4(x[i], x[i + 8], 0x44) +
 					 _mm512_shuffle_f32x4(x[i], x[i + 8], 0xee));
-	/* quarters of b[i]: x[i], x[i + 8], x[i + 4], x[i + 12] */
+		/* quarters of b[i]: x[i], x[i + 8], x[i + 4], x[i + 12] */
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++)
 		b[i] = (vf) (_mm512_shuffle_f32x4(a[i], a[i + 4], 0x88) +
@@ -189,8 +201,9 @@ vsums(const vf *x)
 	for (int i = 0; i < 2; i++)
 		c[i] = (vf) (_mm512_unpacklo_ps(b[i], b[i + 2]) + _mm512_unpackhi_ps(b[i], b[i + 2]));
 	a[0] = (vf) (_mm512_unpacklo_ps(c[0], c[1]) + _mm512_unpackhi_ps(c[0], c[1]));
-	return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11,
-												   4, 5, 6, 7, 12, 13, 14, 15), a[0]);
+	return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14,
+												   15),
+								 a[0]);
 #elif defined(NN_AVX2)
 	vf			a[4];
 	vf			b[2];
@@ -274,7 +287,7 @@ vround(vf x)
 #ifdef NN_AVX512
 	return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
-	const vf	shift = splat(12582912.0f);	/* 1.5·2^23 shifts the fraction out */
+	const vf	shift = splat(12582912.0f); /* 1.5·2^23 shifts the fraction out */
 
 	return (x + shift) - shift;
 #endif
@@ -299,9 +312,7 @@ vscale(vf x, vf n)
 INLINE vf
 vexp2(vf x)
 {
-	vf			n,
-				r,
-				p;
+	vf			n, r, p;
 
 #ifndef NN_AVX512
 	x = vmin(vmax(x, splat(-126.0f)), splat(127.0f));
@@ -325,9 +336,7 @@ vexp2(vf x)
 INLINE vf
 vexp(vf x)
 {
-	vf			n,
-				r,
-				p;
+	vf			n, r, p;
 
 	x = vmin(vmax(x, splat(-87.0f)), splat(88.0f));
 	n = vround(x * splat(LOG2_E));

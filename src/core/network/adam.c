@@ -22,8 +22,8 @@ begin_slice(size_t n, size_t at, nn_poll poll)
 }
 
 double
-nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
-			 float *params, const float *grads, float *moment1, float *moment2, nn_poll poll)
+nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n, float *params,
+			 const float *grads, float *moment1, float *moment2, nn_poll poll)
 {
 	nn_adam_rates rates = {
 		.beta1 = adam->beta1,
@@ -49,12 +49,12 @@ nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
 }
 
 double
-nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start,
-			 double div, double final_div)
+nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start, double div,
+			 double final_div)
 {
 	double		first = peak / div;
 	double		lowest = first / final_div;
-	double		turn = pct_start * steps - 1.0;	/* the step with the peak rate */
+	double		turn = pct_start * steps - 1.0; /* the step with the peak rate */
 	double		share;
 
 	if (step < turn)

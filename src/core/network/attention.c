@@ -17,8 +17,8 @@ transpose_columns(const nn_train *t, const float *proj, int from, float *to)
 	for (int r = 0; r < t->rows; r += step)
 	{
 		nn_kernels_get()->transpose(t->rows - r < step ? t->rows - r : step, t->g.D,
-									proj + (size_t) r * t->g.P + from, t->g.P,
-									to + t->g.Wp + r, t->ldk);
+									proj + (size_t) r * t->g.P + from, t->g.P, to + t->g.Wp + r,
+									t->ldk);
 		nn_rest(t->poll);
 	}
 }
@@ -36,8 +36,7 @@ split_heads(const nn_train *t, const float *proj, int from, float *to)
 		for (int i = 0; i < t->rows; i++)
 		{
 			for (int c = 0; c < t->g.d; c++)
-				head[(size_t) i * t->g.dp + c] =
-					proj[(size_t) i * t->g.P + from + h * t->g.d + c];
+				head[(size_t) i * t->g.dp + c] = proj[(size_t) i * t->g.P + from + h * t->g.d + c];
 			if ((i + 1) % step == 0)
 				nn_rest(t->poll);
 		}
@@ -52,7 +51,7 @@ chunk_bands(const nn_train *t, int n, int b)
 	size_t		row = (size_t) b * t->rows;
 	size_t		band = row * t->g.H * t->g.Wp;
 
-	return (nn_bands) {
+	return (nn_bands){
 		.G = all->G + band,
 		.A = all->A + band,
 		.S = all->S + band,
@@ -65,7 +64,7 @@ chunk_bands(const nn_train *t, int n, int b)
 static nn_segment
 chunk_segment(const nn_train *t, int n, int b)
 {
-	return (nn_segment) {
+	return (nn_segment){
 		.rows = t->rows,
 		.history = 0,
 		.proj = t->block[n].proj + (size_t) b * t->rows * t->g.P,

@@ -43,10 +43,15 @@ convolution(const nn_train *t, int s, const float *bias)
 	const int	C = t->g.C;
 	const int	width = nn_scale_width[s];
 
-	return (nn_linear) {
-		.rows = t->active * t->rows, .in = width * C, .out = t->g.E,
-		.x = t->taps + (size_t) (NN_TAPS - width) * C, .ldx = (size_t) NN_TAPS * C, .ldy = t->g.D,
-		.w = t->conv_w[s], .b = bias,
+	return (nn_linear){
+		.rows = t->active * t->rows,
+		.in = width * C,
+		.out = t->g.E,
+		.x = t->taps + (size_t) (NN_TAPS - width) * C,
+		.ldx = (size_t) NN_TAPS * C,
+		.ldy = t->g.D,
+		.w = t->conv_w[s],
+		.b = bias,
 	};
 }
 

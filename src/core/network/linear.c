@@ -81,8 +81,8 @@ nn_product_nt(nn_train *t, const nn_product *p)
 				for (int c = 0; c < p->n; c++)
 					slice.y[i * p->ldy + c] = (p->bias ? p->bias[c] : 0.0f) +
 						(slice.plus ? slice.plus[i * p->ldy + c] : 0.0f);
-			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, slice.rows, p->n, p->k,
-						1.0f, slice.a, (int) p->lda, p->b, p->k, 1.0f, slice.y, (int) p->ldy);
+			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, slice.rows, p->n, p->k, 1.0f,
+						slice.a, (int) p->lda, p->b, p->k, 1.0f, slice.y, (int) p->ldy);
 		}
 		nn_rest(t->poll);
 	}
@@ -102,9 +102,8 @@ nn_product_nn(nn_train *t, const nn_product *p)
 		if (use_kernels(p->ldb))
 			nn_kernels_get()->gemm_nn(&slice);
 		else
-			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, slice.rows, p->n, p->k,
-						1.0f, slice.a, (int) p->lda, p->b, (int) p->ldb,
-						0.0f, slice.y, (int) p->ldy);
+			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, slice.rows, p->n, p->k, 1.0f,
+						slice.a, (int) p->lda, p->b, (int) p->ldb, 0.0f, slice.y, (int) p->ldy);
 		nn_rest(t->poll);
 	}
 }
@@ -123,9 +122,9 @@ nn_product_tn(nn_train *t, const nn_product *p)
 		if (use_kernels(p->ldb))
 			nn_kernels_get()->gemm_tn(&slice);
 		else
-			cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, p->rows, p->n, slice.k,
-						1.0f, slice.a, (int) p->lda, slice.b, (int) p->ldb,
-						slice.plus ? 1.0f : 0.0f, p->y, (int) p->ldy);
+			cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, p->rows, p->n, slice.k, 1.0f,
+						slice.a, (int) p->lda, slice.b, (int) p->ldb, slice.plus ? 1.0f : 0.0f,
+						p->y, (int) p->ldy);
 		nn_rest(t->poll);
 	}
 }
@@ -133,11 +132,20 @@ nn_product_tn(nn_train *t, const nn_product *p)
 void
 nn_linear_forward(nn_train *t, const nn_linear *l, const float *plus, float *y)
 {
-	nn_product_nt(t, &(nn_product) {
-		.rows = l->rows, .n = l->out, .k = l->in,
-		.a = l->x, .lda = l->ldx, .b = l->w, .ldb = l->in,
-		.bias = l->b, .plus = plus, .y = y, .ldy = l->ldy,
-	});
+	nn_product_nt(t,
+				  &(nn_product){
+					  .rows = l->rows,
+					  .n = l->out,
+					  .k = l->in,
+					  .a = l->x,
+					  .lda = l->ldx,
+					  .b = l->w,
+					  .ldb = l->in,
+					  .bias = l->b,
+					  .plus = plus,
+					  .y = y,
+					  .ldy = l->ldy,
+				  });
 }
 
 void
@@ -152,15 +160,30 @@ nn_linear_backward(nn_train *t, const nn_linear *l, const float *dy, float *dx, 
 									  l->ldy, db);
 		nn_rest(t->poll);
 	}
-	nn_product_tn(t, &(nn_product) {
-		.rows = l->out, .n = l->in, .k = l->rows,
-		.a = dy, .lda = l->ldy, .b = l->x, .ldb = l->ldx,
-		.plus = dw, .y = dw, .ldy = l->in,
-	});
+	nn_product_tn(t,
+				  &(nn_product){
+					  .rows = l->out,
+					  .n = l->in,
+					  .k = l->rows,
+					  .a = dy,
+					  .lda = l->ldy,
+					  .b = l->x,
+					  .ldb = l->ldx,
+					  .plus = dw,
+					  .y = dw,
+					  .ldy = l->in,
+				  });
 	if (dx)
-		nn_product_nn(t, &(nn_product) {
-			.rows = l->rows, .n = l->in, .k = l->out,
-			.a = dy, .lda = l->ldy, .b = l->w, .ldb = l->in,
-			.y = dx, .ldy = l->in,
-		});
+		nn_product_nn(t,
+					  &(nn_product){
+						  .rows = l->rows,
+						  .n = l->in,
+						  .k = l->out,
+						  .a = dy,
+						  .lda = l->ldy,
+						  .b = l->w,
+						  .ldb = l->in,
+						  .y = dx,
+						  .ldy = l->in,
+					  });
 }

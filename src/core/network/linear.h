@@ -22,9 +22,7 @@ extern void nn_product_tn(nn_train *t, const nn_product *p);
 /* A linear layer applied to rows: y = x·wᵀ + b. */
 typedef struct nn_linear
 {
-	int			rows,
-				in,
-				out;
+	int			rows, in, out;
 	const float *x;				/* (rows, in) */
 	size_t		ldx;			/* floats from row to row of x … */
 	size_t		ldy;			/* … and of y and its gradient */

@@ -133,25 +133,46 @@ nn_contrast(nn_train *t, int n, const nn_objective *objective, int batch_chunks)
 
 		normalise_rows(t, rows, bands->zg + at, t->unit_g, t->norm_g);
 		normalise_rows(t, rows, bands->za + at, t->unit_a, t->norm_a);
-		nn_product_nt(t, &(nn_product) {
-			.rows = rows, .n = rows, .k = D,
-			.a = t->unit_g, .lda = D, .b = t->unit_a, .ldb = D,
-			.y = t->logits, .ldy = rows,
-		});
+		nn_product_nt(t,
+					  &(nn_product){
+						  .rows = rows,
+						  .n = rows,
+						  .k = D,
+						  .a = t->unit_g,
+						  .lda = D,
+						  .b = t->unit_a,
+						  .ldb = D,
+						  .y = t->logits,
+						  .ldy = rows,
+					  });
 		sum += info_nce(t, rows, 1.0f / objective->temperature,
 						(float) (objective->contrast / terms));
 
-		nn_product_nn(t, &(nn_product) {
-			.rows = rows, .n = D, .k = rows,
-			.a = t->logits, .lda = rows, .b = t->unit_a, .ldb = D,
-			.y = t->dunit, .ldy = D,
-		});
+		nn_product_nn(t,
+					  &(nn_product){
+						  .rows = rows,
+						  .n = D,
+						  .k = rows,
+						  .a = t->logits,
+						  .lda = rows,
+						  .b = t->unit_a,
+						  .ldb = D,
+						  .y = t->dunit,
+						  .ldy = D,
+					  });
 		normalise_rows_backward(t, rows, t->unit_g, t->norm_g, t->dzg + at);
-		nn_product_tn(t, &(nn_product) {
-			.rows = rows, .n = D, .k = rows,
-			.a = t->logits, .lda = rows, .b = t->unit_g, .ldb = D,
-			.y = t->dunit, .ldy = D,
-		});
+		nn_product_tn(t,
+					  &(nn_product){
+						  .rows = rows,
+						  .n = D,
+						  .k = rows,
+						  .a = t->logits,
+						  .lda = rows,
+						  .b = t->unit_g,
+						  .ldb = D,
+						  .y = t->dunit,
+						  .ldy = D,
+					  });
 		normalise_rows_backward(t, rows, t->unit_a, t->norm_a, t->dza + at);
 	}
 	return sum / terms;

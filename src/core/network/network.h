@@ -76,15 +76,15 @@ typedef struct nn_losses
 typedef struct nn_train nn_train;
 
 extern size_t nn_train_bytes(const nn_shape *shape, int chunks, int rows);
-extern nn_train *nn_train_open(void *memory, const nn_shape *shape, int chunks,
-							   int rows, nn_poll poll);
+extern nn_train *nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows,
+							   nn_poll poll);
 
 /*
  * Forward pass of nchunks chunks; chunk[b] points to (T, C) values, scaled and clipped.
  * Keeps what the backward pass needs.
  */
-extern void nn_forward(nn_train *train, const float *params,
-					   const float *const *chunk, int nchunks);
+extern void nn_forward(nn_train *train, const float *params, const float *const *chunk,
+					   int nchunks);
 
 /*
  * Backward pass of the chunks of the last forward pass.  Sets grads (laid out like
@@ -92,7 +92,7 @@ extern void nn_forward(nn_train *train, const float *params,
  * of chunks of the whole batch.
  */
 extern void nn_backward(nn_train *train, const float *params, const nn_objective *objective,
-						int batch_chunks, float *grads, nn_losses *losses);
+						int			batch_chunks, float *grads, nn_losses *losses);
 
 /* For tests: the output (B, T, C) of the last forward pass. */
 extern const float *nn_train_output(const nn_train *train);
@@ -102,8 +102,8 @@ extern const float *nn_train_output(const nn_train *train);
  * row i of chunk b in a block and head, i.e. the weights of rows i - W + 1 … i, oldest
  * first; 0 before the chunk's first row.
  */
-extern void nn_train_association(const nn_train *train, int block, int b, int head,
-								 int row, char which, float *weights);
+extern void nn_train_association(const nn_train *train, int block, int b, int head, int row,
+								 char which, float *weights);
 
 /* ---- optimiser (adam.c) -------------------------------------------------------------- */
 
@@ -120,16 +120,15 @@ typedef struct nn_adam
  * moment1 and moment2 are laid out like params and start as zeros.  A gradient whose
  * norm exceeds the clip is scaled down to it.  Returns the norm before that.
  */
-extern double nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n,
-						   float *params, const float *grads, float *moment1, float *moment2,
-						   nn_poll poll);
+extern double nn_adam_step(const nn_adam *adam, int64_t step, double rate, size_t n, float *params,
+						   const float *grads, float *moment1, float *moment2, nn_poll poll);
 
 /*
  * One-cycle learning rate of step (0 … steps - 1): linear from peak/div to peak over
  * the first pct_start of the steps, then a cosine down to peak/div/final_div.
  */
-extern double nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start,
-						   double div, double final_div);
+extern double nn_one_cycle(int64_t step, int64_t steps, double peak, double pct_start, double div,
+						   double final_div);
 
 /* ---- streaming inference (stream.c) -------------------------------------------------- */
 
@@ -164,7 +163,7 @@ extern void nn_stream_reset(nn_stream *stream);
  * expected (n, C) to their reconstructions, and the first N of each `stride` floats of
  * discrepancy to the mean over heads of JS(A, G) in each block.
  */
-extern void nn_stream_push(nn_stream *stream, const float *rows, int n,
-						   float *expected, int stride, float *discrepancy);
+extern void nn_stream_push(nn_stream *stream, const float *rows, int n, float *expected, int stride,
+						   float *discrepancy);
 
 #endif							/* AMAD_CORE_NETWORK_NETWORK_H */

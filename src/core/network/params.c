@@ -21,14 +21,19 @@
 /* The sizes a tensor's dimension can have. */
 typedef enum
 {
-	NONE, FEATURES, MODEL, SCALE, BASIS, HEADS, WIDE
+	NONE,
+	FEATURES,
+	MODEL,
+	SCALE,
+	BASIS,
+	HEADS,
+	WIDE
 } dimension;
 
 typedef struct
 {
 	const char *name;
-	dimension	out,
-				in;
+	dimension	out, in;
 	int			width;			/* of a convolution, else 0 */
 	dimension	fan;			/* fan_in = fan · max(width, 1); NONE: initial value is start */
 	float		start;
@@ -37,33 +42,52 @@ typedef struct
 
 #define CONV(w) \
 	{"embed.k" #w ".weight", SCALE, FEATURES, w, FEATURES, 0, NN_WITHOUT_MULTISCALE}, \
-	{"embed.k" #w ".bias", SCALE, NONE, w, FEATURES, 0, 0}
+	{ \
+		"embed.k" #w ".bias", SCALE, NONE, w, FEATURES, 0, 0 \
+	}
 #define WEIGHT(name, out, in) PART_WEIGHT(name, out, in, 0)
 #define BIAS(name, out, in) PART_BIAS(name, out, in, 0)
-#define PART_WEIGHT(name, out, in, part) {name ".weight", out, in, 0, in, 0, part}
-#define PART_BIAS(name, out, in, part) {name ".bias", out, NONE, 0, in, 0, part}
+#define PART_WEIGHT(name, out, in, part) \
+	{ \
+		name ".weight", out, in, 0, in, 0, part \
+	}
+#define PART_BIAS(name, out, in, part) \
+	{ \
+		name ".bias", out, NONE, 0, in, 0, part \
+	}
 #define NORM(name) \
-	{name ".weight", MODEL, NONE, 0, NONE, 1, 0}, {name ".bias", MODEL, NONE, 0, NONE, 0, 0}
+	{name ".weight", MODEL, NONE, 0, NONE, 1, 0}, \
+	{ \
+		name ".bias", MODEL, NONE, 0, NONE, 0, 0 \
+	}
 
 static const template embedding[] = {CONV(1), CONV(3), CONV(7), CONV(15)};
 
 static const template block[] = {
 	NORM("ln1"),
-	WEIGHT("q", MODEL, MODEL), WEIGHT("k", MODEL, MODEL), WEIGHT("v", MODEL, MODEL),
+	WEIGHT("q", MODEL, MODEL),
+	WEIGHT("k", MODEL, MODEL),
+	WEIGHT("v", MODEL, MODEL),
 	PART_WEIGHT("mask", BASIS, MODEL, NN_WITHOUT_AUTOMASK),
 	PART_WEIGHT("gate", HEADS, MODEL, NN_WITHOUT_MIXUP),
-	BIAS("q", MODEL, MODEL), BIAS("k", MODEL, MODEL), BIAS("v", MODEL, MODEL),
+	BIAS("q", MODEL, MODEL),
+	BIAS("k", MODEL, MODEL),
+	BIAS("v", MODEL, MODEL),
 	PART_BIAS("mask", BASIS, MODEL, NN_WITHOUT_AUTOMASK),
 	PART_BIAS("gate", HEADS, MODEL, NN_WITHOUT_MIXUP),
-	WEIGHT("o", MODEL, MODEL), BIAS("o", MODEL, MODEL),
+	WEIGHT("o", MODEL, MODEL),
+	BIAS("o", MODEL, MODEL),
 	NORM("ln2"),
-	WEIGHT("w1", WIDE, MODEL), BIAS("w1", WIDE, MODEL),
-	WEIGHT("w2", MODEL, WIDE), BIAS("w2", MODEL, WIDE),
+	WEIGHT("w1", WIDE, MODEL),
+	BIAS("w1", WIDE, MODEL),
+	WEIGHT("w2", MODEL, WIDE),
+	BIAS("w2", MODEL, WIDE),
 };
 
 static const template output[] = {
 	NORM("ln"),
-	WEIGHT("out", FEATURES, MODEL), BIAS("out", FEATURES, MODEL),
+	WEIGHT("out", FEATURES, MODEL),
+	BIAS("out", FEATURES, MODEL),
 };
 
 #define LENGTH(a) ((int) (sizeof(a) / sizeof((a)[0])))

@@ -17,8 +17,7 @@ typedef struct nn_layout
 {
 	size_t		conv_w[NN_SCALES];	/* (E, C, width) */
 	size_t		conv_b[NN_SCALES];	/* (E) */
-	size_t		ln_w,
-				ln_b;			/* (D) */
+	size_t		ln_w, ln_b;		/* (D) */
 	size_t		out_w;			/* (C, D) */
 	size_t		out_b;			/* (C) */
 } nn_layout;
@@ -26,14 +25,12 @@ typedef struct nn_layout
 /* Tensors of a block. */
 typedef struct nn_block_layout
 {
-	size_t		ln1_w,
-				ln1_b;			/* (D) */
+	size_t		ln1_w, ln1_b;	/* (D) */
 	size_t		proj_w;			/* (P, D): q, k, v, mask, gate */
 	size_t		proj_b;			/* (P) */
 	size_t		o_w;			/* (D, D) */
 	size_t		o_b;			/* (D) */
-	size_t		ln2_w,
-				ln2_b;			/* (D) */
+	size_t		ln2_w, ln2_b;	/* (D) */
 	size_t		w1_w;			/* (F, D) */
 	size_t		w1_b;			/* (F) */
 	size_t		w2_w;			/* (D, F) */

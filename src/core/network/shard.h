@@ -20,15 +20,13 @@ typedef struct nn_block
 	nn_block_layout at;			/* its parameters */
 	float	   *h;				/* (R, D) the residual stream entering it */
 	float	   *x1;				/* (R, D) LN1(h) */
-	float	   *mean1,
-			   *rstd1;			/* (R) */
+	float	   *mean1, *rstd1;	/* (R) */
 	float	   *proj;			/* (R, P) */
 	nn_bands	bands;			/* of all rows, chunk after chunk */
 	float	   *z;				/* (R, D) mixture, heads concatenated */
 	float	   *mid;			/* (R, D) h + Attn */
 	float	   *x2;				/* (R, D) LN2(mid) */
-	float	   *mean2,
-			   *rstd2;			/* (R) */
+	float	   *mean2, *rstd2;	/* (R) */
 	float	   *u;				/* (R, F) W1·x2 + b1 */
 	float	   *act;			/* (R, F) gelu(u) */
 } nn_block;
@@ -50,16 +48,14 @@ struct nn_train
 	nn_block   *block;			/* (N) */
 	float	   *h;				/* (R, D) leaving the last block */
 	float	   *x;				/* (R, D) LN(h) */
-	float	   *mean,
-			   *rstd;			/* (R) */
+	float	   *mean, *rstd;	/* (R) */
 	float	   *out;			/* (R, C) x̂ */
 
 	/* gradients */
 	float	   *dh;				/* (R, D) */
 	float	   *dx;				/* (R, D) */
 	float	   *dz;				/* (R, D) */
-	float	   *dzg,
-			   *dza;			/* (R, D) from the contrast loss */
+	float	   *dzg, *dza;		/* (R, D) from the contrast loss */
 	float	   *dproj;			/* (R, P) */
 	float	   *du;				/* (R, F) */
 	float	   *dout;			/* (R, C) */
@@ -71,23 +67,17 @@ struct nn_train
 
 	/* one chunk: attention */
 	size_t		ldk;			/* floats from row to row of kt and vt */
-	float	   *kt,
-			   *vt;				/* (H·d, ldk) */
-	float	   *k,
-			   *v;				/* (H, Wp + T, dp) */
-	float	   *dzg_pad,
-			   *dza_pad;		/* (H, T, dp) */
+	float	   *kt, *vt;		/* (H·d, ldk) */
+	float	   *k, *v;			/* (H, Wp + T, dp) */
+	float	   *dzg_pad, *dza_pad;	/* (H, T, dp) */
 	float	   *scratch;
 
 	/* one chunk: contrast */
-	float	   *unit_g,
-			   *unit_a;			/* (T, D) normalised z_G, z_A */
-	float	   *norm_g,
-			   *norm_a;			/* (T) their lengths */
+	float	   *unit_g, *unit_a;	/* (T, D) normalised z_G, z_A */
+	float	   *norm_g, *norm_a;	/* (T) their lengths */
 	float	   *dunit;			/* (T, D) */
 	float	   *logits;			/* (T, T) */
-	float	   *row_sum,
-			   *col_sum;		/* (T) */
+	float	   *row_sum, *col_sum;	/* (T) */
 };
 
 /* Number of rows of `floats` floats to process between two polls: a multiple of NN_UNIT. */

@@ -23,8 +23,7 @@
 /* A linear layer, its weights as nn_kernels.pack() lays them out. */
 typedef struct packed_linear
 {
-	int			in,
-				out;
+	int			in, out;
 	float	   *w;
 	float	   *b;				/* padded with zeros to whole panels */
 } packed_linear;
@@ -37,12 +36,8 @@ typedef struct packed_norm
 
 typedef struct packed_block
 {
-	packed_norm ln1,
-				ln2;
-	packed_linear proj,
-				o,
-				w1,
-				w2;
+	packed_norm ln1, ln2;
+	packed_linear proj, o, w1, w2;
 } packed_block;
 
 struct nn_packed
@@ -152,8 +147,8 @@ pack_linear(const packed_linear *l, const float *w, const float *b, nn_poll poll
 
 	for (int o = 0; o < l->out; o += step)
 	{
-		nn_kernels_get()->pack(l->out - o < step ? l->out - o : step, l->in,
-							   w + (size_t) o * l->in, l->in, l->w + (size_t) o * l->in);
+		nn_kernels_get()->pack(l->out - o < step ? l->out - o : step, l->in, w + (size_t) o * l->in,
+							   l->in, l->w + (size_t) o * l->in);
 		nn_rest(poll);
 	}
 	memcpy(l->b, b, sizeof(float) * l->out);
@@ -197,8 +192,8 @@ nn_pack(void *memory, const nn_shape *shape, const float *params, nn_poll poll)
 	lay_out_packed(&arena, &p->g, p);
 	nn_basis(p->phi);
 	for (int s = 0; s < NN_SCALES; s++)
-		pack_convolution(&p->conv[s], p->g.C, nn_scale_width[s],
-						 params + at.conv_w[s], params + at.conv_b[s], poll);
+		pack_convolution(&p->conv[s], p->g.C, nn_scale_width[s], params + at.conv_w[s],
+						 params + at.conv_b[s], poll);
 	for (int n = 0; n < p->g.N; n++)
 	{
 		nn_block_layout b = nn_block_layout_of(shape, n);
@@ -302,7 +297,8 @@ apply_linear(const nn_stream *s, const packed_linear *l, int rows, const float *
 			 float *y, size_t ldy, bool add)
 {
 	const double panel = (double) rows * l->in * SLICE_UNIT;
-	const int	step = panel * l->out / SLICE_UNIT <= POLL_WORK ? l->out
+	const int	step = panel * l->out / SLICE_UNIT <= POLL_WORK
+		? l->out
 		: (int) (POLL_WORK / panel + 1) * SLICE_UNIT;
 	nn_product	p = {.rows = rows, .k = l->in, .a = x, .lda = ldx, .ldy = ldy};
 

@@ -148,7 +148,7 @@ nn_train_open(void *memory, const nn_shape *shape, int chunks, int rows, nn_poll
 /* Layer norm of all rows. */
 static void
 norm_rows(nn_train *t, const float *x, const float *w, const float *b, float *y, float *mean,
-	 float *rstd)
+		  float *rstd)
 {
 	const int	R = t->active * t->rows;
 	const int	D = t->g.D;
@@ -158,8 +158,8 @@ norm_rows(nn_train *t, const float *x, const float *w, const float *b, float *y,
 	{
 		size_t		at = (size_t) r * D;
 
-		nn_kernels_get()->norm(R - r < step ? R - r : step, D, x + at, w, b, y + at,
-							   mean + r, rstd + r);
+		nn_kernels_get()->norm(R - r < step ? R - r : step, D, x + at, w, b, y + at, mean + r,
+							   rstd + r);
 		nn_rest(t->poll);
 	}
 }
@@ -177,10 +177,17 @@ norm_rows_backward(nn_train *t, const float *x, const float *w, const float *mea
 	{
 		size_t		at = (size_t) r * D;
 
-		nn_kernels_get()->norm_backward(&(nn_norm_grads) {
-			.rows = R - r < step ? R - r : step, .d = D,
-			.x = x + at, .w = w, .mean = mean + r, .rstd = rstd + r,
-			.dy = t->dx + at, .dx = t->dh + at, .dw = dw, .db = db,
+		nn_kernels_get()->norm_backward(&(nn_norm_grads){
+			.rows = R - r < step ? R - r : step,
+			.d = D,
+			.x = x + at,
+			.w = w,
+			.mean = mean + r,
+			.rstd = rstd + r,
+			.dy = t->dx + at,
+			.dx = t->dh + at,
+			.dw = dw,
+			.db = db,
 		});
 		nn_rest(t->poll);
 	}
@@ -206,10 +213,7 @@ gelu_rows(nn_train *t, size_t n, const float *u, const float *dact, float *y)
 
 typedef struct block_layers
 {
-	nn_linear	proj,
-				o,
-				w1,
-				w2;
+	nn_linear	proj, o, w1, w2;
 } block_layers;
 
 static block_layers
@@ -221,7 +225,7 @@ block_layers_of(const nn_train *t, int n, const float *params)
 	const nn_block_layout *at = &b->at;
 
 	/* rows, in, out, x, ldx, ldy, w, b */
-	return (block_layers) {
+	return (block_layers){
 		.proj = {R, g->D, g->P, b->x1, g->D, g->P, params + at->proj_w, params + at->proj_b},
 		.o = {R, g->D, g->D, b->z, g->D, g->D, params + at->o_w, params + at->o_b},
 		.w1 = {R, g->D, g->F, b->x2, g->D, g->F, params + at->w1_w, params + at->w1_b},
@@ -260,8 +264,8 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 	nn_linear_backward(t, &layers.w2, t->dh, t->du, grads + b->at.w2_w, grads + b->at.w2_b);
 	gelu_rows(t, (size_t) layers.w1.rows * t->g.F, b->u, t->du, t->du);
 	nn_linear_backward(t, &layers.w1, t->du, t->dx, grads + b->at.w1_w, grads + b->at.w1_b);
-	norm_rows_backward(t, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2,
-					   grads + b->at.ln2_w, grads + b->at.ln2_b);
+	norm_rows_backward(t, b->mid, params + b->at.ln2_w, b->mean2, b->rstd2, grads + b->at.ln2_w,
+					   grads + b->at.ln2_b);
 
 	nn_linear_backward(t, &layers.o, t->dh, t->dz, grads + b->at.o_w, grads + b->at.o_b);
 	losses->contrast += nn_contrast(t, n, objective, batch_chunks);
@@ -270,8 +274,8 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 	nn_rest(t->poll);
 	nn_linear_backward(t, &layers.proj, t->dproj, t->dx, grads + b->at.proj_w,
 					   grads + b->at.proj_b);
-	norm_rows_backward(t, b->h, params + b->at.ln1_w, b->mean1, b->rstd1,
-					   grads + b->at.ln1_w, grads + b->at.ln1_b);
+	norm_rows_backward(t, b->h, params + b->at.ln1_w, b->mean1, b->rstd1, grads + b->at.ln1_w,
+					   grads + b->at.ln1_b);
 }
 
 /* ---- the network -------------------------------------------------------------------- */
@@ -279,10 +283,15 @@ block_backward(nn_train *t, int n, const float *params, const nn_objective *obje
 static nn_linear
 output_layer(const nn_train *t, const float *params)
 {
-	return (nn_linear) {
-		.rows = t->active * t->rows, .in = t->g.D, .out = t->g.C,
-		.x = t->x, .ldx = t->g.D, .ldy = t->g.C,
-		.w = params + t->at.out_w, .b = params + t->at.out_b,
+	return (nn_linear){
+		.rows = t->active * t->rows,
+		.in = t->g.D,
+		.out = t->g.C,
+		.x = t->x,
+		.ldx = t->g.D,
+		.ldy = t->g.C,
+		.w = params + t->at.out_w,
+		.b = params + t->at.out_b,
 	};
 }
 
@@ -302,8 +311,8 @@ nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchu
 }
 
 void
-nn_backward(nn_train *t, const float *params, const nn_objective *objective,
-			int batch_chunks, float *grads, nn_losses *losses)
+nn_backward(nn_train *t, const float *params, const nn_objective *objective, int batch_chunks,
+			float	   *grads, nn_losses *losses)
 {
 	const nn_linear output = output_layer(t, params);
 
@@ -313,8 +322,8 @@ nn_backward(nn_train *t, const float *params, const nn_objective *objective,
 	losses->reconstruction = nn_reconstruction(t, objective, batch_chunks);
 	nn_linear_backward(t, &output, t->dout, t->dx, grads + t->at.out_w, grads + t->at.out_b);
 	nn_zero(t->dh, sizeof(float) * output.rows * t->g.D, t->poll);
-	norm_rows_backward(t, t->h, params + t->at.ln_w, t->mean, t->rstd,
-					   grads + t->at.ln_w, grads + t->at.ln_b);
+	norm_rows_backward(t, t->h, params + t->at.ln_w, t->mean, t->rstd, grads + t->at.ln_w,
+					   grads + t->at.ln_b);
 	for (int n = t->g.N - 1; n >= 0; n--)
 		block_backward(t, n, params, objective, batch_chunks, grads, losses);
 	nn_embed_backward(t, grads);
