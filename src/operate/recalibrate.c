@@ -252,7 +252,7 @@ store(const DetectSpec *spec, const RegistryEntry *entry, const Model *model)
 						  registry_source(spec->function, entry));
 }
 
-/* ---- the whole -------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------------- */
 
 /* The share of the rows that the old version flags. */
 static double

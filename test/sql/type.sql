@@ -309,7 +309,10 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(30.9, 'flatlines of which there are no figures',
 		regexp_replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
 	(32, 'another method', replace(json_of(:'b'), '"method": "amad"', '"method": "zscore"')),
-	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')))
+	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')),
+	(34, 'advanced options null', regexp_replace(json_of(:'b'), '"advanced": {[^}]*}', '"advanced": null')),
+	(35, 'an advanced option among the others', replace(json_of(:'b'), '"seed": 0', '"seed": 0, "clip": 5')),
+	(36, 'another option in advanced', replace(json_of(:'b'), '"advanced": {', '"advanced": {"seed": 0, ')))
 	AS v(n, what, json) ORDER BY n;
 -- text that is not text
 SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
