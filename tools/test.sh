@@ -123,6 +123,19 @@ test_wings() {
   run_tap "drawing of the wings" perl tools/draw-wings.pl --check || true
 }
 
+# only version 14 of clang-format formats as tools/format.pl expects
+test_format() {
+  if [[ $("${CLANG_FORMAT:-clang-format}" --version 2>/dev/null) != *"version 14."* ]]; then
+    skipped=$((skipped + 1))
+    echo "format: skipped, there is no clang-format 14"
+  elif tools/format.pl --check; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "C files that \"make format\" would change: FAILED"
+  fi
+}
+
 test_unit() {
   local t dir=build/unit target=unit-tests
   if [ "$part" = asan ]; then
@@ -208,6 +221,7 @@ case $part in
   all)
     test_version
     test_wings
+    test_format
     part=unit test_unit "$@"
     test_sql "$@"
     test_isolation "$@"

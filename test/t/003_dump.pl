@@ -116,7 +116,7 @@ is( sql('damaged', 'SELECT owner, model_name, version, amad_model_error(model) F
 is(sql('damaged', 'SELECT count(*) FROM amad_models'), 7, 'and takes no others with it');
 is(sql('damaged', "SET ROLE $_;" . checksum("'m'")), $scores{$_}, "the model of $_ scores the same") for qw(ann bob);
 fails_like('damaged', q(SET ROLE ann; SELECT amad_describe('m', 1)),
-	qr/ERROR:  version 1 of model "m" of role "ann" is damaged\nDETAIL:  Its checksum is wrong/, 'it is refused by name');
+	qr/ERROR:  version 1 of model "m" of role "ann" is damaged\nDETAIL:  The checksum is wrong/, 'it is refused by name');
 is(sql('damaged', q(SET ROLE ann; SELECT amad_drop('m', 1))), 1, 'and can be dropped');
 
 # ---- a database of another encoding, in which the keys of series have another order ----------
