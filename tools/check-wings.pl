@@ -114,8 +114,15 @@ sub documentation
 if (($ARGV[0] // '') eq '--summary')
 {
 	my ($top) = sort { $level{$b} <=> $level{$a} } keys %level;
-	my %used = map { wing($_) => 1 } @files;
-	printf "%d files, %d rooms, %d wings, %d levels (%s)\n", scalar @files, scalar keys %below, scalar keys %used, $level{$top}, $top;
+	my (%wings_below, %height);
+	for my $file (@files) { $wings_below{ wing($file) }{ wing($_) } = 1 for map { wing($_) ne wing($file) ? $_ : () } @{ $ours{$file} } }
+	for my $wing (@wings)
+	{
+		my ($highest) = sort { $b <=> $a } 0, map { $height{$_} } keys %{ $wings_below{$wing} };
+		$height{$wing} = $highest + 1;
+	}
+	printf "%d files, %d rooms on %d levels (%s), %d wings on %d levels\n", scalar @files, scalar keys %below, $level{$top}, $top,
+	  scalar @wings, (sort { $b <=> $a } values %height)[0];
 	exit;
 }
 if (($ARGV[0] // '') eq '--wings')

@@ -13,9 +13,7 @@
 #include <math.h>
 
 #include "access/parallel.h"
-#include "access/xact.h"
 #include "miscadmin.h"
-#include "optimizer/cost.h"
 #include "utils/memutils.h"
 
 #include "core/rng.h"
@@ -23,9 +21,6 @@
 #include "pg/settings.h"
 
 #define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
-
-/* A training with fewer multiplications takes a tenth of a second: workers start too late. */
-#define PARALLEL_WORK 4e9
 
 /* The usual values of Adam (Kingma and Ba) and of the one-cycle learning rate. */
 static const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1.0f};
@@ -141,21 +136,6 @@ optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 		sizeof(float) *
 		(4 * nn_params_size(shape) +
 		 (Size) shard_chunks(batch_size) * chunk_length * shape->features);
-}
-
-int
-optimizer_workers(const OptimizerPlan *plan, Size bytes)
-{
-	int			workers = settings_parallel_workers();
-	double		work = 3.0 * nn_params_size(&plan->shape) * plan->batch_size * plan->chunk_length *
-		plan->steps;
-
-	if (IsInParallelMode() || IsParallelWorker() || work < PARALLEL_WORK)
-		return 0;
-	workers = Min(workers, optimizer_shards(plan) - 1);
-	while (workers > 0 && !budget_fits(bytes + optimizer_shared_bytes(plan, workers)))
-		workers--;
-	return workers;
 }
 
 /* ---- a step ----------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -23,6 +24,7 @@
 
 #include "learn/optimizer.h"
 #include "pg/parallel.h"
+#include "pg/settings.h"
 
 #define KEY_SHARED UINT64CONST(0xA3AD000000000001)
 #define KEY_ROWS UINT64CONST(0xA3AD000000000002)
@@ -30,6 +32,9 @@
 #define KEY_LOSSES UINT64CONST(0xA3AD000000000004)
 #define KEY_RUNS UINT64CONST(0xA3AD000000000005)
 #define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006) /* initial weights, when plan.warm */
+
+/* A training with fewer multiplications takes a tenth of a second: workers start too late. */
+#define PARALLEL_WORK 4e9
 
 typedef struct OptimizerShared
 {
@@ -83,6 +88,21 @@ optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 			workers *
 				(optimizer_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
 				 weights_bytes(plan));
+}
+
+int
+optimizer_workers(const OptimizerPlan *plan, Size bytes)
+{
+	int			workers = settings_parallel_workers();
+	double		work = 3.0 * nn_params_size(&plan->shape) * plan->batch_size * plan->chunk_length *
+		plan->steps;
+
+	if (IsInParallelMode() || IsParallelWorker() || work < PARALLEL_WORK)
+		return 0;
+	workers = Min(workers, optimizer_shards(plan) - 1);
+	while (workers > 0 && !budget_fits(bytes + optimizer_shared_bytes(plan, workers)))
+		workers--;
+	return workers;
 }
 
 #define SPINS 20000				/* about a millisecond */

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "learn/train_model.h"
+#include "rows/duplicate_rows.h"
 #include "score/detect_arguments.h"
 #include "pg/json.h"
 #include "model/registry.h"

@@ -7,10 +7,7 @@
  * scaled by the series' own mean and standard deviation, and appended to one array of
  * floats; the last rows are held out.  dataset_finish() pools the moments of all series.
  *
- * If rows do not fit in maintenance_work_mem, and sampling is allowed, whole blocks of
- * consecutive rows are omitted: half of those that are left, each time memory runs out.
- * A hash of series and position decides, so that the sample is uniform over series and
- * time, and the same in every training on the same rows.
+ * If rows do not fit in maintenance_work_mem, some are left out (dataset_sampling.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,18 +16,15 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "core/evidence/quantile.h"
-#include "rows/dataset.h"
+#include "rows/dataset_private.h"
 
 #define GAP_STEPS 10			/* default of max_gap, in median steps */
 #define FIRST_ROOM 1024			/* rows */
-#define CHECK_ROWS 4096			/* rows between checks of the budget and for interrupts */
-#define CALIBRATION_BYTES 16	/* per row, during calibration */
 
 /* ---- how much is needed ------------------------------------------------------------ */
 
@@ -79,43 +73,10 @@ too_few_rows(const Dataset *d)
 				 : errhint("Give more rows, or smaller values of the option horizons.")));
 }
 
-/* ---- sampling ------------------------------------------------------------------------ */
+/* ---- arrays -------------------------------------------------------------------------------- */
 
-static int64
-block_rows(const Dataset *d)
-{
-	return Max(4 * d->plan.chunk_rows, 2 * (d->plan.context + 2 * d->plan.max_horizon));
-}
-
-#define MOST_LEVEL 30			/* keeps one of 2^30 blocks: practically nothing */
-
-typedef struct Sample
-{
-	const Dataset *dataset;
-	int			series;
-	int64		block;			/* the last one decided on; -1: none yet */
-	bool		kept;
-} Sample;
-
-/* Whether a row's block is kept at the dataset's level. */
-static bool
-keep_row(int64 number, void *arg)
-{
-	Sample	   *s = arg;
-	int64		block = number / block_rows(s->dataset);
-
-	if (block != s->block)
-	{
-		uint32 hash = hash_combine(hash_bytes_uint32(s->series), hash_bytes_uint32((uint32) block));
-
-		s->block = block;
-		s->kept = (hash_bytes_uint32(hash) & ((1U << s->dataset->level) - 1)) == 0;
-	}
-	return s->kept;
-}
-
-static void
-append_run(Dataset *d, DatasetRun run)
+void
+dataset_append_run(Dataset *d, DatasetRun run)
 {
 	/* room is a power of two */
 	if (d->nruns == 0)
@@ -125,20 +86,8 @@ append_run(Dataset *d, DatasetRun run)
 	d->runs[d->nruns++] = run;
 }
 
-static void
-move_row(Dataset *d, int64 to, int64 from)
-{
-	const Size	map = IMPUTED_BYTES(d->features);
-
-	memmove(d->rows + to * d->features, d->rows + from * d->features, sizeof(float) * d->features);
-	d->ts[to] = d->ts[from];
-	if (d->imputed)
-		memmove(d->imputed + to * map, d->imputed + from * map, map);
-}
-
-/* Releases the memory behind the last scaled row. */
-static void
-shrink_room(Dataset *d)
+void
+dataset_shrink(Dataset *d)
 {
 	const Size	row = sizeof(float) * d->features;
 	const Size	map = d->imputed ? IMPUTED_BYTES(d->features) : 0;
@@ -151,128 +100,6 @@ shrink_room(Dataset *d)
 	d->ts = repalloc_huge(d->ts, Max(d->room * sizeof(int64), 1));
 	if (d->imputed)
 		d->imputed = repalloc_huge(d->imputed, Max(d->room * map, 1));
-}
-
-/* Omits blocks of the series that are already scaled. */
-static void
-thin_scaled(Dataset *d)
-{
-	DatasetRun *old = d->runs;
-	int			n = d->nruns;
-
-	d->nruns = 0;
-	d->nrows = 0;
-	for (int i = 0; i < n; i++)
-	{
-		Sample		sample = {.dataset = d, .series = old[i].series, .block = -1};
-		DatasetRun	run = {.series = old[i].series};
-
-		for (int64 row = 0; row < old[i].rows; row++)
-		{
-			if (row % CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
-			if (keep_row(old[i].number + row, &sample))
-			{
-				if (run.rows == 0)
-				{
-					run.first = d->nrows;
-					run.number = old[i].number + row;
-				}
-				run.rows++;
-				move_row(d, d->nrows++, old[i].first + row);
-			}
-			else if (run.rows > 0)
-			{
-				append_run(d, run);
-				run.rows = 0;
-			}
-		}
-		if (run.rows > 0)
-			append_run(d, run);
-	}
-	pfree(old);
-	shrink_room(d);
-}
-
-static void
-thin(Dataset *d)
-{
-	Sample		sample = {.dataset = d, .series = d->nseries, .block = -1};
-
-	d->level++;
-	if (d->nruns > 0)
-		thin_scaled(d);
-	series_thin(d->open, keep_row, &sample);
-}
-
-/* Memory per series, in the dataset and, with its figures, in the model. */
-static Size
-series_bytes(const Dataset *d)
-{
-	const nn_season season = plan_largest_season(d->options);
-	const FigureSizes sizes = plan_figure_sizes(&d->plan, nn_season_terms(&season));
-
-	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
-		3 * sizeof(double) * d->features + figures_bytes(&sizes);
-}
-
-static Size
-bytes_without_rows(const Dataset *d)
-{
-	return d->reserve + d->nseries * series_bytes(d);
-}
-
-/* Memory for all rows, those of the open series raw and scaled, and for the training. */
-static Size
-bytes_wanted(const Dataset *d)
-{
-	Size		raw = series_row_bytes(d->features);
-	Size		scaled = sizeof(float) * d->features + sizeof(int64) + IMPUTED_BYTES(d->features) +
-		CALIBRATION_BYTES;
-	int64		open = series_rows(d->open);
-
-	return bytes_without_rows(d) + open * (raw + scaled) +
-		Max(d->room, d->nrows + open) / 8 * scaled + d->nrows * scaled;
-}
-
-/* Memory that the dataset may use, including its claims, which bytes_wanted() counts. */
-static Size
-bytes_allowed(const Dataset *d)
-{
-	return budget_rest() + d->budget.bytes + series_rows(d->open) * series_row_bytes(d->features);
-}
-
-static void
-too_many_series(const Dataset *d)
-{
-	const Size	megabyte = 1024 * 1024;
-	const Size	least = bytes_without_rows(d);
-	Size		wanted = least > bytes_allowed(d) ? least : bytes_wanted(d);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("memory required for training on %d series is %zu MB, "
-					"maintenance_work_mem is %d MB",
-					d->nseries + 1,
-					((Size) maintenance_work_mem * 1024 + wanted - bytes_allowed(d)) / megabyte + 1,
-					maintenance_work_mem / 1024),
-			 errdetail("Each series takes %zu bytes, regardless of its number of rows, and more "
-					   "may follow. The training itself takes %zu MB.",
-					   series_bytes(d), d->reserve / megabyte + 1),
-			 errhint("Raise maintenance_work_mem, or train on fewer series or features.")));
-}
-
-/* Omits rows until the others fit; ERROR if no number of rows does. */
-static void
-keep_within_budget(Dataset *d)
-{
-	while (bytes_wanted(d) > bytes_allowed(d))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (d->level == MOST_LEVEL || bytes_without_rows(d) > bytes_allowed(d))
-			too_many_series(d);
-		thin(d);
-	}
 }
 
 /* ---- collecting -------------------------------------------------------------------------- */
@@ -305,11 +132,10 @@ void
 dataset_add(Dataset *d, int64 ts, const double *values)
 {
 	int64		number = d->open_number++;
-	Sample		sample = {.dataset = d, .series = d->nseries, .block = -1};
 
-	if (d->sampling && number % CHECK_ROWS == 0)
-		keep_within_budget(d);
-	if (d->level == 0 || keep_row(number, &sample))
+	if (d->sampling && number % DATASET_CHECK_ROWS == 0)
+		dataset_keep_within_budget(d);
+	if (dataset_keeps_row(d, number))
 		series_add(d->open, ts, number, values);
 }
 
@@ -399,7 +225,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 					 d->imputed ? d->imputed + d->nrows * IMPUTED_BYTES(d->features) : NULL,
 					 &d->facts.values);
 		series_times(d->open, &run, d->ts + d->nrows);
-		append_run(d, to);
+		dataset_append_run(d, to);
 		d->nrows += run.rows;
 		at += run.rows;
 		d->facts.gaps += at < series_rows(d->open);
@@ -505,7 +331,7 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 		memcpy(d->imputed + d->nrows * IMPUTED_BYTES(d->features), imputed,
 			   IMPUTED_BYTES(d->features));
 	if (begins || s->rows == 0)
-		append_run(d, run);
+		dataset_append_run(d, run);
 	d->runs[d->nruns - 1].rows++;
 	d->nrows++;
 	s->rows++;
@@ -611,7 +437,7 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	int64		only = d->open_number;
 
 	end_series(d);
-	shrink_room(d);
+	dataset_shrink(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)
 		starts += Max(dataset_training_rows(d, &d->runs[i]) - d->plan.chunk_rows + 1, 0);

@@ -158,19 +158,6 @@ features_value(FeatureType type, Datum value, bool isnull)
 	return isfinite(x) ? x + 0.0 : NAN; /* 0 instead of -0, so that equal rows are identical */
 }
 
-int
-features_compare(int count, const double *a, const double *b)
-{
-	for (int c = 0; c < count; c++)
-	{
-		if (isnan(a[c]) != isnan(b[c]))
-			return isnan(a[c]) - isnan(b[c]);
-		if (a[c] < b[c] || a[c] > b[c])
-			return a[c] < b[c] ? -1 : 1;
-	}
-	return 0;
-}
-
 static void
 check_array(ArrayType *a)
 {

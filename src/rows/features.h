@@ -50,9 +50,6 @@ extern double features_value(FeatureType type, Datum value, bool isnull);
 /* Compares the features (count) of two rows, by the first that differs, missing values last. */
 extern int	features_compare(int count, const double *a, const double *b);
 
-/* A greater share of duplicates suggests that rows of several series are mixed. */
-#define DUPLICATE_SHARE 0.1
-
 /*
  * For an array argument: its number of elements, which is that of the features, and its
  * elements as values (count); in a null array all are missing.

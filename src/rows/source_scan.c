@@ -29,6 +29,7 @@
 #include "utils/typcache.h"
 
 #include "pg/timestamps.h"
+#include "rows/duplicate_rows.h"
 #include "rows/relation.h"
 #include "rows/series_key.h"
 #include "rows/source.h"
@@ -319,15 +320,6 @@ hold_row(Receiver *r, const SourceRow *row)
 	r->values = values;
 }
 
-/* Whether a row comes before the held one, which has the same timestamp. */
-static bool
-precedes_held_row(const Receiver *r, const SourceRow *row)
-{
-	int order = features_compare(r->source->spec.nfeatures, row->values, r->held.row.values);
-
-	return order < 0 || (order == 0 && !row->bad && r->held.row.bad);
-}
-
 /*
  * Receives a row with a finite timestamp.  If it has the timestamp of the row held, one of
  * the two becomes a duplicate, and the row in first place is held.
@@ -340,7 +332,8 @@ order_row(Receiver *r, SourceRow *row)
 		pass_held_row(r);
 		hold_row(r, row);
 	}
-	else if (precedes_held_row(r, row))
+	else if (duplicate_rows_precedes(r->source->spec.nfeatures, row->values, row->bad,
+									 r->held.row.values, r->held.row.bad))
 	{
 		r->held.row.duplicate = true;
 		pass_held_row(r);

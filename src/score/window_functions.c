@@ -34,6 +34,7 @@
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 #include "pg/window_row.h"
+#include "rows/duplicate_rows.h"
 #include "rows/features.h"
 #include "rows/series_key.h"
 #include "score/explanation.h"
@@ -470,7 +471,8 @@ read_peers(WindowObject window, ScoreState *s, int64 position)
 		CHECK_FOR_INTERRUPTS();
 		/* the executor can forget the rows read: what matters of them is copied */
 		WinSetMarkPosition(window, s->read - 1);
-		if (features_compare(s->loaded->model->features, s->next.values, p->row.values) < 0)
+		if (duplicate_rows_precedes(s->loaded->model->features, s->next.values, false,
+									p->row.values, false))
 		{
 			keep_next_row(s);
 			p->place = p->rows;
