@@ -15,7 +15,7 @@
 /* ---- options ------------------------------------------------------------------------------ */
 
 static void
-report_invalid_value(const char *key, JsonbValue *value, const char *range)
+report_invalid_option(const char *key, JsonbValue *value, const char *range)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -31,20 +31,20 @@ parse_option(EvaluateOptions *options, const char *key, JsonbValue *value)
 	if (strcmp(key, "threshold") == 0)
 	{
 		if (!isfinite(x))
-			report_invalid_value(key, value, "a number");
+			report_invalid_option(key, value, "a number");
 		options->threshold = x;
 	}
 	else if (strcmp(key, "window") == 0)
 	{
 		if (!(x >= 0 && x <= METRICS_MAX_WINDOW) || x != floor(x))
-			report_invalid_value(key, value,
-								 psprintf("an integer from 0 to %d", METRICS_MAX_WINDOW));
+			report_invalid_option(key, value,
+								  psprintf("an integer from 0 to %d", METRICS_MAX_WINDOW));
 		options->window = (int) x;
 	}
 	else if (strcmp(key, "rows_per_day") == 0)
 	{
 		if (!(x >= 1e-6 && x <= 1e12))
-			report_invalid_value(key, value, "a number from 1e-06 to 1e+12");
+			report_invalid_option(key, value, "a number from 1e-06 to 1e+12");
 		options->rows_per_day = x;
 	}
 	else
@@ -84,7 +84,7 @@ evaluate_options_parse(EvaluateOptions *options, Jsonb *json)
 
 /* Writes NaN as null, and infinities as strings, as to_jsonb() does. */
 static void
-put_double(StringInfo out, const char *key, double value)
+put_measure(StringInfo out, const char *key, double value)
 {
 	if (isinf(value))
 		json_put_string(out, key, value > 0 ? "Infinity" : "-Infinity");
@@ -110,15 +110,15 @@ write_data(StringInfo out, const Evaluation *e)
 static void
 write_ranking(StringInfo out, const EvaluateOptions *options, const Evaluation *e)
 {
-	put_double(out, "auc_pr", e->ranking.auc_pr);
-	put_double(out, "random_auc_pr", e->rows > 0 ? (double) e->anomalies / e->rows : NAN);
-	put_double(out, "auc_roc", e->ranking.auc_roc);
-	put_double(out, "vus_pr", e->vus_pr);
-	put_double(out, "vus_roc", e->vus_roc);
+	put_measure(out, "auc_pr", e->ranking.auc_pr);
+	put_measure(out, "random_auc_pr", e->rows > 0 ? (double) e->anomalies / e->rows : NAN);
+	put_measure(out, "auc_roc", e->ranking.auc_roc);
+	put_measure(out, "vus_pr", e->vus_pr);
+	put_measure(out, "vus_roc", e->vus_roc);
 	json_put_int(out, "window", options->window);
-	put_double(out, "best_f1", e->ranking.best_f1);
-	put_double(out, "best_f1_threshold", e->ranking.best_f1_threshold);
-	put_double(out, "best_point_adjusted_f1", e->ranking.best_adjusted_f1);
+	put_measure(out, "best_f1", e->ranking.best_f1);
+	put_measure(out, "best_f1_threshold", e->ranking.best_f1_threshold);
+	put_measure(out, "best_point_adjusted_f1", e->ranking.best_adjusted_f1);
 }
 
 static void
@@ -127,18 +127,18 @@ write_rows_at_threshold(StringInfo out, const EvaluateOptions *options, const Ev
 	const MetricsDetection *d = &e->detection;
 	int64		adjusted_flagged = d->flagged - d->hits + d->adjusted;
 
-	put_double(out, "threshold", options->threshold);
+	put_measure(out, "threshold", options->threshold);
 	json_put_int(out, "flagged", d->flagged);
-	put_double(out, "precision", metrics_precision(d->hits, d->flagged));
-	put_double(out, "recall", metrics_recall(d->hits, e->anomalies));
-	put_double(out, "f1", metrics_f1(d->hits, d->flagged, e->anomalies));
-	put_double(out, "point_adjusted_precision", metrics_precision(d->adjusted, adjusted_flagged));
-	put_double(out, "point_adjusted_recall", metrics_recall(d->adjusted, e->anomalies));
-	put_double(out, "point_adjusted_f1", metrics_f1(d->adjusted, adjusted_flagged, e->anomalies));
-	put_double(out, "affiliation_precision", e->affiliation_precision);
-	put_double(out, "affiliation_recall", e->affiliation_recall);
-	put_double(out, "affiliation_f1",
-			   harmonic_mean(e->affiliation_precision, e->affiliation_recall));
+	put_measure(out, "precision", metrics_precision(d->hits, d->flagged));
+	put_measure(out, "recall", metrics_recall(d->hits, e->anomalies));
+	put_measure(out, "f1", metrics_f1(d->hits, d->flagged, e->anomalies));
+	put_measure(out, "point_adjusted_precision", metrics_precision(d->adjusted, adjusted_flagged));
+	put_measure(out, "point_adjusted_recall", metrics_recall(d->adjusted, e->anomalies));
+	put_measure(out, "point_adjusted_f1", metrics_f1(d->adjusted, adjusted_flagged, e->anomalies));
+	put_measure(out, "affiliation_precision", e->affiliation_precision);
+	put_measure(out, "affiliation_recall", e->affiliation_recall);
+	put_measure(out, "affiliation_f1",
+				harmonic_mean(e->affiliation_precision, e->affiliation_recall));
 }
 
 static void
@@ -147,16 +147,16 @@ write_events_at_threshold(StringInfo out, const Evaluation *e)
 	const MetricsDetection *d = &e->detection;
 
 	json_put_int(out, "events_detected", d->detected);
-	put_double(out, "event_recall", metrics_recall(d->detected, e->events));
-	put_double(out, "delay_rows_mean", e->delay_rows_mean);
-	put_double(out, "delay_rows_median", e->delay_rows_median);
-	put_double(out, "delay_seconds_mean", e->delay_seconds_mean);
-	put_double(out, "delay_seconds_median", e->delay_seconds_median);
+	put_measure(out, "event_recall", metrics_recall(d->detected, e->events));
+	put_measure(out, "delay_rows_mean", e->delay_rows_mean);
+	put_measure(out, "delay_rows_median", e->delay_rows_median);
+	put_measure(out, "delay_seconds_mean", e->delay_seconds_mean);
+	put_measure(out, "delay_seconds_median", e->delay_seconds_median);
 	json_put_int(out, "alarms", d->alarms);
 	json_put_int(out, "false_alarms", d->false_alarms);
-	put_double(out, "false_alarms_per_day", d->false_alarms / e->days);
-	put_double(out, "false_alarms_per_1000_rows",
-			   e->rows > 0 ? 1000.0 * d->false_alarms / e->rows : NAN);
+	put_measure(out, "false_alarms_per_day", d->false_alarms / e->days);
+	put_measure(out, "false_alarms_per_1000_rows",
+				e->rows > 0 ? 1000.0 * d->false_alarms / e->rows : NAN);
 }
 
 Jsonb *

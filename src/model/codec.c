@@ -140,7 +140,7 @@ write_flags(const Model *m, StringInfo out)
 
 /* Writes the periods of the season, each followed by the number of its harmonics. */
 static void
-write_season(const Model *m, StringInfo out)
+write_season_periods(const Model *m, StringInfo out)
 {
 	appendStringInfoChar(out, '[');
 	for (int i = 0; i < m->season.nperiods; i++)
@@ -171,7 +171,7 @@ write_metadata(const Model *m)
 						: m->ts_type == INT8OID		 ? "bigint"
 													 : "");
 	json_key(&text, "season");
-	write_season(m, &text);
+	write_season_periods(m, &text);
 	json_key(&text, "flags");
 	write_flags(m, &text);
 	json_put_strings(&text, "types", m->ntypes, m->types);
@@ -285,7 +285,7 @@ model_encode(const Model *m)
 /* ---- decoding -------------------------------------------------------------------------- */
 
 static void
-report_invalid_value(const char *detail)
+report_invalid_model(const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
@@ -354,7 +354,7 @@ get_doubles(Reader *in, uint64 n, double least, double *x)
 
 		memcpy(&x[i], &bits, sizeof(bits));
 		if (!isfinite(x[i]) || x[i] < least)
-			report_invalid_value("A number is out of range.");
+			report_invalid_model("A number is out of range.");
 	}
 }
 
@@ -369,7 +369,7 @@ get_floats(Reader *in, size_t n, float *x)
 			CHECK_FOR_INTERRUPTS();
 		memcpy(&x[i], &bits, sizeof(bits));
 		if (!isfinite(x[i]))
-			report_invalid_value("A weight is not finite.");
+			report_invalid_model("A weight is not finite.");
 	}
 }
 
@@ -379,7 +379,7 @@ member_text(Jsonb *json, const char *key)
 	JsonbValue *value = json_get(&json->root, key);
 
 	if (value == NULL || value->type != jbvBinary)
-		report_invalid_value("The metadata is incomplete.");
+		report_invalid_model("The metadata is incomplete.");
 	return JsonbToCString(NULL, value->val.binary.data, value->val.binary.len);
 }
 
@@ -390,7 +390,7 @@ member_object(Jsonb *json, const char *key)
 	JsonbValue *value = json_get(&json->root, key);
 
 	if (value != NULL && value->type == jbvBinary && !JsonContainerIsObject(value->val.binary.data))
-		report_invalid_value("The metadata is incomplete.");
+		report_invalid_model("The metadata is incomplete.");
 	return member_text(json, key);
 }
 
@@ -417,7 +417,7 @@ static JsonbContainer *
 get_array(const JsonbValue *value)
 {
 	if (value == NULL || value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		report_invalid_value("The metadata is incomplete.");
+		report_invalid_model("The metadata is incomplete.");
 	return value->val.binary.data;
 }
 
@@ -440,7 +440,7 @@ member_strings(Jsonb *json, const char *key, char ***strings)
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
 
 		if (element->type != jbvString)
-			report_invalid_value("The metadata is incomplete.");
+			report_invalid_model("The metadata is incomplete.");
 		(*strings)[i] = pnstrdup(element->val.string.val, element->val.string.len);
 	}
 	return n;
@@ -457,7 +457,7 @@ read_season(Jsonb *json)
 	array = get_array(value);
 	n = JsonContainerSize(array);
 	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
-		report_invalid_value("The season is invalid.");
+		report_invalid_model("The season is invalid.");
 	season.nperiods = n / 2;
 	for (int i = 0; i < season.nperiods; i++)
 	{
@@ -466,7 +466,7 @@ read_season(Jsonb *json)
 
 		if (!(period >= 2 && period <= SEASON_MOST && period == floor(period) && harmonics >= 1 &&
 			  harmonics <= NN_SEASON_HARMONICS && harmonics == floor(harmonics)))
-			report_invalid_value("The season is invalid.");
+			report_invalid_model("The season is invalid.");
 		season.period[i] = (int64) period;
 		season.harmonics[i] = (int) harmonics;
 	}
@@ -485,7 +485,7 @@ read_flags(Model *m, Jsonb *json)
 		double		c = json_number(getIthJsonbValueFromContainer(array, i), -1);
 
 		if (!(c > last && c < m->features && c == floor(c)))
-			report_invalid_value("The flags are not ascending feature numbers.");
+			report_invalid_model("The flags are not ascending feature numbers.");
 		m->flag[(int) c] = true;
 		last = c;
 	}
@@ -507,7 +507,7 @@ read_series_keys(Model *m, Jsonb *json, uint32 nseries)
 	char	  **keys;
 
 	if (member_strings(json, "series", &keys) != nseries)
-		report_invalid_value("The number of series keys does not match the number of series.");
+		report_invalid_model("The number of series keys does not match the number of series.");
 	model_create_series(m, nseries);
 	for (int i = 0; i < nseries; i++)
 		m->series[i].key = keys[i];
@@ -526,7 +526,7 @@ sort_series(Model *m)
 	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_series);
 	for (int i = 1; i < m->nseries; i++)
 		if (strcmp(m->series[i - 1].key, m->series[i].key) == 0)
-			report_invalid_value("Two series have the same key.");
+			report_invalid_model("Two series have the same key.");
 }
 
 /* The header behind the checksum. */
@@ -571,31 +571,31 @@ create_from_metadata(const char *text, const Header *h)
 	Model	   *m;
 
 	if (!JB_ROOT_IS_OBJECT(json))
-		report_invalid_value("The metadata is incomplete.");
+		report_invalid_model("The metadata is incomplete.");
 	options_parse(&options, json_to_jsonb(member_text(json, "options")));
 	if (options.nnames > 0 && options.nnames != h->features)
-		report_invalid_value("The number of names does not match the number of features.");
+		report_invalid_model("The number of names does not match the number of features.");
 	if (!params_fit(&options, h))
-		report_invalid_value("The number of weights does not match the options.");
+		report_invalid_model("The number of weights does not match the options.");
 	season = read_season(json);
 	if (nn_season_terms(&season) != h->terms)
-		report_invalid_value("The season is invalid.");
+		report_invalid_model("The season is invalid.");
 	m = model_create(&options, h->features, h->nparams);
 	model_set_season(m, &season);
 	if (m->plan.signals != h->signals || options.nhorizons != h->horizons ||
 		m->sizes.count[FIGURE_FLATLINE_FEATURES] != h->active)
-		report_invalid_value("The sizes do not match the options.");
+		report_invalid_model("The sizes do not match the options.");
 	read_flags(m, json);
 	m->training = member_object(json, "training");
 	m->core = member_string(json, "core");
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));
 	if (!OidIsValid(m->ts_type))
-		report_invalid_value(
+		report_invalid_model(
 			"The type of the time column is not supported by this version of amad.");
 	m->ntypes = member_strings(json, "types", &m->types);
 	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
 	if (m->ntypes != 0 && m->ntypes != h->features)
-		report_invalid_value("The number of types does not match the number of features.");
+		report_invalid_model("The number of types does not match the number of features.");
 	read_series_keys(m, json, h->nseries);
 	return m;
 }
@@ -614,7 +614,7 @@ void
 model_check_envelope(const char *data, size_t bytes)
 {
 	if (bytes < HEADER_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
-		report_invalid_value("The magic number is wrong.");
+		report_invalid_model("The magic number is wrong.");
 }
 
 /* The header, and whether the length is what it says. */
@@ -626,9 +626,9 @@ read_header(Reader *in, const char *data, size_t bytes)
 
 	model_check_envelope(data, bytes);
 	if (get_uint32(in) != MODEL_FORMAT)
-		report_invalid_value("The format is not supported by this version of amad.");
+		report_invalid_model("The format is not supported by this version of amad.");
 	if (get_uint32(in) != checksum(data + PREFIX_BYTES, bytes - PREFIX_BYTES))
-		report_invalid_value("The checksum is wrong.");
+		report_invalid_model("The checksum is wrong.");
 	h.features = get_uint32(in);
 	h.signals = get_uint32(in);
 	h.horizons = get_uint32(in);
@@ -641,12 +641,12 @@ read_header(Reader *in, const char *data, size_t bytes)
 		h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
 		(h.active != 0 && h.active != h.features))
-		report_invalid_value("A size is out of range.");
+		report_invalid_model("A size is out of range.");
 	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.active > 0);
 	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) +
 			sizeof(float) * h.nparams + h.json_bytes !=
 		bytes)
-		report_invalid_value("The length is wrong.");
+		report_invalid_model("The length is wrong.");
 	return h;
 }
 
@@ -658,7 +658,7 @@ check_states(const Model *m)
 
 	for (int i = 0; m->plan.has_states && i < m->features + 1; i++)
 		if (!(weights[i] > 0))
-			report_invalid_value("A number is out of range.");
+			report_invalid_model("A number is out of range.");
 }
 
 /* Decodes `bytes` bytes that follow the varlena header. */

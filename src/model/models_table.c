@@ -226,7 +226,7 @@ model_type(const Access *a)
  * would add code of other roles.  The lock keeps the table as it was checked.
  */
 static void
-check_relations(const Access *a, SPIPlanPtr plan)
+check_statement_relations(const Access *a, SPIPlanPtr plan)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 	Query	   *query = list_length(source->query_list) == 1 ? linitial(source->query_list) : NULL;
@@ -267,7 +267,7 @@ prepare_statement(const Access *a, Statement statement)
 	plan = SPI_prepare(psprintf(spec->text, a->name), spec->nargs, args);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	check_relations(a, plan);
+	check_statement_relations(a, plan);
 	return plan;
 }
 

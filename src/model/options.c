@@ -553,7 +553,7 @@ apply_preset(Options *options, JsonbValue *value)
 }
 
 static void
-check_relations(Options *options, bool steps_given)
+check_option_relations(Options *options, bool steps_given)
 {
 	if (options->d_model % NN_SCALES != 0 || options->d_model % options->heads != 0)
 		ereport(ERROR,
@@ -598,14 +598,14 @@ options_parse(Options *options, Jsonb *json)
 			apply_preset(options, preset);
 		parse_object(options, &json->root, OPTION_ORDINARY);
 	}
-	check_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
+	check_option_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
 }
 
 void
 options_update(Options *options, Jsonb *json)
 {
 	parse_object(options, &json->root, OPTION_ORDINARY);
-	check_relations(options, false);
+	check_option_relations(options, false);
 }
 
 const char *

@@ -16,7 +16,7 @@
  * values last; of identical rows, one that is not known to be bad.  values: (count) NaN:
  * missing.
  */
-extern bool duplicate_rows_precedes(int count, const double *values, bool bad,
-									const double *other, bool other_bad);
+extern bool duplicate_rows_precedes(int count, const double *values, bool bad, const double *other,
+									bool other_bad);
 
 #endif							/* AMAD_ROWS_DUPLICATE_ROWS_H */

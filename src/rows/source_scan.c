@@ -291,7 +291,7 @@ receive_series(Receiver *r, const Datum *values, const bool *nulls)
 
 /* Passes a row on to the caller of source_scan(). */
 static void
-pass_row(Receiver *r, SourceRow *row)
+pass_source_row(Receiver *r, SourceRow *row)
 {
 	row->new_series = r->new_series;
 	row->series = r->series;
@@ -303,7 +303,7 @@ static void
 pass_held_row(Receiver *r)
 {
 	if (r->held.any)
-		pass_row(r, &r->held.row);
+		pass_source_row(r, &r->held.row);
 	r->held.any = false;
 }
 
@@ -342,7 +342,7 @@ order_row(Receiver *r, SourceRow *row)
 	else
 	{
 		row->duplicate = true;
-		pass_row(r, row);
+		pass_source_row(r, row);
 	}
 }
 
@@ -383,7 +383,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	else
 	{
 		pass_held_row(r);
-		pass_row(r, &row);
+		pass_source_row(r, &row);
 	}
 	MemoryContextSwitchTo(old);
 	return true;

@@ -486,7 +486,7 @@ read_peers(WindowObject window, ScoreState *s, int64 position)
 
 /* Passes the next row to the scorer.  False at the end of the partition. */
 static bool
-pass_row(WindowObject window, ScoreState *s, int64 position)
+pass_row_to_scorer(WindowObject window, ScoreState *s, int64 position)
 {
 	Peers	   *p = &s->peers;
 
@@ -522,7 +522,7 @@ read_block(WindowObject window, ScoreState *s, int64 position)
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(s->block);
 	while (!s->ended && !scorer_full(s->scorer))
-		s->ended = !pass_row(window, s, position);
+		s->ended = !pass_row_to_scorer(window, s, position);
 	if (s->ended)
 	{
 		warn_of_duplicates(s);
