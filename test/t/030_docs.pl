@@ -1,6 +1,7 @@
 # Every SQL example of README.md, docs/ and SECURITY.md runs, in the order in which it is printed.  README.md begins in an
 # empty database and creates all it uses; the pages of docs/ run in copies of what README.md leaves behind.  An
-# example that cannot run here says so in its fence: ```sql needs=EXTENSION.
+# example that cannot run here says so in its fence: ```sql needs=EXTENSION.  Every error message that the pages quote
+# is raised by some test.
 use strict;
 use warnings;
 
@@ -17,6 +18,9 @@ plan skip_all => 'no documentation beside the tests' unless -e "$root/README.md"
 
 # the number of marked examples of each page: a new one is a decision
 my %marked = ('README.md' => 1);
+
+# messages that no test raises: PostgreSQL's own, and one that takes a training that diverges
+my @unraised = ('function amad_train(unknown, unknown, unknown, unknown) is not unique', 'training diverged in step …');
 
 my $node = PostgreSQL::Test::Cluster->new('docs');
 $node->init;
@@ -66,6 +70,30 @@ sub run_page
 	cmp_ok($number - $needs, '>', 0, "$page has examples");
 	is($needs, $marked{$page} // 0, "number of examples of $page that cannot run");
 	return;
+}
+
+# The error messages that a page quotes: in tables with SQLSTATEs, and in bold in README.md
+sub quoted_messages
+{
+	my ($text) = @_;
+	my @cells = $text =~ /^\| [0-9A-Z]{5}[^|]*\|([^|]*)\|/mg;
+
+	push @cells, $text =~ /^\*\*(`[^`]+`)\*\*/mg;
+	return map { /`([^`]+)`/g } @cells;
+}
+
+# Each occurs in the expected output, where "…" may be any text within the line and a number any number
+my $raised = join "\n", map { slurp_file($_) } glob "$root/expected/*.out";
+$raised =~ s/\d+/N/g;
+foreach my $page ('README.md', map { s/^\Q$root\E\///r } sort glob "$root/docs/*.md")
+{
+	foreach my $message (quoted_messages(slurp_file("$root/$page")))
+	{
+		my $pattern = join '.*', map { quotemeta s/\d+/N/gr } split /…/, $message;
+
+		next if grep { $_ eq $message } @unraised;
+		ok($raised =~ /$pattern/, "a test raises \"$message\", which $page quotes");
+	}
 }
 
 $node->safe_psql('postgres', 'CREATE DATABASE readme TEMPLATE template0');
