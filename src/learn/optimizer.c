@@ -15,7 +15,6 @@
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "optimizer/cost.h"
 #include "utils/memutils.h"
 
 #include "core/rng.h"

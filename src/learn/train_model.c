@@ -9,23 +9,21 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include <math.h>
-
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
 
 #include "core/evidence/pca.h"
-#include "model/codec.h"
-#include "pg/blas.h"
-#include "pg/interrupts.h"
-#include "learn/calibrate.h"
-#include "pg/json.h"
-#include "learn/fit_season.h"
 #include "learn/binary_features.h"
+#include "learn/calibrate.h"
+#include "learn/fit_season.h"
 #include "learn/fit_states.h"
 #include "learn/optimizer.h"
 #include "learn/train_model.h"
+#include "model/codec.h"
+#include "pg/blas.h"
+#include "pg/interrupts.h"
+#include "pg/json.h"
 #include "pg/parallel.h"
 
 /* ---- how much is needed ------------------------------------------------------------ */

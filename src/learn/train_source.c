@@ -18,10 +18,9 @@
 #include "utils/builtins.h"
 
 #include "learn/train_model.h"
-#include "score/detect_arguments.h"
-#include "pg/json.h"
 #include "model/registry.h"
 #include "rows/source.h"
+#include "score/detect_arguments.h"
 
 SQL_FUNCTION(amad_train_source);
 SQL_FUNCTION(amad_retrain);

@@ -7,7 +7,6 @@
 
 #include <math.h>
 
-#include "utils/builtins.h"
 
 #include "measure/evaluate.h"
 #include "pg/json.h"

@@ -34,7 +34,6 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "model/codec.h"

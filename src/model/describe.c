@@ -14,9 +14,9 @@
 
 #include "core/evidence/states.h"
 #include "core/network/network.h"
-#include "pg/json.h"
 #include "model/codec.h"
 #include "model/registry.h"
+#include "pg/json.h"
 
 SQL_FUNCTION(amad_describe);
 SQL_FUNCTION(amad_describe_name);

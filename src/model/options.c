@@ -12,10 +12,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "model/feature_names.h"
-#include "pg/json.h"
 #include "core/network/network.h"
+#include "model/feature_names.h"
 #include "model/options.h"
+#include "pg/json.h"
 
 typedef enum OptionType
 {

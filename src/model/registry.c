@@ -21,13 +21,12 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "model/codec.h"
-#include "pg/json.h"
 #include "model/owners.h"
 #include "model/registry.h"
+#include "pg/json.h"
 
 #define IN_USE 0				/* in place of a version */
 #define ANY_VERSION (-1)

@@ -15,13 +15,12 @@
 
 #include <math.h>
 
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "core/evidence/quantile.h"
-#include "pg/json.h"
 #include "operate/recent.h"
+#include "pg/json.h"
 #include "pg/rowset.h"
 
 #define MOST_FLAGGED 0.25		/* share of the rows; anomalies are rarer */

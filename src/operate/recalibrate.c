@@ -19,9 +19,9 @@
 #include "utils/builtins.h"
 
 #include "learn/calibrate.h"
-#include "pg/json.h"
-#include "operate/recent.h"
 #include "model/registry.h"
+#include "operate/recent.h"
+#include "pg/json.h"
 
 #define ARG_OPTIONS RECENT_ARGS
 #define MOST_TRIM 0.5			/* anomalies cannot be the majority */

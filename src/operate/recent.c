@@ -8,12 +8,11 @@
 #include <math.h>
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "core/evidence/quantile.h"
-#include "score/detect_arguments.h"
 #include "operate/recent.h"
+#include "score/detect_arguments.h"
 #include "score/explanation.h"
 
 #define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */

@@ -11,14 +11,13 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "score/detect_arguments.h"
 #include "pg/json.h"
-#include "score/explanation.h"
 #include "pg/rowset.h"
+#include "score/detect_arguments.h"
+#include "score/explanation.h"
 
 /* Arguments, in their order. */
 enum

@@ -20,18 +20,17 @@
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "score/detect_arguments.h"
 #include "pg/json.h"
-#include "score/maintenance.h"
-#include "score/explanation.h"
 #include "pg/rowset.h"
 #include "pg/timestamps.h"
+#include "score/detect_arguments.h"
+#include "score/explanation.h"
+#include "score/maintenance.h"
 
 #define TOP_FEATURES 3
 #define SHARE_UNITS 1e6			/* shares are rounded like contributions, to 6 decimal places */
