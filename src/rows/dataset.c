@@ -114,14 +114,19 @@ keep_row(int64 number, void *arg)
 	return s->kept;
 }
 
+/* Makes room for one more element of an array of n, whose room is a power of two. */
+static void *
+enlarge_array(Dataset *d, void *array, int n, Size element)
+{
+	if (n == 0)
+		return MemoryContextAlloc(d->context, element * 8);
+	return n >= 8 && (n & (n - 1)) == 0 ? repalloc_huge(array, element * 2 * n) : array;
+}
+
 static void
 append_run(Dataset *d, DatasetRun run)
 {
-	/* room is a power of two */
-	if (d->nruns == 0)
-		d->runs = MemoryContextAlloc(d->context, sizeof(DatasetRun) * 8);
-	else if (d->nruns >= 8 && (d->nruns & (d->nruns - 1)) == 0)
-		d->runs = repalloc_huge(d->runs, sizeof(DatasetRun) * 2 * d->nruns);
+	d->runs = enlarge_array(d, d->runs, d->nruns, sizeof(DatasetRun));
 	d->runs[d->nruns++] = run;
 }
 
@@ -409,10 +414,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 static void
 add_series(Dataset *d, DatasetSeries s)
 {
-	if (d->nseries == 0)
-		d->series = MemoryContextAlloc(d->context, sizeof(DatasetSeries) * 8);
-	else if (d->nseries >= 8 && (d->nseries & (d->nseries - 1)) == 0)
-		d->series = repalloc_huge(d->series, sizeof(DatasetSeries) * 2 * d->nseries);
+	d->series = enlarge_array(d, d->series, d->nseries, sizeof(DatasetSeries));
 	d->series[d->nseries++] = s;
 }
 
