@@ -227,7 +227,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	if (d->plan.has_network)
 	{
 		learn_network(model, d, initial, bytes, &report, facts);
-		fit_states(model, d, check_interrupts);
+		fit_states(model, d);
 	}
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);

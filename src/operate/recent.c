@@ -12,6 +12,7 @@
 
 #include "core/evidence/quantile.h"
 #include "operate/recent.h"
+#include "pg/call_arguments.h"
 #include "score/detect_arguments.h"
 #include "score/explanation.h"
 
@@ -23,11 +24,11 @@
 DetectSpec
 recent_spec(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = arguments_detect(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
 
 	spec.labels = true;
-	spec.label_col = arguments_text(fcinfo, RECENT_LABEL_COL);
-	spec.last_n = arguments_last_n(fcinfo, RECENT_LAST_N, &spec);
+	spec.label_col = text_argument(fcinfo, RECENT_LABEL_COL);
+	spec.last_n = read_last_n_argument(fcinfo, RECENT_LAST_N, &spec);
 	if (spec.last_n == 0 && !spec.has_since)
 		spec.last_n = DEFAULT_LAST_N;
 	return spec;

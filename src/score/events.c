@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "pg/call_arguments.h"
 #include "pg/json.h"
 #include "pg/rowset.h"
 #include "pg/timestamps.h"
@@ -484,7 +485,7 @@ Datum
 amad_events(PG_FUNCTION_ARGS)
 {
 	Events		e = {.rules = get_rules(fcinfo)};
-	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 	const Model *model;
 
 	if (!PG_ARGISNULL(ARG_SERIES))
@@ -493,7 +494,7 @@ amad_events(PG_FUNCTION_ARGS)
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
 	if (!PG_ARGISNULL(ARG_MAINTENANCE))
-		e.maintenance = maintenance_open(arguments_text(fcinfo, ARG_MAINTENANCE),
+		e.maintenance = maintenance_open(text_argument(fcinfo, ARG_MAINTENANCE),
 										 detect_ts_type(e.detection), model);
 	e.hit = palloc(sizeof(bool) * e.rules.n);
 	e.row_share = palloc(sizeof(double) * model->features);
