@@ -17,9 +17,9 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "core/kernels/kernels.h"
 #include "pg/blas.h"
 #include "pg/json.h"
-#include "core/kernels/kernels.h"
 #include "pg/settings.h"
 
 #ifdef PG_MODULE_MAGIC_EXT

@@ -393,13 +393,6 @@ calibrate_flatlines(Calibration *c)
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own, so an ERROR can leave it */
-	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
-}
-
 /* Creates the series of the model, in order of their keys, with their scaling. */
 static void
 create_series(Model *m, const Dataset *d)
@@ -418,7 +411,7 @@ create_series(Model *m, const Dataset *d)
 		s->step = d->series[i].step;
 		s->max_gap = d->series[i].max_gap;
 	}
-	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_keys);
+	model_sort_series(m);
 }
 
 static void

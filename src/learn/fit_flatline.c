@@ -10,7 +10,6 @@
 
 #include <math.h>
 
-
 #include "learn/fit_flatline.h"
 #include "pg/interrupts.h"
 

@@ -75,8 +75,7 @@ report_refused_period(double period, double span, double step, bool seconds)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the training rows do not show a period of %.12g%s", period / unit, name),
 			 errdetail("They span %.12g%s and are %.12g%s apart. A period must be repeated and "
-					   "contain "
-					   "three rows.",
+					   "contain three rows.",
 					   span / unit, name, step / unit, name),
 			 errhint("Train on more rows, or leave the period out of the option \"season\".")));
 }

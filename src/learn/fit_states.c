@@ -9,6 +9,7 @@
 
 #include "core/evidence/states.h"
 #include "learn/fit_states.h"
+#include "pg/interrupts.h"
 
 #define MOST_WINDOWS 2048
 #define MOST_FLOATS 1048576		/* of all windows */
@@ -91,7 +92,7 @@ sample_windows(const Dataset *d, const float *params, float *windows)
 }
 
 void
-fit_states(Model *m, const Dataset *d, nn_poll poll)
+fit_states(Model *m, const Dataset *d)
 {
 	const int	C = d->features;
 	float	   *params = m->params + m->plan.network_size;
@@ -107,7 +108,7 @@ fit_states(Model *m, const Dataset *d, nn_poll poll)
 	n = sample_windows(d, params, windows);
 	memory = palloc_extended(nn_states_bytes(C, n), MCXT_ALLOC_HUGE);
 	nn_rng_seed(&rng, m->options.seed, RNG_STATES);
-	nn_states_learn(memory, C, windows, n, &rng, params, poll);
+	nn_states_learn(memory, C, windows, n, &rng, params, check_interrupts);
 	pfree(memory);
 	pfree(windows);
 }

@@ -6,7 +6,6 @@
 #ifndef AMAD_LEARN_FIT_STATES_H
 #define AMAD_LEARN_FIT_STATES_H
 
-#include "core/poll.h"
 #include "rows/dataset.h"
 
 /* Bytes that fit_states() allocates. */
@@ -16,6 +15,6 @@ extern Size fit_states_bytes(const ModelPlan *plan);
  * Sets the states in the params of a model that has states, from an even sample of the rows
  * that its network is trained on and from the ranges of the values in all rows.
  */
-extern void fit_states(Model *model, const Dataset *dataset, nn_poll poll);
+extern void fit_states(Model *model, const Dataset *dataset);
 
 #endif							/* AMAD_LEARN_FIT_STATES_H */

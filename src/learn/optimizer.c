@@ -18,6 +18,7 @@
 
 #include "core/rng.h"
 #include "learn/optimizer.h"
+#include "pg/interrupts.h"
 #include "pg/settings.h"
 
 #define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
@@ -55,13 +56,6 @@ typedef struct Optimizer
 	/* output */
 	OptimizerReport *report;
 } Optimizer;
-
-/* Called by the network between pieces of work; an ERROR can leave the network. */
-static void
-poll_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
 
 /* ---- plans ---------------------------------------------------------------------------- */
 
@@ -273,7 +267,7 @@ take_step(Optimizer *s, int64 step, const nn_losses *losses)
 	nn_params_clear(&p->shape, p->without, s->grads);
 	if (!isfinite(losses->total) ||
 		!isfinite(nn_adam_step(&adam, step + 1, rate, s->nparams, s->params, s->grads, s->moment1,
-							   s->moment2, poll_interrupts)))
+							   s->moment2, check_interrupts)))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("training diverged in step " INT64_FORMAT, step + 1),
@@ -365,10 +359,10 @@ optimizer_participate(const OptimizerPlan *plan, const OptimizerRows *rows, floa
 								MCXT_ALLOC_HUGE);
 	bytes = nn_train_bytes(&plan->shape, chunks, plan->chunk_length);
 	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape, chunks,
-								plan->chunk_length, poll_interrupts);
+								plan->chunk_length, check_interrupts);
 	report->points = 0;
 	if (!plan->warm)
-		nn_params_init(&plan->shape, plan->seed, params, poll_interrupts);
+		nn_params_init(&plan->shape, plan->seed, params, check_interrupts);
 	nn_params_clear(&plan->shape, plan->without, params);
 	nn_rng_seed(&s.rng, plan->seed, RNG_CHUNKS);
 	run_steps(&s);

@@ -14,7 +14,6 @@
 
 #include <math.h>
 
-
 #include "learn/threshold.h"
 #include "pg/interrupts.h"
 

@@ -20,12 +20,12 @@
 #include "utils/date.h"
 #include "utils/memutils.h"
 
+#include "learn/train_model.h"
 #include "model/codec.h"
-#include "rows/features.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"
-#include "learn/train_model.h"
+#include "rows/features.h"
 
 #define FIT_ARGUMENTS "[options jsonb,] ts, feature, ..."
 #define TRAIN_ARGUMENTS "model_name, " FIT_ARGUMENTS

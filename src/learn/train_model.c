@@ -9,23 +9,21 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include <math.h>
-
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
 
 #include "core/evidence/pca.h"
-#include "model/codec.h"
-#include "pg/blas.h"
-#include "pg/interrupts.h"
-#include "learn/calibrate.h"
-#include "pg/json.h"
-#include "learn/fit_season.h"
 #include "learn/binary_features.h"
+#include "learn/calibrate.h"
+#include "learn/fit_season.h"
 #include "learn/fit_states.h"
 #include "learn/optimizer.h"
 #include "learn/train_model.h"
+#include "model/codec.h"
+#include "pg/blas.h"
+#include "pg/interrupts.h"
+#include "pg/json.h"
 #include "pg/parallel.h"
 
 /* ---- how much is needed ------------------------------------------------------------ */
@@ -229,7 +227,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	if (d->plan.has_network)
 	{
 		learn_network(model, d, initial, bytes, &report, facts);
-		fit_states(model, d, check_interrupts);
+		fit_states(model, d);
 	}
 	else if (o->method == METHOD_PCA)
 		learn_components(model, d, result);

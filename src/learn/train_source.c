@@ -19,9 +19,8 @@
 
 #include "learn/train_model.h"
 #include "rows/duplicate_rows.h"
-#include "score/detect_arguments.h"
-#include "pg/json.h"
 #include "model/registry.h"
+#include "pg/call_arguments.h"
 #include "rows/source.h"
 
 SQL_FUNCTION(amad_train_source);
@@ -133,7 +132,7 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 static char *
 required_text(FunctionCallInfo fcinfo, int number, const char *name)
 {
-	char	   *text = arguments_text(fcinfo, number);
+	char	   *text = text_argument(fcinfo, number);
 
 	if (text == NULL)
 		ereport(ERROR,
@@ -178,8 +177,8 @@ amad_train_source(PG_FUNCTION_ARGS)
 	char	   *name = required_text(fcinfo, 0, "model_name");
 	SourceSpec	spec = {
 		.source = required_text(fcinfo, 1, "source"),
-		.timestamp_col = arguments_text(fcinfo, 2),
-		.label_col = arguments_text(fcinfo, 5),
+		.timestamp_col = text_argument(fcinfo, 2),
+		.label_col = text_argument(fcinfo, 5),
 	};
 	Options		options;
 

@@ -22,10 +22,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "pg/interrupts.h"
 #include "measure/evaluate.h"
 #include "pg/budget.h"
 #include "pg/call_arguments.h"
+#include "pg/interrupts.h"
 #include "pg/timestamps.h"
 
 /* Numbers and types of a call's arguments; 0: the call does not have it. */

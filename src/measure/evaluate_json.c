@@ -7,21 +7,11 @@
 
 #include <math.h>
 
-#include "utils/builtins.h"
 
 #include "measure/evaluate.h"
 #include "pg/json.h"
 
 /* ---- options ------------------------------------------------------------------------------ */
-
-static void
-report_invalid_option(const char *key, JsonbValue *value, const char *range)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"%s\": %s", key, json_value_text(value)),
-			 errdetail("It must be %s.", range)));
-}
 
 static void
 parse_option(EvaluateOptions *options, const char *key, JsonbValue *value)
@@ -31,20 +21,19 @@ parse_option(EvaluateOptions *options, const char *key, JsonbValue *value)
 	if (strcmp(key, "threshold") == 0)
 	{
 		if (!isfinite(x))
-			report_invalid_option(key, value, "a number");
+			json_refuse_option(key, value, "a number");
 		options->threshold = x;
 	}
 	else if (strcmp(key, "window") == 0)
 	{
 		if (!(x >= 0 && x <= METRICS_MAX_WINDOW) || x != floor(x))
-			report_invalid_option(key, value,
-								  psprintf("an integer from 0 to %d", METRICS_MAX_WINDOW));
+			json_refuse_option(key, value, psprintf("an integer from 0 to %d", METRICS_MAX_WINDOW));
 		options->window = (int) x;
 	}
 	else if (strcmp(key, "rows_per_day") == 0)
 	{
 		if (!(x >= 1e-6 && x <= 1e12))
-			report_invalid_option(key, value, "a number from 1e-06 to 1e+12");
+			json_refuse_option(key, value, "a number from 1e-06 to 1e+12");
 		options->rows_per_day = x;
 	}
 	else
@@ -59,6 +48,7 @@ evaluate_options_parse(EvaluateOptions *options, Jsonb *json)
 {
 	JsonbIterator *it;
 	JsonbValue	value;
+	char	   *key;
 
 	options->threshold = 1;
 	options->window = 100;
@@ -70,14 +60,8 @@ evaluate_options_parse(EvaluateOptions *options, Jsonb *json)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be a JSON object"),
 				 errhint("For example '{\"threshold\": 1.5}'.")));
 	it = JsonbIteratorInit(&json->root);
-	JsonbIteratorNext(&it, &value, true);	/* beginning of the object */
-	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
-	{
-		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
-
-		JsonbIteratorNext(&it, &value, true);
+	while ((key = json_next_member(&it, &value)) != NULL)
 		parse_option(options, key, &value);
-	}
 }
 
 /* ---- the result ---------------------------------------------------------------------------- */

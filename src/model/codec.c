@@ -34,7 +34,6 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "model/codec.h"
@@ -154,16 +153,12 @@ static char *
 write_metadata(const Model *m)
 {
 	StringInfoData text;
-	StringInfoData options;
 
 	initStringInfo(&text);
-	initStringInfo(&options);
-	options_write(&m->options, &options);
 	appendStringInfoChar(&text, '{');
 	json_key(&text, "options");
-	appendStringInfoString(&text, options.data);
-	json_key(&text, "training");
-	appendStringInfoString(&text, m->training);
+	options_write(&m->options, &text);
+	json_put_json(&text, "training", m->training);
 	json_put_string(&text, "core", m->core);
 	json_put_string(&text, "ts_type",
 					m->ts_type == TIMESTAMPTZOID	 ? "timestamptz"
@@ -513,22 +508,6 @@ read_series_keys(Model *m, Jsonb *json, uint32 nseries)
 		m->series[i].key = keys[i];
 }
 
-static int
-compare_series(const void *a, const void *b)
-{
-	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
-}
-
-/* Sorts the series again: the value can come from a database with another encoding. */
-static void
-sort_series(Model *m)
-{
-	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_series);
-	for (int i = 1; i < m->nseries; i++)
-		if (strcmp(m->series[i - 1].key, m->series[i].key) == 0)
-			report_invalid_model("Two series have the same key.");
-}
-
 /* The header behind the checksum. */
 typedef struct Header
 {
@@ -668,22 +647,27 @@ decode(const char *data, size_t bytes)
 	Reader		in = {data + sizeof(magic)};
 	Header		h = read_header(&in, data, bytes);
 	ErrorContextCallback context = {.callback = metadata_context};
-	char	   *json;
+	char	   *json = palloc_extended((Size) h.json_bytes + 1, MCXT_ALLOC_HUGE);
 	Model	   *m;
 
+	/* not pnstrdup(), which would allocate less if there is a zero byte */
+	memcpy(json, data + bytes - h.json_bytes, h.json_bytes);
+	json[h.json_bytes] = '\0';
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	/* also refuses what is not UTF-8 */
-	json = pg_any_to_server(pnstrdup(data + bytes - h.json_bytes, h.json_bytes), h.json_bytes,
-							PG_UTF8);
-	m = create_from_metadata(json, &h);
+	m = create_from_metadata(pg_any_to_server(json, h.json_bytes, PG_UTF8), &h);
 	error_context_stack = context.previous;
 	get_figures(&in, m, &m->stats);
 	get_floats(&in, h.nparams, m->params);
 	check_states(m);
 	for (int i = 0; i < m->nseries; i++)
 		get_figures(&in, m, &m->series[i].stats);
-	sort_series(m);
+	/* again, because the value can come from a database with another encoding */
+	model_sort_series(m);
+	for (int i = 1; i < m->nseries; i++)
+		if (strcmp(m->series[i - 1].key, m->series[i].key) == 0)
+			report_invalid_model("Two series have the same key.");
 	return m;
 }
 

@@ -14,9 +14,9 @@
 
 #include "core/evidence/states.h"
 #include "core/network/network.h"
-#include "pg/json.h"
 #include "model/codec.h"
 #include "model/registry.h"
+#include "pg/json.h"
 
 SQL_FUNCTION(amad_describe);
 SQL_FUNCTION(amad_describe_name);
@@ -109,13 +109,11 @@ static Jsonb *
 describe(const Model *m, const char *training)
 {
 	StringInfoData text;
-	StringInfoData options;
 
 	initStringInfo(&text);
-	initStringInfo(&options);
-	options_write(&m->options, &options);
 	appendStringInfoChar(&text, '{');
-	json_put_json(&text, "options", options.data);
+	json_key(&text, "options");
+	options_write(&m->options, &text);
 	json_key(&text, "features");
 	model_write_names(m, NULL, &text);
 	json_put_strings(&text, "feature_types", m->ntypes, m->types);
@@ -130,8 +128,7 @@ describe(const Model *m, const char *training)
 	json_put_int(&text, "context", m->plan.context);
 	json_put_int(&text, "warmup", m->plan.warmup);
 	json_put_int(&text, "weights", m->nparams);
-	json_key(&text, "training");
-	appendStringInfoString(&text, training);
+	json_put_json(&text, "training", training);
 	json_put_int(&text, "format_version", MODEL_FORMAT);
 	json_put_string(&text, "core", m->core);
 	appendStringInfoChar(&text, '}');
@@ -151,15 +148,12 @@ Datum
 amad_describe_name(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
-	int			version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	int			version = registry_version(fcinfo, 1);
 	RegistryEntry entry;
 	Jsonb	   *facts;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	if (!PG_ARGISNULL(1) && version < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("version must be at least 1")));
 	entry = registry_find(function, text_to_cstring(PG_GETARG_TEXT_PP(0)), version);
 	facts = registry_facts(function, &entry);
 	PG_RETURN_JSONB_P(

@@ -78,6 +78,19 @@ model_create_series(Model *m, int nseries)
 	}
 }
 
+static int
+compare_series(const void *a, const void *b)
+{
+	CHECK_FOR_INTERRUPTS();		/* qsort() is PostgreSQL's own, so an ERROR can leave it */
+	return strcmp(((const ModelSeries *) a)->key, ((const ModelSeries *) b)->key);
+}
+
+void
+model_sort_series(Model *m)
+{
+	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_series);
+}
+
 const ModelStats *
 model_series_stats(const Model *m, const char *key)
 {

@@ -63,6 +63,9 @@ extern void model_scale_season(const Model *model, ModelStats *stats);
 /* Allocates series with zeroed figures; their keys are NULL. */
 extern void model_create_series(Model *model, int nseries);
 
+/* Sorts the series by their keys, as model_series_stats() needs them. */
+extern void model_sort_series(Model *model);
+
 /* The figures of the series with a key; NULL if there is none, or if key is NULL. */
 extern const ModelStats *model_series_stats(const Model *model, const char *key);
 

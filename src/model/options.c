@@ -12,10 +12,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "model/feature_names.h"
-#include "pg/json.h"
 #include "core/network/network.h"
+#include "model/feature_names.h"
 #include "model/options.h"
+#include "pg/json.h"
 
 typedef enum OptionType
 {
@@ -137,14 +137,12 @@ number_text(const OptionSpec *spec, double value)
 }
 
 static void
-out_of_range(const OptionSpec *spec, const char *got)
+refuse_number(const OptionSpec *spec, JsonbValue *value)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"%s\": %s", spec->key, got),
-			 errdetail("It must be %s from %s to %s.",
-					   spec->type == OPTION_REAL ? "a number" : "an integer",
-					   number_text(spec, spec->least), number_text(spec, spec->most))));
+	json_refuse_option(spec->key, value,
+					   psprintf("%s from %s to %s",
+								spec->type == OPTION_REAL ? "a number" : "an integer",
+								number_text(spec, spec->least), number_text(spec, spec->most)));
 }
 
 static void
@@ -153,7 +151,7 @@ parse_number(Options *options, const OptionSpec *spec, JsonbValue *value)
 	double		x = json_number(value, NAN);
 
 	if (!(x >= spec->least && x <= spec->most) || (spec->type != OPTION_REAL && x != floor(x)))
-		out_of_range(spec, json_value_text(value));
+		refuse_number(spec, value);
 	assign(options, spec, x);
 }
 
@@ -164,13 +162,11 @@ compare_ints(const void *a, const void *b)
 }
 
 static void
-invalid_horizons(JsonbValue *value)
+refuse_horizons(JsonbValue *value)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"horizons\": %s", json_value_text(value)),
-			 errdetail("It must be an array of 1 to %d different integers from 1 to %d.",
-					   NN_HORIZONS_MAX, MAX_HORIZON)));
+	json_refuse_option("horizons", value,
+					   psprintf("an array of 1 to %d different integers from 1 to %d",
+								NN_HORIZONS_MAX, MAX_HORIZON));
 }
 
 static void
@@ -180,7 +176,7 @@ parse_horizons(Options *options, JsonbValue *value)
 
 	if (value->type != jbvBinary || !JsonContainerIsArray(array) || JsonContainerSize(array) < 1 ||
 		JsonContainerSize(array) > NN_HORIZONS_MAX)
-		invalid_horizons(value);
+		refuse_horizons(value);
 	options->nhorizons = JsonContainerSize(array);
 	for (int i = 0; i < options->nhorizons; i++)
 	{
@@ -188,13 +184,13 @@ parse_horizons(Options *options, JsonbValue *value)
 		double		x = json_number(element, 0);
 
 		if (!(x >= 1 && x <= MAX_HORIZON) || x != floor(x))
-			invalid_horizons(value);
+			refuse_horizons(value);
 		options->horizons[i] = (int) x;
 	}
 	qsort(options->horizons, options->nhorizons, sizeof(int), compare_ints);
 	for (int i = 1; i < options->nhorizons; i++)
 		if (options->horizons[i] == options->horizons[i - 1])
-			invalid_horizons(value);
+			refuse_horizons(value);
 }
 
 static void
@@ -223,10 +219,7 @@ parse_names(Options *options, JsonbValue *value)
 			options->names[i] = pnstrdup(element->val.string.val, element->val.string.len);
 	}
 	if (!valid || feature_names_repeated(options->nnames, options->names) != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"features\": %s", json_value_text(value)),
-				 errdetail("It must be an array of the features' names, all different.")));
+		json_refuse_option("features", value, "an array of the features' names, all different");
 }
 
 static bool
@@ -253,10 +246,8 @@ parse_choice(const char *key, const char *const names[3], JsonbValue *value)
 
 	if (i >= 0)
 		return i;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"%s\": %s", key, json_value_text(value)),
-			 errdetail("It must be \"%s\", \"%s\" or \"%s\".", names[0], names[1], names[2])));
+	json_refuse_option(key, value,
+					   psprintf("\"%s\", \"%s\" or \"%s\"", names[0], names[1], names[2]));
 	return 0;					/* not reached */
 }
 
@@ -276,15 +267,12 @@ parse_without(Options *options, JsonbValue *value)
 			options->without |= 1u << part;
 	}
 	if (!valid)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"without\": %s", json_value_text(value)),
-				 errdetail("It must be an array of different names among \"%s\", \"%s\" and "
-						   "\"%s\".",
-						   part_names[0], part_names[1], part_names[2])));
+		json_refuse_option("without", value,
+						   psprintf("an array of different names among \"%s\", \"%s\" and \"%s\"",
+									part_names[0], part_names[1], part_names[2]));
 }
 
-/* Tells what the interval was for. */
+/* Adds the option to errors of the interval's input function. */
 static void
 interval_context(void *arg)
 {
@@ -322,7 +310,7 @@ parse_max_gap(Options *options, const OptionSpec *spec, JsonbValue *value)
 	}
 	options->max_gap = interval_seconds(spec->key, value);
 	if (!(options->max_gap >= spec->least && options->max_gap <= spec->most))
-		out_of_range(spec, json_value_text(value));
+		refuse_number(spec, value);
 }
 
 static int
@@ -335,15 +323,13 @@ compare_doubles(const void *a, const void *b)
 }
 
 static void
-invalid_season(JsonbValue *value)
+refuse_season(JsonbValue *value)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"season\": %s", json_value_text(value)),
-			 errdetail("It must be \"auto\", \"none\", or an array of at most %d different "
-					   "periods: "
-					   "intervals, or numbers of seconds or of units of a bigint time column.",
-					   NN_SEASON_PERIODS)));
+	json_refuse_option("season", value,
+					   psprintf("\"auto\", \"none\", or an array of at most %d different periods: "
+								"intervals, or numbers of seconds or of units of a bigint time "
+								"column",
+								NN_SEASON_PERIODS));
 }
 
 static void
@@ -353,7 +339,7 @@ parse_periods(Options *options, JsonbValue *value)
 
 	options->nperiods = JsonContainerSize(array);
 	if (options->nperiods > NN_SEASON_PERIODS)
-		invalid_season(value);
+		refuse_season(value);
 	for (int i = 0; i < options->nperiods; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
@@ -361,13 +347,13 @@ parse_periods(Options *options, JsonbValue *value)
 											  : json_number(element, 0);
 
 		if (!(x >= LEAST_PERIOD && x <= MOST_PERIOD))
-			invalid_season(value);
+			refuse_season(value);
 		options->periods[i] = x;
 	}
 	qsort(options->periods, options->nperiods, sizeof(double), compare_doubles);
 	for (int i = 1; i < options->nperiods; i++)
 		if (options->periods[i] == options->periods[i - 1])
-			invalid_season(value);
+			refuse_season(value);
 }
 
 static void
@@ -380,7 +366,7 @@ parse_season(Options *options, JsonbValue *value)
 	else if (is_string(value, "auto"))
 		options->season = SEASON_AUTO;
 	else if (!is_string(value, "none"))
-		invalid_season(value);
+		refuse_season(value);
 }
 
 static void
@@ -465,10 +451,7 @@ JsonbContainer *
 options_advanced(JsonbValue *value)
 {
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"advanced\": %s", json_value_text(value)),
-				 errdetail("It must be an object of advanced options.")));
+		json_refuse_option("advanced", value, "an object of advanced options");
 	return value->val.binary.data;
 }
 
@@ -502,18 +485,13 @@ parse_object(Options *options, JsonbContainer *object, OptionLevel level)
 {
 	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbValue	value;
+	char	   *key;
 
-	JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
-	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
-	{
-		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
-
-		JsonbIteratorNext(&it, &value, true);
+	while ((key = json_next_member(&it, &value)) != NULL)
 		if (level == OPTION_ADVANCED || strcmp(key, "advanced") != 0)
 			parse_key(options, key, &value, level);
 		else
 			parse_object(options, options_advanced(&value), OPTION_ADVANCED);
-	}
 }
 
 static void
@@ -529,15 +507,6 @@ set_defaults(Options *options)
 	options->season = SEASON_AUTO;
 	options->nhorizons = lengthof(horizons);
 	memcpy(options->horizons, horizons, sizeof(horizons));
-}
-
-/* Sets what other options imply: without the AutoMask no discrepancy has a weight. */
-static void
-imply(Options *options)
-{
-	/* both associations are the same: their discrepancy is rounding at most */
-	if (options->without & NN_WITHOUT_AUTOMASK)
-		options->maxmin_weight = options->discrepancy_weight = 0;
 }
 
 /* A preset replaces defaults. */
@@ -567,7 +536,9 @@ check_option_relations(Options *options, bool steps_given)
 				 errmsg("options \"steps\" and \"epochs\" cannot be specified together")));
 	if (options->epochs > 0)
 		options->steps = 0;
-	imply(options);
+	/* without the AutoMask both associations are the same: their discrepancy is rounding */
+	if (options->without & NN_WITHOUT_AUTOMASK)
+		options->maxmin_weight = options->discrepancy_weight = 0;
 	if (options->chunk_length == 0)
 		options->chunk_length = 2 * options->window;
 	if (options->fill_limit < 0)
@@ -655,9 +626,7 @@ options_write(const Options *options, StringInfo out)
 	json_put_string(out, "method", method_names[options->method]);
 	json_put_string(out, "missing", missing_names[options->missing]);
 	if (options->nnames > 0)
-	{
 		json_put_strings(out, "features", options->nnames, options->names);
-	}
 	json_key(out, "advanced");
 	appendStringInfoChar(out, '{');
 	write_numbers(options, OPTION_ADVANCED, out);

@@ -21,13 +21,12 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "model/codec.h"
-#include "pg/json.h"
 #include "model/owners.h"
 #include "model/registry.h"
+#include "pg/json.h"
 
 #define IN_USE 0				/* in place of a version */
 #define ANY_VERSION (-1)
@@ -251,6 +250,17 @@ registry_store(Oid function, const char *name, const Model *model, Jsonb *traini
 }
 
 /* ---- finding ----------------------------------------------------------------------------- */
+
+int
+registry_version(FunctionCallInfo fcinfo, int number)
+{
+	int			version = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
+
+	if (!PG_ARGISNULL(number) && version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("version must be at least 1")));
+	return version;
+}
 
 static void
 report_not_found(const char *name, int version)

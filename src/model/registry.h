@@ -10,8 +10,10 @@
 #ifndef AMAD_MODEL_REGISTRY_H
 #define AMAD_MODEL_REGISTRY_H
 
-#include "model/model.h"
+#include "fmgr.h"
 #include "storage/itemptr.h"
+
+#include "model/model.h"
 
 /* What identifies a stored model, and shows whether its row has changed. */
 typedef struct RegistryEntry
@@ -41,6 +43,9 @@ typedef struct RegistryEntry
  */
 extern int	registry_store(Oid function, const char *name, const Model *model, Jsonb *training,
 						  Jsonb *source);
+
+/* The argument version of a function, 0 if it is null.  ERROR if it is less than 1. */
+extern int	registry_version(FunctionCallInfo fcinfo, int number);
 
 /*
  * The deployed version of a model (version 0) or the given one.  The caller's own model

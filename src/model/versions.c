@@ -13,24 +13,13 @@
 SQL_FUNCTION(amad_deploy);
 SQL_FUNCTION(amad_drop);
 
-static int
-version_argument(FunctionCallInfo fcinfo, int number)
-{
-	int			version = PG_GETARG_INT32(number);
-
-	if (version < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("version must be at least 1")));
-	return version;
-}
-
 /* (model_name, version) → void */
 Datum
 amad_deploy(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly("amad_deploy()");
 	registry_deploy(fcinfo->flinfo->fn_oid, text_to_cstring(PG_GETARG_TEXT_PP(0)),
-					version_argument(fcinfo, 1));
+					registry_version(fcinfo, 1));
 	PG_RETURN_VOID();
 }
 
@@ -38,7 +27,7 @@ amad_deploy(PG_FUNCTION_ARGS)
 Datum
 amad_drop(PG_FUNCTION_ARGS)
 {
-	int			version = PG_ARGISNULL(1) ? 0 : version_argument(fcinfo, 1);
+	int			version = registry_version(fcinfo, 1);
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();

@@ -15,13 +15,12 @@
 
 #include <math.h>
 
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "core/evidence/quantile.h"
-#include "pg/json.h"
 #include "operate/recent.h"
+#include "pg/json.h"
 #include "pg/rowset.h"
 
 #define MOST_FLAGGED 0.25		/* share of the rows; anomalies are rarer */
@@ -106,12 +105,6 @@ is_blind_to(const FeatureDrift *f)
 	return f->clipped >= MOST_CLIPPED;
 }
 
-static bool
-has_drifted(const FeatureDrift *f)
-{
-	return is_blind_to(f) || f->residual >= MOST_RESIDUAL;
-}
-
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 static void
@@ -125,21 +118,13 @@ put_row(Output *out, int series, Datum *values, bool *nulls)
 	rowset_add(&out->rowset, values, nulls);
 }
 
-static const char *
-action_of(bool is_drifted, bool is_blind)
-{
-	return !is_drifted ? NULL : is_blind ? "retrain" : "recalibrate";
-}
-
 static void
 put_verdict(Datum *values, bool *nulls, bool is_drifted, bool is_blind)
 {
-	const char *action = action_of(is_drifted, is_blind);
-
 	values[DRIFT_DRIFTED] = BoolGetDatum(is_drifted);
-	nulls[DRIFT_ACTION] = action == NULL;
-	if (action)
-		values[DRIFT_ACTION] = CStringGetTextDatum(action);
+	nulls[DRIFT_ACTION] = !is_drifted;
+	if (is_drifted)
+		values[DRIFT_ACTION] = CStringGetTextDatum(is_blind ? "retrain" : "recalibrate");
 }
 
 /* Returns the row of a feature; without values its figures are null. */
@@ -161,7 +146,7 @@ put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool co
 	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = none;
 	values[DRIFT_CLIPPED] = Float8GetDatum(f->clipped);
 	values[DRIFT_RESIDUAL] = Float8GetDatum(f->residual);
-	put_verdict(values, nulls, has_drifted(f), is_blind_to(f));
+	put_verdict(values, nulls, is_blind_to(f) || f->residual >= MOST_RESIDUAL, is_blind_to(f));
 	put_row(out, series, values, nulls);
 }
 

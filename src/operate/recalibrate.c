@@ -19,9 +19,9 @@
 #include "utils/builtins.h"
 
 #include "learn/calibrate.h"
-#include "pg/json.h"
-#include "operate/recent.h"
 #include "model/registry.h"
+#include "operate/recent.h"
+#include "pg/json.h"
 
 #define ARG_OPTIONS RECENT_ARGS
 #define MOST_TRIM 0.5			/* anomalies cannot be the majority */
@@ -97,37 +97,14 @@ check_keys(JsonbContainer *object, OptionLevel level)
 	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbContainer *advanced = NULL;
 	JsonbValue	value;
+	char	   *key;
 
-	JsonbIteratorNext(&it, &value, true);	/* the object's beginning */
-	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
-	{
-		char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
-
-		JsonbIteratorNext(&it, &value, true);
+	while ((key = json_next_member(&it, &value)) != NULL)
 		if (level == OPTION_ADVANCED || strcmp(key, "advanced") != 0)
 			check_key(key, level);
 		else
 			advanced = options_advanced(&value);
-	}
 	return advanced;
-}
-
-static void
-invalid_choice(const char *key, JsonbValue *value, const char *must_be)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"%s\": %s", key,
-					JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1)),
-			 errdetail("It must be %s.", must_be)));
-}
-
-static void
-parse_trim(Choices *choices, JsonbValue *value)
-{
-	choices->trim = json_number(value, -1);
-	if (!(choices->trim >= 0 && choices->trim <= MOST_TRIM))
-		invalid_choice("trim", value, "a number from 0 to 0.5");
 }
 
 /* ERROR if the object "advanced" has an option that changes scores. */
@@ -168,11 +145,15 @@ parse_choices(Jsonb *json)
 	if (advanced != NULL)
 		check_keys(advanced, OPTION_ADVANCED);
 	if ((value = json_get(&json->root, "trim")) != NULL)
-		parse_trim(&choices, value);
+	{
+		choices.trim = json_number(value, -1);
+		if (!(choices.trim >= 0 && choices.trim <= MOST_TRIM))
+			json_refuse_option("trim", value, "a number from 0 to 0.5");
+	}
 	if ((value = json_get(&json->root, "threshold_only")) != NULL)
 	{
 		if (value->type != jbvBool)
-			invalid_choice("threshold_only", value, "true or false");
+			json_refuse_option("threshold_only", value, "true or false");
 		choices.threshold_only = value->val.boolean;
 	}
 	if (choices.threshold_only && advanced != NULL)
@@ -282,9 +263,7 @@ summary(const char *name, int version, int from_version, const Model *model, con
 	json_put_int(&text, "from_version", from_version);
 	json_put_int(&text, "rows", result->rows);
 	if (recent->labelled > 0)
-	{
 		json_put_int(&text, "labelled_rows", recent->labelled);
-	}
 	if (model->nseries > 0)
 	{
 		json_put_int(&text, "series", result->series);

@@ -8,12 +8,12 @@
 #include <math.h>
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "core/evidence/quantile.h"
-#include "score/detect_arguments.h"
 #include "operate/recent.h"
+#include "pg/call_arguments.h"
+#include "score/detect_arguments.h"
 #include "score/explanation.h"
 
 #define DEFAULT_LAST_N 10000	/* newest rows of each series, without since and last_n */
@@ -24,11 +24,11 @@
 DetectSpec
 recent_spec(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = arguments_detect(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
 
 	spec.labels = true;
-	spec.label_col = arguments_text(fcinfo, RECENT_LABEL_COL);
-	spec.last_n = arguments_last_n(fcinfo, RECENT_LAST_N, &spec);
+	spec.label_col = text_argument(fcinfo, RECENT_LABEL_COL);
+	spec.last_n = read_last_n_argument(fcinfo, RECENT_LAST_N, &spec);
 	if (spec.last_n == 0 && !spec.has_since)
 		spec.last_n = DEFAULT_LAST_N;
 	return spec;

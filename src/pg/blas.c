@@ -11,9 +11,9 @@
 
 #include <cblas.h>
 
+#include "core/kernels/kernels.h"
 #include "pg/blas.h"
 #include "pg/json.h"
-#include "core/kernels/kernels.h"
 
 void
 blas_init(void)

@@ -1,6 +1,6 @@
 /*
  * pg/call_arguments.c
- *	  Arguments of aggregates and window functions: what several of them need.
+ *	  Arguments of SQL functions: what several of them need.
  *
  * PostgreSQL passes an argument that is declared "any" as it is: integers are not widened,
  * domains are kept, and an untyped literal has the type unknown.  So its type is looked up
@@ -16,6 +16,12 @@
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 
+char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
 Oid
 time_argument_type(FmgrInfo *flinfo, int number, const char *function, const char *arguments)
 {
@@ -25,8 +31,7 @@ time_argument_type(FmgrInfo *flinfo, int number, const char *function, const cha
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("argument ts of %s must have type timestamptz, timestamp, date, or an "
-						"integer "
-						"type, not %s",
+						"integer type, not %s",
 						function, format_type_be(type)),
 				 type == UNKNOWNOID ? errhint("Cast the literal, for example to timestamptz.")
 									: errhint("The arguments are (%s).", arguments)));

@@ -1,12 +1,15 @@
 /*
  * pg/call_arguments.h
- *	  Arguments of aggregates and window functions: what several of them need.
+ *	  Arguments of SQL functions: what several of them need.
  */
 #ifndef AMAD_PG_CALL_ARGUMENTS_H
 #define AMAD_PG_CALL_ARGUMENTS_H
 
 #include "fmgr.h"
 #include "utils/jsonb.h"
+
+/* A text argument, or NULL. */
+extern char *text_argument(FunctionCallInfo fcinfo, int number);
 
 /*
  * The base type of the argument ts, which is number `number` and may be declared "any", for

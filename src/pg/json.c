@@ -154,6 +154,22 @@ json_get(JsonbContainer *object, const char *key)
 }
 
 char *
+json_next_member(JsonbIterator **iterator, JsonbValue *value)
+{
+	JsonbIteratorToken token;
+	char	   *key;
+
+	do
+		token = JsonbIteratorNext(iterator, value, true);
+	while (token == WJB_BEGIN_OBJECT);
+	if (token != WJB_KEY)
+		return NULL;
+	key = pnstrdup(value->val.string.val, value->val.string.len);
+	JsonbIteratorNext(iterator, value, true);
+	return key;
+}
+
+char *
 json_value_text(JsonbValue *value)
 {
 	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
@@ -164,6 +180,15 @@ json_value_text(JsonbValue *value)
 		return text;
 	text[pg_mbcliplen(text, length, MAX_VALUE_TEXT)] = '\0';
 	return psprintf("%s...", text);
+}
+
+void
+json_refuse_option(const char *key, JsonbValue *value, const char *must_be)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": %s", key, json_value_text(value)),
+			 errdetail("It must be %s.", must_be)));
 }
 
 double

@@ -32,8 +32,17 @@ extern void json_reopen(StringInfo out, Jsonb *object);
 extern Jsonb *json_to_jsonb(const char *text);
 extern JsonbValue *json_get(JsonbContainer *object, const char *key);
 
+/*
+ * The next key of the object that an iterator was opened for, and its value; NULL at the
+ * end.
+ */
+extern char *json_next_member(JsonbIterator **iterator, JsonbValue *value);
+
 /* A value as text for a message, truncated to fit a line. */
 extern char *json_value_text(JsonbValue *value);
+
+/* ERROR: the value of an option is invalid.  must_be: "a number from 0 to 1". */
+extern void json_refuse_option(const char *key, JsonbValue *value, const char *must_be);
 
 /* A number, infinite beyond double's range; `otherwise` if the value is NULL or not a number. */
 extern double json_number(const JsonbValue *value, double otherwise);

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "core/evidence/quantile.h"
+#include "rows/dataset.h"
 #include "rows/dataset_private.h"
 
 #define GAP_STEPS 10			/* default of max_gap, in median steps */
@@ -75,14 +76,19 @@ too_few_rows(const Dataset *d)
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
+/* Makes room for one more element of an array of n, whose room is a power of two. */
+static void *
+enlarge_array(Dataset *d, void *array, int n, Size element)
+{
+	if (n == 0)
+		return MemoryContextAlloc(d->context, element * 8);
+	return n >= 8 && (n & (n - 1)) == 0 ? repalloc_huge(array, element * 2 * n) : array;
+}
+
 void
 dataset_append_run(Dataset *d, DatasetRun run)
 {
-	/* room is a power of two */
-	if (d->nruns == 0)
-		d->runs = MemoryContextAlloc(d->context, sizeof(DatasetRun) * 8);
-	else if (d->nruns >= 8 && (d->nruns & (d->nruns - 1)) == 0)
-		d->runs = repalloc_huge(d->runs, sizeof(DatasetRun) * 2 * d->nruns);
+	d->runs = enlarge_array(d, d->runs, d->nruns, sizeof(DatasetRun));
 	d->runs[d->nruns++] = run;
 }
 
@@ -235,10 +241,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 static void
 add_series(Dataset *d, DatasetSeries s)
 {
-	if (d->nseries == 0)
-		d->series = MemoryContextAlloc(d->context, sizeof(DatasetSeries) * 8);
-	else if (d->nseries >= 8 && (d->nseries & (d->nseries - 1)) == 0)
-		d->series = repalloc_huge(d->series, sizeof(DatasetSeries) * 2 * d->nseries);
+	d->series = enlarge_array(d, d->series, d->nseries, sizeof(DatasetSeries));
 	d->series[d->nseries++] = s;
 }
 

@@ -5,19 +5,20 @@
 #ifndef AMAD_ROWS_DATASET_PRIVATE_H
 #define AMAD_ROWS_DATASET_PRIVATE_H
 
-#include "rows/dataset.h"
+struct Dataset;
+struct DatasetRun;				/* rows/dataset.h */
 
 #define DATASET_CHECK_ROWS 4096 /* rows between checks of the budget and for interrupts */
 
-extern void dataset_append_run(Dataset *dataset, DatasetRun run);
+extern void dataset_append_run(struct Dataset *dataset, struct DatasetRun run);
 
 /* Releases the memory behind the last scaled row. */
-extern void dataset_shrink(Dataset *dataset);
+extern void dataset_shrink(struct Dataset *dataset);
 
 /* Whether the row with a number in the open series is part of the sample. */
-extern bool dataset_keeps_row(const Dataset *dataset, int64 number);
+extern bool dataset_keeps_row(const struct Dataset *dataset, int64 number);
 
 /* Leaves out rows until the others fit.  ERROR if no number of rows does. */
-extern void dataset_keep_within_budget(Dataset *dataset);
+extern void dataset_keep_within_budget(struct Dataset *dataset);
 
 #endif							/* AMAD_ROWS_DATASET_PRIVATE_H */

@@ -12,6 +12,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 
+#include "rows/dataset.h"
 #include "rows/dataset_private.h"
 
 #define CALIBRATION_BYTES 16	/* per row, during calibration */

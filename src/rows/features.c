@@ -15,7 +15,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/numeric.h"
 
 #include "rows/features.h"
 
@@ -53,8 +52,9 @@ features_type(Oid type, FeatureType *how)
 	}
 }
 
-const char *
-features_type_hint(Oid type)
+/* A hint how to make a feature of a value of another type. */
+static const char *
+conversion_hint(Oid type)
 {
 	Oid			function;
 
@@ -87,7 +87,7 @@ require_type(Oid type, int number, int nnames, char **names)
 							  names[number], format_type_be(type))
 					 : errmsg("feature %d has type %s, which is neither numeric nor boolean",
 							  number + 1, format_type_be(type)),
-				 errhint("%s", features_type_hint(type))));
+				 errhint("%s", conversion_hint(type))));
 	return how;
 }
 

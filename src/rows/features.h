@@ -35,9 +35,6 @@ typedef struct Features
 /* How values of a type or domain are read; false if it is neither numeric nor boolean. */
 extern bool features_type(Oid type, FeatureType *how);
 
-/* A hint how to make a feature of a column of another type. */
-extern const char *features_type_hint(Oid type);
-
 /*
  * Checks the types of the call's arguments.  Allocates in the current context.  names
  * (nnames, which may be 0) are names of the features, for messages.

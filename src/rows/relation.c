@@ -13,9 +13,7 @@
 
 #include "catalog/namespace.h"
 #include "executor/spi.h"
-#include "nodes/makefuncs.h"
 #include "parser/parser.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"

@@ -8,9 +8,9 @@
 #ifndef AMAD_ROWS_SERIES_H
 #define AMAD_ROWS_SERIES_H
 
-#include "pg/budget.h"
 #include "core/evidence/scaling.h"
 #include "model/options.h"
+#include "pg/budget.h"
 
 typedef struct Series Series;
 

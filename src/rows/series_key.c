@@ -27,7 +27,6 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
-#include "utils/varlena.h"
 
 #include "pg/json.h"
 #include "rows/series_key.h"

@@ -28,6 +28,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "pg/json.h"
 #include "pg/timestamps.h"
 #include "rows/duplicate_rows.h"
 #include "rows/relation.h"
@@ -108,20 +109,18 @@ append_series(StringInfo where, const Source *s, Jsonb *series)
 {
 	JsonbIterator *it;
 	JsonbValue	value;
+	char	   *name;
 
 	if (!JB_ROOT_IS_OBJECT(series))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("series must be a JSON object"),
 				 errhint("For example '{\"device\": \"a\"}'.")));
 	it = JsonbIteratorInit(&series->root);
-	JsonbIteratorNext(&it, &value, true);	/* the beginning of the object */
-	while (JsonbIteratorNext(&it, &value, true) == WJB_KEY)
+	while ((name = json_next_member(&it, &value)) != NULL)
 	{
-		char	   *name = pnstrdup(value.val.string.val, value.val.string.len);
 		char	   *text;
 		int			number;
 
-		JsonbIteratorNext(&it, &value, true);
 		number = find_series_column(s, name);
 		appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "", quote_identifier(name));
 		if (value.type == jbvNull)

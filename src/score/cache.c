@@ -14,8 +14,8 @@
 #include "utils/memutils.h"
 
 #include "model/codec.h"
-#include "score/cache.h"
 #include "model/registry.h"
+#include "score/cache.h"
 
 #define CACHE_BYTES (16 * 1024 * 1024)
 

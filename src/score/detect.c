@@ -28,10 +28,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "score/detect.h"
 #include "model/registry.h"
-#include "rows/series_key.h"
 #include "pg/timestamps.h"
+#include "rows/series_key.h"
+#include "score/detect.h"
 
 #define VISIT_BYTES (64 * 1024) /* a visit seldom allocates more */
 

@@ -8,8 +8,8 @@
 #ifndef AMAD_SCORE_DETECT_H
 #define AMAD_SCORE_DETECT_H
 
-#include "score/scorer.h"
 #include "rows/source.h"
+#include "score/scorer.h"
 
 /* What to detect on.  since and until are of bound_type. */
 typedef struct DetectSpec

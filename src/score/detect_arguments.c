@@ -1,28 +1,21 @@
 /*
  * score/detect_arguments.c
- *	  Arguments that several SQL functions share.
+ *	  The arguments of functions that detect: model, range and source.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "utils/builtins.h"
-
+#include "pg/call_arguments.h"
 #include "score/detect_arguments.h"
 
-char *
-arguments_text(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
 DetectSpec
-arguments_detect(FunctionCallInfo fcinfo, int source, int timestamp_col)
+read_detect_arguments(FunctionCallInfo fcinfo, int source, int timestamp_col)
 {
 	DetectSpec	spec = {
 		.function = fcinfo->flinfo->fn_oid,
-		.model_name = arguments_text(fcinfo, 0),
-		.source = arguments_text(fcinfo, source),
-		.timestamp_col = arguments_text(fcinfo, timestamp_col),
+		.model_name = text_argument(fcinfo, 0),
+		.source = text_argument(fcinfo, source),
+		.timestamp_col = text_argument(fcinfo, timestamp_col),
 		.bound_type = get_fn_expr_argtype(fcinfo->flinfo, 1),
 		.has_since = !PG_ARGISNULL(1),
 		.since = PG_GETARG_DATUM(1),
@@ -37,7 +30,7 @@ arguments_detect(FunctionCallInfo fcinfo, int source, int timestamp_col)
 }
 
 int64
-arguments_last_n(FunctionCallInfo fcinfo, int number, const DetectSpec *spec)
+read_last_n_argument(FunctionCallInfo fcinfo, int number, const DetectSpec *spec)
 {
 	if (PG_ARGISNULL(number))
 		return 0;

@@ -11,14 +11,13 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "score/detect_arguments.h"
 #include "pg/json.h"
-#include "score/explanation.h"
 #include "pg/rowset.h"
+#include "score/detect_arguments.h"
+#include "score/explanation.h"
 
 /* Arguments, in their order. */
 enum
@@ -41,10 +40,10 @@ SQL_FUNCTION(amad_detect_query);
 static DetectSpec
 read_detect_spec(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 
 	spec.parallel = true;
-	spec.last_n = arguments_last_n(fcinfo, ARG_LAST_N, &spec);
+	spec.last_n = read_last_n_argument(fcinfo, ARG_LAST_N, &spec);
 	if (!PG_ARGISNULL(ARG_SERIES))
 		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
 	return spec;

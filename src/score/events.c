@@ -20,18 +20,18 @@
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "score/detect_arguments.h"
+#include "pg/call_arguments.h"
 #include "pg/json.h"
-#include "score/maintenance.h"
-#include "score/explanation.h"
 #include "pg/rowset.h"
 #include "pg/timestamps.h"
+#include "score/detect_arguments.h"
+#include "score/explanation.h"
+#include "score/maintenance.h"
 
 #define TOP_FEATURES 3
 #define SHARE_UNITS 1e6			/* shares are rounded like contributions, to 6 decimal places */
@@ -485,7 +485,7 @@ Datum
 amad_events(PG_FUNCTION_ARGS)
 {
 	Events		e = {.rules = get_rules(fcinfo)};
-	DetectSpec	spec = arguments_detect(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 	const Model *model;
 
 	if (!PG_ARGISNULL(ARG_SERIES))
@@ -494,7 +494,7 @@ amad_events(PG_FUNCTION_ARGS)
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
 	if (!PG_ARGISNULL(ARG_MAINTENANCE))
-		e.maintenance = maintenance_open(arguments_text(fcinfo, ARG_MAINTENANCE),
+		e.maintenance = maintenance_open(text_argument(fcinfo, ARG_MAINTENANCE),
 										 detect_ts_type(e.detection), model);
 	e.hit = palloc(sizeof(bool) * e.rules.n);
 	e.row_share = palloc(sizeof(double) * model->features);

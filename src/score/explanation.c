@@ -17,8 +17,8 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
-#include "score/explanation.h"
 #include "rows/series.h"
+#include "score/explanation.h"
 
 #define DIGITS 7				/* significant digits of an expected value, which is a float */
 #define SHARE_DIGITS 6			/* decimal places of a contribution */

@@ -12,16 +12,14 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
 #include "pg/json.h"
-#include "score/maintenance.h"
+#include "pg/timestamps.h"
 #include "rows/relation.h"
 #include "rows/series_key.h"
-#include "pg/timestamps.h"
+#include "score/maintenance.h"
 
 #define FETCH_ROWS 1000
 

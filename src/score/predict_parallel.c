@@ -20,10 +20,10 @@
 #include "storage/shmem.h"
 #include "storage/spin.h"
 
-#include "score/predict_parallel.h"
 #include "pg/interrupts.h"
-#include "pg/settings.h"
 #include "pg/parallel.h"
+#include "pg/settings.h"
+#include "score/predict_parallel.h"
 
 #define KEY_SHARED UINT64CONST(0xA3AD000000000101)
 #define KEY_PACKED UINT64CONST(0xA3AD000000000102)

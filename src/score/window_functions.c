@@ -29,7 +29,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"

@@ -100,6 +100,13 @@ SELECT status, count(*) AS rows
 FROM amad_detect_bigint('ends', since => -9223372036854775808, until => 9223372036854775807) GROUP BY status
 ORDER BY status;
 
+-- ---- a long value of an option: the message shows its beginning
+
+SELECT refusal($$SELECT amad_recalibrate('none', options => jsonb_build_object('trim', repeat('x', 1000)))$$);
+SELECT refusal($$SELECT amad_fit(jsonb_build_object('window', repeat('x', 1000)), i::bigint, i) FROM generate_series(1, 9) i$$);
+SELECT refusal($$SELECT amad_evaluate(i::float8, i > 3, jsonb_build_object('window', repeat('x', 1000)))
+	FROM generate_series(1, 9) i$$);
+
 DELETE FROM amad_models;
 DROP TABLE many, gappy, largest, ends;
 DROP FUNCTION refusal;

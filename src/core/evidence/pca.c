@@ -7,7 +7,6 @@
  * precision over the blocks.  A row's reconstruction is its projection onto the
  * first components.
  */
-#include <math.h>
 #include <string.h>
 
 #include <cblas.h>
