@@ -1,13 +1,17 @@
--- Detection on sources: ranges, series, unusual rows, other sources, columns that changed
+--
+-- Detection on sources: ranges, series, unusual rows, other sources, columns that changed.
+--
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 CREATE SCHEMA detect_test;
-SET search_path = detect_test, public;
+SET search_path = detect_test, public, helpers;
 SET client_min_messages = warning;
 SET amad.max_parallel_workers = 0;
 SET timezone = 'UTC';
-\set o '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "horizons": [2, 8], "steps": 20, "fill_limit": 5, "contamination": 0.05}'
-
-CREATE FUNCTION noise(n bigint) RETURNS float8 LANGUAGE sql IMMUTABLE AS
-	'SELECT (hashint8(n) & 65535) / 65535.0';
+CREATE FUNCTION small(more jsonb DEFAULT '{}') RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
+	SELECT '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "horizons": [2, 8], "steps": 20, "fill_limit": 5,
+		"contamination": 0.05}' || more $$;
 
 CREATE TABLE readings (device text, ts timestamptz, flow float8, pressure real, temp numeric);
 INSERT INTO readings
@@ -16,8 +20,8 @@ SELECT d, '2026-01-01'::timestamptz + n * interval '1 min', sin(n / 7.0) * ascii
 	n % 5 + noise(n + ascii(d))
 FROM unnest('{a,b,c}'::text[]) d, generate_series(1, 500) n;
 CREATE VIEW one AS SELECT ts, flow, pressure, temp FROM readings WHERE device = 'a';
-SELECT amad_train('fleet', 'readings', series_cols => '{device}', options => :'o')->'warmup' AS warmup;
-SELECT amad_train('one', 'one', options => :'o')->'warmup' AS warmup;
+SELECT amad_train('fleet', 'readings', series_cols => '{device}', options => small())->'warmup' AS warmup;
+SELECT amad_train('one', 'one', options => small())->'warmup' AS warmup;
 
 -- ---- rows
 -- one for each of the source, by series and time
@@ -36,8 +40,9 @@ SELECT count(*) AS rows, count(d.severity) AS scored,
 FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp)
 		OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
 JOIN amad_detect('fleet') d ON d.ts = s.ts AND d.series->>'device' = s.device;
-SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.anomaly_score, d.threshold, d.severity, d.is_anomaly,
-	d.expected_values, d.contributions, d.direction, d.imputed, d.status, d.model_version)::amad_result)) AS differ
+SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.anomaly_score, d.threshold,
+	d.severity, d.is_anomaly, d.expected_values, d.contributions, d.direction, d.imputed, d.status,
+	d.model_version)::amad_result)) AS differ
 FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp)
 		OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
 JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;
@@ -71,7 +76,8 @@ SELECT count(*) FROM amad_detect('fleet', last_n => 10, until => '2026-01-01 04:
 SELECT count(*) FROM amad_detect('fleet', since => '2030-01-01');
 SELECT count(*) FROM amad_detect('fleet', since => '-infinity', until => 'infinity');
 -- a model whose scores depend on no earlier row: none is kept
-SELECT amad_train('memoryless', 'one', options => '{"method": "zscore", "horizons": [1], "fill_limit": 0}')->'warmup' AS warmup;
+SELECT amad_train('memoryless', 'one', options => '{"method": "zscore", "horizons": [1], "fill_limit": 0}')->'warmup'
+	AS warmup;
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('memoryless', since => '2026-01-01 08:00');
 SELECT count(*) FROM amad_detect('fleet', last_n => 0);
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, since => '2026-01-01');
@@ -85,14 +91,15 @@ SELECT count(*) FROM amad_detect('one', series => '{"device": "b"}');
 -- ---- types of time
 CREATE TABLE times AS SELECT n, '2026-03-28'::timestamp + n * interval '10 min' AS local, ts, flow
 FROM (SELECT row_number() OVER (ORDER BY ts) AS n, ts, flow FROM one) x;
-SELECT amad_train('int', 'times', 'n', '{flow}', options => :'o')->'rows' AS rows;
-SELECT amad_train('local', 'times', 'local', '{flow}', options => :'o')->'rows' AS rows;
+SELECT amad_train('int', 'times', 'n', '{flow}', options => small())->'rows' AS rows;
+SELECT amad_train('local', 'times', 'local', '{flow}', options => small())->'rows' AS rows;
 SELECT min(ts), max(ts), count(severity) FROM amad_detect_bigint('int', since => 100, until => 200);
 SELECT min(ts), max(ts), count(severity) FROM amad_detect('local', since => '2026-03-29 00:00');
 -- bounds of type timestamp or date
 SELECT count(*), min(ts) FROM amad_detect('local', since => timestamp '2026-03-29 00:00', until => date '2026-03-30');
 -- in UTC each local time is shown as it is stored
-SELECT count(*) AS rows, count(local) AS same FROM amad_detect('local') d LEFT JOIN times ON local = d.ts AT TIME ZONE 'UTC';
+SELECT count(*) AS rows, count(local) AS same
+FROM amad_detect('local') d LEFT JOIN times ON local = d.ts AT TIME ZONE 'UTC';
 -- where the session's time zone lacks an hour, its local times are shown as those of the next one
 SET timezone = 'Europe/Berlin';
 SELECT count(*), count(DISTINCT ts), count(severity)
@@ -140,11 +147,11 @@ SELECT count(*) FROM amad_detect('one', source => 'SELECT 1 FROM one');
 SELECT count(*) FROM amad_detect('one', source => 'SELECT ts, flow, pressure, 1 / 0 AS temp FROM one');
 SELECT count(*) FROM amad_detect('nosuch');
 SELECT count(*) FROM amad_detect(NULL);
-SELECT amad_train('agg', :'o'::jsonb || '{"features": ["flow", "temp"]}', ts, flow, temp)->'version' AS version
+SELECT amad_train('agg', small('{"features": ["flow", "temp"]}'), ts, flow, temp)->'version' AS version
 FROM one;
 SELECT count(*) FROM amad_detect('agg');
 SELECT count(severity) FROM amad_detect('agg', source => 'one');
-SELECT amad_train('unnamed', :'o'::jsonb, ts, flow, temp)->'version' AS version FROM one;
+SELECT amad_train('unnamed', small(), ts, flow, temp)->'version' AS version FROM one;
 SELECT count(*) FROM amad_detect('unnamed', source => 'one');
 
 -- ---- in statements
@@ -178,7 +185,7 @@ CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01 00:00') TO 
 CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-01-01 02:00') TO ('2026-01-01 06:00');
 CREATE TABLE parts_3 PARTITION OF parts FOR VALUES FROM ('2026-01-01 06:00') TO ('2026-01-02 00:00');
 INSERT INTO parts SELECT ts, flow, pressure, temp FROM one;
-SELECT amad_train('parts', 'parts', options => :'o'::jsonb || '{"max_gap": "2 min"}')->'rows' AS rows;
+SELECT amad_train('parts', 'parts', options => small('{"max_gap": "2 min"}'))->'rows' AS rows;
 DO $$
 DECLARE line text;
 BEGIN

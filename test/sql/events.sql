@@ -1,7 +1,7 @@
 --
--- amad_events: flagged rows combined into intervals, compared with the same done by window functions.  Models are of the
--- method zscore, trained on features that are 1 or -1, so that the severity of a row is (a² + b²) / 2 and does not depend
--- on the rows before it.
+-- amad_events: flagged rows combined into intervals, compared with the same done by window functions.  Models have the
+-- method zscore and are trained on features that are 1 or -1, so that the severity of a row is (a² + b²) / 2 and does
+-- not depend on the rows before it.
 --
 SET timezone = 'UTC';
 CREATE TABLE normal AS
@@ -349,15 +349,29 @@ FROM (VALUES ('SELECT NULL::timestamptz, NULL::timestamptz, 1 AS site'),
 -- ---- other types of time
 
 SELECT amad_train('n', 'normal', 'n', '{a,b}', '{site,device}', options => zscore())->'rows' AS rows;
-SELECT count(*) > 10 AS events, count(*) FILTER (WHERE (e.end_ts, e.peak_ts, e.peak_severity, e.n_points, e.top_features, e.open) = (t.end_ts, t.peak_ts, t.peak_severity, t.n_points, t.top_features, t.open)) = count(*) AS as_timestamp,
-	count(*) FILTER (WHERE (e.end_ts, e.peak_ts, e.peak_severity, e.n_points, e.top_features, e.open)
-		= (timestamptz '2026-03-01' + n.end_ts * interval '1 min', timestamptz '2026-03-01' + n.peak_ts * interval '1 min', n.peak_severity, n.n_points, n.top_features, n.open)) = count(*) AS as_bigint
-FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') e
-FULL JOIN amad_events('fleet', source => 'SELECT site, device, ts::timestamp AS at, a, b FROM r', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') t
-	ON t.series = e.series AND t.start_ts = e.start_ts
-FULL JOIN amad_events_bigint('n', source => 'r', timestamp_col => 'n', since => 20, until => 300, min_duration => 1, merge_gap => 2, cooldown => 3, min_severity => 1.5,
-	maintenance => 'SELECT site, extract(epoch FROM begins - ''2026-03-01'')::int / 60 AS b, extract(epoch FROM ends - ''2026-03-01'')::int / 60 AS e FROM maintenance') n
-	ON n.series = e.series AND timestamptz '2026-03-01' + n.start_ts * interval '1 min' = e.start_ts;
+CREATE TABLE as_timestamptz AS
+SELECT series, start_ts, end_ts, peak_ts, peak_severity, n_points, top_features, open
+FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', since => '2026-03-01 00:20',
+	until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min',
+	min_severity => 1.5, maintenance => 'maintenance');
+SELECT count(*) > 10 AS events FROM as_timestamptz;
+-- the same events with times without time zone
+SELECT count(*) AS different
+FROM (SELECT series, start_ts, end_ts, peak_ts, peak_severity, n_points, top_features, open
+	FROM amad_events('fleet', source => 'SELECT site, device, ts::timestamp AS at, a, b FROM r',
+		since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min',
+		cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance')) t
+FULL JOIN as_timestamptz e USING (series, start_ts) WHERE t IS DISTINCT FROM e;
+-- and with numbers
+SELECT count(*) AS different
+FROM (SELECT series, timestamptz '2026-03-01' + start_ts * interval '1 min' AS start_ts,
+		timestamptz '2026-03-01' + end_ts * interval '1 min' AS end_ts,
+		timestamptz '2026-03-01' + peak_ts * interval '1 min' AS peak_ts, peak_severity, n_points, top_features, open
+	FROM amad_events_bigint('n', source => 'r', timestamp_col => 'n', since => 20, until => 300, min_duration => 1,
+		merge_gap => 2, cooldown => 3, min_severity => 1.5, maintenance => 'SELECT site,
+			extract(epoch FROM begins - ''2026-03-01'')::int / 60 AS b,
+			extract(epoch FROM ends - ''2026-03-01'')::int / 60 AS e FROM maintenance')) n
+FULL JOIN as_timestamptz e USING (series, start_ts) WHERE n IS DISTINCT FROM e;
 -- durations beyond the range of bigint
 SELECT start_ts, end_ts, open
 FROM amad_events_bigint('wide', merge_gap => 9223372036854775807, cooldown => 9223372036854775807, timestamp_col => 'n',
@@ -366,7 +380,7 @@ FROM amad_events_bigint('wide', merge_gap => 9223372036854775807, cooldown => 92
 SELECT count(*) AS events FROM amad_events_bigint('wide', min_duration => 9223372036854775807, timestamp_col => 'n',
 	source => rows('(1, 4, 0, 0, 0), (2, 0, 0, 0, 0)'));
 
--- days are those of the calendar: one of 23 hours
+-- a day is 24 hours, also where the clocks go forward; a month is one of the calendar, in UTC
 SET timezone = 'Europe/Berlin';
 CREATE TABLE hours AS
 SELECT ts, CASE WHEN ts IN ('2026-03-28 12:00', '2026-03-29 13:00', '2026-04-28 12:00') THEN 3 ELSE 0 END AS a, 0 AS b
@@ -446,6 +460,7 @@ SELECT count(*) FROM amad_events('m', maintenance => 'SELECT ts, ts FROM moments
 SELECT count(*) FROM amad_events('m', maintenance => 'SELECT ts, ts FROM moments WHERE i <= 5000');
 RESET work_mem;
 
-DROP TABLE normal, wide, r, maintenance, windows, truth, grid, picked, found, wanted, detected, events, hours, moments;
+DROP TABLE normal, wide, r, maintenance, windows, truth, grid, picked, found, wanted, detected, events, as_timestamptz,
+	hours, moments;
 DROP FUNCTION zscore, drawn, show, span, rows, expected;
 DELETE FROM amad_models;
