@@ -24,7 +24,7 @@ SELECT amad_train('fleet', 'readings', series_cols => '{device}', options => sma
 SELECT amad_train('one', 'one', options => small())->'warmup' AS warmup;
 
 -- ---- rows
--- one for each of the source, by series and time
+-- one row for each row of the source, in the order of series and time
 SELECT series, count(*), count(severity), count(*) FILTER (WHERE status = 'warmup') AS warmup, min(ts), max(ts)
 FROM amad_detect('fleet') GROUP BY series ORDER BY series;
 SELECT count(*) AS out_of_order FROM (SELECT (series, ts) < lag((series, ts)) OVER (ORDER BY n) AS back FROM (
@@ -34,7 +34,7 @@ SELECT * FROM amad_detect('one') LIMIT 0;
 SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score / threshold) AS severity,
 	bool_and(is_anomaly = (severity >= 1)) AS anomaly,
 	bool_and(model_version = 1) AS version FROM amad_detect('one');
--- the same scores as the window functions'
+-- the scores and results are those of the window functions
 SELECT count(*) AS rows, count(d.severity) AS scored,
 	count(*) FILTER (WHERE float8send(s.severity) IS DISTINCT FROM float8send(d.severity)) AS differ
 FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp)
@@ -46,7 +46,7 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM t
 FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp)
 		OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e
 JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;
--- without reasons
+-- without explanations
 SELECT count(severity) AS scored, count(expected_values) AS expected, count(contributions) AS shares,
 	count(direction) AS directions FROM amad_detect('fleet', "explain" => false);
 SELECT count(*) AS all, (SELECT count(*) FROM amad_detect('fleet') WHERE is_anomaly) AS anomalies
@@ -63,7 +63,7 @@ LANGUAGE sql AS $$
 SELECT s.* FROM same('2026-01-01 04:00', NULL) s;
 SELECT s.* FROM same('2026-01-01 04:00', '2026-01-01 04:30') s;
 SELECT s.* FROM same(NULL, '2026-01-01 04:30') s;
--- every beginning
+-- ranges that begin anywhere have the same scores
 SELECT count(*) AS ranges, sum(rows) AS rows, sum(scored) AS scored, sum(differ) AS differ
 FROM generate_series(1, 500, 7) n,
 	LATERAL same('2026-01-01'::timestamptz + n * interval '1 min',
@@ -75,7 +75,7 @@ FROM amad_detect('fleet', last_n => 300) d JOIN known k ON k.ts = d.ts AND k.dev
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, until => '2026-01-01 04:00');
 SELECT count(*) FROM amad_detect('fleet', since => '2030-01-01');
 SELECT count(*) FROM amad_detect('fleet', since => '-infinity', until => 'infinity');
--- a model whose scores depend on no earlier row: none is kept
+-- a model whose scores do not depend on earlier rows: no rows are kept
 SELECT amad_train('memoryless', 'one', options => '{"method": "zscore", "horizons": [1], "fill_limit": 0}')->'warmup'
 	AS warmup;
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('memoryless', since => '2026-01-01 08:00');
@@ -122,14 +122,14 @@ ORDER BY status;
 SELECT ts, severity IS NULL AS no_severity, imputed, contributions->'temp' AS temp
 FROM amad_detect('one', source => 'odd')
 WHERE ts BETWEEN '2026-01-01 03:20' AND '2026-01-01 03:30' AND imputed IS NOT NULL;
--- any beginning gives the same, once enough rows precede
+-- the scores are the same wherever the range begins
 SELECT count(*) AS rows, count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM float8send(k.severity))
 	AS differ
 FROM amad_detect('one', source => 'odd') k, generate_series(1, 480, 13) n,
 	LATERAL (SELECT * FROM amad_detect('one', since => '2026-01-01'::timestamptz + n * interval '1 min',
 		until => '2026-01-01'::timestamptz + (n + 3) * interval '1 min', source => 'odd')) d
 WHERE k.ts = d.ts AND k.status IS DISTINCT FROM 'duplicate_ts' AND d.status IS DISTINCT FROM 'duplicate_ts';
--- a series the model does not know is scored by the figures of all
+-- a series that is unknown to the model is scored with the figures of all series
 INSERT INTO readings SELECT 'new', ts, flow, pressure, temp FROM readings WHERE device = 'a';
 SELECT status, count(*), count(severity) FROM amad_detect('fleet', series => '{"device": "new"}') GROUP BY status
 ORDER BY status;
@@ -172,7 +172,7 @@ SET work_mem = '1MB';
 SELECT count(severity) FROM amad_detect('fleet');
 RESET work_mem;
 
--- ---- what is read
+-- ---- the query
 SELECT amad_detect_query('fleet');
 SELECT amad_detect_query('fleet', since => '2026-01-01 08:00', until => '2026-01-01 09:00',
 	series => '{"device": "it''s"}');

@@ -5,7 +5,7 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/helpers.sql'
 \i :helpers
--- the planner does not know how few the rows are: compiling takes longer than all else
+-- compiling would take longer than everything else: the planner overestimates the rows
 SET jit = off;
 SET timezone = 'UTC';
 CREATE TABLE r AS
