@@ -30,7 +30,9 @@ FROM amad_detect('fleet') GROUP BY series ORDER BY series;
 SELECT count(*) AS out_of_order FROM (SELECT (series, ts) < lag((series, ts)) OVER (ORDER BY n) AS back FROM (
 	SELECT series->>'device' AS series, ts, n
 	FROM amad_detect('fleet') WITH ORDINALITY AS d(series, ts, a, b, c, d, e, f, g, h, i, j, n)) x) y WHERE back;
+-- the columns
 SELECT * FROM amad_detect('one') LIMIT 0;
+-- the columns agree with each other
 SELECT bool_and(series IS NULL) AS no_series, bool_and(severity = anomaly_score / threshold) AS severity,
 	bool_and(is_anomaly = (severity >= 1)) AS anomaly,
 	bool_and(model_version = 1) AS version FROM amad_detect('one');
@@ -49,8 +51,10 @@ JOIN amad_detect('fleet') d ON d.ts = e.ts AND d.series->>'device' = e.device;
 -- without explanations
 SELECT count(severity) AS scored, count(expected_values) AS expected, count(contributions) AS shares,
 	count(direction) AS directions FROM amad_detect('fleet', "explain" => false);
+-- only_anomalies returns all anomalies, and only these
 SELECT count(*) AS all, (SELECT count(*) FROM amad_detect('fleet') WHERE is_anomaly) AS anomalies
 FROM amad_detect('fleet', only_anomalies => true);
+-- nulls mean the defaults
 SELECT count(*) FROM amad_detect('fleet', only_anomalies => NULL, "explain" => NULL, since => NULL, last_n => NULL,
 	series => NULL);
 
@@ -60,6 +64,7 @@ CREATE FUNCTION same(since timestamptz, until timestamptz, OUT rows bigint, OUT 
 LANGUAGE sql AS $$
 	SELECT count(*), count(d.severity), count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM k.bits)
 	FROM amad_detect('fleet', since, until) d JOIN known k ON k.ts = d.ts AND k.device = d.series->>'device' $$;
+-- a range has the scores of the whole, and no warm-up of its own; until is exclusive
 SELECT s.* FROM same('2026-01-01 04:00', NULL) s;
 SELECT s.* FROM same('2026-01-01 04:00', '2026-01-01 04:30') s;
 SELECT s.* FROM same(NULL, '2026-01-01 04:30') s;
@@ -68,22 +73,28 @@ SELECT count(*) AS ranges, sum(rows) AS rows, sum(scored) AS scored, sum(differ)
 FROM generate_series(1, 500, 7) n,
 	LATERAL same('2026-01-01'::timestamptz + n * interval '1 min',
 		'2026-01-01'::timestamptz + (n + 20) * interval '1 min') s;
+-- the last rows of each series
 SELECT series, min(ts), count(severity) AS scored FROM amad_detect('fleet', last_n => 3) GROUP BY series
 ORDER BY series;
 SELECT count(*) FILTER (WHERE float8send(d.severity) IS DISTINCT FROM k.bits) AS differ
 FROM amad_detect('fleet', last_n => 300) d JOIN known k ON k.ts = d.ts AND k.device = d.series->>'device';
+-- the last rows before a time
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, until => '2026-01-01 04:00');
+-- ranges without rows, and with all rows
 SELECT count(*) FROM amad_detect('fleet', since => '2030-01-01');
 SELECT count(*) FROM amad_detect('fleet', since => '-infinity', until => 'infinity');
 -- a model whose scores do not depend on earlier rows: no rows are kept
 SELECT amad_train('memoryless', 'one', options => '{"method": "zscore", "horizons": [1], "fill_limit": 0}')->'warmup'
 	AS warmup;
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('memoryless', since => '2026-01-01 08:00');
+-- invalid ranges
 SELECT count(*) FROM amad_detect('fleet', last_n => 0);
 SELECT count(*) FROM amad_detect('fleet', last_n => 10, since => '2026-01-01');
+-- one series; series that do not exist
 SELECT series, count(*) FROM amad_detect('fleet', series => '{"device": "b"}') GROUP BY series;
 SELECT count(*) FROM amad_detect('fleet', series => '{"device": "z"}');
 SELECT count(*) FROM amad_detect('fleet', series => '{"device": null}');
+-- series must be an object of series columns
 SELECT count(*) FROM amad_detect('fleet', series => '{"devise": "b"}');
 SELECT count(*) FROM amad_detect('fleet', series => '"b"');
 SELECT count(*) FROM amad_detect('one', series => '{"device": "b"}');
@@ -105,6 +116,7 @@ SET timezone = 'Europe/Berlin';
 SELECT count(*), count(DISTINCT ts), count(severity)
 FROM amad_detect('local', since => '2026-03-29 00:00', until => '2026-03-29 06:00');
 SET timezone = 'UTC';
+-- the function must fit the type of the time column
 SELECT * FROM amad_detect('int');
 SELECT * FROM amad_detect_bigint('local');
 SELECT * FROM amad_detect('fleet', since => 5);
@@ -117,8 +129,10 @@ UPDATE odd SET flow = 'NaN', temp = NULL WHERE i = 200;
 UPDATE odd SET flow = NULL, pressure = NULL, temp = NULL WHERE i = 210;
 UPDATE odd SET temp = NULL WHERE i BETWEEN 300 AND 320;
 DELETE FROM odd WHERE i BETWEEN 400 AND 420;
+-- each unusual row has the status of its kind; the gap begins a new warm-up
 SELECT status, count(*), count(severity), min(ts), max(ts) FROM amad_detect('one', source => 'odd') GROUP BY status
 ORDER BY status;
+-- missing values do not contribute; a row without any value has no severity
 SELECT ts, severity IS NULL AS no_severity, imputed, contributions->'temp' AS temp
 FROM amad_detect('one', source => 'odd')
 WHERE ts BETWEEN '2026-01-01 03:20' AND '2026-01-01 03:30' AND imputed IS NOT NULL;
@@ -135,37 +149,48 @@ SELECT status, count(*), count(severity) FROM amad_detect('fleet', series => '{"
 ORDER BY status;
 
 -- ---- other sources
+-- rows in any order, columns in any order, additional columns
 SELECT count(severity) FROM amad_detect('one',
 	source => 'SELECT * FROM readings WHERE device = ''b'' ORDER BY random()');
 SELECT count(severity) FROM amad_detect('one', source => 'SELECT ts AS x, ts, temp, flow, pressure FROM one',
 	timestamp_col => 'x');
 SELECT count(severity) FROM amad_detect('one', source => 'readings');
+-- missing and unsuitable columns
 SELECT count(*) FROM amad_detect('one', source => 'times');
 SELECT count(*) FROM amad_detect('fleet', source => 'one');
 SELECT count(*) FROM amad_detect('one', source => 'SELECT ts, flow, pressure, temp::text FROM one');
 SELECT count(*) FROM amad_detect('one', source => 'SELECT 1 FROM one');
+-- an error of the source
 SELECT count(*) FROM amad_detect('one', source => 'SELECT ts, flow, pressure, 1 / 0 AS temp FROM one');
+-- no such model
 SELECT count(*) FROM amad_detect('nosuch');
 SELECT count(*) FROM amad_detect(NULL);
+-- a model of the aggregate needs a source in the call
 SELECT amad_train('agg', small('{"features": ["flow", "temp"]}'), ts, flow, temp)->'version' AS version
 FROM one;
 SELECT count(*) FROM amad_detect('agg');
 SELECT count(severity) FROM amad_detect('agg', source => 'one');
+-- and names of features
 SELECT amad_train('unnamed', small(), ts, flow, temp)->'version' AS version FROM one;
 SELECT count(*) FROM amad_detect('unnamed', source => 'one');
 
 -- ---- in statements
+-- scores stored in the table itself
 ALTER TABLE readings ADD severity float8;
 UPDATE readings r SET severity = d.severity FROM amad_detect('fleet') d
 WHERE r.ts = d.ts AND r.device = d.series->>'device';
 SELECT count(severity) FROM readings;
 CREATE TABLE anomalies AS SELECT * FROM amad_detect('fleet', only_anomalies => true);
+-- a prepared statement
 PREPARE p(timestamptz) AS SELECT count(*) FROM amad_detect('fleet', since => $1);
 EXECUTE p('2026-01-01 08:00');
 EXECUTE p('2026-01-01 08:10');
 DEALLOCATE p;
+-- several calls in one query
 SELECT count(*) FROM unnest('{a,b}'::text[]) x, amad_detect('fleet', series => jsonb_build_object('device', x));
+-- in the select list
 SELECT count(*) FROM (SELECT (amad_detect('one')).ts) x;
+-- with little memory
 SET work_mem = '64kB';
 SELECT count(*) FROM amad_detect('fleet');
 SET work_mem = '1MB';
@@ -173,6 +198,7 @@ SELECT count(severity) FROM amad_detect('fleet');
 RESET work_mem;
 
 -- ---- the query
+-- a range is extended to the rows that its scores depend on
 SELECT amad_detect_query('fleet');
 SELECT amad_detect_query('fleet', since => '2026-01-01 08:00', until => '2026-01-01 09:00',
 	series => '{"device": "it''s"}');
@@ -197,6 +223,7 @@ END $$;
 SELECT count(*), count(severity) FROM amad_detect('parts', since => '2026-01-01 07:30', until => '2026-01-01 07:40');
 
 -- ---- columns that changed
+-- a renamed column and a column of another type are errors
 ALTER TABLE parts RENAME flow TO flux;
 SELECT count(*) FROM amad_detect('parts');
 ALTER TABLE parts RENAME flux TO flow;
@@ -205,11 +232,13 @@ SELECT count(*) FROM amad_detect('parts');
 -- another numeric type, another order and more columns do not matter
 ALTER TABLE parts DROP pressure, ADD extra int, ADD pressure numeric DEFAULT 1;
 SELECT count(severity) FROM amad_detect('parts');
+-- a renamed table is an error
 ALTER TABLE parts RENAME TO pieces;
 SELECT count(*) FROM amad_detect('parts');
 
 -- ---- rights
 CREATE ROLE amad_detector;
+-- another role does not see the model
 SET ROLE amad_detector;
 SELECT count(*) FROM amad_detect('one');
 RESET ROLE;
