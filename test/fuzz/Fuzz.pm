@@ -1,8 +1,8 @@
-# What the parts of the fuzzer share: random choices, cases and how they are run, failures, figures.
+# Shared by the parts of the fuzzer: random choices, cases and their execution, failures, figures.
 #
-# A case is a small script of statements that follows from the seed, the part and its number, whatever
-# runs beside it. Processes take cases in turn, each with a psql session of its own. The server may
-# crash: the process whose backend died reports its case, the others run theirs again.
+# A case is a small script of statements that is determined by the seed, the part and its number,
+# independently of concurrent cases. Processes take cases in turn, each with its own psql session. If the
+# server crashes, the process whose backend died reports its case, and the others run theirs again.
 package Fuzz;
 
 use strict;
@@ -22,9 +22,9 @@ our @EXPORT = qw(seed_case pick chance whole literal odd_string odd_json json ru
 
 my $json = JSON::PP->new->canonical->allow_nonref->ascii;
 
-# Longer than the statement's timeout: a hang
+# Beyond the statement's timeout, this counts as a hang
 use constant HANG_MS => 1000;
-# Given up on, and killed
+# Beyond that, the backend is killed
 use constant LOST_MS => 15000;
 
 # ---- random choices --------------------------------------------------------------------
@@ -43,7 +43,7 @@ sub pick
 	return $_[ int(rand(@_)) ];
 }
 
-# True, so many times in a hundred
+# True with a probability in percent
 sub chance
 {
 	my ($percent) = @_;
@@ -59,7 +59,7 @@ sub whole
 	return $least + int(rand($most - $least + 1));
 }
 
-# A string for SQL, whatever is in it; undef is NULL
+# A string literal for SQL, with any content; undef is NULL
 sub literal
 {
 	my ($text) = @_;
@@ -113,7 +113,7 @@ sub quote_json
 
 # ---- the server ------------------------------------------------------------------------------
 
-# True when it answers, within so many seconds
+# True if the server answers within the given seconds
 sub wait_for_server
 {
 	my ($seconds) = @_;
@@ -142,7 +142,7 @@ sub read_from
 
 # ---- cases ------------------------------------------------------------------------------------
 
-# Of a process: part, seed, log, session settings
+# Creates the state of a process: part, seed, log, session settings
 sub context
 {
 	my (%params) = @_;
@@ -158,7 +158,7 @@ sub count
 	return;
 }
 
-# Something that must not be. kind: crash, hang, XX, severity, wrong …
+# Records something that must not happen. kind: crash, hang, XX, severity, wrong …
 sub fail
 {
 	my ($self, $kind, $statement, $detail) = @_;
@@ -186,7 +186,7 @@ sub connect
 	return;
 }
 
-# Runs a statement of a case and looks at what came of it. what is a name for figures.
+# Runs a statement of a case and examines its outcome. what is a name for figures.
 sub call
 {
 	my ($self, $what, $sql) = @_;
@@ -221,7 +221,7 @@ sub call
 	return $result;
 }
 
-# The expression for call() to find bad severities by
+# The expression by which call() finds bad severities
 sub bad_severities
 {
 	my ($column) = @_;
@@ -229,7 +229,7 @@ sub bad_severities
 	return "'bad=' || count(*) FILTER (WHERE $column < 0 OR $column IN ('NaN', 'Infinity'))";
 }
 
-# A backend that hears nothing: ended by force, which the parent is told of
+# Kills a backend that does not respond, and reports that to the parent
 sub kill_backend
 {
 	my ($self) = @_;
@@ -242,12 +242,12 @@ sub kill_backend
 		return if !kill(0, $pid) && $!{ESRCH};
 		sleep 0.1;
 	}
-	$self->{tell}->({ own_kill => $pid });
+	$self->{send}->({ own_kill => $pid });
 	kill 'KILL', $pid;
 	return;
 }
 
-# Runs case n; true when it was run to its end
+# Runs case n; returns true if it ran to its end
 sub attempt
 {
 	my ($self, $n, $module) = @_;
@@ -255,7 +255,7 @@ sub attempt
 	$self->{failures} = [];
 	$self->{script} = [];
 	$self->connect;
-	$self->{tell}->({ running => $n, pid => $self->{session}{backend} });
+	$self->{send}->({ running => $n, pid => $self->{session}{backend} });
 	seed_case($self->{seed}, $self->{part}, $n);
 	my $done = eval { $module->case($self, $n); 1 };
 	return 1 if $done;
@@ -287,7 +287,7 @@ sub attempt
 		$self->fail('crash', $self->{script}[-1], "signal $1" . ($trap ? ": $trap" : ''));
 		return 1;
 	}
-	# another's crash
+	# the crash was caused by another case
 	return 0;
 }
 
@@ -325,7 +325,7 @@ sub run_case
 	}
 	if (@{ $self->{failures} })
 	{
-		$self->{tell}->({ number => $n, failure => $_, script => $self->{script} }) for $self->{failures}[0];
+		$self->{send}->({ number => $n, failure => $_, script => $self->{script} }) for $self->{failures}[0];
 		$self->count('failed');
 		my %kinds = map { $_->{kind} => 1 } @{ $self->{failures} };
 		$self->count("failed by $_") for keys %kinds;
@@ -340,9 +340,9 @@ my $trouble = qr{TRAP:|PANIC:|AddressSanitizer|LeakSanitizer|runtime\ error:|was
   |(?:resource|snapshot|relcache|catcache|plancache|tupdesc|buffer|file|segment|reference)\s+(?:refcount\s+)?leak
   |reference\s+leak|\bleaked\b|WARNING:.*not\ closed|WARNING:.*refcount|stuck\ spinlock}x;
 
-# Runs subs in processes of their own until they end or the time is up; each gets a sub to tell its
-# parent something by, which returns false when it is to stop. What they told, and the log's trouble, go
-# to the report. Returns figures, added up.
+# Runs subs in separate processes until they end or the time is up; each gets a sub that sends a message to
+# the parent and returns false if the process should stop. Messages and trouble in the log go to the report.
+# Returns the sums of the figures.
 sub run_processes
 {
 	my (%params) = @_;
@@ -369,13 +369,13 @@ sub run_processes
 			$SIG{PIPE} = 'IGNORE';
 			close $from;
 			$to->autoflush(1);
-			my $tell = sub {
+			my $send = sub {
 				my ($what) = @_;
 				print $to $json->encode($what), "\n" if $what;
 				return !$stopped && (!$end || time < $end);
 			};
-			my $ok = eval { $sub->($tell); 1 };
-			$tell->({ died => "$@" }) if !$ok;
+			my $ok = eval { $sub->($send); 1 };
+			$send->({ died => "$@" }) if !$ok;
 			close $to;
 			POSIX::_exit($ok ? 0 : 1);
 		}
@@ -389,13 +389,13 @@ sub run_processes
 	my $read_log = sub {
 		my $text = $rest . read_from($log, $log_at);
 		$log_at += length($text) - length($rest);
-		# a line may be long, and its end yet to come
+		# the rest of a long line may not have arrived
 		my $whole = rindex($text, "\n") + 1;
 		$rest = substr($text, $whole);
 		$text = substr($text, 0, $whole);
 		for my $line (split /\n/, $text)
 		{
-			# what the extension quotes of its input is no message of the server's
+			# input that the extension quotes is not a message of the server
 			next if length $line > 10000 || $line !~ $trouble || ($line =~ /\(PID (\d+)\)/ && $killed{$1});
 			$figures{'trouble in the log'}++;
 			if ($line =~ /TRAP:/)
@@ -429,20 +429,20 @@ sub run_processes
 			}
 			while ($c->{buffer} =~ s/^(.*)\n//)
 			{
-				my $told = $json->decode($1);
-				$killed{ $told->{own_kill} } = 1 if $told->{own_kill};
-				$running{ $c->{pid} } = $told->{running} if defined $told->{running};
-				$c->{died} = $told->{died} if $told->{died};
-				if ($told->{figures})
+				my $message = $json->decode($1);
+				$killed{ $message->{own_kill} } = 1 if $message->{own_kill};
+				$running{ $c->{pid} } = $message->{running} if defined $message->{running};
+				$c->{died} = $message->{died} if $message->{died};
+				if ($message->{figures})
 				{
-					for my $k (keys %{ $told->{figures} })
+					for my $k (keys %{ $message->{figures} })
 					{
-						my $v = $told->{figures}{$k};
+						my $v = $message->{figures}{$k};
 						$figures{$k} = $k =~ /^most / ? max($figures{$k} // 0, $v) : ($figures{$k} // 0) + $v;
 					}
 				}
-				$report->($told) if $told->{failure};
-				kill 'USR1', map { $_->{pid} } values %child if $told->{stop};
+				$report->($message) if $message->{failure};
+				kill 'USR1', map { $_->{pid} } values %child if $message->{stop};
 			}
 		}
 		$read_log->();
@@ -452,7 +452,7 @@ sub run_processes
 	return \%figures;
 }
 
-# Runs cases of a part. first and cases (or undef: until seconds are over), jobs, seed, log, report.
+# Runs cases of a part. Parameters: first, cases (undef: until the seconds are over), jobs, seed, log, report.
 sub run_part
 {
 	my (%params) = @_;
@@ -463,15 +463,15 @@ sub run_part
 	for my $job (0 .. $params{jobs} - 1)
 	{
 		push @subs, sub {
-			my ($tell) = @_;
+			my ($send) = @_;
 			my $self = context(part => $params{part}, seed => $params{seed}, log => $params{log}, dbname => $params{dbname},
-				job => $job, tell => $tell, timeout => $module->timeout, setup => $params{setup});
+				job => $job, send => $send, timeout => $module->timeout, setup => $params{setup});
 			for (my $n = $first + $job; !defined $params{cases} || $n < $first + $params{cases}; $n += $params{jobs})
 			{
-				last if !$tell->();
+				last if !$send->();
 				$self->run_case($n, $module);
 			}
-			$tell->({ figures => $self->{figures} });
+			$send->({ figures => $self->{figures} });
 			$self->{session} = undef;
 		};
 	}

@@ -1,5 +1,5 @@
-# Statements cancelled, and sessions and parallel workers ended, at any moment; then nothing is left
-# behind and what is stored scores as before.
+# Statements are cancelled, and sessions and parallel workers ended, at any moment; afterwards nothing is
+# left behind and stored models score as before.
 package FuzzCancel;
 
 use strict;
@@ -9,9 +9,9 @@ use Fuzz;
 use FuzzSession;
 use Time::HiRes qw(time sleep);
 
-# Ordinary statements are over long before
+# A timeout much longer than any statement takes
 use constant TIMEOUT_MS => 20000;
-# Cancelled, but still running
+# A cancelled statement must end within this time
 use constant STUCK_MS => 2000;
 
 my $tiny = '{"window": 8, "d_model": 16, "heads": 2, "layers": 1, "steps": 60, "horizons": [2, 4], "advanced": {"batch_size": 4}}';
@@ -100,7 +100,7 @@ sub statements
 	);
 }
 
-# Forms for a time column of type bigint, where there are such
+# Forms for a time column of type bigint, for functions that have them
 sub adapt
 {
 	my ($names, @statements) = @_;
@@ -130,7 +130,7 @@ sub target
 	};
 
 	Fuzz::seed_case($seed, 'cancel', $number);
-	for (my $n = $number; $fuzz->{tell}->(); $n += 100)
+	for (my $n = $number; $fuzz->{send}->(); $n += 100)
 	{
 		if (!$session)
 		{
@@ -185,7 +185,7 @@ sub target
 		$fuzz->count('cases');
 		if (@{ $fuzz->{failures} })
 		{
-			$fuzz->{tell}->({ failure => $fuzz->{failures}[0] });
+			$fuzz->{send}->({ failure => $fuzz->{failures}[0] });
 			$fuzz->count('failed');
 			$fuzz->count("failed by $fuzz->{failures}[0]{kind}");
 		}
@@ -198,7 +198,7 @@ sub disturber
 	my ($cancels, $seed, $fuzz) = @_;
 	my $session;
 
-	while ($fuzz->{tell}->() && (!$cancels || ($fuzz->{figures}{cancels} // 0) < $cancels))
+	while ($fuzz->{send}->() && (!$cancels || ($fuzz->{figures}{cancels} // 0) < $cancels))
 	{
 		if (!$session)
 		{
@@ -220,28 +220,28 @@ sub disturber
 		$fuzz->{figures}{'most ms to obey'} = $ms if $ms > ($fuzz->{figures}{'most ms to obey'} // 0);
 		if ($pid)
 		{
-			$fuzz->{tell}->({ failure => { kind => 'hang', statement => $stuck, detail => 'not obeyed in ' . STUCK_MS . ' ms' } });
+			$fuzz->{send}->({ failure => { kind => 'hang', statement => $stuck, detail => 'not cancelled within ' . STUCK_MS . ' ms' } });
 			$fuzz->count('failed');
 			$fuzz->count('failed by hang');
-			# most end some day
+			# most end later
 			for (1 .. 150)
 			{
 				last if $session->run("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid AND state = 'active'", 60)->{out} !~ /^1$/m;
 				sleep 0.1;
 				if ($_ == 150)
 				{
-					$fuzz->{tell}->({ own_kill => $pid });
+					$fuzz->{send}->({ own_kill => $pid });
 					kill 'KILL', $pid;
 					$session = undef;
 				}
 			}
 		}
 	}
-	$fuzz->{tell}->({ stop => 1 });
+	$fuzz->{send}->({ stop => 1 });
 	return;
 }
 
-# What must be gone when all sessions are: name and query for a number
+# What must be gone when all sessions have ended: name and query for a number
 my %left = (
 	'segments of shared memory' => "SELECT count(*) FROM pg_ls_dir('pg_dynshmem') d WHERE current_setting('dynamic_shared_memory_type') = 'mmap' AND d ~ '^mmap'",
 	'temporary files' => 'SELECT count(*) FROM pg_ls_tmpdir()',
@@ -273,11 +273,11 @@ sub run
 	for my $number (0 .. $params{sessions})
 	{
 		push @subs, sub {
-			my ($tell) = @_;
-			my $fuzz = Fuzz::context(part => 'cancel', seed => $params{seed}, log => $params{log}, tell => $tell);
+			my ($send) = @_;
+			my $fuzz = Fuzz::context(part => 'cancel', seed => $params{seed}, log => $params{log}, send => $send);
 			Fuzz::seed_case($params{seed}, 'cancel', $number);
 			$number == 0 ? disturber($params{cancels}, $params{seed}, $fuzz) : target($number, $names, $expected, $params{seed}, $fuzz);
-			$tell->({ figures => $fuzz->{figures} });
+			$send->({ figures => $fuzz->{figures} });
 		};
 	}
 	my $figures = run_processes(subs => \@subs, seconds => $params{seconds}, log => $params{log}, report => $params{report});

@@ -1,5 +1,5 @@
-# Sources dropped, created again, changed and renamed while others train on them and score them: a clean
-# error, or right rows.
+# Sources are dropped, created again, changed and renamed while other sessions train on them and score them: a
+# clean error, or correct rows.
 package FuzzDdl;
 
 use strict;
@@ -15,7 +15,7 @@ my $zscore = '{"method": "zscore", "horizons": [1]}';
 my $tiny = '{"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 3, "horizons": [2, 4]}';
 my $rows = "SELECT i::bigint AS ts, d AS dev, sin(i * 0.2)::float8 AS a, (i % 7)::float8 AS b FROM generate_series(1, 100) i, unnest('{x,y}'::text[]) d";
 
-# Relations that come and go. same has the same rows whenever it is there.
+# Relations that are dropped and created. same has the same rows whenever it exists.
 my %create = (
 	same => "CREATE TABLE ddl.same AS $rows",
 	t => "CREATE TABLE ddl.t AS $rows",
@@ -65,12 +65,12 @@ my @changes_of_sources = (
 
 my $race = 'DROP TABLE IF EXISTS ddl.race; CREATE TABLE ddl.race (ts timestamptz, a float8)';
 
-# What changes the extension, in a database of its own
+# Changes of the extension, in a separate database
 my @extension_changes = ('DROP EXTENSION amad CASCADE; CREATE EXTENSION amad', 'BEGIN; DROP EXTENSION amad CASCADE; CREATE EXTENSION amad; COMMIT', 'BEGIN; DROP EXTENSION amad CASCADE; SELECT pg_sleep(0.05); ROLLBACK',
 	"DROP EXTENSION IF EXISTS amad CASCADE; CREATE SCHEMA IF NOT EXISTS other; CREATE EXTENSION amad SCHEMA other", 'DROP EXTENSION IF EXISTS amad CASCADE; SELECT pg_sleep(0.05); CREATE EXTENSION amad SCHEMA public',
 	'SELECT pg_sleep(0.1)', 'SELECT pg_sleep(0.3)');
 
-# A statement of a session: its SQL and whether it names the source itself, where the server's own races show
+# A statement of a session: its SQL, and whether it names the source itself, so that races of the server are possible
 sub statement
 {
 	my ($form) = @_;
@@ -97,12 +97,12 @@ sub statement
 		sub { ("SELECT amad_drop($model)", 'drop') })->();
 }
 
-# Errors of the server's own for what its parser looked up and somebody dropped: of statements that name
-# the relation or a function of the extension themselves, and of functions and aggregates, which nothing locks
+# Errors of the server for objects that its parser looked up and another session dropped: in statements that name
+# the relation or a function of the extension, and for functions and aggregates, which are not locked
 my $own_race = join('|', 'cache lookup failed for [a-z][a-z ]*\\d', 'could not open relation with OID',
 	'tuple concurrently (?:updated|deleted)', 'could not find (?:tuple|pg_)', '(?:type|function|schema|relation) with OID \d+ does not exist', 'could not open extension');
 
-# Of what amad_detect says of the model fixed, whose source has the same rows whenever it is there
+# Query for a digest of the results of amad_detect for the model fixed, whose source always has the same rows
 sub digest
 {
 	my ($form) = @_;
@@ -111,14 +111,14 @@ sub digest
 	  . "FROM amad_detect$form('fixed')";
 }
 
-# number 301 and on: nothing but trainings on a table that comes and goes as fast as it can
+# from number 301 on: only trainings on a table that is dropped and created as fast as possible
 sub worker
 {
 	my ($number, $form, $expected, $seed, $fuzz, $database) = @_;
 	my $session;
 	my $extension = $database ne 'postgres';
 
-	for (my $n = 0; $fuzz->{tell}->(); $n++)
+	for (my $n = 0; $fuzz->{send}->(); $n++)
 	{
 		if (!$session)
 		{
@@ -128,7 +128,7 @@ sub worker
 		}
 		my ($sql, $what) = statement($form);
 		$fuzz->{failures} = [];
-		# rows of the newest snapshot: an older one sees none in a table made since
+		# rows of the newest snapshot: an older one does not see rows of a table created later
 		my $check = !$extension && chance(15);
 		my $race = $number > 300;
 		($sql, $what) = (digest($form), 'check') if $check;
@@ -140,7 +140,7 @@ sub worker
 		$fuzz->count('calls');
 		$fuzz->count("state $what $result->{state}");
 		$fuzz->count('done') if $result->{state} eq '00000';
-		# the extension is not there
+		# the extension does not exist
 		sleep 0.01 if $extension && $result->{state} eq '42883';
 		if ($result->{state} eq 'LOST')
 		{
@@ -182,7 +182,7 @@ sub worker
 		}
 		if (@{ $fuzz->{failures} })
 		{
-			$fuzz->{tell}->({ failure => $fuzz->{failures}[0] });
+			$fuzz->{send}->({ failure => $fuzz->{failures}[0] });
 			$fuzz->count('failed');
 			$fuzz->count("failed by $fuzz->{failures}[0]{kind}");
 		}
@@ -190,7 +190,7 @@ sub worker
 	return;
 }
 
-# Whether that backend died of a signal
+# Whether the backend was killed by a signal
 sub crashed
 {
 	my ($fuzz, $pid) = @_;
@@ -208,7 +208,7 @@ sub changer
 	my ($fuzz, $database, @changes) = @_;
 	my $session;
 
-	while ($fuzz->{tell}->())
+	while ($fuzz->{send}->())
 	{
 		if (!$session)
 		{
@@ -217,7 +217,7 @@ sub changer
 		}
 		my $result = $session->run(pick(@changes), 60);
 		$fuzz->count('changes');
-		# these are not the extension's
+		# errors of these statements are not failures of the extension
 		if ($result->{state} ne '00000')
 		{
 			$fuzz->count('changes refused');
@@ -225,7 +225,7 @@ sub changer
 		}
 		$session = undef if $result->{state} eq 'LOST' || $result->{state} eq 'HUNG';
 		$session->run('ROLLBACK', 60) if $session;
-		# what the others dropped for good comes back
+		# creates again what other sessions dropped
 		if ($session && chance(10) && @changes == @changes_of_sources)
 		{
 			$session->run($_, 60) for values %create;
@@ -261,11 +261,11 @@ sub run
 	my $add = sub {
 		my ($number, $work) = @_;
 		push @subs, sub {
-			my ($tell) = @_;
-			my $fuzz = Fuzz::context(part => 'ddl', seed => $params{seed}, log => $params{log}, log_at => $log_at, tell => $tell);
+			my ($send) = @_;
+			my $fuzz = Fuzz::context(part => 'ddl', seed => $params{seed}, log => $params{log}, log_at => $log_at, send => $send);
 			Fuzz::seed_case($params{seed}, 'ddl', $number);
 			$work->($fuzz);
-			$tell->({ figures => $fuzz->{figures} });
+			$send->({ figures => $fuzz->{figures} });
 		};
 	};
 	for my $number (1 .. $params{sessions})

@@ -1,5 +1,5 @@
-# Keys of series of all types, among them values that are equal but not identical. Every group of equal
-# values is one series; what was trained is read again and knows all of its rows.
+# Series keys of all types, including values that are equal but not identical. Every group of equal values
+# is one series; a stored model can be read, and its training rows do not have unknown series.
 package FuzzKeys;
 
 use strict;
@@ -49,7 +49,7 @@ sub setup
 	my ($class, $session) = @_;
 
 	for ('CREATE SCHEMA fuzz', "CREATE TYPE fuzz.mood AS ENUM ('sad', 'happy')", 'CREATE DOMAIN fuzz.some_number AS numeric', 'CREATE TYPE fuzz.pair AS (n numeric, t text)',
-		# without ICU there are none of these
+		# these do not exist without ICU
 		"CREATE COLLATION fuzz.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
 		"CREATE COLLATION fuzz.any_mark (provider = icu, locale = 'und-u-ks-level1', deterministic = false)",
 		'CREATE DOMAIN fuzz.loose AS text COLLATE fuzz.any_case', 'CREATE DOMAIN fuzz.base_letters AS text COLLATE fuzz.any_mark', 'CREATE DOMAIN fuzz.loose_domain AS fuzz.loose',
@@ -86,7 +86,7 @@ sub values_of
 sub case
 {
 	my ($class, $fuzz, $n) = @_;
-	# every type in its turn
+	# every type in turn
 	my @kinds = ($usable[ $n % @usable ]);
 	push @kinds, pick(@usable) if chance(25);
 	my @names = map { "k$_" } 1 .. @kinds;
@@ -110,7 +110,7 @@ sub case
 		$number = "($number * " . @values . " + v$i.n)";
 		$total *= @values;
 	}
-	# variants one after another, or by turns
+	# variants one after another, or alternating
 	my $ts = chance(50) ? "i * $total + $number" : "$number * 1000 + i";
 	my $rows = 40;
 	$fuzz->call(begin => 'BEGIN');
@@ -120,7 +120,7 @@ sub case
 		  . ", sin(i * 0.3)::float8 AS a FROM generate_series(1, $rows) i, " . join(', ', @from));
 	if ($result->{state} ne '00000')
 	{
-		# a type that no table has, json with DISTINCT, …
+		# a type that is not allowed in tables, json with DISTINCT, …
 		$fuzz->call(rollback => 'ROLLBACK');
 		return;
 	}

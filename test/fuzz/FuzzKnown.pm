@@ -1,4 +1,4 @@
-# Statements that once crashed the server, hung it or lost a model. Each is a case of its own.
+# Statements that once crashed the server, hung it or lost a model. Each is a separate case.
 package FuzzKnown;
 
 use strict;
@@ -11,10 +11,10 @@ sub timeout { return 1500 }
 my $minutes = "timestamptz '2026-01-01 00:00+00' + i * interval '1 minute'";
 my $zscore = q('{"method": "zscore", "horizons": [1]}');
 
-# All ends of a bigint, of which no two neighbours have a distance that a bigint can hold
+# Extreme values of bigint; the distance between any two neighbours exceeds the range of bigint
 my $ends = 'CASE i % 3 WHEN 0 THEN 9223372036854775807 - i WHEN 1 THEN -9223372036854775808 + i ELSE i END::bigint';
 
-# Two devices; the first under two names that are equal, one after the other or by turns
+# Two devices; the first under two names that are equal, one after the other or alternating
 sub equal_keys
 {
 	my ($type, $one, $other, $third, $when) = @_;
@@ -29,7 +29,7 @@ sub equal_keys
 
 my @equal = (qr/series=2\b/, qr/rows=1200 unknown=0\b/, qr/same=true/);
 
-# name, statements, settings, what their output must be like, milliseconds of statement_timeout
+# name, statements, settings, pattern of their output, milliseconds of statement_timeout
 my @known = (
 	{
 		name => 'a view replaced by the maintenance query',
@@ -123,7 +123,7 @@ END $$),
 		],
 		unlike => qr/trained=true/,
 	},
-	# these take their time, and are no part of the short run
+	# these are slow, and not part of the short run
 	{
 		name => 'a fleet at the default settings',
 		long => 1,
@@ -183,7 +183,7 @@ sub case
 			$form = $names =~ /forms=[1-9]/ ? 'amad_detect_bigint' : 'amad_detect';
 			$text =~ s/FORM/$form/;
 		}
-		# rows are made before anything is measured
+		# rows are created before the measurement begins
 		local $fuzz->{timeout} = 60000 if $text =~ /^CREATE TEMP TABLE/;
 		$fuzz->call(begin => "SET LOCAL statement_timeout = $fuzz->{timeout}");
 		my $result = $fuzz->call($known->{name} => "SAVEPOINT s;\n$text");
@@ -195,7 +195,7 @@ sub case
 		if (@like && $text =~ /^SELECT/)
 		{
 			my $like = shift @like;
-			# the trainings before it have none
+			# the trainings before do not have a timeout
 			if ($text =~ /^SELECT '/ && $result->{out} !~ $like)
 			{
 				$fuzz->fail('wrong', $text, 'gives ' . ($result->{state} eq '00000' ? $result->{out} =~ s/\s+$//r : FuzzSession::message($result)));

@@ -1,5 +1,5 @@
-# Forged models: rows of amad_models as nobody but its owner could write them, with values of type
-# amad_model whose checksum is right and whose content is not; then every function on them.
+# Forged models: rows of amad_models as only its owner could write them, with values of type amad_model
+# that have a correct checksum and invalid content; then every function on them.
 package FuzzModels;
 
 use strict;
@@ -13,11 +13,11 @@ my $json = JSON::PP->new->canonical->allow_nonref->utf8;
 
 sub timeout { return 400 }
 
-# ---- the rows and the models to begin with ----------------------------------------------------
+# ---- the rows and the original models ----------------------------------------------------
 
 my $tiny = '"window": 4, "d_model": 8, "heads": 2, "layers": 1, "steps": 4, "horizons": [2, 4], "advanced": {"batch_size": 2}';
 
-# name, options, kind of time, series columns
+# name, options, type of time, series columns
 my @models = (
 	[ 'zscore', '"method": "zscore", "horizons": [1]', 'bigint' ],
 	[ 'pca', '"method": "pca", "horizons": [1, 2]', 'bigint' ],
@@ -75,7 +75,7 @@ sub create_tables
 	return;
 }
 
-# Functions of the module that have a form for each type of time, or had
+# Functions of the extension that have a form for each type of time
 sub find_forms
 {
 	my ($session) = @_;
@@ -92,7 +92,7 @@ sub find_forms
 	return;
 }
 
-# Trains the models to forge from, each once a job, and checks that every call works on them
+# Trains the original models, once per job, and checks that every call works on them
 sub setup
 {
 	my ($class, $session, $jobs) = @_;
@@ -127,7 +127,7 @@ sub setup
 	return;
 }
 
-# Calls on models that nobody forged: all must succeed, or the fuzzer no longer fits the module.
+# Calls on models that are not forged: all must succeed, or the fuzzer no longer fits the extension.
 sub check_calls
 {
 	my ($class, $session) = @_;
@@ -140,11 +140,11 @@ sub check_calls
 		for my $call (calls($base, $name, 1))
 		{
 			my ($what, $sql) = @$call;
-			# it has no source
+			# it does not have a source
 			next if $base->{name} eq 'nameless' && $what !~ /^(?:describe|weights|text|score|explain|deploy|drop)/;
 			my $result = $session->run("BEGIN;\nSAVEPOINT s;\n$sql", 60);
 			$session->run('ROLLBACK', 60);
-			# 50 rows are few for these
+			# these need more than 50 rows
 			next if $what =~ /^(?:recalibrate|drift|deploy|retrain)/ && $result->{state} =~ /^(?:22023|55000)/;
 			die "$what of $base->{name} fails: $sql: $result->{out}" if $result->{state} ne '00000';
 		}
@@ -181,7 +181,7 @@ sub get
 	return unpack('V', substr($bytes, $field{$name}, 4));
 }
 
-# Where its sections are: figures, weights, figures of series, JSON
+# Positions of its sections: figures, weights, figures of series, JSON
 sub parts
 {
 	my ($bytes) = @_;
@@ -272,7 +272,7 @@ sub option_number
 		1e308, rand(2));
 }
 
-# A value that a decoder of JSON::PP's kind would write; strings are bytes
+# A random value for JSON::PP; strings are bytes
 sub odd_value
 {
 	return pick(undef, JSON::PP::true, JSON::PP::false, odd_char_string(), option_number(), [], {}, [ option_number() ],
@@ -367,7 +367,7 @@ sub forge
 	my $length = length $bytes;
 	my $head = substr($bytes, 0, HEADER);
 	my ($body, $text) = @{ $base->{parts} }{qw(body json)};
-	my $resize = 1;				# the header says how long the JSON is
+	my $resize = 1;				# the header has the length of the JSON
 
 	for (1 .. pick(1, 1, 1, 2, 3))
 	{
@@ -436,7 +436,7 @@ sub forge
 		}
 		elsif ($what < 96)
 		{
-			# everything the same number
+			# the same number everywhere
 			my $number = odd_double();
 			$body = substr($number x (length($body) / 8 + 1), 0, length $body);
 		}
@@ -465,7 +465,7 @@ sub names
 		"array_fill(repeat('n', 1000), '{3}')", "'{dev,a,b}'", "'{tableoid,ctid,xmin}'");
 }
 
-# The source as JSON, odd or nearly right
+# The source as JSON, unusual or nearly correct
 sub source
 {
 	my ($base) = @_;
@@ -494,7 +494,7 @@ sub source
 	return literal($text =~ /\\u0000/ ? '{}' : $text);
 }
 
-# What to write into the row: the model, and other columns
+# New values for the row: the model, and other columns
 sub row
 {
 	my ($base) = @_;
@@ -512,7 +512,7 @@ sub row
 
 # ---- calls ---------------------------------------------------------------------------------------------
 
-# Statements on the model of a name, as [what, SQL]
+# Statements on the model with a name, as [what, SQL]
 sub calls
 {
 	my ($base, $name, $plain) = @_;
@@ -558,7 +558,7 @@ sub calls
 		[ drop => "SELECT amad_drop($name)" ]);
 }
 
-# Everything in one transaction that is rolled back: the row is as before for the next case
+# Runs everything in one transaction that is rolled back, so that the next case finds the row unchanged
 sub case
 {
 	my ($class, $fuzz, $n) = @_;
@@ -576,7 +576,7 @@ sub case
 	if ($written->{state} eq '00000')
 	{
 		my $any = 0;
-		# only where the model is accepted all calls are worth their time
+		# all calls only if the model is accepted
 		for my $i (0 .. $#calls)
 		{
 			my ($what, $sql) = @{ $calls[$i] };

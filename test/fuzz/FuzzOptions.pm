@@ -1,4 +1,4 @@
-# Options of every kind, and rows of every kind to train on with them.
+# Options of every kind, and training rows of every kind.
 package FuzzOptions;
 
 use strict;
@@ -11,11 +11,11 @@ my $json = JSON::PP->new->canonical->allow_nonref->utf8;
 
 sub timeout { return 400 }
 
-# The options there are, with their defaults, on one level; those written in "advanced", those whose values are
-# numbers; and tables with columns ts, a, b, c
+# All options with their defaults, on one level; those written in "advanced", and those whose values are numbers;
+# and tables with columns ts, a, b, c
 my (%defaults, %advanced, @numbers, @tables);
 
-# name, kind of time, columns a, b, c of row i
+# name, type of time, columns a, b, c of row i
 my @rows = (
 	[ 'waves', 'i::bigint', 'sin(i * 0.2)::float8', '(cos(i * 0.11) + (i * 7919 % 101) / 500.0)::float8', '(i % 17)::float8' ],
 	[ 'holes', 'i::bigint', 'CASE WHEN i % 5 > 0 THEN sin(i) END::float8', "CASE WHEN i % 3 = 0 THEN 'NaN' ELSE cos(i) END::float8",
@@ -91,7 +91,7 @@ sub number
 		4096, 65536, 2147483647, 2147483648, 9007199254740991, 9007199254740992, rand(1), rand(100));
 }
 
-# A JSON object of options, mostly ones that are accepted, at the level where they are written but for a few
+# A JSON object of options, mostly valid ones, and mostly at the correct level
 sub options
 {
 	my (@members, @advanced);
@@ -167,7 +167,7 @@ sub case
 			$fuzz->count('accepted');
 			for my $suffix ('', '_bigint', '_timestamp')
 			{
-				# the forms for other types say so at once
+				# the forms for other types fail at once
 				my $worked = $call->(detect => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_detect$suffix('options') x) x");
 				next if !$worked;
 				$call->(events => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, peak_severity AS s FROM amad_events$suffix('options') x) x");

@@ -1,4 +1,4 @@
-# Parts of the fuzzer, one after another, and what they found.
+# Runs the parts of the fuzzer, one after another, and reports their failures.
 package FuzzRun;
 
 use strict;
@@ -19,17 +19,17 @@ use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(run_cases report_to setup failures);
 
-# Parts made of cases, with their share of the time; the others have no cases
+# Parts that consist of cases, with their share of the time
 my %modules = (known => 'FuzzKnown', models => 'FuzzModels', options => 'FuzzOptions', sources => 'FuzzSources', keys => 'FuzzKeys');
 my %share = (known => 0, models => 40, options => 12, sources => 14, keys => 8, cancel => 13, ddl => 13);
 my @order = qw(known models options sources keys cancel ddl);
 
-# Failures of a kind shown in full
+# Number of failures of a kind that are printed
 use constant SHOWN => 4;
-# of a statement
+# Number of bytes of a statement that are printed
 use constant SHOWN_BYTES => 2000;
 
-# A sub that prints what failed, each kind a few times, and keeps its script in a folder. say prints a line.
+# A sub that prints failures, each kind a few times, and saves their scripts in a folder. say prints a line.
 sub report_to
 {
 	my (%params) = @_;
@@ -37,37 +37,37 @@ sub report_to
 	my %seen;
 
 	return sub {
-		my ($told) = @_;
+		my ($message) = @_;
 
-		if ($told->{log})
+		if ($message->{log})
 		{
 			# crashes and assertions come with a case, too
-			my $kind = $told->{log} =~ s/^.*?(?=TRAP|PANIC|WARNING|LOG)//r =~ s/\d+/N/gr;
+			my $kind = $message->{log} =~ s/^.*?(?=TRAP|PANIC|WARNING|LOG)//r =~ s/\d+/N/gr;
 			return if $seen{"log $kind"}++ >= SHOWN;
-			$say->("$part: in the server's log: $told->{log}");
-			$say->('  cases then: ' . join(', ', sort { $a <=> $b } keys %{ $told->{running} }) . " of SEED=$seed PART=$part")
-			  if %{ $told->{running} // {} };
+			$say->("$part: in the server's log: $message->{log}");
+			$say->('  running cases: ' . join(', ', sort { $a <=> $b } keys %{ $message->{running} }) . " of SEED=$seed PART=$part")
+			  if %{ $message->{running} // {} };
 			return;
 		}
-		if ($told->{died})
+		if ($message->{died})
 		{
-			$say->("$part: $told->{died}");
+			$say->("$part: $message->{died}");
 			return;
 		}
-		my $f = $told->{failure};
+		my $f = $message->{failure};
 		my $kind = join(' ', $f->{kind}, ($f->{detail} // '') =~ s/\(.*?\)//gr =~ s/"[^"]*"/"…"/gr =~ s/\d+/N/gr);
 		return if $seen{$kind}++ >= SHOWN;
 		my $statement = $f->{statement} // '';
-		my $again = defined $told->{number} ? "SEED=$seed PART=$part CASE=$told->{number}" : "SEED=$seed PART=$part";
+		my $again = defined $message->{number} ? "SEED=$seed PART=$part CASE=$message->{number}" : "SEED=$seed PART=$part";
 		$say->("$part: $f->{kind}: $f->{detail}");
-		$say->("  again by: make fuzz $again");
+		$say->("  repeat with: make fuzz $again");
 		$say->('  statement: ' . (length $statement > SHOWN_BYTES ? substr($statement, 0, SHOWN_BYTES) . ' …' : $statement));
-		if ($folder && $told->{script})
+		if ($folder && $message->{script})
 		{
-			my $file = "$folder/$part-$seed-" . ($told->{number} // 0) . '.sql';
+			my $file = "$folder/$part-$seed-" . ($message->{number} // 0) . '.sql';
 			if (open(my $out, '>:raw', $file))
 			{
-				print $out join(";\n", @{ $told->{script} }), ";\n";
+				print $out join(";\n", @{ $message->{script} }), ";\n";
 				close $out;
 				$say->("  script: $file");
 			}
@@ -75,7 +75,7 @@ sub report_to
 	};
 }
 
-# Cases of a part against the server, for so many seconds or so many cases; figures
+# Runs cases of a part for a time or for a number of cases; returns figures
 sub run_cases
 {
 	my (%params) = @_;
@@ -158,7 +158,7 @@ sub main
 	return $failed ? 1 : 0;
 }
 
-# Cases that failed, and trouble in the log that no case owned up to
+# Number of failed cases, and of trouble in the log that is not attributed to a case
 sub failures
 {
 	my ($figures) = @_;

@@ -1,5 +1,5 @@
-# A psql session fed a statement at a time: SQLSTATE, milliseconds and output of each. Where the server
-# is, is in PGHOST and the rest.
+# A psql session that runs one statement at a time: SQLSTATE, milliseconds and output of each. PGHOST and
+# the other variables of libpq specify the server.
 package FuzzSession;
 
 use strict;
@@ -16,7 +16,7 @@ sub new
 	my $self = bless { dbname => $params{dbname} // 'postgres', number => 0, buffer => '' }, $class;
 	local $ENV{PGAPPNAME} = $params{appname} // 'fuzz';
 	local $ENV{PGCONNECT_TIMEOUT} = 30;
-	# a version's notices would only be read past; XX warnings stay
+	# notices would be skipped anyway; warnings of class XX are needed
 	local $ENV{PGOPTIONS} = '-c client_min_messages=warning';
 
 	local $SIG{__WARN__} = sub { };
@@ -35,8 +35,8 @@ sub new
 	return $self;
 }
 
-# Runs a statement without its semicolon. state is its SQLSTATE; LOST without a connection, HUNG when
-# nothing came in so many seconds: then the session is of no more use.
+# Runs a statement without its semicolon. state is its SQLSTATE, LOST without a connection, or HUNG without
+# an answer within the given seconds; after that the session must not be used.
 sub run
 {
 	my ($self, $sql, $seconds) = @_;
@@ -46,7 +46,7 @@ sub run
 
 	{
 		local $SIG{PIPE} = 'IGNORE';
-		# on a line of its own, since the statement may end in a comment
+		# on a separate line, since the statement may end in a comment
 		print { $self->{in} } "$sql\n;\n\\echo '\@\@fuzz' $number :SQLSTATE\n";
 		$self->{in}->flush;
 	}
@@ -79,7 +79,7 @@ sub run
 	return { state => $state, ms => $ms, out => $out };
 }
 
-# What an ERROR says: message and place in the source
+# Message of an ERROR, and its location in the source
 sub message
 {
 	my ($result) = @_;

@@ -1,4 +1,4 @@
-# Sources of rows: odd relations and queries, odd names of columns, and sources that become others while
+# Sources of rows: unusual relations and queries, unusual column names, and sources that are replaced while
 # they are read.
 package FuzzSources;
 
@@ -105,7 +105,7 @@ my @queries = (
 	"SELECT ts, a::text AS a FROM fuzz.t", 'SELECT NULL AS ts, NULL AS a', "SELECT '' AS ts, '' AS a", 'SELECT now() AS ts, 1 AS a FROM fuzz.t',
 	'SELECT ts, a FROM fuzz.t CROSS JOIN generate_series(1, 100000000) g', 'SELECT ts, a, b FROM fuzz.t WHERE a = (SELECT pg_catalog.count(*) FROM fuzz.t, fuzz.t u, fuzz.t v)');
 
-# A query, perhaps with what makes its text harder to embed
+# A query, possibly with text that makes it harder to embed
 sub query
 {
 	my $query = pick(@queries);
@@ -155,7 +155,7 @@ my %variants = (
 	b => [ 'b', 'b::numeric' ],
 );
 
-# What a view or function selects: its columns, some of other types
+# Columns that a view or function selects, some of other types
 sub selection
 {
 	my ($changes, @order) = @_;
@@ -171,7 +171,7 @@ sub selection
 	return 'SELECT ' . join(', ', map { "$columns{$_} AS $_" } @names) . ' FROM fuzz.t';
 }
 
-# A source that is another when its rows are read
+# A source that is replaced before its rows are read
 sub changing
 {
 	my ($fuzz, $call) = @_;
@@ -190,7 +190,7 @@ sub changing
 	return if !$call->(create => "CREATE TEMP TABLE hidden ON COMMIT DROP AS SELECT * FROM fuzz.t");
 	return if !$call->(create => "CREATE TEMP VIEW changing AS $before");
 	return if !$call->(create => 'CREATE FUNCTION pg_temp.rows() RETURNS TABLE (ts timestamptz, dev text, a numeric, b float8, label boolean) LANGUAGE sql AS $r$ SELECT ts, dev, a::numeric, b, label FROM fuzz.t $r$');
-	# a table function, and a function of a row that is no constant
+	# a table function, and a function of a row that is not constant
 	return if !$call->(create => "CREATE FUNCTION pg_temp.evil() RETURNS TABLE (b timestamptz, e timestamptz) LANGUAGE plpgsql AS \$evil\$ BEGIN $statement; RETURN; END \$evil\$;\n"
 		  . "CREATE FUNCTION pg_temp.evil_table() RETURNS TABLE (b bigint, e bigint) LANGUAGE plpgsql AS \$evil\$ BEGIN $statement; RETURN; END \$evil\$");
 	my $arguments = chance(20) ? arguments() : ", timestamp_col => 'ts', feature_cols => " . pick("'{a}'", "'{a}'", "'{a,b}'")

@@ -1,4 +1,4 @@
-# The long run of the fuzzer, against the server that PGHOST and the rest point to: see README.md.
+# The long run of the fuzzer, against the server that the variables of libpq specify: see README.md.
 use strict;
 use warnings;
 

@@ -1,6 +1,6 @@
 /*
  * first.c
- *	  Starts the sanitizers before anything else of a server's process.
+ *	  Starts the sanitizers before anything else in a server process.
  *
  * Preloaded beside libasan, and linked so that its constructor is the first
  * to run (-z initfirst).
@@ -12,8 +12,8 @@
  * translates its message: the process waits for its own lock forever.
  *
  * UndefinedBehaviorSanitizer starts at its first report and reads its options
- * from /proc/self/environ, where the title of the server's process is by then.
- * So they are kept here.
+ * from /proc/self/environ, which the title of the server process has replaced by
+ * then.  So they are kept here.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -13,8 +13,8 @@
  * A value that is detoasted is copied likewise, because what the server returns
  * often lies in the middle of a tuple.
  *
- * Contexts that are measured (MemoryContextMemAllocated) are told without what
- * the chunks are larger than asked for, so that limits of memory mean the same.
+ * MemoryContextMemAllocated() does not count the padding of the chunks, so that
+ * limits of memory have the same effect.
  *
  * A server with MEMORY_CONTEXT_CHECKING wipes whole chunks when it frees them,
  * poisoned parts included, so there nothing is poisoned.
@@ -28,7 +28,7 @@
 /* More than any memory context cuts from a shared block (ALLOC_CHUNK_LIMIT) */
 #define OWN_BLOCK 8193
 
-/* Header of a malloc() block of a context, about */
+/* Approximate size of the header of a malloc() block of a context */
 #define ALLOC_BLOCK_OVERHEAD 40
 
 /* What is poisoned before a chunk: part of its header in any version */
@@ -65,7 +65,7 @@ extern struct varlena *__wrap_pg_detoast_datum_slice(struct varlena *datum, int3
 													 int32 count);
 extern struct varlena *__wrap_pg_detoast_datum_packed(struct varlena *datum);
 
-/* What the chunks of a context are larger than asked for.  Freed ones are not taken off. */
+/* Padding of all chunks of a context; freeing a chunk does not subtract its padding. */
 typedef struct Padding
 {
 	MemoryContext context;
@@ -150,7 +150,7 @@ fence(void *chunk, Size size)
 	return chunk;
 }
 
-/* A size too large for palloc() stays so. */
+/* A size that is too large for palloc() is not changed. */
 static Size
 enlarged(Size size)
 {
@@ -207,7 +207,7 @@ __wrap_palloc_extended(Size size, int flags)
 	return __wrap_MemoryContextAllocExtended(CurrentMemoryContext, size, flags);
 }
 
-/* What stood beyond the old size is no data, so the copy of it does no harm. */
+/* The padding beyond the old size is copied as well, which is harmless. */
 void *
 __wrap_repalloc(void *pointer, Size size)
 {

@@ -1,7 +1,6 @@
 --
 -- Real data: a model of 30 days of 19 server metrics ranks the labelled anomalies of the next 15 days far above chance
--- and
--- finds the two that are plain.  The model and its scores are the same each time, with any number of workers, for all
+-- and finds the two obvious ones. The model and its scores are the same each time, with any number of workers, for all
 -- rows and for parts of them.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -33,7 +32,7 @@ WITH ranked AS (
 	FROM scored WHERE severity IS NOT NULL WINDOW w AS (ORDER BY severity DESC)
 )
 SELECT sum(label * hits::numeric / n) / sum(label) > 0.4 AS precise, round(avg(label), 3) AS random FROM ranked;
--- anomalies are runs of labelled rows: the second and the third are plain
+-- anomalies are runs of labelled rows: the second and the third are obvious, and are found within half an hour
 WITH marked AS (
 	SELECT *, ts - lag(ts) OVER (ORDER BY ts) > '5 min' AS begins FROM scored WHERE label = 1
 ), numbered AS (
@@ -53,7 +52,7 @@ SELECT md5(amad_fit('{"steps": 20}', ts, :features ORDER BY f0)::text) = :'alone
 SET amad.max_parallel_workers = 3;
 SELECT md5(amad_fit('{"steps": 20}', ts, :features)::text) = :'alone' AS same FROM train;
 RESET amad.max_parallel_workers;
--- a day by itself, after its 172 rows of warm-up, and days as partitions of a query
+-- a single day, after its 172 rows of warm-up, and days as partitions of a query
 SELECT count(*) AS rows, count(d.severity) AS scored, bool_and(d.severity = s.severity) AS same
 FROM (SELECT ts, amad_score('omi-2', ts, :features) OVER (ORDER BY ts) AS severity FROM test
 	  WHERE ts >= timestamptz '2024-02-02 00:00+00' - 172 * interval '5 min' AND ts < '2024-02-03 00:00+00') d

@@ -37,7 +37,7 @@ CREATE FUNCTION outcomes(query text) RETURNS TABLE (call text, outcome text) LAN
 	SELECT line, outcome(replace(query, '%s', split_part(line, ' with ', 1)), nullif(split_part(line, ' with ', 2), ''))
 	FROM calls ORDER BY id $$;
 
--- ---- amad_fit without options: the timestamp of the row that comes twice shows the type that was read
+-- ---- amad_fit without options: the error about a duplicate timestamp shows the type that was read
 
 CREATE TABLE twice AS TABLE r UNION ALL SELECT * FROM r WHERE n = 7;
 TRUNCATE calls;

@@ -8,7 +8,7 @@ SET search_path = evaluate, public;
 -- large plans of small tables
 SET jit = off;
 
--- ---- reference values: 1e-6 for all of them
+-- ---- reference values, to within 1e-6
 
 \set reference `cat "$PG_ABS_SRCDIR/reference/metrics.json"`
 CREATE TABLE reference AS
@@ -52,7 +52,7 @@ WITH ranked AS (
 SELECT near(:'e'::jsonb->'auc_pr', (SELECT sum(label * hits::float8 / n) / sum(label) FROM ranked)) AS auc_pr,
 	near(:'e'::jsonb->'best_f1', f1) AS best_f1, near(:'e'::jsonb->'best_f1_threshold', score) AS best_f1_threshold
 FROM best;
--- the share of pairs in order, ties half
+-- the share of pairs in the right order; ties count as half
 SELECT near(:'e'::jsonb->'auc_roc',
 	avg(CASE WHEN a.score > b.score THEN 1.0 WHEN a.score = b.score THEN 0.5 ELSE 0 END)) AS auc_roc
 FROM r a, r b WHERE a.label = 1 AND b.label = 0;
@@ -113,7 +113,7 @@ CREATE FUNCTION vus(most int) RETURNS float8[] LANGUAGE sql AS $$
 	), peaks AS MATERIALIZED (
 		SELECT w, (SELECT max(score) FROM r WHERE i BETWEEN s AND e) AS peak FROM widened
 	), level AS MATERIALIZED (
-		-- a threshold that comes again adds nothing to an area
+		-- a repeated threshold adds nothing to an area
 		SELECT row_number() OVER (ORDER BY t DESC) AS k, t
 		FROM (SELECT DISTINCT (array_agg(score ORDER BY score DESC))[1 + floor(j * ((count(*) - 1) / 249::float8))] AS t
 			  FROM r, generate_series(0, 249) j GROUP BY j) x
@@ -172,7 +172,7 @@ SELECT same(amad_evaluate(ts, score, label), amad_evaluate(ts, score, label ORDE
 		amad_evaluate(ts, score, label::smallint, NULL)) AS timed,
 	amad_evaluate(ts, score, label) - '{delay_seconds_mean,delay_seconds_median,false_alarms_per_day}'::text[]
 		= :'e'::jsonb - '{delay_seconds_mean,delay_seconds_median,false_alarms_per_day}'::text[] AS as_untimed FROM r;
--- what does not depend on time
+-- these metrics do not depend on the order of rows
 SELECT count(DISTINCT e) FROM (SELECT n, (SELECT amad_evaluate(score, label ORDER BY (i * n) % 307) FROM r) AS r
 	FROM generate_series(1, 5) n) x,
 	LATERAL (SELECT (SELECT jsonb_object_agg(key, value) FROM jsonb_each(r)
@@ -196,15 +196,15 @@ CREATE FUNCTION detected(e jsonb) RETURNS TABLE (events jsonb, found jsonb, reca
 	SELECT e->'events', e->'events_detected', e->'event_recall', e->'delay_rows_mean', e->'delay_rows_median',
 		e->'delay_seconds_mean', e->'delay_seconds_median',
 		e->'alarms', e->'false_alarms', e->'false_alarms_per_day', e->'false_alarms_per_1000_rows', e->'excluded' $$;
--- three events after 31 minutes, at once, never; an alarm that starts in an event is none of the false two; 22 hours
--- of 12 rows make 24
+-- three events, detected after 31 minutes, at once and never; two false alarms, as an alarm that starts in an event is
+-- not false; 12 rows that span 22 hours count as 24 hours
 SELECT d.* FROM (SELECT amad_evaluate(ts, score, label) AS e FROM t) x, detected(e) d;
 SELECT d.* FROM (SELECT amad_evaluate(score, label ORDER BY ts) AS e FROM t) x, detected(e) d;
 SELECT d.* FROM (SELECT amad_evaluate(score, label, '{"rows_per_day": 6}' ORDER BY ts) AS e FROM t) x, detected(e) d;
 SELECT d.* FROM (SELECT amad_evaluate(score, label, '{"threshold": 9}' ORDER BY ts) AS e FROM t) x, detected(e) d;
 SELECT amad_evaluate(date '2026-01-01' + i, score, label)->'false_alarms_per_day' AS days FROM r
 WHERE i BETWEEN 10 AND 30;
--- integers order the rows like ORDER BY; their unit is not known
+-- integers order the rows like ORDER BY; their unit is unknown
 SELECT same(amad_evaluate(score, label ORDER BY i), amad_evaluate(i, score, label),
 		amad_evaluate(i::bigint, score, label = 1 ORDER BY score),
 		amad_evaluate(i::smallint, score, label, NULL)) AS any_integer FROM r;
@@ -212,7 +212,7 @@ SELECT same(amad_evaluate(score, label, '{"rows_per_day": 6}' ORDER BY i),
 		amad_evaluate(i, score, label, '{"rows_per_day": 6}')) AS rows_per_day FROM r;
 -- one row spans no time
 SELECT amad_evaluate(ts, score, label)->'false_alarms_per_day' AS one_row FROM t WHERE score = 3;
--- rows that say nothing are counted and left out, as if they were not there
+-- rows without a score or a label are counted and excluded
 SELECT same(amad_evaluate(score, label ORDER BY ts) - 'excluded',
 	(SELECT amad_evaluate(score, label ORDER BY ts, o) - 'excluded'
 	FROM (SELECT ts, 0 AS o, score, label FROM t
@@ -244,11 +244,11 @@ SELECT key, max(v) FILTER (WHERE n = 1) AS no_anomalies, max(v) FILTER (WHERE n 
 FROM edges, jsonb_each(e) j(key, value), LATERAL (
 	SELECT CASE jsonb_typeof(value) WHEN 'number' THEN round(value::text::numeric, 4)::text ELSE value::text END AS v) x
 GROUP BY key ORDER BY key COLLATE "C";
--- an infinite threshold reads back
+-- an infinite threshold can be read back
 SELECT (e->>'best_f1_threshold')::float8 FROM edges WHERE what = 'infinite';
 SELECT amad_evaluate(score, label) IS NULL AS no_rows, amad_evaluate(ts, score, label, '{"x": 1}') IS NULL AS timed
 FROM t WHERE false;
--- VUS without normal rows, of events as dense as can be and at both ends, of a window wider than the series
+-- VUS without normal rows, with events in every second row and at both ends, with a window wider than the series
 SELECT w, near(e->'vus_pr', 1) AS one, e->'vus_roc' AS roc FROM (VALUES (0), (10), (1000)) v(w),
 	LATERAL (SELECT amad_evaluate(i, true, jsonb_build_object('window', w)) AS e FROM generate_series(1, 10) i) x;
 SELECT w, e->'events' AS events, round((e->>'vus_pr')::numeric, 4) AS pr, round((e->>'vus_roc')::numeric, 4) AS roc
@@ -256,7 +256,7 @@ FROM (VALUES (0), (10), (1000)) v(w),
 	LATERAL (SELECT amad_evaluate(1 + i % 2, i % 2, jsonb_build_object('window', w) ORDER BY i) AS e
 		FROM generate_series(1, 1001) i) x;
 
--- ---- random scores: what point adjustment is worth
+-- ---- random scores: point adjustment makes them look good
 
 SELECT round((e->>'f1')::numeric, 2) AS f1, (e->>'point_adjusted_f1')::float8 > 0.8 AS adjusted_f1_is_high,
 	(e->>'auc_roc')::float8 BETWEEN 0.45 AND 0.55 AS by_chance
@@ -317,7 +317,7 @@ SELECT current_user AS me \gset
 SHOW maintenance_work_mem;
 SELECT (amad_evaluate(i, i % 1000 < 10)->'rows')::int AS fits FROM generate_series(1, 40000) i;
 SELECT amad_evaluate(i, i % 1000 < 10) FROM generate_series(1, 70000) i;
--- an error leaves nothing behind, and a group gives back what it took
+-- after an error, and after each group, the memory is available again
 SELECT (amad_evaluate(i, i % 1000 < 10)->'rows')::int AS fits FROM generate_series(1, 40000) i;
 SET enable_hashagg = off;
 SELECT count(amad_evaluate) AS one_after_another

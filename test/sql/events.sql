@@ -1,7 +1,7 @@
 --
--- amad_events: flagged rows combined into intervals, compared with the same done by window functions.  Models are of the
--- method zscore, trained on features that are 1 or -1, so that the severity of a row is (a² + b²) / 2 and does not depend
--- on the rows before it.
+-- amad_events: flagged rows combined into intervals, compared with the same done by window functions.  Models have the
+-- method zscore and are trained on features that are 1 or -1, so that the severity of a row is (a² + b²) / 2 and does
+-- not depend on the rows before it.
 --
 SET timezone = 'UTC';
 CREATE TABLE normal AS
@@ -14,7 +14,7 @@ SELECT amad_train('m', $$SELECT ts, a, b FROM normal WHERE site = 1 AND device =
 	AS warmup;
 SELECT amad_train('fleet', 'normal', 'ts', '{a,b}', '{site,device}', options => zscore())->'rows' AS rows;
 
--- ---- by hand: a row a minute, its severity by a digit, "." for 0.5, "-" for none
+-- ---- by hand: one row per minute; a digit is its severity, "." is 0.5, "-" is null
 
 CREATE FUNCTION drawn(picture text) RETURNS TABLE (ts timestamptz, a float8, b float8) LANGUAGE sql AS $$
 	SELECT timestamptz '2026-02-01' + (i - 1) * interval '1 min',
@@ -44,12 +44,12 @@ SELECT i, picture, arguments, show(picture, arguments) FROM (VALUES
 	(12, '2222', NULL),
 	(13, '2..3', NULL),
 	(14, '.2373.4.', NULL),
-	-- rows without severity: within an event, before it, behind it
+	-- rows without severity within an event, before it, after it
 	(20, '.23--4.', NULL),
 	(21, '--23.', NULL),
 	(22, '.23--', NULL),
 	(23, '.23-.-5.', NULL),
-	-- a gap of the timestamps, of ten times the step, and longer
+	-- a gap in the timestamps of ten times the step, and a longer one
 	(30, '.2         3.', NULL),
 	(31, '.2          3.', NULL),
 	(32, '.2          3.', $$merge_gap => '11 min'$$),
@@ -69,7 +69,7 @@ SELECT i, picture, arguments, show(picture, arguments) FROM (VALUES
 	(52, '2.22.222.2222', $$min_duration => '1 min'$$),
 	(53, '2.22.222.2222', $$min_duration => '2 min 0.000001 s'$$),
 	(54, '2.22.222.2222', $$min_duration => '1 hour'$$),
-	-- cooldown: from the end of the last event reported; an event too short begins none
+	-- cooldown: from the end of the last reported event; an event that is too short does not begin one
 	(60, '22.2.2222.2...2.', $$cooldown => NULL$$),
 	(61, '22.2.2222.2...2.', $$cooldown => '0'$$),
 	(62, '22.2.2222.2...2.', $$cooldown => '2 min'$$),
@@ -103,7 +103,7 @@ SELECT i, picture, arguments, show(picture, arguments) FROM (VALUES
 	(103, '.22222.', $$since => '2026-02-01 00:03', until => '2026-02-01 00:04'$$),
 	(104, '.22222.', $$since => '2026-02-01 00:04', until => '2026-02-01 00:03'$$),
 	(105, '.22222.', $$since => '2026-02-01 00:02', k => 3, n => 3$$),
-	-- maintenance: half-open; a row inside is as one that is not flagged
+	-- maintenance: half-open intervals; a row inside one is not flagged
 	(110, '.22222222.', $$maintenance => span('00:03', '00:05')$$),
 	(111, '.22222222.', $$maintenance => span('00:03', '00:05'), merge_gap => '3 min'$$),
 	(112, '.22222222.', $$maintenance => span('00:03', '00:03')$$),
@@ -124,7 +124,7 @@ SELECT i, picture, arguments, show(picture, arguments) FROM (VALUES
 CREATE TABLE wide AS SELECT n, v[1] AS a, v[2] AS b, v[3] AS c, v[4] AS d FROM (
 	SELECT n, array_agg((CASE WHEN n / (1 << f) % 2 = 0 THEN 1 ELSE -1 END)::float8 ORDER BY f) AS v
 	FROM generate_series(0, 159) n, generate_series(0, 3) f GROUP BY n) x;
--- a source of rows that are given as text
+-- a source with the given rows
 CREATE FUNCTION rows(vals text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('SELECT * FROM (VALUES %s) v(n, a, b, c, d)', vals) $$;
 SELECT amad_train('wide', 'wide', 'n', '{a,b,c,d}', options => zscore())->'rows' AS rows;
@@ -135,7 +135,7 @@ FROM amad_events_bigint('wide', source => rows('(1000, 4, -3, 2, 1), (1001, 2, 0
 	jsonb_to_recordset(top_features) AS f(feature text, share numeric, direction int)
 	JOIN (VALUES ('a', (7.5 * 16 / 30 + 5 * 4.0 / 20) / 12.5), ('b', 7.5 * 9 / 30 / 12.5),
 		('c', (7.5 * 4 / 30 + 5 * 16.0 / 20) / 12.5), ('d', 7.5 / 30 / 12.5)) AS e(feature, share) USING (feature);
--- the first of equals; no feature without a share; the number of decimals that contributions have
+-- the first among equals; no feature without a share; as many decimals as contributions have
 SELECT n, top_features
 FROM (VALUES (1, '(1000, 2, 2, 2, 2)'), (2, '(1000, 0, 3, 0, 0)'), (3, '(1000, -3, 0.001, 0.004, 0)'),
 		(4, '(1000, 0, 0, 0, 0)')) v(n, vals),
@@ -150,10 +150,10 @@ SELECT d, start_ts, end_ts, n_points, top_features FROM (VALUES (1, NULL), (2, '
 		(1001, 3, -4, 0, 0), (1002, 4, 4, 0, 0), (1003, 0, 0, -4, -4), (1004, 0, 0, 0, 0)'))
 ORDER BY i, start_ts;
 
--- ---- by window functions: every parameter with every other
+-- ---- by window functions: the parameters in combination
 
 -- Bursts of either sign, of changing severity; null, duplicate and missing rows, gaps;
--- (3, 'z') is a series that the model does not know.
+-- the series (3, 'z') is unknown to the model.
 CREATE TABLE r AS
 SELECT site, device, i::bigint AS n, timestamptz '2026-03-01' + i * interval '1 min' AS ts,
 	CASE WHEN h % 37 = 0 THEN NULL ELSE a END AS a, CASE WHEN h % 37 = 0 THEN NULL ELSE b END AS b
@@ -179,7 +179,7 @@ INSERT INTO maintenance VALUES
 	(3, 'to the end', '2026-03-01 06:00', NULL),
 	(9, 'nowhere', NULL, NULL);
 
--- What is known of each row without a detector.
+-- The severity of each row and its attributes, without a detector.
 CREATE TABLE truth AS
 SELECT DISTINCT site, device, ts, a, b, CASE WHEN a IS NOT NULL THEN (a * a + b * b) / 2 END AS severity,
 	a * a / (a * a + b * b) AS share_a, CASE WHEN a * a >= b * b THEN sign(a) ELSE sign(b) END AS direction,
@@ -286,7 +286,7 @@ SELECT count(*) FILTER (WHERE f.n_points IS NULL) AS missing, count(*) FILTER (W
 		IS DISTINCT FROM (w.end_ts, w.peak_ts, w.n_points, w.open)) AS differ,
 	count(*) FILTER (WHERE abs(f.peak_severity - w.peak_severity) < 1e-5 * w.peak_severity) = count(*) AS same_severity
 FROM found f FULL JOIN wanted w USING (id, site, device, start_ts);
--- and their features
+-- and so are their features
 SELECT count(*) FILTER (WHERE abs(coalesce(t.share_a, 0) - w.share_a) < 3e-6) = count(*) AS same_share,
 	bool_and(t.same_direction) AS same_direction, bool_and(t.ordered) AS ordered
 FROM found f JOIN wanted w USING (id, site, device, start_ts), LATERAL (
@@ -295,7 +295,7 @@ FROM found f JOIN wanted w USING (id, site, device, start_ts), LATERAL (
 			= sign(CASE x->>'feature' WHEN 'a' THEN w.balance_a ELSE w.balance_b END)) AS same_direction,
 		(f.top_features #>> '{0,share}')::float8 >= coalesce((f.top_features #>> '{1,share}')::float8, 0) AS ordered
 	FROM jsonb_array_elements(f.top_features) x) t;
--- each parameter changes something
+-- the parameters make a difference
 SELECT count(DISTINCT md5) > 100 AS results
 FROM (SELECT id, md5(string_agg(format('%s %s %s', series, start_ts, end_ts), ',' ORDER BY series, start_ts))
 	FROM found GROUP BY id) x;
@@ -321,7 +321,7 @@ GROUP BY series ORDER BY series;
 SELECT count(*) AS of_one, count(*) FILTER (WHERE e = f) AS same
 FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', series => '{"device": "x", "site": 2}') e
 	LEFT JOIN events f ON f.series = e.series AND f.start_ts = e.start_ts;
--- maintenance: columns that restrict it, by value; none; null for any
+-- maintenance: columns restrict it to series, by value; without them, and where they are null, it applies to all
 CREATE TABLE windows (device varchar, site numeric, "to" timestamp, "from" timestamp);
 INSERT INTO windows VALUES
 	('x', 1.0, 'infinity', '-infinity'),
@@ -340,7 +340,7 @@ FROM (VALUES
 	LATERAL (SELECT series, count(*) AS events
 		FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', maintenance => query) GROUP BY series) e
 GROUP BY what ORDER BY what;
--- only a null restricts it to a series whose column is null
+-- to a series whose column is null only a null applies
 SELECT query, (SELECT count(*) FROM amad_events('fleet',
 	source => $$SELECT NULL::int AS site, 'q' AS device, ts, a, b FROM drawn('.2.')$$, maintenance => query)) AS events
 FROM (VALUES ('SELECT NULL::timestamptz, NULL::timestamptz, 1 AS site'),
@@ -349,15 +349,29 @@ FROM (VALUES ('SELECT NULL::timestamptz, NULL::timestamptz, 1 AS site'),
 -- ---- other types of time
 
 SELECT amad_train('n', 'normal', 'n', '{a,b}', '{site,device}', options => zscore())->'rows' AS rows;
-SELECT count(*) > 10 AS events, count(*) FILTER (WHERE (e.end_ts, e.peak_ts, e.peak_severity, e.n_points, e.top_features, e.open) = (t.end_ts, t.peak_ts, t.peak_severity, t.n_points, t.top_features, t.open)) = count(*) AS as_timestamp,
-	count(*) FILTER (WHERE (e.end_ts, e.peak_ts, e.peak_severity, e.n_points, e.top_features, e.open)
-		= (timestamptz '2026-03-01' + n.end_ts * interval '1 min', timestamptz '2026-03-01' + n.peak_ts * interval '1 min', n.peak_severity, n.n_points, n.top_features, n.open)) = count(*) AS as_bigint
-FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') e
-FULL JOIN amad_events('fleet', source => 'SELECT site, device, ts::timestamp AS at, a, b FROM r', since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance') t
-	ON t.series = e.series AND t.start_ts = e.start_ts
-FULL JOIN amad_events_bigint('n', source => 'r', timestamp_col => 'n', since => 20, until => 300, min_duration => 1, merge_gap => 2, cooldown => 3, min_severity => 1.5,
-	maintenance => 'SELECT site, extract(epoch FROM begins - ''2026-03-01'')::int / 60 AS b, extract(epoch FROM ends - ''2026-03-01'')::int / 60 AS e FROM maintenance') n
-	ON n.series = e.series AND timestamptz '2026-03-01' + n.start_ts * interval '1 min' = e.start_ts;
+CREATE TABLE as_timestamptz AS
+SELECT series, start_ts, end_ts, peak_ts, peak_severity, n_points, top_features, open
+FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', since => '2026-03-01 00:20',
+	until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min', cooldown => '3 min',
+	min_severity => 1.5, maintenance => 'maintenance');
+SELECT count(*) > 10 AS events FROM as_timestamptz;
+-- the same events with times without time zone
+SELECT count(*) AS different
+FROM (SELECT series, start_ts, end_ts, peak_ts, peak_severity, n_points, top_features, open
+	FROM amad_events('fleet', source => 'SELECT site, device, ts::timestamp AS at, a, b FROM r',
+		since => '2026-03-01 00:20', until => '2026-03-01 05:00', min_duration => '1 min', merge_gap => '2 min',
+		cooldown => '3 min', min_severity => 1.5, maintenance => 'maintenance')) t
+FULL JOIN as_timestamptz e USING (series, start_ts) WHERE t IS DISTINCT FROM e;
+-- and with numbers
+SELECT count(*) AS different
+FROM (SELECT series, timestamptz '2026-03-01' + start_ts * interval '1 min' AS start_ts,
+		timestamptz '2026-03-01' + end_ts * interval '1 min' AS end_ts,
+		timestamptz '2026-03-01' + peak_ts * interval '1 min' AS peak_ts, peak_severity, n_points, top_features, open
+	FROM amad_events_bigint('n', source => 'r', timestamp_col => 'n', since => 20, until => 300, min_duration => 1,
+		merge_gap => 2, cooldown => 3, min_severity => 1.5, maintenance => 'SELECT site,
+			extract(epoch FROM begins - ''2026-03-01'')::int / 60 AS b,
+			extract(epoch FROM ends - ''2026-03-01'')::int / 60 AS e FROM maintenance')) n
+FULL JOIN as_timestamptz e USING (series, start_ts) WHERE n IS DISTINCT FROM e;
 -- durations beyond the range of bigint
 SELECT start_ts, end_ts, open
 FROM amad_events_bigint('wide', merge_gap => 9223372036854775807, cooldown => 9223372036854775807, timestamp_col => 'n',
@@ -366,7 +380,7 @@ FROM amad_events_bigint('wide', merge_gap => 9223372036854775807, cooldown => 92
 SELECT count(*) AS events FROM amad_events_bigint('wide', min_duration => 9223372036854775807, timestamp_col => 'n',
 	source => rows('(1, 4, 0, 0, 0), (2, 0, 0, 0, 0)'));
 
--- days are those of the calendar: one of 23 hours
+-- a day is 24 hours, also where the clocks go forward; a month is one of the calendar, in UTC
 SET timezone = 'Europe/Berlin';
 CREATE TABLE hours AS
 SELECT ts, CASE WHEN ts IN ('2026-03-28 12:00', '2026-03-29 13:00', '2026-04-28 12:00') THEN 3 ELSE 0 END AS a, 0 AS b
@@ -398,13 +412,13 @@ SELECT count(*) AS none FROM amad_events('m', since => '2030-01-01');
 SELECT count(*) AS none FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', series => '{"site": 77}');
 SELECT count(*) AS none FROM amad_events('m', source => $$SELECT ts, a, b FROM drawn('------')$$, timestamp_col => 'ts',
 	min_severity => 0);
--- the source that the model remembers: every row is at the threshold
+-- the stored source of the model, in which every row is at the threshold
 SELECT count(*) AS events, sum(n_points) AS points, min(peak_ts) AS peak FROM amad_events('m');
 SELECT count(*) AS events, sum(n_points) AS points FROM amad_events('fleet');
 SELECT * FROM amad_events('m', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 	$$SELECT ts, 3 AS a, 1 AS b FROM drawn('.')$$, NULL);
 SELECT provolatile, proparallel, proretset, count(*) FROM pg_proc WHERE proname LIKE 'amad\_events%' GROUP BY 1, 2, 3;
--- in the snapshot of the calling query, as often as asked
+-- several calls in one query
 SELECT severity, count(*)
 FROM generate_series(1, 3) severity,
 	amad_events('fleet', source => 'r', timestamp_col => 'ts', min_severity => severity)
@@ -446,6 +460,7 @@ SELECT count(*) FROM amad_events('m', maintenance => 'SELECT ts, ts FROM moments
 SELECT count(*) FROM amad_events('m', maintenance => 'SELECT ts, ts FROM moments WHERE i <= 5000');
 RESET work_mem;
 
-DROP TABLE normal, wide, r, maintenance, windows, truth, grid, picked, found, wanted, detected, events, hours, moments;
+DROP TABLE normal, wide, r, maintenance, windows, truth, grid, picked, found, wanted, detected, events, as_timestamptz,
+	hours, moments;
 DROP FUNCTION zscore, drawn, show, span, rows, expected;
 DELETE FROM amad_models;

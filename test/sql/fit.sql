@@ -13,7 +13,7 @@ SELECT i AS n, timestamptz '2026-01-01' + i * interval '1 min' AS ts, sin(i * 0.
 FROM generate_series(1, 200) i;
 \set o 'tiny()'
 
--- ---- what is returned
+-- ---- results
 
 SELECT pg_typeof(amad_fit(:o, n, a, b)), pg_typeof(amad_train('fit', :o, n, a, b)) FROM r;
 SELECT s - '{loss,threshold,seconds,core}'::text[] AS summary, s->>'core' <> '' AS core,
@@ -26,7 +26,7 @@ SELECT amad_describe(amad_fit(:o, n, a, b))->'training' ? 'seconds' AS run_is_pa
 -- Models as text that can be compared: true when all given are the same.
 CREATE FUNCTION same(VARIADIC models amad_model[]) RETURNS boolean LANGUAGE sql AS $$
 	SELECT count(*) = cardinality(models) AND count(DISTINCT amad_model_send(m)) = 1 FROM unnest(models) m $$;
--- The same for all that does not tell of the time column: weights, scaling, calibration, facts.
+-- The same for everything that does not depend on the type of the time column: weights, scaling, calibration, facts.
 CREATE FUNCTION figures(m amad_model) RETURNS text LANGUAGE sql AS $$
 	SELECT md5(concat_ws(' ', d->'options', d->'scaling', d->'calibration', d->'threshold', d->'training',
 		(SELECT string_agg(w::text, '') FROM amad_weights(m) w))) FROM amad_describe(m) d $$;
@@ -45,7 +45,7 @@ SELECT same(amad_fit(:o, n, a, b),
 			amad_fit(DISTINCT :o, n, a, b)) AS any_order FROM r;
 SELECT same(amad_fit(:o, n, a, b), (SELECT model FROM amad_models WHERE model_name = 'fit' AND version = 1),
 			(SELECT model FROM amad_models WHERE model_name = 'fit' AND version = 2)) AS stored FROM r;
--- time enters by order and gaps alone; the value tells its type and step, too
+-- time matters only by its order and gaps; the value also has its type and step
 SELECT same_figures(amad_fit(:o, ts, a, b),
 			amad_fit(:o, ts::timestamp, a, b),
 			amad_fit(:o, date '2026-01-01' + n, a, b),
@@ -126,12 +126,12 @@ CREATE TABLE wide AS
 SELECT n, array_agg(sin(n * 0.01 * f) ORDER BY f) AS v FROM r, generate_series(1, 150) f GROUP BY n;
 SELECT jsonb_array_length(amad_describe(m)->'features') AS features, amad_describe(m)->'features'->149 AS last
 FROM (SELECT amad_fit(:o, n, VARIADIC v) AS m FROM wide) x;
--- as many as a call can have arguments
+-- as many columns as a call can have arguments
 SELECT format($$SELECT jsonb_array_length(amad_describe(amad_fit(%L::jsonb, n, %s))->'features') AS features
 	FROM wide$$,
 	:o, string_agg(format('v[%s]', f), ', ')) AS sql FROM generate_series(1, 97) f \gset
 :sql;
--- arrays are all alike
+-- all arrays have the same length
 SELECT amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN v[1:149] ELSE v END) FROM wide;
 SELECT amad_fit(:o, n, VARIADIC v[1:0]) FROM wide;
 SELECT amad_fit(:o, n, VARIADIC ARRAY[v, v]) FROM wide;
@@ -145,22 +145,22 @@ SELECT same(amad_fit(:o, n, VARIADIC CASE WHEN n = 7 THEN NULL ELSE v[1:3] END),
 CREATE TABLE gaps AS
 SELECT n, CASE WHEN n IN (1, 2, 50, 51, 120, 199, 200) THEN NULL ELSE a END AS a, b FROM r;
 
--- Mean and deviation of the first column, and what the model tells of its filling.
+-- Mean and deviation of the first column, and the counts of imputed values.
 CREATE FUNCTION facts(m amad_model) RETURNS text LANGUAGE sql AS $$
 	SELECT format('mean %s std %s, %s values in %s rows of %s', round((d->'scaling'->'mean'->>0)::numeric, 9),
 		round((d->'scaling'->'std'->>0)::numeric, 9), d->'training'->'imputed_values', d->'training'->'imputed_rows',
 		d->'training'->'rows')
 	FROM amad_describe(m) d $$;
--- mean and deviation are those of the values that are known
+-- mean and deviation are those of the known values
 SELECT facts(amad_fit(:o, n, a, b)) AS locf,
 	facts(amad_fit(:o || '{"missing": "linear"}', n, a, b)) =  facts(amad_fit(:o, n, a, b)) AS linear,
 	format('mean %s std %s', round(avg(a)::numeric, 9), round(stddev_pop(a)::numeric, 9)) AS by_hand FROM gaps;
 SELECT d->'training'->'imputed_values' AS imputed_values, d->'training'->'imputed_rows' AS imputed_rows
 FROM (SELECT amad_describe(amad_fit(:o, n, a, CASE WHEN n NOT BETWEEN 50 AND 60 THEN b END)) AS d FROM gaps) x;
 
--- What is filled in is seen by the weights, if mean and deviation stay: the column has mean 0 and
--- mean square 4, among the values that are known (1/8 each are 4 and -4, the others 0) as well as
--- among those filled in.  Known are those at multiples of 400; some more rows between them lack it.
+-- Imputed values influence the weights. To compare these with equal mean and deviation, the column has mean 0 and
+-- mean square 4 among the known values (1/8 each are 4 and -4, the others 0) as well as among the imputed ones. Known
+-- are those at multiples of 400; some rows between them lack a value.
 CREATE TABLE known AS
 SELECT 400 * (8 * k + j)::bigint AS t, CASE j WHEN 0 THEN 4 WHEN 1 THEN -4 ELSE 0 END * (1 - 2 * (k % 2)) AS a
 FROM generate_series(0, 23) k, generate_series(0, 7) j;
@@ -171,11 +171,11 @@ INSERT INTO lacking VALUES
 	-- a quarter or three quarters of the time from 4 to -4 or back
 	('linear', '{"missing": "linear"}', 12900, 2), ('linear', '{"missing": "linear"}', 16300, 2),
 	('linear', '{"missing": "linear"}', 19500, -2), ('linear', '{"missing": "linear"}', 22500, -2);
--- before the first value the mean, which is 0
+-- before the first value it is the mean, which is 0
 INSERT INTO lacking
 SELECT 'first', '{}', 100 * t, 0 FROM generate_series(-6, -1) t
 UNION ALL VALUES ('first', '{}'::jsonb, 12900, 4), ('first', '{}', 16100, -4);
--- beyond fill_limit, too; no line joins values that are further apart
+-- also beyond fill_limit; no line joins values that are further apart
 INSERT INTO lacking
 SELECT 'limit ' || missing, jsonb_build_object('missing', missing, 'fill_limit', 2), t + i,
 	CASE WHEN i <= 2 THEN a ELSE 0 END
@@ -190,7 +190,7 @@ FROM (SELECT what, count(*) AS rows, amad_fit(o, t, CASE WHEN NOT lacks THEN a E
 		SELECT t, a, false AS lacks FROM known UNION ALL SELECT t, a, true FROM lacking l WHERE l.what = w.what) x
 	GROUP BY what, o) m,
 	amad_describe(missing) d ORDER BY what;
--- values that are filled in do not calibrate: a column unknown in all rows held out has rho of the others
+-- imputed values do not calibrate: a column that is missing in all held-out rows has the rho of the others
 SELECT d->'training'->'held_out' AS held_out, d->'calibration'->'rho'->0 = d->'calibration'->'rho'->1 AS same
 FROM (SELECT amad_describe(amad_fit(:o, n, CASE WHEN n <= 170 THEN a END, b)) AS d FROM r) x;
 SELECT amad_fit(:o || '{"missing": "error"}', n, b, a) FROM gaps;
@@ -239,7 +239,7 @@ SELECT (s->'mean'->>0)::float8 BETWEEN -1e306 AND 1e306 AS mean,
 	(s->'std'->>0)::float8 BETWEEN 1.796e308 AND 1.7976e308 AS std
 FROM (SELECT amad_describe(amad_fit(:o, n, 1.797e308 * (1 - 2 * (n % 2))))->'scaling' AS s FROM r) x;
 
--- ---- how many rows
+-- ---- number of rows
 
 -- context 7 + 14 + 1, twice the longest horizon, and a chunk: 22 + 8 + 16
 SELECT amad_describe(amad_fit(:o, n, a))->'training'->'rows' AS rows FROM r WHERE n <= 46;
@@ -290,7 +290,7 @@ RESET enable_hashagg;
 SELECT n % 2 AS device, amad_describe(amad_fit(:o, n, a))->'training'->'rows' AS rows FROM r GROUP BY ROLLUP (1)
 ORDER BY 1;
 SELECT n % 2 AS device, count(*) AS rows FROM r GROUP BY 1 HAVING amad_fit(:o, n, a) IS NOT NULL ORDER BY 1;
--- one group with too few rows stores none
+-- if one group has too few rows, no model is stored
 SELECT n < 10 AS small, amad_train('part-' || (n < 10), :o, n, a) IS NULL FROM r GROUP BY 1;
 SELECT count(*) AS stored FROM amad_models WHERE model_name LIKE 'part-%';
 SELECT amad_train('pump-' || n % 2, :o, n, a) FROM r;
@@ -336,7 +336,7 @@ END $$;
 SELECT refusal(format('SELECT amad_fit(%L::jsonb, i, i, i, i, i) FROM generate_series(1, %s) i', :o, rows))
 FROM unnest('{1000, 100000}'::int[]) rows;
 SELECT refusal('SELECT amad_fit(''{"d_model": 512, "steps": 1}''::jsonb, i, i) FROM generate_series(1, 1000) i');
--- groups of which each would fit: one after the other by sort, a few at once by hash, all at once
+-- each group would fit: one after the other by sort, a few at once by hash, all at once
 SELECT format('SELECT amad_fit(%L::jsonb, i, i, i) FROM generate_series(0, 99999) i GROUP BY i / 1000', :o) AS sql \gset
 SET enable_hashagg = off;
 SELECT refusal(:'sql');

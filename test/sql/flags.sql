@@ -25,16 +25,17 @@ CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 CREATE TABLE m AS SELECT w, amad_fit(small(advanced('flag_weight', w)), ts, x) AS model
 FROM r, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 1000 GROUP BY w;
 
--- ---- which they are
+-- ---- which features are flags
 
--- the switches, whatever they weigh
+-- the switches, with any weight
 SELECT w, amad_describe(model)->'flags' AS flags FROM m ORDER BY w;
 -- the weight changes the states, and not the network
 SELECT count(*) FILTER (WHERE x.name NOT LIKE 'states.%') AS network,
 	count(*) FILTER (WHERE x.name LIKE 'states.%') AS states
 FROM m a, m b, amad_weights(a.model) x, amad_weights(b.model) y
 WHERE a.w = 0.1 AND b.w = 10000 AND x.name = y.name AND x.data IS DISTINCT FROM y.data;
--- constants are flags, and what has a second value in one row; a third value makes it none; a missing one is no value
+-- constants are flags, and so is a feature with a second value in one row; one with three values is not; missing values
+-- do not count
 CREATE TABLE kinds AS
 SELECT n, noise(n, 1) AS signal, 7 AS constant, (n = 300)::int AS once,
 	CASE n WHEN 1 THEN 0 WHEN 2 THEN 1 ELSE 2 END AS three,
@@ -43,52 +44,52 @@ FROM generate_series(1, 300) n;
 SELECT amad_describe(amad_fit(
 	small('{"steps": 1, "features": ["signal", "constant", "once", "three", "missing", "large"]}'), n, signal, constant,
 		once, three, missing, large))->'flags' AS flags FROM kinds;
--- in a fleet, what has two values in each series, if others in another
+-- in a fleet, features with two values in each series, which may be others in another series
 CREATE TABLE fleet AS
 SELECT s, n, noise(n, 1) + s AS a, s + n % 2 AS b, s * (n % 2) AS c, CASE WHEN s = 0 THEN n % 2 ELSE n % 3 END AS d
 FROM generate_series(0, 2) s, generate_series(1, 300) n;
 SELECT amad_train('flags', 'flags_test.fleet', 'n', '{a,b,c,d}', '{s}',
 	options => small('{"steps": 1}'))->'series' AS series;
 SELECT amad_describe('flags')->'flags' AS flags;
--- values that were far away in training are values, even if states and network do not see how far
+-- outliers in the training are values, even if states and network see them clipped
 SELECT amad_describe(amad_fit(small('{"steps": 1, "advanced": {"state_weight": 0, "clip": 1}}'), n,
 	noise(n, 1), CASE WHEN n % 100 = 0 THEN 300 + n ELSE 0 END))->'flags' AS flags
 FROM generate_series(1, 1000) n;
--- baselines have them
+-- baselines have flags
 CREATE TABLE baselines AS SELECT w, amad_fit('{"method": "zscore"}' || advanced('flag_weight', w), n, x) AS model
 FROM r, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 500 GROUP BY w;
 SELECT w, amad_describe(model)->'flags' AS flags FROM baselines ORDER BY w;
 
--- ---- what they weigh
+-- ---- weights
 
-CREATE TABLE said AS SELECT w, n, bad, (e).severity, (e).contributions
+CREATE TABLE results AS SELECT w, n, bad, (e).severity, (e).contributions
 FROM (SELECT w, n, bad, amad_explain(model, ts, x) OVER (PARTITION BY w ORDER BY ts) AS e FROM m, r OFFSET 0) x;
--- the anomaly is found where they weigh little
+-- the anomaly is found if flags have little weight
 SELECT w, (amad_evaluate(severity, bad ORDER BY n)->>'auc_pr')::float8 > 0.5 AS found
-FROM said WHERE n > 1000 GROUP BY w ORDER BY w;
--- the signal has most of the evidence where nothing is anomalous: that of the flags is a tenth of it at most
-SELECT w, avg((contributions->>'1')::float8) > 0.5 AS signal FROM said WHERE n BETWEEN 1001 AND 1299 GROUP BY w
+FROM results WHERE n > 1000 GROUP BY w ORDER BY w;
+-- if flags have little weight, the signal has most of the evidence of normal rows
+SELECT w, avg((contributions->>'1')::float8) > 0.5 AS signal FROM results WHERE n BETWEEN 1001 AND 1299 GROUP BY w
 ORDER BY w;
 SELECT w, count(*) AS rows, bool_and(abs(total(contributions) - 1) < 1e-5) AS sum_to_one
-FROM said WHERE n BETWEEN 1300 AND 1310 GROUP BY w ORDER BY w;
--- one flag beside ten other features weighs as much as they do: the weight changes nothing
+FROM results WHERE n BETWEEN 1300 AND 1310 GROUP BY w ORDER BY w;
+-- one flag among eleven features weighs as much as the others: flag_weight has no effect
 CREATE TABLE one AS SELECT n, ARRAY[n % 2] || (SELECT array_agg(noise(n, k)) FROM generate_series(1, 10) k) AS y
 FROM generate_series(1, 400) n;
 CREATE TABLE one_m AS SELECT w, amad_fit(small(merged('{"steps": 2}', advanced('flag_weight', w))), n, y) AS model
 FROM one, unnest('{0.1,10000}'::numeric[]) w WHERE n <= 300 GROUP BY w;
 SELECT count(*) AS rows, count(DISTINCT s) = count(*) / 2 AS same
 FROM (SELECT n, amad_score(model, n, y) OVER (PARTITION BY w ORDER BY n) AS s FROM one, one_m) x WHERE s IS NOT NULL;
--- they weigh as all others in baselines
+-- nor has it in baselines
 SELECT count(s) AS rows, count(DISTINCT s) = count(s) / 2 AS same
 FROM (SELECT amad_score(model, n, x) OVER (PARTITION BY w ORDER BY n) AS s FROM r, baselines) x;
--- where all features are flags, they weigh alike
+-- if all features are flags, the scores are finite and a new value is found
 CREATE TABLE alike AS SELECT n, CASE WHEN n > 350 THEN 5 ELSE n % 2 END AS a, n / 3 % 2 AS b
 FROM generate_series(1, 400) n;
 CREATE TABLE alike_m AS SELECT amad_fit(small('{"steps": 2}'), n, a, b) AS model FROM alike WHERE n <= 300;
-SELECT count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity') AS strange, max(s) FILTER (WHERE n > 350) > 1 AS found
+SELECT count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity') AS not_finite, max(s) FILTER (WHERE n > 350) > 1 AS found
 FROM (SELECT n, amad_score(model, n, a, b) OVER (ORDER BY n) AS s FROM alike, alike_m) x;
 
--- ---- kept
+-- ---- text form
 
 SELECT version, round_trip(model) FROM amad_models WHERE model_name = 'flags';
 SELECT amad_drop('flags');

@@ -25,7 +25,7 @@ SELECT max_gap, amad_fit(small(CASE WHEN max_gap > 0 THEN jsonb_build_object('ma
 	b) AS model
 FROM r, unnest('{0,11,99.5,101,4999,5000}'::float8[]) max_gap GROUP BY max_gap;
 
--- ---- what is a gap: by default more than ten times the median
+-- ---- gaps are by default longer than ten times the median step
 
 CREATE TABLE steps AS SELECT n, t - lag(t, 1, t) OVER (ORDER BY n) AS d FROM r;
 SELECT max_gap, amad_describe(model)->'training'->'gaps' AS gaps,
@@ -37,29 +37,29 @@ CREATE TABLE since AS
 SELECT max_gap, n, n - max(CASE WHEN is_gap THEN n ELSE 1 END) OVER w AS before, bool_or(is_gap) OVER w AS after_gap
 FROM m, steps, LATERAL (SELECT d > coalesce(nullif(max_gap, 0), 100) AS is_gap) g
 WINDOW w AS (PARTITION BY max_gap ORDER BY n);
-CREATE TABLE said AS
+CREATE TABLE results AS
 SELECT max_gap, n, (e).severity, (e).status, (e).expected_values
 FROM (SELECT max_gap, n, amad_explain(model, t, a, b) OVER (PARTITION BY max_gap ORDER BY t) AS e FROM m, r OFFSET 0) x;
--- a row has a score when warmup rows precede it, and says why if not
+-- a row has a score if `warmup` rows precede it, and otherwise a status
 SELECT max_gap, count(*) AS rows, count(severity) AS scored,
 	count(*) FILTER (WHERE status IS DISTINCT FROM
 		CASE WHEN before >= 19 + 3 THEN NULL WHEN after_gap THEN 'gap' ELSE 'warmup' END) AS wrong
-FROM said JOIN since USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
--- and expected values after the context
+FROM results JOIN since USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
+-- it has expected values after the context
 SELECT max_gap, count(expected_values) AS expected,
 	count(*) FILTER (WHERE (severity IS NULL) <> (before < 19 + 3) OR (expected_values IS NULL) <> (before
 		< 19)) AS wrong_nulls
-FROM said JOIN since USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
--- each stretch has the scores it has alone
+FROM results JOIN since USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
+-- each stretch has the same scores as when it is scored alone
 SELECT max_gap, count(s) AS scored,
 	count(*) FILTER (WHERE float8send(s) IS DISTINCT FROM float8send(severity)) AS differ
 FROM (SELECT max_gap, n, amad_score(model, t, a, b) OVER (PARTITION BY max_gap, n - before ORDER BY t) AS s
 	FROM m JOIN since USING (max_gap) JOIN r USING (n)) x
-JOIN said USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
+JOIN results USING (max_gap, n) GROUP BY max_gap ORDER BY max_gap;
 
 -- ---- wherever a range begins and ends
 
--- ranges at random: no score differs, and none is lacking where the range has the rows it needs
+-- random ranges: no score differs, and no score is missing if the range has the rows it needs
 SELECT max_gap, count(*) AS ranges, sum(scored) AS scored, sum(differ) AS differ, sum(lacking) AS lacking
 FROM (SELECT 1 + abs(hashint4(i)) % 400 AS first, abs(hashint4(-i)) % 200 AS rows FROM generate_series(1, 60) i) ranges,
 	m, LATERAL (
@@ -67,7 +67,7 @@ FROM (SELECT 1 + abs(hashint4(i)) % 400 AS first, abs(hashint4(-i)) % 200 AS row
 		count(*) FILTER (WHERE s IS NOT NULL AND float8send(s) IS DISTINCT FROM float8send(severity)) AS differ,
 		count(*) FILTER (WHERE s IS NULL AND severity IS NOT NULL AND x.n >= first + 22) AS lacking
 	FROM (SELECT n, amad_score(model, t, a, b) OVER (ORDER BY t) AS s FROM r WHERE n BETWEEN first AND first + rows) x
-		JOIN said ON said.n = x.n AND said.max_gap = m.max_gap) y
+		JOIN results ON results.n = x.n AND results.max_gap = m.max_gap) y
 GROUP BY max_gap ORDER BY max_gap;
 
 -- ---- seconds of timestamps, units of integers, intervals
@@ -104,7 +104,7 @@ FROM (SELECT amad_explain(model, CASE WHEN n < 200 THEN early ELSE late END, a, 
 CREATE FUNCTION figures(m amad_model) RETURNS text LANGUAGE sql AS $$
 	SELECT md5(concat_ws(' ', d->'scaling', d->'calibration', d->'threshold',
 		(SELECT string_agg(w::text, '') FROM amad_weights(m) w))) FROM amad_describe(m) d $$;
--- a gap makes a difference, and its length none
+-- a gap makes a difference, but its length does not
 CREATE TABLE shifts AS
 SELECT shift, figures(amad_fit(small(), CASE WHEN n > 200 THEN n + shift ELSE n END, a, b)) AS f
 FROM r, unnest('{0,5,9,1000,2000,1000000000000}'::bigint[]) shift GROUP BY shift;
@@ -132,17 +132,17 @@ FROM (SELECT two, turned, weights(amad_fit(small(), t, a, b)) AS w
 	FROM unnest('{9,30}'::int[]) two, unnest('{f,t}'::bool[]) turned, pieces(0, two, 80 - two % 2, turned, 1000)
 	GROUP BY two, turned) x
 GROUP BY two ORDER BY two;
--- nor does the context of a row that calibrates: nine rows before the last piece have a part only without the gap
+-- nor does the context of a row of the calibration: nine rows before the last piece have a part only without the gap
 SELECT gap, count(DISTINCT f) AS different
 FROM (SELECT gap, turned, figures(amad_fit(small(), t, a, b)) AS f
 	FROM unnest('{0,1000}'::int[]) gap, unnest('{f,t}'::bool[]) turned, pieces(100, 9, 41, turned, gap)
 	GROUP BY gap, turned) x
 GROUP BY gap ORDER BY gap;
--- where all pieces are too short, 10 rows being needed for a chunk, training is refused
+-- training is refused if all pieces are shorter than a chunk, which has 10 rows
 SELECT amad_fit(small(), n / 9 * 1000 + n, a, b) FROM r;
 SELECT amad_train('short', small(), n / 9 * 1000 + n, a, b) FROM r;
 SELECT amad_fit(small('{"max_gap": 0.5}'), n, a, b) FROM r;
--- also where they are long enough for chunks, but not for a score, which needs 23 rows
+-- also if they are long enough for chunks, but not for a score, which needs 23 rows
 SELECT amad_fit(small(), n / 15 * 1000 + n, a, b) FROM r;
 SELECT (amad_describe(amad_fit(small(), n / 23 * 1000 + n, a, b))->'training') - 'loss' AS training FROM r;
 -- where no held-out row has a score, all rows calibrate
@@ -150,4 +150,4 @@ SELECT amad_describe(m)->'training'->'gaps' AS gaps, (amad_describe(m)->>'thresh
 FROM (SELECT amad_fit(small(), CASE WHEN n > 370 THEN n / 15 * 1000 + n ELSE n END, a, b) AS m FROM r) x;
 
 DROP FUNCTION small, figures, weights, pieces;
-DROP TABLE r, m, steps, since, said, units, far, shifts;
+DROP TABLE r, m, steps, since, results, units, far, shifts;

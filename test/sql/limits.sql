@@ -1,5 +1,5 @@
 --
--- Sizes and values at the limits: a result, or an ERROR that says what to do, and both soon.
+-- Sizes and values at the limits: a result, or an ERROR that says what to do, without delay.
 --
 SET jit = off;
 SET timezone = 'UTC';
@@ -29,7 +29,7 @@ SELECT refusal($$SELECT amad_train(model_name => 'many', source => 'many', times
 	options => '{"method": "zscore", "horizons": [1]}')$$);
 SET maintenance_work_mem = '1MB';
 SET client_min_messages = warning;
--- hardly room for anything beside them
+-- 2,500 series fit in 1 MB, together with a few training rows
 SELECT refusal($$SELECT amad_train(model_name => 'many',
 	source => 'SELECT g % 2500 AS g, ts + g / 2500 * 6 AS ts, a FROM many', timestamp_col => 'ts',
 	series_cols => '{g}', options => '{"method": "zscore", "horizons": [1]}')$$);
@@ -39,7 +39,7 @@ SELECT s->'rows' AS rows, s->'series' AS series
 FROM amad_train(model_name => 'many', source => 'many', timestamp_col => 'ts', series_cols => '{g}',
 	options => '{"method": "zscore", "horizons": [1]}') AS s;
 
--- ---- more features than principal components can be computed of without interruption
+-- ---- more features than principal components can be computed for within the time between interrupts
 
 SELECT refusal($$SELECT amad_fit('{"method": "pca", "horizons": [1]}'::jsonb, i::bigint,
 	VARIADIC array_fill(sin(i), ARRAY[1025])) FROM generate_series(1, 100) i$$);
@@ -60,7 +60,7 @@ SELECT d->'training'->'imputed_rows' AS imputed_rows
 FROM (SELECT amad_describe(amad_fit(
 		'{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 100}'::jsonb,
 		i::bigint, sin(i), CASE WHEN i <= 10 OR i > 150000 THEN cos(i) END)) AS d FROM generate_series(1, 150010) i) m;
--- lines end at the next value; where that is too far away there is none
+-- lines end at the next value; if that is too far away, there is no line
 CREATE TABLE gappy AS SELECT i::bigint AS ts, i::float8 AS a,
 	CASE WHEN i <= 10 OR i BETWEEN 14 AND 20 OR i > 27 THEN i::float8 END AS b FROM generate_series(1, 400) i;
 SELECT d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean
@@ -85,7 +85,7 @@ FROM amad_detect_bigint('largest');
 SELECT count(*), count(severity), count(*) FILTER (WHERE severity NOT BETWEEN 0 AND 1e30) AS wild
 FROM amad_detect_bigint('largest', source => 'SELECT g + 10 AS g, ts, a, b FROM largest', timestamp_col => 'ts');
 
--- ---- timestamps at both ends of bigint: distances that no double holds exactly
+-- ---- timestamps at both ends of bigint: distances that cannot be represented exactly in double precision
 
 CREATE TABLE ends AS SELECT sin(i) AS a, cos(i) AS b, CASE i % 4 WHEN 0 THEN 9223372036854775807 - i
 	WHEN 1 THEN -9223372036854775808 + i WHEN 2 THEN NULL ELSE i END::bigint AS ts

@@ -1,5 +1,5 @@
 --
--- Lookahead: a row's score uses rows after it, is there when they are, and does not change any more.
+-- Lookahead: a row's score uses rows after it; it is available when they are, and does not change any more.
 --
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/helpers.sql'
@@ -10,7 +10,7 @@ SET max_parallel_maintenance_workers = 0;
 CREATE SCHEMA lookahead_test;
 SET search_path = lookahead_test, public, helpers;
 
--- 500 rows with two gaps, the second right behind a short stretch
+-- 500 rows with two gaps, the second after a short stretch
 CREATE TABLE r AS
 SELECT n, timestamptz '2026-01-01' + (n * 10 + CASE WHEN n > 300 THEN 10000 WHEN n > 220 THEN 5000 ELSE 0 END)
 	* interval '1 s' AS ts, sin(n * 0.3) + CASE WHEN n % 83 < 3 THEN 2 ELSE 0 END AS a, cos(n * 0.17) * 10 + 100 AS b
@@ -18,47 +18,47 @@ FROM generate_series(1, 500) n;
 CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT merged(tiny('{"window": 5, "advanced": {"release": 0}}'), more) $$;
 
--- ---- what it is: with one horizon, the score of the row `lookahead` rows later
+-- ---- with one horizon, the score is that of the row `lookahead` rows later
 
 CREATE TABLE m AS SELECT l, h,
 	amad_fit(small(jsonb_build_object('lookahead', l, 'horizons', h::jsonb)), ts, a, b) AS model
 FROM r, (VALUES (0, '[8]'), (1, '[8]'), (4, '[8]'), (0, '[2, 5, 12]'), (3, '[2, 5, 12]'), (6, '[2, 5, 12]')) v(l, h)
 GROUP BY l, h;
-CREATE TABLE said AS SELECT l, h, n, ts, (e).anomaly_score, (e).threshold, (e).severity, (e).is_anomaly,
+CREATE TABLE results AS SELECT l, h, n, ts, (e).anomaly_score, (e).threshold, (e).severity, (e).is_anomaly,
 	(e).expected_values, (e).contributions, (e).status
 FROM (SELECT l, h, n, ts, amad_explain(model, ts, a, b) OVER (PARTITION BY l, h ORDER BY ts) AS e FROM m, r OFFSET 0) x;
-ANALYZE r, m, said;
--- the last rows of the series wait; the last ones before a gap do not, and use the rows there are
+ANALYZE r, m, results;
+-- the last rows of the series are pending; the last rows before a gap are not, and use the rows that exist
 CREATE FUNCTION later(n int, l int) RETURNS int IMMUTABLE LANGUAGE sql AS $$
 	SELECT CASE WHEN n <= 220 THEN least(n + l, 220) WHEN n <= 300 THEN least(n + l, 300) ELSE n + l END $$;
 SELECT x.l, count(*) AS rows, count(x.anomaly_score) AS scored,
 	string_agg(x.n::text, ' ' ORDER BY x.n) FILTER (WHERE x.status = 'pending') AS pending,
 	count(*) FILTER (WHERE x.anomaly_score IS DISTINCT FROM y.anomaly_score) AS differ,
 	count(*) FILTER (WHERE y.status IS DISTINCT FROM x.status) AS statuses
-FROM said x LEFT JOIN said y ON y.l = 0 AND y.h = x.h AND y.n = later(x.n, x.l) AND x.anomaly_score IS NOT NULL
+FROM results x LEFT JOIN results y ON y.l = 0 AND y.h = x.h AND y.n = later(x.n, x.l) AND x.anomaly_score IS NOT NULL
 WHERE x.h = '[8]' AND (x.anomaly_score IS NOT NULL OR x.status = 'pending') GROUP BY x.l ORDER BY x.l;
 SELECT l, h, warmup, min(n) FILTER (WHERE anomaly_score IS NOT NULL) AS first,
 	count(*) FILTER (WHERE status = 'warmup') AS in_warmup, count(*) FILTER (WHERE status = 'gap') AS after_gaps,
 	count(*) FILTER (WHERE status = 'pending') AS pending
-FROM said JOIN (SELECT l, h, (amad_describe(model)->>'warmup')::int AS warmup FROM m) w USING (l, h)
+FROM results JOIN (SELECT l, h, (amad_describe(model)->>'warmup')::int AS warmup FROM m) w USING (l, h)
 GROUP BY l, h, warmup ORDER BY h DESC, l;
--- a row that waits has its expected values
+-- a pending row has expected values and contributions
 SELECT count(*) AS rows, count(expected_values) AS expected, count(contributions) AS contributions,
 	count(is_anomaly) AS judged, count(threshold) AS thresholds
-FROM said WHERE status = 'pending';
--- with several horizons, each lies around the row as far as it can: by the scores of models with one alone
+FROM results WHERE status = 'pending';
+-- with several horizons, each is centred on the row if lookahead allows: compared with models with one horizon
 CREATE TABLE one_m AS SELECT h, amad_fit(small(jsonb_build_object('horizons', jsonb_build_array(h))), ts, a, b) AS model
 FROM r, unnest('{2,5,12}'::int[]) h GROUP BY h;
 CREATE TABLE one AS SELECT h, n, (e).anomaly_score AS s
 FROM (SELECT h, n, amad_explain(model, ts, a, b) OVER (PARTITION BY h ORDER BY ts) AS e FROM r, one_m OFFSET 0) y;
 SELECT l, count(*) AS rows, count(*) FILTER (WHERE abs(anomaly_score / most - 1) < 1e-6) AS equal
-FROM (SELECT l, said.n, anomaly_score, max(s) AS most
-	FROM said JOIN one ON one.n = said.n + least(l, one.h / 2)
-	WHERE said.h = '[2, 5, 12]' AND l > 0 AND anomaly_score IS NOT NULL AND said.n BETWEEN 40 AND 200
-	GROUP BY l, said.n, anomaly_score) x
+FROM (SELECT l, results.n, anomaly_score, max(s) AS most
+	FROM results JOIN one ON one.n = results.n + least(l, one.h / 2)
+	WHERE results.h = '[2, 5, 12]' AND l > 0 AND anomaly_score IS NOT NULL AND results.n BETWEEN 40 AND 200
+	GROUP BY l, results.n, anomaly_score) x
 GROUP BY l ORDER BY l;
 
--- further than a block of rows that are scored together
+-- a lookahead longer than a block of rows that are scored together
 CREATE TABLE z AS SELECT n, abs(hashint8(n)) % 100 AS a, sin(n) AS b FROM generate_series(1::bigint, 1500) n;
 CREATE TABLE zm AS
 SELECT l, amad_fit('{"method": "zscore", "horizons": [300]}' || jsonb_build_object('lookahead', l), n, a, b) AS model
@@ -69,7 +69,7 @@ SELECT x.l, count(*) AS rows, count(x.s) AS scored,
 	count(*) FILTER (WHERE x.s IS DISTINCT FROM y.s AND x.s IS NOT NULL) AS differ
 FROM zs x JOIN zs y ON y.l = 0 AND y.n = x.n + x.l GROUP BY x.l ORDER BY x.l;
 
--- ---- same row, same score: in any range that has the rows it depends on, number for number
+-- ---- same row, same score, to the bit, in any range that has the rows it depends on
 
 SELECT l, count(*) AS ranges, sum(scored) > 1000 AS many, sum(differ) AS differ, sum(lacking) AS lacking
 FROM (SELECT 1 + abs(hashint4(i)) % 480 AS first, abs(hashint4(-i)) % 300 AS rows FROM generate_series(1, 60) i) ranges,
@@ -79,25 +79,25 @@ FROM (SELECT 1 + abs(hashint4(i)) % 480 AS first, abs(hashint4(-i)) % 300 AS row
 		count(*) FILTER (WHERE s IS NULL AND severity IS NOT NULL AND x.n >= first + 30
 			AND x.n <= first + rows - l) AS lacking
 	FROM (SELECT n, amad_score(model, ts, a, b) OVER (ORDER BY ts) AS s FROM r WHERE n BETWEEN first AND first + rows) x
-		JOIN said ON said.n = x.n AND said.h = m.h AND said.l = m.l) y
+		JOIN results ON results.n = x.n AND results.h = m.h AND results.l = m.l) y
 WHERE l > 0 GROUP BY l ORDER BY l;
--- a partition that is left while rows wait, and another begun
+-- a scan that ends while rows are pending, and begins again with another partition
 SELECT g, count(s) AS scored, count(*) FILTER (WHERE x.n >= g + 30 AND s IS DISTINCT FROM severity) AS differ
 FROM unnest('{0,10,60}'::int[]) g, LATERAL (
 	SELECT n, amad_score(model, ts, a, b) OVER (ORDER BY ts) AS s
-	FROM r, m WHERE l = 6 AND n >= g AND n <= 200 ORDER BY ts LIMIT 40) x JOIN said USING (n)
-WHERE said.l = 6 GROUP BY g ORDER BY g;
+	FROM r, m WHERE l = 6 AND n >= g AND n <= 200 ORDER BY ts LIMIT 40) x JOIN results USING (n)
+WHERE results.l = 6 GROUP BY g ORDER BY g;
 
--- ---- amad_detect reads the rows after its range, too
+-- ---- amad_detect also reads the rows after its range
 
 SELECT amad_train('look', 'lookahead_test.r', 'ts', '{a,b}',
 	options => small('{"lookahead": 6, "horizons": [2, 5, 12]}'))->'warmup' AS warmup;
 CREATE TABLE whole AS SELECT * FROM amad_detect('look');
 SELECT count(*) AS rows, count(w.severity) AS scored,
-	count(*) FILTER (WHERE w.severity IS DISTINCT FROM said.severity OR w.status IS DISTINCT FROM said.status) AS differ
-FROM whole w JOIN said USING (ts) WHERE l = 6;
--- ranges at random have the same scores; only a range that ends less than 6 rows before a gap does not read beyond it,
--- so that rows wait which the row behind the gap would settle
+	count(*) FILTER (WHERE w.severity IS DISTINCT FROM r.severity OR w.status IS DISTINCT FROM r.status) AS differ
+FROM whole w JOIN results r USING (ts) WHERE l = 6;
+-- random ranges have the same scores; only a range that ends less than 6 rows before a gap does not read beyond it, so
+-- that rows are pending that have a score in the whole
 SELECT count(*) AS ranges, sum(rows) > 3000 AS many, sum(wrong) AS wrong, sum(waiting) AS waiting
 FROM generate_series(1, 40) i,
 	LATERAL (SELECT min(ts) AS since, max(ts) AS until
@@ -109,41 +109,41 @@ FROM generate_series(1, 40) i,
 		FROM amad_detect('look', since => b.since, until => b.until) d
 			FULL JOIN (SELECT * FROM whole WHERE ts >= b.since AND ts < b.until) w USING (ts), r near, r beyond
 		WHERE near.n = 215 AND beyond.n = 221) x;
--- nor does last_n change a score
+-- last_n does not change a score
 SELECT u.n, count(*) AS rows, count(d.severity) AS scored, count(*) FILTER (WHERE d IS DISTINCT FROM w) AS wrong
 FROM r u, amad_detect('look', until => u.ts, last_n => 5) d LEFT JOIN whole w USING (ts)
 WHERE u.n IN (100, 221, 226, 301, 500) GROUP BY u.n ORDER BY u.n;
--- bounds beyond which there are no rows
+-- bounds without rows beyond them
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('look', until => 'infinity');
 SELECT count(*) AS rows FROM amad_detect('look', until => '-infinity');
 SELECT count(*) AS rows, count(severity) AS scored FROM amad_detect('look', until => '294276-12-31 23:59:59');
--- duplicates after the range and before it do not count as rows that a score uses
+-- duplicates before and after the range do not count as rows that a score uses
 CREATE TABLE twice AS SELECT r.* FROM r, generate_series(1, 3) WHERE n <= 220;
 SELECT count(*) AS rows, count(d.severity) AS scored,
-	count(*) FILTER (WHERE d.severity IS DISTINCT FROM said.severity AND d.status IS DISTINCT
+	count(*) FILTER (WHERE d.severity IS DISTINCT FROM results.severity AND d.status IS DISTINCT
 		FROM 'duplicate_ts') AS differ
 FROM amad_detect('look', source => 'lookahead_test.twice', since => (SELECT ts FROM r WHERE n = 100),
-	until => (SELECT ts FROM r WHERE n = 150)) d JOIN said USING (ts) WHERE l = 6;
--- a gap settles rows even if the row behind it has no values
+	until => (SELECT ts FROM r WHERE n = 150)) d JOIN results USING (ts) WHERE l = 6;
+-- a gap settles the rows before it even if the first row after it has no values
 SELECT count(*) FILTER (WHERE d.status = 'pending') AS pending,
 	count(*) FILTER (WHERE d.severity IS DISTINCT FROM w.severity) AS differ, count(w.severity) AS scored
 FROM amad_detect('look', source => 'SELECT ts, a, b FROM lookahead_test.r WHERE n <= 220
 	UNION ALL SELECT ts, NULL, NULL FROM lookahead_test.r WHERE n = 221') d JOIN whole w USING (ts)
 WHERE d.ts < '2026-01-01 01:00';
--- rows that have a score keep it when others come
+-- rows that have a score keep it when more rows arrive
 CREATE TABLE live AS SELECT * FROM r WHERE n <= 450;
 CREATE TABLE before AS SELECT * FROM amad_detect('look', source => 'lookahead_test.live');
 INSERT INTO live SELECT * FROM r WHERE n > 450;
 SELECT count(*) AS rows, count(b.severity) AS had, count(*) FILTER (WHERE b.severity <> d.severity) AS changed,
 	count(d.severity) FILTER (WHERE b.status = 'pending') AS pending_then
 FROM before b JOIN amad_detect('look', source => 'lookahead_test.live') d USING (ts);
--- an event that is followed by rows without a score is open
+-- an event followed by rows without a score is open
 UPDATE live SET a = 50 WHERE n > 480;
 SELECT end_ts = (SELECT ts FROM r WHERE n = 494) AS to_the_last_score, open
 FROM amad_events('look', source => 'lookahead_test.live', since => (SELECT ts FROM r WHERE n = 470))
 ORDER BY start_ts DESC LIMIT 1;
 
--- ---- rows that wait among rows of other kinds come out in their order
+-- ---- pending rows are returned in their order, among rows with any status
 
 CREATE TABLE odd AS SELECT n, ts, a, b FROM r WHERE n <= 220
 UNION ALL SELECT n, CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN 'infinity' ELSE ts END, a, b FROM r
@@ -157,21 +157,21 @@ FROM amad_detect('look', source => 'lookahead_test.odd') GROUP BY status ORDER B
 SELECT count(*) AS rows, count(*) FILTER (WHERE (e).status = 'duplicate_ts') AS duplicates,
 	count((e).severity) AS scored
 FROM (SELECT ts, amad_explain('look', ts, a, b) OVER (ORDER BY ts) AS e FROM odd WHERE isfinite(ts) OFFSET 0) x;
--- a partition that begins while rows of another one wait has rows of its own
+-- a partition that begins while rows of another one are pending is independent of it
 SELECT status, array_agg(n ORDER BY n) AS n
 FROM (SELECT n, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM odd
 	WHERE n BETWEEN 195 AND 220 AND isfinite(ts)
 	UNION ALL SELECT n + 1000, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM r WHERE n IN (5, 6)) x
 WHERE n > 1000 GROUP BY status;
 
--- more waiting rows than fit in memory are returned without a score; no score is wrong
+-- pending rows that do not fit in memory are returned without a score; no score is wrong
 SET work_mem = '64kB';
 SELECT count(*) AS rows, count(*) FILTER (WHERE d.status = 'duplicate_ts') AS duplicates,
-	string_agg(said.n::text, ' ' ORDER BY said.n) FILTER (WHERE d.status = 'pending') AS pending,
-	count(*) FILTER (WHERE d.severity <> said.severity) AS differ, count(d.severity) AS scored
+	string_agg(results.n::text, ' ' ORDER BY results.n) FILTER (WHERE d.status = 'pending') AS pending,
+	count(*) FILTER (WHERE d.severity <> results.severity) AS differ, count(d.severity) AS scored
 FROM amad_detect('look', source => 'SELECT ts, a, b FROM lookahead_test.r WHERE n <= 220
 	UNION ALL SELECT ts, a, b FROM lookahead_test.r, generate_series(1, 3000) WHERE n = 150') d
-	JOIN said USING (ts) WHERE l = 6;
+	JOIN results USING (ts) WHERE l = 6;
 RESET work_mem;
 
 -- ---- series of a fleet, baselines
@@ -180,7 +180,7 @@ CREATE TABLE fleet AS SELECT d AS device, r.ts, r.a * d AS a, r.b FROM r, genera
 WHERE d < 3 OR n <= 40;
 SELECT amad_train('look fleet', 'lookahead_test.fleet', 'ts', '{a,b}', '{device}',
 	options => small('{"lookahead": 6, "horizons": [2, 5, 12]}'))->'series' AS series;
--- each series waits alone, and amad_explain says the same of its rows
+-- each series has its own pending rows, and amad_explain gives the same results
 CREATE TABLE explained AS SELECT device, ts, (e).severity, (e).contributions
 FROM (SELECT device, ts, amad_explain('look fleet', jsonb_build_object('device', device), ts, a, b)
 		OVER (PARTITION BY device ORDER BY ts) AS e FROM fleet OFFSET 0) x;
@@ -199,7 +199,7 @@ FROM (SELECT method, amad_score(model, ts, a, b) OVER (PARTITION BY method ORDER
 	WHERE n <= 220) y
 GROUP BY method ORDER BY method;
 
--- ---- a recalibration sets it, and leaves the network as it was
+-- ---- a recalibration can set it, and leaves the network as it was
 
 SELECT amad_train('live', 'lookahead_test.r', 'ts', '{a,b}',
 	options => small('{"horizons": [2, 5, 12]}')) IS NOT NULL AS trained;

@@ -1,8 +1,7 @@
 --
 -- Missing values in scoring: they are replaced by the last value for up to fill_limit rows, then by the mean, and do
--- not
--- count in the score.  A score is the same wherever the range of a query begins; warmup + fill_limit rows after that,
--- every row has one that can have one.
+-- not count in the score. A score is the same wherever the range of a query begins; from warmup + fill_limit rows after
+-- that on, every row that can have a score has one.
 --
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/helpers.sql'
@@ -14,7 +13,7 @@ SELECT n, n AS t, sin(n * 0.3) AS a, cos(n * 0.17) * 10 + 100 AS b, (hashint8(n)
 FROM generate_series(1::bigint, 360) n;
 CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT merged(tiny('{"window": 4, "steps": 8, "horizons": [2, 5], "advanced": {"flatline_weight": 0}}'), more) $$;
--- all trained on the same rows, which lack no values; the network's warm-up is 3 + 14 + 1 + 4 rows
+-- all trained on the same rows, without missing values; the network's warm-up is 3 + 14 + 1 + 4 rows
 CREATE TABLE m (what text, options jsonb, model amad_model);
 INSERT INTO m SELECT what, o, amad_fit(small(o), t, a, b, c)
 FROM r, (VALUES ('default', '{}'::jsonb), ('0', '{"fill_limit": 0}'), ('1', '{"fill_limit": 1}'),
@@ -28,12 +27,12 @@ FROM m, amad_describe(model) d ORDER BY what COLLATE "C";
 -- the row where the stretch of a row begins
 CREATE FUNCTION stretch_of(n bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS $$
 	SELECT CASE WHEN n > 270 THEN 271 WHEN n > 200 THEN 201 ELSE 1 END::bigint $$;
--- rows that a model's scores depend on
+-- number of rows that a model's scores depend on
 CREATE TABLE depths AS
 SELECT what, (d->>'warmup')::int AS warmup, (d->'options'->>'fill_limit')::int AS fill_limit
 FROM m, amad_describe(model) d;
 
--- Rows that lack values: one at random, dead columns, whole rows, a column known late, and two gaps.
+-- Rows with missing values: at random, in dead columns, in whole rows, in a column that starts late; and two gaps.
 CREATE TABLE holes AS
 SELECT n, CASE WHEN n > 270 THEN t + 1000 WHEN n > 200 THEN t + 100 ELSE t END AS t,
 	CASE WHEN hashint8(n + 1000) % 7 <> 0 AND n NOT BETWEEN 60 AND 63 THEN a END AS a,
@@ -45,18 +44,18 @@ FROM r;
 SELECT count(*) FILTER (WHERE a IS NULL) AS a, count(*) FILTER (WHERE b = 'NaN') AS b,
 	count(*) FILTER (WHERE c = 'Infinity') AS c,
 	count(*) FILTER (WHERE a IS NULL AND b = 'NaN' AND c = 'Infinity') AS whole FROM holes;
-CREATE TABLE said AS
+CREATE TABLE results AS
 SELECT what, n, (e).*
 FROM (SELECT what, n, amad_explain(model, t, a, b, c) OVER (PARTITION BY what ORDER BY t) AS e
 	FROM m, holes OFFSET 0) x;
 SELECT what, count(*) AS rows, count(severity) AS scored, count(*) FILTER (WHERE status = 'null_input') AS null_input,
 	count(*) FILTER (WHERE status = 'warmup') AS warmup, count(*) FILTER (WHERE status = 'gap') AS gap,
 		count(imputed) AS imputed
-FROM said GROUP BY what ORDER BY what COLLATE "C";
+FROM results GROUP BY what ORDER BY what COLLATE "C";
 
 -- ---- wherever a range begins and ends
 
--- no score differs, and none is lacking where the range has the rows it depends on
+-- no score differs, and no score is missing if the range has the rows it depends on
 CREATE TABLE ranges AS
 SELECT i * 13 - 12 AS first, CASE i % 3 WHEN 0 THEN 360 ELSE i * 13 + 30 + abs(hashint4(i)) % 100 END AS last
 FROM generate_series(1, 26) i;
@@ -67,15 +66,15 @@ FROM m JOIN depths USING (what), ranges, LATERAL (
 		count(*) FILTER (WHERE s IS NULL AND severity IS NOT NULL
 						 AND x.n - greatest(first, stretch_of(x.n)) >= warmup + fill_limit) AS lacking
 	FROM (SELECT n, amad_score(model, t, a, b, c) OVER (ORDER BY t) AS s FROM holes WHERE n BETWEEN first AND last) x
-		JOIN said ON said.n = x.n AND said.what = m.what) y
+		JOIN results ON results.n = x.n AND results.what = m.what) y
 GROUP BY what ORDER BY what COLLATE "C";
 -- every row that can have a score has one, warmup + fill_limit rows after its stretch began
 SELECT what, count(severity) AS scored, count(*) FILTER (
 	WHERE (severity IS NULL) <> (imputed = '{1,2,3}' OR (what = 'error' AND imputed IS NOT NULL)) IS TRUE) AS wrong
-FROM said JOIN depths USING (what) WHERE n - stretch_of(n) >= warmup + fill_limit GROUP BY what
+FROM results JOIN depths USING (what) WHERE n - stretch_of(n) >= warmup + fill_limit GROUP BY what
 ORDER BY what COLLATE "C";
--- and none before warmup rows
-SELECT count(severity) AS scored FROM said JOIN depths USING (what) WHERE n - stretch_of(n) < warmup;
+-- no row has one within `warmup` rows
+SELECT count(severity) AS scored FROM results JOIN depths USING (what) WHERE n - stretch_of(n) < warmup;
 
 -- ---- what replaces a missing value
 
@@ -104,8 +103,8 @@ FROM (SELECT what, n, amad_explain(model, t, a, b, c) OVER (PARTITION BY what OR
 SELECT what, count(s.expected_values) AS expected,
 	count(*) FILTER (WHERE s.expected_values = h.expected_values) AS same,
 	bool_and(h.imputed IS NULL) AS all_given
-FROM said s JOIN by_hand h USING (what, n) GROUP BY what ORDER BY what COLLATE "C";
--- directions and contributions of the values that are given are the same, too, the latter among themselves
+FROM results s JOIN by_hand h USING (what, n) GROUP BY what ORDER BY what COLLATE "C";
+-- so are the directions of the given values, and the proportions of their contributions
 SELECT what, count(*) AS values,
 	count(*) FILTER (WHERE s.direction->k IS DISTINCT
 		FROM CASE WHEN k = ANY (s.imputed) THEN '0' ELSE h.direction->k END) AS wrong_directions,
@@ -113,35 +112,35 @@ SELECT what, count(*) AS values,
 	count(*) FILTER (WHERE k <> ALL (s.imputed)
 					 AND abs((s.contributions->>k)::float8 * given - (h.contributions->>k)::float8)
 					 	> 5e-6) AS wrong_shares
-FROM said s JOIN by_hand h USING (what, n), unnest('{1,2,3}'::text[]) k,
+FROM results s JOIN by_hand h USING (what, n), unnest('{1,2,3}'::text[]) k,
 	LATERAL (SELECT sum(v::float8) AS given FROM jsonb_each_text(h.contributions) AS j(f, v)
 		WHERE f <> ALL (s.imputed)) g
 WHERE s.contributions IS NOT NULL AND s.imputed IS NOT NULL GROUP BY what ORDER BY what COLLATE "C";
--- The score of a row by itself (horizon 1) is the mean over the values given, so it is that by hand
--- times the share of those values, times 3, over their number.
+-- The score of a single row (horizon 1) is the mean over the given values, that is, the score by hand times the share
+-- of these values, times 3, divided by their number.
 SELECT count(*) AS rows, count(DISTINCT cardinality(s.imputed)) AS numbers,
 	count(*) FILTER (WHERE abs(s.anomaly_score - h.anomaly_score * given * 3 / (3 - cardinality(s.imputed)))
 		> 1e-5 * h.anomaly_score) AS wrong
-FROM said s JOIN by_hand h USING (what, n),
+FROM results s JOIN by_hand h USING (what, n),
 	LATERAL (SELECT sum(v::float8) AS given FROM jsonb_each_text(h.contributions) AS j(f, v)
 	WHERE f <> ALL (s.imputed)) g
 WHERE what = 'single' AND s.imputed IS NOT NULL AND s.severity IS NOT NULL;
 SELECT count(*) AS rows, count(*) FILTER (WHERE float8send(s.severity) = float8send(h.severity)) AS same
-FROM said s JOIN by_hand h USING (what, n) WHERE what = 'single' AND s.imputed IS NULL AND s.severity IS NOT NULL;
+FROM results s JOIN by_hand h USING (what, n) WHERE what = 'single' AND s.imputed IS NULL AND s.severity IS NOT NULL;
 
 -- ---- policies
 
--- a line to the next value would look ahead: "linear" is as "locf" in scoring
+-- a line to the next value would look ahead: in scoring, "linear" is the same as "locf"
 SELECT count(l.severity) AS scored,
 	count(*) FILTER (WHERE float8send(l.severity) IS DISTINCT FROM float8send(c.severity)) AS differ
-FROM said l JOIN said c USING (n) WHERE l.what = 'linear' AND c.what = '3';
--- "error" gives no score to the rows that lack something, and says so
+FROM results l JOIN results c USING (n) WHERE l.what = 'linear' AND c.what = '3';
+-- with "error", rows with missing values have no score and the status null_input
 SELECT count(e.severity) AS scored, count(*) FILTER (WHERE float8send(e.severity) IS DISTINCT FROM
 		CASE WHEN c.imputed IS NULL THEN float8send(c.severity) END) AS differ,
 	count(*) FILTER (WHERE e.severity IS NULL AND c.severity IS NOT NULL AND e.status <> 'null_input') AS wrong_status
-FROM said c JOIN said e USING (n) WHERE c.what = '3' AND e.what = 'error';
+FROM results c JOIN results e USING (n) WHERE c.what = '3' AND e.what = 'error';
 
--- ---- nothing at all
+-- ---- rows without any value
 
 SELECT what, count(*) AS rows, count((e).severity) AS scored, string_agg(DISTINCT (e).status, ', ') AS status,
 	count((e).expected_values) AS expected,
@@ -150,7 +149,7 @@ FROM (SELECT what, amad_explain(model, t, NULL::float8, NULL::float8, NULL::floa
 	ORDER BY t) AS e
 	FROM m, r WHERE what IN ('0', 'default', 'zscore') AND n <= 100) x
 GROUP BY what ORDER BY what;
--- rows without any value add nothing to what follows: raw scores of the horizons' other rows remain
+-- they add nothing to the following scores: the raw scores of the horizons' other rows remain
 SELECT count(severity) AS scored, count(DISTINCT round(severity::numeric, 12)) AS different,
 	array_agg(n ORDER BY n) FILTER (WHERE severity IS NULL AND n > 10) AS without
 FROM (SELECT n, amad_score(model, t, 2 + nothing, 110 + nothing, 1 + nothing) OVER (ORDER BY t) AS severity
@@ -162,4 +161,4 @@ FROM (SELECT n, amad_score(model, t, 2 + nothing, 110 + nothing, 1 + nothing) OV
 	FROM m, (SELECT *, CASE WHEN n NOT BETWEEN 100 AND 120 THEN 0 END AS nothing FROM r) r WHERE what = 'zscore') x;
 
 DROP FUNCTION small, stretch_of;
-DROP TABLE r, m, depths, holes, said, ranges, filled, by_hand;
+DROP TABLE r, m, depths, holes, results, ranges, filled, by_hand;

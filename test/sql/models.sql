@@ -1,6 +1,6 @@
 --
--- Stored models: versions under a name, seen by their owner and by members of the owner's
--- role; what amad_describe and amad_weights tell of them; and what the extension consists of.
+-- Stored models: versions under a name, visible to their owner and to members of the owner's
+-- role; what amad_describe and amad_weights show; and what the extension consists of.
 --
 CREATE TABLE r AS
 SELECT i::bigint AS n, sin(i * 0.3) AS a, cos(i * 0.17) * 10 + 100 AS b FROM generate_series(1, 200) i;
@@ -30,17 +30,17 @@ DELETE FROM amad_models WHERE model_name = 'pump' AND version = 2;
 UPDATE amad_models SET deployed = version = 1 WHERE model_name = 'pump';
 SELECT amad_train('pump', tiny(), n, a, b)->'version' AS version FROM r;
 SELECT version, deployed FROM amad_models WHERE model_name = 'pump' ORDER BY version;
--- two of a name in one statement are two versions
+-- two models with the same name in one statement are two versions
 SELECT s->'version' AS version
 FROM (SELECT n % 2, amad_train('twice', tiny(), n, a) AS s FROM r GROUP BY 1 ORDER BY 1) x ORDER BY 1;
 SELECT version, deployed FROM amad_models WHERE model_name = 'twice' ORDER BY version;
--- names are text of any kind
+-- any text is a valid name
 SELECT s->'model_name' AS name, s->'version' AS version FROM (SELECT amad_train(name, tiny(), n, a) AS s
 	FROM r, unnest('{"Pump", "pump ", "Pümpe \"1\"; --", "a.b"}'::text[]) name GROUP BY name
 	ORDER BY name COLLATE "C") x;
 SELECT amad_describe('Pümpe "1"; --')->'training'->'rows' AS rows, amad_describe('a.b')->'training'->'rows' AS rows;
 SELECT amad_describe('PUMP');
--- a rollback leaves nothing
+-- a rollback leaves nothing behind
 BEGIN;
 SELECT amad_train('gone', tiny(), n, a)->'version' AS version FROM r;
 SELECT count(*) FROM amad_models WHERE model_name = 'gone';
@@ -54,7 +54,7 @@ ROLLBACK TO s;
 SELECT amad_train('pump', tiny(), n, a, b)->'version' AS version FROM r;
 ROLLBACK;
 SELECT version, deployed FROM amad_models WHERE model_name = 'pump' ORDER BY version;
--- what the table refuses
+-- rows that the table refuses
 \set VERBOSITY terse
 INSERT INTO amad_models (model_name, version, options, training, model) SELECT '', 1, options, training, model
 FROM amad_models WHERE model_name = 'tank';
@@ -82,14 +82,14 @@ SELECT amad_describe('pump', 0);
 SELECT amad_describe('pump', -1);
 SELECT amad_describe('nobody');
 SELECT amad_describe('nobody', 1);
--- by name with the facts of the run, else as by value
+-- by name and by value the same, but by name also with the facts of the run
 SELECT amad_describe(model) - 'training' = amad_describe('tank') - 'training' AS same,
 	(amad_describe('tank')->'training') - '{seconds,workers}'::text[] = amad_describe(model)->'training' AS training,
 	amad_describe('tank')->'training' ?& '{seconds,workers}' AS run FROM amad_models WHERE model_name = 'tank';
 SELECT (d->'training') - '{loss,seconds}'::text[] AS training, jsonb_array_length(d->'training'->'loss') AS losses,
 	d->'format_version' AS format_version, d->>'core' LIKE '%_/_%' AS core
 FROM amad_describe('pump') d;
--- figures of each feature, block and horizon
+-- figures per feature, block and horizon
 SELECT jsonb_array_length(d->'scaling'->'mean') AS mean, jsonb_array_length(d->'scaling'->'std') AS std,
 	jsonb_array_length(d->'calibration'->'rho') AS rho, jsonb_array_length(d->'calibration'->'mu_d') AS mu_d,
 	jsonb_array_length(d->'calibration'->'theta') AS theta
@@ -99,18 +99,18 @@ SELECT bool_and(abs(m - x.mean) < 1e-9 AND abs(s - x.std) < 1e-9) AS right
 FROM (SELECT 1 AS i, avg(a) AS mean, stddev_pop(a) AS std FROM r UNION ALL SELECT 2, avg(b), stddev_pop(b) FROM r) x,
 	LATERAL (SELECT (amad_describe('pump')->'scaling'->'mean'->>(i - 1))::float8 AS m,
 		(amad_describe('pump')->'scaling'->'std'->>(i - 1))::float8 AS s) d;
--- the threshold is a geometric mean of the held-out rows' quantile and that of all: here, of lower quartiles
+-- the threshold is a weighted geometric mean of the held-out rows' quantile and that of all rows: here, lower quartiles
 SELECT abs(power(percentile_cont(0.25) WITHIN GROUP (ORDER BY s) FILTER (WHERE n > 200 - held_out), 0.4)
 	* power(percentile_cont(0.25) WITHIN GROUP (ORDER BY s), 0.6) - 1) < 1e-9 AS threshold
 FROM (SELECT n, amad_score((SELECT amad_fit(tiny() || '{"contamination": 0.5}', n, a) FROM r), n, a)
 		OVER (ORDER BY n) AS s FROM r) x,
 	(SELECT (amad_describe('tank')->'training'->>'held_out')::int AS held_out) h;
--- held-out rows that are all alike do not make the threshold 0
+-- held-out rows that are all equal do not make the threshold 0
 SELECT avg((s > 1)::int) < 0.75 AS not_all FROM (
 	SELECT n, amad_score((SELECT amad_fit('{"method": "zscore", "horizons": [1]}'::jsonb, n,
 		CASE WHEN n > 170 THEN 0 ELSE sin(n) END) FROM r), n, sin(n)::float8) OVER (ORDER BY n) AS s FROM r) x;
 
--- ---- damaged: each use is an error that names the model, and nothing else suffers
+-- ---- damaged models: each use is an error that names the model; other models and versions work
 
 SELECT amad_train('hurt', tiny() || jsonb_build_object('seed', i), n, a)->'version' AS version
 FROM r, generate_series(1, 2) i GROUP BY i;
@@ -125,7 +125,7 @@ SELECT amad_deploy('hurt', 2);
 SELECT amad_deploy('hurt', 1);
 SELECT amad_drop('hurt', 2);
 SELECT count(amad_score) FROM (SELECT amad_score('hurt', n, a) OVER (ORDER BY n) FROM r) x;
--- facts that are not an object
+-- a column "training" that is not an object
 UPDATE amad_models SET training = '[1]' WHERE model_name = 'hurt';
 SELECT amad_describe('hurt');
 SELECT amad_drop('hurt');
@@ -142,7 +142,7 @@ FROM (SELECT amad_fit(tiny() || '{"layers": 3}', n, a, b) AS m FROM r) x, amad_w
 SELECT count(*) FILTER (WHERE w IN ('NaN', 'Infinity', '-Infinity')) AS not_finite, count(*) > 500 AS many,
 	avg(abs(w)) BETWEEN 0.01 AND 1 AS size
 FROM amad_weights((SELECT model FROM amad_models WHERE model_name = 'pump' AND version = 4)), unnest(data) w;
--- the layer norms begin at 1 and 0 and have hardly moved
+-- the layer norms begin at 1 and 0 and have changed by less than 0.1
 SELECT name, min(w) > 0.9 AND max(w) < 1.1 AS one, min(w) > -0.1 AND max(w) < 0.1 AS zero
 FROM amad_weights((SELECT model FROM amad_models WHERE model_name = 'pump' AND version = 4)), unnest(data) w
 WHERE name LIKE '%ln%' GROUP BY name ORDER BY name;
@@ -158,7 +158,7 @@ SELECT amad_describe('tank')->'training'->'rows' AS rows;
 SELECT amad_train('tank', tiny(), n, a) FROM r;
 ROLLBACK;
 
--- ---- roles: ann and ben have their own, both see what the team has, but not each other's
+-- ---- roles: ann and ben have models of their own; both see those of the team, but not each other's
 
 DELETE FROM amad_models;
 CREATE ROLE amad_regress_team NOLOGIN NOSUPERUSER;
@@ -174,17 +174,17 @@ SELECT count(*) AS seen FROM amad_models;
 SELECT amad_describe('pump');
 SELECT amad_score('pump', n, a, b) OVER (ORDER BY n) FROM r;
 DELETE FROM amad_models RETURNING model_name;
--- his versions count on their own
+-- his versions are numbered independently
 SELECT amad_train('pump', tiny() || '{"seed": 7}', n, a, b)->'version' AS version FROM r;
 SELECT amad_train('bens', tiny(), n, a)->'version' AS version FROM r;
 SELECT owner, model_name, version FROM amad_models ORDER BY 1, 2, 3;
--- rows are made and changed by functions only, one's own, too
+-- rows, even one's own, are inserted and updated only by functions
 INSERT INTO amad_models (model_name, version, options, training, model) SELECT 'x', 1, options, training, model
 FROM amad_models LIMIT 1;
 UPDATE amad_models SET owner = 'amad_regress_ann';
 UPDATE amad_models SET deployed = true;
 TRUNCATE amad_models;
--- the team's
+-- models of the team
 SET ROLE amad_regress_team;
 SELECT count(*) AS seen FROM amad_models;
 SELECT amad_train('shared', tiny() || '{"seed": 1}', n, a, b)->'version' AS version FROM r;
@@ -193,9 +193,9 @@ SET ROLE amad_regress_ben;
 SELECT owner, model_name, version FROM amad_models ORDER BY 1, 2, 3;
 SELECT amad_describe('shared')->'options'->'seed' AS seed;
 SELECT count(amad_score) AS scored FROM (SELECT amad_score('shared', n, a, b) OVER (ORDER BY n) FROM r) x;
--- one's own goes before
+-- one's own model takes precedence
 SELECT amad_describe('pump')->'options'->'seed' AS seed;
--- training under the team's name makes a model of one's own
+-- training under the name of a model of the team makes a model of one's own
 SELECT amad_train('shared', tiny() || '{"seed": 2}', n, a, b)->'version' AS version FROM r;
 SELECT amad_describe('shared')->'options'->'seed' AS seed;
 SET ROLE amad_regress_ann;
@@ -203,9 +203,9 @@ SELECT amad_describe('shared')->'options'->'seed' AS seed;
 SET ROLE amad_regress_eve;
 SELECT count(*) AS seen FROM amad_models;
 SELECT amad_score('shared', n, a, b) OVER (ORDER BY n) FROM r;
--- whether a name exists does not show
+-- the message does not reveal whether a name exists
 SELECT amad_score('nobody', n, a, b) OVER (ORDER BY n) FROM r;
--- one owner with two versions deployed by hand is not two owners
+-- two versions of one owner that were deployed by hand are not ambiguous
 SET ROLE amad_regress_ann;
 SELECT amad_train('solo', tiny() || '{"seed": 3}', n, a, b)->'version' AS version FROM r;
 SELECT amad_train('solo', tiny() || '{"seed": 4}', n, a, b)->'version' AS version FROM r;
@@ -214,13 +214,13 @@ UPDATE amad_models SET deployed = true WHERE model_name = 'solo' RETURNING versi
 CREATE ROLE amad_regress_ida NOSUPERUSER IN ROLE amad_regress_ann;
 SET ROLE amad_regress_ida;
 SELECT amad_describe('solo')->'options'->'seed' AS seed;
--- a version that one has not is not another's
+-- a version that one's own model does not have is not looked up in another owner's
 SELECT amad_train('solo', tiny(), n, a, b)->'version' AS version FROM r;
 SELECT amad_describe('solo', 2);
 DELETE FROM amad_models WHERE model_name = 'solo';
 RESET ROLE;
 DROP ROLE amad_regress_ida;
--- two owners, neither oneself
+-- two other owners are ambiguous
 CREATE ROLE amad_regress_fay NOSUPERUSER IN ROLE amad_regress_ann, amad_regress_ben;
 SET ROLE amad_regress_fay;
 SELECT count(*) AS seen FROM amad_models;
@@ -251,7 +251,7 @@ EXECUTE bens;
 SET ROLE amad_regress_ben;
 EXECUTE bens;
 RESET ROLE;
--- models of a role that is gone stay, for superusers
+-- models of a dropped role remain, visible to superusers
 REVOKE amad_regress_team FROM amad_regress_ann, amad_regress_ben;
 DROP ROLE amad_regress_gil, amad_regress_fay, amad_regress_ben;
 SELECT count(*) AS models FROM amad_models WHERE owner = 'amad_regress_ben';
@@ -271,7 +271,7 @@ SELECT jsonb_object_keys(amad_version()->'blas') AS key ORDER BY 1;
 SHOW amad.report_progress;
 SET amad.report_progress = 'loud';
 SET amad.nonsense = 1;
--- progress: as many notices as steps, and none when off
+-- progress: one notice for each of two steps; no notices if it is off
 \set VERBOSITY sqlstate
 SET amad.report_progress = on;
 SELECT amad_fit(tiny() || '{"steps": 2}', n, a) IS NOT NULL AS done FROM r;
@@ -299,7 +299,7 @@ FROM pg_depend WHERE refclassid = 'pg_extension'::regclass
 	-- PostgreSQL 17 lists types of rows and arrays, too
 	AND (classid <> 'pg_type'::regclass OR objid = 'amad_model'::regtype)
 ORDER BY 1;
--- without a comment
+-- no object is without a comment
 SELECT pg_describe_object(classid, objid, objsubid) AS object
 FROM pg_depend d WHERE refclassid = 'pg_extension'::regclass
 	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'amad') AND deptype = 'e'
@@ -310,7 +310,7 @@ SELECT attname FROM pg_attribute
 WHERE attrelid = 'amad_models'::regclass AND attnum > 0 AND NOT attisdropped
 AND col_description(attrelid, attnum) IS NULL;
 SELECT polname FROM pg_policy WHERE polrelid = 'amad_models'::regclass AND obj_description(oid, 'pg_policy') IS NULL;
--- who may do what
+-- privileges and policies
 SELECT relname, relrowsecurity AS rls,
 	(SELECT string_agg(privilege_type, ', ' ORDER BY privilege_type) FROM aclexplode(relacl)
 	WHERE grantee = 0) AS public

@@ -9,7 +9,7 @@
 CREATE TABLE r AS
 SELECT i::bigint AS n, sin(i * 0.3) AS a, cos(i * 0.17) AS b FROM generate_series(1, 200) i;
 
--- Few weights and steps: what the keys under test are added to.
+-- Options of few weights and steps, to which the keys under test are added.
 CREATE FUNCTION small(more jsonb DEFAULT '{}') RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT merged(tiny('{"window": 4, "steps": 2}'), more) $$;
 -- Options of a model trained with these.
@@ -84,7 +84,7 @@ CREATE FUNCTION option(name text, value jsonb) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT CASE WHEN advanced THEN advanced(key, option.value) ELSE jsonb_build_object(key, option.value) END
 	FROM keys WHERE key = name $$;
 
--- each is in force as given; the others stay, but for those that follow from it
+-- each is in force as given; the others do not change, except for defaults that follow from it
 SELECT key, flat(o)->key AS in_force, flat(o)->key = value AS as_given,
 	(SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_each(flat(o)) AS changed(k, v)
 	 WHERE k <> key AND v IS DISTINCT FROM flat(usual)->k) AS moves
@@ -96,7 +96,7 @@ FROM in_force(small('{"features": ["x", "y"], "max_gap": 30, "advanced": {"witho
 	LATERAL (SELECT k, false FROM jsonb_object_keys(o - 'advanced') k
 			 UNION ALL SELECT k, true FROM jsonb_object_keys(o->'advanced') k) AS shown(key, advanced)
 WHERE NOT EXISTS (SELECT FROM keys k WHERE k.key = shown.key AND k.advanced = shown.advanced);
--- what is shown can be given again and makes the same model
+-- the options shown can be given again and make the same model
 SELECT amad_model_send(amad_fit(o, n, a, b)) = amad_model_send(amad_fit(given, n, a, b)) AS again
 FROM r, small('{"learning_rate": 0.1, "advanced": {"clip": 2, "release": 1}}') given, LATERAL in_force(given) o
 GROUP BY o, given;
@@ -118,22 +118,22 @@ SELECT key, verdict(CASE WHEN advanced THEN jsonb_build_object(key, value) ELSE 
 FROM keys ORDER BY key COLLATE "C";
 SELECT verdict('{"advanced": {"epochs": 1}}');
 SELECT verdict('{"advanced": {"preset": "paper"}}');
--- also when the value is wrong, or given at the right level, too
+-- also if the value is wrong, or is given at the right level as well
 SELECT verdict('{"clip": "5"}');
 SELECT verdict('{"clip": 5, "advanced": {"clip": 5}}');
 -- "advanced" is an object
 SELECT o, verdict(jsonb_build_object('advanced', o))
 FROM (VALUES ('null'::jsonb), ('1'), ('"clip"'), ('true'), ('[]'), ('["clip"]'), ('[{"clip": 5}]')) AS v(o);
--- of options, and not of levels
+-- of options, not of further levels
 SELECT verdict('{"advanced": {"advanced": {}}}');
 SELECT verdict('{"advanced": {"advanced": {"clip": 5}}}');
 SELECT verdict('{"advanced": {"clips": 5}}');
 SELECT verdict('{"advanced": {"": 5}}');
 SELECT verdict('{"Advanced": {"clip": 5}}');
--- of two of a name the last is in force, as in all jsonb
+-- the last of duplicate keys is in force, as always in jsonb
 SELECT o->'advanced'->'clip' AS clip, o->'advanced'->'release' AS release
 FROM in_force(small() || '{"advanced": {"clip": 2}, "advanced": {"release": 1, "release": 2}}') o;
--- constants that were options once
+-- some constants, whose names are not options
 SELECT key, verdict(jsonb_build_object(key, 1)) LIKE '22023 unrecognized option "' || key || '" | Valid options are: %'
 	AND verdict(advanced(key, 1)) LIKE '22023 unrecognized advanced option "' || key || '" | %' AS refused
 FROM unnest('{skip,pct_start,div_factor,final_div_factor,adam_beta1,adam_beta2,adam_epsilon,gradient_clip,
@@ -173,7 +173,7 @@ INSERT INTO ranges VALUES
 	('season_harmonics', '1', '24', '0', '25'),
 	('season_weight', '0', '100', '-1', '101');
 INSERT INTO keys VALUES ('epochs', false, '1');
--- what is below or above is refused, the least and the most are not refused for the range
+-- values below or above the range are refused, the least and the greatest value are not
 SELECT key, verdict(option(key, below)) AS below,
 	verdict(option(key, above)) LIKE '22023 invalid value for option "' || key || '": %' AS above,
 	verdict(option(key, least)) LIKE '22023 invalid value for option "' || key || '"%must be a% from%' AS least_refused,
@@ -209,7 +209,7 @@ FROM (VALUES ('{"d_model": 10}'::jsonb), ('{"d_model": 12, "heads": 5}'), ('{"he
 -- chunk_length follows from window
 SELECT w, o->'advanced'->'chunk_length' AS chunk_length
 FROM unnest('{1, 2, 5, 8}'::int[]) w, in_force(small(jsonb_build_object('window', w))) o;
--- epochs: passes over the 175 rows that are not held out, in chunks of 8, 2 a step
+-- epochs: passes over the 174 rows that are not held out, in chunks of 8, 2 per step
 SELECT e, d->'options' ? 'steps' AS steps, d->'options'->'epochs' AS epochs, d->'training'->'steps' AS taken,
 	(d->'training'->>'rows')::int - (d->'training'->>'held_out')::int AS rows
 FROM unnest('{0.001, 1, 2.5}'::float8[]) e,
@@ -229,7 +229,7 @@ SELECT left(h::text, 60) AS h, left(verdict(small(jsonb_build_object('horizons',
 FROM (VALUES ('[]'::jsonb), ('4'), ('null'), ('{"a": 4}'), ('"[4]"'), ('[0]'), ('[-4]'), ('[2, 2]'), ('[1.5]'),
 	('["4"]'), ('[null]'), ('[[4]]'), ('[65537]'), ('[65536]'), ('[1e400]'),
 	('[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]')) AS v(h);
--- the warm-up ends with the longest, and each has a threshold of its own
+-- the warm-up is the context and the longest horizon, less 1; each horizon has a scale theta
 SELECT d->'warmup' AS warmup, d->'context' AS context, jsonb_array_length(d->'calibration'->'theta') AS thetas
 FROM (SELECT amad_describe(amad_fit(small('{"horizons": [10, 1, 5], "layers": 2}'), n, a, b)) AS d FROM r) x;
 
@@ -262,11 +262,11 @@ SELECT w, verdict(small(advanced('without', w)))
 FROM (VALUES ('"mixup"'::jsonb), ('null'), ('1'), ('{}'), ('{"mixup": true}'), ('["contrast"]'), ('["Mixup"]'),
 	('["mix"]'), ('[""]'), ('[1]'), ('[null]'), ('[["mixup"]]'), ('["mixup", "mixup"]'),
 		('["mixup", "nosuch"]')) AS v(w);
--- without the AutoMask there is no discrepancy to weigh, even if weights are given
+-- without the AutoMask there is no discrepancy: its weights are 0, even if others are given
 SELECT o->'maxmin_weight' AS maxmin, o->'discrepancy_weight' AS discrepancy, o->'contrast_weight' AS contrast
 FROM (SELECT in_force(small('{"advanced": {"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2,
 	"contrast_weight": 0.5}}'))->'advanced' AS o) x;
--- what a part learns is 0 after a training without it, and nothing else is
+-- the weights of a part that is switched off are 0, and no others
 CREATE TABLE w AS
 SELECT part, amad_fit(small(merged('{"steps": 20}', advanced('without', string_to_array(part, ' ')))), n, a, b) AS model
 FROM unnest('{"",automask,mixup,multiscale,automask mixup multiscale}'::text[]) part, r GROUP BY part;
@@ -286,7 +286,7 @@ LANGUAGE sql AS $$
 		min(zero) FILTER (WHERE kind = 'others')
 	FROM kinds $$;
 SELECT part, z.* FROM w, zero(model) z ORDER BY part COLLATE "C";
--- weights of the discrepancy that are given beside it change nothing
+-- weights of the discrepancy that are given with it have no effect
 SELECT amad_model_send(model) = (SELECT amad_model_send(amad_fit(small('{"steps": 20,
 	"advanced": {"without": ["automask"], "maxmin_weight": 3, "discrepancy_weight": 2}}'), n, a, b)) FROM r) AS same
 FROM w WHERE part = 'automask';
@@ -294,7 +294,7 @@ FROM w WHERE part = 'automask';
 SELECT part, count(s) = count(*) - max(warmup) AS scored
 FROM (SELECT part, amad_score(model, n, a, b) OVER (PARTITION BY part ORDER BY n) AS s,
 		(amad_describe(model)->>'warmup')::int AS warmup FROM w, r) x GROUP BY part ORDER BY part COLLATE "C";
--- last a round trip
+-- they survive a round trip
 SELECT part, amad_model_send(model::text::amad_model) = amad_model_send(model) AS same FROM w ORDER BY part COLLATE "C";
 -- and can be trained again from the options that amad_describe shows
 SELECT part, amad_model_send(amad_fit(amad_describe(model)->'options', n, a, b)) = amad_model_send(model) AS again
@@ -311,7 +311,7 @@ SELECT amad_train('w', 'r', 'n', options => small('{"advanced": {"without": ["au
 SELECT amad_retrain('w', warm_start => true)->'version' AS version;
 SELECT amad_recalibrate_bigint('w', options => '{"advanced": {"discrepancy_weight": 1}}')->'version' AS version;
 SELECT version, o->'without' AS without, o->'discrepancy_weight' AS discrepancy_weight,
-	amad_describe(model)->'options' = options AS told, z.mask, z.gate, z.earlier
+	amad_describe(model)->'options' = options AS described, z.mask, z.gate, z.earlier
 FROM amad_models, zero(model) z, LATERAL (SELECT options->'advanced' AS o) x WHERE model_name = 'w' ORDER BY version;
 SELECT amad_drop('w');
 DROP FUNCTION zero;

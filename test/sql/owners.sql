@@ -9,7 +9,7 @@ CREATE FUNCTION train(name text, seed int) RETURNS jsonb LANGUAGE sql AS $$
 		a)->'version'
 	FROM r $$;
 CREATE FUNCTION seed(name text) RETURNS jsonb LANGUAGE sql AS $$ SELECT amad_describe(name)->'options'->'seed' $$;
--- the rows, with oids as names and the cluster as whether it is this one
+-- the rows, with the names of roles instead of oids, and whether the cluster is this one
 CREATE FUNCTION rows(OUT owner name, OUT role name, OUT here boolean, OUT model_name text, OUT version int,
 	OUT deployed boolean, OUT seed jsonb)
 	RETURNS SETOF record LANGUAGE sql SECURITY DEFINER AS $$
@@ -26,12 +26,12 @@ SELECT train('m', 11);
 RESET ROLE;
 SELECT * FROM rows();
 
--- ---- renamed: it keeps its models
+-- ---- a renamed role keeps its models
 ALTER ROLE amad_owner_a RENAME TO amad_owner_c;
 SET ROLE amad_owner_c;
 SELECT count(*) AS seen FROM amad_models;
 SELECT seed('m') AS two, amad_describe('m', 1)->'options'->'seed' AS one, seed('n') AS three;
--- a namesake gets nothing, and a clean start
+-- a new role with the old name does not get them
 RESET ROLE;
 CREATE ROLE amad_owner_a;
 SET ROLE amad_owner_a;
@@ -39,7 +39,7 @@ SELECT count(*) AS seen FROM amad_models;
 SELECT seed('m');
 SELECT amad_drop('m');
 DELETE FROM amad_models RETURNING model_name;
--- its first change repairs the names in the other's keys
+-- its first change corrects the names in the keys of the renamed role
 SELECT train('m', 21);
 SELECT seed('m'), count(*) AS seen FROM amad_models;
 RESET ROLE;
@@ -54,7 +54,7 @@ SELECT seed('m') AS one;
 SELECT amad_drop('m', 2);
 RESET ROLE;
 
--- ---- names are swapped: each keeps its own
+-- ---- roles that swap their names keep their models
 SET ROLE amad_owner_b;
 SELECT train('n', 12);
 RESET ROLE;
@@ -68,13 +68,13 @@ SELECT seed('m') AS one, seed('n') AS four;
 SELECT train('m', 5);
 SELECT seed('m') AS five;
 RESET ROLE;
--- all names are right, although keys had to be passed on
+-- all names are correct, although the roles exchanged keys
 SELECT * FROM rows();
 SET ROLE amad_owner_c;
 SELECT seed('m') AS eleven;
 RESET ROLE;
 
--- ---- a transaction with one snapshot leaves the repair to the next
+-- ---- a transaction with a single snapshot leaves the correction to the next
 ALTER ROLE amad_owner_c RENAME TO amad_owner_d;
 SET ROLE amad_owner_d;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -87,7 +87,7 @@ SELECT train('o', 14);
 RESET ROLE;
 SELECT owner, role, model_name, version FROM rows() WHERE role = 'amad_owner_d';
 
--- ---- dropped: the table's owner sees the rows; a new role of the name can train
+-- ---- models of a dropped role are visible to the table's owner; a new role with its name can train
 DROP ROLE amad_owner_d;
 CREATE ROLE amad_owner_d;
 SET ROLE amad_owner_d;
@@ -99,9 +99,9 @@ SELECT amad_drop('o', 1);
 RESET ROLE;
 SELECT * FROM rows() WHERE owner = 'amad_owner_d';
 SELECT seed('p'), amad_describe('o', 2)->'options'->'seed' AS gone;
--- both have an o: two owners, of one name
+-- both have a model o: two owners with the same name
 SELECT seed('o');
--- what moves models to another role
+-- the statement that gives models to another role
 WITH moved AS (UPDATE amad_models SET owner = 'amad_owner_a', owner_oid = NULL
 	WHERE owner = 'amad_owner_d' AND model_name <> 'm' AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner_oid)
 	RETURNING model_name, version) SELECT * FROM moved ORDER BY 1, 2;
@@ -109,7 +109,7 @@ SET ROLE amad_owner_a;
 SELECT seed('o') AS fourteen, seed('n') AS twelve;
 RESET ROLE;
 
--- ---- of another cluster, or restored without oids: the name decides, and the next change makes them its own
+-- ---- rows of another cluster, or restored without oids: the name decides, and the next change adopts them
 DELETE FROM amad_models;
 SET ROLE amad_owner_a;
 SELECT train('m', 1), train('m', 2), train('q', 3);
@@ -135,13 +135,13 @@ SET ROLE amad_owner_e;
 SELECT seed('m') AS four, seed('q') AS three;
 RESET ROLE;
 ALTER ROLE amad_owner_e RENAME TO amad_owner_a;
--- what the rule says of odd rows
+-- unusual rows
 SELECT amad_may_use(NULL, 10, 1), amad_may_use('amad no such role', NULL, NULL),
 	amad_may_use('amad_owner_a', 999999, NULL) AS by_name,
 	amad_may_use('amad_owner_a', NULL, system_identifier) AS by_name,
 	amad_may_use('amad_owner_a', 999999, system_identifier) AS no_role
 FROM pg_control_system();
--- a repair cannot take a key that exists: the oid decides, the name stays
+-- a correction cannot take an existing key: the oid decides, the name remains
 DELETE FROM amad_models;
 SET ROLE amad_owner_a;
 SELECT train('m', 1), train('n', 2);
@@ -156,7 +156,7 @@ RESET ROLE;
 SELECT * FROM rows();
 DELETE FROM amad_models;
 
--- ---- row_security = off harms no function; SELECT obeys it
+-- ---- functions work with row_security = off; SELECT obeys it
 SET ROLE amad_owner_b;
 SET row_security = off;
 SELECT train('m', 1);
@@ -176,7 +176,7 @@ END $$;
 CREATE TEMP TABLE not_restricted (n int);
 DROP TABLE not_restricted;
 RESET ROLE;
--- privileges on the table are asked for
+-- privileges on the table are checked
 REVOKE SELECT ON amad_models FROM PUBLIC;
 SET ROLE amad_owner_b;
 SELECT train('m', 1);
@@ -190,7 +190,7 @@ SELECT amad_drop('m');
 RESET ROLE;
 GRANT DELETE ON amad_models TO PUBLIC;
 
--- ---- the owner of the table does what it likes with it, but with its own rights
+-- ---- code that the owner of the table attaches to it runs with the owner's privileges
 CREATE ROLE amad_owner_evil NOSUPERUSER;
 ALTER TABLE amad_models OWNER TO amad_owner_evil;
 CREATE SCHEMA evil AUTHORIZATION amad_owner_evil;
@@ -204,7 +204,7 @@ BEGIN
 		RETURN true;
 	END IF;
 	INSERT INTO evil.log VALUES (what, CURRENT_USER);
-	-- neither is what is set here kept
+	-- this setting must not outlive the function call, either
 	PERFORM set_config('search_path', 'evil', false);
 	BEGIN
 		EXECUTE 'RESET ROLE';
@@ -242,7 +242,7 @@ SELECT who, count(*) > 0 AS noted FROM evil.log GROUP BY who;
 SELECT what FROM evil.log WHERE who = 'amad_owner_evil' GROUP BY what ORDER BY what COLLATE "C";
 SELECT rolsuper FROM pg_roles WHERE rolname = 'amad_owner_evil';
 SET evil.armed = off;
--- what is to run at the end of the transaction, as whoever is the current role then, is refused
+-- deferred triggers, which would run as the role that is current at the end of the transaction, are refused
 SET ROLE amad_owner_evil;
 CREATE TABLE evil.other (n int);
 CREATE FUNCTION evil.fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
@@ -253,7 +253,7 @@ CREATE FUNCTION evil.detour() RETURNS int LANGUAGE plpgsql AS $$
 ALTER TABLE amad_models ALTER extra SET DEFAULT evil.detour();
 RESET ROLE;
 SELECT train('m', 1);
--- an expression that makes plans invalid and uses models itself
+-- an expression that invalidates plans and uses models
 SET ROLE amad_owner_evil;
 CREATE FUNCTION evil.recursive() RETURNS int LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
@@ -279,7 +279,7 @@ SET ROLE amad_owner_evil;
 ALTER TABLE amad_models ALTER extra SET DEFAULT evil.number();
 RESET ROLE;
 
--- triggers would run with the owner's rights, and other roles may be allowed to create them
+-- triggers would run with the owner's privileges, and other roles may be allowed to create them
 SELECT train('kept', 1), train('kept', 2);
 GRANT TRIGGER, REFERENCES ON amad_models TO amad_owner_b;
 GRANT CREATE ON SCHEMA evil TO amad_owner_b;
@@ -290,7 +290,7 @@ RESET ROLE;
 SELECT train('m', 1);
 SELECT amad_deploy('kept', 1);
 SELECT amad_drop('kept');
--- reads go on
+-- reading still works
 SELECT seed('kept');
 ALTER TABLE amad_models DISABLE TRIGGER nothing;
 SELECT train('m', 1);
@@ -305,12 +305,12 @@ DO $$
 BEGIN
 	PERFORM amad_drop('kept');
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
-	-- the trigger's name has an oid in it
+	-- the trigger's name contains an oid
 	RAISE NOTICE '%', regexp_replace(SQLERRM, '\d+', 'N');
 END $$;
 DROP TABLE evil.attached;
 REVOKE TRIGGER, REFERENCES ON amad_models FROM amad_owner_b;
--- changes that a policy suppresses are noticed
+-- a change that a policy suppresses is an error
 SET ROLE amad_owner_evil;
 CREATE POLICY evil_none ON amad_models AS RESTRICTIVE FOR UPDATE USING (false);
 RESET ROLE;
@@ -334,13 +334,13 @@ DROP POLICY evil_delete ON amad_models;
 ALTER TABLE amad_models NO FORCE ROW LEVEL SECURITY, DROP COLUMN extra, DROP CONSTRAINT amad_models_check;
 RESET ROLE;
 
--- ---- what the table's owner can change is no reason to run it as a superuser
+-- ---- a source that the table's owner can change is not executed as a superuser
 SELECT amad_train('own', 'r', 'n', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
 SELECT count(*) FROM amad_detect_bigint('own');
 SELECT amad_retrain('own');
 SELECT count(*) FROM amad_detect_bigint('own', source => 'r', timestamp_col => 'n');
 SELECT amad_drop('own');
--- its member has its rights, and sees all; but sources are those of their owners
+-- the table's owner sees all models, but does not execute the sources of other roles
 GRANT USAGE, CREATE ON SCHEMA public TO amad_owner_b, amad_owner_evil;
 SET ROLE amad_owner_b;
 SELECT amad_train('own', 'r', 'n', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
@@ -350,14 +350,14 @@ SELECT count(*) AS seen FROM amad_models;
 SELECT amad_describe('own')->'training'->'rows' AS rows;
 SELECT count(*) FROM amad_detect_bigint('own');
 
--- ---- types and columns that are others now
+-- ---- columns that have changed
 CREATE FUNCTION evil.attempt(change text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
 	EXECUTE 'ALTER TABLE public.amad_models ' || change;
 	RETURN 'changed';
 END $$;
 GRANT ALL ON FUNCTION evil.attempt TO PUBLIC;
--- the change, then everything by name as another role; and all is taken back
+-- makes the change, calls each function by name as another role, and rolls back
 CREATE FUNCTION evil.verdicts(change text, OUT what text, OUT verdict text) RETURNS SETOF record LANGUAGE plpgsql AS $$
 DECLARE
 	query text;
@@ -411,7 +411,7 @@ SELECT change, v.* FROM unnest(ARRAY[
 \pset format aligned
 RESET ROLE;
 
--- ---- all as it was
+-- ---- restore the extension
 SET client_min_messages = warning;
 DROP EXTENSION amad CASCADE;
 DROP SCHEMA evil CASCADE;

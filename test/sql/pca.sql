@@ -8,7 +8,7 @@
 -- compiling would take longer than everything else: the planner overestimates the rows
 SET jit = off;
 SET timezone = 'UTC';
--- Two features that go together, a third and a fourth; gaps before 131 and 261.
+-- Two correlated features, a third and a fourth; gaps before 131 and 261.
 CREATE TABLE r AS
 SELECT n, n + CASE WHEN n > 260 THEN 2000 WHEN n > 130 THEN 1000 ELSE 0 END AS t,
 	f + 0.3 * e AS a, -50 + 7 * f AS b, g * 1000 AS c, h - g AS d
@@ -19,7 +19,7 @@ CREATE FUNCTION o(method text) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 		|| '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2,
 		"fill_limit": 2, "advanced": {"horizon_quantile": 0.8, "clip": 1.5, "release": 1.2}}' $$;
 
--- ---- what they are
+-- ---- the models
 
 SELECT s - '{threshold,seconds,core,workers}'::text[] AS summary
 FROM (SELECT amad_train('pca', o('pca') || '{"features": ["flow", "pressure"]}', t, a, b) AS s FROM r) x;
@@ -47,7 +47,7 @@ SELECT method, round_trip(model) FROM fitted ORDER BY method;
 SELECT method, amad_model_send(model) = amad_model_send(again) AS again,
 	amad_model_send(model) = amad_model_send(shuffled) AS any_order
 FROM fitted ORDER BY method;
--- others do not
+-- other rows make another model
 SELECT method, amad_model_send(model) = amad_model_send(changed) AS changed FROM fitted ORDER BY method;
 -- a model read from its text has the same scores
 SELECT method, count(s) AS scored, count(*) FILTER (WHERE float8send(s) = float8send(u)) AS same
@@ -56,7 +56,7 @@ FROM fitted, LATERAL (
 		amad_score(model::text::amad_model, t, a, b, c, d) OVER (ORDER BY t) AS u FROM r) x
 WHERE s IS NOT NULL GROUP BY method ORDER BY method;
 
--- ---- the share of the variance: of two groups of features alike, each with a trace of its own
+-- ---- the share of the variance: two groups of similar features, each with a little noise of its own
 
 CREATE TABLE alike AS SELECT n, sin(n * 0.3) AS f, cos(n * 0.17) AS g, (hashint8(n) % 1000) / 1e5::float8 AS e,
 	(hashint8(-n) % 1000) / 1e5::float8 AS h
@@ -64,13 +64,13 @@ FROM generate_series(1::bigint, 400) n;
 SELECT variance, (amad_describe(amad_fit('{"method": "pca", "horizons": [2]}' || advanced('variance', variance),
 	n, f, f + e, 5 - f + h, f + h, g, e - g))->>'weights')::int / 6 AS components
 FROM unnest('{0.01,0.6,0.7,0.99,1}'::float8[]) variance, alike GROUP BY variance ORDER BY variance;
--- one feature, and constants, have no component
+-- a single feature and constants do not have components
 SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [2]}', n, f))->'weights' AS one_feature FROM alike;
 SELECT amad_describe(amad_fit('{"method": "pca", "horizons": [2]}', n, 7, 8))->'weights' AS constant FROM alike;
 
 -- ---- the arithmetic
 
--- rows that lack values, both for training and to be scored; stretches begin with rows that lack nothing
+-- rows with missing values, for training and for scoring; each stretch begins with a complete row
 CREATE TABLE holes AS
 SELECT n, t, CASE WHEN hashint8(n + 1000) % 7 <> 0 AND n NOT BETWEEN 200 AND 205 OR n IN (1, 131, 261) THEN a END AS a,
 	CASE WHEN hashint8(n + 2000) % 6 <> 0 AND n NOT BETWEEN 203 AND 210 OR n IN (1, 131, 261) THEN b END AS b FROM r;
@@ -92,7 +92,7 @@ z AS (
 	FROM z LEFT JOIN z p ON p.n = z.n - 1 AND p.begins = z.begins LEFT JOIN z q ON q.n = z.n - 2 AND q.begins = z.begins
 )
 SELECT n, n - begins AS before, has_a, has_b, a, b FROM fed;
--- the mean is expected, or the projection onto the first eigenvector of the training rows' moments
+-- expected values: the mean, or the projection onto the first eigenvector of the training rows' moments
 CREATE TABLE expected AS
 WITH direction AS (SELECT atan2(2 * sum(a * b), sum(a * a) - sum(b * b)) / 2 AS angle FROM scaled WHERE n <= 320)
 SELECT method, scaled.*, x AS expected_a, y AS expected_b
@@ -117,7 +117,7 @@ SELECT method, n, before, raw, h, CASE WHEN before >= h - 1 THEN CASE h WHEN 1 T
 FROM raw, unnest('{1,3,5}'::int[]) h WINDOW w AS (PARTITION BY method, h, n - before ORDER BY n);
 CREATE TABLE theta AS SELECT method, h, percentile_cont(0.8) WITHIN GROUP (ORDER BY mean) AS theta FROM means
 WHERE mean IS NOT NULL GROUP BY method, h;
--- evidence of the horizons, of which a longer one has 1.2 times that of the next shorter one at most
+-- evidence of the horizons; that of a longer one is at most 1.2 times that of the next shorter one
 CREATE TABLE evidence AS
 SELECT method, n, before, raw, max(mean / theta) FILTER (WHERE h = 1) AS e1,
 	max(mean / theta) FILTER (WHERE h = 3) AS e3,
@@ -130,7 +130,7 @@ CREATE TABLE scores AS
 SELECT method, n, CASE WHEN before >= 4 AND raw IS NOT NULL
 	THEN greatest(e1, least(e3, 1.2 * e1), least(e5, 1.2 * least(e3, 1.2 * e1))) END AS score
 FROM evidence;
--- the geometric mean of the threshold of the rows held out and that of all rows
+-- the weighted geometric mean of the quantile of the held-out rows and that of all rows
 CREATE TABLE threshold AS
 SELECT method, power(percentile_cont(0.95) WITHIN GROUP (ORDER BY score) FILTER (WHERE n > 320), 0.4)
 	* power(percentile_cont(0.95) WITHIN GROUP (ORDER BY score), 0.6) AS threshold
@@ -145,7 +145,7 @@ SELECT method, abs((d->'calibration'->'rho'->>0)::float8 / r.a - 1) < tolerance
 FROM m JOIN rho r USING (method) JOIN threshold USING (method)
 	JOIN (VALUES ('pca', 1e-4), ('zscore', 1e-12)) AS v(method, tolerance) USING (method), amad_describe(model) d
 ORDER BY method;
-CREATE TABLE said AS
+CREATE TABLE results AS
 SELECT method, n, (e).* FROM (SELECT method, n, amad_explain(model, t, a, b) OVER (PARTITION BY method ORDER BY t) AS e
 	FROM m, holes OFFSET 0) x;
 -- the same severities
@@ -153,18 +153,18 @@ SELECT method, count(*) AS rows, count(severity) AS scored,
 	count(*) FILTER (WHERE severity IS NULL
 		AND s.score IS NULL OR abs(severity / (s.score / t.threshold) - 1) < tolerance) AS right,
 	string_agg(DISTINCT status, ' ') AS status
-FROM said JOIN scores s USING (method, n) JOIN threshold t USING (method)
+FROM results JOIN scores s USING (method, n) JOIN threshold t USING (method)
 	JOIN (VALUES ('pca', 1e-3), ('zscore', 1e-12)) AS v(method, tolerance) USING (method)
 GROUP BY method ORDER BY method;
 -- and the same expected values
 WITH moments AS (SELECT avg(a) AS ma, stddev_pop(a) AS sa, avg(b) AS mb, stddev_pop(b) AS sb FROM holes)
 SELECT method, count(*) FILTER (WHERE abs((expected_values->>'1')::float8 - (ma + expected_a * sa)) < 1e-5) AS right_a,
 	count(*) FILTER (WHERE abs((expected_values->>'2')::float8 - (mb + expected_b * sb)) < 1e-4) AS right_b
-FROM said JOIN expected USING (method, n), moments GROUP BY method ORDER BY method;
+FROM results JOIN expected USING (method, n), moments GROUP BY method ORDER BY method;
 
--- ---- what they find
+-- ---- anomalies
 
--- values that are normal alone, but not together, are seen by the components only
+-- values that are normal alone, but not together, are found only by the components
 SELECT method, min(s) FILTER (WHERE n = 300) > 2 AS apart, max(s) FILTER (WHERE n BETWEEN 270 AND 299) < 1.5 AS before
 FROM (SELECT 'pca' AS method, n,
 	amad_score('pca', t, a, CASE n WHEN 300 THEN -100 - b ELSE b END) OVER (ORDER BY t) AS s FROM r
@@ -176,7 +176,7 @@ FROM (SELECT 'pca' AS method, t, amad_explain('pca', t, a, CASE n WHEN 310 THEN 
 	  UNION ALL SELECT 'zscore', t, amad_explain('zscore', t, a, CASE n WHEN 310 THEN 0 ELSE b END) OVER (ORDER BY t)
 	  FROM r) x WHERE t = 2310 ORDER BY method;
 
--- ---- few rows: two to train on, and those held out; many columns
+-- ---- few rows (two to train on, and those held out); many columns
 
 SELECT method, rows,
 	amad_describe(amad_fit(jsonb_build_object('method', method, 'horizons', '[1]'::jsonb), n, a, b))->'warmup' AS warmup
@@ -193,5 +193,5 @@ FROM (SELECT amad_fit('{"method": "pca", "advanced": {"variance": 0.95}}', n, VA
 
 DROP FUNCTION o;
 DROP TABLE r, wide, fitted, alike, holes, m, scaled, expected, rho, raw, means, theta, evidence, scores,
-	threshold, said;
+	threshold, results;
 DELETE FROM amad_models;

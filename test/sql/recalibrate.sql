@@ -1,4 +1,4 @@
--- New scales and thresholds from recent rows, and which features have drifted
+-- New scales and thresholds from recent rows; features that have drifted
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/helpers.sql'
 \i :helpers
@@ -34,7 +34,7 @@ SELECT feature, rows, drifted, action FROM amad_drift('m', until => '2026-01-01 
 SELECT feature, rows, flagged > 0.7 AS flagged, severity > 1 AS severe, round(shift::numeric) AS shift,
 	scale > 1.5 AS scale, clipped < 0.1 AS clipped, residual_ratio > 4 AS residual, drifted, action
 FROM amad_drift('m', since => '2026-01-01 20:00+00', source => 'recent');
--- a value beyond the clip needs a training, not a recalibration
+-- a value beyond the clip needs a retraining, not a recalibration
 SELECT feature, round(clipped::numeric, 1) AS clipped, drifted, action
 FROM amad_drift('m', since => '2026-01-01 20:00+00',
 	source => 'SELECT ts, flow, pressure, temp, fixed + 1 AS fixed FROM readings')
@@ -56,23 +56,23 @@ SELECT s - '{seconds,threshold,flagged,flagged_before}'::text[] AS summary,
 FROM amad_recalibrate('m', since => '2026-01-01 17:00+00', until => '2026-01-02 09:00+00', source => 'recent') s;
 SELECT flagged();
 SELECT feature, drifted, action FROM amad_drift('m', since => '2026-01-02 09:00+00', source => 'recent');
--- the network, the scaling, the source and the facts of the training stay
+-- the network, the scaling, the source and the facts of the training do not change
 SELECT a.version, b.version, a.source = b.source AS source, a.options = b.options AS options, b.deployed,
 	a.training = b.training - 'recalibration' AS training, b.training->'recalibration' AS recalibration,
 	amad_describe(a.model)->'scaling' = amad_describe(b.model)->'scaling' AS scaling,
 	amad_describe(a.model)->'calibration' = amad_describe(b.model)->'calibration' AS calibration,
 	(SELECT bool_and(x.data = y.data) FROM amad_weights(a.model) x JOIN amad_weights(b.model) y USING (name)) AS weights
 FROM amad_models a, amad_models b WHERE a.model_name = 'm' AND b.model_name = 'm' AND a.version = 1 AND b.version = 2;
--- the same rows, the same bytes
+-- the same rows give the same bytes
 SELECT amad_deploy('m', 1);
 SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', until => '2026-01-02 09:00+00',
 	source => 'recent')->'version' AS version;
 SELECT count(DISTINCT model::text) FROM amad_models WHERE model_name = 'm' AND version IN (2, 3);
--- on a recalibrated version: its facts are replaced
+-- recalibration of a recalibrated version: its facts are replaced
 SELECT amad_recalibrate('m', last_n => 600, source => 'recent', options => '{"trim": 0}')->'from_version'
 	AS from_version;
 SELECT training->'recalibration' AS recalibration FROM amad_models WHERE model_name = 'm' AND version = 4;
--- rolled back, nothing is left
+-- a rollback leaves nothing behind
 BEGIN;
 SELECT amad_recalibrate('m', source => 'recent')->'version' AS version;
 ROLLBACK;
@@ -100,12 +100,12 @@ SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', until => '2026-01-0
 	source => 'spoiled')->'version' AS version;
 SELECT rho_of(4) / rho_of(2) BETWEEN 0.7 AND 1.4 AS rho;
 SELECT flagged();
--- … as it does when nobody expects them
+-- … as it does without trimming
 SELECT amad_deploy('m', 1);
 SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', until => '2026-01-02 09:00+00', source => 'spoiled',
 	options => '{"trim": 0}')->'version' AS version;
 SELECT rho_of(5) / rho_of(2) > 1.5 AS rho;
--- those that are known do not count at all
+-- labelled anomalies do not count at all
 SELECT amad_deploy('m', 1);
 SELECT s->'rows' AS rows, s->'labelled_rows' AS labelled
 FROM amad_recalibrate('m', since => '2026-01-01 17:00+00', until => '2026-01-02 09:00+00', source => 'spoiled',
@@ -135,7 +135,7 @@ SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"adva
 SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": null}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": [], "threshold_only": true}');
 SELECT amad_recalibrate('m', source => 'recent', options => '{"advanced": {"release": -1}}');
--- this one changes the threshold only
+-- "release" can be combined with "threshold_only", as it affects only the threshold
 BEGIN;
 SELECT amad_recalibrate('m', since => '2026-01-01 17:00+00', source => 'recent',
 	options => '{"threshold_only": true, "advanced": {"release": 1}}')->'version' AS version;
@@ -149,8 +149,8 @@ SELECT amad_recalibrate('m', source => 'recent', options => '{"contamination": 2
 SELECT amad_recalibrate('m', source => 'recent',
 	options => '{"threshold_only": true, "advanced": {"residual_floor": 0.1}}');
 
--- ---- a quiet time: figures grow only, unless the range is said to be normal as it is
--- half as far from the means as the rows that the model knows, which are its expectation
+-- ---- a quiet time: figures can only grow, unless trim is 0 or contamination is greater
+-- rows half as far from the means as the training rows
 CREATE VIEW quiet AS
 SELECT ts + interval '2000 min' AS ts, flow / 2 AS flow, pressure / 2 AS pressure, 1 + temp / 2 AS temp, fixed
 FROM readings WHERE n <= 1000;
@@ -202,7 +202,7 @@ SELECT s->'rows' AS rows FROM amad_recalibrate('m', since => '2026-01-01 17:00+0
 		WHERE n < 1500 OR n > 1700') s;
 SELECT flagged();
 
--- ---- fleets: each series from its own rows; one without enough keeps its figures
+-- ---- fleets: each series is recalibrated from its own rows; one without enough rows keeps its figures
 CREATE VIEW fleet AS
 SELECT d AS device, n, ts, flow * CASE d WHEN 'a' THEN 1 ELSE 10 END AS flow, pressure, temp, false AS bad
 FROM readings, unnest('{a,b,c}'::text[]) d WHERE n <= 1000 OR d <> 'c';
@@ -222,7 +222,7 @@ FROM amad_detect('f', since => '2026-01-02 09:00+00', source => 'fleet') GROUP B
 SELECT amad_deploy('f', 1);
 SELECT series, feature, drifted, action FROM amad_drift('f', since => '2026-01-01 17:00+00', source => 'fleet');
 
--- ---- the remembered source, its labels, and other kinds of time and method
+-- ---- the stored source, its labels, and other types of time and methods
 SELECT amad_train('own', 'SELECT * FROM recalibration.spoiled', 'ts', '{flow,pressure,temp}', label_col => 'bad',
 	options => :'o'::jsonb || '{"method": "pca"}')->'labelled_rows' AS labelled;
 SELECT s->'rows' AS rows, s->'labelled_rows' AS labelled FROM amad_recalibrate('own', last_n => 500) s;
@@ -243,7 +243,7 @@ GRANT SELECT ON recent TO amad_recalibrator;
 SET ROLE amad_recalibrator;
 SELECT amad_recalibrate('m', source => 'recalibration.recent');
 RESET ROLE;
--- a member of the owner sees the model, but it does not get a version of it by accident
+-- a member of the owner's role sees the model, but must become the owner to add a version
 CREATE ROLE amad_recalibration_owner;
 GRANT USAGE, CREATE ON SCHEMA recalibration TO amad_recalibration_owner;
 GRANT SELECT ON recent TO amad_recalibration_owner;
@@ -258,7 +258,7 @@ SET ROLE amad_recalibration_owner;
 SELECT amad_recalibrate('theirs')->'version' AS version;
 RESET ROLE;
 
--- ---- and everything goes
+-- ---- cleanup
 DELETE FROM amad_models WHERE model_name IN ('m', 'f', 'q', 'own', 'int', 'stamp', 'theirs');
 DROP OWNED BY amad_recalibrator, amad_recalibration_owner;
 DROP ROLE amad_recalibrator, amad_recalibration_owner;

@@ -1,7 +1,7 @@
 --
 -- amad_score: the same row has the same score, no matter what else is scored with it; the first row of a series that
--- has a score is the one after `warmup` rows; bad rows are errors that say what is wrong, missing values (missing.sql)
--- and gaps (gaps.sql) are not.
+-- has a score is the one after `warmup` rows; rows out of order are an error, duplicates, invalid timestamps, missing
+-- values (missing.sql) and gaps (gaps.sql) are not.
 --
 SET timezone = 'UTC';
 CREATE TABLE r AS
@@ -29,7 +29,7 @@ SELECT :warmup = (amad_describe('m')->>'warmup')::int AS described, :warmup AS w
 SELECT count(*) AS rows, count(*) FILTER (WHERE s IS NULL) AS unscored,
 	min(n) FILTER (WHERE s IS NOT NULL) AS first_scored,
 	min(s) >= 0 AS not_negative, max(s) < 'Infinity' AS finite FROM known;
--- the threshold is between the quantiles of the held-out rows and of all
+-- the threshold is a weighted geometric mean of the quantiles of the held-out rows and of all rows
 SELECT abs(power(percentile_cont(0.985) WITHIN GROUP (ORDER BY s) FILTER (WHERE n > 450), 0.4)
 	* power(percentile_cont(0.985) WITHIN GROUP (ORDER BY s), 0.6) - 1) < 1e-9 AS threshold FROM known;
 
@@ -91,7 +91,7 @@ WHERE k.s IS NOT NULL;
 -- one row less is warm-up
 SELECT count(s) AS scored FROM (SELECT amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM r
 	WHERE n BETWEEN 101 AND 100 + :warmup) x;
--- values far before do not matter, nor do those after
+-- values more than `warmup` rows before do not matter, nor do those after
 SELECT c.* FROM compare(format($$
 	SELECT n, s FROM (SELECT n, amad_score('m', n, far, -b, 0) OVER (ORDER BY n) AS x,
 			amad_score('m', n, far, b, c) OVER (ORDER BY n) AS s
@@ -111,7 +111,7 @@ FETCH 3 FROM scores;
 MOVE 400 FROM scores;
 FETCH ALL FROM scores;
 COMMIT;
--- a scan that starts again
+-- a scan that is repeated
 SELECT d, count(s) AS scored, count(*) FILTER (WHERE float8send(s) <> bits) AS differ
 FROM (VALUES (3), (1), (2)) AS v(d), LATERAL (
 	SELECT x.n, x.s, bits FROM (SELECT n, amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM r
@@ -165,8 +165,8 @@ CREATE TABLE carried AS
 SELECT n, (SELECT a FROM gaps g WHERE g.n <= r.n AND g.a IS NOT NULL ORDER BY n DESC LIMIT 1) AS a,
 	(SELECT b FROM gaps g WHERE g.n <= r.n AND g.b > '-Infinity' AND g.b < 'NaN' ORDER BY n DESC LIMIT 1) AS b,
 	(SELECT c::float8 FROM gaps g WHERE g.n <= r.n AND g.c < 1e300 ORDER BY n DESC LIMIT 1) AS c FROM r;
--- the last value replaces a missing one, but does not count: scores differ while a horizon includes the row, or a row
--- that has it among the last 17 rows, whose steps say how much a feature moves
+-- the last value replaces a missing one, but does not count: scores may differ while a horizon includes the row, or a
+-- row that has it among the last 17 rows, from whose steps flatlines are found
 CREATE VIEW lacks AS
 SELECT n, bool_or(a IS NULL OR b IN ('NaN', '-Infinity') OR c IS NULL OR c > 1e300)
 	OVER (ORDER BY n ROWS 19 PRECEDING) AS lacks FROM gaps;
@@ -194,7 +194,7 @@ SELECT amad_score('nobody', n, a) OVER (ORDER BY n) FROM r WHERE false;
 SELECT count(s) AS scored, count(*) AS rows
 FROM (SELECT amad_score('m', n, a, b, c) OVER (PARTITION BY n ORDER BY n) AS s FROM r) x;
 
--- ---- what an anomaly looks like
+-- ---- anomalies
 
 SELECT max(s) FILTER (WHERE n < 400) < 2 AS before, min(s) FILTER (WHERE n = 400) > 2 AS spike,
 	max(s) FILTER (WHERE n >= 400) < 'Infinity' AS finite
@@ -217,7 +217,7 @@ FROM (SELECT amad_score('tz', CASE WHEN n <> 1 THEN ts ELSE '-infinity' END, a, 
 SELECT count(s) FROM (
 	SELECT amad_score('tz', CASE WHEN n < 500 THEN ts::timestamp ELSE 'infinity' END, a, b, c) OVER (ORDER BY n) AS s
 	FROM r) x;
--- a row beyond a LIMIT is read ahead, but no further than the block
+-- a LIMIT that ends with a block of rows that are scored together
 SELECT count(s) FROM (SELECT amad_score('m', CASE WHEN n <> 97 THEN n END, a, b, c) OVER (ORDER BY n) AS s
 	FROM r LIMIT 96) x;
 
@@ -233,14 +233,14 @@ SELECT amad_score('m', n, a, b, 'x'::text) OVER (ORDER BY n) FROM r;
 SELECT count(s) AS scored FROM (SELECT amad_score('m', n, a, b, n % 3 = 0) OVER (ORDER BY n) AS s FROM r) x;
 SELECT amad_score('m', n, a, b, 'x') OVER (ORDER BY n) FROM r;
 SELECT amad_score('m', a, b, c) OVER (ORDER BY n) FROM r;
--- numbers are no times
+-- numbers are not times
 SELECT amad_score('m', ts, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score('m', ts::timestamp, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score('m', ts::date, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score('tz', n, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score(model, n, a, b, c) OVER (ORDER BY n) FROM r, amad_models WHERE model_name = 'local';
 SELECT amad_score('day', n::int, a, b, c) OVER (ORDER BY n) FROM r;
--- models of amad_fit and of this amad_train know no series
+-- models of amad_fit and of the aggregate amad_train do not have series
 SELECT amad_score('m', '{"device": 7}'::jsonb, n, a, b, c) OVER (ORDER BY n) FROM r;
 SELECT amad_score(model, to_jsonb(7), n, a, b, c) OVER (ORDER BY n) FROM r, amad_models WHERE model_name = 'm';
 SELECT c.* FROM compare('SELECT n, amad_score(''m'', NULL::jsonb, n, a, b, c) OVER (ORDER BY n) AS s FROM r') c;
@@ -256,12 +256,12 @@ SELECT amad_score(CASE WHEN n <> 300 THEN 'm' END, n, a, b, c) OVER (ORDER BY n)
 SELECT amad_score(model, n, a, b, c) OVER (ORDER BY n) FROM r
 JOIN amad_models ON model_name = CASE WHEN n < 300 THEN 'm' ELSE 'other' END;
 SELECT amad_score(model, n, a, b, c) OVER (ORDER BY n) FROM r LEFT JOIN amad_models ON model_name = 'm' AND n <> 7;
--- errors leave the session as it was
+-- errors do not affect later statements
 SELECT c.* FROM compare('SELECT n, amad_score(''m'', n, a, b, c) OVER (ORDER BY n) AS s FROM r') c;
 
 -- ---- versions
 
--- Which of two seeds the scores by name are of.
+-- The seed of the version that scoring by name uses.
 CREATE FUNCTION used() RETURNS text LANGUAGE sql AS $$
 	SELECT 'seed ' || (amad_describe(m.model)->'options'->>'seed') FROM amad_models m, LATERAL (
 		SELECT amad_score('v', n, a, b) OVER (ORDER BY n) AS by_name,

@@ -1,6 +1,6 @@
 --
--- amad_score with its features as an array: the same scores as of columns, also from a
--- view, which does not keep the word VARIADIC, and beyond the arguments that a call can have.
+-- amad_score with its features as an array: the same scores as with columns, also from a
+-- view, which does not keep the word VARIADIC, and with more features than a call can have arguments.
 --
 CREATE TABLE r AS
 SELECT i::bigint AS n, sin(i * 0.3) AS a, cos(i * 0.17) * 10 + 100 AS b, (hashint4(i) % 1000) / 1000.0::float8 AS c
@@ -18,7 +18,7 @@ CREATE VIEW severity AS SELECT n, amad_score('m', n, VARIADIC ARRAY[a, b, c]) OV
 SELECT count(v.s) AS scored, bool_and(v.s = x.s) AS same
 FROM severity v JOIN (SELECT n, amad_score('m', n, a, b, c) OVER (ORDER BY n) AS s FROM r) x USING (n)
 WHERE x.s IS NOT NULL;
--- what a dump would restore
+-- the view as a dump would restore it
 SELECT pg_get_viewdef('severity') AS definition \gset
 CREATE VIEW restored AS :definition
 SELECT count(s) AS scored FROM restored;

@@ -1,5 +1,5 @@
 --
--- The season: what is expected of a row because of its time.
+-- Seasonality: expected values that follow from the time of a row.
 --
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/sql/include/helpers.sql'
@@ -15,7 +15,7 @@ CREATE FUNCTION noise(n bigint, salt int) RETURNS float8 LANGUAGE sql IMMUTABLE 
 CREATE TABLE load AS SELECT n, timestamptz '2026-03-02 00:00+00' + n * interval '30 min' AS ts,
 	50 + 30 * sin(2 * pi() * n / 48) + noise(n, 1) AS users, 10 + noise(n, 2) AS other
 FROM generate_series(0, 48 * 30) n;
--- from one evening on nobody comes for a day: each value is a usual one, and like those before it
+-- from one evening on there are no users for a day: each value is usual, and similar to those before it
 UPDATE load SET users = 20 + noise(n, 1) WHERE n >= 48 * 27 + 36 AND n < 48 * 28 + 36;
 
 CREATE VIEW usual AS SELECT ts, users, other FROM load WHERE n <= 48 * 27;
@@ -24,20 +24,20 @@ SELECT amad_train('load', 'season_test.usual', 'ts', options => :'o') IS NOT NUL
 SELECT amad_train('load blind', :'o'::jsonb || '{"season": "none"}', ts, users, other) IS NOT NULL AS trained
 FROM load WHERE n <= 48 * 27;
 
--- one feature is foreseen by its season, the other is not
+-- one feature follows its season, the other does not
 SELECT d->'options'->>'season' AS option, d->'season'->'periods' AS periods, d->'season'->'harmonics' AS harmonics,
 	(d->'season'->'gain'->>0)::float8 > 0.9 AS foreseen, (d->'season'->'gain'->>1)::float8 < 0.1 AS not_foreseen
 FROM amad_describe('load') d;
 SELECT d->'options'->>'season' AS option, d->'season' AS season FROM amad_describe('load blind') d;
 
--- in that morning the network, which only sees the rows before, has got used to it; the season has not
+-- next morning the network, which sees only the rows before, is used to the low values; the season is not
 CREATE VIEW morning AS SELECT * FROM load WHERE n > 48 * 25 AND n <= 48 * 28 + 20;
 SELECT min(seen) > 8 AS found, min(seen / blind) > 3 AS "not by the network"
 FROM (SELECT n, amad_score('load', ts, users, other) OVER w AS seen,
 		amad_score('load blind', ts, users, other) OVER w AS blind
 	FROM morning WINDOW w AS (ORDER BY ts)) x
 WHERE n > 48 * 28 + 15;
--- the feature is named
+-- the contributions point at the feature
 SELECT (contributions->>'users')::float8 > 0.9 AS points_at_users FROM (
 	SELECT n, (amad_explain('load', ts, users, other) OVER (ORDER BY ts)).contributions FROM morning) x
 ORDER BY n DESC LIMIT 1;
@@ -59,16 +59,16 @@ SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load),
 SELECT max(seen) < 5 AS missed
 FROM (SELECT n, amad_score('load', ts, users, other) OVER (ORDER BY ts) AS seen FROM morning) x WHERE n > 48 * 28 + 15;
 
--- which rows show a period: a week needs three of them, a month is not looked for
+-- "auto" finds periods of which the rows that are not held out span three, and does not look for a month
 SELECT days, amad_describe(model)->'season'->'periods' AS periods FROM (
 	SELECT days, amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, users, other) AS model
 	FROM load, unnest(ARRAY[3, 6, 21, 30]) AS days WHERE n <= 48 * days GROUP BY days) x ORDER BY days;
--- rows of whole days have no season of a day, but one of a week, with fewer harmonics
+-- daily rows do not have a season of a day, but one of a week, with fewer harmonics
 CREATE TABLE days AS
 SELECT timestamp '2026-01-01' + n * interval '1 day' AS ts, 1 + n % 7 + noise(n, 3) AS v FROM generate_series(0, 200) n;
 SELECT (amad_describe(amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, v))->'season') - 'gain'
 	AS season FROM days;
--- integers have only the periods that are given, also before 0; so have baselines
+-- integers, also negative ones, have only the given periods; so do baselines
 SELECT method, amad_describe(amad_fit(jsonb_build_object('method', method, 'season', season), n - 700, users, other))
 	->'season'->'periods' AS periods
 FROM load, (VALUES ('pca', jsonb '"auto"'), ('pca', '[48]'), ('zscore', '[48, 336]')) v(method, season)
@@ -91,7 +91,7 @@ FROM (SELECT n, amad_score('load', ts, CASE WHEN n % 3 > 0 THEN users END, CASE 
 		OVER (ORDER BY ts) AS severity FROM load) x
 WHERE n > 200;
 
--- nothing is foreseen that held-out rows cannot confirm: a constant, a feature missing there, a fleet without such rows
+-- the gain is 0 if held-out rows cannot confirm it: a constant, a feature missing there, a fleet without held-out rows
 SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 day"]}'::jsonb, ts, 7::float8,
 	CASE WHEN n < 48 * 20 THEN users END))->'season'->'gain' AS gain FROM load;
 CREATE VIEW short AS SELECT ts, n / 60 AS part, users FROM load;
@@ -108,7 +108,7 @@ SELECT site, count(amad_score) AS scored FROM (
 	SELECT site, amad_score('void', jsonb_build_object('site', site), ts, users) OVER (PARTITION BY site ORDER BY ts)
 	FROM void) x GROUP BY site ORDER BY site;
 
--- a fleet whose sample lacks whole series: these have the step and the season of the others
+-- a fleet whose sample lacks whole series: these have the step and the season of the fleet
 CREATE TABLE many AS SELECT timestamp '2026-01-01' + n * interval '3 hours' AS ts, part, noise(n, part) AS v
 FROM generate_series(1, 1000) part, generate_series(1, 120) n;
 SET maintenance_work_mem = '1MB';

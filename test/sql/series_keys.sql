@@ -1,5 +1,5 @@
--- Names of series: values that are equal are one series, even if their texts differ; the name is the same in every
--- session, and is found again when the column's type has changed.
+-- Names of series: equal values are one series, even if their texts differ; the name is the same in every session, and
+-- is found again after a change of the column's type.
 CREATE SCHEMA series_keys_test;
 SET search_path = series_keys_test, public;
 SET client_min_messages = warning;
@@ -9,7 +9,7 @@ CREATE COLLATION ignore_case (provider = icu, locale = 'und-u-ks-level2', determ
 CREATE TYPE pair AS (x numeric, y text);
 CREATE TYPE colour AS ENUM ('red', 'green');
 
--- Rows of two series: the texts of the first's values alternate; the second has one.
+-- Rows of two series: the texts of the first series alternate.
 CREATE FUNCTION rows_of(type text, one text, other text, second text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('SELECT ''2026-01-01 00:00+00''::timestamptz + i * interval ''1 min'' AS ts, '
 		'CASE WHEN i %% 2 = 0 THEN %L ELSE %L END::%s AS dev, sin(i / 10.0) AS a FROM generate_series(1, 500) i '
@@ -21,25 +21,25 @@ CREATE FUNCTION try(type text, one text, other text, second text, collation_name
 LANGUAGE plpgsql AS $$
 DECLARE
 	query text := rows_of(type, one, other, second);
-	said text;
+	report text;
 BEGIN
 	IF collation_name IS NOT NULL THEN
 		query := format('SELECT ts, dev COLLATE %s AS dev, a FROM (%s) q', collation_name, query);
 	END IF;
 	EXECUTE format('CREATE TABLE %I AS %s', 't ' || one, query);
-	said := amad_train('k', format('series_keys_test.%I', 't ' || one), 'ts', '{a}', '{dev}',
+	report := amad_train('k', format('series_keys_test.%I', 't ' || one), 'ts', '{a}', '{dev}',
 		options => '{"method": "zscore", "horizons": [1, 4]}')->>'series';
-	said := said || ' trained, ' || (SELECT concat(count(DISTINCT series), ' detected, ',
+	report := report || ' trained, ' || (SELECT concat(count(DISTINCT series), ' detected, ',
 			count(*) FILTER (WHERE status = 'unknown_series'), ' unknown') FROM amad_detect('k'));
-	said := said || ', ' || (SELECT string_agg(s->'series'->>'dev', ' and ' ORDER BY s->'series'->>'dev' COLLATE "C")
+	report := report || ', ' || (SELECT string_agg(s->'series'->>'dev', ' and ' ORDER BY s->'series'->>'dev' COLLATE "C")
 		FROM jsonb_array_elements(amad_describe('k')->'series') s);
 	EXECUTE format('DELETE FROM %I WHERE ts < ''2026-01-01 00:03+00''', 't ' || one);
-	said := said || (SELECT CASE WHEN bool_or(status = 'unknown_series') OR count(DISTINCT series) <> 2 THEN ': LOST'
+	report := report || (SELECT CASE WHEN bool_or(status = 'unknown_series') OR count(DISTINCT series) <> 2 THEN ': LOST'
 			ELSE '' END FROM amad_detect('k'));
-	said := said || (SELECT CASE WHEN model::text::amad_model::text = model::text THEN '' ELSE ': CHANGED' END
+	report := report || (SELECT CASE WHEN model::text::amad_model::text = model::text THEN '' ELSE ': CHANGED' END
 		FROM amad_models WHERE model_name = 'k' AND deployed);
 	EXECUTE format('DROP TABLE %I', 't ' || one);
-	RETURN said;
+	RETURN report;
 END $$;
 
 SELECT try('numeric', '1.0', '1.00', '2');
@@ -62,10 +62,10 @@ SELECT try('series_keys_test.colour', 'red', 'red', 'green');
 SELECT try('boolean', 'true', 't', 'false');
 SELECT try('inet', '10.0.0.1', '10.0.0.1/32', '10.0.0.2');
 SELECT try('float8', 'NaN', 'nan', 'Infinity');
--- different ones stay apart
+-- different values are different series
 SELECT try('text', 'A', 'A', 'a');
 SELECT try('text', '1', '1', '1.0');
--- series => finds a series by its column's own equality, by the object that detections return
+-- the argument series finds a series by the equality of its column, and by the object that amad_detect returns
 CREATE TABLE chosen AS SELECT ts, CASE WHEN dev = 'a' THEN 'A' ELSE dev END COLLATE ignore_case AS dev,
 	(1.0, dev)::pair AS p, dev::colour AS c, interval '1 day' AS i, a
 FROM (SELECT '2026-01-01 00:00+00'::timestamptz + i * interval '1 min' AS ts,
@@ -75,7 +75,7 @@ SELECT (SELECT count(*) FROM amad_detect('k', series => s)) AS all_of_it,
 	(SELECT count(*) FROM amad_detect('k', series => jsonb_build_object('dev', upper(s->>'dev')))) AS upper,
 	(SELECT count(*) FROM amad_detect('k', series => jsonb_build_object('p', s->'p', 'i', '24:00:00'))) AS some
 FROM (SELECT DISTINCT series AS s FROM amad_detect('k')) q;
--- types that have no order, or no name
+-- types without an order or without a name
 SELECT amad_train('k', rows_of('json', '1', '1', '2'), 'ts', '{a}', '{dev}', options => :'o');
 SELECT amad_train('k', rows_of('point', '(1,1)', '(1,1)', '(2,2)'), 'ts', '{a}', '{dev}', options => :'o');
 SELECT amad_train('k', 'SELECT ts, row(dev, 1) AS dev, a FROM chosen', 'ts', '{a}', '{dev}', options => :'o');
@@ -105,7 +105,7 @@ RESET IntervalStyle;
 RESET extra_float_digits;
 RESET bytea_output;
 
--- the column's type changes: device 1 is the device '1' it was
+-- after a change of the column's type, device '1' is the series of device 1
 CREATE TABLE retyped AS SELECT d AS device, '2026-01-01 00:00+00'::timestamptz + i * interval '1 min' AS ts,
 	d * 10 + sin(i / 10.0) AS a FROM generate_series(1, 3) d, generate_series(1, 300) i;
 SELECT amad_train('retyped', 'retyped', 'ts', '{a}', '{device}', options => :'o')->'series' AS series;

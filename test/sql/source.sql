@@ -26,14 +26,14 @@ FROM unnest('{a,b,c}'::text[]) d, generate_series(1, 400) n;
 CREATE VIEW one AS SELECT ts, flow, pressure, temp FROM readings WHERE device = 'a';
 
 -- ---- columns
--- every numeric column but keys and identities; the only time column
+-- by default, every numeric column except keys and identity columns, and the only time column
 SELECT s - '{seconds,core,threshold,loss}'::text[] AS summary
 FROM amad_train('fleet', 'readings', series_cols => '{device}', options => :'o') s;
 SELECT source, features FROM amad_models WHERE model_name = 'fleet';
--- by position, by name, in any order; the model remembers what was asked for
+-- columns by name, in any order; the model stores what was specified
 SELECT amad_train('one', 'one', 'ts', '{temp,flow}', options => :'o')->'features' AS features;
 SELECT source, features FROM amad_models WHERE model_name = 'one';
--- as the aggregate does
+-- the model is that of the aggregate
 SELECT count(*) AS tensors, bool_and(a.data = b.data) AS same
 FROM amad_weights((SELECT model FROM amad_models WHERE model_name = 'one')) a
 JOIN amad_weights((SELECT amad_fit(:'o'::jsonb, ts, temp, flow) FROM one)) b USING (name, shape);
@@ -48,7 +48,7 @@ CREATE TABLE "select me" AS SELECT ts AS "Ts", flow AS "order" FROM one;
 CREATE TABLE selected AS TABLE one;
 SELECT amad_train('kw', '"select me"', options => :'o')->'features' AS features;
 SELECT amad_train('kw', 'selected', options => :'o')->'features' AS features;
--- the search_path of training is not needed later
+-- the search_path of the training is not needed later
 CREATE SCHEMA "my schema";
 SET search_path = "my schema", source_test, public, helpers;
 CREATE TABLE here AS TABLE one;
@@ -57,7 +57,7 @@ SET search_path = source_test, public, helpers;
 SELECT source->'source' AS source FROM amad_models WHERE model_name = 'here';
 SELECT count(*) FROM amad_detect('here', last_n => 3);
 
--- everything that is wrong is listed
+-- all wrong columns are listed
 SELECT amad_train('x', 'readings', feature_cols => '{flow,presure,note,device}', series_cols => '{devise}',
 	options => :'o');
 SELECT amad_train('x', 'readings', 'note', '{flow}', options => :'o');
@@ -104,7 +104,7 @@ SELECT amad_train('fleet1', 'readings', series_cols => '{device}',
 	options => :'o'::jsonb || '{"contamination": 0.05}')->'series' AS series;
 SELECT count(DISTINCT s->'threshold') AS thresholds FROM jsonb_array_elements(amad_describe('fleet1')->'series') s;
 SELECT series, count(DISTINCT threshold) AS thresholds FROM amad_detect('fleet1') GROUP BY series ORDER BY series;
--- a series that is too short is left out and counted; if none is left, that is an error
+-- a series that is too short is omitted and counted; it is an error if no series is left
 INSERT INTO readings (device, ts, flow, pressure, temp) SELECT 'short', ts, flow, pressure, temp FROM readings
 WHERE device = 'a' ORDER BY ts LIMIT 10;
 SELECT s->'series' AS series, s->'short_series' AS short, s->'rows' AS rows
@@ -133,7 +133,7 @@ UPDATE odd SET temp = 10::numeric ^ 400 WHERE i = 63;
 SELECT s->'rows' AS rows, s->'duplicate_rows' AS duplicates, s->'rows_without_timestamp' AS without_ts,
 	s->'imputed_rows' AS imputed_rows, s->'imputed_values' AS imputed_values, s->'gaps' AS gaps
 FROM amad_train('odd', 'odd', feature_cols => '{flow,pressure,temp}', options => :'o') s;
--- rows known to be bad are left out: the model is that of the rows without them
+-- labelled rows are omitted: the model is that of the other rows
 UPDATE odd SET bad = true, code = 2, flow = 1e9 WHERE i BETWEEN 100 AND 110;
 SELECT l, s->'rows' AS rows, s->'labelled_rows' AS labelled, s->'gaps' AS gaps
 FROM unnest('{bad,code}'::text[]) l,
@@ -172,7 +172,7 @@ SELECT amad_model_send(a.model) = amad_model_send(b.model) AS same
 FROM amad_models a, amad_models b
 WHERE a.model_name = 'many' AND a.version = 1 AND b.model_name = 'many' AND b.version = 2;
 SET maintenance_work_mem = '64MB';
--- calibration on blocks of many rows: the training rows themselves are normal
+-- calibration on blocks of many rows: few training rows are anomalies
 CREATE TABLE blocks AS SELECT n / 1000 AS s, n AS t, noise(n) * (1 + n / 1000 % 3) AS a
 FROM generate_series(0, 299999) n;
 SELECT amad_train('blocks', 'blocks', 't', '{a}', '{s}', options => '{"method": "zscore"}')->'series' AS series;
@@ -205,9 +205,9 @@ SELECT amad_drop('one');
 SELECT amad_drop('one');
 SELECT amad_drop('nosuch');
 SELECT amad_drop('one', 0);
--- the only version may go while it is deployed
+-- the only version can be dropped while it is deployed
 SELECT amad_drop('here', 1);
--- a model of the aggregate has no source
+-- a model of the aggregate does not have a source
 SELECT amad_train('agg', :'o'::jsonb, ts, flow) IS NULL FROM one;
 SELECT amad_retrain('agg');
 SELECT amad_retrain('nosuch');

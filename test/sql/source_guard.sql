@@ -1,4 +1,4 @@
--- What a source may be, and what happens when it is not what it was
+-- Which sources are accepted, and what happens if they change
 CREATE SCHEMA source_guard_test;
 SET search_path = source_guard_test, public;
 SET client_min_messages = warning;
@@ -14,7 +14,7 @@ BEGIN
 	DROP VIEW v;
 	EXECUTE 'CREATE VIEW v AS ' || definition;
 END $$;
--- maintenance windows, none, whose query replaces the view while events are being read from it
+-- a query for maintenance windows (there are none) that replaces the view while amad_events reads it
 CREATE FUNCTION to_view(definition text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('SELECT * FROM replace_view(%L)', definition) $$;
 -- a float8 is not read as a pointer to a numeric
@@ -32,7 +32,7 @@ SELECT count(*) FROM amad_events('v', min_severity => 0,
 	maintenance => to_view($$SELECT ts, 'x'::text AS dev, false AS bad, a FROM t$$));
 SELECT * FROM amad_events('v',
 	maintenance => to_view($$SELECT ts, 'x'::text COLLATE "C" AS dev, false AS bad, a FROM t$$));
--- columns that are gone
+-- a column that was dropped
 SELECT count(*) FROM amad_events('v', min_severity => 0, maintenance => to_view('SELECT ts, a FROM t'));
 DROP VIEW v;
 -- maintenance windows themselves: a function that changes its result while it is planned
@@ -40,8 +40,8 @@ CREATE FUNCTION windows() RETURNS TABLE (b timestamptz, e timestamptz) LANGUAGE 
 SELECT amad_train('t', 't', 'ts', options => :'o')->'version' AS version;
 SELECT count(*) > 0 AS events FROM amad_events('t', min_severity => 0, maintenance => 'SELECT * FROM windows()');
 
--- ---- models and rows that somebody forged
--- no names of features
+-- ---- forged models and rows
+-- a model without feature names
 INSERT INTO amad_models (model_name, version, options, training, source, model)
 	SELECT 'nameless', 1, '{}', '{}', '{"source": "source_guard_test.t", "timestamp_col": "ts"}',
 		amad_fit('{"method": "zscore"}'::jsonb, ts, a) FROM t;
@@ -93,7 +93,7 @@ SELECT amad_train('q', 'SELECT ts, a FROM t; SELECT 1', options => :'o');
 SELECT amad_train('q', '/* SELECT ts, a FROM t', options => :'o');
 SELECT amad_train('q', '-- nothing', options => :'o');
 SELECT amad_train('q', 'SELECT FROM t', options => :'o');
--- names of columns without end
+-- too many names
 SELECT amad_train('q', 't', 'ts', (SELECT array_agg('f' || i) FROM generate_series(1, 60000) i));
 SELECT amad_train('q', 't', 'ts', (SELECT array_agg('f' || i) || '{f7}'::text[] FROM generate_series(1, 4000) i));
 SELECT amad_train('q', 't', 'ts', '{a}', (SELECT array_agg('f' || i) FROM generate_series(1, 50) i));
@@ -107,7 +107,7 @@ SELECT source->'feature_cols' AS feature_cols FROM amad_models WHERE model_name 
 SELECT amad_train('q', $$SELECT ts, '1'::text AS a, ts AS b, interval '1 h' AS c FROM t$$, 'ts', '{a,b,c}',
 	options => :'o');
 
--- ---- a query means what it meant in training, also with another search_path
+-- ---- a stored query has the meaning it had in training, also with another search_path
 CREATE SCHEMA other_guard_test;
 CREATE TABLE other_guard_test.t AS SELECT ts, a * 1e6 AS a FROM t, generate_series(1, 1) LIMIT 300;
 SELECT amad_train('path', 'SELECT ts, a FROM t', options => :'o')->'rows' AS rows;
@@ -117,12 +117,12 @@ SELECT public.amad_retrain('path')->'rows' AS rows;
 SET search_path = pg_catalog, pg_temp;
 SELECT count(*) AS rows FROM public.amad_detect('path');
 SELECT count(*) AS rows FROM public.amad_drift('path') WHERE feature IS NULL;
--- the caller's own is as it was, and is that of queries given in a call
+-- the caller's search_path does not change, and is used for queries given in a call
 SHOW search_path;
 SET search_path = other_guard_test, public;
 SELECT count(*) AS rows FROM amad_detect('path', source => 'SELECT ts, a FROM t');
 SHOW search_path;
--- a temporary table that is created later is not what the query meant
+-- a temporary table that is created later does not change the meaning of a query
 CREATE TEMP TABLE sd AS SELECT ts, a FROM source_guard_test.t LIMIT 5;
 SET search_path = source_guard_test, public;
 SELECT amad_train('temporary', $$SELECT ts, a FROM sd, generate_series(1, 1)
@@ -132,13 +132,13 @@ SELECT count(*) AS rows FROM amad_detect('path');
 SELECT count(*) AS rows FROM amad_detect('temporary');
 DROP TABLE pg_temp.t, sd;
 SET search_path = other_guard_test, public;
--- also after an error
+-- the search_path is restored after an error
 SELECT count(*) FROM amad_detect('path', source => 'SELECT ts, 1 / (a - a) AS a FROM t');
 SHOW search_path;
 RESET search_path;
 SELECT source->>'search_path' AS search_path FROM amad_models WHERE model_name = 'path' AND deployed;
 
--- ---- what is stored cannot leave the role that it is read as
+-- ---- a stored source cannot escape the role that it is read as
 CREATE ROLE amad_guard_trap;
 GRANT CREATE, USAGE ON SCHEMA source_guard_test TO amad_guard_trap;
 GRANT SELECT ON source_guard_test.t TO amad_guard_trap;
@@ -164,12 +164,12 @@ UPDATE amad_models SET source = jsonb_set(source, '{source}', '"SELECT ts, a FRO
 WHERE model_name = 'trap';
 SET ROLE amad_guard_trap;
 SELECT count(*) FROM amad_detect('trap');
--- and no setting is left behind
+-- nor does a setting remain
 SELECT coalesce(current_setting('guard.left', true), '') AS left;
 RESET ROLE;
 DELETE FROM amad_models WHERE model_name = 'trap';
 
--- ---- another source has the columns of the training, or columns that can take their place
+-- ---- another source has the columns of the training, or another time column and no label
 CREATE TABLE two AS SELECT ts, ts + interval '3 days' AS made, a, i % 50 = 0 AS bad
 FROM (SELECT *, row_number() OVER (ORDER BY ts) AS i FROM source_guard_test.t) q;
 SELECT amad_train('two', 'two', 'ts', '{a}', label_col => 'bad', options => :'o')->'labelled_rows' AS labelled;

@@ -1,6 +1,6 @@
 --
 -- The type amad_model: a value survives text and binary form to the last bit, and
--- whatever is not a model, by accident or design, is refused with an error.
+-- values that are not models, by accident or design, are refused with an error.
 --
 CREATE TABLE model_rows AS
 SELECT i AS ts, sin(i * 0.3) AS a, cos(i * 0.17) + (hashint4(i) % 1000) / 1e4 AS b
@@ -21,7 +21,7 @@ FROM model_rows;
 SELECT typname, typlen, typalign, typstorage, typcategory FROM pg_type WHERE oid = 'amad_model'::regtype;
 SELECT attname, attstorage, attcompression FROM pg_attribute
 WHERE attrelid = 'amad_models'::regclass AND attname = 'model';
--- the large one is out of line
+-- the large one is stored out of line
 SELECT pg_relation_size(reltoastrelid) > 50000 AS toasted FROM pg_class WHERE oid = 'kept'::regclass;
 
 -- ---- text and binary form
@@ -52,14 +52,14 @@ COPY kept TO :'file';
 COPY copied FROM :'file';
 SELECT name, amad_model_send(c.model) = amad_model_send(k.model) AS same
 FROM kept k JOIN copied c USING (name) ORDER BY name;
--- of the binary form only the envelope is checked, as of text
+-- on input only the envelope is checked, in binary form as in text form
 COPY (SELECT name, substr(amad_model_send(model), 1, 500) FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
 COPY copied FROM :'file' (FORMAT binary);
 SELECT name, length(amad_model_send(model)), amad_model_error(model) FROM copied ORDER BY 2;
 COPY (SELECT name, ''::bytea FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
 COPY copied FROM :'file' (FORMAT binary);
 
--- a model works after the round trip
+-- a model has the same scores after the round trip
 SELECT count(s) AS scored, bool_and(s = t) AS same
 FROM (SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s,
 			 amad_score(k.model::text::amad_model, ts, a, b) OVER (ORDER BY ts) AS t
@@ -85,7 +85,7 @@ SELECT (' ' || model::text)::amad_model FROM kept WHERE name = 'tiny';
 SELECT (substr(model::text, 3))::amad_model FROM kept WHERE name = 'tiny';
 SELECT (model::text || 'f')::amad_model FROM kept WHERE name = 'tiny';
 SELECT left(model::text, 42)::amad_model FROM kept WHERE name = 'tiny';
--- whether the rest is intact is told apart, and matters when the value is used
+-- amad_model_error checks the rest, and so does any use of the value
 SELECT amad_model_error(model) IS NULL AS intact, amad_model_error((model::text || 'ff')::amad_model) AS longer,
 	amad_model_error(left(model::text, -2)::amad_model) AS shorter, amad_model_error(NULL) IS NULL AS none FROM kept
 	WHERE name = 'tiny';
@@ -93,7 +93,7 @@ SELECT amad_describe((model::text || 'ff')::amad_model) FROM kept WHERE name = '
 SELECT amad_score((SELECT left(model::text, -2)::amad_model FROM kept WHERE name = 'tiny'), ts, a, b) OVER (ORDER BY ts)
 FROM model_rows;
 
--- What becomes of a try to make a model of bytes.
+-- The outcome of an attempt to make a model of bytes.
 CREATE FUNCTION verdict(b bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE detail text; model amad_model;
 BEGIN
@@ -104,7 +104,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN sqlstate || ' ' || sqlerrm || coalesce(': ' || nullif(detail, ''), '');
 END $$;
 
--- every possible truncation, and every byte damaged
+-- every truncation, and damage to every byte
 SELECT verdict(substr(b, 1, n)), CASE WHEN min(n) < 100 THEN min(n) END AS from,
 	CASE WHEN max(n) < 100 THEN max(n) END AS to,
 	CASE WHEN max(n) >= 100 THEN length(b) - max(n) END AS bytes_missing, count(*) = max(n) - min(n) + 1 AS without_gap
@@ -115,7 +115,7 @@ SELECT verdict(set_byte(b, n, get_byte(b, n) # 64)), min(n) AS from, CASE WHEN m
 FROM (SELECT amad_model_send(model) AS b FROM kept WHERE name = 'tiny') k, generate_series(0, length(b) - 1) n
 GROUP BY 1, length(b) ORDER BY min(n);
 
--- ---- forged: the checksum is right, the rest lies
+-- ---- forged: the checksum is right, the rest is not
 
 CREATE FUNCTION crc_32c(b bytea) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$
 DECLARE crc bigint := x'ffffffff'::bigint;
@@ -215,17 +215,17 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(50.1, 'step NaN', put(:'b', 128, f64('NaN'))),
 	(50.2, 'step negative', put(:'b', 128, f64(-1))),
 	(50.3, 'step Infinity', put(:'b', 128, f64('Infinity'))),
-	(50.4, 'step 0, which is not known', put(:'b', 128, f64(0))),
+	(50.4, 'step 0: unknown', put(:'b', 128, f64(0))),
 	(50.5, 'max_gap NaN', put(:'b', 136, f64('NaN'))),
 	(50.6, 'max_gap negative', put(:'b', 136, f64(-0.5))),
 	(50.7, 'max_gap Infinity', put(:'b', 136, f64('Infinity'))),
-	(50.8, 'max_gap 0, which is none', put(:'b', 136, f64(0))),
+	(50.8, 'max_gap 0: no limit', put(:'b', 136, f64(0))),
 	(51, 'first weight NaN', put(:'b', 144, f32('NaN'))),
 	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
-	(53, 'first weight 1000, which is a weight', put(:'b', 144, f32(1000))))
+	(53, 'first weight 1000, which is allowed', put(:'b', 144, f32(1000))))
 	AS v(n, what, forged) ORDER BY n;
 
--- Of a season with five terms, no blocks, one horizon: weights of the season at 128, gain 208, spread 224
+-- A season with five terms, no blocks, one horizon: weights of the season at 128, gain 208, spread 224
 SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "horizons": [1],
 	"advanced": {"season_harmonics": 2}}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s
 FROM generate_series(1, 99) n \gset
@@ -242,14 +242,14 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1, 2]'))),
 	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1e300, 2]'))),
 	(12, 'period 8.5', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8.5, 2]'))),
-	(13, 'period 9, which is one', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [9, 2]'))),
+	(13, 'period 9, which is allowed', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [9, 2]'))),
 	(14, 'period a string', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": ["8", 2]'))),
 	(15, 'harmonics missing', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8]'))),
 	(16, 'no season', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": []'))),
 	(17, 'season not an array', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": 8'))))
 	AS v(n, what, forged) ORDER BY n;
 
--- what a recalibration makes of one that expects what no row can be is not stored, for it could not be read
+-- a recalibration with infinite residuals is an error, and nothing is stored, as it could not be read
 CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::float8 AS b
 FROM generate_series(1, 400) n;
 SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "horizons": [1],
@@ -281,16 +281,16 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(17, 'fewer names', replace(json_of(:'b'), ', "döner"', '')),
 	(18, 'more names', replace(json_of(:'b'), '"flow"', '"flow", "pressure"')),
 	(19, 'same name twice', replace(json_of(:'b'), '"döner"', '"flow"')),
-	(20, 'other name, which is a name', replace(json_of(:'b'), '"flow"', '"glow"')),
+	(20, 'another name, which is allowed', replace(json_of(:'b'), '"flow"', '"glow"')),
 	(21, 'fewer types', replace(json_of(:'b'), '"types": []', '"types": ["float8"]')),
 	(22, 'more types', replace(json_of(:'b'), '"types": []', '"types": ["float8", "float8", "float8"]')),
-	(23, 'types that are none', replace(json_of(:'b'), '"types": []', '"types": [1, 2]')),
+	(23, 'types that are not strings', replace(json_of(:'b'), '"types": []', '"types": [1, 2]')),
 	(24, 'types not an array', replace(json_of(:'b'), '"types": []', '"types": {"a": 1, "b": 2}')),
 	(25, 'two types', replace(json_of(:'b'), '"types": []', '"types": ["float8", "numeric"]')),
 	(26, 'series without figures', replace(json_of(:'b'), '"series": []', '"series": ["{\"d\": 1}"]')),
 	(27, 'series not an array', replace(json_of(:'b'), '"series": []', '"series": 1')),
-	(28, 'columns of series not an array', replace(json_of(:'b'), '"series_cols": []', '"series_cols": "d"')),
-	(29, 'columns of series not names', replace(json_of(:'b'), '"series_cols": []', '"series_cols": [null]')),
+	(28, 'series columns not an array', replace(json_of(:'b'), '"series_cols": []', '"series_cols": "d"')),
+	(29, 'series columns not names', replace(json_of(:'b'), '"series_cols": []', '"series_cols": [null]')),
 	(30, 'another type of time', replace(json_of(:'b'), '"ts_type": "bigint"', '"ts_type": "timestamp"')),
 	(30.01, 'training an array', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": [1]')),
 	(30.02, 'training a number', regexp_replace(json_of(:'b'), '"training": {[^}]*}', '"training": 1')),
@@ -300,13 +300,13 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(30.05, 'core a number, which is not shown', regexp_replace(json_of(:'b'), '"core": "[^"]*"', '"core": 1')),
 	(30.1, 'a flag', replace(json_of(:'b'), '"flags": []', '"flags": [1]')),
 	(30.2, 'the same flag twice', replace(json_of(:'b'), '"flags": []', '"flags": [1, 1]')),
-	(30.3, 'flag of no feature', replace(json_of(:'b'), '"flags": []', '"flags": [2]')),
+	(30.3, 'flag without a feature', replace(json_of(:'b'), '"flags": []', '"flags": [2]')),
 	(30.4, 'flag negative', replace(json_of(:'b'), '"flags": []', '"flags": [-1]')),
 	(30.5, 'half a flag', replace(json_of(:'b'), '"flags": []', '"flags": [0.5]')),
 	(30.6, 'flag a name', replace(json_of(:'b'), '"flags": []', '"flags": ["flow"]')),
 	(30.7, 'flags not an array', replace(json_of(:'b'), '"flags": []', '"flags": 1')),
-	(30.8, 'no flags told', replace(json_of(:'b'), '"flags": [], ', '')),
-	(30.9, 'flatlines of which there are no figures',
+	(30.8, 'flags missing', replace(json_of(:'b'), '"flags": [], ', '')),
+	(30.9, 'flatlines without figures',
 		regexp_replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
 	(32, 'another method', replace(json_of(:'b'), '"method": "amad"', '"method": "zscore"')),
 	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')),
@@ -314,7 +314,7 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(35, 'an advanced option among the others', replace(json_of(:'b'), '"seed": 0', '"seed": 0, "clip": 5')),
 	(36, 'another option in advanced', replace(json_of(:'b'), '"advanced": {', '"advanced": {"seed": 0, ')))
 	AS v(n, what, json) ORDER BY n;
--- text that is not text
+-- invalid text
 SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(1, 'zero byte in the end', convert_to(json_of(:'b'), 'UTF8') || '\x00'),
 	(2, 'zero byte in a name', convert_to(split_part(json_of(:'b'), 'flow', 1), 'UTF8') || 'fl\000w'
@@ -347,7 +347,7 @@ SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VA
 	(12, 'step NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 80, f64('NaN'))),
 	(13, 'max_gap negative', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 88, f64(-1))))
 	AS v(n, what, keys, figures) ORDER BY n;
--- it scores a series by that series' threshold, and an unknown one by that of all
+-- it scores a series with the threshold of that series, and an unknown one with that of all series
 CREATE TABLE forged AS SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
 	:'f'::bytea || put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model
 	FROM kept WHERE name = 'tiny';
@@ -360,7 +360,7 @@ FROM unnest('{"{\"d\": 1}", "{\"d\": 2}", "{\"d\": 3}", "{\"d\": \"1\"}", "{\"d\
 	SELECT amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS s,
 		amad_explain(f.model, series, ts, a, b) OVER (ORDER BY ts) AS e
 	FROM model_rows, kept k, forged f WHERE name = 'tiny') x GROUP BY series ORDER BY series;
--- figures go with their keys, in whatever order these come
+-- figures belong to their keys, in any order
 SELECT count(s) AS scored, bool_and(s IS NOT DISTINCT FROM t) AS same FROM (
 	SELECT amad_score(f.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS s,
 		amad_score(g.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS t
@@ -382,29 +382,29 @@ INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads":
 SELECT amad_model_send(model) AS st FROM kept WHERE name = 'states' \gset
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'as it is', :'st'::bytea),
-	(2, 'no weight of states', with_json(:'st',
+	(2, 'state_weight 0', with_json(:'st',
 		regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+', '"state_weight": 0'))),
 	(3, 'without the option', with_json(:'st', regexp_replace(json_of(:'st'), '"state_weight": [0-9.]+, ', ''))),
 	(4, 'of a baseline', with_json(:'st', replace(json_of(:'st'), '"method": "amad"', '"method": "zscore"'))),
 	(5, 'last weight NaN', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32('NaN'))),
-	(6, 'last weight 1000, which is a weight', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32(1000))),
-	-- behind them stand 32 centres of 4 rows of 2 features
+	(6, 'last weight 1000, which is allowed', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4, f32(1000))),
+	-- the last weights are 32 centres of 4 rows of 2 features
 	(7, 'weight of a feature 0', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 3), f32(0))),
 	(8, 'weight of a feature 1', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 2), f32(1))),
 	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1),
 		f32(-1)))) AS v(n, what, b) ORDER BY n;
--- what flatlines are worth at 152, activities at 160
+-- the evidence of flatlines is at 152, activities at 160
 SELECT what, verdict(signed(b)) FROM (VALUES
-	(1, 'no weight of flatlines', with_json(:'st',
+	(1, 'flatline_weight 0', with_json(:'st',
 		regexp_replace(json_of(:'st'), '"flatline_weight": [0-9.]+', '"flatline_weight": 0'))),
 	(2, 'no activities', put(:'st', 44, u32(0))),
 	(3, 'one activity', put(:'st', 44, u32(1))),
-	(4, 'worth negative', put(:'st', 152, f64(-1))),
-	(5, 'worth NaN', put(:'st', 152, f64('NaN'))),
-	(6, 'worth 0, which is nothing', put(:'st', 152, f64(0))),
+	(4, 'evidence negative', put(:'st', 152, f64(-1))),
+	(5, 'evidence NaN', put(:'st', 152, f64('NaN'))),
+	(6, 'evidence 0, which is allowed', put(:'st', 152, f64(0))),
 	(7, 'activity negative', put(:'st', 160, f64(-1))),
 	(8, 'activity Infinity', put(:'st', 168, f64('Infinity'))),
-	(9, 'activity 0, which is none', put(:'st', 168, f64(0)))) AS v(n, what, b) ORDER BY n;
+	(9, 'activity 0, which is allowed', put(:'st', 168, f64(0)))) AS v(n, what, b) ORDER BY n;
 DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: principal components
@@ -424,7 +424,7 @@ CREATE FUNCTION with_weights(b bytea, n int) RETURNS bytea IMMUTABLE LANGUAGE sq
 	SELECT put(substr(b, 1, length(b) - json_bytes(b) + 4 * least(n, 0)) || decode(repeat('00', 4 * greatest(n, 0)),
 		'hex')
 			   || substr(b, length(b) - json_bytes(b) + 1), 28, u32(get_byte(b, 28) + n)) $$;
--- 3 features, no layer, 2 horizons: threshold at 44 + 72 + 16
+-- 3 features, no layer, 2 horizons: threshold at 48 + 72 + 16
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'one component', with_weights(:'p', 0)),
 	(2, 'two', with_weights(:'p', 3)),
@@ -439,16 +439,16 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(11, 'called zscore', with_json(:'p', replace(json_of(:'p'), '"method": "pca"', '"method": "zscore"'))),
 	(12, 'zscore', with_weights(:'z', 0)),
 	(13, 'zscore with weights', with_weights(:'z', 3)),
-	(14, 'zscore called pca, of no components',
+	(14, 'zscore called pca, without components',
 		with_json(:'z', replace(json_of(:'z'), '"method": "zscore"', '"method": "pca"'))),
-	(15, 'threshold 0', put(:'p', 132, f64(0))))
+	(15, 'threshold 0', put(:'p', 136, f64(0))))
 	AS v(n, what, forged) ORDER BY n;
 
 -- a forged value that is a model is used as one
 SELECT amad_describe(('\x' || encode(signed(put(:'b', 120, f64(0.125))), 'hex'))::amad_model)->'threshold'
 	AS threshold;
 
--- ---- what the type has not: an order
+-- ---- the type does not have equality or an order
 
 SELECT count(DISTINCT model) FROM kept;
 SELECT model = model FROM kept;

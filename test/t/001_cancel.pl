@@ -1,4 +1,4 @@
-# Cancelling takes effect at once, wherever training or scoring is, and leaves nothing behind.
+# Cancelling takes effect at once, at any moment of training or scoring, and leaves nothing behind.
 use strict;
 use warnings;
 
@@ -49,11 +49,11 @@ my $models = $node->safe_psql('postgres', 'SELECT count(*) FROM amad_models');
 
 my $more_rows = '(SELECT i::bigint AS ts, sin(i) AS a, cos(i) AS b, i % 7 AS c FROM generate_series(1, %d) i'
   . ' ORDER BY i % 1000)';
-# scored while they are generated
+# rows that are scored while they are generated
 my $endless = '(SELECT ts, sin(ts) AS a, cos(ts) AS b, ts % 7 AS c FROM '
   . '(SELECT generate_series(1::bigint, 1000000000) AS ts) g)';
 
-# options, and steps in place of theirs
+# options, and the number of steps to use instead of theirs
 sub train_query
 {
 	my ($options, $steps, $rows) = @_;
@@ -104,12 +104,12 @@ for my $case (@cases)
 	my ($worst) = sort { $b <=> $a } map { $_ eq 'ended' ? 0 : $_ } @latencies;
 	my $ended = grep { $_ eq 'ended' } @latencies;
 
-	# a fast machine may be done with the smaller ones
+	# a fast machine may finish before the longer timeouts
 	ok($ended < @latencies && $worst < $limit, "statement_timeout: $name");
 	note("cancelled after @latencies ms: $name");
 }
 
-# From another session, and for good
+# From another session
 my @ways = (
 	[ 'pg_cancel_backend', 'training', train_query($tiny, 10000000) ],
 	[ 'pg_cancel_backend', 'training a large network', train_query($large, 10000000) ],
@@ -157,15 +157,15 @@ SELECT current_setting('amad_test.latency');));
 	}
 }
 
-# Cancelled inside a transaction: a savepoint brings it back, and the name is not blocked
+# Cancelled inside a transaction: after a rollback to a savepoint it continues, and the name is not blocked
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe('BEGIN; ' . train('kept') . '; SAVEPOINT s; SET LOCAL statement_timeout = 100');
 $session->query(train_query($tiny, 10000000));
 like($session->{stderr}, qr/statement timeout/, 'cancelled after a savepoint');
 $session->{stderr} = '';
 $session->query_safe('ROLLBACK TO s; COMMIT');
-is($session->query_safe(train('cancelled')), 1, 'version 1: the cancelled one left nothing');
-is($session->query_safe(checksum("'kept'")), $before, 'what preceded the savepoint is there');
+is($session->query_safe(train('cancelled')), 1, 'version 1: the cancelled training left nothing behind');
+is($session->query_safe(checksum("'kept'")), $before, 'the model trained before the savepoint exists');
 is( $session->query_safe("DELETE FROM amad_models WHERE model_name IN ('kept', 'cancelled'); SELECT count(*) FROM amad_models"),
 	$models, 'no other model was stored');
 $session->quit;

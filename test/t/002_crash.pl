@@ -1,4 +1,4 @@
-# Crashes and restarts: stored models are whole and score as before, trainings under way leave nothing.
+# Crashes and restarts: stored models are intact and score as before, unfinished trainings leave nothing behind.
 use strict;
 use warnings;
 
@@ -24,14 +24,14 @@ sub check
 {
 	my ($when) = @_;
 
-	is($node->safe_psql('postgres', $state), $models, "$when: the models are there, no other");
-	is($node->safe_psql('postgres', checksum("'m'")), $scores, "$when: and score as before");
+	is($node->safe_psql('postgres', $state), $models, "$when: only the committed models exist");
+	is($node->safe_psql('postgres', checksum("'m'")), $scores, "$when: their scores are the same");
 	is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT count(*) FROM amad_models WHERE model_name > \'\''),
 		3, "$when: the index agrees");
 	return;
 }
 
-# A session that has stored a model, not committed, and is training another
+# A session that has stored a model without committing it, and is training another
 sub session_in_training
 {
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
@@ -53,7 +53,7 @@ $node->wait_for_log(qr/all server processes terminated; reinitializing/, $log);
 # psql cannot connect until recovery is over
 $node->poll_query_until('postgres', "SELECT NOT pg_is_in_recovery()") or die 'no recovery';
 eval { $session->quit };
-is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server has not been restarted, but recovered');
+is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server recovered without a restart of the postmaster');
 check('a backend killed in training');
 
 ($session) = session_in_training();
@@ -69,9 +69,9 @@ ok(1, 'a fast shutdown ends trainings');
 $node->start;
 check('restart');
 
-is($node->safe_psql('postgres', train('m', '"seed": 4')), 3, 'the next version follows the last that was committed');
+is($node->safe_psql('postgres', train('m', '"seed": 4')), 3, 'the next version follows the last committed one');
 is( $node->safe_psql('postgres', "SELECT version FROM amad_models WHERE model_name = 'm' AND deployed"),
-	3, 'and is the one in use');
+	3, 'and is deployed');
 
 $node->stop;
 done_testing();

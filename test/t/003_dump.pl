@@ -43,7 +43,7 @@ my $models = sql('postgres', sprintf($state, ''));
 my %scores = map { $_ => sql('postgres', "SET ROLE $_;" . checksum("'m'")) } qw(ann bob gone);
 
 isnt(sql('postgres', 'SET ROLE ann;' . checksum("(SELECT model FROM amad_models WHERE model_name = 'm' AND version = 1)")),
-	$scores{ann}, 'scores tell models apart');
+	$scores{ann}, 'the models have different scores');
 
 sub check_restored
 {
@@ -55,9 +55,9 @@ sub check_restored
 		is(sql($db, "SET ROLE $role;" . checksum("'m'")), $scores{$role}, "$how: the model of $role scores the same");
 		is(sql($db, "SET ROLE $role;" . train('m')), 3, "$how: training gives $role the next version");
 	}
-	is(sql($db, 'SELECT count(*) FROM amad_models'), 9, "$how: there are two models more");
+	is(sql($db, 'SELECT count(*) FROM amad_models'), 9, "$how: there are two more models");
 	is( sql($db, 'SELECT relrowsecurity FROM pg_class WHERE oid = \'amad_models\'::regclass'),
-		't', "$how: rows are protected");
+		't', "$how: row-level security is enabled");
 	is(sql($db, 'SET ROLE bob; SELECT count(*) FROM amad_models'), 3, "$how: bob sees his own");
 	return;
 }
@@ -81,13 +81,13 @@ create_db('plain');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('plain'), '-f', "$dir/plain.sql" ], 'psql');
 check_restored('plain', 'psql');
 
-# a dump of the restored dumps the same
-$node->command_ok([ 'pg_dump', '-Fc', '-j1', '-f', "$dir/again", $node->connstr('custom') ], 'pg_dump of the restored');
+# dump and restore of a restored database
+$node->command_ok([ 'pg_dump', '-Fc', '-j1', '-f', "$dir/again", $node->connstr('custom') ], 'pg_dump of the restored database');
 create_db('again');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('again'), "$dir/again" ], 'pg_restore once more');
 is(sql('again', sprintf($state, '')), sql('custom', sprintf($state, '')), 'a second dump and restore keep everything');
 
-# ---- where an owner is missing -------------------------------------------------------------
+# ---- a missing owner -------------------------------------------------------------
 
 sql('postgres', 'REVOKE ALL ON SCHEMA public FROM ann');
 sql('postgres', 'DROP ROLE gone');
@@ -95,8 +95,8 @@ create_db('missing');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('missing'), "$dir/custom" ],
 	'pg_restore where an owner does not exist');
 is(sql('missing', sprintf($state, '')), $models, 'keeps the models of the missing role');
-is(sql('missing', 'SET ROLE bob; SELECT count(*) FROM amad_models'), 2, 'which do not disturb others');
-is(sql('missing', "SET ROLE ann;" . checksum("'m'")), $scores{ann}, 'nor their scores');
+is(sql('missing', 'SET ROLE bob; SELECT count(*) FROM amad_models'), 2, 'other roles do not see them');
+is(sql('missing', "SET ROLE ann;" . checksum("'m'")), $scores{ann}, 'and have their scores');
 is(sql('missing', 'CREATE ROLE gone LOGIN; SET ROLE gone; SELECT count(*) FROM amad_models'), 0,
 	'a new role of its name does not see them');
 sql('missing', q(UPDATE amad_models SET owner_oid = NULL WHERE owner = 'gone'));
@@ -112,14 +112,14 @@ create_db('damaged');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('damaged'), '-f', "$dir/damaged.sql" ],
 	'a dump with a damaged model is restored');
 is( sql('damaged', 'SELECT owner, model_name, version, amad_model_error(model) FROM amad_models WHERE amad_model_error(model) IS NOT NULL'),
-	'ann|m|1|The checksum is wrong.', 'it is found');
-is(sql('damaged', 'SELECT count(*) FROM amad_models'), 7, 'and takes no others with it');
+	'ann|m|1|The checksum is wrong.', 'amad_model_error() finds it');
+is(sql('damaged', 'SELECT count(*) FROM amad_models'), 7, 'other models are restored');
 is(sql('damaged', "SET ROLE $_;" . checksum("'m'")), $scores{$_}, "the model of $_ scores the same") for qw(ann bob);
 fails_like('damaged', q(SET ROLE ann; SELECT amad_describe('m', 1)),
 	qr/ERROR:  version 1 of model "m" of role "ann" is damaged\nDETAIL:  The checksum is wrong/, 'it is refused by name');
 is(sql('damaged', q(SET ROLE ann; SELECT amad_drop('m', 1))), 1, 'and can be dropped');
 
-# ---- a database of another encoding, in which the keys of series have another order ----------
+# ---- a database in another encoding, in which series keys have another order -----------------
 
 sql('postgres', q(CREATE DATABASE utf8 TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'));
 sql('utf8', q(SET client_encoding = UTF8; CREATE EXTENSION amad; CREATE TABLE coins AS SELECT i::bigint AS ts, device, sin(i * 0.2) * length(device || 'x') AS a,
@@ -132,20 +132,20 @@ my $coin_scores = sql('utf8', $coins);
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/coins", $node->connstr('utf8') ], 'pg_dump of a fleet');
 sql('postgres', q(CREATE DATABASE win1252 TEMPLATE template0 ENCODING 'WIN1252' LC_COLLATE 'C' LC_CTYPE 'C'));
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('win1252'), "$dir/coins" ], 'pg_restore into WIN1252');
-is(sql('win1252', q(SET client_encoding = UTF8; SELECT 'ä' > '€')), 't', 'letters have another order there');
-is(sql('utf8', q(SET client_encoding = UTF8; SELECT convert_to('ä', 'UTF8') > convert_to('€', 'UTF8'))), 'f', 'than in UTF8');
+is(sql('win1252', q(SET client_encoding = UTF8; SELECT 'ä' > '€')), 't', 'letters have another order in WIN1252');
+is(sql('utf8', q(SET client_encoding = UTF8; SELECT convert_to('ä', 'UTF8') > convert_to('€', 'UTF8'))), 'f', 'from that in UTF8');
 is(sql('win1252', 'SELECT count(*) FROM amad_models WHERE amad_model_error(model) IS NOT NULL'), 0, 'no model is damaged');
 is(sql('win1252', $coins), $coin_scores, 'and the fleet scores the same');
 
 # ---- pg_dump by an ordinary role -----------------------------------------------------------
 
 $node->command_fails_like([ 'pg_dump', '-U', 'ann', '--extension', 'amad', '-d', $node->connstr('postgres') ],
-	qr/row-level security/, 'a dump that cannot see all rows fails rather than leave some out');
+	qr/row-level security/, 'a dump that cannot see all rows fails');
 my ($stdout, $stderr) = run_command([ 'pg_dump', '-U', 'ann', '--extension', 'amad', '--enable-row-security', '-d', $node->connstr('postgres') ]);
-like($stdout, qr/^COPY public\.amad_models /m, 'one that is asked for the visible rows works');
-is(scalar(() = $stdout =~ /^ann\t\d+\t-?\d+\t/mg), 3, 'and has those of the role');
+like($stdout, qr/^COPY public\.amad_models /m, 'a dump of the visible rows succeeds');
+is(scalar(() = $stdout =~ /^ann\t\d+\t-?\d+\t/mg), 3, 'and has the rows of the role');
 unlike($stdout, qr/^bob\t/m, 'and no others');
-is($stderr, '', 'without complaint');
+is($stderr, '', 'without messages');
 
 # ---- another schema --------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ create_db('ml');
 sql('ml', 'CREATE SCHEMA "m l"; CREATE EXTENSION amad SCHEMA "m l"; GRANT USAGE ON SCHEMA "m l" TO ann');
 create_rows($node, 500, 'ml');
 
-# qualifies what is the extension's
+# qualifies the names of the extension's objects
 sub in_ml
 {
 	my ($query) = @_;
@@ -172,7 +172,7 @@ is($ml, sql('postgres', 'SET ROLE ann; ' . checksum("(SELECT model FROM amad_mod
 is(sql('ml', 'SET search_path = \'\';' . in_ml(checksum("'m'")) =~ s/FROM readings/FROM public.readings/r), $ml, 'empty search_path');
 is(sql('ml', in_ml("SELECT amad_describe('m')->'options'->'seed'")), 1, 'amad_describe, qualified');
 is(sql('ml', 'SET ROLE ann; SET search_path = "m l", public;' . train('m')), 1, 'an ordinary role, by search_path');
-is(sql('ml', 'SET ROLE ann;' . in_ml('SELECT count(*) FROM amad_models')), 1, 'sees its own');
+is(sql('ml', 'SET ROLE ann;' . in_ml('SELECT count(*) FROM amad_models')), 1, 'sees its own model');
 
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/ml", $node->connstr('ml') ], 'pg_dump');
 create_db('ml2');
@@ -227,7 +227,7 @@ my $path = 'SET search_path = evil, pg_temp, pg_catalog, public;';
 create_db('hostile');
 sql('hostile', $hostile =~ s/\(LIKE public\.amad_models\)/(n bigint)/r);
 fails_like('hostile', "$path SELECT 'm'::pg_catalog.text = 'm'", qr/trapped in text = text/, 'the traps work');
-is($node->psql('hostile', "$path CREATE EXTENSION amad SCHEMA public"), 0, 'CREATE EXTENSION falls into none');
+is($node->psql('hostile', "$path CREATE EXTENSION amad SCHEMA public"), 0, 'CREATE EXTENSION avoids the traps');
 sql('hostile', 'DROP TABLE evil.amad_models; CREATE TABLE evil.amad_models (LIKE public.amad_models);'
 	  . 'GRANT ALL ON evil.amad_models TO PUBLIC');
 create_rows($node, 500, 'hostile');
@@ -239,19 +239,19 @@ for my $role (qw(postgres ann))
 	my $train = train('m', '"seed": 1');
 	my $plain = sql('hostile', "SET ROLE $role; $train; $sum");
 
-	# the test's own words must not fall into the traps
+	# the test's own queries must avoid the traps
 	$train =~ s/::jsonb/::pg_catalog.jsonb/g;
 	$train =~ s/ FROM readings/ FROM public.readings/;
 	is(sql('hostile', "SET ROLE $role; $path $train; $sum"), $plain =~ s/^1$/2/mr, "$role: trains and scores the same");
 	is(sql('hostile', "SET ROLE $role; $path SELECT amad_describe('m')->'options'->'seed'"), 1, "$role: describes");
 	is(sql('hostile', "SET ROLE $role; $path SELECT pg_catalog.count(*) FROM public.amad_models"), 2, "$role: sees the rows");
 }
-is(sql('hostile', 'SELECT count(*) FROM evil.amad_models'), 0, 'the other table of the name stays empty');
+is(sql('hostile', 'SELECT count(*) FROM evil.amad_models'), 0, 'the other table with the same name stays empty');
 is(sql('hostile', "SELECT string_agg(owner || ' ' || version, ', ' ORDER BY created_at) FROM public.amad_models"),
 	'postgres 1, postgres 2, ann 1, ann 2', 'models are in the table of the extension');
 
-# a temporary table of the name, which is searched first of all
-is( sql('hostile', 'SET ROLE ann; CREATE TEMP TABLE amad_models (n bigint);' . train('m')), 3, 'a temporary table of the name is not it');
+# a temporary table with the same name, which is searched first
+is( sql('hostile', 'SET ROLE ann; CREATE TEMP TABLE amad_models (n bigint);' . train('m')), 3, 'a temporary table with the same name is not used');
 
 $node->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# A streaming standby: models arrive, score by name and by value; amad_fit works, amad_train cannot.
+# A streaming standby: models are replicated, and score by name and by value; amad_fit works, amad_train does not.
 use strict;
 use warnings;
 
@@ -44,7 +44,7 @@ is( $session->query_safe(checksum("(SELECT model FROM amad_models WHERE version 
 $primary->safe_psql('postgres', 'UPDATE amad_models SET deployed = version = 1');
 scores_equal(1);
 
-# roles and what belongs to them are the same there
+# roles and their models are the same on the standby
 $primary->safe_psql('postgres', 'CREATE ROLE ann; CREATE ROLE bob; GRANT SELECT ON readings TO PUBLIC; SET ROLE ann; ' . train('m', '"seed": 7'));
 $primary->safe_psql('postgres', 'ALTER ROLE ann RENAME TO anna');
 $primary->wait_for_catchup($standby);
@@ -53,10 +53,10 @@ is($session->query_safe('SET ROLE bob; SELECT count(*) FROM amad_models'), 0, 'a
 is($session->query_safe('RESET ROLE; SELECT count(*), count(amad_model_error(model)) FROM amad_models'), '3|0', 'models are checked on the standby');
 
 my $fit = 'SELECT md5(amad_fit(' . options() . ', ts, a, b, c)::text) FROM readings';
-is($session->query_safe($fit), $primary->safe_psql('postgres', $fit), 'amad_fit gives the same model there');
+is($session->query_safe($fit), $primary->safe_psql('postgres', $fit), 'amad_fit gives the same model on the standby');
 
 my ($ret, $out, $err) = $standby->psql('postgres', train('m'));
-isnt($ret, 0, 'amad_train is refused there');
+isnt($ret, 0, 'amad_train is refused on the standby');
 like($err, qr/ERROR:  cannot execute amad_train\(\) in a read-only transaction/, 'with the error of read-only transactions');
 
 ($ret, $out, $err) = $primary->psql('postgres', 'BEGIN READ ONLY; ' . train('m'));
@@ -65,7 +65,7 @@ like($err, qr/ERROR:  cannot execute amad_train\(\) in a read-only transaction/,
 $primary->safe_psql('postgres', 'DELETE FROM amad_models');
 $primary->wait_for_catchup($standby);
 $session->query(checksum("'m'"));
-like($session->{stderr}, qr/ERROR:  model "m" does not exist/, 'a model that was deleted is gone there, too');
+like($session->{stderr}, qr/ERROR:  model "m" does not exist/, 'a deleted model is also gone on the standby');
 $session->{stderr} = '';
 $primary->safe_psql('postgres', train('m', '"seed": 1'));
 scores_equal(1);

@@ -1,4 +1,4 @@
-# A backend stays one thread, and its memory does not grow, whatever it trains and scores.
+# A backend stays single-threaded, and its memory does not grow by training and scoring.
 use strict;
 use warnings;
 
@@ -20,7 +20,7 @@ create_rows($node, 500);
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 
-# Memory of the backend's own, without shared buffers
+# Private memory of the backend, without shared buffers
 my $rss = defined memory($pid, 'RssAnon') ? 'RssAnon' : 'VmRSS';
 
 sub threads
@@ -36,7 +36,7 @@ sub in_use
 	return (memory($pid, $rss), $contexts);
 }
 
-# Runs statements one by one in the session, output left out.
+# Runs statements one by one in the session, without their output.
 sub run
 {
 	my (@statements) = @_;
@@ -48,8 +48,8 @@ sub run
 	return $errors;
 }
 
-# Runs statements twice, the first time as warm-up; the second must not add memory. A leak adds some
-# each time, while malloc may keep more of what was freed one time than the other: so try again.
+# Runs statements twice, the first time as warm-up; the second run must not add memory. A leak adds some in
+# each run, while malloc may keep more of the freed memory in one run than in another: so try again.
 sub no_growth
 {
 	my ($name, $errors, $limit, @statements) = @_;
@@ -102,7 +102,7 @@ for (1 .. 100)
 note("$most threads at most");
 is($most, 1, 'one thread while training with large matrices');
 $session->query('SELECT 1');
-like($session->{stderr}, qr/statement timeout/, 'which it did');
+like($session->{stderr}, qr/statement timeout/, 'the training ran until its timeout');
 $session->{stderr} = '';
 is(threads(), 1, 'one thread after that');
 
@@ -121,7 +121,7 @@ no_growth('2000 partitions in one query', 0, 1024,
 	"SELECT count(score) FROM (SELECT amad_score('m0', ts, a, b, c) OVER (PARTITION BY g ORDER BY ts) AS score "
 	  . 'FROM (SELECT * FROM readings WHERE ts <= 50) r, generate_series(1, 2000) g) s');
 
-# every version scored is another model to cache; the cache is bounded
+# every scored version is another model to cache; the cache is bounded
 run(map { train("many$_", '"steps": 1') } (1 .. 300));
 no_growth('300 models scored', 0, 1024, map { score("'many$_'") } (1 .. 300));
 my $cached = $session->query_safe(
@@ -159,19 +159,19 @@ my @bad_scorings = (
 	"SELECT '\\x414d4144'::amad_model");
 no_growth('200 scorings that fail', 200, 1024, (@bad_scorings) x 20);
 
-# caught where they arise, in one transaction
+# caught in the transaction in which they arise
 no_growth('failures in subtransactions', 0, 1024, map { my $q = $_; map { "DO \$d\$ BEGIN EXECUTE \$q\$$q\$q\$; RAISE 'no error'; "
 	  . "EXCEPTION WHEN raise_exception THEN RAISE; WHEN OTHERS THEN NULL; END \$d\$" } 1 .. 5 }
 	grep { !/^SELECT (1|amad_(score|fit))/ } @bad_trainings, @bad_scorings);
 
-# rows counted against the limit are given back by errors: what fitted before fits still
+# errors release the memory of rows that was counted against the limit: as many rows fit as before
 run("SET maintenance_work_mem = '1MB'");
 my $limit = 'SELECT amad_fit(' . options('"steps": 1') . ', ts, a, b, c, a + %s) FROM (SELECT r.ts + 500 * g AS ts, a, b, c FROM readings r, generate_series(0, %d) g) r';
 my $groups = 0;
 $groups++ while $groups < 100 && run(sprintf($limit, 0, $groups)) == 0;
 cmp_ok($groups, '<', 100, "fits in 1 MB: up to $groups times 500 rows");
 is(run(map { sprintf($limit, '1 / (ts - ' . ($groups * 500 - 10) . ')', $groups - 1) } 1 .. 50), 50, 'errors at the end of the rows');
-is(run(sprintf($limit, 0, $groups - 1)), 0, 'leave as much room as there was');
+is(run(sprintf($limit, 0, $groups - 1)), 0, 'do not reduce the number of rows that fit');
 run('RESET maintenance_work_mem');
 
 # cursors left open in the middle, closed by the transaction's end

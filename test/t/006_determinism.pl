@@ -33,9 +33,9 @@ sub fit
 
 my $one = sql(fit('"seed": 1'));
 is(sql(fit('"seed": 1')), $one, 'another session gives the same model');
-is(sql(fit('"seed": 1') . ';' . fit('"seed": 2') . ';' . fit('"seed": 1')) =~ s/\n.*\n/\n/r, "$one\n$one", 'as does the same session, whatever it did between');
-isnt(sql(fit('"seed": 2')), $one, 'another seed, another model');
-isnt(sql(fit('"seed": 1', '(SELECT ts, a + (ts = 100)::int * 0.01 AS a, b, c FROM readings) r')), $one, 'another row, another model');
+is(sql(fit('"seed": 1') . ';' . fit('"seed": 2') . ';' . fit('"seed": 1')) =~ s/\n.*\n/\n/r, "$one\n$one", 'so does the same session, after another training');
+isnt(sql(fit('"seed": 2')), $one, 'another seed gives another model');
+isnt(sql(fit('"seed": 1', '(SELECT ts, a + (ts = 100)::int * 0.01 AS a, b, c FROM readings) r')), $one, 'another row gives another model');
 is(sql(fit('"seed": 1', 'shuffled')), $one, 'rows in any order');
 is(sql(fit('"seed": 1', '(SELECT * FROM readings ORDER BY ts DESC) r')), $one, 'in reverse');
 is(sql('SELECT md5(amad_fit(' . options('"seed": 1') . ', ts, a, b, c ORDER BY b)::text) FROM shuffled'), $one, 'by ORDER BY in the aggregate');
@@ -69,9 +69,8 @@ is(sql('SELECT md5(model::text::amad_model::text) FROM amad_models'), $one, 'as 
 
 # ---- same row, same score ---------------------------------------------------------------------
 
-# Scores of rows lo to hi of data, alone, that differ from those of all rows. Within the warm-up
-# there is none; where values are missing it may begin up to fill_limit rows later, but no score may
-# be another.
+# Scores of rows lo to hi of data alone that differ from those of all rows. Rows within the warm-up have
+# no score; where values are missing, scores may begin up to fill_limit rows later, but none may differ.
 sql(q(
 CREATE TABLE data AS SELECT *, 'whole' AS kind FROM readings
   UNION ALL
@@ -125,10 +124,10 @@ sql('ANALYZE');
 is(sql("SELECT bool_and(n = $rows - warmup) FROM (SELECT count(score) AS n, warmup FROM expected JOIN models USING (id) "
 		  . "WHERE kind = 'whole' GROUP BY id, warmup) s"), 't', 'every row after the warm-up has a score');
 is(sql("SELECT count(*) FROM expected e JOIN models USING (id) JOIN data d USING (kind, ts) WHERE kind = 'holes' AND ts > warmup + fill_limit "
-		  . "AND (score IS NULL) <> (a IS NULL AND b = 'NaN' AND c IS NULL)"), 0, 'rows with missing values have, unless all are');
-is(sql("SELECT count(*) > 0 FROM data WHERE a IS NULL AND b = 'NaN' AND c IS NULL"), 't', 'which occurs');
+		  . "AND (score IS NULL) <> (a IS NULL AND b = 'NaN' AND c IS NULL)"), 0, 'rows with missing values have one, unless all values are missing');
+is(sql("SELECT count(*) > 0 FROM data WHERE a IS NULL AND b = 'NaN' AND c IS NULL"), 't', 'there are rows without any value');
 
-# A generator of our own: perl's differs between versions.
+# A separate generator: Perl's differs between versions.
 my $random = 20240501;
 
 sub below
@@ -171,13 +170,13 @@ is( sql("SELECT differing(0, 'whole', 1, $rows) IS NULL; UPDATE expected SET sco
 		  . "SELECT differing(0, 'whole', 1, $rows) ~ '^0 whole 1 $rows row 600 [^\\n]*\$'"),
 	"t\nt", 'one score that differs is found');
 
-# ---- same name, same model, also for those who put it in the table by hand ----------------------
+# ---- same name, same model, also if it was inserted into the table by hand ----------------------
 
 {
 	my $used = "SELECT amad_describe('m')->'options'->'seed'; " . checksum("'m'") . '; ' . checksum('(SELECT model FROM amad_models)') . ';';
 	my @out = split /\n/, sql("BEGIN; TRUNCATE amad_models RESTART IDENTITY; " . train('m', '"seed": 1') . '; ' . checksum("'m'")
 		  . '; TRUNCATE amad_models RESTART IDENTITY; ' . train('m', '"seed": 2') . "; $used ROLLBACK");
-	is($out[-2], $out[-1], 'truncated and trained anew within a transaction, scores with the new model');
+	is($out[-2], $out[-1], 'after a truncation and a training in one transaction, scores are those of the new model');
 }
 
 $node->stop;

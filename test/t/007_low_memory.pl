@@ -1,4 +1,4 @@
-# Memory is refused with numbers and a hint before it is used, and limits hold for a query as a whole.
+# Memory beyond a limit is refused, with numbers and a hint, before it is used; limits hold for a whole query.
 use strict;
 use warnings;
 
@@ -55,27 +55,27 @@ refused("SET work_mem = '64kB'; " . checksum("(SELECT model FROM amad_models WHE
 my ($needed) = ($node->psql('postgres', "SET work_mem = '64kB'; " . checksum("'big'")))[2] =~ /is (\d+) kB, work_mem/;
 note("scoring with the large network needs $needed kB");
 refused("SET work_mem = " . ($needed - 1) . '; ' . checksum("'big'"), qr/memory required to score/, 'Raise work_mem', 'one kB too few');
-like(sql("SET work_mem = $needed; " . checksum("'big'")), qr/ \d+$/, 'as much as it asks for is enough');
+like(sql("SET work_mem = $needed; " . checksum("'big'")), qr/ \d+$/, 'the amount in the message is enough');
 
-# an error leaves nothing behind that would refuse the next
+# after an error the whole limit is available again
 is( $node->psql('postgres', "SET work_mem = '64kB';" . checksum("'big'") . "; RESET work_mem;" . checksum("'m'"), on_error_stop => 0),
-	0, 'the session goes on');
+	0, 'the session can score again');
 
 # ---- groups -----------------------------------------------------------------------------------
 
-# Each group is small, the planner hashes: together they need what their sum is.
+# Each group is small, but the planner chooses a hash aggregate: all groups need memory at once.
 my $groups = 'SELECT count(amad_fit) FROM (SELECT g, amad_fit(' . options('"steps": 1')
   . ', ts, a, b, c) FROM generate_series(1, %d) g, readings GROUP BY g) s';
 my $hash = 'SET enable_sort = off;';
 like(sql("$hash EXPLAIN " . sprintf($groups, 3000)), qr/HashAggregate/, 'a plan that keeps all groups');
-is(sql($hash . sprintf($groups, 3000)), 3000, 'spilt, since work_mem does not hold as many');
+is(sql($hash . sprintf($groups, 3000)), 3000, 'spilled to disk, as they do not fit in work_mem');
 $hash .= "SET work_mem = '16GB';";
 refused($hash . sprintf($groups, 3000), qr/$training 64 MB/, 'Raise maintenance_work_mem', 'many groups at once');
 is(sql('SET enable_hashagg = off;' . sprintf($groups, 300)), 300, 'many groups, one after the other');
 is(sql("SET maintenance_work_mem = '4MB'; SET enable_hashagg = off;" . sprintf($groups, 300)), 300,
 	'each within the limit, since the memory of one is given back before the next');
 
-# two aggregates of one query share the limit, too
+# two aggregates of one query share the limit
 refused("SET maintenance_work_mem = '1MB'; SELECT " . join(', ', map { 'amad_fit(' . options("\"seed\": $_") . ', ts + 1000 * g, a, b, c)' } 1 .. 12)
 	  . ' FROM readings, generate_series(1, 2) g',
 	qr/$training 1 MB/, 'Raise maintenance_work_mem', 'many aggregates at once');
@@ -87,7 +87,7 @@ my $session = $node->background_psql('postgres', on_error_stop => 0, timeout => 
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 my $measured = defined memory($pid, 'VmHWM') && peak_reset($pid);
 
-# made while they are read, so that memory is the training's
+# generated while they are read, so that all memory is that of the training
 my $from = 'FROM (SELECT generate_series(1::bigint, %d) AS ts) g';
 my $features = 'sin(ts), cos(ts), ts %% 7, ts %% 11, ts %% 13';
 my $train = "SELECT amad_train('rows', " . options('"steps": 1') . ", ts, $features)->'rows' $from";
@@ -111,7 +111,7 @@ SKIP:
 }
 is($session->query_safe("SELECT version FROM amad_models WHERE model_name = 'rows'"), 1, 'a million rows: nothing stored');
 
-# how much is needed, found by raising
+# the required amount, found by raising the limit
 my $limit = 64;
 my $out = '';
 while ($out eq '' && $limit < 1024)

@@ -1,5 +1,5 @@
-# Training on parallel workers: they are used, the model does not tell how many there were, and
-# cancelling, failing and dying of one of them end the training cleanly.
+# Training on parallel workers: they are used, the model does not depend on their number, and the
+# cancellation, failure or death of one of them ends the training cleanly.
 use strict;
 use warnings;
 
@@ -16,7 +16,7 @@ $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->restart;
 create_rows($node, 1500);
 
-# above the size from which workers are worth their start
+# large enough for workers to be started
 my $options = '{"window": 16, "d_model": 32, "heads": 2, "layers": 1, "steps": 800, "horizons": [2, 4]}';
 my $train = "SELECT amad_train('m', '$options', ts, a, b, c)->>'workers' FROM readings";
 my $last = 'SELECT md5(model::text) FROM amad_models ORDER BY created_at DESC LIMIT 1';
@@ -32,7 +32,7 @@ sub trained
 }
 
 my ($none, $expected) = trained('SET amad.max_parallel_workers = 0');
-is($none, 0, 'no worker when none is allowed');
+is($none, 0, 'no workers if they are not allowed');
 
 foreach my $workers (1 .. 3)
 {
@@ -71,12 +71,12 @@ foreach my $batch (1, 3, 5)
 	is($models[0], $models[1], "batches of $batch chunks: the model is the same");
 }
 
-# parts of the network that are switched off are so in every process
+# parts of the network that are switched off are switched off in every process
 my @off = map { $node->safe_psql('postgres', "SET amad.max_parallel_workers = $_; "
 		  . "SELECT md5(amad_fit('$options'::jsonb || '{\"advanced\": {\"without\": [\"automask\", \"mixup\", \"multiscale\"]}}', ts, a, b, c)::text) FROM readings") } (0, 3);
 is($off[0], $off[1], 'without parts of the network: the model is the same');
 
-# within other things
+# within other statements
 is($node->safe_psql('postgres', "BEGIN; CREATE TABLE log (t text); INSERT INTO log SELECT amad_train('m', '$options', ts, a, b, c)->>'workers' FROM readings; "
 		  . "SAVEPOINT s; $train; ROLLBACK TO s; COMMIT; SELECT t > '0' FROM log"),
 	"2\nt", 'in a transaction that writes, and under a savepoint');
@@ -102,7 +102,7 @@ isnt($node->psql('postgres', "SET statement_timeout = '1s'; $endless", stderr =>
 like($stderr, qr/statement timeout/, 'by its timeout');
 no_workers_left('a cancel');
 
-# a worker that is told to end, as on shutdown
+# a worker that is terminated, as on shutdown
 my $session = $node->background_psql('postgres', on_error_stop => 0) if $node->can('background_psql');
 SKIP:
 {
@@ -114,14 +114,14 @@ SKIP:
 	$session->quit;
 }
 
-# an error that is caught ends the workers, and the same session goes on
+# a caught error ends the workers, and the session can continue
 my $caught = $node->safe_psql('postgres', "SET statement_timeout = '1s'; "
 	  . "DO \$\$ BEGIN PERFORM ($endless); EXCEPTION WHEN query_canceled THEN SET statement_timeout = 0; END \$\$; "
 	  . "SELECT current_setting('statement_timeout'), ($workers); $train");
-is($caught, "0|0\n2", 'after an error that was caught no worker is left, and the session trains as before');
+is($caught, "0|0\n2", 'after a caught error no worker is left, and the session trains as before');
 $models++;
 no_workers_left('an error that was caught');
-is($node->safe_psql('postgres', $train), 2, 'the next training goes on as ever');
+is($node->safe_psql('postgres', $train), 2, 'the next training succeeds');
 
 $node->stop;
 done_testing();

@@ -1,5 +1,5 @@
-# Detection on parallel workers: they are used, rows do not tell how many there were, nor what they
-# are asked within, and cancelling, failing and dying of one of them end the detection cleanly.
+# Detection on parallel workers: they are used, rows do not depend on their number or on the surrounding
+# statement, and the cancellation, failure or death of one of them ends the detection cleanly.
 use strict;
 use warnings;
 
@@ -34,7 +34,7 @@ CREATE TABLE shorts AS
   FROM generate_series(1, 30000) AS i;
 ));
 
-# default shape: the size from which workers are worth their start is some thousand rows
+# the default shape, for which workers are started from some thousand rows on
 sub train_on
 {
 	my ($name, $table, $more) = @_;
@@ -49,7 +49,7 @@ train_on('pca', 'fleet', ', "method": "pca"');
 train_on('look', 'fleet', ', "lookahead": 16');
 train_on('look shorts', 'shorts', ', "window": 24, "horizons": [2, 8], "lookahead": 4, "max_gap": 500');
 
-# Query for one text that tells all columns of all rows in their order, severities to the bit
+# Query for one text with all columns of all rows in their order, and severities to the bit
 sub digest
 {
 	my ($call) = @_;
@@ -58,7 +58,7 @@ sub digest
 	  . "|| count(*) || ' ' || count(severity) || ' ' || count(expected_values) FROM $call d";
 }
 
-# What a query gives with so many workers, and what was said
+# Output and messages of a query with the given settings
 sub detected
 {
 	my ($settings, $query) = @_;
@@ -76,7 +76,7 @@ sub alone
 	my ($query) = @_;
 	my ($rows, $stderr) = detected('SET amad.max_parallel_workers = 0', $query);
 
-	unlike($stderr, $used, 'no worker when none is allowed');
+	unlike($stderr, $used, 'no workers if they are not allowed');
 	return $rows;
 }
 
@@ -113,14 +113,14 @@ foreach my $memory ('400kB', '1MB', '64MB')
 	is($rows, $expected, 'and the rows are the same');
 }
 
-# the source's own workers beside ours
+# workers of the source's query in addition to those of the detection
 ($rows, $stderr) = detected('SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; '
 	  . 'SET enable_indexscan = off; SET enable_bitmapscan = off; SET amad.max_parallel_workers = 2', $all);
 like($stderr, $used, 'with a source that is read in parallel');
 is($rows, $expected, 'the rows are the same');
 like($node->safe_psql('postgres', 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; '
 		  . 'SET enable_indexscan = off; EXPLAIN SELECT * FROM fleet ORDER BY device, ts'),
-	qr/Gather/, 'as it is with these settings');
+	qr/Gather/, 'the source has a parallel plan with these settings');
 
 foreach my $call (
 	q(amad_detect_bigint('shorts')),
@@ -146,7 +146,7 @@ foreach my $call (q(amad_detect('fleet', last_n => 10)), q(amad_detect('pca')))
 	unlike($stderr, $used, "no worker for $call");
 }
 
-# ---- within other things ------------------------------------------------------------------------
+# ---- within other statements --------------------------------------------------------------------
 
 my $parallel = 'SET amad.max_parallel_workers = 2';
 my $same = "SELECT md5(string_agg(device || ts || coalesce(encode(float8send(severity), 'hex'), '-'), ' ' ORDER BY device, ts)) FROM found";
@@ -198,10 +198,10 @@ is($rows, $expected, 'the rows are the same under SERIALIZABLE');
 	  . 'CREATE TABLE between (i int); FETCH 2 FROM c; FETCH BACKWARD 1 FROM c; COMMIT');
 like($stderr, $used, 'workers behind a cursor');
 my @fetched = split(/\n/, $rows);
-is(scalar(@fetched), 3, 'which gives rows');
-is($fetched[2], $fetched[0], 'backwards, too');
+is(scalar(@fetched), 3, 'a cursor returns rows');
+is($fetched[2], $fetched[0], 'a cursor moves backwards');
 is("$fetched[0]\n$fetched[1]", $node->safe_psql('postgres',
-		"SET amad.max_parallel_workers = 0; SELECT severity FROM amad_detect('fleet') OFFSET 3000 LIMIT 2"), 'the same ones');
+		"SET amad.max_parallel_workers = 0; SELECT severity FROM amad_detect('fleet') OFFSET 3000 LIMIT 2"), 'the rows are the same');
 
 ($rows, $stderr) = detected($parallel, q(SELECT count(*) FROM (SELECT * FROM amad_detect('fleet') LIMIT 7) d));
 is($rows, 7, 'LIMIT');
@@ -235,7 +235,7 @@ sub no_workers_left
 	my ($what) = @_;
 
 	ok($node->poll_query_until('postgres', "SELECT ($workers) = 0"), "no worker is left after $what");
-	is((detected($parallel, $all))[0], $expected, 'and the next detection goes on as ever');
+	is((detected($parallel, $all))[0], $expected, 'and the next detection gives the same rows');
 	return;
 }
 
@@ -245,8 +245,8 @@ my $failing = "amad_detect('fleet', timestamp_col => 'ts', source => 'SELECT dev
 my $by_index = "$parallel; SET enable_sort = off; SET enable_seqscan = off; SET client_min_messages = debug1";
 
 isnt($node->psql('postgres', "$by_index; SELECT count(*) FROM $failing", stderr => \$stderr), 0, 'a source fails');
-like($stderr, $used, 'when workers are at it');
-like($stderr, qr/division by zero/, 'by its own error');
+like($stderr, $used, 'while workers are running');
+like($stderr, qr/division by zero/, 'with its own error');
 no_workers_left('an error');
 
 ($rows, $stderr) = detected($by_index, qq(
@@ -256,8 +256,8 @@ BEGIN
 EXCEPTION WHEN division_by_zero THEN
   CREATE TABLE caught (i int);
 END \$\$; SELECT count(*) FROM caught));
-like($stderr, $used, 'it fails when workers are at it');
-is($rows, 0, 'the error is caught, and the transaction may write');
+like($stderr, $used, 'it fails while workers are running');
+is($rows, 0, 'the error is caught, and the transaction can write');
 no_workers_left('an error that was caught');
 
 # a network that takes its time; the promise is 100 ms, but machines that run tests are shared
@@ -276,18 +276,18 @@ foreach my $timeout (300, 1500)
 
 	my ($late) = $stderr =~ /cancelled (\d+) ms late/;
 	note($stderr =~ s/^.*(amad reads|LOCATION).*\n//gmr);
-	like($stderr, $used, 'workers are at it') if $timeout > 1000;
+	like($stderr, $used, 'workers are running') if $timeout > 1000;
 	ok(defined $late && $late < $limit, "a detection is cancelled within $limit ms");
 	no_workers_left('a cancel');
 }
 
-# a worker that is told to end, as on shutdown
+# a worker that is terminated, as on shutdown
 my ($out, $err) = ('', '');
 my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $parallel, '-c', $long ], '>', \$out, '2>', \$err);
-ok($node->poll_query_until('postgres', "SELECT ($workers) = 2"), 'workers are at it');
+ok($node->poll_query_until('postgres', "SELECT ($workers) = 2"), 'workers are running');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker' LIMIT 1");
 ok(!$session->finish, 'the end of a worker is an error');
-like($err, qr/terminating .* due to administrator command/, 'and told');
+like($err, qr/terminating .* due to administrator command/, 'and is reported');
 no_workers_left('the end of one');
 
 $node->stop;

@@ -1,10 +1,10 @@
-# Shared memory that is full is no reason to fail: trainings and detections go on without workers.
+# Without enough shared memory, trainings and detections run without workers.
 use strict;
 use warnings;
 
-# No file may be larger than this, segments of shared memory among them: a small one fits, a large one
-# does not. The server ignores the signal that comes with it. The test starts again under the limit,
-# before its output is redirected.
+# Limit of the size of files, including shared memory segments: a small segment fits, a large one does
+# not. The server ignores the signal for exceeding it. The test restarts itself under the limit before its
+# output is redirected.
 use constant LIMIT => 12 * 1024 * 1024;
 
 BEGIN
@@ -35,7 +35,7 @@ foreach my $type ('posix', 'mmap')
 CREATE TABLE many AS SELECT i::bigint AS ts, sin(i * 0.2) AS a, cos(i * 0.11) AS b, (i * 7919 % 101)::float8 AS c FROM generate_series(1, 4000) i;
 ANALYZE many;));
 
-	# What a training says, and the digest of its model
+	# Messages of a training, and the digest of its model
 	my $trained = sub {
 		my ($workers, $options) = @_;
 		my ($stdout, $stderr);
@@ -53,8 +53,8 @@ ANALYZE many;));
 	my ($alone) = $trained->(0, $large);
 	($model, $messages) = $trained->(2, $large);
 	like($alone, qr/^[0-9a-f]{32}$/, "$type: a large network is trained alone");
-	is($model, $alone, "$type: workers asked for, the model is the same");
-	like($messages, qr/no parallel workers, because \d+ bytes of shared memory are not available/, "$type: there were none");
+	is($model, $alone, "$type: with workers requested, the model is the same");
+	like($messages, qr/no parallel workers, because \d+ bytes of shared memory are not available/, "$type: the lack of workers is reported");
 	unlike($messages, qr/ERROR|WARNING|training with/, "$type: and no error");
 
 	# the model fits into a file, but with the rows under way its 2.6 million weights do not
@@ -70,11 +70,11 @@ ANALYZE many;));
 			stdout => \$stdout, stderr => \$stderr);
 		push @detected, $stdout;
 		next if $workers == 0;
-		like($stderr, qr/no parallel workers, because \d+ bytes of shared memory are not available/, "$type: no workers for a detection");
+		like($stderr, qr/no parallel workers, because \d+ bytes of shared memory are not available/, "$type: the lack of workers of a detection is reported");
 		unlike($stderr, qr/ERROR|WARNING|scoring with/, "$type: and no error");
 	}
 	like($detected[0], qr/^[0-9a-f]{32} 4000$/, "$type: all rows are scored");
-	is($detected[1], $detected[0], "$type: and the same");
+	is($detected[1], $detected[0], "$type: the rows are the same");
 	unlike(slurp_file($node->logfile), qr/could not remove shared memory segment/, "$type: nothing is left behind");
 	$node->stop;
 }

@@ -1,5 +1,5 @@
-# Owners of models: a database owner who is no superuser has the extension, dumps and restores it;
-# in another cluster, by dump and by logical replication, the names of owners decide.
+# Owners of models: a database owner who is not a superuser creates, dumps and restores the extension;
+# in another cluster, after a dump or by logical replication, the names of owners decide.
 use strict;
 use warnings;
 
@@ -17,7 +17,7 @@ use Test::More;
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 # An installation in which the extension is trusted: copies of the server's programs with links to the
-# rest, as programs find libraries and share files relative to themselves.  Returns its bin's parent.
+# rest, as programs find libraries and share files relative to themselves.  Returns the parent of its bin.
 sub trusted_installation
 {
 	my %from;
@@ -66,7 +66,7 @@ sub sql
 	return $node->safe_psql($db, $query, extra_params => [ '-U', $role ]);
 }
 
-# ---- what every kind of model gives, to the bit ------------------------------------------------
+# ---- results of every kind of model, to the bit ------------------------------------------------
 
 my $tiny = TINY;
 my %kinds = (
@@ -104,7 +104,7 @@ sub digests
 	  . "\n" . ($on // $node)->safe_psql($db, checksum("'aggregate'"), extra_params => [ '-U', $role ]);
 }
 
-# ---- a database owner who is no superuser ------------------------------------------------------
+# ---- a database owner who is not a superuser ---------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE ROLE dba LOGIN; CREATE ROLE ann LOGIN; CREATE ROLE bob LOGIN; CREATE DATABASE d OWNER dba');
 sql('d', 'dba', 'CREATE EXTENSION amad');
@@ -120,10 +120,10 @@ for my $role (qw(ann bob))
 {
 	train_all('d', $role);
 	$digests{$role} = digests('d', $role);
-	is(sql('d', $role, 'SELECT count(*) FROM amad_models'), 8, "$role sees the own models");
+	is(sql('d', $role, 'SELECT count(*) FROM amad_models'), 8, "$role sees its own models");
 }
 is(scalar(() = $digests{ann} =~ /^\w+ [0-9a-f]{32} [1-9]\d+$/mg), 6, 'there are scores of every kind');
-is(sql('d', 'dba', 'SELECT count(*) FROM amad_models'), 16, 'the owner of the table sees all');
+is(sql('d', 'dba', 'SELECT count(*) FROM amad_models'), 16, 'the owner of the table sees all models');
 
 my $state = "SELECT string_agg(concat_ws(' ', owner, owner_oid, owner_cluster, model_name, version, deployed, features, options, training, "
   . "source, created_at, md5(model::text)), E'\\n' ORDER BY owner, model_name, version) FROM amad_models";
@@ -132,7 +132,7 @@ $node->command_ok([ 'pg_dump', '-U', 'dba', '-Fc', '-f', "$dir/d", $node->connst
 $node->safe_psql('postgres', 'CREATE DATABASE d2 OWNER dba TEMPLATE template0');
 $node->command_ok([ 'pg_restore', '-U', 'dba', '--exit-on-error', '-d', $node->connstr('d2'), "$dir/d" ],
 	'pg_restore by the owner of the database');
-is(sql('d2', 'dba', $state), $models, 'every model is there');
+is(sql('d2', 'dba', $state), $models, 'every model is restored');
 for my $role (qw(ann bob))
 {
 	is(digests('d2', $role), $digests{$role}, "the models of $role score the same");
@@ -144,40 +144,40 @@ like(
 	qr/ERROR:  the stored source of model "fleet" is not executed with the privileges of a superuser/,
 	'a superuser does not run what the owner of the table has written');
 
-# ---- renamed, then dumped: the names are right in another cluster -------------------------------
+# ---- renamed, then dumped: the names are correct in another cluster -----------------------------
 
 $node->safe_psql('postgres', 'ALTER ROLE bob RENAME TO bert; CREATE ROLE bob LOGIN');
-is(sql('d', 'bob', 'SELECT count(*) FROM amad_models'), 0, 'a namesake sees nothing');
+is(sql('d', 'bob', 'SELECT count(*) FROM amad_models'), 0, 'a new role with the old name does not see the models');
 is(digests('d', 'bert'), $digests{bob}, 'a renamed role keeps its models');
 sql('d', 'ann', q(SELECT amad_deploy('amad', 1)));
-is(sql('d', 'dba', q(SELECT string_agg(DISTINCT owner, ' ') FROM amad_models)), 'ann bert', 'the next change repairs the names');
+is(sql('d', 'dba', q(SELECT string_agg(DISTINCT owner, ' ') FROM amad_models)), 'ann bert', 'the next change corrects the names');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/renamed", $node->connstr('d') ], 'pg_dump');
 
 my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init;
 AmadTest::configure($other);
 $other->start;
-# oids that mean other roles
+# the oids belong to other roles
 $other->safe_psql('postgres', join(';', map { "CREATE ROLE $_ LOGIN" } qw(dba bert eve bob ann)));
 $other->safe_psql('postgres', 'CREATE DATABASE d TEMPLATE template0');
 $other->command_ok([ 'pg_restore', '--exit-on-error', '-d', $other->connstr('d'), "$dir/renamed" ], 'pg_restore in another cluster');
 for my $role (qw(ann bert))
 {
-	is($other->safe_psql('d', 'SELECT count(*) FROM amad_models', extra_params => [ '-U', $role ]), 8, "$role sees the own models");
+	is($other->safe_psql('d', 'SELECT count(*) FROM amad_models', extra_params => [ '-U', $role ]), 8, "$role sees its own models");
 	is(digests('d', $role, $other), $digests{ $role eq 'ann' ? 'ann' : 'bob' }, 'which score the same');
 }
 for my $role (qw(dba eve bob))
 {
-	is($other->safe_psql('d', 'SELECT count(*) FROM amad_models', extra_params => [ '-U', $role ]), 0, "$role sees none");
+	is($other->safe_psql('d', 'SELECT count(*) FROM amad_models', extra_params => [ '-U', $role ]), 0, "$role sees no models");
 }
-is($other->safe_psql('d', train('new'), extra_params => [ '-U', 'ann' ]), 1, 'it trains');
+is($other->safe_psql('d', train('new'), extra_params => [ '-U', 'ann' ]), 1, 'the role can train');
 is( $other->safe_psql('d', q(SELECT bool_and(owner_oid = 'ann'::regrole AND owner_cluster = system_identifier) FROM amad_models, pg_control_system() WHERE owner = 'ann')),
 	't', 'and the models are bound to the role of this cluster');
 $other->safe_psql('postgres', 'ALTER ROLE ann RENAME TO anna');
 is( $other->safe_psql('d', checksum("'aggregate'"), extra_params => [ '-U', 'anna' ]),
-	sql('d', 'ann', checksum("'aggregate'")), 'and go with it when it is renamed');
+	sql('d', 'ann', checksum("'aggregate'")), 'and remain its own when it is renamed');
 
-# ---- a subscriber: models arrive, and go on there when it takes over -----------------------------
+# ---- a subscriber: models are replicated, and can be retrained there when it takes over ----------
 
 $node->safe_psql('d', 'CREATE PUBLICATION models FOR TABLE amad_models');
 $other->safe_psql('postgres', 'ALTER ROLE anna RENAME TO ann; CREATE DATABASE s TEMPLATE template0');
@@ -194,7 +194,7 @@ $node->wait_for_catchup('models');
 is($other->safe_psql('s', q(SELECT amad_describe('aggregate')->'options'->'seed'), extra_params => [ '-U', 'ann' ]), 77, 'a new version arrives');
 $node->stop;
 $other->safe_psql('s', 'ALTER SUBSCRIPTION models DISABLE; ALTER SUBSCRIPTION models SET (slot_name = NONE); DROP SUBSCRIPTION models');
-is($other->safe_psql('s', q(SELECT amad_retrain('amad')->'version'), extra_params => [ '-U', 'ann' ]), 2, 'it goes on when the publisher is gone');
+is($other->safe_psql('s', q(SELECT amad_retrain('amad')->'version'), extra_params => [ '-U', 'ann' ]), 2, 'retraining works without the publisher');
 
 $other->stop;
 done_testing();

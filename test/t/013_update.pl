@@ -1,5 +1,5 @@
-# An updated installation equals a fresh one: for every version that a script of sql/updates begins with, and for a
-# version made here, so that the comparison itself is tested: it must find what an update script forgot.
+# An updated installation equals a fresh one: for every version that a script in sql/updates begins with, and for a
+# version made here to test the comparison itself, which must find what is missing in an update script.
 use strict;
 use warnings;
 
@@ -120,7 +120,7 @@ foreach my $change (@changes)
 {
 	my ($name) = @$change;
 
-	# all but this one, and what needs it
+	# all except this one, and those that need it
 	make_file("amad--$made--$version.sql",
 		join('', map { "$_->[2]\n" } grep { $_->[0] ne $name && ($needs{ $_->[0] } // '') ne $name } @changes));
 	cmp_ok(scalar(differences($made)), '>', 0, "an update without a change is found: $name");
@@ -128,9 +128,9 @@ foreach my $change (@changes)
 
 # something that a fresh installation does not have
 make_file("amad--$made--$version.sql", join('', map { "$_->[2]\n" } @changes) . "CREATE FUNCTION amad_left() RETURNS int LANGUAGE sql AS 'SELECT 1';\n");
-like(join("\n", differences($made)), qr/^\+ pg_proc function public\.amad_left/m, 'an object too many is found');
+like(join("\n", differences($made)), qr/^\+ pg_proc function public\.amad_left/m, 'an additional object is found');
 
-# only a changed line, not the rest
+# only the changed line differs
 make_file("amad--$made--$version.sql", join('', map { "$_->[2]\n" } @changes) . "ALTER FUNCTION amad_version() PARALLEL UNSAFE;\n");
 is(join("\n", differences($made)), "- pg_proc function public.amad_version() proparallel: s\n+ pg_proc function public.amad_version() proparallel: u",
 	'a difference is reported by its object, its property and both values');

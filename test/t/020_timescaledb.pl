@@ -26,7 +26,7 @@ sub sql
 	return $node->safe_psql('postgres', $query);
 }
 
-# TimescaleDB greets with a warning
+# TimescaleDB prints a warning when it is created
 $node->psql('postgres', 'CREATE EXTENSION timescaledb', on_error_die => 1);
 my $license = sql('SHOW timescaledb.license');
 note("TimescaleDB $license: " . sql("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"));
@@ -75,7 +75,7 @@ same('hyper', 'chunks read by parallel workers', $parallel);
 my $one = q(SELECT ts, amad_score('plain', ts, a, b, c) OVER (ORDER BY ts) AS score FROM %s WHERE device = 'one' ORDER BY ts);
 my $append = sql("$ordered; EXPLAIN (COSTS off) " . sprintf($one, 'hyper'));
 like($append, qr/WindowAgg.*Custom Scan \(ChunkAppend\)/s, 'ordered by ChunkAppend, without a sort');
-unlike($append, qr/^ *(-> *)?(Incremental )?Sort$/m, 'of its own');
+unlike($append, qr/^ *(-> *)?(Incremental )?Sort$/m, 'there is no sort node');
 is(sql("$ordered; SELECT count(*) FROM (" . sprintf($one, 'hyper') . ') h FULL JOIN (' . sprintf($one, 'plain')
 		  . ') p USING (ts) WHERE float8send(h.score) IS DISTINCT FROM float8send(p.score)'), 0, 'scores are the same');
 
@@ -94,12 +94,12 @@ is(sql('SELECT count(*) FROM (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER 
 sql(q(CREATE VIEW view AS SELECT ts, device, a, b, c FROM hyper WHERE ts > '2000-01-01'));
 same('view', 'a view');
 
-# max rather than avg, which depends on the order it sums in
+# max instead of avg, which depends on the order of the sum
 my $buckets = q(SELECT time_bucket('2 minutes', ts) AS ts, device, max(a) AS a, max(b) AS b, max(c) AS c FROM %s GROUP BY 1, 2);
 sql('CREATE VIEW plain_buckets AS ' . sprintf($buckets, 'plain') . '; CREATE VIEW buckets AS ' . sprintf($buckets, 'hyper'));
 my $plain_buckets = source_digests($node, 'plain_buckets');
 is($plain_buckets->{'amad_score by name'} =~ s/.* //r, 2 * (300 - WARMUP), 'a view of buckets has scores');
-is_deeply(source_digests($node, 'buckets'), $plain_buckets, 'and gives what the same view of a plain table gives');
+is_deeply(source_digests($node, 'buckets'), $plain_buckets, 'and the same results as the view of a plain table');
 
 SKIP:
 {
@@ -111,7 +111,7 @@ SKIP:
 	is_deeply(source_digests($node, 'aggregate'), $plain_buckets, 'a continuous aggregate, half of it computed in real time');
 	sql(q(CALL refresh_continuous_aggregate('aggregate', NULL, NULL)));
 	sql('ALTER MATERIALIZED VIEW aggregate SET (timescaledb.materialized_only = true)');
-	is_deeply(source_digests($node, 'aggregate'), $plain_buckets, 'and all of it materialized');
+	is_deeply(source_digests($node, 'aggregate'), $plain_buckets, 'a continuous aggregate, all of it materialized');
 
 	sql(q(ALTER TABLE hyper SET (timescaledb.compress, timescaledb.compress_segmentby = 'device', timescaledb.compress_orderby = 'ts');
 		SELECT compress_chunk(c) FROM show_chunks('hyper', older_than => '2024-05-01 05:00+00'::timestamptz) c;));
@@ -121,7 +121,7 @@ SKIP:
 	same('hyper', 'read by parallel workers, too', $parallel);
 }
 
-# ---- scores where the rows are -----------------------------------------------------------------
+# ---- scores stored in the table ----------------------------------------------------------------
 
 sql(q(UPDATE hyper h SET severity = s.score
 	FROM (SELECT ts, device, amad_score('plain', ts, a, b, c) OVER (PARTITION BY device ORDER BY ts) AS score FROM hyper) s
@@ -145,7 +145,7 @@ SKIP:
 	ok($node->poll_query_until('postgres', "SELECT count(*) > 2 FROM amad_models WHERE model_name = 'plain'"),
 		'and runs it time and again');
 	sql("SELECT delete_job($stdout)");
-	is( sql('SELECT count(DISTINCT model::text) FROM amad_models'), 1, 'the models are that of the plain table');
+	is( sql('SELECT count(DISTINCT model::text) FROM amad_models'), 1, 'the models are the same as that of the plain table');
 	is(sql('SELECT string_agg(DISTINCT version::text, \',\' ORDER BY version::text) FROM amad_models WHERE version <= 3'), '1,2,3', 'versions of one name');
 }
 

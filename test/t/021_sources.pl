@@ -1,4 +1,5 @@
-# Whatever holds the rows, models and scores are those of a plain table with the same rows, to the bit.
+# Models and scores do not depend on the kind of relation that has the rows: they equal those of a plain table, to the
+# bit.
 use strict;
 use warnings;
 
@@ -24,7 +25,7 @@ my $plain = source_digests($node, 'plain');
 is(scalar(grep { defined && /^[0-9a-f]{32}/ } values %$plain), 8, 'a plain table gives eight digests');
 is($plain->{'amad_score by name'} =~ s/.* //r, 2 * (600 - WARMUP), 'rows after the warm-up have scores');
 my $almost = source_digests($node, q((SELECT ts, device, a + CASE WHEN ts = '2024-05-01 05:00+00' THEN 1e-3 ELSE 0 END AS a, b, c FROM plain) s));
-is(scalar(grep { $plain->{$_} ne $almost->{$_} } keys %$plain), 8, 'and others for another value');
+is(scalar(grep { $plain->{$_} ne $almost->{$_} } keys %$plain), 8, 'all of which differ if one value differs');
 
 sub same
 {
@@ -34,7 +35,7 @@ sub same
 	return;
 }
 
-# the plan is the one the point is about
+# Checks that a query has the plan that the test is about
 sub plan_like
 {
 	my ($query, $pattern, $name) = @_;
@@ -102,7 +103,7 @@ same('a_matview', 'a materialized view');
 same('unlogged', 'an unlogged table');
 same('temporary', 'a temporary table', 'CREATE TEMP TABLE temporary AS SELECT * FROM by_time');
 same('a_function()', 'a function');
-same('parent', 'a table and those that inherit from it');
+same('parent', 'a table and the tables that inherit from it');
 is(sql('SELECT count(*) FROM ONLY parent'), 360, 'which hold most of the rows');
 
 SKIP:
@@ -114,17 +115,17 @@ SKIP:
 		  . 'CREATE FOREIGN TABLE remote (ts timestamptz, device text, a float8, b float8, c float8) '
 		  . "SERVER loopback OPTIONS (table_name 'by_time')");
 	same('remote', 'a foreign table');
-	plan_like("$fit FROM remote", qr/Foreign Scan on remote/, 'the aggregate stays here');
+	plan_like("$fit FROM remote", qr/Foreign Scan on remote/, 'the aggregate is computed locally');
 
 	sql(q(CREATE TABLE mixed (LIKE plain) PARTITION BY LIST (device);
 		CREATE TABLE mixed_one PARTITION OF mixed FOR VALUES IN ('one');
 		CREATE FOREIGN TABLE mixed_three PARTITION OF mixed FOR VALUES IN ('three')
 		  SERVER loopback OPTIONS (table_name 'by_device_three');
 		INSERT INTO mixed SELECT * FROM plain WHERE device = 'one';));
-	same('mixed', 'a partitioned table with a partition elsewhere');
+	same('mixed', 'a partitioned table with a foreign partition');
 }
 
-# ---- scores where the rows are -----------------------------------------------------------------
+# ---- scores stored in the table ----------------------------------------------------------------
 
 foreach my $table (qw(by_time by_device parent))
 {

@@ -1,4 +1,4 @@
-# pg_cron: a model trained anew on a schedule, in the background, by its owner.
+# pg_cron: a model retrained on a schedule, in the background, by its owner.
 use strict;
 use warnings;
 
@@ -35,17 +35,17 @@ sql("SET ROLE ann; $train");
 
 my $job = sql("SET ROLE ann; SELECT cron.schedule('retrain', '1 second', \$\$$train\$\$)");
 ok($node->poll_query_until('postgres', "SELECT count(*) >= 3 FROM amad_models WHERE model_name = 'm'"),
-	'a schedule of one second trains again and again');
+	'a schedule of one second trains repeatedly');
 sql("SET ROLE ann; SELECT cron.unschedule('retrain')");
 ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_cron')),
-	'unscheduled, nothing runs any more');
+	'after unscheduling no job is running');
 
 my $count = sql('SELECT count(*) FROM amad_models');
 is(sql("SELECT pg_sleep(2.5); SELECT count(*) FROM amad_models") =~ s/^\n//r, $count, 'and nothing is trained');
 is(sql('SELECT array_agg(version ORDER BY version) = array_agg(n::int ORDER BY n) FROM (SELECT version, row_number() OVER (ORDER BY version) AS n FROM amad_models) s'),
-	't', 'versions count up');
-is(sql('SELECT DISTINCT owner FROM amad_models'), 'ann', 'the owner is who scheduled it');
-is(sql('SELECT count(DISTINCT model::text) FROM amad_models'), 1, 'every model is the one a session trains');
+	't', 'versions are consecutive');
+is(sql('SELECT DISTINCT owner FROM amad_models'), 'ann', 'the owner is the role that scheduled the job');
+is(sql('SELECT count(DISTINCT model::text) FROM amad_models'), 1, 'all models are the same');
 is(sql("SELECT DISTINCT status FROM cron.job_run_details WHERE jobid = $job AND status <> 'starting'"), 'succeeded', 'no run failed');
 
 $node->stop;

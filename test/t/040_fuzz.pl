@@ -1,5 +1,5 @@
-# Forged models, odd options, sources and keys of series, a few of each (test/fuzz/README.md); and what
-# once crashed the server, hung it or lost a model.
+# Forged models, unusual options, sources and series keys, a few of each (test/fuzz/README.md); and statements
+# that once crashed the server, hung it or lost a model.
 use strict;
 use warnings;
 
@@ -40,9 +40,9 @@ for my $part (qw(models options sources keys))
 	FuzzRun::setup($part, 2);
 	my $figures = run($part, cases => $cases{$part}, jobs => 2);
 
-	is(FuzzRun::failures($figures), 0, "$part: nothing fails");
-	is($figures->{cases}, $cases{$part}, "$part: all were run");
-	# or the cases are no more what they were made for
+	is(FuzzRun::failures($figures), 0, "$part: no failures");
+	is($figures->{cases}, $cases{$part}, "$part: all cases were run");
+	# otherwise the cases no longer serve their purpose
 	cmp_ok($figures->{accepted} // 0, '>', $cases{$part} / 20, "$part: some were accepted");
 	note("$part: ", join(', ', map { "$_ $figures->{$_}" } grep { !/^state/ } sort keys %$figures));
 }

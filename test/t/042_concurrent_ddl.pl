@@ -19,7 +19,7 @@ $ENV{PGPORT} = $node->port;
 my $figures = FuzzDdl::run(seconds => 10, seed => 1, sessions => 2, log => $node->logfile,
 	report => FuzzRun::report_to(part => 'ddl', seed => 1, say => sub { diag(@_) }));
 
-is(FuzzRun::failures($figures), 0, 'clean errors, or right rows');
+is(FuzzRun::failures($figures), 0, 'clean errors, or correct rows');
 cmp_ok($figures->{changes} // 0, '>=', 50, 'there were changes');
 cmp_ok($figures->{done} // 0, '>=', 50, 'and statements that succeeded');
 note(join(', ', map { "$_ $figures->{$_}" } grep { !/^state/ } sort keys %$figures));

@@ -1,13 +1,13 @@
-# What the catalogs say of the extension, as text without oids, so that two installations can be compared.
+# The extension in the system catalogs, as text without oids, so that two installations can be compared.
 #
 #   catalog($node, $db)              lines, sorted: "CATALOG OBJECT COLUMN: VALUE"
-#   catalog_differences(\@a, \@b)    lines of one of them only, "-" of a, "+" of b
+#   catalog_differences(\@a, \@b)    lines in only one of them, "-" in a, "+" in b
 #
-# It covers the members of the extension in whatever catalog they are (functions, aggregates, types, tables,
+# It covers the members of the extension in all catalogs (functions, aggregates, types, tables,
 # views, operators, casts, ...) and what belongs to them: array and row types, columns, defaults, constraints,
 # indexes, policies, triggers, rules, privileges (present and initial), comments, dependencies, and the
-# configuration tables. Every column of a catalog is compared, of newer servers, too, unless it is listed as
-# one that says nothing: numbers of files, statistics, positions of columns that were dropped.
+# configuration tables. Every column of a catalog is compared, also in newer servers, unless it is listed as
+# irrelevant: file numbers, statistics, positions of dropped columns.
 package AmadCatalog;
 
 use strict;
@@ -16,15 +16,15 @@ use warnings;
 use Exporter 'import';
 our @EXPORT = qw(catalog catalog_differences);
 
-# Columns that differ between installations without meaning anything
+# Irrelevant columns, which may differ between installations
 my @ignored = qw(oid relfilenode reltablespace relpages reltuples relallvisible relallfrozen relfrozenxid
   relminmxid reltoastrelid relhastriggers relnatts attnum attrelid attcacheoff attmissingval atthasmissing attstattarget
   conkey confkey indkey indexrelid adrelid adnum polrelid tgrelid ev_class objoid classoid objsubid privtype
   aggfnoid);
 my $ignored = join ', ', map { "'$_'" } @ignored;
 
-# A function that reads rows of a catalog: oids become descriptions of objects, by the foreign keys that the
-# server itself knows of its catalogs; expressions are deparsed; privileges are sorted.
+# A function that reads rows of a catalog: oids become descriptions of objects, by the foreign keys of the
+# system catalogs (pg_get_catalog_foreign_keys); expressions are deparsed; privileges are sorted.
 my $functions = qq{
 CREATE FUNCTION pg_temp.rows_of(catalog regclass, identity text, relation text, condition text)
 RETURNS SETOF text LANGUAGE plpgsql AS \$\$
@@ -82,7 +82,7 @@ CREATE TEMP TABLE described AS
 SELECT DISTINCT classid::regclass AS classid, objid, pg_describe_object(classid, objid, 0) AS identity FROM objects;
 };
 
-# Rows of the catalogs that have oids, of those that belong to them, and what refers to objects
+# Rows of catalogs with oids, of catalogs that belong to them, and of those that refer to objects
 my $query = q{
 SELECT line FROM (SELECT DISTINCT classid FROM described) c,
 	LATERAL pg_temp.rows_of(classid, format('pg_describe_object(%L::regclass, x.oid, 0)', classid),

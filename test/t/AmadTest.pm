@@ -1,4 +1,4 @@
-# What the tests share: servers, rows to train on, statements.
+# Shared by the tests: servers, rows to train on, statements.
 package AmadTest;
 
 use strict;
@@ -21,7 +21,7 @@ sub configure
 {
 	my ($node) = @_;
 
-	# compiled expressions allocate memory and time of their own
+	# compilation of expressions takes memory and time
 	$node->append_conf(
 		'postgresql.conf', qq(
 jit = off
@@ -33,8 +33,8 @@ restart_after_crash = on
 	return;
 }
 
-# A server with the extension in database postgres; conf is settings of its own, its init takes the
-# other parameters.
+# A server with the extension in database postgres; conf has additional settings, the other parameters
+# are passed to init.
 sub new_node
 {
 	my ($name, %params) = @_;
@@ -88,7 +88,7 @@ sub scores
 	return "SELECT ts, amad_score($model, ts, a, b, c) OVER (ORDER BY ts) AS score FROM readings";
 }
 
-# Query for a text that tells the scores of readings, to the bit
+# Query for a digest of the scores of readings, to the bit
 sub checksum
 {
 	my ($model) = @_;
@@ -97,7 +97,7 @@ sub checksum
 	  . "|| count(score) FROM (" . scores($model) . ") s";
 }
 
-# Default version of an extension the server could create, undef if it has none
+# Default version of an extension that is available on the server, otherwise undef
 sub extension_version
 {
 	my ($name) = @_;
@@ -107,8 +107,8 @@ sub extension_version
 	return slurp_file($file) =~ /^default_version\s*=\s*'(.*)'/m ? $1 : '';
 }
 
-# Table plain (ts, device, a, b, c, severity): two devices for 10 hours, a row a minute, and the model
-# plain of both. What other tables and views hold the same rows is to give the same results.
+# Table plain (ts, device, a, b, c, severity): two devices for 10 hours, one row per minute, and the model
+# plain of both. Other tables and views with the same rows must give the same results.
 sub create_plain
 {
 	my ($node) = @_;
@@ -124,8 +124,8 @@ INSERT INTO plain
 	return;
 }
 
-# What training on and scoring a relation with the columns of plain give, to the bit: a hash of names
-# and digests. setup is statements before, in the same session.
+# Results of training on and scoring a relation with the columns of plain, to the bit: a hash of names
+# and digests. setup has statements to run before, in the same session.
 sub source_digests
 {
 	my ($node, $relation, $setup) = @_;
@@ -160,7 +160,7 @@ sub source_digests
 	return \%digests;
 }
 
-# Kilobytes of a field of /proc/PID/status, undef where there is none
+# Kilobytes of a field of /proc/PID/status, undef if it does not exist
 sub memory
 {
 	my ($pid, $field) = @_;
@@ -170,7 +170,7 @@ sub memory
 	return slurp_file($file) =~ /^$field:\s+(\d+) kB/m ? $1 : undef;
 }
 
-# Makes VmHWM the memory in use now; false if that cannot be done
+# Resets VmHWM to the memory in use; returns false if that is not possible
 sub peak_reset
 {
 	my ($pid) = @_;

@@ -564,7 +564,7 @@ test_raw_score_of_given(void)
 			right = right && fabs(raw / (nu / given * pow(3, 0.25)) - 1) < 1e-6 &&
 				fabs(heavy / (nu_weighted / weights * pow(3, 0.25)) - 1) < 1e-6;
 	}
-	ok(right, "imputed features do not count in the raw score; if all are imputed, there is none");
+	ok(right, "imputed features do not count in the raw score, which is NaN if all are imputed");
 	expected[9] = NAN;
 	ok(nn_raw_score(&many, &without, NULL) > 0 && isnan(nn_raw_score(&many, &with, NULL)),
 	   "imputed features do not count even if they are NaN");
@@ -731,7 +731,7 @@ test_horizons_around(void)
 	ok(right, "horizons are around a row, end at the newest row, and release limits them");
 }
 
-/* Rows come due `lookahead` rows late, each once, and at the end of a stretch those that wait. */
+/* Rows are released `lookahead` rows late, each once; the rest at the end of a stretch. */
 static void
 test_horizons_delay(void)
 {
@@ -754,7 +754,7 @@ test_horizons_delay(void)
 	   "rows come due when the rows they may see are there");
 	while (h.waiting > 0)
 		right = right && 8 - nn_horizons_release(&h) == next++;
-	ok(right && next == 9, "and the last ones when the caller says so");
+	ok(right && next == 9, "and the last ones when the caller ends the stretch");
 	nn_horizons_add(&h, 1);
 	nn_horizons_reset(&h);
 	ok(h.waiting == 0, "no row waits when a stretch begins");

@@ -227,7 +227,7 @@ test_pieces(void)
 	free(rows);
 }
 
-/* Few rows, features, or none that vary. */
+/* Few rows, one feature, constant features. */
 static void
 test_little(void)
 {
