@@ -175,7 +175,7 @@ find_arguments(FunctionCallInfo fcinfo)
 	arguments.score = last--;
 	arguments.ts = last;
 	arguments.label_type = get_fn_expr_argtype(flinfo, arguments.label);
-	/* cannot happen with the aggregates in sql/evaluate.sql */
+	/* cannot happen with the aggregates in sql/measure.sql */
 	if (get_fn_expr_argtype(flinfo, arguments.score) != FLOAT8OID ||
 		(arguments.label_type != BOOLOID && arguments.label_type != FLOAT8OID))
 		elog(ERROR, "amad_evaluate_step called with arguments of the wrong types");

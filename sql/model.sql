@@ -1,0 +1,118 @@
+\echo Use "CREATE EXTENSION amad" to load this file. \quit
+
+-- ---- the type of a model -----------------------------------------------------
+
+CREATE TYPE amad_model;
+
+CREATE FUNCTION amad_model_in(cstring) RETURNS amad_model
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION amad_model_out(amad_model) RETURNS cstring
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION amad_model_recv(internal) RETURNS amad_model
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION amad_model_send(amad_model) RETURNS bytea
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION amad_model_in IS 'I/O function of amad_model';
+COMMENT ON FUNCTION amad_model_out IS 'I/O function of amad_model';
+COMMENT ON FUNCTION amad_model_recv IS 'I/O function of amad_model';
+COMMENT ON FUNCTION amad_model_send IS 'I/O function of amad_model';
+
+CREATE TYPE amad_model (
+	INPUT = amad_model_in,
+	OUTPUT = amad_model_out,
+	RECEIVE = amad_model_recv,
+	SEND = amad_model_send,
+	INTERNALLENGTH = VARIABLE,
+	ALIGNMENT = double,
+	STORAGE = external
+);
+COMMENT ON TYPE amad_model IS
+	'trained anomaly detection model: options, scaling, weights, calibration, threshold';
+
+CREATE FUNCTION amad_model_error(model amad_model) RETURNS text
+	AS 'MODULE_PATHNAME', 'amad_model_error' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_model_error IS
+	'reason why a model cannot be used; null if it is intact';
+
+-- ---- the table of models -----------------------------------------------------
+
+-- The owner is identified by oid in the cluster in which the row was stored, so that a renamed role keeps its
+-- models, and by name elsewhere (after a restore, on a subscriber or another node).
+CREATE TABLE amad_models (
+	owner name NOT NULL DEFAULT CURRENT_USER,
+	owner_oid oid,
+	owner_cluster bigint,
+	model_name text NOT NULL CHECK (model_name OPERATOR(pg_catalog.<>) ''),
+	version integer NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
+	deployed boolean NOT NULL DEFAULT true,
+	features text[],
+	options jsonb NOT NULL,
+	training jsonb NOT NULL,
+	source jsonb,
+	model amad_model NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (model_name, owner, version)
+);
+
+COMMENT ON TABLE amad_models IS 'trained models, versioned by name and owner';
+COMMENT ON COLUMN amad_models.owner IS 'role that trained the model; the row is visible to it and its members';
+COMMENT ON COLUMN amad_models.owner_oid IS 'oid of that role in owner_cluster; elsewhere, or if null, the name counts';
+COMMENT ON COLUMN amad_models.owner_cluster IS 'system identifier of the cluster to which owner_oid belongs';
+COMMENT ON COLUMN amad_models.model_name IS 'name given to amad_train()';
+COMMENT ON COLUMN amad_models.version IS 'number of the version among those of owner and model_name, from 1';
+COMMENT ON COLUMN amad_models.deployed IS 'whether scoring by name uses this version';
+COMMENT ON COLUMN amad_models.features IS 'names of the features, in order; null if unknown';
+COMMENT ON COLUMN amad_models.options IS 'all options used in training, defaults included';
+COMMENT ON COLUMN amad_models.training IS 'statistics of the training: rows, steps, loss curve, seconds …';
+COMMENT ON COLUMN amad_models.source IS
+	'relation or query that the model was trained on, with its columns; null if unknown';
+COMMENT ON COLUMN amad_models.model IS 'the model itself';
+COMMENT ON COLUMN amad_models.created_at IS 'time at which the model was stored';
+
+-- A trusted extension is installed with a superuser's privileges; its creator must be able to dump the table.
+ALTER TABLE amad_models OWNER TO @extowner@;
+
+CREATE FUNCTION amad_may_use(owner name, owner_oid oid, owner_cluster bigint) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_may_use' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_may_use IS
+	'whether the current role has the privileges of the owner of a row of amad_models';
+
+-- Only functions insert and update rows.
+ALTER TABLE amad_models ENABLE ROW LEVEL SECURITY;
+CREATE POLICY amad_models_select ON amad_models FOR SELECT USING (amad_may_use(owner, owner_oid, owner_cluster));
+CREATE POLICY amad_models_delete ON amad_models FOR DELETE USING (amad_may_use(owner, owner_oid, owner_cluster));
+COMMENT ON POLICY amad_models_select ON amad_models IS 'models owned by the role or by roles that it is a member of';
+COMMENT ON POLICY amad_models_delete ON amad_models IS 'models owned by the role or by roles that it is a member of';
+GRANT SELECT, DELETE ON amad_models TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('amad_models', '');
+
+-- ---- versions of a model ---------------------------------------------------------
+
+CREATE FUNCTION amad_deploy(model_name text, version integer) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_deploy' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_deploy IS
+	'deploy a version of one of your own models: scoring by name then uses it';
+
+CREATE FUNCTION amad_drop(model_name text, version integer DEFAULT NULL) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'amad_drop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_drop IS
+	'drop a version of one of your own models, or all versions (null); returns the number of versions dropped';
+
+-- ---- contents of a model --------------------------------------------------------
+
+CREATE FUNCTION amad_describe(model amad_model) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_describe' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION amad_describe(model amad_model) IS
+	'options, scaling, calibration, threshold and training statistics of a model';
+
+CREATE FUNCTION amad_describe(model_name text, version integer DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_describe_name' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_describe(model_name text, version integer) IS
+	'options, scaling, calibration, threshold and training statistics of a stored model; default: the deployed version';
+
+CREATE FUNCTION amad_weights(model amad_model, OUT name text, OUT shape integer[], OUT data real[]) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'amad_weights' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 60;
+COMMENT ON FUNCTION amad_weights IS
+	'weights of a model, one row per tensor, in row-major order';
