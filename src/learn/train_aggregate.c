@@ -227,21 +227,13 @@ get_final_state(FunctionCallInfo fcinfo, const char *function)
 	return (FitState *) PG_GETARG_POINTER(0);
 }
 
-/* Adds the model's name to errors, as there may be many groups. */
-static void
-add_error_context(void *arg)
-{
-	if (((FitState *) arg)->name)
-		errcontext("training of model \"%s\"", ((FitState *) arg)->name);
-}
-
 static Model *
 train_group(FitState *state, TrainFacts *facts)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
-		.callback = add_error_context,
-		.arg = state,
+		.callback = train_error_context,
+		.arg = state->name,
 	};
 	Model	   *model;
 

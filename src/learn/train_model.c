@@ -246,6 +246,13 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	return model;
 }
 
+void
+train_error_context(void *name)
+{
+	if (name)
+		errcontext("training of model \"%s\"", (const char *) name);
+}
+
 /* ---- summary ----------------------------------------------------------------------------------- */
 
 /* Features that are constant in training. */

@@ -27,6 +27,9 @@ typedef struct TrainFacts
  */
 extern Model *train_model(Dataset *dataset, const Model *initial, TrainFacts *facts);
 
+/* Error context callback: adds the model's name, as there may be many groups.  NULL: none. */
+extern void train_error_context(void *name);
+
 /* Bytes that a training without workers needs besides its rows. */
 extern Size train_bytes(const Options *options, int features);
 

@@ -89,12 +89,6 @@ set_columns(Model *model, const Source *source)
 	model->series_cols = spec->series_cols;
 }
 
-static void
-train_context(void *arg)
-{
-	errcontext("training of model \"%s\"", (const char *) arg);
-}
-
 /* Reads the source, trains and stores a model; initial: see train_model(). */
 static Jsonb *
 train_on_source(Oid function, char *name, const SourceSpec *spec, Options *options,
@@ -102,7 +96,7 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
-		.callback = train_context,
+		.callback = train_error_context,
 		.arg = name,
 	};
 	SourceRange everything = {.last_n = 0};

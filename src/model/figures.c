@@ -67,15 +67,26 @@ figure_values(const Figure *f, const ModelStats *s)
 void
 figures_create(ModelStats *s, const FigureSizes *sizes)
 {
+	double	   *memory;
+	uint64		missing = 0;
+
+	for (int i = 0; i < figures_count; i++)
+		if (figure_is_array(&figures[i]) && figure_values(&figures[i], s) == NULL)
+			missing += sizes->count[figures[i].size];
+	if (missing == 0)
+		return;
+	/* one piece of memory: a model can have very many series with few features */
+	memory = palloc_extended(sizeof(double) * missing, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < figures_count; i++)
 	{
 		const Figure *f = &figures[i];
 		uint64		count = sizes->count[f->size];
 
 		if (figure_is_array(f) && count > 0 && figure_values(f, s) == NULL)
-			*(double **) ((char *) s + f->offset) = palloc_extended(sizeof(double) * count,
-																	MCXT_ALLOC_HUGE |
-																		MCXT_ALLOC_ZERO);
+		{
+			*(double **) ((char *) s + f->offset) = memory;
+			memory += count;
+		}
 	}
 }
 
