@@ -79,7 +79,7 @@ add_recent_row(Recent *r, const DetectedRow *detected)
 	memcpy(r->expected + at * C, row->expected, sizeof(float) * C);
 	if (N > 0)
 		memcpy(r->signals + at * N, row->signals, sizeof(float) * N);
-	r->severity[at] = detected->bad ? NAN : result_severity(detect_scorer(r->detection), row);
+	r->severity[at] = detected->bad ? NAN : explanation_severity(detect_scorer(r->detection), row);
 }
 
 static void

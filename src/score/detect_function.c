@@ -55,12 +55,12 @@ read_detect_spec(FunctionCallInfo fcinfo)
 typedef struct Output
 {
 	Detection  *detection;
-	ResultWriter *writer;
+	ExplanationWriter *writer;
 	Rowset		rowset;
 	bool		only_anomalies;
 	bool		details;
-	Datum		values[RESULT_COLUMNS + 2]; /* series, ts, … */
-	bool		nulls[RESULT_COLUMNS + 2];
+	Datum		values[EXPLANATION_COLUMNS + 2];	/* series, ts, … */
+	bool		nulls[EXPLANATION_COLUMNS + 2];
 } Output;
 
 static void
@@ -69,7 +69,7 @@ put_detected_row(const DetectedRow *row, void *arg)
 	Output	   *out = arg;
 	const Scorer *scorer = detect_scorer(out->detection);
 
-	if (out->only_anomalies && !(result_severity(scorer, &row->row) >= 1.0))
+	if (out->only_anomalies && !(explanation_severity(scorer, &row->row) >= 1.0))
 		return;
 	out->nulls[0] = row->series == NULL;
 	if (row->series)
@@ -77,7 +77,8 @@ put_detected_row(const DetectedRow *row, void *arg)
 	out->nulls[1] = !row->row.ts_valid;
 	if (row->row.ts_valid)
 		out->values[1] = detect_timestamp(out->detection, row->row.ts);
-	result_columns(out->writer, scorer, &row->row, out->details, out->values + 2, out->nulls + 2);
+	explanation_columns(out->writer, scorer, &row->row, out->details, out->values + 2,
+						out->nulls + 2);
 	rowset_add(&out->rowset, out->values, out->nulls);
 }
 
@@ -92,7 +93,7 @@ amad_detect(PG_FUNCTION_ARGS)
 
 	out.rowset = rowset_open(fcinfo);
 	out.detection = detect_open(&spec);
-	out.writer = result_open(detect_model(out.detection));
+	out.writer = explanation_open(detect_model(out.detection));
 	detect_run(out.detection, put_detected_row, &out);
 	return (Datum) 0;
 }

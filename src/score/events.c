@@ -367,7 +367,7 @@ extend_event(Events *e, const ScoredRow *row, double severity)
 	for (int c = 0; c < features; c++)
 	{
 		event->share[c] += weight * e->row_share[c];
-		event->balance[c] += weight * e->row_share[c] * result_direction(stats, row, c);
+		event->balance[c] += weight * e->row_share[c] * explanation_direction(stats, row, c);
 	}
 }
 
@@ -420,7 +420,7 @@ is_hit(Events *e, const ScoredRow *row, double severity)
 
 	if (!(severity >= e->rules.min_severity))	/* or NaN */
 		return false;
-	e->has_shares = result_shares(scorer, model, row, e->row_share);
+	e->has_shares = explanation_shares(scorer, model, row, e->row_share);
 	if (e->rules.direction == 0)
 		return true;
 	if (!e->has_shares)
@@ -428,7 +428,7 @@ is_hit(Events *e, const ScoredRow *row, double severity)
 	for (int c = 1; c < model->features; c++)
 		if (e->row_share[c] > e->row_share[top])
 			top = c;
-	return result_direction(scorer_stats(scorer), row, top) == e->rules.direction;
+	return explanation_direction(scorer_stats(scorer), row, top) == e->rules.direction;
 }
 
 static void
@@ -460,7 +460,7 @@ visit_detected_row(const DetectedRow *detected, void *arg)
 	e->last_ts = row->ts;
 
 	/* count the hits in the last n rows */
-	severity = result_severity(detect_scorer(e->detection), row);
+	severity = explanation_severity(detect_scorer(e->detection), row);
 	in_maintenance = e->maintenance && maintenance_covers(e->maintenance, row->ts);
 	hit = !in_maintenance && is_hit(e, row, severity);
 	e->hits += (int) hit - (int) e->hit[e->next];

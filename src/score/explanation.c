@@ -24,7 +24,7 @@
 #define SHARE_DIGITS 6			/* decimal places of a contribution */
 #define MOST_DIGITS 15			/* decimal places of any number */
 
-struct ResultWriter
+struct ExplanationWriter
 {
 	const Model *model;
 	int			version;
@@ -53,11 +53,11 @@ compare_members(const void *a, const void *b)
 	return nx != ny ? (nx > ny) - (nx < ny) : memcmp(x, y, nx);
 }
 
-ResultWriter *
-result_open(const LoadedModel *loaded)
+ExplanationWriter *
+explanation_open(const LoadedModel *loaded)
 {
 	const Model *m = loaded->model;
-	ResultWriter *w = palloc0(sizeof(ResultWriter));
+	ExplanationWriter *w = palloc0(sizeof(ExplanationWriter));
 	Member	   *members = palloc(sizeof(Member) * m->features);
 
 	w->model = m;
@@ -124,7 +124,7 @@ set_number(JsonbValue *value, double x)
 /* ---- columns ----------------------------------------------------------------------------- */
 
 double
-result_severity(const Scorer *scorer, const ScoredRow *row)
+explanation_severity(const Scorer *scorer, const ScoredRow *row)
 {
 	double		severity = row->score / scorer_stats(scorer)->threshold;
 
@@ -133,7 +133,7 @@ result_severity(const Scorer *scorer, const ScoredRow *row)
 }
 
 bool
-result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
+explanation_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
 {
 	double		sum = 0.0;
 	nn_row		values;
@@ -159,7 +159,7 @@ result_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double
 }
 
 int
-result_direction(const ModelStats *stats, const ScoredRow *row, int c)
+explanation_direction(const ModelStats *stats, const ScoredRow *row, int c)
 {
 	float		expected;
 
@@ -172,7 +172,7 @@ result_direction(const ModelStats *stats, const ScoredRow *row, int c)
 
 /* Makes an object of the members. */
 static Datum
-build_object(ResultWriter *w)
+build_object(ExplanationWriter *w)
 {
 	JsonbValue	value;
 
@@ -183,7 +183,7 @@ build_object(ResultWriter *w)
 }
 
 static Datum
-build_expected(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
+build_expected(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
 	for (int i = 0; i < w->model->features; i++)
 	{
@@ -195,7 +195,7 @@ build_expected(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
 }
 
 static Datum
-build_contributions(ResultWriter *w)
+build_contributions(ExplanationWriter *w)
 {
 	for (int i = 0; i < w->model->features; i++)
 		set_decimal(&w->pair[i].value, w->share[w->feature[i]], SHARE_DIGITS);
@@ -203,19 +203,20 @@ build_contributions(ResultWriter *w)
 }
 
 static Datum
-build_directions(ResultWriter *w, const ModelStats *stats, const ScoredRow *row)
+build_directions(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
 	for (int i = 0; i < w->model->features; i++)
 	{
 		w->pair[i].value.type = jbvNumeric;
-		w->pair[i].value.val.numeric = w->sign[result_direction(stats, row, w->feature[i]) + 1];
+		w->pair[i].value.val.numeric =
+			w->sign[explanation_direction(stats, row, w->feature[i]) + 1];
 	}
 	return build_object(w);
 }
 
 /* The names of the features that were missing; 0 if there are none. */
 static Datum
-build_imputed(const ResultWriter *w, const ScoredRow *row)
+build_imputed(const ExplanationWriter *w, const ScoredRow *row)
 {
 	Datum	   *names = palloc(sizeof(Datum) * w->model->features);
 	int			n = 0;
@@ -228,36 +229,36 @@ build_imputed(const ResultWriter *w, const ScoredRow *row)
 }
 
 void
-result_columns(ResultWriter *w, const Scorer *scorer, const ScoredRow *row, bool details,
-			   Datum *values, bool *nulls)
+explanation_columns(ExplanationWriter *w, const Scorer *scorer, const ScoredRow *row, bool details,
+					Datum	   *values, bool *nulls)
 {
 	const ModelStats *stats = scorer_stats(scorer);
 	const char *status = scorer_status_text(row->status);
-	double		severity = result_severity(scorer, row);
+	double		severity = explanation_severity(scorer, row);
 	bool		scored = !isnan(row->score);
 
-	memset(nulls, true, sizeof(bool) * RESULT_COLUMNS);
-	nulls[RESULT_SCORE] = nulls[RESULT_SEVERITY] = nulls[RESULT_ANOMALY] = !scored;
-	values[RESULT_SCORE] = Float8GetDatum(row->score);
-	values[RESULT_SEVERITY] = Float8GetDatum(severity);
-	values[RESULT_ANOMALY] = BoolGetDatum(severity >= 1.0);
-	nulls[RESULT_THRESHOLD] = false;
-	values[RESULT_THRESHOLD] = Float8GetDatum(stats->threshold);
-	nulls[RESULT_STATUS] = status == NULL;
+	memset(nulls, true, sizeof(bool) * EXPLANATION_COLUMNS);
+	nulls[EXPLANATION_SCORE] = nulls[EXPLANATION_SEVERITY] = nulls[EXPLANATION_ANOMALY] = !scored;
+	values[EXPLANATION_SCORE] = Float8GetDatum(row->score);
+	values[EXPLANATION_SEVERITY] = Float8GetDatum(severity);
+	values[EXPLANATION_ANOMALY] = BoolGetDatum(severity >= 1.0);
+	nulls[EXPLANATION_THRESHOLD] = false;
+	values[EXPLANATION_THRESHOLD] = Float8GetDatum(stats->threshold);
+	nulls[EXPLANATION_STATUS] = status == NULL;
 	if (status)
-		values[RESULT_STATUS] = CStringGetTextDatum(status);
-	nulls[RESULT_VERSION] = w->version == 0;
-	values[RESULT_VERSION] = Int32GetDatum(w->version);
+		values[EXPLANATION_STATUS] = CStringGetTextDatum(status);
+	nulls[EXPLANATION_VERSION] = w->version == 0;
+	values[EXPLANATION_VERSION] = Int32GetDatum(w->version);
 	if (!details)
 		return;
-	values[RESULT_IMPUTED] = build_imputed(w, row);
-	nulls[RESULT_IMPUTED] = values[RESULT_IMPUTED] == (Datum) 0;
+	values[EXPLANATION_IMPUTED] = build_imputed(w, row);
+	nulls[EXPLANATION_IMPUTED] = values[EXPLANATION_IMPUTED] == (Datum) 0;
 	if (row->expected == NULL)
 		return;
-	nulls[RESULT_EXPECTED] = nulls[RESULT_DIRECTION] = false;
-	values[RESULT_EXPECTED] = build_expected(w, stats, row);
-	values[RESULT_DIRECTION] = build_directions(w, stats, row);
-	nulls[RESULT_CONTRIBUTIONS] = !result_shares(scorer, w->model, row, w->share);
-	if (!nulls[RESULT_CONTRIBUTIONS])
-		values[RESULT_CONTRIBUTIONS] = build_contributions(w);
+	nulls[EXPLANATION_EXPECTED] = nulls[EXPLANATION_DIRECTION] = false;
+	values[EXPLANATION_EXPECTED] = build_expected(w, stats, row);
+	values[EXPLANATION_DIRECTION] = build_directions(w, stats, row);
+	nulls[EXPLANATION_CONTRIBUTIONS] = !explanation_shares(scorer, w->model, row, w->share);
+	if (!nulls[EXPLANATION_CONTRIBUTIONS])
+		values[EXPLANATION_CONTRIBUTIONS] = build_contributions(w);
 }

@@ -10,39 +10,39 @@
 /* The columns, in order. */
 enum
 {
-	RESULT_SCORE,				/* float8 */
-	RESULT_THRESHOLD,			/* float8 */
-	RESULT_SEVERITY,			/* float8 */
-	RESULT_ANOMALY,				/* bool */
-	RESULT_EXPECTED,			/* jsonb */
-	RESULT_CONTRIBUTIONS,		/* jsonb */
-	RESULT_DIRECTION,			/* jsonb */
-	RESULT_IMPUTED,				/* text[] */
-	RESULT_STATUS,				/* text */
-	RESULT_VERSION,				/* int4 */
-	RESULT_COLUMNS
+	EXPLANATION_SCORE,			/* float8 */
+	EXPLANATION_THRESHOLD,		/* float8 */
+	EXPLANATION_SEVERITY,		/* float8 */
+	EXPLANATION_ANOMALY,		/* bool */
+	EXPLANATION_EXPECTED,		/* jsonb */
+	EXPLANATION_CONTRIBUTIONS,	/* jsonb */
+	EXPLANATION_DIRECTION,		/* jsonb */
+	EXPLANATION_IMPUTED,		/* text[] */
+	EXPLANATION_STATUS,			/* text */
+	EXPLANATION_VERSION,		/* int4 */
+	EXPLANATION_COLUMNS
 };
 
 /* Writes results of a model; allocated in the current context. */
-typedef struct ResultWriter ResultWriter;
+typedef struct ExplanationWriter ExplanationWriter;
 
-extern ResultWriter *result_open(const LoadedModel *loaded);
+extern ExplanationWriter *explanation_open(const LoadedModel *loaded);
 
 /* Severity of a row: its score in units of the threshold; NaN if it has none. */
-extern double result_severity(const Scorer *scorer, const ScoredRow *row);
+extern double explanation_severity(const Scorer *scorer, const ScoredRow *row);
 
 /* Shares (features) of the features in a row's score, which sum to 1.  False if it has none. */
-extern bool result_shares(const Scorer *scorer, const Model *model, const ScoredRow *row,
-						  double *shares);
+extern bool explanation_shares(const Scorer *scorer, const Model *model, const ScoredRow *row,
+							   double *shares);
 
 /* Sign of the actual minus the expected value of a feature: -1, 0, 1; 0 if either is missing. */
-extern int	result_direction(const ModelStats *stats, const ScoredRow *row, int feature);
+extern int	explanation_direction(const ModelStats *stats, const ScoredRow *row, int feature);
 
 /*
- * Sets values and nulls (RESULT_COLUMNS), in the current context.  Without details, columns
+ * Sets values and nulls (EXPLANATION_COLUMNS), in the current context.  Without details, columns
  * that explain the score are null.
  */
-extern void result_columns(ResultWriter *writer, const Scorer *scorer, const ScoredRow *row,
-						   bool details, Datum *values, bool *nulls);
+extern void explanation_columns(ExplanationWriter *writer, const Scorer *scorer,
+								const ScoredRow *row, bool details, Datum *values, bool *nulls);
 
 #endif							/* AMAD_SCORE_EXPLANATION_H */

@@ -102,9 +102,9 @@ typedef struct ScoreState
 
 	/* result of amad_explain */
 	TupleDesc	columns;
-	ResultWriter *writer;
-	Datum		values[RESULT_COLUMNS];
-	bool		nulls[RESULT_COLUMNS];
+	ExplanationWriter *writer;
+	Datum		values[EXPLANATION_COLUMNS];
+	bool		nulls[EXPLANATION_COLUMNS];
 } ScoreState;
 
 /* State of a partition, which begins as zeros. */
@@ -157,7 +157,7 @@ open_model_memory(ScoreState *s)
 	s->scorer = scorer_open(s->loaded, false);
 	s->next.values = palloc(sizeof(double) * s->loaded->model->features);
 	s->peers.row.values = palloc(sizeof(double) * s->loaded->model->features);
-	s->writer = s->columns ? result_open(s->loaded) : NULL;
+	s->writer = s->columns ? explanation_open(s->loaded) : NULL;
 	MemoryContextSwitchTo(old);
 }
 
@@ -576,7 +576,7 @@ amad_score(PG_FUNCTION_ARGS)
 
 	if (isnan(row.score))
 		PG_RETURN_NULL();
-	PG_RETURN_FLOAT8(result_severity(s->scorer, &row));
+	PG_RETURN_FLOAT8(explanation_severity(s->scorer, &row));
 }
 
 /* → amad_result */
@@ -586,6 +586,6 @@ amad_explain(PG_FUNCTION_ARGS)
 	ScoreState *s = get_score_state(fcinfo, "amad_explain", true);
 	ScoredRow	row = score_current_row(fcinfo, PG_WINDOW_OBJECT(), s);
 
-	result_columns(s->writer, s->scorer, &row, true, s->values, s->nulls);
+	explanation_columns(s->writer, s->scorer, &row, true, s->values, s->nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
 }
