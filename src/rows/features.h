@@ -44,9 +44,6 @@ extern Features *features_open(FmgrInfo *flinfo, int first, int nargs, int nname
 /* The value of one argument, column or array element. */
 extern double features_value(FeatureType type, Datum value, bool isnull);
 
-/* Compares the features (count) of two rows, by the first that differs, missing values last. */
-extern int	features_compare(int count, const double *a, const double *b);
-
 /*
  * For an array argument: its number of elements, which is that of the features, and its
  * elements as values (count); in a null array all are missing.

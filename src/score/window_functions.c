@@ -12,7 +12,7 @@
  * again, so memory does not grow with the partition.
  *
  * Rows of one timestamp (peers) are read together, because only one of them has its place in
- * the series: the first in the order of feature_compare().  The others get the status
+ * the series: the first in the order of duplicate_rows.h.  The others get the status
  * duplicate_ts.
  *
  * The model and the series are read at the beginning of a partition, and must not change
