@@ -72,9 +72,6 @@ extern Size optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_len
  */
 extern int	optimizer_workers(const OptimizerPlan *plan, Size bytes);
 
-/* Shared memory for `workers` workers and the leader, including the training rows. */
-extern Size optimizer_shared_bytes(const OptimizerPlan *plan, int workers);
-
 /* Trains params with up to `workers` workers.  They are initialized unless plan->warm. */
 extern void optimizer_run(const OptimizerPlan *plan, const OptimizerRows *rows, float *params,
 						  int workers, OptimizerReport *report);

@@ -78,8 +78,11 @@ losses_bytes(const OptimizerPlan *plan)
 	return 2 * optimizer_shards(plan) * sizeof(nn_losses);
 }
 
-/* Each worker has its own weights and moments. */
-Size
+/*
+ * Shared memory for `workers` workers and the leader, including the training rows.  Each
+ * worker has its own weights and moments.
+ */
+static Size
 optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 {
 	return workers == 0 ? 0
