@@ -335,7 +335,7 @@ class States:
 
 
 class Flatlines:
-    """What features are worth that move less than they hardly ever did"""
+    """Evidence of features that move less than they almost ever did in training"""
 
     def __init__(self, calibration, context):
         self.least = torch.tensor(calibration["activity"], dtype=torch.float64)
