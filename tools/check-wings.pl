@@ -114,15 +114,15 @@ sub documentation
 if (($ARGV[0] // '') eq '--summary')
 {
 	my ($top) = sort { $level{$b} <=> $level{$a} } keys %level;
-	my (%wings_below, %height);
+	my (%wings_below, %wing_level);
 	for my $file (@files) { $wings_below{ wing($file) }{ wing($_) } = 1 for map { wing($_) ne wing($file) ? $_ : () } @{ $ours{$file} } }
 	for my $wing (@wings)
 	{
-		my ($highest) = sort { $b <=> $a } 0, map { $height{$_} } keys %{ $wings_below{$wing} };
-		$height{$wing} = $highest + 1;
+		my ($highest) = sort { $b <=> $a } 0, map { $wing_level{$_} } keys %{ $wings_below{$wing} };
+		$wing_level{$wing} = $highest + 1;
 	}
 	printf "%d files, %d rooms on %d levels (%s), %d wings on %d levels\n", scalar @files, scalar keys %below, $level{$top}, $top,
-	  scalar @wings, (sort { $b <=> $a } values %height)[0];
+	  scalar @wings, (sort { $b <=> $a } values %wing_level)[0];
 	exit;
 }
 if (($ARGV[0] // '') eq '--wings')

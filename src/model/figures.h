@@ -2,8 +2,8 @@
  * model/figures.h
  *	  The figures of a model: scaling and calibration, of each series and of all rows.
  *
- * figures[] lists them once.  Whatever handles all of them loops over the list: creating,
- * encoding, decoding, describing, copying, and computing sizes.
+ * figures[] lists them once.  Code that handles all of them loops over the list: it creates,
+ * encodes, decodes, describes and copies them, and computes their sizes.
  */
 #ifndef AMAD_MODEL_FIGURES_H
 #define AMAD_MODEL_FIGURES_H

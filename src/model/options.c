@@ -434,6 +434,18 @@ unknown_option(const char *key, OptionLevel level)
 				 : errhint("Valid advanced options are: %s.", list_keys(level))));
 }
 
+OptionLevel
+options_level(const char *key)
+{
+	for (int i = 0; i < lengthof(specs); i++)
+		if (strcmp(key, specs[i].key) == 0)
+			return specs[i].level;
+	for (int i = 0; i < lengthof(other_keys); i++)
+		if (strcmp(key, other_keys[i].key) == 0)
+			return other_keys[i].level;
+	return OPTION_ORDINARY;
+}
+
 void
 options_check_level(const char *key, OptionLevel level, OptionLevel given)
 {

@@ -98,6 +98,9 @@ extern void options_parse(Options *options, Jsonb *json);
 /* Options in force, overridden by a JSON object.  The same ERRORs. */
 extern void options_update(Options *options, Jsonb *json);
 
+/* The level of a key that exists. */
+extern OptionLevel options_level(const char *key);
+
 /* ERROR with a HINT where to write a key unless it is given at its level. */
 extern void options_check_level(const char *key, OptionLevel level, OptionLevel given);
 

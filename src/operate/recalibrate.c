@@ -43,13 +43,11 @@ static const char *const own_keys[] = {"trim", "threshold_only"};
 static const struct
 {
 	const char *key;
-	OptionLevel level;
 	bool		scales;			/* changes rho, mu or theta; only advanced ones do */
 } training_keys[] = {
-	{"contamination", OPTION_ORDINARY, false},	   {"lookahead", OPTION_ORDINARY, false},
-	{"discrepancy_weight", OPTION_ADVANCED, true}, {"horizon_quantile", OPTION_ADVANCED, true},
-	{"release", OPTION_ADVANCED, false},		   {"residual_floor", OPTION_ADVANCED, true},
-	{"season_weight", OPTION_ADVANCED, true},
+	{"contamination", false},	{"lookahead", false}, {"discrepancy_weight", true},
+	{"horizon_quantile", true}, {"release", false},	  {"residual_floor", true},
+	{"season_weight", true},
 };
 
 /* The keys of a level, as a list for messages. */
@@ -60,7 +58,7 @@ list_training_keys(OptionLevel level)
 
 	initStringInfo(&list);
 	for (int i = 0; i < lengthof(training_keys); i++)
-		if (training_keys[i].level == level)
+		if (options_level(training_keys[i].key) == level)
 			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", training_keys[i].key);
 	return list.data;
 }
@@ -78,7 +76,7 @@ check_key(const char *key, OptionLevel given)
 	for (int i = 0; i < lengthof(training_keys); i++)
 		if (strcmp(key, training_keys[i].key) == 0)
 		{
-			options_check_level(key, training_keys[i].level, given);
+			options_check_level(key, options_level(key), given);
 			return;
 		}
 	ereport(ERROR,

@@ -6,8 +6,8 @@
  * and kernels_portable.c compile it for their instruction sets, and kernels.c chooses.
  *
  * That a row always gets the same score (docs/model.md, Numbers) depends on these
- * loops: what they compute for a row is one fixed chain of operations, whatever the
- * row's position in a block.  Therefore inference multiplies matrices by gemm() and
+ * loops: what they compute for a row is one fixed chain of operations, which does not
+ * depend on the row's position in a block.  Therefore inference multiplies matrices by gemm() and
  * not by a BLAS, which may treat the last rows of a block differently.
  */
 #ifndef AMAD_CORE_KERNELS_KERNELS_H

@@ -5,8 +5,8 @@
  *
  * Rows pass in blocks of LANES, head by head.  The products of a block with keys or
  * values are one matrix product over the columns that any of its rows sees.  Each row
- * then reads its band out of the result, so that everything along a band is done in
- * one order, whatever the row's position in its block.
+ * then reads its band out of the result, so that the order of all operations along a
+ * band does not depend on the row's position in its block.
  */
 
 #define JS_EPSILON 1e-4f		/* in the logarithms (docs/model.md, Losses) */
