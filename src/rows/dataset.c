@@ -342,15 +342,28 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 
 /* ---- all series ------------------------------------------------------------------------------ */
 
-#define TINY 0x1p-540			/* keeps squares of the largest doubles from overflowing */
+/* A power of two by which the moments of a feature are at most about 1. */
+static double
+pool_scale(const Dataset *d, int feature)
+{
+	double		largest = 0.0;
+	int			exponent;
+
+	for (int i = 0; i < d->nseries; i++)
+		largest = fmax(largest, fmax(fabs(d->series[i].mean[feature]), d->series[i].std[feature]));
+	frexp(largest, &exponent);
+	return ldexp(1.0, Min(-exponent, DBL_MAX_EXP - 1));
+}
 
 /*
- * Computes mean and standard deviation of a feature in all series from those of each, with
- * all values times `scale`, a power of two.  Returns the number of its values.
+ * Computes mean and standard deviation of a feature in all series from those of each, and
+ * returns the number of its values.  They are scaled: squares of the largest doubles must
+ * not overflow, and those of the smallest not vanish.
  */
 static double
-pool_scaled(const Dataset *d, int feature, double scale, double *mean, double *std)
+pool_scaled(const Dataset *d, int feature, double *mean, double *std)
 {
+	const double scale = pool_scale(d, feature);
 	double		sum = 0.0;		/* of squares */
 	double		known = 0.0;
 
@@ -383,10 +396,8 @@ pool_moments(Dataset *d, int feature, ModelStats *stats)
 {
 	double		mean;
 	double		std;
-	double		known = pool_scaled(d, feature, 1.0, &mean, &std);
+	double		known = pool_scaled(d, feature, &mean, &std);
 
-	if (!isfinite(mean) || !isfinite(std))
-		known = pool_scaled(d, feature, TINY, &mean, &std);
 	if (known == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

@@ -302,14 +302,16 @@ series_times(const Series *series, const SeriesRun *run, int64 *ts)
 }
 
 /*
- * Two passes over values divided by their largest magnitude: squares of the
- * largest doubles must not overflow.
+ * Two passes over values divided by their largest magnitude: squares of the largest doubles
+ * must not overflow.  The mean is computed from distances to the first value, so that it is
+ * exact if all values are equal, and not the rounded sum of a long series.
  */
 void
 series_moments(const Series *series, double *mean, double *std, int64 *known)
 {
 	const int	C = series->features;
 	double	   *largest = palloc0(sizeof(double) * C);
+	double	   *first = palloc(sizeof(double) * C);
 
 	memset(mean, 0, sizeof(double) * C);
 	memset(std, 0, sizeof(double) * C);
@@ -331,20 +333,27 @@ series_moments(const Series *series, double *mean, double *std, int64 *known)
 				if (pass == 0)
 				{
 					largest[c] = Max(largest[c], fabs(x[c]));
-					known[c]++;
+					if (known[c]++ == 0)
+						first[c] = x[c];
 				}
 				else if (pass == 1)
-					mean[c] += y;
+					mean[c] += y - first[c];
 				else
 					std[c] += (y - mean[c]) * (y - mean[c]);
 			}
 		}
 		for (int c = 0; c < C; c++)
 		{
-			if (pass == 0 && largest[c] == 0.0)
-				largest[c] = 1.0;
-			else if (pass == 1 && known[c] > 0)
-				mean[c] /= known[c];
+			if (known[c] == 0)
+				continue;
+			if (pass == 0)
+			{
+				if (largest[c] == 0.0)
+					largest[c] = 1.0;
+				first[c] /= largest[c];
+			}
+			else if (pass == 1)
+				mean[c] = first[c] + mean[c] / known[c];
 		}
 	}
 	for (int c = 0; c < C; c++)
@@ -355,6 +364,7 @@ series_moments(const Series *series, double *mean, double *std, int64 *known)
 			std[c] = 0.0;
 	}
 	pfree(largest);
+	pfree(first);
 }
 
 /* ---- scaling ------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
  * test_parts.c
  *	  Random numbers, parameters, optimiser, scaling, quantiles, scores.
  */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -362,20 +363,25 @@ test_clip(void)
 static void
 test_scale(void)
 {
-	const double mean[] = {10, 10, 1e7};
-	const double std[] = {2, 0, 0};
-	const nn_scaling s = {.features = 3, .mean = mean, .std = std, .clip = 5, .bound = 5};
+	const double mean[] = {10, 0.3, 1e13, 0, 1e13, 1e-30};
+	const double std[] = {2, 0, 0, 0, 2e6, 1e-32};
+	const nn_scaling s = {.features = 6, .mean = mean, .std = std, .clip = 5, .bound = 5};
 
 	ok(nn_scale(&s, 0, 13) == 1.5f && nn_scale(&s, 0, 10) == 0, "scaling");
 	ok(nn_scale(&s, 0, 1e300) == 5 && nn_scale(&s, 0, -1e300) == -5 &&
 		   nn_scale(&s, 0, INFINITY) == 5 && nn_scale(&s, 0, 20.000001) == 5,
 	   "scaling clips");
-	ok(nn_scale(&s, 1, 10) == 0 && nn_scale(&s, 1, 10.000009) == 0 && nn_scale(&s, 1, 10.1) == 5 &&
-		   nn_scale(&s, 1, 9.9) == -5 && nn_scale(&s, 2, 1e7 + 9) == 0 &&
-		   nn_scale(&s, 2, 1e7 + 11) == 5,
+	ok(nn_scale(&s, 4, 1e13 + 3e6) == 1.5f && nn_scale(&s, 5, 0.99e-30) == -1,
+	   "scaling in any unit");
+	ok(nn_scale(&s, 1, 0.3) == 0 && nn_scale(&s, 1, 0.1 + 0.2) == 0 &&
+		   nn_scale(&s, 1, 0.3 + 1e-14) == 5 && nn_scale(&s, 1, 0.3 - 1e-14) == -5 &&
+		   nn_scale(&s, 2, 1e13 + 0.03) == 0 && nn_scale(&s, 2, 1e13 + 0.05) == 5 &&
+		   nn_scale(&s, 3, DBL_TRUE_MIN) == 0 && nn_scale(&s, 3, -1e-300) == -5,
 	   "a constant feature is 0 within the tolerance, else ±clip");
-	ok(nn_is_constant(5, 0) && nn_is_constant(0, 1e-6) && !nn_is_constant(0, 1.1e-6) &&
-		   nn_is_constant(-1e6, 0.99) && !nn_is_constant(1e6, 1.01),
+	ok(nn_is_constant(5, 0) && nn_is_constant(0, 0) && !nn_is_constant(0, 1e-300) &&
+		   nn_is_constant(-1e13, 0.03) && !nn_is_constant(1e13, 0.05) &&
+		   !nn_is_constant(3e-7, 1e-8) && !nn_is_constant(1e-30, 1e-40) &&
+		   nn_is_constant(DBL_TRUE_MIN, DBL_TRUE_MIN) && !nn_is_constant(1e308, 1e294),
 	   "constant features");
 }
 

@@ -2,17 +2,18 @@
  * core/evidence/scaling.c
  *	  Scaling of features, in double precision.
  */
+#include <float.h>
 #include <math.h>
 
 #include "core/evidence/scaling.h"
 
-#define CONSTANT_TOLERANCE 1e-6
+#define CONSTANT_ROUNDINGS 16	/* of a double: what a few additions in another order change */
 
 /* How far a value may be from the mean and still count as the same constant. */
 static double
 constant_tolerance(double mean)
 {
-	return CONSTANT_TOLERANCE * (fabs(mean) > 1.0 ? fabs(mean) : 1.0);
+	return CONSTANT_ROUNDINGS * DBL_EPSILON * fmax(fabs(mean), DBL_MIN);
 }
 
 bool
