@@ -105,6 +105,7 @@ optimizer_plan(const Dataset *dataset, OptimizerRows *rows)
 
 	find_runs(dataset, &plan, runs, &trained);
 	plan.steps = o->steps > 0 ? o->steps : Max((int64) ceil(o->epochs * trained / batch), 1);
+	plan.passes = plan.steps * batch / trained;
 	rows->rows = dataset->rows;
 	rows->runs = runs;
 	return plan;

@@ -29,6 +29,7 @@ typedef struct OptimizerPlan
 	double		learning_rate;
 	uint64		seed;
 	int64		steps;
+	double		passes;			/* over the training rows, on average */
 	int			batch_size;		/* chunks */
 	int			chunk_length;	/* rows */
 

@@ -14,6 +14,7 @@ typedef struct TrainFacts
 	int			nseries;		/* of a fleet; 0: the rows are one series */
 	int			sampled;		/* about one of `sampled` rows was kept */
 	int64		steps;
+	double		passes;			/* over the training rows, on average */
 	double		loss;			/* total, mean over the last part of the steps */
 	int			workers;
 	double		seconds;

@@ -41,6 +41,7 @@ typedef struct OptionSpec
 	}
 
 #define MAX_HORIZON 65536
+#define DEFAULT_STEPS 500
 
 /* Ranges keep every size computed from them far below overflow. */
 static const OptionSpec specs[] = {
@@ -48,7 +49,7 @@ static const OptionSpec specs[] = {
 	SPEC(d_model, OPTION_ORDINARY, OPTION_INT, 4, 2048, 64),
 	SPEC(heads, OPTION_ORDINARY, OPTION_INT, 1, 64, 4),
 	SPEC(layers, OPTION_ORDINARY, OPTION_INT, 1, 16, 2),
-	SPEC(steps, OPTION_ORDINARY, OPTION_BIGINT, 1, 10000000, 500),
+	SPEC(steps, OPTION_ORDINARY, OPTION_BIGINT, 1, 10000000, DEFAULT_STEPS),
 	SPEC(epochs, OPTION_ORDINARY, OPTION_REAL, 1e-3, 1e6, 0),
 	SPEC(learning_rate, OPTION_ORDINARY, OPTION_REAL, 1e-8, 1, 2e-3),
 	SPEC(contamination, OPTION_ORDINARY, OPTION_REAL, 1e-6, 0.5, 0.01),
@@ -75,6 +76,24 @@ static const OptionSpec specs[] = {
 	SPEC(season_harmonics, OPTION_ADVANCED, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
 	SPEC(season_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.5),
 };
+
+/*
+ * Options that replace defaults.  "short" is for series of 100 to 500 rows: so few show
+ * little of how long a feature may stand still.
+ */
+static const struct
+{
+	const char *name;
+	const char *options;
+} presets[] = {
+	{"paper",
+	 "{\"window\": 100, \"d_model\": 512, \"heads\": 8, \"layers\": 3, \"learning_rate\": 1e-4}"},
+	{"short",
+	 "{\"window\": 16, \"d_model\": 32, \"layers\": 1, \"horizons\": [4, 8], \"steps\": 200, "
+	 "\"advanced\": {\"flatline_weight\": 0}}"},
+};
+
+#define PRESET_SHORT 1
 
 #define LEAST_PERIOD 1e-3		/* of a season */
 #define MOST_PERIOD 1e12
@@ -383,14 +402,8 @@ parse_missing(Options *options, JsonbValue *value)
 
 /* The preset was applied before all keys, which override it. */
 static void
-check_preset(Options *options, JsonbValue *value)
+skip_preset(Options *options, JsonbValue *value)
 {
-	if (is_string(value, "paper"))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"preset\": %s", json_value_text(value)),
-			 errdetail("The only preset is \"paper\".")));
 }
 
 /* Keys whose values are not numbers. */
@@ -402,7 +415,7 @@ static const struct
 } other_keys[] = {
 	{"method", OPTION_ORDINARY, parse_method},	 {"horizons", OPTION_ORDINARY, parse_horizons},
 	{"season", OPTION_ORDINARY, parse_season},	 {"missing", OPTION_ORDINARY, parse_missing},
-	{"features", OPTION_ORDINARY, parse_names},	 {"preset", OPTION_ORDINARY, check_preset},
+	{"features", OPTION_ORDINARY, parse_names},	 {"preset", OPTION_ORDINARY, skip_preset},
 	{"without", OPTION_ADVANCED, parse_without},
 };
 
@@ -521,16 +534,16 @@ set_defaults(Options *options)
 	memcpy(options->horizons, horizons, sizeof(horizons));
 }
 
-/* A preset replaces defaults. */
 static void
 apply_preset(Options *options, JsonbValue *value)
 {
-	check_preset(options, value);
-	options->window = 100;
-	options->d_model = 512;
-	options->heads = 8;
-	options->layers = 3;
-	options->learning_rate = 1e-4;
+	for (int i = 0; i < lengthof(presets); i++)
+		if (is_string(value, presets[i].name))
+		{
+			parse_object(options, &json_to_jsonb(presets[i].options)->root, OPTION_ORDINARY);
+			return;
+		}
+	json_refuse_option("preset", value, "\"paper\" or \"short\"");
 }
 
 static void
@@ -567,6 +580,7 @@ void
 options_parse(Options *options, Jsonb *json)
 {
 	JsonbValue *preset;
+	bool		steps_given;
 
 	set_defaults(options);
 	if (json != NULL)
@@ -581,7 +595,9 @@ options_parse(Options *options, Jsonb *json)
 			apply_preset(options, preset);
 		parse_object(options, &json->root, OPTION_ORDINARY);
 	}
-	check_option_relations(options, json != NULL && json_get(&json->root, "steps") != NULL);
+	steps_given = json != NULL && json_get(&json->root, "steps") != NULL;
+	check_option_relations(options, steps_given);
+	options->default_steps = !steps_given && options->steps == DEFAULT_STEPS;
 }
 
 void
@@ -589,6 +605,13 @@ options_update(Options *options, Jsonb *json)
 {
 	parse_object(options, &json->root, OPTION_ORDINARY);
 	check_option_relations(options, false);
+}
+
+void
+options_shorten(Options *options)
+{
+	parse_object(options, &json_to_jsonb(presets[PRESET_SHORT].options)->root, OPTION_ORDINARY);
+	options->chunk_length = 2 * options->window;
 }
 
 const char *

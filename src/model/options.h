@@ -59,6 +59,7 @@ typedef struct Options
 	int			chunk_length;	/* T; 0 until resolved: 2·window */
 	int			ahead;			/* 1: a row is expected from those before it; 0: from itself, too */
 	int64		steps;			/* 0: by epochs */
+	bool		default_steps;	/* neither steps nor epochs were chosen */
 	double		epochs;			/* 0: by steps */
 	double		learning_rate;
 	double		maxmin_weight;
@@ -97,6 +98,9 @@ extern void options_parse(Options *options, Jsonb *json);
 
 /* Options in force, overridden by a JSON object.  The same ERRORs. */
 extern void options_update(Options *options, Jsonb *json);
+
+/* The preset "short" instead of the options that determine how many rows are needed. */
+extern void options_shorten(Options *options);
 
 /* The level of a key that exists. */
 extern OptionLevel options_level(const char *key);

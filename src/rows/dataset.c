@@ -49,6 +49,35 @@ least_rows(const Dataset *d)
 	return least;
 }
 
+/* What to use so that fewer rows are enough, as the end of a hint. */
+static char *
+options_for_fewer_rows(const Dataset *d)
+{
+	Dataset		other = *d;
+	Options		options = *d->options;
+	int64		least;
+
+	other.options = &options;
+	options_shorten(&options);
+	other.plan = plan_make(&options, d->features);
+	least = least_rows(&other);
+	if (least >= least_rows(d) || options.lookahead > other.plan.max_horizon / 2)
+		return d->plan.has_network
+			? "smaller values of the options window, layers and horizons, or "
+			  "\"method\": \"pca\", which needs fewer"
+			: "smaller values of the option horizons";
+	if (!d->plan.has_network)
+		return psprintf("\"preset\": \"short\" without the option horizons: " INT64_FORMAT
+						" rows are then enough",
+						least);
+	options.method = METHOD_PCA;
+	other.plan = plan_make(&options, d->features);
+	return psprintf("\"preset\": \"short\" without the options window, layers, horizons and "
+					"chunk_length: " INT64_FORMAT " rows are then enough, or " INT64_FORMAT
+					" with \"method\": \"pca\"",
+					least, least_rows(&other));
+}
+
 static void
 too_few_rows(const Dataset *d)
 {
@@ -61,17 +90,13 @@ too_few_rows(const Dataset *d)
 					   least_rows(d), d->plan.chunk_rows),
 			 d->facts.gaps > 0
 				 ? errhint("There are " INT64_FORMAT
-						   " gaps longer than max_gap: choose a greater one, or "
-						   "smaller values of the options window, layers and horizons.",
-						   d->facts.gaps)
-				 : d->level > 0 ? errhint("Only a sample of the rows fits into "
-										  "maintenance_work_mem: raise it, or train on "
-										  "fewer series.")
-				 : d->plan.has_network
-				 ? errhint(
-					   "Give more rows, smaller values of the options window, layers and horizons, "
-					   "or \"method\": \"pca\", which needs fewer.")
-				 : errhint("Give more rows, or smaller values of the option horizons.")));
+						   " gaps longer than max_gap: choose a greater one, or use %s.",
+						   d->facts.gaps, options_for_fewer_rows(d))
+				 : d->level > 0
+				 ? errhint("Only a sample of the rows fits into "
+						   "maintenance_work_mem: raise it, or train on "
+						   "fewer series.")
+				 : errhint("Give more rows, or use %s.", options_for_fewer_rows(d))));
 }
 
 /* ---- arrays -------------------------------------------------------------------------------- */

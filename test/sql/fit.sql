@@ -252,6 +252,56 @@ SELECT amad_fit(:o, n, a) FILTER (WHERE n < 0) FROM r;
 SELECT n % 2 AS device, amad_fit(:o, n, a) FROM r WHERE false GROUP BY 1;
 SELECT amad_fit(n, a) FROM r;
 SELECT count(*) AS stored FROM amad_models WHERE model_name = 'few';
+-- the hint names everything to set: training with too few rows, then as the hint says
+CREATE TABLE short AS
+SELECT i AS n, sin(i * 0.3) AS a, cos(i * 0.17) * 10 + 100 AS b FROM generate_series(1, 400) i;
+CREATE FUNCTION follow_hint(given jsonb, rows int, extra text DEFAULT '', OUT needed int, OUT scored bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+	option text;
+	model amad_model;
+BEGIN
+	PERFORM amad_fit(given, n, a, b) FROM short WHERE n <= rows;
+	RAISE 'trained without a hint';
+EXCEPTION WHEN invalid_parameter_value THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	option := substring(hint from '"preset": "\w+"');
+	IF extra <> '' THEN
+		option := option || ', ' || substring(hint from extra);
+		needed := substring(hint from '(\d+) with ' || extra);
+	ELSE
+		needed := substring(hint from '(\d+) rows are then enough');
+	END IF;
+	-- as many rows as there are, and the least number
+	FOREACH rows IN ARRAY ARRAY[needed, rows] LOOP
+		SELECT amad_fit((given - '{window,layers,horizons,advanced}'::text[]) || ('{' || option || '}')::jsonb, n, a, b)
+		INTO model FROM short WHERE n <= rows;
+	END LOOP;
+	SELECT count(s) INTO scored FROM (SELECT amad_score(model, n, a, b) OVER (ORDER BY n) AS s FROM short WHERE n <= rows) x;
+END $$;
+SELECT rows, f.* FROM unnest('{78,100,150,200,300,332}'::int[]) rows, follow_hint('{}', rows) f;
+SELECT rows, f.* FROM unnest('{18,50,77}'::int[]) rows, follow_hint('{}', rows, '"method": "pca"') f;
+SELECT rows, f.* FROM unnest('{18,65}'::int[]) rows, follow_hint('{"method": "pca"}', rows) f;
+SELECT f.* FROM follow_hint('{"window": 128, "layers": 3, "horizons": [64], "seed": 1, "advanced": {"chunk_length": 300}}', 400) f;
+SELECT f.* FROM follow_hint('{"validation_fraction": 0.8}', 300) f;
+-- a preset with a shorter horizon than lookahead requires is not proposed
+SELECT amad_fit('{"lookahead": 16}'::jsonb, n, a) FROM short WHERE n <= 300;
+-- one row less than the least is refused
+SELECT amad_fit('{"preset": "short"}'::jsonb, n, a) FROM short WHERE n <= 77;
+
+-- ---- length of training
+
+-- passes over the rows: by steps, and as many as epochs asks for
+SELECT s->'steps' AS steps, s->'passes' AS passes FROM (SELECT amad_train('passes', :o, n, a) AS s FROM r) x;
+SELECT training->'steps' AS steps, training->'passes' AS passes FROM amad_models WHERE model_name = 'passes';
+SELECT d->'steps' AS steps, d->'passes' AS passes
+FROM (SELECT amad_describe(amad_fit((:o - 'steps') || '{"epochs": 2}', n, a))->'training' AS d FROM r) x;
+-- a notice if the default number of steps does not reach all rows; not if the length was chosen
+\set narrow '{"window": 1, "d_model": 4, "heads": 1, "layers": 1, "horizons": [1], "advanced": {"batch_size": 1}}'
+SELECT amad_fit(:'narrow'::jsonb, i, sin(i)) IS NOT NULL AS trained FROM generate_series(1, 2000) i;
+SELECT amad_fit(:'narrow'::jsonb, i, sin(i)) IS NOT NULL AS trained FROM generate_series(1, 1000) i;
+SELECT amad_fit(:'narrow'::jsonb || '{"steps": 500}', i, sin(i)) IS NOT NULL AS trained FROM generate_series(1, 2000) i;
+SELECT amad_fit(:'narrow'::jsonb || '{"epochs": 0.5}', i, sin(i)) IS NOT NULL AS trained FROM generate_series(1, 2000) i;
 
 -- ---- time
 

@@ -325,7 +325,7 @@ SELECT m, verdict(small(jsonb_build_object('method', m)))
 FROM (VALUES ('"amad"'::jsonb), ('"pca"'), ('"zscore"'), ('"PCA"'), ('""'), ('"ama"'), ('"amadx"'), ('null'),
 	('1')) AS v(m);
 SELECT p, verdict(jsonb_build_object('preset', p))
-FROM (VALUES ('"paper"'::jsonb), ('"Paper"'), ('"fast"'), ('null'), ('{}')) AS v(p);
+FROM (VALUES ('"paper"'::jsonb), ('"short"'), ('"Paper"'), ('"fast"'), ('null'), ('{}')) AS v(p);
 -- other keys override it, in any order
 SELECT o->'window' AS window, o->'d_model' AS d_model, o->'heads' AS heads, o->'layers' AS layers,
 	o->'learning_rate' AS learning_rate, o ? 'preset' AS preset
@@ -333,6 +333,11 @@ FROM in_force(small('{"preset": "paper"}')) o;
 SELECT o->'window' AS window, o->'d_model' AS d_model, o->'heads' AS heads, o->'layers' AS layers,
 	o->'learning_rate' AS learning_rate, o->'advanced'->'chunk_length' AS chunk_length
 FROM in_force('{"preset": "paper", "d_model": 16, "steps": 1, "window": 10, "horizons": [1]}') o;
+SELECT o->'window' AS window, o->'d_model' AS d_model, o->'layers' AS layers, o->'horizons' AS horizons, o->'steps' AS steps,
+	o->'advanced'->'flatline_weight' AS flatline_weight, o->'advanced'->'chunk_length' AS chunk_length
+FROM (VALUES ('{"preset": "short"}'::jsonb),
+	('{"advanced": {"flatline_weight": 0.5, "chunk_length": 40}, "steps": 3, "preset": "short"}')) AS v(given), in_force(given) o;
+SELECT o->'steps' AS steps, o->'epochs' AS epochs FROM in_force('{"preset": "short", "epochs": 1}') o;
 
 DROP FUNCTION verdict, in_force, flat, option, small;
 DROP TABLE r, keys, ranges;

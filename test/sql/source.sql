@@ -166,6 +166,8 @@ SELECT s->'rows' < '80000' AND s->'rows' > '10000' AS sampled, s->'sampled_from'
 FROM amad_train('many2', 'many', 't', '{a,b}', options => :'o') s;
 \set VERBOSITY default
 SET client_min_messages = warning;
+SELECT model_name, training->'sampled_from' AS sampled_from FROM amad_models WHERE model_name LIKE 'many%' ORDER BY 1;
+SELECT count(*) FILTER (WHERE training ? 'sampled_from') AS other FROM amad_models WHERE model_name NOT LIKE 'many%';
 -- the sample is the same each time
 SELECT amad_train('many', 'many', 't', '{a,b}', '{s}', options => :'o')->'version' AS version;
 SELECT amad_model_send(a.model) = amad_model_send(b.model) AS same
