@@ -57,7 +57,8 @@ check_names(const Options *options, int features)
 
 /*
  * Says that the default number of steps does not reach all training rows, as in a large fleet.
- * Three passes instead of 0.7 over 100 series of 8,000 rows lowered the loss from .085 to .063.
+ * With 100 different series of 8,000 rows, average precision was .40 after 0.14 passes, .44
+ * after 0.7 and .45 after 3.
  */
 static void
 report_few_passes(const Options *options, const OptimizerPlan *plan)
