@@ -155,7 +155,7 @@ train_step(workload *w)
 		for (int i = 0; i < n; i++)
 			chunk[i] = w->series + (size_t) ((b + i) * 691 + w->step * 37) % (SERIES - w->rows) * C;
 		nn_forward(w->train, w->params, chunk, n);
-		nn_backward(w->train, w->params, &objective, w->s.batch, grads, &losses);
+		nn_backward(w->train, w->params, &objective, NULL, w->s.batch, grads, &losses);
 		if (b > 0)
 			for (size_t i = 0; i < w->nparams; i++)
 				w->sum[i] += grads[i];

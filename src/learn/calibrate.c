@@ -5,12 +5,13 @@
  *
  * Figures are computed in this order, as each step needs those before it:
  *
- *	1. rho and mu: mean residuals and signals of the held-out rows
+ *	1. rho and mu: mean residuals and signals
  *	2. season: weights from training rows, its scale from all rows (fit_season.c)
- *	3. raw scores of all rows, or of a sample of blocks when there are very many
+ *	3. raw scores
  *	4. flatlines: limits of activity, and their evidence in the raw scores (fit_flatline.c)
  *	5. theta of each horizon and the threshold (threshold.c)
  *
+ * When there are very many rows, a sample of blocks and the held-out rows are used.
  * A series of a fleet gets its own figures if it has enough rows, otherwise those of all
  * series together.  Recalibration runs the same steps on recorded rows; calibration_rows.h
  * decides which rows count and whether figures can fall.
@@ -26,11 +27,11 @@
 #include "learn/fit_flatline.h"
 #include "learn/fit_season.h"
 
-/* With more rows, only evenly spread blocks and held-out rows get a raw score. */
+/* With more rows, only evenly spread blocks and held-out rows are used. */
 #define ENOUGH_ROWS 262144
 #define BLOCK_ROWS 2048
 
-/* Sums over the held-out rows of one series, or of all. */
+/* Sums over rows. */
 typedef struct ResidualSums
 {
 	double	   *residual;		/* (C) */
@@ -39,13 +40,21 @@ typedef struct ResidualSums
 	int64		rows;
 } ResidualSums;
 
+/* Sums over the rows of one series, or of all. */
+typedef struct MeanSums
+{
+	const DatasetRun *run;		/* whose rows are being added */
+	ResidualSums all;
+	ResidualSums held_out;		/* rows that were not learned */
+} MeanSums;
+
 typedef struct Calibration
 {
 	Model	   *model;
 	const Dataset *dataset;
 	ModelStats **stats;			/* (series) the figures of each series */
 	bool	   *own;			/* (series) whether it has enough rows for its own figures */
-	int64		stride;			/* one of `stride` blocks of rows gets raw scores */
+	int64		stride;			/* one of `stride` blocks of rows is used */
 	CalibrationRows rows;
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
@@ -64,20 +73,30 @@ recalibrate_bytes(const Model *m, int64 rows)
 
 /* ---- which series have enough ------------------------------------------------------ */
 
-/* The number of held-out rows of a run that have a score. */
-static int64
-count_scored_rows(const Calibration *c, const DatasetRun *run)
+/* Rows that have a score. */
+typedef struct ScoredRows
 {
-	int64		n = 0;
+	int64		all;
+	int64		held_out;		/* those that were not learned */
+} ScoredRows;
 
-	for (int64 place =
-			 Max(calibration_rows_warmup(&c->rows), calibration_rows_held_place(&c->rows, run));
-		 place < run->rows; place++)
+/* Adds those of a run. */
+static void
+count_scored_rows(const Calibration *c, const DatasetRun *run, ScoredRows *scored)
+{
+	for (int64 place = calibration_rows_warmup(&c->rows), end; place < run->rows; place = end)
 	{
-		CHECK_FOR_INTERRUPTS();
-		n += calibration_rows_use(&c->rows, run->first + place) != ROW_CONTEXT;
+		bool		held_out = calibration_rows_held_out(&c->rows, run, place, &end);
+
+		for (int64 row = run->first + place; row < run->first + end; row++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (calibration_rows_use(&c->rows, row) == ROW_CONTEXT)
+				continue;
+			scored->all++;
+			scored->held_out += held_out;
+		}
 	}
-	return n;
 }
 
 /* The least number of rows with a score that figures are computed from. */
@@ -106,19 +125,20 @@ find_own_series(Calibration *c)
 {
 	const Options *o = &c->model->options;
 	int64		least = least_scored_rows(o);
-	int64	   *scored = palloc0(sizeof(int64) * c->dataset->nseries);
-	int64		all = 0;
+	ScoredRows *scored = palloc0(sizeof(ScoredRows) * c->dataset->nseries);
+	ScoredRows	sum = {.all = 0};
 
 	for (int i = 0; i < c->dataset->nruns; i++)
-	{
-		scored[c->dataset->runs[i].series] += count_scored_rows(c, &c->dataset->runs[i]);
-		all += count_scored_rows(c, &c->dataset->runs[i]);
-	}
+		count_scored_rows(c, &c->dataset->runs[i], &scored[c->dataset->runs[i].series]);
 	for (int i = 0; i < c->dataset->nseries; i++)
-		c->own[i] = scored[i] >= least && c->stats[i] != NULL;
-	if (c->rows.recorded && all < least)
-		report_too_few_scored(c, all);
-	if (all > 0)
+	{
+		c->own[i] = scored[i].all >= least && scored[i].held_out > 0 && c->stats[i] != NULL;
+		sum.all += scored[i].all;
+		sum.held_out += scored[i].held_out;
+	}
+	if (c->rows.recorded && sum.all < least)
+		report_too_few_scored(c, sum.all);
+	if (sum.held_out > 0)
 		return;
 	if (c->rows.use_all)
 		ereport(ERROR,
@@ -154,6 +174,34 @@ calibrate_each_series(Calibration *c, calibrate_runs compute)
 	}
 }
 
+/* ---- rows to visit ------------------------------------------------------------------ */
+
+/* Whether the row at a place of a run is used: held-out rows and those that their scores need are. */
+static bool
+is_chosen(const Calibration *c, const DatasetRun *run, int64 place)
+{
+	int64		end;
+
+	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
+		calibration_rows_held_out(&c->rows, run, place, &end) ||
+		(end < run->rows && end - place <= calibration_rows_warmup(&c->rows));
+}
+
+/* Visits the rows of a run that are used, of those that have their context. */
+static void
+visit_chosen_rows(Calibration *c, const DatasetRun *run, calibration_visit visit, void *arg)
+{
+	for (int64 place = 0, end; place < run->rows; place = end)
+	{
+		bool		chosen = is_chosen(c, run, place);
+
+		for (end = place + 1; end < run->rows && is_chosen(c, run, end) == chosen; end++)
+			CHECK_FOR_INTERRUPTS();
+		if (chosen)
+			calibration_rows_visit(&c->rows, run, place, end, visit, arg);
+	}
+}
+
 /* ---- rho and mu ------------------------------------------------------------------------ */
 
 static void
@@ -174,18 +222,23 @@ open_sums(ResidualSums *sums, int features, int signals)
 	clear_sums(sums, features, signals);
 }
 
+static void
+open_mean_sums(MeanSums *sums, int features, int signals)
+{
+	sums->run = NULL;
+	open_sums(&sums->all, features, signals);
+	open_sums(&sums->held_out, features, signals);
+}
+
 /* Adds the residuals and signals of a row to sums. */
 static void
 add_residuals(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
-			  void *arg)
+			  ResidualSums *sums)
 {
 	const int	C = rows->model->features;
 	const float *values = rows->dataset->rows + row * C;
 	const uint8 *imputed = dataset_imputed(rows->dataset, row);
-	ResidualSums *sums = arg;
 
-	if (calibration_rows_use(rows, row) != ROW_KEPT)
-		return;
 	sums->rows++;
 	for (int i = 0; i < C; i++)
 	{
@@ -213,9 +266,20 @@ add_sums(ResidualSums *to, const ResidualSums *from, int features, int signals)
 	to->rows += from->rows;
 }
 
-/* Sets rho and mu.  A feature without values gets the mean of the others. */
+/* The greater of the means over all rows and over those that were not learned. */
+static double
+greater_mean(double all, int64 nall, double held_out, int64 nheld_out)
+{
+	return Max(all / Max(nall, 1), held_out / Max(nheld_out, 1));
+}
+
+/*
+ * Sets rho and mu.  Rows that were not learned have greater residuals, as new rows will
+ * have, but they are few, and what is rare may not occur among them.  A feature without
+ * values gets the mean of the others.
+ */
 static void
-set_means(const Calibration *c, const ResidualSums *sums, ModelStats *stats)
+set_means(const Calibration *c, const MeanSums *sums, ModelStats *stats)
 {
 	const Model *m = c->model;
 	double	   *rho = palloc(sizeof(double) * m->features);
@@ -224,9 +288,10 @@ set_means(const Calibration *c, const ResidualSums *sums, ModelStats *stats)
 	int			features = 0;
 
 	for (int i = 0; i < m->features; i++)
-		if (sums->given[i] > 0)
+		if (sums->all.given[i] > 0)
 		{
-			rho[i] = sums->residual[i] / sums->given[i];
+			rho[i] = greater_mean(sums->all.residual[i], sums->all.given[i],
+								  sums->held_out.residual[i], sums->held_out.given[i]);
 			mean += rho[i];
 			features++;
 		}
@@ -234,18 +299,37 @@ set_means(const Calibration *c, const ResidualSums *sums, ModelStats *stats)
 	floor = Max(mean * m->options.residual_floor, CALIBRATE_LEAST);
 	for (int i = 0; i < m->features; i++)
 	{
-		rho[i] = Max(sums->given[i] > 0 ? rho[i] : mean, floor);
+		bool		given = sums->all.given[i] > 0;
+
+		rho[i] = Max(given ? rho[i] : mean, floor);
 		if (!calibration_rows_may_fall(&c->rows))
-			rho[i] = sums->given[i] > 0 ? Max(rho[i], stats->rho[i]) : stats->rho[i];
+			rho[i] = given ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
 	for (int n = 0; n < m->plan.signals; n++)
 	{
-		double		mu = Max(sums->signals[n] / Max(sums->rows, 1), CALIBRATE_LEAST);
+		double		mu = greater_mean(sums->all.signals[n], sums->all.rows,
+									  sums->held_out.signals[n], sums->held_out.rows);
 
+		mu = Max(mu, CALIBRATE_LEAST);
 		stats->mu[n] = calibration_rows_may_fall(&c->rows) ? mu : Max(mu, stats->mu[n]);
 	}
 	pfree(rho);
+}
+
+/* Adds the residuals and signals of a row to those of its series. */
+static void
+add_mean_row(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
+			 void *arg)
+{
+	MeanSums   *sums = arg;
+	int64		end;
+
+	if (calibration_rows_use(rows, row) != ROW_KEPT)
+		return;
+	add_residuals(rows, row, expected, signals, &sums->all);
+	if (calibration_rows_held_out(rows, sums->run, row - sums->run->first, &end))
+		add_residuals(rows, row, expected, signals, &sums->held_out);
 }
 
 static void
@@ -254,25 +338,26 @@ calibrate_means(Calibration *c)
 	Model	   *m = c->model;
 	const Dataset *d = c->dataset;
 	const int	N = m->plan.signals;
-	ResidualSums all;
-	ResidualSums one;
+	MeanSums	all;
+	MeanSums	one;
 
-	open_sums(&all, m->features, N);
-	open_sums(&one, m->features, N);
+	open_mean_sums(&all, m->features, N);
+	open_mean_sums(&one, m->features, N);
 	/* the runs of a series are consecutive */
 	for (int i = 0; i < d->nruns; i++)
 	{
 		int			series = d->runs[i].series;
 
-		calibration_rows_visit(&c->rows, &d->runs[i],
-							   calibration_rows_held_place(&c->rows, &d->runs[i]), d->runs[i].rows,
-							   add_residuals, &one);
+		one.run = &d->runs[i];
+		visit_chosen_rows(c, &d->runs[i], add_mean_row, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
 		if (c->own[series])
 			set_means(c, &one, c->stats[series]);
-		add_sums(&all, &one, m->features, N);
-		clear_sums(&one, m->features, N);
+		add_sums(&all.all, &one.all, m->features, N);
+		add_sums(&all.held_out, &one.held_out, m->features, N);
+		clear_sums(&one.all, m->features, N);
+		clear_sums(&one.held_out, m->features, N);
 	}
 	set_means(c, &all, &m->stats);
 }
@@ -325,25 +410,6 @@ store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, c
 	rows->raw[row] = nn_raw_score(arg, &values, NULL);
 }
 
-/* Whether the row at a place of a run gets a raw score. */
-static bool
-is_chosen(const Calibration *c, const DatasetRun *run, int64 place)
-{
-	return (run->first + place) / BLOCK_ROWS % c->stride == 0 ||
-		place >= calibration_rows_held_place(&c->rows, run) - calibration_rows_warmup(&c->rows);
-}
-
-/* The end of the rows from a place on that are all chosen, or all not. */
-static int64
-find_chosen_end(const Calibration *c, const DatasetRun *run, int64 place)
-{
-	int64		end = place + 1;
-
-	for (; end < run->rows && is_chosen(c, run, end) == is_chosen(c, run, place); end++)
-		CHECK_FOR_INTERRUPTS();
-	return end;
-}
-
 static void
 calibrate_raw(Calibration *c)
 {
@@ -357,12 +423,7 @@ calibrate_raw(Calibration *c)
 		const DatasetRun *run = &c->dataset->runs[i];
 		nn_calibration calibration = model_calibration(c->model, scoring_stats(c, run->series));
 
-		for (int64 place = 0, end; place < run->rows; place = end)
-		{
-			end = find_chosen_end(c, run, place);
-			if (is_chosen(c, run, place))
-				calibration_rows_visit(&c->rows, run, place, end, store_raw_score, &calibration);
-		}
+		visit_chosen_rows(c, run, store_raw_score, &calibration);
 	}
 }
 

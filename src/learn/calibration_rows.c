@@ -75,8 +75,8 @@ calibration_rows_visit(CalibrationRows *r, const DatasetRun *run, int64 place, i
 		int			n = (int) Min(end - at, PREDICT_ROWS);
 
 		CHECK_FOR_INTERRUPTS();
-		predict_push(&r->prediction, r->dataset->rows + (run->first + at) * C, n, r->expected,
-					 r->signals);
+		predict_push(&r->prediction, r->dataset->rows + (run->first + at) * C,
+					 dataset_imputed(r->dataset, run->first + at), n, r->expected, r->signals);
 		for (int i = 0; i < n; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -93,10 +93,11 @@ calibration_rows_warmup(const CalibrationRows *r)
 	return r->context + r->model->plan.max_horizon - 1;
 }
 
-int64
-calibration_rows_held_place(const CalibrationRows *r, const DatasetRun *run)
+bool
+calibration_rows_held_out(const CalibrationRows *r, const DatasetRun *run, int64 place, int64 *end)
 {
-	return r->use_all ? 0 : dataset_training_rows(r->dataset, run);
+	*end = run->rows;
+	return r->use_all || r->recorded || dataset_held_out(r->dataset, run, place, end);
 }
 
 RowUse

@@ -72,8 +72,12 @@ extern void calibration_rows_visit(CalibrationRows *rows, const DatasetRun *run,
 /* Rows before a row that its score depends on. */
 extern int64 calibration_rows_warmup(const CalibrationRows *rows);
 
-/* The place in a run of its first row that is held out. */
-extern int64 calibration_rows_held_place(const CalibrationRows *rows, const DatasetRun *run);
+/*
+ * Whether the row at a place of a run counts as one that was not learned: it was held out, or
+ * it is a recent row.  *end as in dataset_held_out().
+ */
+extern bool calibration_rows_held_out(const CalibrationRows *rows, const DatasetRun *run,
+									  int64 place, int64 *end);
 
 extern RowUse calibration_rows_use(const CalibrationRows *rows, int64 row);
 

@@ -22,27 +22,13 @@
 
 /* ---- periods ----------------------------------------------------------------------- */
 
-/* The time from the first to the last row of runs that is not held out. */
+/* The time from the first to the last row of runs. */
 static double
 training_span(const Dataset *d, RunRange runs)
 {
-	double		begin = 0.0;
-	double		end = 0.0;
-	bool		any = false;
+	const DatasetRun *last = &d->runs[runs.last - 1];
 
-	for (int i = runs.first; i < runs.last; i++)
-	{
-		const DatasetRun *run = &d->runs[i];
-		int64		rows = dataset_training_rows(d, run);
-
-		if (rows == 0)
-			continue;
-		if (!any)
-			begin = (double) d->ts[run->first];
-		end = (double) d->ts[run->first + rows - 1];
-		any = true;
-	}
-	return end - begin;
+	return (double) d->ts[last->first + last->rows - 1] - d->ts[d->runs[runs.first].first];
 }
 
 static double
@@ -129,11 +115,13 @@ learn_weights(const Model *m, const Dataset *d, RunRange runs, double *weights)
 
 	nn_season_begin(memory, &m->season, m->features);
 	for (int i = runs.first; i < runs.last; i++)
-		for (int64 place = 0; place < dataset_training_rows(d, &d->runs[i]); place++)
+		for (int64 place = 0, end = 0; place < d->runs[i].rows; place++)
 		{
 			int64		row = d->runs[i].first + place;
 
 			CHECK_FOR_INTERRUPTS();
+			if (dataset_held_out(d, &d->runs[i], place, &end))
+				continue;
 			nn_clip(m->options.clip, d->rows + row * m->features, m->features, clipped);
 			nn_season_add(memory, &m->season, m->features, d->ts[row], clipped);
 		}
@@ -203,10 +191,11 @@ set_gain(const Model *m, const Dataset *d, RunRange runs, ModelStats *stats)
 	SeasonSums	s = open_season_sums(m);
 
 	for (int i = runs.first; i < runs.last; i++)
-		for (int64 place = dataset_training_rows(d, &d->runs[i]); place < d->runs[i].rows; place++)
+		for (int64 place = 0, end = 0; place < d->runs[i].rows; place++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			add_deviations(&s, m, d, d->runs[i].first + place, stats->season);
+			if (dataset_held_out(d, &d->runs[i], place, &end))
+				add_deviations(&s, m, d, d->runs[i].first + place, stats->season);
 		}
 	for (int c = 0; c < m->features; c++)
 		stats->season_gain[c] = s.value[c] < LEAST ? 0.0

@@ -57,38 +57,42 @@ weigh_features(const Dataset *d, const double *weight, float *params)
 	pfree(most);
 }
 
-/* The number of windows in the rows of a run that the network is trained on. */
-static int64
-count_windows(const Dataset *d, const DatasetRun *run)
+/* Windows sampled evenly from the rows that are not held out. */
+typedef struct StateWindows
 {
-	int64		rows = dataset_training_rows(d, run);
+	int64		all;			/* number of windows that rows have */
+	int64		n;				/* number to take */
+	int64		taken;
+	float	   *window;			/* (n) */
+} StateWindows;
 
-	return rows < d->options->chunk_length ? 0 : Max(rows - (NN_STATE_ROWS - 1), 0);
-}
-
-/* Samples windows evenly from all runs; returns their number. */
-static int
-sample_windows(const Dataset *d, const float *params, float *windows)
+/* Goes through the stretches that are not held out: counts their windows, then takes some. */
+static void
+visit_windows(const Dataset *d, const float *params, StateWindows *w)
 {
 	const int	C = d->features;
-	int64		all = 0;
-	int64		before = 0;		/* windows of the runs before */
-	int64		n;
-	int64		taken = 0;
+	int64		before = 0;		/* windows of the stretches before */
 
-	for (int i = 0; i < d->nruns; i++)
-		all += count_windows(d, &d->runs[i]);
-	n = Min(all, most_windows(C));
 	for (int i = 0; i < d->nruns; i++)
 	{
-		int64		end = before + count_windows(d, &d->runs[i]);
+		const DatasetRun *run = &d->runs[i];
 
-		for (; taken < n && taken * all / n < end; taken++)
-			nn_states_window(C, params, d->rows + (d->runs[i].first + taken * all / n - before) * C,
-							 windows + taken * NN_STATE_ROWS * C);
-		before = end;
+		for (int64 place = 0, end; place < run->rows; place = end)
+		{
+			int64		windows = 0;
+
+			CHECK_FOR_INTERRUPTS();
+			if (!dataset_held_out(d, run, place, &end) && run->rows >= d->options->chunk_length)
+				windows = Max(end - place - (NN_STATE_ROWS - 1), 0);
+			for (; w->taken < w->n && w->taken * w->all / w->n < before + windows; w->taken++)
+				nn_states_window(
+					C, params,
+					d->rows + (run->first + place + w->taken * w->all / w->n - before) * C,
+					w->window + w->taken * NN_STATE_ROWS * C);
+			before += windows;
+		}
 	}
-	return (int) taken;
+	w->all = before;
 }
 
 void
@@ -96,19 +100,21 @@ fit_states(Model *m, const Dataset *d)
 {
 	const int	C = d->features;
 	float	   *params = m->params + m->plan.network_size;
-	float	   *windows;
+	StateWindows windows = {.n = 0};
 	void	   *memory;
 	nn_rng		rng;
-	int			n;
 
 	if (!m->plan.has_states)
 		return;
-	windows = palloc_extended(sizeof(float) * most_windows(C) * NN_STATE_ROWS * C, MCXT_ALLOC_HUGE);
 	weigh_features(d, m->weight, params);
-	n = sample_windows(d, params, windows);
-	memory = palloc_extended(nn_states_bytes(C, n), MCXT_ALLOC_HUGE);
+	visit_windows(d, params, &windows);
+	windows.n = Min(windows.all, most_windows(C));
+	windows.window = palloc_extended(sizeof(float) * Max(windows.n, 1) * NN_STATE_ROWS * C,
+									 MCXT_ALLOC_HUGE);
+	visit_windows(d, params, &windows);
+	memory = palloc_extended(nn_states_bytes(C, windows.taken), MCXT_ALLOC_HUGE);
 	nn_rng_seed(&rng, m->options.seed, RNG_STATES);
-	nn_states_learn(memory, C, windows, n, &rng, params, check_interrupts);
+	nn_states_learn(memory, C, windows.window, windows.taken, &rng, params, check_interrupts);
 	pfree(memory);
-	pfree(windows);
+	pfree(windows.window);
 }

@@ -22,6 +22,7 @@
 #include "pg/settings.h"
 
 #define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
+#define RNG_FAULTS (UINT64CONST(1) << 32)	/* the first of the streams for faults, one a chunk */
 
 /* The usual values of Adam (Kingma and Ba) and of the one-cycle learning rate. */
 static const nn_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .clip = 1.0f};
@@ -50,8 +51,9 @@ typedef struct Optimizer
 
 	/* memory */
 	nn_train   *workspace;
-	const float **chunk;		/* (batch_size) */
+	int64	   *chunk;			/* (batch_size) the first row of each */
 	float	   *clipped;		/* chunks of a shard, clipped for the network */
+	float	   *corrupted;		/* the same with faults */
 
 	/* output */
 	OptimizerReport *report;
@@ -59,21 +61,62 @@ typedef struct Optimizer
 
 /* ---- plans ---------------------------------------------------------------------------- */
 
-/* Finds the runs that are long enough for a chunk; adds their training rows to *trained. */
+/* Adds the starts from place `from` to `to` - 1 of a run. */
 static void
-find_runs(const Dataset *d, OptimizerPlan *plan, OptimizerRun *runs, int64 *trained)
+add_starts(OptimizerPlan *plan, OptimizerRun *runs, const DatasetRun *run, int64 from, int64 to)
 {
+	if (from >= to)
+		return;
+	runs[plan->nruns].first = run->first + from;
+	runs[plan->nruns++].before = plan->starts;
+	plan->starts += to - from;
+}
+
+/*
+ * Finds the rows that a chunk can begin with: a chunk is within a run, and some of its rows
+ * that have a loss are not held out.  Marks the rows that are; returns the number of others.
+ */
+static int64
+find_starts(const Dataset *d, OptimizerPlan *plan, OptimizerRun *runs, uint8 *held_out)
+{
+	const int	skip = plan->objective.skip + plan->objective.ahead;
+	int64		trained = 0;
+
 	for (int i = 0; i < d->nruns; i++)
 	{
-		int64		rows = dataset_training_rows(d, &d->runs[i]);
+		const DatasetRun *run = &d->runs[i];
+		int64		starts = Max(run->rows - plan->chunk_length + 1, 0);
+		int64		from = 0;
 
-		if (rows < plan->chunk_length)
-			continue;
-		runs[plan->nruns].first = d->runs[i].first;
-		runs[plan->nruns++].before = plan->starts;
-		plan->starts += rows - plan->chunk_length + 1;
-		*trained += rows;
+		for (int64 place = 0, end; place < run->rows; place = end)
+		{
+			bool		held = dataset_held_out(d, run, place, &end);
+
+			CHECK_FOR_INTERRUPTS();
+			memset(held_out + run->first + place, held, end - place);
+			if (!held && starts > 0)
+				trained += end - place;
+			/* the rows with a loss of chunks that begin in between are all held out */
+			if (held && end - plan->chunk_length >= place - skip)
+			{
+				add_starts(plan, runs, run, from, Min(Max(place - skip, 0), starts));
+				from = end - plan->chunk_length + 1;
+			}
+		}
+		add_starts(plan, runs, run, Max(from, 0), starts);
 	}
+	return trained;
+}
+
+/* The greatest number of ranges that find_starts() can find. */
+static Size
+most_ranges(const Dataset *d)
+{
+	Size		n = d->nruns;
+
+	for (int i = 0; i < d->nseries; i++)
+		n += d->series[i].held.blocks;
+	return n;
 }
 
 OptimizerPlan
@@ -81,8 +124,10 @@ optimizer_plan(const Dataset *dataset, OptimizerRows *rows)
 {
 	const Options *o = dataset->options;
 	double		batch = (double) o->batch_size * o->chunk_length;
-	OptimizerRun *runs = palloc_extended(sizeof(OptimizerRun) * dataset->nruns, MCXT_ALLOC_HUGE);
-	int64		trained = 0;
+	OptimizerRun *runs = palloc_extended(sizeof(OptimizerRun) * most_ranges(dataset),
+										 MCXT_ALLOC_HUGE);
+	uint8	   *held_out = palloc_extended(dataset->nrows, MCXT_ALLOC_HUGE);
+	int64		trained;
 	OptimizerPlan plan = {
 		.shape = dataset->plan.shape,
 		.objective =
@@ -98,16 +143,24 @@ optimizer_plan(const Dataset *dataset, OptimizerRows *rows)
 		.seed = o->seed,
 		.clip = o->clip,
 		.without = o->without,
+		.corruption =
+			{
+				.missing = o->input_missing,
+				.outliers = o->input_outliers,
+				.fill_limit = o->fill_limit,
+				.clip = o->clip,
+			},
 		.rows = dataset->nrows,
 		.chunk_length = o->chunk_length,
 		.batch_size = o->batch_size,
 	};
 
-	find_runs(dataset, &plan, runs, &trained);
+	trained = find_starts(dataset, &plan, runs, held_out);
 	plan.steps = o->steps > 0 ? o->steps : Max((int64) ceil(o->epochs * trained / batch), 1);
 	plan.passes = plan.steps * batch / trained;
 	rows->rows = dataset->rows;
 	rows->runs = runs;
+	rows->held_out = held_out;
 	return plan;
 }
 
@@ -130,7 +183,7 @@ optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_length)
 	return nn_train_bytes(shape, shard_chunks(batch_size), chunk_length) +
 		sizeof(float) *
 		(4 * nn_params_size(shape) +
-		 (Size) shard_chunks(batch_size) * chunk_length * shape->features);
+		 2 * (Size) shard_chunks(batch_size) * chunk_length * shape->features);
 }
 
 /* ---- a step ----------------------------------------------------------------------------- */
@@ -161,11 +214,7 @@ static void
 draw_chunks(Optimizer *s)
 {
 	for (int b = 0; b < s->plan->batch_size; b++)
-	{
-		int64		row = find_start(s, nn_rng_below(&s->rng, s->plan->starts));
-
-		s->chunk[b] = s->rows->rows + row * s->plan->shape.features;
-	}
+		s->chunk[b] = find_start(s, nn_rng_below(&s->rng, s->plan->starts));
 }
 
 #define CLIP_FLOATS 1048576		/* a few milliseconds */
@@ -183,20 +232,32 @@ clip_chunk(const Optimizer *s, const float *chunk, Size floats, float *clipped)
 
 /* Computes the gradients and losses of a shard. */
 static void
-pass_shard(Optimizer *s, int shard, float *grads, nn_losses *losses)
+pass_shard(Optimizer *s, int64 step, int shard, float *grads, nn_losses *losses)
 {
 	int			first = shard * NN_SHARD_CHUNKS;
 	int			n = Min(NN_SHARD_CHUNKS, s->plan->batch_size - first);
 	const Size	floats = (Size) s->plan->chunk_length * s->plan->shape.features;
+	const OptimizerPlan *p = s->plan;
 	const float *chunk[NN_SHARD_CHUNKS];
+	nn_target	target[NN_SHARD_CHUNKS];
 
 	for (int b = 0; b < n; b++)
 	{
-		chunk[b] = s->clipped + b * floats;
-		clip_chunk(s, s->chunk[first + b], floats, s->clipped + b * floats);
+		const float *rows = s->rows->rows + s->chunk[first + b] * p->shape.features;
+		float	   *clipped = s->clipped + b * floats;
+		float	   *corrupted = s->corrupted + b * floats;
+		nn_rng		rng;
+
+		clip_chunk(s, rows, floats, clipped);
+		memcpy(corrupted, clipped, sizeof(float) * floats);
+		nn_rng_seed(&rng, p->seed, RNG_FAULTS + step * p->batch_size + first + b);
+		corrupt_chunk(&p->corruption, &rng, p->chunk_length, p->shape.features, corrupted);
+		chunk[b] = corrupted;
+		target[b].rows = clipped;
+		target[b].held_out = s->rows->held_out + s->chunk[first + b];
 	}
 	nn_forward(s->workspace, s->params, chunk, n);
-	nn_backward(s->workspace, s->params, &s->plan->objective, s->plan->batch_size, grads, losses);
+	nn_backward(s->workspace, s->params, &p->objective, target, p->batch_size, grads, losses);
 }
 
 #define ADD_FLOATS 1048576		/* a millisecond or two */
@@ -224,7 +285,7 @@ add_shard(Optimizer *s, int shard, const float *grads, const nn_losses *losses, 
 
 /* Computes the gradients of a batch in s->grads, and returns its losses. */
 static nn_losses
-pass_batch_alone(Optimizer *s)
+pass_batch_alone(Optimizer *s, int64 step)
 {
 	nn_losses	losses;
 	nn_losses	sum = {0};
@@ -233,7 +294,7 @@ pass_batch_alone(Optimizer *s)
 	{
 		float	   *grads = shard == 0 ? s->grads : s->shard_grads;
 
-		pass_shard(s, shard, grads, &losses);
+		pass_shard(s, step, shard, grads, &losses);
 		add_shard(s, shard, grads, &losses, &sum);
 	}
 	return sum;
@@ -250,7 +311,7 @@ pass_batch_together(Optimizer *s, int64 step)
 	nn_losses	sum = {0};
 
 	for (int shard = x->me; shard < shards; shard += x->participants)
-		pass_shard(s, shard, grads + shard * s->nparams, &losses[shard]);
+		pass_shard(s, step, shard, grads + shard * s->nparams, &losses[shard]);
 	x->meet(x->arg);
 	for (int shard = 0; shard < shards; shard++)
 		add_shard(s, shard, grads + shard * s->nparams, &losses[shard], &sum);
@@ -300,7 +361,7 @@ run_steps(Optimizer *s)
 
 		CHECK_FOR_INTERRUPTS();
 		draw_chunks(s);
-		losses = s->exchange ? pass_batch_together(s, step) : pass_batch_alone(s);
+		losses = s->exchange ? pass_batch_together(s, step) : pass_batch_alone(s, step);
 		take_step(s, step, &losses);
 		part += losses.total;
 		part_steps++;
@@ -348,16 +409,18 @@ optimizer_participate(const OptimizerPlan *plan, const OptimizerRows *rows, floa
 		.report = report,
 	};
 	Size		bytes;
+	Size		floats;
 	int			chunks;
 
 	s.grads = allocate_zeros(s.nparams);
 	s.shard_grads = exchange ? NULL : allocate_zeros(s.nparams);
 	s.moment1 = allocate_zeros(s.nparams);
 	s.moment2 = allocate_zeros(s.nparams);
-	s.chunk = palloc(sizeof(float *) * plan->batch_size);
+	s.chunk = palloc(sizeof(int64) * plan->batch_size);
 	chunks = shard_chunks(plan->batch_size);
-	s.clipped = palloc_extended(sizeof(float) * chunks * plan->chunk_length * plan->shape.features,
-								MCXT_ALLOC_HUGE);
+	floats = (Size) chunks * plan->chunk_length * plan->shape.features;
+	s.clipped = palloc_extended(sizeof(float) * floats, MCXT_ALLOC_HUGE);
+	s.corrupted = palloc_extended(sizeof(float) * floats, MCXT_ALLOC_HUGE);
 	bytes = nn_train_bytes(&plan->shape, chunks, plan->chunk_length);
 	s.workspace = nn_train_open(palloc_extended(bytes, MCXT_ALLOC_HUGE), &plan->shape, chunks,
 								plan->chunk_length, check_interrupts);

@@ -11,6 +11,7 @@
 #ifndef AMAD_LEARN_OPTIMIZER_H
 #define AMAD_LEARN_OPTIMIZER_H
 
+#include "learn/corrupt_chunk.h"
 #include "learn/exchange.h"
 #include "rows/dataset.h"
 
@@ -35,22 +36,24 @@ typedef struct OptimizerPlan
 
 	/* rows */
 	double		clip;			/* of the values that the network gets */
+	Corruption	corruption;
 	int64		rows;			/* of the dataset */
 	int64		starts;			/* rows that a chunk can begin with */
-	int			nruns;			/* runs with such rows */
+	int			nruns;			/* ranges of such rows */
 } OptimizerPlan;
 
-/* A run of rows that chunks are cut from. */
+/* A range of rows that chunks can begin with. */
 typedef struct OptimizerRun
 {
 	int64		first;			/* row of the dataset */
-	int64		before;			/* starts in the runs before it */
+	int64		before;			/* starts in the ranges before it */
 } OptimizerRun;
 
 typedef struct OptimizerRows
 {
 	const float *rows;			/* (plan->rows, C) */
 	const OptimizerRun *runs;	/* (plan->nruns) */
+	const uint8 *held_out;		/* (plan->rows) 1: the row has no loss */
 } OptimizerRows;
 
 typedef struct OptimizerReport

@@ -32,6 +32,7 @@
 #define KEY_LOSSES UINT64CONST(0xA3AD000000000004)
 #define KEY_RUNS UINT64CONST(0xA3AD000000000005)
 #define KEY_WEIGHTS UINT64CONST(0xA3AD000000000006) /* initial weights, when plan.warm */
+#define KEY_HELD_OUT UINT64CONST(0xA3AD000000000007)
 
 /* A training with fewer multiplications takes a tenth of a second: workers start too late. */
 #define PARALLEL_WORK 4e9
@@ -86,7 +87,7 @@ static Size
 optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 {
 	return workers == 0 ? 0
-						: rows_bytes(plan) + runs_bytes(plan) + weights_bytes(plan) +
+						: rows_bytes(plan) + plan->rows + runs_bytes(plan) + weights_bytes(plan) +
 			grads_bytes(plan) + losses_bytes(plan) +
 			workers *
 				(optimizer_bytes(&plan->shape, plan->batch_size, plan->chunk_length) +
@@ -176,6 +177,7 @@ amad_train_worker(dsm_segment *segment, shm_toc *toc)
 	OptimizerRows rows = {
 		.rows = shm_toc_lookup(toc, KEY_ROWS, false),
 		.runs = shm_toc_lookup(toc, KEY_RUNS, false),
+		.held_out = shm_toc_lookup(toc, KEY_HELD_OUT, false),
 	};
 	GradientExchange exchange;
 	OptimizerReport report;
@@ -198,6 +200,7 @@ open_context(const OptimizerPlan *plan, int workers)
 		{KEY_SHARED, sizeof(OptimizerShared)}, {KEY_ROWS, rows_bytes(plan)},
 		{KEY_RUNS, runs_bytes(plan)},		   {KEY_WEIGHTS, weights_bytes(plan)},
 		{KEY_GRADS, grads_bytes(plan)},		   {KEY_LOSSES, losses_bytes(plan)},
+		{KEY_HELD_OUT, plan->rows},
 	};
 
 	return parallel_open("amad_train_worker", workers, chunks, lengthof(chunks));
@@ -217,6 +220,7 @@ fill_context(shm_toc *toc, const OptimizerPlan *plan, const OptimizerRows *rows,
 	pg_atomic_init_u64(&shared->arrived, 0);
 	parallel_copy(shm_toc_lookup(toc, KEY_ROWS, false), rows->rows, rows_bytes(plan));
 	parallel_copy(shm_toc_lookup(toc, KEY_RUNS, false), rows->runs, runs_bytes(plan));
+	parallel_copy(shm_toc_lookup(toc, KEY_HELD_OUT, false), rows->held_out, plan->rows);
 	parallel_copy(shm_toc_lookup(toc, KEY_WEIGHTS, false), params, weights_bytes(plan));
 	return shared;
 }

@@ -78,7 +78,7 @@ collect_scores(CalibrationRows *r, RunRange runs, const ModelStats *stats, bool 
 	for (int i = runs.first; i < runs.last; i++)
 	{
 		const DatasetRun *run = &r->dataset->runs[i];
-		int64		least = held ? calibration_rows_held_place(r, run) : 0;
+		int64		unused;
 
 		for (int64 place = 0; place <= run->rows; place++)
 		{
@@ -93,8 +93,8 @@ collect_scores(CalibrationRows *r, RunRange runs, const ModelStats *stats, bool 
 				int			back = nn_horizons_release(&horizons);
 				double		score;
 
-				if (newest - back < least ||
-					calibration_rows_use(r, run->first + newest - back) == ROW_CONTEXT)
+				if (calibration_rows_use(r, run->first + newest - back) == ROW_CONTEXT ||
+					(held && !calibration_rows_held_out(r, run, newest - back, &unused)))
 					continue;
 				score = nn_horizons_score(&horizons, back);
 				if (!isnan(score))

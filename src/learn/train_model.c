@@ -162,8 +162,10 @@ learn_components(Model *model, const Dataset *dataset, MemoryContext result)
 
 	nn_pca_begin(memory, C);
 	for (int i = 0; i < dataset->nruns; i++)
-		nn_pca_add(memory, C, dataset->rows + dataset->runs[i].first * C,
-				   dataset_training_rows(dataset, &dataset->runs[i]), check_interrupts);
+		for (int64 place = 0, end; place < dataset->runs[i].rows; place = end)
+			if (!dataset_held_out(dataset, &dataset->runs[i], place, &end))
+				nn_pca_add(memory, C, dataset->rows + (dataset->runs[i].first + place) * C,
+						   end - place, check_interrupts);
 	CHECK_FOR_INTERRUPTS();
 	k = nn_pca_end(memory, C, model->options.variance, components);
 	if (k < 0)
@@ -194,7 +196,9 @@ facts_text(const Dataset *d, const TrainFacts *facts, const OptimizerReport *rep
 	int64		held = 0;
 
 	for (int i = 0; i < d->nruns; i++)
-		held += d->runs[i].rows - dataset_training_rows(d, &d->runs[i]);
+		for (int64 place = 0, end; place < d->runs[i].rows; place = end)
+			if (dataset_held_out(d, &d->runs[i], place, &end))
+				held += end - place;
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
 	json_put_int(&text, "rows", facts->rows.rows);
@@ -250,7 +254,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	model_set_season(model, &season);
 	MemoryContextSwitchTo(work);
 	/* optimizer and calibration are counted as if they ran at the same time */
-	bytes = method_bytes(o, &d->plan) + calibrate_bytes(model, d->nrows);
+	bytes = method_bytes(o, &d->plan) + calibrate_bytes(model, d->nrows) + d->nrows;
 	budget_check(&d->budget, "training", bytes);
 	find_binary_features(model, d);
 	if (d->plan.has_network)

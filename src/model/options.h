@@ -64,6 +64,8 @@ typedef struct Options
 	double		learning_rate;
 	double		maxmin_weight;
 	double		contrast_weight;
+	double		input_missing;	/* share of the chunks with missing features */
+	double		input_outliers; /* share of the chunks with wrong readings */
 	double		validation_fraction;
 	int64		seed;
 	/* data */

@@ -5,7 +5,7 @@
  * Rows come one series at a time.  Those of the open series are collected as doubles
  * (rows/series.c).  When it ends, they are sorted, split into runs at gaps, filled and
  * scaled by the series' own mean and standard deviation, and appended to one array of
- * floats; the last rows are held out.  dataset_finish() pools the moments of all series.
+ * floats.  dataset_finish() pools the moments of all series.
  *
  * If rows do not fit in maintenance_work_mem, some are left out (dataset_sampling.c).
  */
@@ -29,13 +29,12 @@
 
 /* ---- how much is needed ------------------------------------------------------------ */
 
-/* Rows of `rows` to hold out: enough for every horizon, after the context of the first. */
-static int64
-held_out_rows(const Dataset *d, int64 rows)
+/* The rows of a series to hold out: blocks that are long enough for every horizon. */
+static HeldOut
+plan_held_out(const Dataset *d, int64 rows)
 {
-	int64		least = d->plan.context + 2 * d->plan.max_horizon;
-
-	return Max(least, (int64) ceil(d->options->validation_fraction * rows));
+	return held_out_plan(rows, d->options->validation_fraction, 2 * d->plan.max_horizon,
+						 Max(d->plan.warmup, d->plan.chunk_rows));
 }
 
 /* The least number of rows of a series that can be trained on and calibrated. */
@@ -44,7 +43,7 @@ least_rows(const Dataset *d)
 {
 	int64		least = d->plan.chunk_rows;
 
-	while (least - held_out_rows(d, least) < d->plan.chunk_rows)
+	while (plan_held_out(d, least).blocks == 0)
 		least++;
 	return least;
 }
@@ -284,13 +283,10 @@ end_series(Dataset *d)
 {
 	MemoryContext old;
 	int64		offered = d->open_number;
-	int64		held = held_out_rows(d, offered);
-	DatasetSeries s = {.rows = offered, .held_from = offered};
+	DatasetSeries s = {.rows = offered, .held = plan_held_out(d, offered)};
 
 	if (d->open == NULL)
 		return;
-	if (offered - held >= d->plan.chunk_rows)
-		s.held_from = offered - held;
 	if (offered >= d->plan.chunk_rows)
 	{
 		old = MemoryContextSwitchTo(d->context);
@@ -479,8 +475,8 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	dataset_shrink(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)
-		starts += Max(dataset_training_rows(d, &d->runs[i]) - d->plan.chunk_rows + 1, 0);
-	if (starts == 0 || (d->nseries == 1 && d->series[0].held_from == d->series[0].rows))
+		starts += Max(d->runs[i].rows - d->plan.chunk_rows + 1, 0);
+	if (starts == 0 || (d->nseries == 1 && d->series[0].held.blocks == 0))
 		too_few_rows(d);
 	pool_series(d, stats);
 }
@@ -501,12 +497,14 @@ dataset_series_runs(const Dataset *d, int first)
 	return runs;
 }
 
-int64
-dataset_training_rows(const Dataset *d, const DatasetRun *run)
+bool
+dataset_held_out(const Dataset *d, const DatasetRun *run, int64 place, int64 *end)
 {
-	int64		rows = d->series[run->series].held_from - run->number;
+	int64		rows;
+	bool		held = held_out_stretch(&d->series[run->series].held, run->number + place, &rows);
 
-	return rows < 0 ? 0 : Min(rows, run->rows);
+	*end = Min(place + rows, run->rows);
+	return held;
 }
 
 const uint8 *

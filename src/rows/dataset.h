@@ -2,13 +2,14 @@
  * rows/dataset.h
  *	  The rows of a training: series after series, sorted, filled and scaled.
  *
- * Training chunks are taken from runs: stretches of one series without a gap.  The last
- * rows of every series that is long enough are held out of training, for the threshold.
+ * Training chunks are taken from runs: stretches of one series without a gap.  Some rows of
+ * every series that is long enough are held out of training, for calibration (held_out.h).
  */
 #ifndef AMAD_ROWS_DATASET_H
 #define AMAD_ROWS_DATASET_H
 
 #include "model/model.h"
+#include "rows/held_out.h"
 #include "rows/series.h"
 
 /* A stretch of consecutive rows of one series. */
@@ -31,7 +32,7 @@ typedef struct DatasetSeries
 {
 	char	   *key;			/* see series_key.h; NULL: the only series */
 	int64		rows;			/* including omitted ones */
-	int64		held_from;		/* number of the first row held out; `rows` if none is */
+	HeldOut		held;
 	double	   *mean;			/* (features) */
 	double	   *std;			/* (features) */
 	int64	   *known;			/* (features) number of values not missing */
@@ -115,8 +116,14 @@ extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const fl
 extern RunRange dataset_all_runs(const Dataset *dataset);
 extern RunRange dataset_series_runs(const Dataset *dataset, int first);
 
-/* Rows of a run before those held out; and a row's map of imputed values, or NULL. */
-extern int64 dataset_training_rows(const Dataset *dataset, const DatasetRun *run);
+/*
+ * Whether the row at a place of a run is held out.  Sets *end to the place of the next row
+ * of the run that differs from it, or to the end of the run.
+ */
+extern bool dataset_held_out(const Dataset *dataset, const DatasetRun *run, int64 place,
+							 int64 *end);
+
+/* A row's map of imputed values, or NULL. */
 extern const uint8 *dataset_imputed(const Dataset *dataset, int64 row);
 
 #endif							/* AMAD_ROWS_DATASET_H */

@@ -15,7 +15,7 @@
 #include "rows/dataset.h"
 #include "rows/dataset_private.h"
 
-#define CALIBRATION_BYTES 16	/* per row, during calibration */
+#define CALIBRATION_BYTES 17	/* per row, during training and calibration */
 
 static int64
 block_rows(const Dataset *d)

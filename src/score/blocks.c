@@ -57,6 +57,7 @@ blocks_open(BlockQueue *queue, Prediction *prediction)
 	task = &queue->block->task;
 	task->begins = palloc(sizeof(bool) * PREDICT_ROWS);
 	task->rows = palloc_extended(row * PREDICT_ROWS, MCXT_ALLOC_HUGE);
+	task->imputed = palloc(PREDICT_ROWS * IMPUTED_BYTES(p->shape.features));
 	task->expected = palloc_extended(row * PREDICT_ROWS, MCXT_ALLOC_HUGE);
 	task->signals = palloc(sizeof(float) * PREDICT_ROWS * Max(p->signals, 1));
 }
@@ -68,14 +69,20 @@ carry_context(const BlockQueue *queue, RowBlock *b, int64 stretch_rows)
 	const int64 previous = queue->submitted + queue->nblocks - 1;
 	const PredictTask *before = &queue->block[previous % queue->nblocks].task;
 	const int	C = queue->features;
+	const Size	map = IMPUTED_BYTES(C);
 	int			carried = (int) Min(stretch_rows, queue->prediction->predictor->context);
 
 	b->alone = before->carried + before->n < carried;
 	if (b->alone)
 		carried = 0;
 	if (carried > 0)
+	{
 		memcpy(b->task.rows - (size_t) carried * C,
 			   before->rows + ((ptrdiff_t) before->n - carried) * C, sizeof(float) * carried * C);
+		memcpy(b->task.imputed - carried * map,
+			   before->imputed + ((ptrdiff_t) before->n - carried) * (ptrdiff_t) map,
+			   carried * map);
+	}
 	b->task.carried = carried;
 }
 

@@ -97,6 +97,7 @@ feed_row(Feed *feed, RowBlock *b, BlockRow *row, const double *values)
 	row->status = feed->after_gap ? SCORE_GAP : SCORE_WARMUP;
 	if (!fill_row(feed, values, b->task.rows + (size_t) b->task.n * C))
 		return;
+	memcpy(b->task.imputed + (Size) b->task.n * IMPUTED_BYTES(C), map, IMPUTED_BYTES(C));
 	b->task.begins[b->task.n] = row->begins = feed->fed == 0;
 	row->before = feed->fed++;
 	row->fed = b->task.n++;

@@ -110,14 +110,16 @@ shift_outputs(float *next, float *expected, int n, int C)
 }
 
 static void
-push_network(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
+push_network(Prediction *prediction, const float *rows, const uint8 *imputed, int n,
+			 float *expected, float *signals)
 {
 	const Predictor *p = prediction->predictor;
 
 	nn_clip(p->clip, rows, (size_t) n * p->shape.features, prediction->clipped);
 	nn_stream_push(prediction->stream, prediction->clipped, n, expected, p->signals, signals);
 	if (p->states)				/* their distance is the last signal */
-		nn_state_stream_push(prediction->states, rows, n, p->signals, signals + p->signals - 1);
+		nn_state_stream_push(prediction->states, rows, imputed, n, p->signals,
+							 signals + p->signals - 1);
 	if (p->ahead > 0)
 		shift_outputs(prediction->next, expected, n, p->shape.features);
 }
@@ -138,14 +140,15 @@ push_components(const Predictor *p, const float *rows, int n, float *expected)
 }
 
 void
-predict_push(Prediction *prediction, const float *rows, int n, float *expected, float *signals)
+predict_push(Prediction *prediction, const float *rows, const uint8 *imputed, int n,
+			 float *expected, float *signals)
 {
 	const Predictor *p = prediction->predictor;
 
 	switch (p->method)
 	{
 		case METHOD_AMAD:
-			push_network(prediction, rows, n, expected, signals);
+			push_network(prediction, rows, imputed, n, expected, signals);
 			break;
 		case METHOD_PCA:
 			push_components(p, rows, n, expected);
@@ -170,7 +173,8 @@ predict_task(Prediction *prediction, const PredictTask *task)
 			n++;
 		if (task->begins[first])
 			predict_series_reset(prediction);
-		predict_push(prediction, task->rows + (size_t) first * C, n,
+		predict_push(prediction, task->rows + (size_t) first * C,
+					 task->imputed + (size_t) first * IMPUTED_BYTES(C), n,
 					 task->expected + (size_t) first * C, task->signals + (size_t) first * N);
 	}
 }
@@ -184,7 +188,8 @@ predict_carried(Prediction *prediction, const PredictTask *task)
 	for (int first = -task->carried; first < 0; first += PREDICT_ROWS)
 	{
 		CHECK_FOR_INTERRUPTS();
-		predict_push(prediction, task->rows + (ptrdiff_t) first * C, Min(-first, PREDICT_ROWS),
+		predict_push(prediction, task->rows + (ptrdiff_t) first * C,
+					 task->imputed + (ptrdiff_t) first * IMPUTED_BYTES(C), Min(-first, PREDICT_ROWS),
 					 task->expected, task->signals);
 	}
 }

@@ -51,6 +51,7 @@ typedef struct PredictTask
 	int			carried;		/* rows before them: `context`, or all there are in the stretch */
 	bool	   *begins;			/* (n) whether the row is the first of its stretch */
 	float	   *rows;			/* (n, C) scaled; the carried rows precede them */
+	uint8	   *imputed;		/* (n, IMPUTED_BYTES) the same of their imputed features */
 	float	   *expected;		/* (n, C) */
 	float	   *signals;		/* (n, N) */
 } PredictTask;
@@ -65,12 +66,13 @@ extern void predict_series_open(Prediction *prediction, const Predictor *predict
 extern void predict_series_reset(Prediction *prediction);
 
 /*
- * Predicts the next n (1 … PREDICT_ROWS) scaled rows (n, C): sets expected (n, C) and signals
+ * Predicts the next n (1 … PREDICT_ROWS) scaled rows (n, C) with their maps of imputed
+ * features (n, IMPUTED_BYTES; NULL: none is): sets expected (n, C) and signals
  * (n, N).  Once `context` rows precede a row, its outputs are the same bit by bit, however
  * rows are cut into pushes.
  */
-extern void predict_push(Prediction *prediction, const float *rows, int n, float *expected,
-						 float *signals);
+extern void predict_push(Prediction *prediction, const float *rows, const uint8 *imputed, int n,
+						 float *expected, float *signals);
 
 /* Predicts a task, whose first row follows the last row pushed or begins a stretch. */
 extern void predict_task(Prediction *prediction, const PredictTask *task);

@@ -88,11 +88,18 @@ floats(Size n, int m)
 	return CACHELINEALIGN(mul_size(mul_size(sizeof(float), n), Max(m, 1)));
 }
 
+/* Maps of imputed features, of the carried rows, too. */
+static Size
+maps(const Predictor *p, int rows)
+{
+	return CACHELINEALIGN(mul_size((Size) p->context + rows, IMPUTED_BYTES(p->shape.features)));
+}
+
 Size
 predict_pool_task_bytes(const Predictor *p, int rows)
 {
 	return CACHELINEALIGN(sizeof(bool) * rows) + floats(p->context + rows, p->shape.features) +
-		floats(rows, p->shape.features) + floats(rows, p->signals);
+		maps(p, rows) + floats(rows, p->shape.features) + floats(rows, p->signals);
 }
 
 static PredictTask
@@ -111,6 +118,8 @@ task_at(const Participant *me, int64 number)
 	at += CACHELINEALIGN(sizeof(bool) * rows);
 	task.rows = (float *) at + (Size) p->context * p->shape.features;
 	at += floats(p->context + rows, p->shape.features);
+	task.imputed = (uint8 *) at + (Size) p->context * IMPUTED_BYTES(p->shape.features);
+	at += maps(p, rows);
 	task.expected = (float *) at;
 	at += floats(rows, p->shape.features);
 	task.signals = (float *) at;

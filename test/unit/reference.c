@@ -374,7 +374,7 @@ contrast(const reference *r, int block, const nn_objective *o)
 }
 
 nn_losses
-reference_losses(const reference *r, const reference *frozen, const float *chunk,
+reference_losses(const reference *r, const reference *frozen, const nn_target *target,
 				 const nn_objective *o)
 {
 	const int	C = r->shape.features;
@@ -383,9 +383,11 @@ reference_losses(const reference *r, const reference *frozen, const float *chunk
 	nn_losses	losses = {0};
 	double		maxmin = 0;
 
-	for (int i = o->skip * C; i < (r->rows - o->ahead) * C; i++)
-		losses.reconstruction += pow(r->out[i] - chunk[i + o->ahead * C], 2) /
-			((double) (n - o->ahead) * C);
+	for (int i = o->skip; i < r->rows - o->ahead; i++)
+		for (int c = 0; c < C && !(target->held_out && target->held_out[i + o->ahead]); c++)
+			losses.reconstruction +=
+				pow(r->out[i * C + c] - target->rows[(i + o->ahead) * C + c], 2) /
+				((double) (n - o->ahead) * C);
 	for (int b = 0; b < N; b++)
 	{
 		for (int i = o->skip; i < r->rows; i++)

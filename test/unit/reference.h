@@ -37,10 +37,10 @@ extern double reference_discrepancy(const reference *local, const reference *glo
 									int i);
 
 /*
- * Losses of the chunk (docs/model.md, Losses).  The total is what the optimiser descends
+ * Losses of the chunk (docs/model.md, Losses); target->rows must be given.  The total is what the optimiser descends
  * on: where gradients stop, associations are those of `frozen`.
  */
-extern nn_losses reference_losses(const reference *r, const reference *frozen, const float *chunk,
-								  const nn_objective *objective);
+extern nn_losses reference_losses(const reference *r, const reference *frozen,
+								  const nn_target *target, const nn_objective *objective);
 
 #endif							/* REFERENCE_H */

@@ -213,7 +213,7 @@ test_whole_batch(const golden *g)
 			 TOLERANCE, "output");
 	for (int n = 0; n < g->shape.layers; n++)
 		test_block(g, t.train, n);
-	nn_backward(t.train, g->params, &g->objective, g->chunks, grads, &losses);
+	nn_backward(t.train, g->params, &g->objective, NULL, g->chunks, grads, &losses);
 	test_losses(g, &losses, "whole batch");
 	test_gradients(g, grads, "whole batch");
 	free(grads);
@@ -236,7 +236,7 @@ sum_shards(const golden *g, nn_train *train, const float *params, float *grads, 
 		nn_losses	part;
 
 		nn_forward(train, params, chunk + b, n);
-		nn_backward(train, params, &g->objective, g->chunks, share, &part);
+		nn_backward(train, params, &g->objective, NULL, g->chunks, share, &part);
 		for (size_t i = 0; i < g->size; i++)
 			grads[i] += share[i];
 		losses->reconstruction += part.reconstruction;

@@ -38,12 +38,16 @@ typedef struct trial
 	double	   *point;			/* params */
 	double	   *probe;			/* a point beside it */
 	float	   *chunk[CHUNKS];
+	float	   *other[CHUNKS];	/* rows to reconstruct from the chunk instead of it */
+	uint8_t	   *held_out;		/* (T) a part of the rows */
+	nn_target	target[CHUNKS];
 	reference	at[CHUNKS];		/* forward passes of point */
 	reference	beside;
 } trial;
 
+/* others: the targets are not the chunks, and rows are held out. */
 static trial
-open_trial(const nn_shape *shape, const nn_objective *objective, int rows)
+open_trial(const nn_shape *shape, const nn_objective *objective, int rows, bool others)
 {
 	trial		t = {.shape = *shape, .objective = *objective, .rows = rows};
 
@@ -53,9 +57,15 @@ open_trial(const nn_shape *shape, const nn_objective *objective, int rows)
 	t.probe = dirty(t.size * sizeof(double));
 	for (size_t i = 0; i < t.size; i++)
 		t.point[i] = t.params[i];
+	t.held_out = dirty(rows);
+	for (int i = 0; i < rows; i++)
+		t.held_out[i] = i % 5 < 2;
 	for (int b = 0; b < CHUNKS; b++)
 	{
 		t.chunk[b] = test_rows(rows, shape->features, 20 + b);
+		t.other[b] = test_rows(rows, shape->features, 40 + b);
+		t.target[b].rows = others ? t.other[b] : t.chunk[b];
+		t.target[b].held_out = others ? t.held_out : NULL;
 		t.at[b] = reference_open(shape, rows);
 		reference_forward(&t.at[b], t.point, t.chunk[b]);
 	}
@@ -69,9 +79,11 @@ close_trial(trial *t)
 	free(t->params);
 	free(t->point);
 	free(t->probe);
+	free(t->held_out);
 	for (int b = 0; b < CHUNKS; b++)
 	{
 		free(t->chunk[b]);
+		free(t->other[b]);
 		reference_close(&t->at[b]);
 	}
 	reference_close(&t->beside);
@@ -89,7 +101,8 @@ total_beside(trial *t, const nn_param *p, const double *direction, double share)
 	for (int b = 0; b < CHUNKS; b++)
 	{
 		reference_forward(&t->beside, t->probe, t->chunk[b]);
-		total += reference_losses(&t->beside, &t->at[b], t->chunk[b], &t->objective).total / CHUNKS;
+		total += reference_losses(&t->beside, &t->at[b], &t->target[b], &t->objective).total /
+			CHUNKS;
 	}
 	return total;
 }
@@ -168,7 +181,7 @@ test_losses(const trial *t, const nn_losses *losses, const char *kernel)
 
 	for (int b = 0; b < CHUNKS; b++)
 	{
-		nn_losses	l = reference_losses(&t->at[b], &t->at[b], t->chunk[b], &t->objective);
+		nn_losses	l = reference_losses(&t->at[b], &t->at[b], &t->target[b], &t->objective);
 
 		want.reconstruction += l.reconstruction / CHUNKS;
 		want.discrepancy += l.discrepancy / CHUNKS;
@@ -197,18 +210,21 @@ gradient(const trial *t, nn_losses *losses)
 		chunk[b] = t->chunk[b];
 	/* activations of another batch must not matter */
 	nn_forward(training.train, t->params, chunk + 1, 1);
-	nn_backward(training.train, t->params, &t->objective, 1, grads, losses);
+	nn_backward(training.train, t->params, &t->objective, NULL, 1, grads, losses);
 	nn_forward(training.train, t->params, chunk, CHUNKS);
-	nn_backward(training.train, t->params, &t->objective, CHUNKS, grads, losses);
+	/* without targets, the chunks are compared with what came out of them */
+	nn_backward(training.train, t->params, &t->objective,
+				t->target[0].held_out ? t->target : NULL, CHUNKS, grads, losses);
 	close_training(&training);
 	return grads;
 }
 
 /* Tests all tensors of a shape; notes the names of those that differ. */
 static void
-test_shape(const nn_shape *shape, const nn_objective *objective, int rows, const char *what)
+test_shape(const nn_shape *shape, const nn_objective *objective, int rows, bool others,
+		   const char *what)
 {
-	trial		t = open_trial(shape, objective, rows);
+	trial		t = open_trial(shape, objective, rows, others);
 	float	   *grads[KERNELS] = {0};
 	const char *names[KERNELS];
 	double		worst[KERNELS] = {0};
@@ -250,10 +266,12 @@ main(void)
 	const nn_shape *shape = &edge_shapes[0];
 
 	/* each loss alone, so that a small one cannot hide behind the others */
-	test_shape(shape, &reconstruction, 24, "reconstruction");
-	test_shape(shape, &forecast, 24, "forecast");
-	test_shape(shape, &maxmin, 24, "Max-Min");
-	test_shape(shape, &contrast, 24, "contrast");
+	test_shape(shape, &reconstruction, 24, false, "reconstruction");
+	test_shape(shape, &forecast, 24, false, "forecast");
+	test_shape(shape, &reconstruction, 24, true, "reconstruction of other rows");
+	test_shape(shape, &forecast, 24, true, "forecast of other rows");
+	test_shape(shape, &maxmin, 24, false, "Max-Min");
+	test_shape(shape, &contrast, 24, false, "contrast");
 	for (int i = 0; i < EDGE_SHAPES; i++)
 	{
 		nn_objective objective = all;
@@ -261,7 +279,7 @@ main(void)
 
 		objective.skip = edge_shapes[i].window / 2;
 		objective.ahead = i % 2;
-		test_shape(&edge_shapes[i], &objective, rows, "all losses");
+		test_shape(&edge_shapes[i], &objective, rows, i % 3 == 0, "all losses");
 	}
 	return done();
 }

@@ -90,7 +90,7 @@ test_training(const float *params, const float *rows)
 	nn_forward(train, params, chunk, 2);
 	end("forward pass", 10 * shape.layers);
 	begin();
-	nn_backward(train, params, &objective, 2, grads, &losses);
+	nn_backward(train, params, &objective, NULL, 2, grads, &losses);
 	end("backward pass", 10 * shape.layers);
 	ok(isfinite(losses.total), "the backward pass computes a loss");
 	memcpy(stepped, params, sizeof(float) * n);

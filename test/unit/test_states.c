@@ -124,7 +124,7 @@ push_pieces(nn_state_stream *stream, const float *rows, int n, int piece, int st
 			float *distances)
 {
 	for (int i = 0; i < n; i += piece)
-		nn_state_stream_push(stream, rows + i * C, n - i < piece ? n - i : piece, stride,
+		nn_state_stream_push(stream, rows + i * C, NULL, n - i < piece ? n - i : piece, stride,
 							 distances + i * stride);
 }
 

@@ -174,7 +174,7 @@ train_without(const nn_shape *shape, unsigned parts, float *params)
 	for (int step = 1; step <= 3; step++)
 	{
 		nn_forward(t.train, params, (const float *const *) &chunk, 1);
-		nn_backward(t.train, params, &objective, 1, grads, &losses);
+		nn_backward(t.train, params, &objective, NULL, 1, grads, &losses);
 		nn_params_clear(shape, parts, grads);
 		nn_adam_step(&adam, step, 1e-3, size, params, grads, moments, moments + size, NULL);
 	}

@@ -9,7 +9,8 @@
  * The stream keeps the last NN_STATE_ROWS - 1 weighted rows.  Rows are contiguous, so
  * the windows that end with neighbouring rows overlap in memory, and one matrix
  * product multiplies all of them with all centres.  Squared distances follow from
- * |x - c|² = |x|² - 2·x·c + |c|².
+ * |x - c|² = |x|² - 2·x·c + |c|².  An imputed value is 0 in x, and the square of its place
+ * in c is subtracted, as if it were equal there.
  *
  * Parameters: weight (C), nearness (1), centres (NN_STATES, NN_STATE_ROWS, C).
  */
@@ -17,6 +18,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "core/evidence/scaling.h"
 #include "core/evidence/states.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
@@ -300,11 +302,14 @@ struct nn_state_stream
 	float		nearness;
 	float	   *centres;		/* (NN_STATES, window) packed for gemm() */
 	float	   *length;			/* (NN_STATES) their squared lengths */
+	const float *plain;			/* (NN_STATES, window) not packed */
 
 	/* state */
 	bool		begun;			/* has the series had a row? */
 	float	   *rows;			/* (HISTORY + PIECE, C) weighted */
 	float	   *energy;			/* (HISTORY + PIECE) their squared lengths */
+	bool	   *incomplete;		/* (HISTORY + PIECE) whether a feature is imputed */
+	uint8_t    *imputed;		/* (HISTORY + PIECE, IMPUTED_BYTES) if so, which ones */
 
 	/* scratch */
 	float	   *product;		/* (PIECE, NN_STATES) of windows and centres */
@@ -317,6 +322,8 @@ lay_out_state_stream(nn_arena *arena, int features, nn_state_stream *s)
 	s->length = nn_take_floats(arena, NN_STATES);
 	s->rows = nn_take_floats(arena, (size_t) (HISTORY + PIECE) * features);
 	s->energy = nn_take_floats(arena, HISTORY + PIECE);
+	s->incomplete = nn_take(arena, sizeof(bool) * (HISTORY + PIECE));
+	s->imputed = nn_take(arena, (size_t) (HISTORY + PIECE) * IMPUTED_BYTES(features));
 	s->product = nn_take_floats(arena, PIECE * NN_STATES);
 }
 
@@ -343,6 +350,7 @@ nn_state_stream_open(void *memory, int features, const float *params)
 	s->features = features;
 	s->weight = params;
 	s->nearness = params[features];
+	s->plain = centres;
 	s->begun = false;
 	nn_kernels_get()->pack(NN_STATES, size, centres, size, s->centres);
 	for (int j = 0; j < NN_STATES; j++)
@@ -356,25 +364,64 @@ nn_state_stream_reset(nn_state_stream *s)
 	s->begun = false;
 }
 
-/* Appends weighted rows to the last ones; before the first row of a series, it repeats. */
+/* Takes over row `from` of the last ones as row `to`. */
 static void
-append_rows(nn_state_stream *s, const float *rows, int n)
+copy_state_row(nn_state_stream *s, int to, int from)
 {
 	const size_t C = s->features;
+	const size_t map = IMPUTED_BYTES(C);
+
+	memmove(s->rows + to * C, s->rows + from * C, sizeof(float) * C);
+	s->energy[to] = s->energy[from];
+	s->incomplete[to] = s->incomplete[from];
+	memmove(s->imputed + to * map, s->imputed + from * map, map);
+}
+
+/* Appends weighted rows to the last ones; before the first row of a series, it repeats. */
+static void
+append_rows(nn_state_stream *s, const float *rows, const uint8_t *imputed, int n)
+{
+	const size_t C = s->features;
+	const size_t map = IMPUTED_BYTES(C);
 
 	for (int i = 0; i < n; i++)
 	{
 		float	   *row = s->rows + (HISTORY + i) * C;
+		bool		incomplete = false;
 
 		weigh_state_row(s->features, s->weight, rows + i * C, row);
+		for (size_t k = 0; k < map && imputed; k++)
+			incomplete |= imputed[i * map + k] != 0;
+		if (incomplete)
+		{
+			memcpy(s->imputed + (HISTORY + i) * map, imputed + i * map, map);
+			for (size_t c = 0; c < C; c++)
+				if (NN_IMPUTED(imputed + i * map, c))
+					row[c] = 0.0f;
+		}
+		s->incomplete[HISTORY + i] = incomplete;
 		s->energy[HISTORY + i] = squared_length(C, row);
 	}
 	for (int i = 0; i < HISTORY && !s->begun; i++)
-	{
-		memcpy(s->rows + i * C, s->rows + HISTORY * C, sizeof(float) * C);
-		s->energy[i] = s->energy[HISTORY];
-	}
+		copy_state_row(s, i, HISTORY);
 	s->begun = true;
+}
+
+/* Subtracts what imputed features of a row of a window contribute to the centres' lengths. */
+static void
+leave_out_imputed(const nn_state_stream *s, int row, int place, float *length)
+{
+	const size_t C = s->features;
+	const uint8_t *map = s->imputed + row * IMPUTED_BYTES(C);
+
+	for (size_t c = 0; c < C; c++)
+		if (NN_IMPUTED(map, c))
+			for (int j = 0; j < NN_STATES; j++)
+			{
+				float		x = s->plain[j * WINDOW(C) + place * C + c];
+
+				length[j] -= x * x;
+			}
 }
 
 /* Result for the window that ends with the i-th new row. */
@@ -382,14 +429,20 @@ static float
 nearest_distance(const nn_state_stream *s, int i)
 {
 	const float *product = s->product + i * NN_STATES;
+	float		length[NN_STATES];
 	float		energy = 0.0f;
 	float		least = INFINITY;
 
+	memcpy(length, s->length, sizeof(length));
 	for (int row = 0; row < NN_STATE_ROWS; row++)
+	{
 		energy += s->energy[i + row];
+		if (s->incomplete[i + row])
+			leave_out_imputed(s, i + row, row, length);
+	}
 	for (int j = 0; j < NN_STATES; j++)
 	{
-		float		d = energy - 2.0f * product[j] + s->length[j];
+		float		d = energy - 2.0f * product[j] + length[j];
 
 		least = d < least ? d : least;
 	}
@@ -397,11 +450,12 @@ nearest_distance(const nn_state_stream *s, int i)
 }
 
 static void
-push_piece(nn_state_stream *s, const float *rows, int n, int stride, float *distances)
+push_piece(nn_state_stream *s, const float *rows, const uint8_t *imputed, int n, int stride,
+		   float *distances)
 {
 	const size_t C = s->features;
 
-	append_rows(s, rows, n);
+	append_rows(s, rows, imputed, n);
 	/* a row's window begins one row later than the previous row's */
 	nn_kernels_get()->gemm(&(nn_product){
 		.rows = n,
@@ -415,14 +469,16 @@ push_piece(nn_state_stream *s, const float *rows, int n, int stride, float *dist
 	});
 	for (int i = 0; i < n; i++)
 		distances[(size_t) i * stride] = nearest_distance(s, i);
-	memmove(s->rows, s->rows + n * C, sizeof(float) * HISTORY * C);
-	memmove(s->energy, s->energy + n, sizeof(float) * HISTORY);
+	for (int i = 0; i < HISTORY; i++)
+		copy_state_row(s, i, n + i);
 }
 
 void
-nn_state_stream_push(nn_state_stream *s, const float *rows, int n, int stride, float *distances)
+nn_state_stream_push(nn_state_stream *s, const float *rows, const uint8_t *imputed, int n,
+					 int stride, float *distances)
 {
 	for (int i = 0; i < n; i += PIECE)
-		push_piece(s, rows + (size_t) i * s->features, n - i < PIECE ? n - i : PIECE, stride,
-				   distances + (size_t) i * stride);
+		push_piece(s, rows + (size_t) i * s->features,
+				   imputed ? imputed + (size_t) i * IMPUTED_BYTES(s->features) : NULL,
+				   n - i < PIECE ? n - i : PIECE, stride, distances + (size_t) i * stride);
 }

@@ -53,12 +53,13 @@ extern nn_state_stream *nn_state_stream_open(void *memory, int features, const f
 extern void nn_state_stream_reset(nn_state_stream *stream);
 
 /*
- * Adds rows (n, C), scaled but not clipped.  Sets distances[i * stride] to the squared
- * distance of the window that ends with the i-th of them from the nearest centre,
- * plus a tenth of the variance of the training windows.  Once NN_STATE_ROWS - 1 rows
+ * Adds rows (n, C), scaled but not clipped.  imputed: their maps of imputed features
+ * (n, IMPUTED_BYTES), which are at no distance from any centre; NULL: none.  Sets
+ * distances[i * stride] to the squared distance of the window that ends with the i-th
+ * row from the nearest centre, plus a tenth of the variance of the training windows.  Once NN_STATE_ROWS - 1 rows
  * precede a row, its distance has the same bits however rows are cut into pushes.
  */
-extern void nn_state_stream_push(nn_state_stream *stream, const float *rows, int n, int stride,
-								 float *distances);
+extern void nn_state_stream_push(nn_state_stream *stream, const float *rows,
+								 const uint8_t *imputed, int n, int stride, float *distances);
 
 #endif							/* AMAD_CORE_EVIDENCE_STATES_H */

@@ -19,7 +19,8 @@ extern double nn_attention_backward(nn_train *train, int n, const nn_objective *
 									int batch_chunks);
 
 /* loss.c: sets dout and returns R; sets dzg and dza of block n and returns its contrast. */
-extern double nn_reconstruction(nn_train *train, const nn_objective *objective, int batch_chunks);
+extern double nn_reconstruction(nn_train *train, const nn_objective *objective,
+								const nn_target *target, int batch_chunks);
 extern double nn_contrast(nn_train *train, int n, const nn_objective *objective, int batch_chunks);
 
 #endif							/* AMAD_CORE_NETWORK_LAYERS_H */

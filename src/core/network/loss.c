@@ -5,6 +5,7 @@
  * The third loss, the discrepancy, is computed with attention (attention.c).
  */
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/network/layers.h"
@@ -15,7 +16,7 @@
 #define MIN_LENGTH 1e-12f		/* assumed of a shorter vector when it is normalised */
 
 double
-nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
+nn_reconstruction(nn_train *t, const nn_objective *objective, const nn_target *target, int batch_chunks)
 {
 	const int	C = t->g.C;
 	const double terms = (double) batch_chunks * (t->rows - objective->skip - objective->ahead) * C;
@@ -28,9 +29,14 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, int batch_chunks)
 		for (int i = objective->skip; i < t->rows - objective->ahead; i++)
 		{
 			size_t		row = (size_t) b * t->rows + i;
-			const float *z = t->taps + ((row + objective->ahead) * NN_TAPS + NN_TAPS - 1) * C;
+			int			other = i + objective->ahead;
+			/* the last tap is the row that went in */
+			const float *z = target && target[b].rows ? target[b].rows + (size_t) other * C
+				: t->taps + ((row + objective->ahead) * NN_TAPS + NN_TAPS - 1) * C;
 
-			for (int c = 0; c < C; c++)
+			const bool	counts = !target || !target[b].held_out || !target[b].held_out[other];
+
+			for (int c = 0; c < C && counts; c++)
 			{
 				float		r = t->out[row * C + c] - z[c];
 

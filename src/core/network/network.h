@@ -63,6 +63,13 @@ typedef struct nn_objective
 	float		temperature;	/* of the contrast's logits */
 } nn_objective;
 
+/* What the outputs for a chunk are compared with. */
+typedef struct nn_target
+{
+	const float *rows;			/* (T, C) values; NULL: those that went in */
+	const uint8_t *held_out;	/* (T) 1: the row has no loss; NULL: all have */
+} nn_target;
+
 /* Losses of some chunks: their share of the batch's means, so shares add up to these. */
 typedef struct nn_losses
 {
@@ -87,12 +94,14 @@ extern void nn_forward(nn_train *train, const float *params, const float *const 
 					   int nchunks);
 
 /*
- * Backward pass of the chunks of the last forward pass.  Sets grads (laid out like
- * params) and losses to these chunks' share of the batch's; batch_chunks is the number
- * of chunks of the whole batch.
+ * Backward pass of the chunks of the last forward pass.  target: of each of them; NULL:
+ * the chunk itself, with all its rows.  Sets grads (laid out like params) and losses to
+ * these chunks' share of the batch's; batch_chunks is the number of chunks of the whole
+ * batch.  In the reconstruction loss, rows that are held out count as reconstructed.
  */
 extern void nn_backward(nn_train *train, const float *params, const nn_objective *objective,
-						int			batch_chunks, float *grads, nn_losses *losses);
+						const nn_target *target, int batch_chunks, float *grads,
+						nn_losses *losses);
 
 /* For tests: the output (B, T, C) of the last forward pass. */
 extern const float *nn_train_output(const nn_train *train);

@@ -311,7 +311,7 @@ nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchu
 }
 
 void
-nn_backward(nn_train *t, const float *params, const nn_objective *objective, int batch_chunks,
+nn_backward(nn_train *t, const float *params, const nn_objective *objective, const nn_target *target, int batch_chunks,
 			float	   *grads, nn_losses *losses)
 {
 	const nn_linear output = output_layer(t, params);
@@ -319,7 +319,7 @@ nn_backward(nn_train *t, const float *params, const nn_objective *objective, int
 	nn_zero(grads, sizeof(float) * t->nparams, t->poll);
 	memset(losses, 0, sizeof(*losses));
 
-	losses->reconstruction = nn_reconstruction(t, objective, batch_chunks);
+	losses->reconstruction = nn_reconstruction(t, objective, target, batch_chunks);
 	nn_linear_backward(t, &output, t->dout, t->dx, grads + t->at.out_w, grads + t->at.out_b);
 	nn_zero(t->dh, sizeof(float) * output.rows * t->g.D, t->poll);
 	norm_rows_backward(t, t->h, params + t->at.ln_w, t->mean, t->rstd, grads + t->at.ln_w,
