@@ -4,7 +4,7 @@
 -- and goes on like that is never flagged.
 
 SELECT expect('still', 'series without news: rows flagged', 'it goes on exactly as in training', 'rows', at_most => 0);
-SELECT expect('still', 'series without news: rows at severity 1', 'a margin remains below the threshold', 'rows', at_most => 0);
+SELECT expect('still', 'series without news: highest severity', 'a margin remains below the threshold', '', at_most => .99);
 
 CREATE FUNCTION still(what text, seed int) RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
 DECLARE
@@ -20,9 +20,9 @@ BEGIN
 	FROM generate_series(0, 3999) n;
 	PERFORM train(m, 3000);
 	RETURN QUERY
-	SELECT 'series without news: rows flagged', (count(*) FILTER (WHERE base > 1))::float8 FROM rows WHERE model = m
+	SELECT 'series without news: rows flagged', (count(*) FILTER (WHERE base >= 1))::float8 FROM rows WHERE model = m
 	UNION ALL
-	SELECT 'series without news: rows at severity 1', (count(*) FILTER (WHERE base = 1))::float8 FROM rows WHERE model = m;
+	SELECT 'series without news: highest severity', max(base) FROM rows WHERE model = m;
 END $$;
 
 SELECT run('still', v) FROM grid(what => '{constant,periodic sines,square wave}') v;
@@ -81,7 +81,7 @@ SELECT run('idle', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
 
 -- ---- a column that is stuck at 0 for ever, beside live ones
 
-SELECT expect('stuck_column', 'column of zeros beside live ones: contribution', 'it is never blamed', '', at_most => 0);
+SELECT expect('stuck_column', 'column of zeros beside live ones: contribution', 'it is not blamed in flagged rows', '', at_most => .05);
 SELECT expect('stuck_column', 'column of zeros beside live ones: rows flagged', 'live columns are judged as usual', '% of rows',
 	at_most => 3);
 
@@ -94,7 +94,8 @@ BEGIN
 	FROM generate_series(0, 21 * 288 - 1) n;
 	PERFORM train(m, 17 * 288);
 	RETURN QUERY
-	SELECT 'column of zeros beside live ones: contribution', max(contribution) FROM explanations(m) WHERE k = 1
+	SELECT 'column of zeros beside live ones: contribution', coalesce(max(contribution), 0)
+	FROM explanations(m) WHERE k = 1 AND severity >= 1
 	UNION ALL
 	SELECT 'column of zeros beside live ones: rows flagged', percent(base >= 1) FROM rows WHERE model = m AND n >= 4896;
 END $$;

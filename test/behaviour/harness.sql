@@ -93,7 +93,7 @@ END $$;
 
 -- A number for people: four digits at most
 CREATE FUNCTION readable(x float8) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-	SELECT CASE WHEN x IS NULL THEN 'none' WHEN abs(x) >= 1e6 THEN to_char(x, 'FM9.9EEEE')
+	SELECT CASE WHEN x IS NULL THEN 'none' WHEN abs(x) >= 1e6 THEN trim(to_char(x, '9.9EEEE'))
 		WHEN abs(x) >= 100 THEN round(x)::text
 		WHEN abs(x) >= 10 THEN trim_scale(round(x::numeric, 1))::text
 		ELSE trim_scale(round(x::numeric, 3))::text END $$;
