@@ -10,9 +10,11 @@
 #   make test-sql         run the SQL tests; ACCEPT=1 takes their output as the expected output
 #   make test-isolation   run the tests of concurrent sessions; ACCEPT=1 as above
 #   make test-tap         run the tests that need servers of their own
+#   make test-behaviour   run some variants of each scenario of test/behaviour; TESTS= picks files
 #   make test-asan        run the unit tests with sanitizers
 #   make test-asan-server run the SQL tests in a server that runs the whole extension with sanitizers
 #   make test-matrix      run all tests on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
+#   make behaviour        run all variants of test/behaviour (half an hour or more) and write docs/behaviour.md
 #   make fuzz             run the fuzzer for 5 minutes; MINUTES=, SEED=, PART= (test/fuzz/README.md)
 #
 #   make format           format the C files; FILES="a b" for some of them
@@ -30,7 +32,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These goals need no PostgreSQL to build against; most of them install one first.
-TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-asan test-asan-server test-matrix fuzz bench bench-quality server packages
+TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-behaviour test-asan test-asan-server test-matrix behaviour fuzz bench bench-quality server packages
 .PHONY: $(TOOL_GOALS)
 
 help:
@@ -51,7 +53,7 @@ demo: packages
 test: packages
 	tools/test.sh
 
-test-unit test-sql test-isolation test-tap test-asan test-asan-server: packages
+test-unit test-sql test-isolation test-tap test-behaviour test-asan test-asan-server: packages
 	tools/test.sh $(@:test-%=%) $(TESTS)
 
 # Without these variables, OpenBLAS chooses its kernels by the CPU
@@ -61,6 +63,9 @@ bench: packages
 
 bench-quality: packages
 	env -u OPENBLAS_CORETYPE tools/server.sh bench/quality.sh $(or $(DATA),test/data) $(if $(SEEDS),"$(SEEDS)")
+
+behaviour: packages
+	tools/behaviour.sh --docs
 
 fuzz: packages
 	tools/fuzz.sh

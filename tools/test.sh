@@ -1,12 +1,13 @@
 #!/bin/bash
 # Runs the tests and ends with "N passed, N failed".
 #
-#   tools/test.sh [unit|sql|isolation|tap|asan|asan-server [name ...]]
+#   tools/test.sh [unit|sql|isolation|tap|behaviour|asan|asan-server [name ...]]
 #
 # unit       programs of test/unit (TAP)           asan  the same under sanitizers
 # sql        test/sql/*.sql against expected/*.out, by pg_regress
 # isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
 # tap        test/t/*.pl, with PostgreSQL::Test::Cluster
+# behaviour  some variants of the scenarios of test/behaviour, by tools/behaviour.sh
 # asan-server
 #            as sql, in a server that runs the whole extension under sanitizers, then MINUTES=n (1) of
 #            tools/fuzz.sh there; AMAD_SANITIZE=1 does that to the servers of the other parts
@@ -175,6 +176,11 @@ test_tap() {
   done
 }
 
+# It builds an installation and runs a server of its own
+test_behaviour() {
+  run_tap "behaviour" env PATH="$path" timeout 1800 tools/behaviour.sh "$@" || true
+}
+
 # A report of the sanitizers in a server is a failure, even if all clients succeed
 test_sanitizers() {
   if [ -z "${AMAD_SANITIZE-}" ]; then
@@ -192,7 +198,7 @@ test_sanitizers() {
 
 scratch_make
 case $part in
-  unit | asan) ;;
+  unit | behaviour | asan) ;;
   all | sql | isolation | tap | asan-server)
     [ "$part" != asan-server ] || export AMAD_SANITIZE=1
     build_and_install
@@ -212,7 +218,7 @@ case $part in
     server_start
     ;;
   *)
-    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -227,6 +233,7 @@ case $part in
     test_isolation "$@"
     server_stop
     test_tap "$@"
+    test_behaviour "$@"
     ;;
   asan) test_unit "$@" ;;
   asan-server)
