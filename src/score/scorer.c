@@ -213,7 +213,7 @@ release_row(Scorer *s, bool pending)
 		if (isinf(row->score))
 			row->score = NAN;
 		row->status = isnan(row->score) ? SCORE_NOT_FINITE
-			: s->scoring.unknown		? SCORE_UNKNOWN_SERIES
+			: s->scoring.unknown		? SCORE_LEARNING
 										: SCORE_FINE;
 	}
 }
@@ -465,7 +465,7 @@ scorer_status_text(ScoreStatus status)
 		[SCORE_DUPLICATE_TS] = "duplicate_ts",
 		[SCORE_OUT_OF_ORDER] = "out_of_order",
 		[SCORE_INVALID_TS] = "invalid_ts",
-		[SCORE_UNKNOWN_SERIES] = "unknown_series",
+		[SCORE_LEARNING] = "learning",
 		[SCORE_NOT_FINITE] = "not_finite",
 		[SCORE_PENDING] = "pending",
 	};
