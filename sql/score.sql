@@ -98,7 +98,7 @@ CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, unt
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events IS
-	'the anomalies of a model''s source as intervals, each with its peak and its main contributing features';
+	'the anomalies of a model''s source as intervals, each with its peak, its main contributing features and its status';
 
 CREATE FUNCTION amad_events_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
 		min_duration bigint DEFAULT NULL, merge_gap bigint DEFAULT NULL, cooldown bigint DEFAULT NULL,

@@ -3,7 +3,7 @@
  *	  The function amad_drift: whether recent rows still fit the model, and which
  *	  features do not.
  *
- *		amad_drift(model_name, since, until, last_n, source, timestamp_col,
+ *		amad_drift(model_name, since, until, last_n, series, source, timestamp_col,
  *				   label_col) → rows: one for each series, then one for each feature
  *
  * Figures are computed from the ROW_KEPT rows, so that anomalies do not count as drift;
@@ -202,7 +202,7 @@ put_series(Output *out, int series)
 	const ModelStats *stats = model_series_stats(m, out->recent->dataset->series[series].key);
 	FeatureDrift *features = palloc(sizeof(FeatureDrift) * m->features);
 
-	out->learning = stats == NULL && m->nseries > 0;
+	out->learning = s->learning;
 	if (stats == NULL)
 		stats = &m->stats;		/* as in scoring */
 	for (int c = 0; c < m->features; c++)
@@ -224,7 +224,7 @@ amad_drift(PG_FUNCTION_ARGS)
 	Output		out;
 
 	out.rowset = rowset_open(fcinfo);
-	recent = recent_read(&spec, RECENT_TRIM);
+	recent = recent_read(&spec, RECENT_TRIM, false);
 	out.recent = recent;
 	out.model = detect_model(recent->detection)->model;
 	for (int i = 0; i < recent->dataset->nseries; i++)

@@ -115,6 +115,9 @@ extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const fl
 extern RunRange dataset_all_runs(const Dataset *dataset);
 extern RunRange dataset_series_runs(const Dataset *dataset, int first);
 
+/* The option max_gap in units of the time column, or its default for a step. */
+extern double dataset_max_gap(const Options *options, Oid ts_type, double step);
+
 /* Rows of a run before those held out; and a row's map of imputed values, or NULL. */
 extern int64 dataset_training_rows(const Dataset *dataset, const DatasetRun *run);
 extern const uint8 *dataset_imputed(const Dataset *dataset, int64 row);
