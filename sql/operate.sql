@@ -1,14 +1,15 @@
 -- ---- drift and recalibration ---------------------------------------------------------
 
 CREATE FUNCTION amad_recalibrate(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-		last_n bigint DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL, label_col text DEFAULT NULL,
-		options jsonb DEFAULT NULL) RETURNS jsonb
+		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		label_col text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_recalibrate' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_recalibrate IS
-	'calibrate the deployed version on recent rows without training, store it as the next version, and return a summary';
+	'calibrate the deployed version on recent rows without training, adopt new series, store it as the next version, and return a summary';
 
 CREATE FUNCTION amad_drift(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-		last_n bigint DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL, label_col text DEFAULT NULL)
+		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		label_col text DEFAULT NULL)
 	RETURNS TABLE (series jsonb, feature text, rows bigint, flagged double precision, severity double precision,
 		shift double precision, scale double precision, clipped double precision, residual_ratio double precision,
 		drifted boolean, action text)
@@ -17,14 +18,15 @@ COMMENT ON FUNCTION amad_drift IS
 	'whether recent rows have drifted from the training rows, by series and feature, and what to do';
 
 CREATE FUNCTION amad_recalibrate_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
-		last_n bigint DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL, label_col text DEFAULT NULL,
-		options jsonb DEFAULT NULL) RETURNS jsonb
+		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		label_col text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_recalibrate' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_recalibrate_bigint IS
 	'calibrate the deployed version of a model whose source has an integer time column; otherwise as amad_recalibrate';
 
 CREATE FUNCTION amad_drift_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
-		last_n bigint DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL, label_col text DEFAULT NULL)
+		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		label_col text DEFAULT NULL)
 	RETURNS TABLE (series jsonb, feature text, rows bigint, flagged double precision, severity double precision,
 		shift double precision, scale double precision, clipped double precision, residual_ratio double precision,
 		drifted boolean, action text)

@@ -17,7 +17,7 @@ COMMENT ON COLUMN amad_result.anomaly_score IS
 	'evidence of the rows up to this one, or around it with lookahead; null in warm-up and while pending';
 COMMENT ON COLUMN amad_result.threshold IS 'anomaly_score at severity 1.0';
 COMMENT ON COLUMN amad_result.severity IS 'anomaly_score / threshold';
-COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is at least 1.0; null in warm-up and while pending';
+COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is at least 1.0; null in warm-up, while pending, and for a series that the model does not contain';
 COMMENT ON COLUMN amad_result.expected_values IS '{feature: expected value}, in the units of the feature';
 COMMENT ON COLUMN amad_result.contributions IS '{feature: share of the row''s score}; shares sum to 1';
 COMMENT ON COLUMN amad_result.direction IS '{feature: 1 above, -1 below, 0 at the expected value}';
@@ -92,20 +92,22 @@ CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, unt
 		min_duration interval DEFAULT NULL, merge_gap interval DEFAULT NULL, cooldown interval DEFAULT NULL,
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
-		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL)
+		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		learning boolean DEFAULT false)
 	RETURNS TABLE (series jsonb, start_ts timestamptz, end_ts timestamptz, peak_ts timestamptz,
-		peak_severity double precision, n_points bigint, top_features jsonb, open boolean)
+		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events IS
-	'the anomalies of a model''s source as intervals, each with its peak and its main contributing features';
+	'the anomalies of a model''s source as intervals, each with its peak, its main contributing features and its status';
 
 CREATE FUNCTION amad_events_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
 		min_duration bigint DEFAULT NULL, merge_gap bigint DEFAULT NULL, cooldown bigint DEFAULT NULL,
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
-		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL)
+		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		learning boolean DEFAULT false)
 	RETURNS TABLE (series jsonb, start_ts bigint, end_ts bigint, peak_ts bigint,
-		peak_severity double precision, n_points bigint, top_features jsonb, open boolean)
+		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events_bigint IS
 	'the anomalies of a model''s source that has an integer time column; otherwise as amad_events';

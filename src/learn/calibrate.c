@@ -99,9 +99,8 @@ count_scored_rows(const Calibration *c, const DatasetRun *run, ScoredRows *score
 	}
 }
 
-/* The least number of rows with a score that figures are computed from. */
-static int64
-least_scored_rows(const Options *o)
+int64
+calibrate_least_rows(const Options *o)
 {
 	return (int64) ceil(Max(2 * o->horizons[o->nhorizons - 1], 1 / o->contamination));
 }
@@ -115,7 +114,7 @@ report_too_few_scored(const Calibration *c, int64 scored)
 			 errdetail("At least " INT64_FORMAT
 					   " rows with a score are needed. A row has a score if %d rows "
 					   "precede it without a gap.",
-					   least_scored_rows(&c->model->options), c->model->plan.warmup),
+					   calibrate_least_rows(&c->model->options), c->model->plan.warmup),
 			 errhint("Specify an earlier since or a greater last_n.")));
 }
 
@@ -124,9 +123,10 @@ static void
 find_own_series(Calibration *c)
 {
 	const Options *o = &c->model->options;
-	int64		least = least_scored_rows(o);
+	int64		least = calibrate_least_rows(o);
 	ScoredRows *scored = palloc0(sizeof(ScoredRows) * c->dataset->nseries);
 	ScoredRows	sum = {.all = 0};
+	int64		most = 0;
 
 	for (int i = 0; i < c->dataset->nruns; i++)
 		count_scored_rows(c, &c->dataset->runs[i], &scored[c->dataset->runs[i].series]);
@@ -135,9 +135,10 @@ find_own_series(Calibration *c)
 		c->own[i] = scored[i].all >= least && scored[i].held_out > 0 && c->stats[i] != NULL;
 		sum.all += scored[i].all;
 		sum.held_out += scored[i].held_out;
+		most = Max(most, scored[i].all);
 	}
-	if (c->rows.recorded && sum.all < least)
-		report_too_few_scored(c, sum.all);
+	if (c->rows.recorded && (calibration_rows_of_all(&c->rows) ? sum.all : most) < least)
+		report_too_few_scored(c, calibration_rows_of_all(&c->rows) ? sum.all : most);
 	if (sum.held_out > 0)
 		return;
 	if (c->rows.use_all)
@@ -302,7 +303,7 @@ set_means(const Calibration *c, const MeanSums *sums, ModelStats *stats)
 		bool		given = sums->all.given[i] > 0;
 
 		rho[i] = Max(given ? rho[i] : mean, floor);
-		if (!calibration_rows_may_fall(&c->rows))
+		if (!calibration_rows_may_fall(&c->rows, stats))
 			rho[i] = given ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
@@ -312,7 +313,7 @@ set_means(const Calibration *c, const MeanSums *sums, ModelStats *stats)
 									  sums->held_out.signals[n], sums->held_out.rows);
 
 		mu = Max(mu, CALIBRATE_LEAST);
-		stats->mu[n] = calibration_rows_may_fall(&c->rows) ? mu : Max(mu, stats->mu[n]);
+		stats->mu[n] = calibration_rows_may_fall(&c->rows, stats) ? mu : Max(mu, stats->mu[n]);
 	}
 	pfree(rho);
 }
@@ -359,7 +360,8 @@ calibrate_means(Calibration *c)
 		clear_sums(&one.all, m->features, N);
 		clear_sums(&one.held_out, m->features, N);
 	}
-	set_means(c, &all, &m->stats);
+	if (calibration_rows_of_all(&c->rows))
+		set_means(c, &all, &m->stats);
 }
 
 /* ---- season -------------------------------------------------------------------------------- */
@@ -381,7 +383,8 @@ calibrate_season(Calibration *c)
 	if (c->model->season.nperiods == 0)
 		return;
 	/* first that of all rows, which series with few rows take over */
-	calibrate_season_runs(c, dataset_all_runs(c->dataset), &c->model->stats);
+	if (calibration_rows_of_all(&c->rows))
+		calibrate_season_runs(c, dataset_all_runs(c->dataset), &c->model->stats);
 	calibrate_each_series(c, calibrate_season_runs);
 }
 
@@ -446,7 +449,8 @@ calibrate_flatlines(Calibration *c)
 	if (!calibration_rows_threshold_only(&c->rows))
 	{
 		calibrate_each_series(c, fit_flatline_runs);
-		fit_flatline_runs(c, dataset_all_runs(d), &c->model->stats);
+		if (calibration_rows_of_all(&c->rows))
+			fit_flatline_runs(c, dataset_all_runs(d), &c->model->stats);
 	}
 	for (int i = 0; i < d->nruns; i++)
 		add_flatline_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
@@ -541,7 +545,8 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
-	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);
+	if (calibration_rows_of_all(&c.rows))
+		fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
 		result->series += c.own[i];
 	result->kept = Max(m->nseries, 1) - result->series;

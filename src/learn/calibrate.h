@@ -11,6 +11,9 @@
 extern Size calibrate_bytes(const Model *model, int64 rows);
 extern Size recalibrate_bytes(const Model *model, int64 rows);
 
+/* The least number of rows with a score that figures are computed from. */
+extern int64 calibrate_least_rows(const Options *options);
+
 /*
  * Sets the figures of a trained model, and those of the series of a fleet; the scaling of
  * all rows is already set.  A series with too few held-out rows gets the figures of all
@@ -20,8 +23,8 @@ extern void calibrate_model(Model *model, const Dataset *dataset);
 
 /*
  * Does the same for a calibrated model on recent rows, which can contain anomalies.  Series
- * that are not in the model count for the figures of all rows only.  ERROR if there are too
- * few rows.
+ * that are not in the model count for the figures of all rows only.  With some_series, those
+ * are not computed.  ERROR if there are too few rows.
  */
 extern void recalibrate_model(Model *model, const Dataset *dataset, const Recorded *recorded,
 							  Recalibrated *result);

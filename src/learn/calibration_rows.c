@@ -107,15 +107,21 @@ calibration_rows_use(const CalibrationRows *r, int64 row)
 }
 
 bool
-calibration_rows_may_fall(const CalibrationRows *r)
+calibration_rows_may_fall(const CalibrationRows *r, const ModelStats *stats)
 {
-	return r->recorded == NULL || r->recorded->trim == 0;
+	return r->recorded == NULL || r->recorded->trim == 0 || stats->borrowed;
 }
 
 bool
 calibration_rows_threshold_only(const CalibrationRows *r)
 {
 	return r->recorded != NULL && r->recorded->threshold_only;
+}
+
+bool
+calibration_rows_of_all(const CalibrationRows *r)
+{
+	return r->recorded == NULL || !r->recorded->some_series;
 }
 
 double

@@ -34,6 +34,7 @@ typedef struct Recorded
 	double		trim;			/* share of the rows that can be anomalous, 0 … 0.5; with 0 */
 	/* figures may fall, too */
 	bool		threshold_only; /* rho, mu and theta stay */
+	bool		some_series;	/* only figures of series change, not those of all rows */
 	bool		new_contamination;	/* the threshold may fall */
 } Recorded;
 
@@ -82,13 +83,16 @@ extern bool calibration_rows_held_out(const CalibrationRows *rows, const Dataset
 extern RowUse calibration_rows_use(const CalibrationRows *rows, int64 row);
 
 /*
- * Whether figures may fall.  A short quiet period, without its suspicious rows, says less
- * than the training about how far values can go.
+ * Whether figures of a series, or of all, may fall.  A short quiet period, without its
+ * suspicious rows, says less than the training about how far values can go.
  */
-extern bool calibration_rows_may_fall(const CalibrationRows *rows);
+extern bool calibration_rows_may_fall(const CalibrationRows *rows, const ModelStats *stats);
 
 /* Whether only the threshold is computed. */
 extern bool calibration_rows_threshold_only(const CalibrationRows *rows);
+
+/* Whether figures of all rows are computed, or only those of series. */
+extern bool calibration_rows_of_all(const CalibrationRows *rows);
 
 /* A quantile of the first n values in scratch. */
 extern double calibration_rows_quantile(CalibrationRows *rows, int64 n, double q);

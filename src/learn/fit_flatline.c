@@ -150,10 +150,11 @@ fit_flatlines(CalibrationRows *r, RunRange runs, ModelStats *stats)
 		if (n == 0)
 			continue;
 		least = calibration_rows_quantile(r, n, QUANTILE);
-		stats->activity[c] = calibration_rows_may_fall(r) ? least : Min(least, stats->activity[c]);
+		stats->activity[c] = calibration_rows_may_fall(r, stats) ? least
+																 : Min(least, stats->activity[c]);
 	}
 	/* without the suspicious rows of a recalibration the mean is too low */
-	if (!isnan(mean) && calibration_rows_may_fall(r))
+	if (!isnan(mean) && calibration_rows_may_fall(r, stats))
 		stats->flatline = m->options.flatline_weight * mean / QUANTILE;
 }
 

@@ -264,7 +264,7 @@ fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats)
 			if (calibration_rows_use(rows, row) == ROW_KEPT)
 				add_deviations(&s, m, d, row, stats->season);
 		}
-	set_spread(m, &s, calibration_rows_may_fall(rows), stats);
+	set_spread(m, &s, calibration_rows_may_fall(rows, stats), stats);
 	model_scale_season(m, stats);
 	close_season_sums(&s);
 }

@@ -173,10 +173,10 @@ typedef struct Before
 } Before;
 
 static Before
-measure_before(CalibrationRows *r, RunRange runs)
+measure_before(CalibrationRows *r, RunRange runs, const ModelStats *stats)
 {
 	Before		before = {0};
-	int64		n = !calibration_rows_may_fall(r) && !r->recorded->new_contamination
+	int64		n = !calibration_rows_may_fall(r, stats) && !r->recorded->new_contamination
 		? collect_severities(r, runs)
 		: 0;
 
@@ -238,7 +238,7 @@ count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated 
 void
 fit_threshold(CalibrationRows *r, RunRange runs, ModelStats *stats, Recalibrated *result)
 {
-	Before		before = measure_before(r, runs);
+	Before		before = measure_before(r, runs, stats);
 	int64		n;
 
 	if (!calibration_rows_threshold_only(r))

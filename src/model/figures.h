@@ -32,6 +32,8 @@ typedef struct ModelStats
 	/* flatlines; NULL without their evidence */
 	double		flatline;		/* evidence of a feature that does not move at all */
 	double	   *activity;		/* (features) a flatline moves less than this; 0: none is one */
+
+	bool		borrowed;		/* the calibration is that of all series, not its own; not stored */
 } ModelStats;
 
 /* How many numbers a figure has. */

@@ -91,6 +91,19 @@ model_sort_series(Model *m)
 	qsort(m->series, m->nseries, sizeof(ModelSeries), compare_series);
 }
 
+void
+model_add_series(Model *m, int n, const ModelSeries *added)
+{
+	ModelSeries *series = palloc_extended(sizeof(ModelSeries) * (m->nseries + (Size) n),
+										  MCXT_ALLOC_HUGE);
+
+	memcpy(series, m->series, sizeof(ModelSeries) * m->nseries);
+	memcpy(series + m->nseries, added, sizeof(ModelSeries) * n);
+	m->series = series;
+	m->nseries += n;
+	model_sort_series(m);
+}
+
 const ModelStats *
 model_series_stats(const Model *m, const char *key)
 {

@@ -63,6 +63,9 @@ extern void model_scale_season(const Model *model, ModelStats *stats);
 /* Allocates series with zeroed figures; their keys are NULL. */
 extern void model_create_series(Model *model, int nseries);
 
+/* Adds series with other keys than those of the model, and sorts all of them. */
+extern void model_add_series(Model *model, int n, const ModelSeries *added);
+
 /* Sorts the series by their keys, as model_series_stats() needs them. */
 extern void model_sort_series(Model *model);
 

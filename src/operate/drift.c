@@ -3,12 +3,14 @@
  *	  The function amad_drift: whether recent rows still fit the model, and which
  *	  features do not.
  *
- *		amad_drift(model_name, since, until, last_n, source, timestamp_col,
+ *		amad_drift(model_name, since, until, last_n, series, source, timestamp_col,
  *				   label_col) → rows: one for each series, then one for each feature
  *
  * Figures are computed from the ROW_KEPT rows, so that anomalies do not count as drift;
  * `flagged` and `severity` are computed from all rows.  The limits were chosen on real
  * data: docs/recalibrate.md.
+ *
+ * A series that the model does not contain has not drifted from anything: it is learning.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -59,6 +61,7 @@ typedef struct Output
 {
 	const Recent *recent;
 	const Model *model;
+	bool		learning;		/* the model does not contain the current series */
 	Rowset		rowset;
 } Output;
 
@@ -119,12 +122,15 @@ put_row(Output *out, int series, Datum *values, bool *nulls)
 }
 
 static void
-put_verdict(Datum *values, bool *nulls, bool is_drifted, bool is_blind)
+put_verdict(const Output *out, Datum *values, bool *nulls, bool is_drifted, bool is_blind)
 {
+	const char *action = out->learning ? "learning" : is_blind ? "retrain" : "recalibrate";
+
+	nulls[DRIFT_DRIFTED] = out->learning;
 	values[DRIFT_DRIFTED] = BoolGetDatum(is_drifted);
-	nulls[DRIFT_ACTION] = !is_drifted;
-	if (is_drifted)
-		values[DRIFT_ACTION] = CStringGetTextDatum(is_blind ? "retrain" : "recalibrate");
+	nulls[DRIFT_ACTION] = !out->learning && !is_drifted;
+	if (!nulls[DRIFT_ACTION])
+		values[DRIFT_ACTION] = CStringGetTextDatum(action);
 }
 
 /* Returns the row of a feature; without values its figures are null. */
@@ -146,7 +152,7 @@ put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool co
 	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = none;
 	values[DRIFT_CLIPPED] = Float8GetDatum(f->clipped);
 	values[DRIFT_RESIDUAL] = Float8GetDatum(f->residual);
-	put_verdict(values, nulls, is_blind_to(f) || f->residual >= MOST_RESIDUAL, is_blind_to(f));
+	put_verdict(out, values, nulls, is_blind_to(f) || f->residual >= MOST_RESIDUAL, is_blind_to(f));
 	put_row(out, series, values, nulls);
 }
 
@@ -183,7 +189,7 @@ put_overall(Output *out, int series, const FeatureDrift *features)
 		values[DRIFT_CLIPPED] = Float8GetDatum(clipped / n);
 		values[DRIFT_RESIDUAL] = Float8GetDatum(nn_quantile(residual, n, 0.5));
 	}
-	put_verdict(values, nulls, flagged >= MOST_FLAGGED, any_blind);
+	put_verdict(out, values, nulls, flagged >= MOST_FLAGGED, any_blind);
 	put_row(out, series, values, nulls);
 	pfree(residual);
 }
@@ -196,6 +202,7 @@ put_series(Output *out, int series)
 	const ModelStats *stats = model_series_stats(m, out->recent->dataset->series[series].key);
 	FeatureDrift *features = palloc(sizeof(FeatureDrift) * m->features);
 
+	out->learning = s->learning;
 	if (stats == NULL)
 		stats = &m->stats;		/* as in scoring */
 	for (int c = 0; c < m->features; c++)
@@ -217,7 +224,7 @@ amad_drift(PG_FUNCTION_ARGS)
 	Output		out;
 
 	out.rowset = rowset_open(fcinfo);
-	recent = recent_read(&spec, RECENT_TRIM);
+	recent = recent_read(&spec, RECENT_TRIM, false);
 	out.recent = recent;
 	out.model = detect_model(recent->detection)->model;
 	for (int i = 0; i < recent->dataset->nseries; i++)

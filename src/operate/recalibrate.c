@@ -3,28 +3,37 @@
  *	  The function amad_recalibrate: new scales and threshold from recent rows; the
  *	  network stays.
  *
- *		amad_recalibrate(model_name, since, until, last_n, source, timestamp_col,
+ *		amad_recalibrate(model_name, since, until, last_n, series, source, timestamp_col,
  *						 label_col, options) → jsonb
  *
  * It is not known which of the recent rows are anomalous.  So the rows with the greatest
  * severities do not count for the scales and cannot raise the threshold (threshold.c).
+ *
+ * Series that a fleet's model does not contain are read with a scaling of their own (adopt.c).
+ * Those with enough rows become series of the model before it is calibrated; rows of the
+ * others do not count.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
 #include <float.h>
+#include <math.h>
 
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 
 #include "learn/calibrate.h"
+#include "learn/fit_season.h"
 #include "model/registry.h"
+#include "operate/adopt.h"
 #include "operate/recent.h"
 #include "pg/json.h"
 
 #define ARG_OPTIONS RECENT_ARGS
 #define MOST_TRIM 0.5			/* anomalies cannot be the majority */
+#define MOST_NAMED 20			/* series in a list of the summary */
+#define SEASON_HELD_OUT 0.1		/* share of the rows of a new series that measure its season */
 
 SQL_FUNCTION(amad_recalibrate);
 
@@ -118,6 +127,19 @@ check_threshold_only(JsonbContainer *advanced)
 					 errdetail("It changes the scores, not the threshold.")));
 }
 
+/* ERROR if an object has an option of a training, which would apply to all series. */
+static void
+refuse_options_of_all(JsonbContainer *object)
+{
+	for (int i = 0; i < lengthof(training_keys); i++)
+		if (json_get(object, training_keys[i].key) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" cannot be combined with the argument series",
+							training_keys[i].key),
+					 errdetail("It applies to all series of the model.")));
+}
+
 /* A copy of an object without a key. */
 static Jsonb *
 remove_key(Jsonb *json, const char *key)
@@ -127,7 +149,7 @@ remove_key(Jsonb *json, const char *key)
 }
 
 static Choices
-parse_choices(Jsonb *json)
+parse_choices(Jsonb *json, bool some_series)
 {
 	Choices		choices = {.trim = RECENT_TRIM};
 	JsonbContainer *advanced;
@@ -156,10 +178,129 @@ parse_choices(Jsonb *json)
 	}
 	if (choices.threshold_only && advanced != NULL)
 		check_threshold_only(advanced);
+	if (some_series)
+	{
+		refuse_options_of_all(&json->root);
+		if (advanced != NULL)
+			refuse_options_of_all(advanced);
+	}
 	choices.others = json;
 	for (int i = 0; i < lengthof(own_keys); i++)
 		choices.others = remove_key(choices.others, own_keys[i]);
 	return choices;
+}
+
+/* ---- new series ---------------------------------------------------------------------------- */
+
+/* The series that the model did not contain. */
+typedef struct NewSeries
+{
+	int			adopted;
+	int			learning;		/* the others, with too few rows */
+	char	   *adopted_list;	/* JSON arrays of the first ones */
+	char	   *learning_list;
+} NewSeries;
+
+static void
+report_too_few_to_adopt(const Model *m, int64 scored)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("too few rows to adopt a series: " INT64_FORMAT, scored),
+			 m->season.nperiods > 0
+				 ? errdetail("At least " INT64_FORMAT
+							 " rows with a score are needed, which span a period of the season.",
+							 adopt_least_rows(&m->options))
+				 : errdetail("At least " INT64_FORMAT " rows with a score are needed.",
+							 adopt_least_rows(&m->options)),
+			 errhint("Specify an earlier since or a greater last_n.")));
+}
+
+static void
+list_series(StringInfo list, const char *text)
+{
+	appendStringInfo(list, "%s%s", list->len > 1 ? ", " : "", text);
+}
+
+/*
+ * Adds the new series that have figures and at least `least` rows with a score to the model.
+ * The rows of others count for nothing.  ERROR if there are only others.
+ */
+static NewSeries
+adopt_new_series(Recent *recent, Model *m)
+{
+	const Dataset *d = recent->dataset;
+	const int64 least = adopt_least_rows(&m->options);
+	Size		bytes = sizeof(ModelSeries) * (2 * (Size) d->nseries + m->nseries);
+	NewSeries	result = {0};
+	ModelSeries *added;
+	StringInfoData adopted;
+	StringInfoData learning;
+	int64		most = 0;
+
+	budget_check(&recent->budget, "series", bytes);
+	added = palloc_extended(sizeof(ModelSeries) * Max(d->nseries, 1), MCXT_ALLOC_HUGE);
+	initStringInfo(&adopted);
+	initStringInfo(&learning);
+	appendStringInfoChar(&adopted, '[');
+	appendStringInfoChar(&learning, '[');
+	for (int i = 0; i < d->nseries; i++)
+	{
+		RecentSeries *s = &recent->series[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!s->learning)
+			continue;
+		/* severities by borrowed figures are not compared with new scores */
+		for (int64 row = s->first; row < s->first + s->rows; row++)
+			recent->severity[row] = NAN;
+		if (s->figures && s->scored >= least)
+		{
+			added[result.adopted++] = (ModelSeries){d->series[i].key, *s->figures};
+			if (result.adopted <= MOST_NAMED)
+				list_series(&adopted, d->series[i].key);
+			continue;
+		}
+		s->figures = NULL;
+		memset(recent->use + s->first, ROW_CONTEXT, s->rows);
+		most = Max(most, s->scored);
+		if (++result.learning <= MOST_NAMED)
+			list_series(&learning,
+						psprintf("{\"series\": %s, \"rows\": " INT64_FORMAT "}", d->series[i].key,
+								 s->scored));
+	}
+	if (result.learning > 0 && result.learning == d->nseries)
+		report_too_few_to_adopt(m, most);
+	model_add_series(m, result.adopted, added);
+	appendStringInfoChar(&adopted, ']');
+	appendStringInfoChar(&learning, ']');
+	result.adopted_list = adopted.data;
+	result.learning_list = learning.data;
+	return result;
+}
+
+/*
+ * Fits the season of each series that has been adopted to its rows, some of which measure how
+ * well it fits.
+ */
+static void
+fit_new_seasons(const Recent *recent, const Model *m)
+{
+	const Dataset *d = recent->dataset;
+
+	for (RunRange runs = {0, 0}; runs.last < d->nruns;)
+	{
+		int			i = d->runs[runs.last].series;
+		DatasetSeries *series = &d->series[i];
+
+		CHECK_FOR_INTERRUPTS();
+		runs = dataset_series_runs(d, runs.last);
+		if (recent->series[i].figures == NULL)
+			continue;
+		series->held = held_out_plan(series->rows, SEASON_HELD_OUT, 1, 0);
+		fit_season_weights(m, d, runs, &m->stats, recent->series[i].figures);
+		series->held.blocks = 0;	/* in a recalibration all rows are like held-out ones */
+	}
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */
@@ -182,7 +323,7 @@ find_own_model(const DetectSpec *spec, int version)
 /* Adds the recalibration to the facts of the model, in place of an earlier one. */
 static char *
 add_recalibration(const char *training, int version, const Recent *recent, const Choices *choices,
-				  const Recalibrated *result)
+				  const NewSeries *new, const Recalibrated *result)
 {
 	Jsonb	   *facts = remove_key(json_to_jsonb(training), "recalibration");
 	StringInfoData text;
@@ -196,6 +337,8 @@ add_recalibration(const char *training, int version, const Recent *recent, const
 	json_put_int(&text, "labelled_rows", recent->labelled);
 	json_put_double(&text, "trim", choices->trim);
 	json_put_json(&text, "threshold_only", choices->threshold_only ? "true" : "false");
+	if (new->adopted > 0)
+		json_put_int(&text, "series_adopted", new->adopted);
 	appendStringInfoString(&text, "}}");
 	return text.data;
 }
@@ -233,7 +376,7 @@ store(const DetectSpec *spec, const RegistryEntry *entry, const Model *model)
 
 /* ---- the whole -------------------------------------------------------------------------- */
 
-/* The share of the rows that the old version flags. */
+/* The share of the rows that the old version flags; those of new series do not count. */
 static double
 flagged_before(const Recent *recent)
 {
@@ -242,6 +385,8 @@ flagged_before(const Recent *recent)
 
 	for (int i = 0; i < recent->dataset->nseries; i++)
 	{
+		if (recent->series[i].learning)
+			continue;
 		scored += recent->series[i].scored;
 		flagged += recent->series[i].flagged;
 	}
@@ -250,7 +395,7 @@ flagged_before(const Recent *recent)
 
 static Jsonb *
 summary(const char *name, int version, int from_version, const Model *model, const Recent *recent,
-		const Recalibrated *result, double seconds)
+		const NewSeries *new, const Recalibrated *result, double seconds)
 {
 	StringInfoData text;
 
@@ -266,6 +411,10 @@ summary(const char *name, int version, int from_version, const Model *model, con
 	{
 		json_put_int(&text, "series", result->series);
 		json_put_int(&text, "series_unchanged", result->kept);
+		json_put_int(&text, "series_adopted", new->adopted);
+		json_put_int(&text, "series_learning", new->learning);
+		json_put_json(&text, "adopted", new->adopted_list);
+		json_put_json(&text, "learning", new->learning_list);
 	}
 	json_put_double(&text, "flagged_before", flagged_before(recent));
 	json_put_double(&text, "flagged",
@@ -291,8 +440,10 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = recent_spec(fcinfo);
 	Choices		choices = parse_choices(PG_ARGISNULL(ARG_OPTIONS) ? NULL
-															  : PG_GETARG_JSONB_P(ARG_OPTIONS));
+															  : PG_GETARG_JSONB_P(ARG_OPTIONS),
+									spec.series != NULL);
 	Recalibrated result;
+	NewSeries	new;
 	RegistryEntry entry;
 	Recorded	recorded;
 	Recent	   *recent;
@@ -303,7 +454,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	INSTR_TIME_SET_CURRENT(start);
 	PreventCommandIfReadOnly("amad_recalibrate()");
 	(void) find_own_model(&spec, 0);
-	recent = recent_read(&spec, choices.trim);
+	recent = recent_read(&spec, choices.trim, true);
 	entry = find_own_model(&spec, detect_model(recent->detection)->version);
 	model = registry_model(spec.function, &entry);
 	if (choices.others)
@@ -315,14 +466,19 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 		.severity = recent->severity,
 		.trim = choices.trim,
 		.threshold_only = choices.threshold_only,
+		.some_series = spec.series != NULL,
 		.new_contamination = choices.others != NULL &&
 			json_get(&choices.others->root, "contamination") != NULL,
 	};
+	new = adopt_new_series(recent, model);
 	budget_check(&recent->dataset->budget, "recalibration",
-				 recalibrate_bytes(model, recent->dataset->nrows));
+				 recalibrate_bytes(model, recent->dataset->nrows) + fit_season_bytes(model));
+	if (new.adopted > 0 && model->season.nperiods > 0 && !choices.threshold_only)
+		fit_new_seasons(recent, model);
 	recalibrate_model(model, recent->dataset, &recorded, &result);
-	model->training = add_recalibration(model->training, entry.version, recent, &choices, &result);
+	model->training = add_recalibration(model->training, entry.version, recent, &choices, &new,
+										&result);
 	version = store(&spec, &entry, model);
-	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &result,
+	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &new, &result,
 							  seconds_since(start)));
 }

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "core/evidence/quantile.h"
+#include "operate/adopt.h"
 #include "operate/recent.h"
 #include "pg/call_arguments.h"
 #include "score/detect_arguments.h"
@@ -31,6 +32,8 @@ recent_spec(FunctionCallInfo fcinfo)
 	spec.last_n = read_last_n_argument(fcinfo, RECENT_LAST_N, &spec);
 	if (spec.last_n == 0 && !spec.has_since)
 		spec.last_n = DEFAULT_LAST_N;
+	if (!PG_ARGISNULL(RECENT_SERIES))
+		spec.series = PG_GETARG_JSONB_P(RECENT_SERIES);
 	return spec;
 }
 
@@ -82,16 +85,28 @@ add_recent_row(Recent *r, const DetectedRow *detected)
 	r->severity[at] = detected->bad ? NAN : explanation_severity(detect_scorer(r->detection), row);
 }
 
+/* Begins a series, and notes its figures if they are not those of the model. */
+static void
+begin_recent_series(Recent *r, const char *key)
+{
+	const Model *m = detect_model(r->detection)->model;
+	const ModelStats *used = scorer_stats(detect_scorer(r->detection));
+	bool		given = used != &m->stats && used != model_series_stats(m, key);
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	dataset_begin_scaled(r->dataset, key);
+	r->figures = lappend(r->figures, given ? unconstify(ModelStats *, used) : NULL);
+	r->broken = true;
+	MemoryContextSwitchTo(old);
+}
+
 static void
 read_recent_row(const DetectedRow *detected, void *arg)
 {
 	Recent	   *r = arg;
 
 	if (detected->new_series)
-	{
-		dataset_begin_scaled(r->dataset, detected->series);
-		r->broken = true;
-	}
+		begin_recent_series(r, detected->series);
 	r->labelled += detected->bad;
 	/* a row that the model did not see is left out */
 	if (detected->row.scaled == NULL)
@@ -142,6 +157,7 @@ judge_series(Recent *r, RecentSeries *s, double *values)
 static void
 judge_recent_rows(Recent *r)
 {
+	const Model *m = detect_model(r->detection)->model;
 	double *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1), MCXT_ALLOC_HUGE);
 	int64		first = 0;
 
@@ -150,6 +166,9 @@ judge_recent_rows(Recent *r)
 	{
 		r->series[i].first = first;
 		r->series[i].rows = r->dataset->series[i].rows;
+		r->series[i].learning = m->nseries > 0 &&
+			model_series_stats(m, r->dataset->series[i].key) == NULL;
+		r->series[i].figures = list_nth(r->figures, i);
 		first += r->series[i].rows;
 		CHECK_FOR_INTERRUPTS();
 		judge_series(r, &r->series[i], values);
@@ -157,9 +176,22 @@ judge_recent_rows(Recent *r)
 	pfree(values);
 }
 
-Recent *
-recent_read(const DetectSpec *spec, double trim)
+static const ModelStats *
+adopt_recent_series(const LearningRows *rows, void *arg)
 {
+	Recent	   *r = arg;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	ModelStats *figures = adopt_figures(detect_model(r->detection)->model, rows,
+										detect_ts_type(r->detection), r->trim > 0, &r->budget);
+
+	MemoryContextSwitchTo(old);
+	return figures;
+}
+
+Recent *
+recent_read(const DetectSpec *asked, double trim, bool adopt)
+{
+	DetectSpec	spec = *asked;
 	Recent	   *r = palloc0(sizeof(Recent));
 	const Model *m;
 
@@ -167,7 +199,12 @@ recent_read(const DetectSpec *spec, double trim)
 									   ALLOCSET_DEFAULT_SIZES);
 	r->trim = trim;
 	budget_open(&r->budget, r->context, "Raise maintenance_work_mem, or read fewer rows.");
-	r->detection = detect_open(spec);
+	if (adopt)
+	{
+		spec.adopt = adopt_recent_series;
+		spec.adopt_arg = r;
+	}
+	r->detection = detect_open(&spec);
 	m = detect_model(r->detection)->model;
 	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
 	detect_run(r->detection, read_recent_row, r);

@@ -8,6 +8,8 @@
 #ifndef AMAD_OPERATE_RECENT_H
 #define AMAD_OPERATE_RECENT_H
 
+#include "nodes/pg_list.h"
+
 #include "learn/calibrate.h"
 #include "score/detect.h"
 
@@ -20,6 +22,7 @@ enum
 	RECENT_SINCE,
 	RECENT_UNTIL,
 	RECENT_LAST_N,
+	RECENT_SERIES,
 	RECENT_SOURCE,
 	RECENT_TIMESTAMP_COL,
 	RECENT_LABEL_COL,
@@ -34,6 +37,8 @@ typedef struct RecentSeries
 	int64		scored;			/* rows with a score, not labelled */
 	int64		flagged;		/* rows with a severity of 1 or more */
 	double		severity;		/* median */
+	bool		learning;		/* the model does not contain it */
+	ModelStats *figures;		/* of its own, by which it was scored nevertheless; or NULL */
 } RecentSeries;
 
 typedef struct Recent
@@ -49,6 +54,7 @@ typedef struct Recent
 	double	   *severity;		/* (rows) NaN: no score, or labelled */
 	uint8	   *use;			/* (rows) RowUse */
 	RecentSeries *series;		/* (dataset->nseries) */
+	List	   *figures;		/* RecentSeries.figures, until the rows have been read */
 	int64		labelled;		/* rows known to be bad */
 	bool		broken;			/* the next row begins a new run */
 } Recent;
@@ -59,8 +65,10 @@ extern DetectSpec recent_spec(FunctionCallInfo fcinfo);
 /*
  * Reads the rows, in the current context.  In each series, the share `trim` of the scored
  * rows with the greatest severities is suspicious (ROW_SCORED); the others are ROW_KEPT.
- * Rows without a score, and labelled ones, are ROW_CONTEXT.
+ * Rows without a score, and labelled ones, are ROW_CONTEXT.  adopt: series that the model
+ * does not contain are scaled and scored by figures of their own, if they have enough rows
+ * (adopt.h); otherwise by those of all series.
  */
-extern Recent *recent_read(const DetectSpec *spec, double trim);
+extern Recent *recent_read(const DetectSpec *spec, double trim, bool adopt);
 
 #endif							/* AMAD_OPERATE_RECENT_H */

@@ -269,12 +269,12 @@ add_series(Dataset *d, DatasetSeries s)
 	d->series[d->nseries++] = s;
 }
 
-static double
-default_gap(const Dataset *d, double step)
+double
+dataset_max_gap(const Options *options, Oid ts_type, double step)
 {
-	double		unit = d->ts_type == INT8OID ? 1.0 : USECS_PER_SEC;
+	double		unit = ts_type == INT8OID ? 1.0 : USECS_PER_SEC;
 
-	return d->options->max_gap > 0 ? d->options->max_gap * unit : GAP_STEPS * step;
+	return options->max_gap > 0 ? options->max_gap * unit : GAP_STEPS * step;
 }
 
 /* Scales the open series and appends it to the others, unless it is too short. */
@@ -297,7 +297,7 @@ end_series(Dataset *d)
 		MemoryContextSwitchTo(old);
 		series_sort(d->open);
 		s.step = series_step(d->open);
-		s.max_gap = default_gap(d, s.step);
+		s.max_gap = dataset_max_gap(d->options, d->ts_type, s.step);
 		series_moments(d->open, s.mean, s.std, s.known);
 		scale_runs(d, &s);
 		add_series(d, s);
@@ -449,7 +449,7 @@ pool_series(Dataset *d, ModelStats *stats)
 		if (d->series[i].step > 0)
 			step[n++] = d->series[i].step;
 	stats->step = n > 0 ? nn_quantile(step, n, 0.5) : 0.0;
-	stats->max_gap = default_gap(d, stats->step);
+	stats->max_gap = dataset_max_gap(d->options, d->ts_type, stats->step);
 	pfree(step);
 	/* sampling may have left fewer than two rows of every series */
 	for (int i = 0; i < d->nseries; i++)

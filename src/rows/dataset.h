@@ -116,6 +116,9 @@ extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const fl
 extern RunRange dataset_all_runs(const Dataset *dataset);
 extern RunRange dataset_series_runs(const Dataset *dataset, int first);
 
+/* The option max_gap in units of the time column, or its default for a step. */
+extern double dataset_max_gap(const Options *options, Oid ts_type, double step);
+
 /*
  * Whether the row at a place of a run is held out.  Sets *end to the place of the next row
  * of the run that differs from it, or to the end of the run.

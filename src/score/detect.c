@@ -12,6 +12,9 @@
  * a series in the range arrives, they are added to the scorer before it.  Rows come out of
  * the scorer with their mark, and those of the range are visited.
  *
+ * The rows of a series that the model does not contain can be collected until it ends, so
+ * that the caller of detect_run() can give figures of its own to score them with.
+ *
  * When the range has proved to be large, the scorer may start workers.  From then on the
  * session is in parallel mode, so the visit must not write.
  */
@@ -66,6 +69,8 @@ struct Detection
 	History		history;
 	bool		inside;			/* a row of the range has arrived */
 	int			after;			/* rows read after the range */
+	LearningRows *learning;		/* NULL: rows are not collected */
+	bool		collecting;		/* they are, for the current series */
 
 	/* scoring */
 	Scorer	   *scorer;
@@ -244,6 +249,8 @@ detect_open(const DetectSpec *spec)
 									   d->source->series_collations);
 	set_range(d);
 	d->scorer = scorer_open(d->loaded, spec->parallel);
+	if (spec->adopt)
+		d->learning = learning_rows_open(d->loaded->model->features);
 	d->history.room = scorer_depth(d->loaded->model);
 	rows = d->history.room;
 	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
@@ -304,6 +311,12 @@ visit_scored_rows(Detection *d)
 static void
 score_source_row(Detection *d, const SourceRow *row, int mark)
 {
+	if (d->collecting)
+	{
+		learning_rows_add(d->learning, row, mark,
+						  mark == MARK_IN_RANGE && row->ts_valid && !row->duplicate);
+		return;
+	}
 	if (row->duplicate)
 		scorer_add_duplicate(d->scorer, row->ts, mark);
 	else
@@ -345,17 +358,51 @@ score_history(Detection *d)
 	h->count = 0;
 }
 
+/* Scores the rows that have been collected, when their series has ended. */
+static void
+score_learning_rows(Detection *d)
+{
+	const LearningRows *rows = d->learning;
+
+	if (!d->collecting)
+		return;
+	d->collecting = false;
+	scorer_begin(d->scorer, rows->key, d->spec.adopt(rows, d->spec.adopt_arg));
+	visit_scored_rows(d);
+	for (int64 i = 0; i < rows->nrows; i++)
+	{
+		const LearningRow *from = learning_rows_get(rows, i);
+		SourceRow	row = {
+			.ts = from->ts,
+			.ts_valid = from->ts_valid,
+			.duplicate = from->duplicate,
+			.values = from->values,
+		};
+
+		score_source_row(d, &row, from->mark);
+	}
+}
+
 /* Begins a series, by the model's own key for it if there is one: '1' may be the series 1. */
 static void
 begin_detected_series(Detection *d, const SourceRow *row)
 {
 	const char *key = d->source->spec.nseries > 0 ? row->new_series : NULL;
-	const char *known = NULL;
+	const char *known = key;
 
+	score_learning_rows(d);
 	if (key && d->finder && model_series_stats(d->loaded->model, key) == NULL)
 		known = series_finder_find(d->finder, key, row->series);
-	scorer_begin(d->scorer, known ? known : key);
-	visit_scored_rows(d);
+	if (d->learning && key && known == NULL)
+	{
+		d->collecting = true;
+		learning_rows_begin(d->learning, key);
+	}
+	else
+	{
+		scorer_begin(d->scorer, known ? known : key, NULL);
+		visit_scored_rows(d);
+	}
 	d->history.count = 0;
 	d->inside = false;
 	d->after = 0;
@@ -410,6 +457,7 @@ detect_run(Detection *d, detect_visit visit, void *arg)
 	d->visit = visit;
 	d->arg = arg;
 	source_scan(d->source, &d->range, true, read_source_row, d);
+	score_learning_rows(d);
 	scorer_end(d->scorer);
 	visit_scored_rows(d);
 }

@@ -8,8 +8,14 @@
 #ifndef AMAD_SCORE_DETECT_H
 #define AMAD_SCORE_DETECT_H
 
-#include "rows/source.h"
+#include "score/learning_rows.h"
 #include "score/scorer.h"
+
+/*
+ * Returns the figures of a series that the model does not contain, to score its rows with;
+ * NULL: those of all series.
+ */
+typedef const ModelStats *(*detect_adopt) (const LearningRows *rows, void *arg);
 
 /* What to detect on.  since and until are of bound_type. */
 typedef struct DetectSpec
@@ -33,6 +39,8 @@ typedef struct DetectSpec
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
 
 	bool		parallel;		/* workers may score: the visit does not write */
+	detect_adopt adopt;			/* NULL: such series are scored by the figures of all */
+	void	   *adopt_arg;
 } DetectSpec;
 
 typedef struct Detection Detection;

@@ -5,7 +5,8 @@
  *
  * The two differ in the type of times and durations.  Rows arrive by series, then by time.
  * A row is a hit if its severity, direction and time (maintenance) qualify, and flagged if it
- * is a hit and k of the last n rows are hits.  A flagged row begins an event or extends the
+ * is a hit and k of the last n rows are hits.  Rows of series that the model does not contain
+ * are hits only with the argument learning.  A flagged row begins an event or extends the
  * current one.  A scored row that is not flagged, a row in maintenance and a gap interrupt
  * the event.  That closes it, unless merge_gap is given: then the next flagged row
  * closes it if it is too far away.  An event that is closed is reported if it is long enough and
@@ -54,7 +55,8 @@ enum
 	ARG_MAINTENANCE,
 	ARG_SERIES,
 	ARG_SOURCE,
-	ARG_TIMESTAMP_COL
+	ARG_TIMESTAMP_COL,
+	ARG_LEARNING
 };
 
 /* Columns of the result, in their order. */
@@ -68,6 +70,7 @@ enum
 	COL_POINTS,
 	COL_TOP_FEATURES,
 	COL_OPEN,
+	COL_STATUS,
 	COLUMNS
 };
 
@@ -83,6 +86,7 @@ typedef struct Rules
 	/* a hit */
 	double		min_severity;
 	int			direction;		/* of the row's top feature: 1, -1; 0: any */
+	bool		learning;		/* rows of series that the model does not contain, too */
 
 	/* a flagged row: a hit, with k hits in the last n rows */
 	int			k;
@@ -100,6 +104,7 @@ typedef struct Event
 {
 	bool		active;			/* there is one */
 	bool		interrupted;	/* by the rows after its last one */
+	ScoreStatus status;			/* of its rows */
 	int64		start;
 	int64		end;			/* timestamp of its last row */
 	int64		peak;
@@ -207,6 +212,7 @@ get_rules(FunctionCallInfo fcinfo)
 		.direction = get_direction(fcinfo),
 		.k = PG_ARGISNULL(ARG_K) ? 1 : PG_GETARG_INT32(ARG_K),
 		.n = PG_ARGISNULL(ARG_N) ? 1 : PG_GETARG_INT32(ARG_N),
+		.learning = !PG_ARGISNULL(ARG_LEARNING) && PG_GETARG_BOOL(ARG_LEARNING),
 	};
 
 	/* or NaN */
@@ -300,6 +306,9 @@ close_event(Events *e, bool open)
 	values[COL_POINTS] = Int64GetDatum(event->points);
 	values[COL_TOP_FEATURES] = top_features_jsonb(e);
 	values[COL_OPEN] = BoolGetDatum(open);
+	nulls[COL_STATUS] = event->status == SCORE_FINE;
+	if (!nulls[COL_STATUS])
+		values[COL_STATUS] = CStringGetTextDatum(scorer_status_text(event->status));
 	rowset_add(&e->rowset, values, nulls);
 }
 
@@ -325,13 +334,14 @@ interrupt_event(Events *e)
 }
 
 static void
-begin_event(Events *e, int64 ts)
+begin_event(Events *e, const ScoredRow *row)
 {
 	const Size	size = sizeof(double) * detect_model(e->detection)->model->features;
 	Event	   *event = &e->event;
 
 	event->active = true;
-	event->start = ts;
+	event->status = row->status;
+	event->start = row->ts;
 	event->peak_severity = -1.0;
 	event->points = 0;
 	event->weight = 0.0;
@@ -352,7 +362,7 @@ extend_event(Events *e, const ScoredRow *row, double severity)
 	if (event->active && event->interrupted && !within_merge_gap(e, ts))
 		close_event(e, false);
 	if (!event->active)
-		begin_event(e, ts);
+		begin_event(e, row);
 	event->interrupted = false;
 	event->end = ts;
 	event->points++;
@@ -418,7 +428,8 @@ is_hit(Events *e, const ScoredRow *row, double severity)
 	const Model *model = detect_model(e->detection)->model;
 	int			top = 0;
 
-	if (!(severity >= e->rules.min_severity))	/* or NaN */
+	if (!(severity >= e->rules.min_severity) || /* or NaN */
+		(row->status == SCORE_LEARNING && !e->rules.learning))
 		return false;
 	e->has_shares = explanation_shares(scorer, model, row, e->row_share);
 	if (e->rules.direction == 0)
@@ -479,7 +490,7 @@ SQL_FUNCTION(amad_events);
 
 /*
  * (model_name, since, until, min_duration, merge_gap, cooldown, min_severity,
- * direction, k, n, maintenance, series, source, timestamp_col) → the events
+ * direction, k, n, maintenance, series, source, timestamp_col, learning) → the events
  */
 Datum
 amad_events(PG_FUNCTION_ARGS)

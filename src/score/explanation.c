@@ -238,7 +238,8 @@ explanation_columns(ExplanationWriter *w, const Scorer *scorer, const ScoredRow 
 	bool		scored = !isnan(row->score);
 
 	memset(nulls, true, sizeof(bool) * EXPLANATION_COLUMNS);
-	nulls[EXPLANATION_SCORE] = nulls[EXPLANATION_SEVERITY] = nulls[EXPLANATION_ANOMALY] = !scored;
+	nulls[EXPLANATION_SCORE] = nulls[EXPLANATION_SEVERITY] = !scored;
+	nulls[EXPLANATION_ANOMALY] = !scored || row->status == SCORE_LEARNING;
 	values[EXPLANATION_SCORE] = Float8GetDatum(row->score);
 	values[EXPLANATION_SEVERITY] = Float8GetDatum(severity);
 	values[EXPLANATION_ANOMALY] = BoolGetDatum(severity >= 1.0);

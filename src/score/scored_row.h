@@ -15,7 +15,7 @@ typedef enum ScoreStatus
 	SCORE_DUPLICATE_TS,			/* another row of the series has its timestamp */
 	SCORE_OUT_OF_ORDER,			/* its timestamp is before that of an earlier row */
 	SCORE_INVALID_TS,			/* its timestamp is null or infinite */
-	SCORE_UNKNOWN_SERIES,		/* scored by the figures of all series together */
+	SCORE_LEARNING,				/* its series is not in the model: figures of all series */
 	SCORE_NOT_FINITE,			/* the output of the network is not finite */
 	SCORE_PENDING				/* later rows that its score may use have not arrived */
 } ScoreStatus;

@@ -118,14 +118,14 @@ scorer_open(const LoadedModel *loaded, bool parallel)
 		s->activity = palloc_extended(activity_row_bytes(s) * s->blocks.room, MCXT_ALLOC_HUGE);
 	}
 	held_rows_open(&s->held, m, p);
-	scorer_begin(s, NULL);
+	scorer_begin(s, NULL, NULL);
 	return s;
 }
 
 /* ---- input -------------------------------------------------------------------------------- */
 
 void
-scorer_begin(Scorer *s, const char *key)
+scorer_begin(Scorer *s, const char *key, const ModelStats *figures)
 {
 	const Model *m = s->loaded->model;
 
@@ -134,7 +134,7 @@ scorer_begin(Scorer *s, const char *key)
 		pfree(s->adding.key);
 	s->adding.key = key ? MemoryContextStrdup(s->memory, key) : NULL;
 	s->adding.number++;
-	s->adding.stats = model_series_stats(m, key);
+	s->adding.stats = figures ? figures : model_series_stats(m, key);
 	s->adding.unknown = s->adding.stats == NULL && m->nseries > 0;
 	if (s->adding.stats == NULL)
 		s->adding.stats = &m->stats;
@@ -213,7 +213,7 @@ release_row(Scorer *s, bool pending)
 		if (isinf(row->score))
 			row->score = NAN;
 		row->status = isnan(row->score) ? SCORE_NOT_FINITE
-			: s->scoring.unknown		? SCORE_UNKNOWN_SERIES
+			: s->scoring.unknown		? SCORE_LEARNING
 										: SCORE_FINE;
 	}
 }
@@ -465,7 +465,7 @@ scorer_status_text(ScoreStatus status)
 		[SCORE_DUPLICATE_TS] = "duplicate_ts",
 		[SCORE_OUT_OF_ORDER] = "out_of_order",
 		[SCORE_INVALID_TS] = "invalid_ts",
-		[SCORE_UNKNOWN_SERIES] = "unknown_series",
+		[SCORE_LEARNING] = "learning",
 		[SCORE_NOT_FINITE] = "not_finite",
 		[SCORE_PENDING] = "pending",
 	};

@@ -4,7 +4,7 @@
  *
  * The caller adds rows to the scorer and takes them back with their scores:
  *
- *		scorer_begin(scorer, key);
+ *		scorer_begin(scorer, key, NULL);
  *		for each row of the series:
  *			scorer_add(scorer, …);
  *			if (scorer_full(scorer))
@@ -33,9 +33,10 @@ extern Scorer *scorer_open(const LoadedModel *loaded, bool parallel);
 
 /*
  * Begins a series.  Rows of the previous one may be left: take them before adding any.
- * key: of the series (series_key.h); NULL: the only one, or not given.
+ * key: of the series (series_key.h); NULL: the only one, or not given.  figures: to score it
+ * with, as long as it lasts; NULL: those of the model.
  */
-extern void scorer_begin(Scorer *scorer, const char *key);
+extern void scorer_begin(Scorer *scorer, const char *key, const ModelStats *figures);
 
 /* Adds the next row of the series.  ts_valid: ts is neither null nor infinite. */
 extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *values, int mark);

@@ -333,7 +333,7 @@ use_series(WindowObject window, ScoreState *s)
 		}
 		MemoryContextSwitchTo(old);
 	}
-	scorer_begin(s->scorer, key);
+	scorer_begin(s->scorer, key, NULL);
 }
 
 /* Looks up the types of the features, once; the model has their names, for messages. */

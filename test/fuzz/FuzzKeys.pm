@@ -150,12 +150,12 @@ sub case
 	$fuzz->fail('wrong', $script, 'the model cannot be read: ' . FuzzSession::message($result)) if $result->{out} !~ /same=true/;
 	my $bad = Fuzz::bad_severities('severity');
 	my $detect = 'amad_detect_bigint';
-	$result = $call->(detect => "SELECT 'rows=' || count(*) || ' unknown=' || count(*) FILTER (WHERE status = 'unknown_series') || ' series=' || count(DISTINCT series), $bad "
+	$result = $call->(detect => "SELECT 'rows=' || count(*) || ' unknown=' || count(*) FILTER (WHERE status = 'learning') || ' series=' || count(DISTINCT series), $bad "
 		  . "FROM $detect('keys')");
 	if ($result->{state} eq '42883')
 	{
 		$detect = 'amad_detect';
-		$result = $call->(detect => "SELECT 'rows=' || count(*) || ' unknown=' || count(*) FILTER (WHERE status = 'unknown_series') || ' series=' || count(DISTINCT series), $bad "
+		$result = $call->(detect => "SELECT 'rows=' || count(*) || ' unknown=' || count(*) FILTER (WHERE status = 'learning') || ' series=' || count(DISTINCT series), $bad "
 			  . "FROM $detect('keys')");
 	}
 	my $expected = 'rows=' . ($total * $rows) . ' unknown=0 series=' . ($groups // $series);

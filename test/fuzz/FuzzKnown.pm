@@ -23,7 +23,7 @@ sub equal_keys
 		"CREATE TEMP TABLE k AS SELECT i::bigint AS ts, (CASE WHEN $when THEN '$one' ELSE '$other' END)::$type AS dev, sin(i / 10.0) AS a FROM generate_series(1, 600) i "
 		  . "UNION ALL SELECT i, '$third'::$type, sin(i / 10.0) FROM generate_series(1, 600) i",
 		"SELECT 'series=' || coalesce(d->>'series', '') FROM amad_train(model_name => 'k', source => 'k', timestamp_col => 'ts', feature_cols => '{a}', series_cols => '{dev}', options => $zscore) d",
-		"SELECT 'rows=' || count(*) || ' unknown=' || count(*) FILTER (WHERE status = 'unknown_series') FROM FORM('k')",
+		"SELECT 'rows=' || count(*) || ' unknown=' || count(*) FILTER (WHERE status = 'learning') FROM FORM('k')",
 		"SELECT 'same=' || bool_and(model::text::amad_model::text = model::text) FROM amad_models WHERE model_name = 'k'");
 }
 

@@ -56,7 +56,7 @@ sub create_tables
 	{
 		for my $dev ('', 'dev')
 		{
-			my $rows = $dev ? 150 : 400;
+			my $rows = $dev ? 300 : 400;
 			my $columns = "$time{$time} AS ts, " . ($dev ? "d AS dev, " : '')
 			  . 'sin(i * 0.2)::float8 AS a, (cos(i * 0.11) + (i * 7919 % 101) / 500.0)::float8 AS b, (i / 7 % 2)::float8 AS c';
 			my $from = $dev ? ", unnest('{x,y,z}'::text[]) d" : '';
@@ -532,9 +532,13 @@ sub calls
 		', last_n => 9223372036854775807', ", source => '$short'", ", source => 'SELECT * FROM $short', timestamp_col => 'ts'",
 		", timestamp_col => 'nowhere'");
 	my $window = $plain ? '' : pick('', '', ', min_duration => ' . ($time eq 'bigint' ? 3 : "'3 minutes'"), ', k => 2, n => 3',
-		", maintenance => 'fuzz.pauses_$time'", ', min_severity => 0.5', ", direction => 'above'");
+		", maintenance => 'fuzz.pauses_$time'", ', min_severity => 0.5', ', learning => true', ", direction => 'above'");
 	my $rest = $plain ? '' : pick('', ', only_anomalies => true', ', "explain" => false', $series ? ", series => '{\"dev\": \"x\"}'" : '',
 		", series => '{}'");
+	my $new = literal("SELECT ts, " . ($plain ? '' : pick('upper(dev)', 'dev || c::int', "nullif(dev, 'x')", 'dev') . ' AS dev, ')
+		  . ($plain ? "dev || '2' AS dev, " : '') . 'a, b, c FROM ' . relation($time, $series, 'long'));
+	my $some = $plain ? '' : pick('', '', q(, series => '{"dev": "X"}'), q(, last_n => 200), q(, options => '{"trim": 0}'),
+		q(, options => '{"threshold_only": true}'));
 	my $options = $plain ? '' : pick('', '', ', options => ' . literal(odd_json()), ", options => '{\"contamination\": 0.2}'");
 
 	return (
@@ -553,6 +557,11 @@ sub calls
 		[ drift => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM " . $of->('drift') . "($name$range) x) x" ],
 		[ evaluate => 'SELECT length(amad_evaluate(severity, is_anomaly)::text) FROM ' . $of->('detect') . "($name)" ],
 		[ recalibrate => 'SELECT length(' . $of->('recalibrate') . "($name$range$options)::text)" ],
+		$series ? (
+			[ 'recalibrate new series' => 'SELECT length(' . $of->('recalibrate') . "($name, source => $new$some)::text)" ],
+			[ 'text of new series' => "SELECT bool_and(model::text::amad_model::text = model::text) FROM $row" ],
+			[ 'detect new series' => "SELECT count(*), $bad FROM (SELECT severity AS s FROM " . $of->('detect') . "($name, source => $new) x) x" ])
+		: (),
 		[ deploy => "SELECT amad_deploy($name, 1)" ],
 		[ retrain => "SELECT length(amad_retrain($name" . ($plain || chance(50) ? '' : ', true') . ')::text)' ],
 		[ drop => "SELECT amad_drop($name)" ]);

@@ -143,10 +143,19 @@ FROM amad_detect('one', source => 'odd') k, generate_series(1, 480, 13) n,
 	LATERAL (SELECT * FROM amad_detect('one', since => '2026-01-01'::timestamptz + n * interval '1 min',
 		until => '2026-01-01'::timestamptz + (n + 3) * interval '1 min', source => 'odd')) d
 WHERE k.ts = d.ts AND k.status IS DISTINCT FROM 'duplicate_ts' AND d.status IS DISTINCT FROM 'duplicate_ts';
--- a series that is unknown to the model is scored with the figures of all series
+-- a series that is not in the model is scored with the figures of all series; its rows are no anomalies
 INSERT INTO readings SELECT 'new', ts, flow, pressure, temp FROM readings WHERE device = 'a';
-SELECT status, count(*), count(severity) FROM amad_detect('fleet', series => '{"device": "new"}') GROUP BY status
-ORDER BY status;
+SELECT status, count(*), count(severity), count(is_anomaly) FROM amad_detect('fleet', series => '{"device": "new"}')
+GROUP BY status ORDER BY status;
+SELECT count(*) FILTER (WHERE severity >= 1) > 0 AS severe FROM amad_detect('fleet', series => '{"device": "new"}');
+SELECT count(*) FROM amad_detect('fleet', series => '{"device": "new"}', only_anomalies => true);
+-- amad_score gives the same severity; amad_explain reports the status
+SELECT count(*) FILTER (WHERE severity IS DISTINCT FROM amad_score) AS differ,
+	count(*) FILTER (WHERE (e).status IS DISTINCT FROM d.status OR (e).is_anomaly IS NOT NULL) AS unequal
+FROM amad_detect('fleet', series => '{"device": "new"}') d JOIN (
+	SELECT ts, amad_score('fleet', to_jsonb(device), ts, flow, pressure, temp) OVER (ORDER BY ts),
+		amad_explain('fleet', to_jsonb(device), ts, flow, pressure, temp) OVER (ORDER BY ts) AS e
+	FROM readings WHERE device = 'new') s USING (ts);
 
 -- ---- other sources
 -- rows in any order, columns in any order, additional columns

@@ -153,7 +153,7 @@ ORDER BY i, start_ts;
 -- ---- by window functions: the parameters in combination
 
 -- Bursts of either sign, of changing severity; null, duplicate and missing rows, gaps;
--- the series (3, 'z') is unknown to the model.
+-- the series (3, 'z') is not in the model.
 CREATE TABLE r AS
 SELECT site, device, i::bigint AS n, timestamptz '2026-03-01' + i * interval '1 min' AS ts,
 	CASE WHEN h % 37 = 0 THEN NULL ELSE a END AS a, CASE WHEN h % 37 = 0 THEN NULL ELSE b END AS b
@@ -272,7 +272,8 @@ WHERE id % 67 = 0 OR (since IS NULL)::int + (until IS NULL)::int + (min_duration
 CREATE TABLE found AS SELECT g.id, (e.series->>'site')::int AS site, e.series->>'device' AS device, e.*
 FROM picked g, amad_events('fleet', source => 'r', timestamp_col => 'ts', since => g.since, until => g.until,
 	min_duration => g.min_duration, merge_gap => g.merge_gap, cooldown => g.cooldown, min_severity => g.min_severity,
-	direction => g.direction, k => g.k, n => g.n, maintenance => CASE WHEN g.maintained THEN 'maintenance' END) e;
+	direction => g.direction, k => g.k, n => g.n, maintenance => CASE WHEN g.maintained THEN 'maintenance' END,
+	learning => true) e;
 CREATE TABLE wanted AS SELECT g.id, x.*
 FROM picked g, expected(g.since, g.until, g.min_duration, g.merge_gap, g.cooldown, g.min_severity, g.direction, g.k,
 	g.n, g.maintained) x;
@@ -309,6 +310,14 @@ SELECT count(*) FILTER (WHERE is_anomaly) = (SELECT sum(n_points) FROM events) A
 	count(*) FILTER (WHERE NOT is_anomaly AND events > 0) AS others
 FROM detected d, LATERAL (SELECT count(*) AS events FROM events e
 	WHERE e.series = d.series AND d.ts BETWEEN e.start_ts AND e.end_ts) x;
+-- A series that the model does not contain has no events; with learning they are reported, with a status.
+SELECT count(*) FILTER (WHERE is_anomaly) AS anomalies, count(*) FILTER (WHERE severity >= 1) > 50 AS severe
+FROM amad_detect('fleet', source => 'r', timestamp_col => 'ts', series => '{"site": 3}');
+SELECT count(*) FILTER (WHERE site = 3) AS learning, count(*) FILTER (WHERE status IS NOT NULL) AS with_status FROM (
+	SELECT (series->>'site')::int AS site, status FROM events) e;
+SELECT status, count(*) FILTER (WHERE site = 3) > 10 AS learning, count(*) FILTER (WHERE site <> 3) > 10 AS others FROM (
+	SELECT (series->>'site')::int AS site, status FROM found) e GROUP BY status ORDER BY status;
+SELECT count(*) FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', series => '{"site": 3}', min_severity => 0);
 -- The peak is the greatest severity of an event's rows.
 SELECT count(*) AS other_peaks FROM events e WHERE peak_severity <> (
 	SELECT max(severity) FROM detected d WHERE d.series = e.series AND d.ts BETWEEN e.start_ts AND e.end_ts);
@@ -338,11 +347,13 @@ FROM (VALUES
 		(7, 'SELECT "from", "to", site::int AS site FROM windows'),
 		(8, 'SELECT "from", "to", upper(device) AS device FROM windows')) v(what, query),
 	LATERAL (SELECT series, count(*) AS events
-		FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', maintenance => query) GROUP BY series) e
+		FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', maintenance => query, learning => true)
+		GROUP BY series) e
 GROUP BY what ORDER BY what;
 -- to a series whose column is null only a null applies
 SELECT query, (SELECT count(*) FROM amad_events('fleet',
-	source => $$SELECT NULL::int AS site, 'q' AS device, ts, a, b FROM drawn('.2.')$$, maintenance => query)) AS events
+	source => $$SELECT NULL::int AS site, 'q' AS device, ts, a, b FROM drawn('.2.')$$, maintenance => query,
+	learning => true)) AS events
 FROM (VALUES ('SELECT NULL::timestamptz, NULL::timestamptz, 1 AS site'),
 	('SELECT NULL::timestamptz, NULL::timestamptz, NULL::int AS site')) v(query);
 

@@ -15,8 +15,8 @@ CREATE FUNCTION rows_of(type text, one text, other text, second text) RETURNS te
 		'CASE WHEN i %% 2 = 0 THEN %L ELSE %L END::%s AS dev, sin(i / 10.0) AS a FROM generate_series(1, 500) i '
 		'UNION ALL SELECT ''2026-01-01 00:00+00''::timestamptz + i * interval ''1 min'', '
 		'%L::%3$s, cos(i / 10.0) FROM generate_series(1, 500) i', one, other, type, second) $$;
--- Trains on them.  Returns the number of series of the model, of the detection, and of rows of unknown series, and the
--- model's names; checks that a range that begins with the other text has the same series, and the round trip.
+-- Trains on them.  Returns the number of series of the model, of the detection, and of rows of series that are not in
+-- the model, and the model's names; checks that a range that begins with the other text has the same series, and the round trip.
 CREATE FUNCTION try(type text, one text, other text, second text, collation_name text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -30,11 +30,11 @@ BEGIN
 	report := amad_train('k', format('series_keys_test.%I', 't ' || one), 'ts', '{a}', '{dev}',
 		options => '{"method": "zscore", "horizons": [1, 4]}')->>'series';
 	report := report || ' trained, ' || (SELECT concat(count(DISTINCT series), ' detected, ',
-			count(*) FILTER (WHERE status = 'unknown_series'), ' unknown') FROM amad_detect('k'));
+			count(*) FILTER (WHERE status = 'learning'), ' unknown') FROM amad_detect('k'));
 	report := report || ', ' || (SELECT string_agg(s->'series'->>'dev', ' and ' ORDER BY s->'series'->>'dev' COLLATE "C")
 		FROM jsonb_array_elements(amad_describe('k')->'series') s);
 	EXECUTE format('DELETE FROM %I WHERE ts < ''2026-01-01 00:03+00''', 't ' || one);
-	report := report || (SELECT CASE WHEN bool_or(status = 'unknown_series') OR count(DISTINCT series) <> 2 THEN ': LOST'
+	report := report || (SELECT CASE WHEN bool_or(status = 'learning') OR count(DISTINCT series) <> 2 THEN ': LOST'
 			ELSE '' END FROM amad_detect('k'));
 	report := report || (SELECT CASE WHEN model::text::amad_model::text = model::text THEN '' ELSE ': CHANGED' END
 		FROM amad_models WHERE model_name = 'k' AND deployed);
@@ -97,7 +97,7 @@ SET DateStyle = 'SQL, DMY';
 SET IntervalStyle = 'iso_8601';
 SET extra_float_digits = -12;
 SET bytea_output = 'escape';
-SELECT count(*) AS rows, count(*) FILTER (WHERE status = 'unknown_series') AS unknown, count(DISTINCT series) AS series,
+SELECT count(*) AS rows, count(*) FILTER (WHERE status = 'learning') AS unknown, count(DISTINCT series) AS series,
 	count(*) FILTER (WHERE series::text NOT IN (SELECT series FROM keys)) AS others FROM amad_detect('named');
 RESET timezone;
 RESET DateStyle;
@@ -111,25 +111,45 @@ CREATE TABLE retyped AS SELECT d AS device, '2026-01-01 00:00+00'::timestamptz +
 SELECT amad_train('retyped', 'retyped', 'ts', '{a}', '{device}', options => :'o')->'series' AS series;
 CREATE TABLE before AS SELECT series, ts, severity FROM amad_detect('retyped');
 ALTER TABLE retyped ALTER device TYPE text;
-SELECT count(*) FILTER (WHERE status = 'unknown_series') AS unknown,
+SELECT count(*) FILTER (WHERE status = 'learning') AS unknown,
 	count(*) FILTER (WHERE d.severity IS DISTINCT FROM b.severity) AS differ, count(*) AS rows
 FROM amad_detect('retyped') d JOIN before b USING (series, ts);
-SELECT count(*) FILTER (WHERE (e).status = 'unknown_series') AS unknown,
+SELECT count(*) FILTER (WHERE (e).status = 'learning') AS unknown,
 	count(*) FILTER (WHERE (e).severity IS DISTINCT FROM b.severity) AS differ, count(*) AS rows
 FROM (SELECT device, ts, amad_explain('retyped', to_jsonb(device), ts, a) OVER (PARTITION BY device ORDER BY ts) AS e
 	FROM retyped) x
 JOIN before b ON b.series->>'device' = x.device AND b.ts = x.ts;
+-- by its name in the model, also in a single value, in events and for the argument series
+SELECT count(*) FILTER (WHERE status = 'learning') AS learning, count(*) AS rows, min(series::text) AS series
+FROM amad_detect('retyped', series => '{"device": 2}');
+SELECT count(*) > 0 AS events, min(series::text) AS first, max(series::text) AS last, count(status) AS with_status
+FROM amad_events('retyped', min_severity => 0);
+SELECT count(*) FILTER (WHERE (amad_explain).status = 'learning') AS learning, count(*) AS rows FROM (
+	SELECT amad_explain('retyped', jsonb_build_object('device', device), ts, a) OVER (PARTITION BY device ORDER BY ts)
+	FROM retyped) x;
+-- and in the other direction
+SELECT amad_train('text', 'retyped', 'ts', '{a}', '{device}', options => :'o')->'series' AS series;
+ALTER TABLE retyped ALTER device TYPE bigint USING device::bigint;
+SELECT count(*) FILTER (WHERE status = 'learning') AS learning,
+	count(*) FILTER (WHERE d.severity IS DISTINCT FROM b.severity) AS differ, count(*) AS rows
+FROM amad_detect('text') d JOIN before b ON b.ts = d.ts AND b.series->>'device' = d.series->>'device';
+SELECT count(*) FILTER (WHERE (e).status = 'learning') AS learning,
+	count(*) FILTER (WHERE (e).severity IS DISTINCT FROM b.severity) AS differ, count(*) AS rows
+FROM (SELECT device, ts, amad_explain('text', to_jsonb(device), ts, a) OVER (PARTITION BY device ORDER BY ts) AS e
+	FROM retyped) x
+JOIN before b ON b.series->>'device' = x.device::text AND b.ts = x.ts;
+ALTER TABLE retyped ALTER device TYPE text;
 INSERT INTO retyped SELECT 'x1', ts, a FROM retyped WHERE device = '1';
-SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown FROM amad_detect('retyped')
+SELECT series, count(*) FILTER (WHERE status = 'learning') > 0 AS unknown FROM amad_detect('retyped')
 GROUP BY series ORDER BY series::text;
 ALTER TABLE retyped ALTER device TYPE text COLLATE ignore_case;
-SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown FROM amad_detect('retyped')
+SELECT series, count(*) FILTER (WHERE status = 'learning') > 0 AS unknown FROM amad_detect('retyped')
 GROUP BY series ORDER BY series::text;
 -- a key that the type does not accept is unknown, not an error
 DELETE FROM retyped WHERE device = 'x1';
 SELECT amad_train('retyped', 'SELECT * FROM retyped UNION ALL SELECT ''y'', ts, a FROM retyped WHERE device = ''1''',
 	'ts', '{a}', '{device}', options => :'o')->'series' AS series;
-SELECT series, count(*) FILTER (WHERE status = 'unknown_series') > 0 AS unknown
+SELECT series, count(*) FILTER (WHERE status = 'learning') > 0 AS unknown
 FROM amad_detect('retyped', source => 'SELECT ts, a, ARRAY[device::int] AS device FROM retyped') GROUP BY series
 ORDER BY series::text;
 CREATE DOMAIN negative AS int[] CHECK (value[1] < 0);

@@ -1,0 +1,22 @@
+/*
+ * operate/adopt.h
+ *	  The figures of a series that the model does not contain, until it is calibrated.
+ */
+#ifndef AMAD_OPERATE_ADOPT_H
+#define AMAD_OPERATE_ADOPT_H
+
+#include "model/model.h"
+#include "score/learning_rows.h"
+
+/* The least number of rows with a score for a series to be adopted. */
+extern int64 adopt_least_rows(const Options *options);
+
+/*
+ * The scaling, step and max_gap of the rows that count, with the calibration of all series.
+ * fence: leave extreme values out.  NULL if there are too few rows.  In the current context;
+ * the figures are claimed from the budget.
+ */
+extern ModelStats *adopt_figures(const Model *model, const LearningRows *rows, Oid ts_type,
+								 bool fence, Budget *budget);
+
+#endif							/* AMAD_OPERATE_ADOPT_H */
