@@ -6,10 +6,12 @@
  * Figures are computed in this order, as each step needs those before it:
  *
  *	1. rho and mu: mean residuals and signals
- *	2. season: weights from training rows, its scale from all rows (fit_season.c)
- *	3. raw scores
- *	4. flatlines: limits of activity, and their evidence in the raw scores (fit_flatline.c)
- *	5. theta of each horizon and the threshold (threshold.c)
+ *	2. relations between features: their matrix and means (fit_relations.c)
+ *	3. season: weights from training rows, its scale from all rows (fit_season.c)
+ *	4. raw scores
+ *	5. flatlines: limits of activity, and their evidence in the raw scores (fit_flatline.c)
+ *	6. the limit of relations, and their evidence in the raw scores
+ *	7. theta of each horizon and the threshold (threshold.c)
  *
  * When there are very many rows, a sample of blocks and the held-out rows are used.
  * A series of a fleet gets its own figures if it has enough rows, otherwise those of all
@@ -23,8 +25,10 @@
 
 #include "miscadmin.h"
 
+#include "core/evidence/relations.h"
 #include "learn/calibrate.h"
 #include "learn/fit_flatline.h"
+#include "learn/fit_relations.h"
 #include "learn/fit_season.h"
 
 /* With more rows, only evenly spread blocks and held-out rows are used. */
@@ -62,13 +66,14 @@ typedef struct Calibration
 Size
 calibrate_bytes(const Model *m, int64 rows)
 {
-	return calibration_rows_bytes(m, rows) + fit_season_bytes(m) + fit_flatline_bytes(m);
+	return calibration_rows_bytes(m, rows) + fit_season_bytes(m) + fit_flatline_bytes(m) +
+		fit_relations_bytes(m, rows);
 }
 
 Size
 recalibrate_bytes(const Model *m, int64 rows)
 {
-	return 2 * sizeof(double) * rows + fit_flatline_bytes(m);
+	return 2 * sizeof(double) * rows + fit_flatline_bytes(m) + fit_relations_bytes(m, rows);
 }
 
 /* ---- which series have enough ------------------------------------------------------ */
@@ -364,6 +369,63 @@ calibrate_means(Calibration *c)
 		set_means(c, &all, &m->stats);
 }
 
+/* ---- relations ---------------------------------------------------------------------------- */
+
+/* The figures that a series is scored with. */
+static const ModelStats *
+scoring_stats(const Calibration *c, int series)
+{
+	return c->own[series] ? c->stats[series] : &c->model->stats;
+}
+
+/* Visits the rows of a run that were not learned. */
+static void
+visit_held_out_rows(Calibration *c, const DatasetRun *run, calibration_visit visit, void *arg)
+{
+	for (int64 place = 0, end; place < run->rows; place = end)
+		if (calibration_rows_held_out(&c->rows, run, place, &end))
+			calibration_rows_visit(&c->rows, run, place, end, visit, arg);
+}
+
+static void
+calibrate_relation_means(Calibration *c, RunRange runs, ModelStats *stats)
+{
+	RelationFit fit = open_relation_means(c->model);
+
+	for (int i = runs.first; i < runs.last; i++)
+	{
+		const DatasetRun *run = &c->dataset->runs[i];
+
+		fit.calibration = model_calibration(c->model, scoring_stats(c, run->series));
+		visit_held_out_rows(c, run, add_relation_terms, &fit);
+	}
+	close_relation_means(&fit, &c->rows, stats);
+}
+
+/* A training fits the matrix, and both compute the means of the terms. */
+static void
+calibrate_relations(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+	RelationFit fit;
+
+	if (!c->model->plan.has_relations)
+		return;
+	if (c->rows.recorded == NULL)
+	{
+		fit = open_relation_matrix(c->model);
+		for (int i = 0; i < d->nruns; i++)
+		{
+			fit.calibration = model_calibration(c->model, scoring_stats(c, d->runs[i].series));
+			visit_held_out_rows(c, &d->runs[i], add_relation_residuals, &fit);
+		}
+		close_relation_matrix(&fit, c->model);
+	}
+	calibrate_each_series(c, calibrate_relation_means);
+	if (calibration_rows_of_all(&c->rows))
+		calibrate_relation_means(c, dataset_all_runs(d), &c->model->stats);
+}
+
 /* ---- season -------------------------------------------------------------------------------- */
 
 /* A training computes the weights of the season; both measure how well it fits. */
@@ -390,14 +452,7 @@ calibrate_season(Calibration *c)
 
 /* ---- raw scores -------------------------------------------------------------------------- */
 
-/* The figures that a series is scored with. */
-static const ModelStats *
-scoring_stats(const Calibration *c, int series)
-{
-	return c->own[series] ? c->stats[series] : &c->model->stats;
-}
-
-/* Stores the raw score of a row, still without evidence of flatlines. */
+/* Stores the raw score of a row, still without evidence of flatlines and relations. */
 static void
 store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
 				void *arg)
@@ -409,8 +464,11 @@ store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, c
 		.imputed = dataset_imputed(rows->dataset, row),
 		.time = rows->dataset->ts[row],
 	};
+	float		terms[NN_RELATION_FEATURES];
 
 	rows->raw[row] = nn_raw_score(arg, &values, NULL);
+	if (rows->relation)
+		rows->relation[row] = nn_row_relation(arg, &values, terms);
 }
 
 static void
@@ -426,6 +484,7 @@ calibrate_raw(Calibration *c)
 		const DatasetRun *run = &c->dataset->runs[i];
 		nn_calibration calibration = model_calibration(c->model, scoring_stats(c, run->series));
 
+		calibration.relation = 0;
 		visit_chosen_rows(c, run, store_raw_score, &calibration);
 	}
 }
@@ -454,6 +513,32 @@ calibrate_flatlines(Calibration *c)
 	}
 	for (int i = 0; i < d->nruns; i++)
 		add_flatline_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
+}
+
+/* ---- limits of relations ---------------------------------------------------------------- */
+
+static void
+fit_relation_limit_runs(Calibration *c, RunRange runs, ModelStats *stats)
+{
+	fit_relation_limit(&c->rows, runs, stats);
+}
+
+/* Computes the limits of relations, then adds the evidence of relations to the raw scores. */
+static void
+calibrate_relation_limits(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+
+	if (!c->model->plan.has_relations)
+		return;
+	if (!calibration_rows_threshold_only(&c->rows))
+	{
+		calibrate_each_series(c, fit_relation_limit_runs);
+		if (calibration_rows_of_all(&c->rows))
+			fit_relation_limit_runs(c, dataset_all_runs(d), &c->model->stats);
+	}
+	for (int i = 0; i < d->nruns; i++)
+		add_relation_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -515,9 +600,11 @@ calibrate_model(Model *m, const Dataset *d)
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
 	find_own_series(&c);
 	calibrate_means(&c);
+	calibrate_relations(&c);
 	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
+	calibrate_relation_limits(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
 	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
@@ -540,10 +627,12 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 	if (!calibration_rows_threshold_only(&c.rows))
 	{
 		calibrate_means(&c);
+		calibrate_relations(&c);
 		calibrate_season(&c);
 	}
 	calibrate_raw(&c);
 	calibrate_flatlines(&c);
+	calibrate_relation_limits(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
 	if (calibration_rows_of_all(&c.rows))
 		fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);

@@ -31,6 +31,8 @@ calibration_rows_open(const Model *m, const Dataset *d, const Recorded *recorded
 		.scratch = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE),
 	};
 
+	if (m->plan.has_relations)
+		r.relation = palloc_extended(sizeof(double) * d->nrows, MCXT_ALLOC_HUGE);
 	if (recorded == NULL)
 	{
 		r.context = m->plan.context;

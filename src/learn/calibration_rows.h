@@ -54,6 +54,7 @@ typedef struct CalibrationRows
 
 	/* of each row */
 	double	   *raw;			/* (rows) raw score; NaN: none */
+	double	   *relation;		/* (rows) of those with a raw score; NULL: not used */
 	double	   *scratch;		/* (rows) values that a quantile is computed from */
 } CalibrationRows;
 

@@ -12,8 +12,8 @@
 
 #include "learn/corrupt_chunk.h"
 
-#define MOST_SHARE 0.5			/* of the features that are affected, at most on average */
-#define LONG_DEAD 0.5			/* chance of missing features to be missing in the whole chunk */
+#define MOST_SHARE 0.1			/* of the other features are affected, too, at most on average */
+#define LONG_DEAD 0.6			/* chance of missing features to be missing in the whole chunk */
 #define SPARSE 0.3				/* otherwise: chance to have a value in every k-th row only … */
 #define MOST_SPARSE 12			/* … with this k at most */
 #define MOST_OUTLIERS 2			/* rows of a chunk */

@@ -14,6 +14,7 @@
 
 #include <math.h>
 
+#include "core/evidence/severity.h"
 #include "learn/threshold.h"
 #include "pg/interrupts.h"
 
@@ -28,10 +29,12 @@
 #define OLD_QUANTILE 0.95		/* quantile at which new scores are compared with old severities */
 #define FEW 0.5					/* a smaller part of trim that was flagged is not drift */
 
-/* Collects the means of h raw scores that end with each row of runs. */
+/* Collects the weighted means of h raw scores that end with each row of runs. */
 static int64
 collect_means(CalibrationRows *r, RunRange runs, int h)
 {
+	const int	reach = nn_horizon_reach(h, r->model->options.lookahead);
+	const double fade = r->model->options.fade;
 	int64		n = 0;
 
 	for (int i = runs.first; i < runs.last; i++)
@@ -42,7 +45,7 @@ collect_means(CalibrationRows *r, RunRange runs, int h)
 		for (int64 row = run->first; row < run->first + run->rows; row++)
 		{
 			double		sum = 0.0;
-			int			given = 0;
+			double		weights = 0.0;
 
 			CHECK_FOR_INTERRUPTS();
 			have = isnan(r->raw[row]) ? 0 : have + 1;
@@ -51,11 +54,13 @@ collect_means(CalibrationRows *r, RunRange runs, int h)
 			for (int back = 0; back < h; back++)
 				if (r->raw[row - back] != NN_NO_SCORE)
 				{
-					sum += r->raw[row - back];
-					given++;
+					double		weight = nn_horizon_weight(fade, h, back - reach);
+
+					sum += weight * r->raw[row - back];
+					weights += weight;
 				}
-			if (given > 0)
-				r->scratch[n++] = sum / given;
+			if (weights > 0)
+				r->scratch[n++] = sum / weights;
 		}
 	}
 	return n;
@@ -168,8 +173,8 @@ collect_severities(CalibrationRows *r, RunRange runs)
 /* The severities before a recalibration. */
 typedef struct Before
 {
-	double		severity;		/* their OLD_QUANTILE; 0: not used */
-	double		flagged;		/* share of severities of 1 or more */
+	double		ratio;			/* their OLD_QUANTILE, as score / threshold; 0: not used */
+	double		flagged;		/* share of severities above 1 */
 } Before;
 
 static Before
@@ -185,10 +190,10 @@ measure_before(CalibrationRows *r, RunRange runs, const ModelStats *stats)
 	for (int64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		before.flagged += r->scratch[i] >= 1.0;
+		before.flagged += r->scratch[i] > 1.0;
 	}
 	before.flagged /= n;
-	before.severity = calibration_rows_quantile(r, n, OLD_QUANTILE);
+	before.ratio = nn_severity_ratio(calibration_rows_quantile(r, n, OLD_QUANTILE));
 	return before;
 }
 
@@ -214,9 +219,9 @@ threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
 
 		threshold = Max(calibration_rows_quantile(r, n, 1.0 - trim), Min(threshold, fence));
 	}
-	if (before->severity > 0)
+	if (before->ratio > 0)
 	{
-		double		same = calibration_rows_quantile(r, n, OLD_QUANTILE) / before->severity;
+		double		same = calibration_rows_quantile(r, n, OLD_QUANTILE) / before->ratio;
 
 		threshold = before->flagged <= FEW * trim ? same : Max(threshold, same);
 	}
@@ -231,7 +236,7 @@ count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated 
 	for (int64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		result->flagged += r->scratch[i] >= threshold;
+		result->flagged += r->scratch[i] > threshold;
 	}
 }
 

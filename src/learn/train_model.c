@@ -81,7 +81,7 @@ method_bytes(const Options *o, const ModelPlan *plan)
 	{
 		case METHOD_AMAD:
 			/* weights, the value while it is encoded, the optimizer */
-			return 3 * sizeof(float) * (plan->network_size + plan->states_size) +
+			return 3 * sizeof(float) * plan->params_size +
 				optimizer_bytes(&plan->shape, o->batch_size, o->chunk_length) +
 				fit_states_bytes(plan);
 		case METHOD_PCA:

@@ -257,7 +257,7 @@ model_encode(const Model *m)
 	put_uint64(&body, m->nparams);
 	put_uint32(&body, m->nseries);
 	put_uint32(&body, nn_season_terms(&m->season));
-	put_uint32(&body, m->sizes.count[FIGURE_FLATLINE_FEATURES]);
+	put_uint32(&body, m->plan.evidence);
 	put_figures(&body, m, &m->stats);
 	put_floats(&body, m->nparams, m->params);
 	for (int i = 0; i < m->nseries; i++)
@@ -518,7 +518,7 @@ typedef struct Header
 	uint64		nparams;
 	uint32		nseries;
 	uint32		terms;			/* of the season */
-	uint32		active;			/* features with an activity */
+	uint32		evidence;		/* FIGURES_* */
 } Header;
 
 /* Whether the number of weights is what the options ask for. */
@@ -530,7 +530,7 @@ params_fit(const Options *options, const Header *h)
 	switch ((Method) options->method)
 	{
 		case METHOD_AMAD:
-			return h->nparams == plan.network_size + plan.states_size;
+			return h->nparams == plan.params_size;
 		case METHOD_PCA:
 			/* whole components, as many as features at most */
 			return h->nparams % h->features == 0 && h->nparams / h->features <= h->features;
@@ -562,7 +562,7 @@ create_from_metadata(const char *text, const Header *h)
 	m = model_create(&options, h->features, h->nparams);
 	model_set_season(m, &season);
 	if (m->plan.signals != h->signals || options.nhorizons != h->horizons ||
-		m->sizes.count[FIGURE_FLATLINE_FEATURES] != h->active)
+		m->plan.evidence != h->evidence)
 		report_invalid_model("The sizes do not match the options.");
 	read_flags(m, json);
 	m->training = member_object(json, "training");
@@ -615,13 +615,13 @@ read_header(Reader *in, const char *data, size_t bytes)
 	h.nparams = get_uint64(in);
 	h.nseries = get_uint32(in);
 	h.terms = get_uint32(in);
-	h.active = get_uint32(in);
+	h.evidence = get_uint32(in);
 	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > SIGNALS_MOST || h.horizons < 1 ||
 		h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
-		(h.active != 0 && h.active != h.features))
+		h.evidence > FIGURES_EVIDENCE)
 		report_invalid_model("A size is out of range.");
-	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.active > 0);
+	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.evidence);
 	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) +
 			sizeof(float) * h.nparams + h.json_bytes !=
 		bytes)
@@ -637,6 +637,17 @@ check_states(const Model *m)
 
 	for (int i = 0; m->plan.has_states && i < m->features + 1; i++)
 		if (!(weights[i] > 0))
+			report_invalid_model("A number is out of range.");
+}
+
+/* ERROR unless the diagonal of the relations' matrix, which divides, is positive. */
+static void
+check_relations(const Model *m)
+{
+	const float *precision = m->params + m->plan.network_size + m->plan.states_size;
+
+	for (int c = 0; m->plan.has_relations && c < m->features; c++)
+		if (!(precision[(size_t) c * m->features + c] > 0))
 			report_invalid_model("A number is out of range.");
 }
 
@@ -661,6 +672,7 @@ decode(const char *data, size_t bytes)
 	get_figures(&in, m, &m->stats);
 	get_floats(&in, h.nparams, m->params);
 	check_states(m);
+	check_relations(m);
 	for (int i = 0; i < m->nseries; i++)
 		get_figures(&in, m, &m->series[i].stats);
 	/* again, because the value can come from a database with another encoding */

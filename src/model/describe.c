@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "core/evidence/relations.h"
 #include "core/evidence/states.h"
 #include "core/network/network.h"
 #include "model/codec.h"
@@ -191,7 +192,8 @@ tensor_count(const Model *m)
 	switch ((Method) m->options.method)
 	{
 		case METHOD_AMAD:
-			return nn_param_count(&m->plan.shape) + (m->plan.has_states ? NN_STATES_TENSORS : 0);
+			return nn_param_count(&m->plan.shape) + (m->plan.has_states ? NN_STATES_TENSORS : 0) +
+				m->plan.has_relations;
 		case METHOD_PCA:
 			return 1;
 		case METHOD_ZSCORE:
@@ -215,8 +217,15 @@ tensor(const Model *m, int i)
 		return p;
 	if (i < nn_param_count(shape))
 		return nn_param_at(shape, i);
-	p = nn_states_tensor(m->features, i - nn_param_count(shape));
-	p.offset += m->plan.network_size;
+	i -= nn_param_count(shape);
+	if (m->plan.has_states && i < NN_STATES_TENSORS)
+	{
+		p = nn_states_tensor(m->features, i);
+		p.offset += m->plan.network_size;
+		return p;
+	}
+	p = nn_relations_tensor(m->features);
+	p.offset += m->plan.network_size + m->plan.states_size;
 	return p;
 }
 

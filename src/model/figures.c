@@ -29,12 +29,15 @@ const Figure figures[] = {
 	FIGURE(season_scale, NULL, FIGURE_SEASON_FEATURES, FIGURE_DERIVED, 0),
 	FIGURE(flatline, "calibration", FIGURE_FLATLINE_ONE, FIGURE_CALIBRATED, 0),
 	FIGURE(activity, "calibration", FIGURE_FLATLINE_FEATURES, FIGURE_CALIBRATED, 0),
+	FIGURE(relation, "calibration", FIGURE_RELATION_ONE, FIGURE_CALIBRATED, 0),
+	FIGURE(relation_limit, "calibration", FIGURE_RELATION_ONE, FIGURE_CALIBRATED, DBL_MIN),
+	FIGURE(relation_mean, "calibration", FIGURE_RELATION_FEATURES, FIGURE_CALIBRATED, FLT_MIN),
 #undef FIGURE
 };
 const int figures_count = lengthof(figures);
 
 FigureSizes
-figure_sizes(int features, int signals, int horizons, int terms, bool flatlines)
+figure_sizes(int features, int signals, int horizons, int terms, unsigned evidence)
 {
 	FigureSizes sizes = {{
 		[FIGURE_ONE] = 1,
@@ -43,8 +46,10 @@ figure_sizes(int features, int signals, int horizons, int terms, bool flatlines)
 		[FIGURE_HORIZONS] = horizons,
 		[FIGURE_SEASON_WEIGHTS] = (uint64) features * terms,
 		[FIGURE_SEASON_FEATURES] = terms > 0 ? features : 0,
-		[FIGURE_FLATLINE_ONE] = flatlines ? 1 : 0,
-		[FIGURE_FLATLINE_FEATURES] = flatlines ? features : 0,
+		[FIGURE_FLATLINE_ONE] = evidence & FIGURES_FLATLINES ? 1 : 0,
+		[FIGURE_FLATLINE_FEATURES] = evidence & FIGURES_FLATLINES ? features : 0,
+		[FIGURE_RELATION_ONE] = evidence & FIGURES_RELATIONS ? 1 : 0,
+		[FIGURE_RELATION_FEATURES] = evidence & FIGURES_RELATIONS ? features : 0,
 	}};
 
 	return sizes;
@@ -53,7 +58,8 @@ figure_sizes(int features, int signals, int horizons, int terms, bool flatlines)
 bool
 figure_is_array(const Figure *f)
 {
-	return f->size != FIGURE_ONE && f->size != FIGURE_FLATLINE_ONE;
+	return f->size != FIGURE_ONE && f->size != FIGURE_FLATLINE_ONE &&
+		f->size != FIGURE_RELATION_ONE;
 }
 
 double *

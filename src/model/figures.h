@@ -33,6 +33,11 @@ typedef struct ModelStats
 	double		flatline;		/* evidence of a feature that does not move at all */
 	double	   *activity;		/* (features) a flatline moves less than this; 0: none is one */
 
+	/* relations; NULL without their evidence */
+	double		relation;		/* nn_calibration has the meaning of these */
+	double		relation_limit;
+	double	   *relation_mean;	/* (features) */
+
 	bool		borrowed;		/* the calibration is that of all series, not its own; not stored */
 } ModelStats;
 
@@ -47,6 +52,8 @@ typedef enum FigureSize
 	FIGURE_SEASON_FEATURES,
 	FIGURE_FLATLINE_ONE,		/* 0 without flatlines, like the next */
 	FIGURE_FLATLINE_FEATURES,
+	FIGURE_RELATION_ONE,		/* 0 without relations, like the next */
+	FIGURE_RELATION_FEATURES,
 	FIGURE_SIZES
 } FigureSize;
 
@@ -77,7 +84,13 @@ typedef struct FigureSizes
 	uint64		count[FIGURE_SIZES];
 } FigureSizes;
 
-extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms, bool flatlines);
+/* Evidence that only some models have, as a set. */
+#define FIGURES_FLATLINES 1
+#define FIGURES_RELATIONS 2
+#define FIGURES_EVIDENCE 3		/* all of it */
+
+extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms,
+								unsigned evidence);
 
 /* Whether a figure is an array of its size, or a single number. */
 extern bool figure_is_array(const Figure *figure);

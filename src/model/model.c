@@ -18,7 +18,7 @@ model_create(const Options *options, int features, size_t nparams)
 	m->options = *options;
 	m->features = features;
 	m->plan = plan_make(options, features);
-	m->nparams = m->plan.has_network ? m->plan.network_size + m->plan.states_size : nparams;
+	m->nparams = m->plan.has_network ? m->plan.params_size : nparams;
 	/* not zeroed: training or decoding sets all of them */
 	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1), MCXT_ALLOC_HUGE);
 	m->flag = palloc0(sizeof(bool) * features);
@@ -149,6 +149,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.horizons = m->options.horizons,
 		.lookahead = m->options.lookahead,
 		.release = m->options.release,
+		.fade = m->options.fade,
 		.clip = m->options.clip,
 		.gamma = m->options.discrepancy_weight,
 		.delta = m->plan.has_states ? m->options.state_weight : 0,
@@ -160,6 +161,12 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.season_scale = stats->season_scale,
 		.flatline = stats->flatline,
 		.activity = stats->activity,
+		.precision = m->plan.has_relations
+			? m->params + m->plan.network_size + m->plan.states_size
+			: NULL,
+		.relation_mean = stats->relation_mean,
+		.relation_limit = stats->relation_limit,
+		.relation = stats->relation,
 		.theta = stats->theta,
 		.threshold = stats->threshold,
 	};

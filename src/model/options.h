@@ -79,6 +79,7 @@ typedef struct Options
 	double		residual_floor;
 	double		state_weight;	/* of the distance from the states; 0: there are none */
 	double		flatline_weight;	/* of features that do not move; 0: they have none */
+	double		relation_weight;
 	double		flag_weight;	/* of all flags, at most, in terms of all other features */
 	double		horizon_quantile;
 	int			season;			/* SeasonChoice */
@@ -89,6 +90,7 @@ typedef struct Options
 	int			nhorizons;
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
 	int			lookahead;		/* rows after a row that its score may see */
+	double		fade;			/* of the rows of a horizon */
 	double		release; /* of a horizon's evidence, by that of the next shorter one; 0: any */
 	/* schema */
 	int			nnames;			/* features, or 0 if their names are not known */

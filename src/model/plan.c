@@ -6,6 +6,7 @@
 #include "pg/compat.h"
 
 #include "core/evidence/activity.h"
+#include "core/evidence/relations.h"
 #include "core/evidence/scaling.h"
 #include "core/evidence/states.h"
 #include "core/network/network.h"
@@ -41,6 +42,8 @@ plan_make(const Options *o, int features)
 			},
 		.has_states = network && o->state_weight > 0,
 		.has_flatlines = network && o->flatline_weight > 0,
+		.has_relations = network && o->relation_weight > 0 && features > 1 &&
+			features <= NN_RELATION_FEATURES,
 		.bound = network ? NN_BOUND : o->clip,
 		.chunk_rows = network ? o->chunk_length : 2,
 		.nhorizons = o->nhorizons,
@@ -56,6 +59,11 @@ plan_make(const Options *o, int features)
 	}
 	if (p.has_states)
 		p.states_size = nn_states_size(features);
+	if (p.has_relations)
+		p.relations_size = nn_relations_size(features);
+	p.params_size = p.network_size + p.states_size + p.relations_size;
+	p.evidence = (p.has_flatlines ? FIGURES_FLATLINES : 0) |
+		(p.has_relations ? FIGURES_RELATIONS : 0);
 	p.signals = p.blocks + p.has_states;
 	p.activity_rows = activity_rows(p.context);
 	p.warmup = p.context + p.max_horizon - 1;
@@ -65,7 +73,7 @@ plan_make(const Options *o, int features)
 FigureSizes
 plan_figure_sizes(const ModelPlan *p, int terms)
 {
-	return figure_sizes(p->features, p->signals, p->nhorizons, terms, p->has_flatlines);
+	return figure_sizes(p->features, p->signals, p->nhorizons, terms, p->evidence);
 }
 
 nn_season

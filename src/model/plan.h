@@ -28,6 +28,11 @@ typedef struct ModelPlan
 	bool		has_flatlines;
 	int			activity_rows;	/* rows that the activity of a row is computed from */
 
+	bool		has_relations;
+	size_t		relations_size; /* floats of their parameters; 0 without them */
+	size_t		params_size;	/* floats of network, states and relations, in this order */
+	unsigned	evidence;		/* FIGURES_*: what of it there is */
+
 	/* rows */
 	double		bound;			/* of scaled values */
 	int			chunk_rows;		/* consecutive rows that a training needs */

@@ -149,7 +149,7 @@ judge_series(Recent *r, RecentSeries *s, double *values)
 		double		severity = r->severity[row];
 
 		r->use[row] = isnan(severity) ? ROW_CONTEXT : severity <= limit ? ROW_KEPT : ROW_SCORED;
-		s->flagged += severity >= 1.0;
+		s->flagged += severity > 1.0;
 	}
 }
 

@@ -428,7 +428,7 @@ is_hit(Events *e, const ScoredRow *row, double severity)
 	const Model *model = detect_model(e->detection)->model;
 	int			top = 0;
 
-	if (!(severity >= e->rules.min_severity) || /* or NaN */
+	if (!(severity > e->rules.min_severity) ||	/* or NaN */
 		(row->status == SCORE_LEARNING && !e->rules.learning))
 		return false;
 	e->has_shares = explanation_shares(scorer, model, row, e->row_share);

@@ -8,7 +8,6 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include <float.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -17,6 +16,7 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "core/evidence/severity.h"
 #include "rows/series.h"
 #include "score/explanation.h"
 
@@ -126,10 +126,7 @@ set_number(JsonbValue *value, double x)
 double
 explanation_severity(const Scorer *scorer, const ScoredRow *row)
 {
-	double		severity = row->score / scorer_stats(scorer)->threshold;
-
-	/* the threshold of a forged model may be arbitrarily small */
-	return isinf(severity) ? DBL_MAX : severity;
+	return nn_severity(row->score, scorer_stats(scorer)->threshold);
 }
 
 bool
@@ -242,7 +239,7 @@ explanation_columns(ExplanationWriter *w, const Scorer *scorer, const ScoredRow 
 	nulls[EXPLANATION_ANOMALY] = !scored || row->status == SCORE_LEARNING;
 	values[EXPLANATION_SCORE] = Float8GetDatum(row->score);
 	values[EXPLANATION_SEVERITY] = Float8GetDatum(severity);
-	values[EXPLANATION_ANOMALY] = BoolGetDatum(severity >= 1.0);
+	values[EXPLANATION_ANOMALY] = BoolGetDatum(severity > 1.0);
 	nulls[EXPLANATION_THRESHOLD] = false;
 	values[EXPLANATION_THRESHOLD] = Float8GetDatum(stats->threshold);
 	nulls[EXPLANATION_STATUS] = status == NULL;

@@ -46,47 +46,37 @@ ring_index(const nn_horizons *h, int back)
 	return (int) ((h->count + h->size - 1 - back) % h->size);
 }
 
-/*
- * Horizons that end with the same row share their sum.  The ring is long enough: lookahead
- * is at most half of its size, so end + horizon is at most its size.
- */
+/* The ring is long enough: lookahead is at most half of its size. */
 void
 nn_horizons_means(const nn_horizons *h, int back, double *means)
 {
 	const nn_calibration *cal = h->calibration;
-	int			end = -1;		/* rows after the last row of the sum */
-	int			place = 0;
-	int			n = 0;
-	int			given = 0;
-	double		sum = 0.0;
 
 	for (int i = 0; i < cal->nhorizons; i++)
 	{
-		int			half = cal->horizons[i] / 2;
-		int			reach = half < cal->lookahead ? half : cal->lookahead;
-		int			after = back > reach ? back - reach : 0;
+		const int	rows = cal->horizons[i];
+		const int	reach = nn_horizon_reach(rows, cal->lookahead);
+		int			after = back > reach ? back - reach : 0;	/* rows behind the last one */
+		int			place = ring_index(h, after);
+		double		sum = 0.0;
+		double		weights = 0.0;
 
-		if (after != end)
-		{
-			end = after;
-			place = ring_index(h, end);
-			n = given = 0;
-			sum = 0.0;
-		}
 		means[i] = NAN;
-		if (h->count < end + cal->horizons[i])
+		if (h->count < after + rows)
 			continue;
-		for (; n < cal->horizons[i]; n++)
+		for (int n = 0; n < rows; n++)
 		{
 			if (h->ring[place] != NN_NO_SCORE)
 			{
-				sum += h->ring[place];
-				given++;
+				double		weight = nn_horizon_weight(cal->fade, rows, after + n - back);
+
+				sum += weight * h->ring[place];
+				weights += weight;
 			}
 			place = place > 0 ? place - 1 : h->size - 1;
 		}
-		if (given > 0)
-			means[i] = sum / given;
+		if (weights > 0)
+			means[i] = sum / weights;
 	}
 }
 

@@ -3,7 +3,8 @@
  *	  From the raw scores of neighbouring rows to anomaly scores.
  *
  * The mean for horizon h of a row spans h rows.  The last of them is min(lookahead, h / 2)
- * rows after the row, or the newest row if that comes first.  Without lookahead a score
+ * rows after the row, or the newest row if that comes first.  With `fade`, rows have less
+ * weight the farther they are from the row, so that a single bad row has the greatest score itself.  Without lookahead a score
  * therefore depends on the row and rows before it, with lookahead on rows around it.
  *
  * With lookahead a row waits for its score.  After each nn_horizons_add(), while
@@ -24,6 +25,20 @@
 #define NN_HORIZONS_MAX 16		/* maximum number of horizons */
 
 extern int	nn_max_horizon(const nn_calibration *calibration);
+
+/* Rows after a row that horizon h reaches, with this lookahead. */
+static inline int
+nn_horizon_reach(int horizon, int lookahead)
+{
+	return horizon / 2 < lookahead ? horizon / 2 : lookahead;
+}
+
+/* The weight in horizon h of the row at a distance from the scored row. */
+static inline double
+nn_horizon_weight(double fade, int horizon, int distance)
+{
+	return 1.0 - fade * (distance < 0 ? -distance : distance) / horizon;
+}
 
 /* The last raw scores of a stretch, newest last. */
 typedef struct nn_horizons
@@ -60,8 +75,8 @@ nn_horizons_release(nn_horizons *horizons)
 }
 
 /*
- * A_h of the row `back` (0 … lookahead) rows before the newest: mean of the raw scores of
- * horizon h, for each h, without those that are NN_NO_SCORE; NaN if there are fewer than h
+ * A_h of the row `back` (0 … lookahead) rows before the newest: weighted mean of the raw
+ * scores of horizon h, for each h, without those that are NN_NO_SCORE; NaN if there are fewer than h
  * rows, or all are left out.
  */
 extern void nn_horizons_means(const nn_horizons *horizons, int back, double *means);

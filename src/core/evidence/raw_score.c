@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "core/evidence/raw_score.h"
+#include "core/evidence/relations.h"
 #include "core/evidence/scaling.h"
 
 /* Returns (mean_n D/mu)^gamma · (S/mu)^delta. */
@@ -38,10 +39,13 @@ feature_weight(const nn_calibration *cal, int c)
 static double
 feature_flatline(const nn_calibration *cal, const float *activity, int c)
 {
+	double		still;
+
 	/* written so that NaN takes this branch */
 	if (cal->flatline == 0 || activity == NULL || !(activity[c] < cal->activity[c]))
 		return 0.0;
-	return cal->flatline * (1.0 - activity[c] / cal->activity[c]);
+	still = 1.0 - activity[c] / cal->activity[c];
+	return cal->flatline * still * still * still * still;
 }
 
 double
@@ -69,6 +73,48 @@ feature_season(const nn_calibration *cal, int terms, const double *basis, float 
 		return 0.0;
 	d = nn_season_expected(terms, cal->season_weights + (size_t) c * terms, basis) - z;
 	return cal->season_scale[c] * d * d;
+}
+
+double
+nn_row_relation(const nn_calibration *cal, const nn_row *row, float *terms)
+{
+	float		q[NN_RELATION_FEATURES];
+	double		sum = 0.0;
+	double		weights = 0.0;
+
+	for (int c = 0; c < cal->features; c++)
+		q[c] = (float) ((nn_clipped(cal->clip, row->scaled[c]) - (double) row->expected[c]) /
+						sqrt(cal->rho[c]));
+	nn_relations_terms(cal->features, cal->precision, q, row->imputed, terms);
+	for (int c = 0; c < cal->features; c++)
+		if (!NN_IMPUTED(row->imputed, c))
+		{
+			terms[c] /= (float) cal->relation_mean[c];
+			sum += feature_weight(cal, c) * terms[c];
+			weights += feature_weight(cal, c);
+		}
+	return weights == 0 ? 0.0 : sum / weights;
+}
+
+double
+nn_relation_evidence(const nn_calibration *cal, double row_relation)
+{
+	double		beyond = row_relation / cal->relation_limit - 1.0;
+
+	return beyond > 0 ? cal->relation * beyond : 0.0;
+}
+
+/* Evidence of relations; adds each feature's weighted share of it to evidence, if given. */
+static double
+relation_part(const nn_calibration *cal, const nn_row *row, double weights, double *evidence)
+{
+	float		terms[NN_RELATION_FEATURES];
+	double		relation = nn_row_relation(cal, row, terms);
+	double		total = nn_relation_evidence(cal, relation);
+
+	for (int c = 0; c < cal->features && total > 0 && evidence; c++)
+		evidence[c] += total * feature_weight(cal, c) * terms[c] / relation;
+	return total * weights;
 }
 
 double
@@ -100,5 +146,9 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		sum += e;
 		weights += feature_weight(cal, c);
 	}
-	return weights == 0 ? NN_NO_SCORE : sum / weights;
+	if (weights == 0)
+		return NN_NO_SCORE;
+	if (cal->relation > 0 && cal->precision)
+		sum += relation_part(cal, row, weights, evidence);
+	return sum / weights;
 }

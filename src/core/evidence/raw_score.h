@@ -21,6 +21,8 @@ typedef struct nn_calibration
 	int			lookahead;		/* later rows a score may use, 0 … max horizon / 2 */
 	double		release; /* limit of a horizon's evidence, in units of the next shorter
 								 * one's; 0: no limit */
+	double		fade;			/* what the farthest row of a horizon has less weight than the
+								 * scored row, 0 … 1; 0: all the same */
 	double		clip;			/* of scaled values when compared with expected ones */
 	double		gamma;			/* discrepancy_weight */
 	double		delta;			/* state_weight; 0: no states */
@@ -38,6 +40,12 @@ typedef struct nn_calibration
 	/* figures of flatlines */
 	double		flatline;		/* evidence of a feature that does not move at all; 0: none */
 	const double *activity;		/* (C) activity that counts as low; 0: none is low */
+
+	/* figures of relations */
+	const float *precision;		/* (C, C) Λ; NULL: no relations */
+	const double *relation_mean;	/* (C) mean term of a feature */
+	double		relation_limit; /* a row's relation that counts as unusual */
+	double		relation;		/* evidence of a row with twice this relation; 0: none */
 
 	/* figures of the anomaly score */
 	const double *theta;		/* (nhorizons) scale of A_h */
@@ -61,11 +69,20 @@ typedef struct nn_row
  * Raw score of a row: the weighted mean of the features' evidence,
  *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta
  *			+ season_scale_c · (season's z - z)²
- *			+ flatline · max(0, 1 - its activity / activity_c)
- * over those that are not imputed; NN_NO_SCORE if all are.  Unless NULL, evidence (C)
- * is set to the weighted evidence of each feature, 0 for imputed ones.
+ *			+ flatline · max(0, 1 - its activity / activity_c)⁴
+ * over those that are not imputed, plus the evidence of relations; NN_NO_SCORE if all are
+ * imputed.  Unless NULL, evidence (C) is set to the weighted evidence of each feature, 0 for
+ * imputed ones.
  */
 extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row, double *evidence);
+
+/*
+ * The relation of a row: the weighted mean of its features' terms (relations.h), each
+ * relative to its mean.  Sets terms (C) to them.  Its evidence in the raw score is
+ *		relation · max(0, the row's relation / relation_limit - 1)
+ */
+extern double nn_row_relation(const nn_calibration *calibration, const nn_row *row, float *terms);
+extern double nn_relation_evidence(const nn_calibration *calibration, double row_relation);
 
 /* The part of the raw score that comes from flatlines; 0 if all features are imputed. */
 extern double nn_flatline_evidence(const nn_calibration *calibration, const float *activity,
