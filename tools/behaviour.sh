@@ -99,9 +99,18 @@ if [ -n "$accept" ]; then
   {
     grep -e '^#' -e '^$' "$known" 2>/dev/null || true
     run_psql -F '|' -c "
-      SELECT scenario, variant, coalesce(reason, error, measured_text || ', right is ' || bound) FROM points WHERE NOT passed
+      WITH failing AS (
+        SELECT scenario, variant, passed, coalesce(reason, error, measured_text || ', right is ' || bound) AS reason,
+          $full = 1 AND count(*) OVER w > 1 AND bool_and(NOT passed) OVER w AS always
+        FROM points WINDOW w AS (PARTITION BY scenario)
+      )
+      SELECT scenario, variant, reason FROM failing WHERE NOT passed AND NOT always
       UNION ALL
-      SELECT * FROM known_failures k WHERE NOT EXISTS (SELECT FROM points p WHERE (p.scenario, p.variant) = (k.scenario, k.variant))
+      SELECT scenario, '*', CASE WHEN count(DISTINCT reason) = 1 THEN min(reason)
+        ELSE 'all ' || count(*) || ' variants, such as: ' || min(reason) END FROM failing WHERE always GROUP BY scenario
+      UNION ALL
+      SELECT * FROM known_failures k WHERE NOT EXISTS (SELECT FROM points p
+        WHERE p.scenario = k.scenario AND ($full = 1 OR k.variant = p.variant))
       ORDER BY 1, 2"
   } >"$scratch/known"
   cp "$scratch/known" "$known"

@@ -5,7 +5,8 @@
 
 SELECT expect('bad_row', 'one bad row: rows newly flagged', 'the longest horizon has 32 rows',
 	'rows', at_most => 32);
-SELECT expect('bad_row', 'one bad row: distance of the peak', 'the highest severity is at the row or next to it', 'rows',
+SELECT expect('bad_row', 'one bad row: distance of the peak',
+	'the highest severity is at the row or next to it', 'rows',
 	at_most => 1);
 SELECT expect('bad_row', 'one bad row: its severity', 'the row itself is flagged', '', at_least => 1);
 
@@ -51,10 +52,12 @@ WHERE NOT (v->>'what' LIKE 'two%' AND v->>'columns' = '1');
 
 SELECT expect('twitch', 'a constant moves once: rows newly flagged', 'the longest horizon has 32 rows',
 	'rows', at_most => 32);
-SELECT expect('twitch', 'a constant moves once: distance of the peak', 'the highest severity is at the row or next to it',
+SELECT expect('twitch', 'a constant moves once: distance of the peak',
+	'the highest severity is at the row or next to it',
 	'rows', at_most => 1);
 SELECT expect('twitch', 'a constant moves once: its severity', 'the row itself is flagged', '', at_least => 1);
-SELECT expect('twitch', 'a constant moves once: 250 to 7.001', 'a jump to 250 has a higher severity than a twitch, from 7 to 7.001',
+SELECT expect('twitch', 'a constant moves once: 250 to 7.001',
+	'a jump to 250 has a higher severity than a twitch, from 7 to 7.001',
 	'×', at_least => 1.1);
 
 CREATE FUNCTION twitch(columns int, noise float8, seed int)
@@ -68,7 +71,8 @@ BEGIN
 	SELECT severity INTO jump FROM severities(m, format(change, k, 250)) WHERE n = 5412;
 	RETURN QUERY
 	WITH s AS MATERIALIZED (SELECT * FROM severities(m, format(change, k, 7.001)) WHERE n >= 4896)
-	SELECT 'a constant moves once: rows newly flagged', (count(*) FILTER (WHERE severity >= 1 AND base < 1))::float8 FROM s
+	SELECT 'a constant moves once: rows newly flagged', (count(*) FILTER (WHERE severity >= 1 AND base < 1))::float8
+	FROM s
 	UNION ALL
 	SELECT 'a constant moves once: distance of the peak', abs((array_agg(n ORDER BY severity DESC))[1] - 5412)::float8
 	FROM s WHERE n >= 5412 - 32
@@ -85,7 +89,8 @@ SELECT run('twitch', v) FROM grid('{2,10,20}', '{0.2,1,5}', seed => '{1,2}') v;
 
 -- ---- a bad row does not hide what comes after it
 
-SELECT expect('after_bad_row', 'shift four hours after a bad row: found', 'a shift of another column is found within 32 rows',
+SELECT expect('after_bad_row', 'shift four hours after a bad row: found',
+	'a shift of another column is found within 32 rows',
 	'rows', at_most => 32);
 
 CREATE FUNCTION after_bad_row(columns int, noise float8, seed int)
@@ -97,7 +102,8 @@ BEGIN
 	CREATE TEMP TABLE without_shift ON COMMIT DROP AS SELECT * FROM severities(m, format('CASE %s ELSE c END', bad));
 	-- rows that are flagged for the bad row alone do not count
 	RETURN QUERY SELECT 'shift four hours after a bad row: found', min(n)::float8 - 5460
-	FROM severities(m, format('CASE %s WHEN n >= 5460 THEN with_value(c, 1, c[1] + %s) ELSE c END', bad, 3 * deviation(m, 1))) s
+	FROM severities(m, format('CASE %s WHEN n >= 5460 THEN with_value(c, 1, c[1] + %s) ELSE c END', bad,
+		3 * deviation(m, 1))) s
 	JOIN without_shift w USING (n) WHERE n >= 5460 AND s.severity >= 1 AND s.severity >= 2 * w.severity;
 	DROP TABLE without_shift;
 END $$;
@@ -115,25 +121,28 @@ SELECT expect('real_bad_row', 'one bad row on real servers: distance of the peak
 	'the highest severity is at the row or next to it', 'rows', at_most => 1);
 
 -- Row 10500 and the 300 rows around it are normal
-CREATE FUNCTION real_bad_row(what text, columns int, seed int)
+CREATE FUNCTION real_bad_row(what text, k int, seed int)
 RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
 DECLARE
 	m text := server(what);
 BEGIN
 	RETURN QUERY
 	WITH s AS MATERIALIZED (
-		SELECT * FROM severities(m, format('CASE WHEN n = 10500 THEN with_value(c, %s, c[%1$s] + %s) ELSE c END', columns,
-			10 * deviation(m, columns)), 10000)
+		SELECT *
+		FROM severities(m, format('CASE WHEN n = 10500 THEN with_value(c, %s, c[%1$s] + %s) ELSE c END', k,
+			10 * deviation(m, k)), 10000)
 		WHERE n BETWEEN 10200 AND 10800
 	)
-	SELECT 'one bad row on real servers: rows newly flagged', (count(*) FILTER (WHERE severity >= 1 AND base < 1))::float8 FROM s
+	SELECT 'one bad row on real servers: rows newly flagged',
+		(count(*) FILTER (WHERE severity >= 1 AND base < 1))::float8 FROM s
 	UNION ALL
-	SELECT 'one bad row on real servers: distance of the peak', abs((array_agg(n ORDER BY severity DESC))[1] - 10500)::float8
+	SELECT 'one bad row on real servers: distance of the peak',
+		abs((array_agg(n ORDER BY severity DESC))[1] - 10500)::float8
 	FROM s WHERE n BETWEEN 10468 AND 10600;
 END $$;
 
-SELECT run('real_bad_row', json_build_object('what', 'omi-2', 'columns', k, 'seed', 1)) FROM unnest('{1,10}'::int[]) k;
+SELECT run('real_bad_row', json_build_object('what', 'omi-2', 'k', k, 'seed', 1)) FROM unnest('{1,10}'::int[]) k;
 \if :full
-SELECT run('real_bad_row', json_build_object('what', w, 'columns', k, 'seed', 1))
+SELECT run('real_bad_row', json_build_object('what', w, 'k', k, 'seed', 1))
 FROM unnest('{omi-2,omi-4}'::text[]) w, generate_series(1, 19, 3) k;
 \endif

@@ -4,7 +4,8 @@
 -- and goes on like that is never flagged.
 
 SELECT expect('still', 'series without news: rows flagged', 'it goes on exactly as in training', 'rows', at_most => 0);
-SELECT expect('still', 'series without news: highest severity', 'a margin remains below the threshold', '', at_most => .99);
+SELECT expect('still', 'series without news: highest severity',
+	'a margin remains below the threshold', '', at_most => .99);
 
 CREATE FUNCTION still(what text, seed int) RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
 DECLARE
@@ -35,8 +36,10 @@ SELECT run('still', v) FROM grid(what => '{three columns of zeros,staircase by d
 SELECT expect('idle', 'idle device: rows flagged', 'a device that is always 0 is normal', 'rows', at_most => 0);
 SELECT expect('idle', 'idle device: events', 'it has no events', 'events', at_most => 0);
 SELECT expect('idle', 'idle device: drift', 'amad_drift does not call it drifted', 'rows', at_most => 0);
-SELECT expect('idle', 'idle device: found when it starts', 'its first work is found within 4 rows', 'rows', at_most => 4);
-SELECT expect('idle', 'all devices equal: rows flagged', 'devices with exactly equal rows of a period', 'rows', at_most => 0);
+SELECT expect('idle', 'idle device: found when it starts',
+	'its first work is found within 4 rows', 'rows', at_most => 4);
+SELECT expect('idle', 'all devices equal: rows flagged',
+	'devices with exactly equal rows of a period', 'rows', at_most => 0);
 
 CREATE TABLE idle (device int, ts timestamptz, a float8, b float8);
 CREATE TABLE twins (device int, ts timestamptz, a float8, b float8);
@@ -66,7 +69,8 @@ BEGIN
 	SELECT 'idle device: drift', (count(*) FILTER (WHERE drifted))::float8 FROM amad_drift(m) d
 	WHERE d.series = '{"device": 3}'
 	UNION ALL
-	SELECT 'all devices equal: rows flagged', (count(*) FILTER (WHERE is_anomaly))::float8 FROM amad_detect(m || ' twins');
+	SELECT 'all devices equal: rows flagged', (count(*) FILTER (WHERE is_anomaly))::float8
+	FROM amad_detect(m || ' twins');
 	INSERT INTO idle SELECT 3, at(n), 30 + sin(n / 40.0), 3 FROM generate_series(3000, 3031) n;
 	RETURN QUERY
 	SELECT 'idle device: found when it starts', extract(epoch FROM min(d.ts) - at(3000))::float8 / 300
@@ -81,11 +85,14 @@ SELECT run('idle', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
 
 -- ---- a column that is stuck at 0 for ever, beside live ones
 
-SELECT expect('stuck_column', 'column of zeros beside live ones: contribution', 'it is not blamed in flagged rows', '', at_most => .05);
-SELECT expect('stuck_column', 'column of zeros beside live ones: rows flagged', 'live columns are judged as usual', '% of rows',
+SELECT expect('stuck_column', 'column of zeros beside live ones: contribution',
+	'it is not blamed in flagged rows', '', at_most => .05);
+SELECT expect('stuck_column', 'column of zeros beside live ones: rows flagged',
+	'live columns are judged as usual', '% of rows',
 	at_most => 3);
 
-CREATE FUNCTION stuck_column(noise float8, seed int) RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
+CREATE FUNCTION stuck_column(noise float8, seed int)
+RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
 DECLARE
 	m text := format('zeros %s %s', noise, seed);
 BEGIN

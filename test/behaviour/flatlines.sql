@@ -2,7 +2,8 @@
 --
 -- A sensor that sticks is found. What stands still for a while as a matter of course is not flagged.
 
-SELECT expect('stuck', 'stuck sensor: found', 'the value no longer changes: found within 64 rows', 'rows', at_most => 64);
+SELECT expect('stuck', 'stuck sensor: found',
+	'the value no longer changes: found within 64 rows', 'rows', at_most => 64);
 SELECT expect('stuck', 'stuck sensor: named', 'the stuck column has the largest contribution', '% of flagged rows',
 	at_least => 75);
 
@@ -16,10 +17,12 @@ DECLARE
 		(SELECT c[k] FROM rows WHERE model = m AND n = 5400));
 BEGIN
 	RETURN QUERY
-	SELECT 'stuck sensor: found', min(n)::float8 - 5400 FROM severities(m, change) WHERE n >= 5400 AND severity >= 1 AND base < 1
+	SELECT 'stuck sensor: found', min(n)::float8 - 5400 FROM severities(m, change)
+	WHERE n >= 5400 AND severity >= 1 AND base < 1
 	UNION ALL
 	SELECT 'stuck sensor: named', percent(top = k)
-	FROM (SELECT DISTINCT ON (n) n, x.k AS top FROM explanations(m, change) x WHERE n BETWEEN 5400 AND 5500 AND severity >= 1
+	FROM (SELECT DISTINCT ON (n) n, x.k AS top FROM explanations(m, change) x
+		WHERE n BETWEEN 5400 AND 5500 AND severity >= 1
 		  ORDER BY n, contribution DESC) t;
 END $$;
 
@@ -32,7 +35,8 @@ SELECT run('stuck', v) FROM grid('{10,20}', '{0.2,1,5}', '{column 4,column 5}', 
 
 -- ---- what stands still as a matter of course
 
-SELECT expect('rests', 'at rest as a matter of course: rows flagged', 'it was like that in training', '% of rows', at_most => 3);
+SELECT expect('rests', 'at rest as a matter of course: rows flagged',
+	'it was like that in training', '% of rows', at_most => 3);
 
 -- A tank that fills, rests at an irregular level for an irregular time, and empties; the sensor is exact
 CREATE FUNCTION tank(n bigint, seed int) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
@@ -42,7 +46,8 @@ CREATE FUNCTION tank(n bigint, seed int) RETURNS float8 LANGUAGE sql IMMUTABLE A
 		ELSE (200 - n % 200) / 60.0 END
 	FROM (SELECT 40 + floor(40 * noise(seed, n / 200)) AS fill) f $$;
 
-CREATE FUNCTION rests(what text, noise float8, seed int) RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
+CREATE FUNCTION rests(what text, noise float8, seed int)
+RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
 DECLARE
 	m text := format('rests %s %s %s', what, noise, seed);
 BEGIN
@@ -64,7 +69,8 @@ BEGIN
 	FROM (SELECT n, (n % 288 NOT BETWEEN 12 AND 59)::int AS awake FROM generate_series(0, 26 * 288 - 1) n) q;
 	PERFORM train(m, 21 * 288);
 	RETURN QUERY
-	SELECT 'at rest as a matter of course: rows flagged', percent(base >= 1) FROM rows WHERE model = m AND n >= 21 * 288;
+	SELECT 'at rest as a matter of course: rows flagged', percent(base >= 1) FROM rows WHERE model = m
+		AND n >= 21 * 288;
 END $$;
 
 SELECT run('rests', json_build_object('what', w, 'noise', 1, 'seed', 1))

@@ -43,6 +43,10 @@ CREATE TABLE rows (
 	base float8,
 	PRIMARY KEY (model, n)
 );
+CREATE TABLE summaries (
+	model text PRIMARY KEY,
+	summary jsonb	-- of amad_train
+);
 CREATE TABLE deviations (
 	model text,
 	k int,
@@ -71,6 +75,7 @@ DECLARE
 	summary jsonb;
 BEGIN
 	SELECT amad_train(name, options, ts, VARIADIC c) INTO summary FROM rows WHERE model = name AND n < before;
+	INSERT INTO summaries VALUES (name, summary);
 	INSERT INTO deviations SELECT name, k, stddev(x) FROM rows, unnest(c) WITH ORDINALITY u(x, k)
 	WHERE model = name AND n < before GROUP BY k;
 	UPDATE rows SET base = s.severity
@@ -107,7 +112,8 @@ CREATE FUNCTION explanations(name text, change text DEFAULT 'c', first bigint DE
 RETURNS TABLE (n bigint, severity float8, k int, contribution float8) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('SELECT n, (e).severity, key::int, value::float8 FROM '
-		'(SELECT n, amad_explain(%L, ts, VARIADIC %s) OVER (ORDER BY ts) AS e FROM rows WHERE model = %1$L AND n >= %3$s) s, '
+		'(SELECT n, amad_explain(%L, ts, VARIADIC %s) OVER (ORDER BY ts) AS e FROM rows '
+		'WHERE model = %1$L AND n >= %3$s) s, '
 		'jsonb_each_text((e).contributions)', name, change, first);
 END $$;
 
@@ -116,7 +122,8 @@ CREATE FUNCTION percent_step(state bigint[], flagged boolean) RETURNS bigint[] L
 CREATE FUNCTION percent_final(state bigint[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
 	SELECT 100.0 * state[2] / nullif(state[1], 0) $$;
 -- Share of rows in which a condition is true, of those where it is not null
-CREATE AGGREGATE percent(boolean) (SFUNC = percent_step, STYPE = bigint[], INITCOND = '{0,0}', FINALFUNC = percent_final);
+CREATE AGGREGATE percent(boolean) (SFUNC = percent_step, STYPE = bigint[], INITCOND = '{0,0}',
+	FINALFUNC = percent_final);
 
 -- The servers of test/data/ASD: 8640 rows of normal operation, then 4320 with labels
 CREATE TABLE real_rows (

@@ -16,7 +16,7 @@ ALTER DATABASE behaviour SET check_function_bodies = off;
 ALTER DATABASE behaviour SET client_min_messages = warning;
 SET search_path = behaviour, public;
 
--- What is right. The value measured must be at least `at_least` or at most `at_most`; without both, it is only reported.
+-- What is right. The value measured must be at least at_least or at most at_most; without both, it is only reported.
 CREATE TABLE checks (
 	number int GENERATED ALWAYS AS IDENTITY,
 	kind text NOT NULL DEFAULT current_setting('behaviour.kind'),
@@ -37,7 +37,7 @@ CREATE TABLE results (
 	PRIMARY KEY (scenario, variant)
 );
 
--- test/behaviour/known_failures.txt
+-- test/behaviour/known_failures.txt; the variant '*' means all
 CREATE TABLE known_failures (
 	scenario text,
 	variant text,
@@ -66,7 +66,7 @@ CREATE FUNCTION grid(columns int[] DEFAULT '{NULL}', noise float8[] DEFAULT '{NU
 	ORDER BY i, j, k, s $$;
 
 CREATE FUNCTION in_words(variant json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-	SELECT string_agg(CASE key WHEN 'what' THEN value WHEN 'columns' THEN value || CASE value WHEN '1' THEN ' column'
+	SELECT string_agg(CASE key WHEN 'what' THEN value WHEN 'k' THEN 'column ' || value WHEN 'columns' THEN value || CASE value WHEN '1' THEN ' column'
 		ELSE ' columns' END ELSE key || ' ' || value END, ', ') FROM json_each_text(variant) $$;
 
 -- Measures one variant of a situation. The first call counts.
@@ -99,10 +99,12 @@ CREATE FUNCTION readable(x float8) RETURNS text LANGUAGE sql IMMUTABLE AS $$
 		ELSE trim_scale(round(x::numeric, 3))::text END $$;
 
 CREATE VIEW points AS
-SELECT kind, number, scenario, variant, coalesce(CASE WHEN at_least IS NULL THEN measured <= at_most ELSE measured >= at_least END,
-		false) AS passed, concat_ws(' ', readable(measured), unit) AS measured_text,
-	CASE WHEN at_least IS NULL THEN 'at most ' || readable(at_most) ELSE 'at least ' || readable(at_least) END AS bound, error, k.reason
-FROM results JOIN checks USING (scenario) LEFT JOIN known_failures k USING (scenario, variant)
+SELECT kind, number, scenario, r.variant, concat_ws(' ', readable(measured), unit) AS measured_text, error, k.reason,
+	coalesce(CASE WHEN at_least IS NULL THEN measured <= at_most ELSE measured >= at_least END, false) AS passed,
+	CASE WHEN at_least IS NULL THEN 'at most ' || readable(at_most) ELSE 'at least ' || readable(at_least) END AS bound
+FROM results r JOIN checks USING (scenario)
+LEFT JOIN LATERAL (SELECT reason FROM known_failures k WHERE k.scenario = r.scenario AND k.variant IN ('*', r.variant)
+				   LIMIT 1) k ON true
 WHERE num_nonnulls(at_least, at_most) > 0;
 
 -- Called after each file: every severity that it has seen can be read and plotted.
@@ -116,8 +118,10 @@ BEGIN
 	IF seen.highest IS NULL THEN
 		RETURN;
 	END IF;
-	PERFORM expect('check_severities', kind || ': highest severity', 'severities of all scenarios can be plotted', '', at_most => 1000);
-	PERFORM expect('check_severities', kind || ': severities not finite', 'every severity is a number', 'rows', at_most => 0);
+	PERFORM expect('check_severities', kind || ': highest severity', 'severities of all scenarios can be plotted', '',
+		at_most => 1000);
+	PERFORM expect('check_severities', kind || ': severities not finite', 'every severity is a number', 'rows',
+		at_most => 0);
 	INSERT INTO results (scenario, variant, measured) VALUES (kind || ': highest severity', 'all', seen.highest),
 		(kind || ': severities not finite', 'all', seen.not_finite);
 END $$;

@@ -42,7 +42,8 @@ SELECT expect('beside_dead', 'incident beside a dead column: found', 'a shift of
 	'rows', at_most => 32);
 SELECT expect('beside_dead', 'incident beside a dead column: named',
 	'most flagged rows of the shift have column 1 as their largest contribution', '% of rows', at_least => 75);
-SELECT expect('beside_dead', 'incident beside a dead column: contribution of the dead one', 'the dead column is not blamed',
+SELECT expect('beside_dead', 'incident beside a dead column: contribution of the dead one',
+	'the dead column is not blamed',
 	'', at_most => 0);
 
 CREATE FUNCTION beside_dead(columns int, noise float8, seed int)
@@ -59,7 +60,8 @@ BEGIN
 	SELECT 'incident beside a dead column: named', percent(top = 1)
 	FROM (SELECT DISTINCT ON (n) n, k AS top FROM x WHERE severity >= 1 ORDER BY n, contribution DESC) t
 	UNION ALL
-	SELECT 'incident beside a dead column: contribution of the dead one', coalesce(max(contribution), 0) FROM x WHERE k = 2;
+	SELECT 'incident beside a dead column: contribution of the dead one', coalesce(max(contribution), 0) FROM x
+	WHERE k = 2;
 	DROP TABLE x;
 END $$;
 
@@ -87,7 +89,8 @@ SELECT run('two_die', v) FROM grid('{3,10,20}', '{0.2,1,5}', seed => '{1,2}') v;
 
 -- ---- metrics of different intervals in one model, in training and later
 
-SELECT expect('intervals', 'different intervals: rows flagged', 'metrics may have intervals of their own', '% of rows', at_most => 5);
+SELECT expect('intervals', 'different intervals: rows flagged',
+	'metrics may have intervals of their own', '% of rows', at_most => 5);
 SELECT expect('intervals', 'different intervals: incident found',
 	'a shift of the metric with the long interval is found within five of its readings', 'readings', at_most => 5);
 
@@ -100,7 +103,8 @@ DECLARE
 	shift float8;
 BEGIN
 	INSERT INTO rows (model, n, ts, c)
-	SELECT m, n, at(n), array_agg(CASE WHEN k = 2 AND n % every[1] <> 0 OR k = 3 AND n % coalesce(every[2], 1) <> 0 THEN NULL
+	SELECT m, n, at(n), array_agg(CASE WHEN k = 2 AND n % every[1] <> 0 OR k = 3
+		AND n % coalesce(every[2], 1) <> 0 THEN NULL
 		ELSE host_metric(columns, k, n, noise, seed) END ORDER BY k)
 	FROM generate_series(0, 21 * 288 - 1) n, generate_series(1, columns) k GROUP BY n;
 	PERFORM train(m, 17 * 288);
@@ -123,15 +127,15 @@ SELECT run('intervals', v) FROM grid('{3,10}', '{1,5}', '{every 2,every 5,every 
 SELECT expect('real_dies', 'one of 19 real columns dies: rows flagged in excess',
 	'normal rows are not flagged more often than before, by 5 points at most', 'points', at_most => 5);
 
-CREATE FUNCTION real_dies(what text, columns int, seed int)
+CREATE FUNCTION real_dies(what text, k int, seed int)
 RETURNS TABLE (scenario text, measured float8) LANGUAGE sql AS $$
 	SELECT 'one of 19 real columns dies: rows flagged in excess', percent(severity >= 1) - percent(base >= 1)
-	FROM severities(server(what), format('CASE WHEN n >= 9500 THEN with_value(c, %s, NULL) ELSE c END', columns), 9300)
+	FROM severities(server(what), format('CASE WHEN n >= 9500 THEN with_value(c, %s, NULL) ELSE c END', k), 9300)
 	WHERE n >= 9500 AND NOT is_bad(what, n) $$;
 
-SELECT run('real_dies', json_build_object('what', w, 'columns', k, 'seed', 1))
+SELECT run('real_dies', json_build_object('what', w, 'k', k, 'seed', 1))
 FROM unnest('{omi-2}'::text[]) w, unnest('{1,10}'::int[]) k;
 \if :full
-SELECT run('real_dies', json_build_object('what', w, 'columns', k, 'seed', 1))
+SELECT run('real_dies', json_build_object('what', w, 'k', k, 'seed', 1))
 FROM unnest('{omi-2,omi-4}'::text[]) w, generate_series(1, 19, 3) k;
 \endif

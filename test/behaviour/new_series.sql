@@ -3,52 +3,71 @@
 -- A device that the model was not trained on is put into service, on a level of its own. It is "learning": it has a
 -- severity, but no anomalies, until amad_recalibrate adopts it. The other devices are not affected.
 
-SELECT expect('learning', 'new device: learning', 'its rows have the status "learning", and is_anomaly is null', '% of rows',
+SELECT expect('learning', 'new device: learning',
+	'its rows have the status "learning", and is_anomaly is null', '% of rows',
 	at_least => 100);
-SELECT expect('learning', 'new device: events without that status', 'no event of it looks like an incident of a known device',
+SELECT expect('learning', 'new device: events without that status',
+	'no event of it looks like an incident of a known device',
 	'events', at_most => 0);
-SELECT expect('learning', 'new device: other devices', 'severities of known devices are equal bit for bit', 'rows that differ',
+SELECT expect('learning', 'new device: other devices',
+	'severities of known devices are equal bit for bit', 'rows that differ',
 	at_most => 0);
-SELECT expect('adoption', 'adopted device: rows flagged', 'amad_recalibrate adopts it: its later rows are judged as usual',
+SELECT expect('adoption', 'adopted device: rows flagged',
+	'amad_recalibrate adopts it: its later rows are judged as usual',
 	'% of rows', at_most => 5);
 SELECT expect('adoption', 'adopted device: still learning', 'it is not learning any longer', 'rows', at_most => 0);
 SELECT expect('adoption', 'adopted device: glitch found', 'a reading of + 10 sd in it is found', '', at_least => 1);
-SELECT expect('adoption', 'adopted device: devices named', 'the summary names the adopted device and the one with too few rows',
+SELECT expect('adoption', 'adopted device: devices named',
+	'the summary names the adopted device and the one with too few rows',
 	'devices', at_least => 2);
-SELECT expect('adoption', 'adopted device: the one with too few rows', 'it remains learning', '% of rows', at_least => 100);
-SELECT expect('adopt_one', 'recalibration of one device: rows flagged', 'the device is adopted', '% of rows', at_most => 5);
+SELECT expect('adoption', 'adopted device: the one with too few rows',
+	'it remains learning', '% of rows', at_least => 100);
+SELECT expect('adopt_one', 'recalibration of one device: rows flagged',
+	'the device is adopted', '% of rows', at_most => 5);
 SELECT expect('adopt_one', 'recalibration of one device: other devices', 'their severities are equal bit for bit',
 	'rows that differ', at_most => 0);
-SELECT expect('text_key', 'key becomes text: unknown rows', 'device 1 is the device ''1'' that it was', 'rows', at_most => 0);
-SELECT expect('text_key', 'key becomes text: severities', 'they are equal bit for bit', 'rows that differ', at_most => 0);
+SELECT expect('text_key', 'key becomes text: unknown rows',
+	'device 1 is the device ''1'' that it was', 'rows', at_most => 0);
+SELECT expect('text_key', 'key becomes text: severities',
+	'they are equal bit for bit', 'rows that differ', at_most => 0);
 
 -- Device d of a fleet with a row every quarter of an hour. Devices from 90 on are new; theirs is another level.
-CREATE FUNCTION device_row(d int, n bigint, level float8, seed int, OUT a float8, OUT b float8) LANGUAGE sql IMMUTABLE AS $$
-	SELECT CASE WHEN d >= 90 THEN 200 ELSE 20 + d % 7 END + 5 * sin(2 * pi() * n / 96 + d) + level * noise(seed * 100 + d, n),
+CREATE FUNCTION device_row(d int, n bigint, level float8, seed int, OUT a float8,
+	OUT b float8) LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE WHEN d >= 90 THEN 200 ELSE 20 + d % 7 END + 5 * sin(2 * pi() * n / 96 + d)
+			+ level * noise(seed * 100 + d, n),
 		CASE WHEN d >= 90 THEN 30 ELSE 3 END + cos(2 * pi() * n / 96) + level * noise(seed * 100 + d + 1000, n) $$;
 
 CREATE FUNCTION quarter(n bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
 	SELECT timestamptz '2026-11-01 00:00+00' + n * interval '15 min' $$;
 
--- A table and a model of 20 devices, with 600 rows to train on. Then device 99 begins.
+-- Adds rows first to last of devices to a table
+CREATE FUNCTION add_rows(name text, devices int[], first bigint, last bigint, noise float8, seed int) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('INSERT INTO %s SELECT d, quarter(n), r.* FROM unnest($1) d, generate_series($2, $3) n, '
+		'device_row(d, n, $4, $5) r', name) USING devices, first, last, noise, seed;
+END $$;
+
+-- A table and a model of 20 devices, with 600 rows to train on. Then device 99 begins, and 98, which has few rows.
 CREATE FUNCTION fleet(noise float8, seed int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	m text := format('fleet_%s_%s', replace(noise::text, '.', '_'), seed);
+	known int[] := ARRAY(SELECT generate_series(1, 20));
 BEGIN
 	IF to_regclass(m) IS NULL THEN
 		EXECUTE format('CREATE TABLE %s (device int, ts timestamptz, a float8, b float8)', m);
-		EXECUTE format('INSERT INTO %s SELECT d, quarter(n), r.* FROM generate_series(1, 20) d, generate_series(0, 599) n, '
-			'device_row(d, n, $1, $2) r', m) USING noise, seed;
+		PERFORM add_rows(m, known, 0, 599, noise, seed);
 		PERFORM amad_train(model_name => m, source => m, series_cols => '{device}');
-		EXECUTE format('INSERT INTO %s SELECT 99, quarter(n), r.* FROM generate_series(0, 1199) n, device_row(99, n, $1, $2) r '
-			'UNION ALL SELECT 98, quarter(n), r.* FROM generate_series(0, 199) n, device_row(98, n, $1, $2) r '
-			'UNION ALL SELECT d, quarter(n), r.* FROM generate_series(1, 20) d, generate_series(600, 799) n, '
-			'device_row(d, n, $1, $2) r', m) USING noise, seed;
+		PERFORM add_rows(m, known, 600, 799, noise, seed);
+		PERFORM add_rows(m, '{99}', 0, 1199, noise, seed);
+		PERFORM add_rows(m, '{98}', 0, 199, noise, seed);
 	END IF;
 	RETURN m;
 END $$;
 
-CREATE FUNCTION known_severities(m text) RETURNS TABLE (series jsonb, ts timestamptz, severity float8) LANGUAGE sql AS $$
+CREATE FUNCTION known_severities(m text)
+RETURNS TABLE (series jsonb, ts timestamptz, severity float8) LANGUAGE sql AS $$
 	SELECT series, ts, severity FROM amad_detect(m, explain => false) WHERE (series->>'device')::int <= 20 $$;
 
 CREATE FUNCTION learning(noise float8, seed int) RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
@@ -64,11 +83,11 @@ BEGIN
 	CREATE TEMP TABLE before ON COMMIT DROP AS SELECT * FROM known_severities(m);
 	EXECUTE format('DELETE FROM %s WHERE device > 20', m);
 	RETURN QUERY
-	SELECT 'new device: other devices', count(*)::float8 FROM before b FULL JOIN known_severities(m) a USING (series, ts)
+	SELECT 'new device: other devices', count(*)::float8 FROM before b FULL
+		JOIN known_severities(m) a USING (series, ts)
 	WHERE a.severity IS DISTINCT FROM b.severity;
-	EXECUTE format('INSERT INTO %s SELECT 99, quarter(n), r.* FROM generate_series(0, 1199) n, device_row(99, n, $1, $2) r '
-		'UNION ALL SELECT 98, quarter(n), r.* FROM generate_series(0, 199) n, device_row(98, n, $1, $2) r', m)
-	USING noise, seed;
+	PERFORM add_rows(m, '{99}', 0, 1199, noise, seed);
+	PERFORM add_rows(m, '{98}', 0, 199, noise, seed);
 	DROP TABLE before;
 END $$;
 
@@ -78,7 +97,8 @@ DECLARE
 	m text := fleet(noise, seed);
 	summary jsonb := amad_recalibrate(m, until => quarter(800));
 BEGIN
-	CREATE TEMP TABLE after ON COMMIT DROP AS SELECT * FROM amad_detect(m, since => quarter(800), series => '{"device": 99}');
+	CREATE TEMP TABLE after ON COMMIT DROP AS SELECT *
+		FROM amad_detect(m, since => quarter(800), series => '{"device": 99}');
 	EXECUTE format('UPDATE %s SET a = a + 50 WHERE device = 99 AND ts = quarter(1000)', m);
 	RETURN QUERY
 	SELECT 'adopted device: rows flagged', percent(severity >= 1) FROM after
@@ -88,7 +108,8 @@ BEGIN
 	SELECT 'adopted device: glitch found', severity
 	FROM amad_detect(m, since => quarter(1000), until => quarter(1001), series => '{"device": 99}') WHERE is_anomaly
 	UNION ALL
-	SELECT 'adopted device: devices named', (summary::text LIKE '%"device": 99%')::int + (summary::text LIKE '%"device": 98%')::int
+	SELECT 'adopted device: devices named',
+		(summary::text LIKE '%"device": 99%')::int + (summary::text LIKE '%"device": 98%')::int
 	UNION ALL
 	SELECT 'adopted device: the one with too few rows', percent(status = 'learning' AND is_anomaly IS NULL)
 	FROM amad_detect(m, series => '{"device": 98}') WHERE severity IS NOT NULL;

@@ -18,13 +18,15 @@ BEGIN
 	RETURN QUERY
 	WITH glitches AS MATERIALIZED (
 		SELECT factor, s.severity FROM unnest('{2,5,10,100,1e6}'::float8[]) factor,
-			severities(m, format(CASE what WHEN 'one row' THEN 'CASE WHEN n = 5412 ' ELSE 'CASE WHEN n BETWEEN 5406 AND 5412 ' END
+			severities(m,
+				format(CASE what WHEN 'one row' THEN 'CASE WHEN n = 5412 ' ELSE 'CASE WHEN n BETWEEN 5406 AND 5412 ' END
 				|| 'THEN with_value(c, %s, %s * c[%1$s]) ELSE c END', k, factor)) s
 		WHERE s.n = 5412
 	), steps AS (
 		SELECT severity / lag(severity) OVER (ORDER BY factor) AS step FROM glitches
 	)
-	SELECT 'larger deviation, larger severity: steps that do not rise', (count(*) FILTER (WHERE step <= 1))::float8 FROM steps
+	SELECT 'larger deviation, larger severity: steps that do not rise', (count(*) FILTER (WHERE step <= 1))::float8
+	FROM steps
 	UNION ALL
 	SELECT 'larger deviation, larger severity: least step', min(step) FROM steps
 	UNION ALL

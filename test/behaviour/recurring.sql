@@ -1,8 +1,9 @@
 -- What recurs at its time
 --
--- A nightly job, the start of the office day, a weekly batch: at their time they are no alarm, at another time they are.
+-- A nightly job, the start of the office day and a weekly batch are no alarm at their time. At another time they are.
 
-SELECT expect('nightly', 'nightly job: nights alarmed', 'of ten nights after the training, at most two', 'nights', at_most => 2);
+SELECT expect('nightly', 'nightly job: nights alarmed',
+	'of ten nights after the training, at most two', 'nights', at_most => 2);
 SELECT expect('nightly', 'nightly job: rows flagged by day', 'rows away from the job', '% of rows', at_most => 3);
 SELECT expect('nightly', 'nightly job: the same load at 14:00', 'is found', '', at_least => 1);
 SELECT expect('nightly', 'nightly job: moved by three hours', 'is found', '', at_least => 1);
@@ -41,8 +42,10 @@ BEGIN
 	UNION ALL
 	-- day 34: not at 2:00, but at 5:00
 	SELECT 'nightly job: moved by three hours', max(severity)
-	FROM severities(m, format('CASE WHEN n BETWEEN 9792 AND 9850 AND job_runs(%1$L, n, %2$s) THEN ARRAY[c[1] - 60, c[2] - 80, c[3]] '
-		'WHEN n BETWEEN 9792 AND 9892 AND job_runs(%1$L, n - 36, %2$s) THEN ARRAY[c[1] + 60, c[2] + 80, c[3]] ELSE c END',
+	FROM severities(m,
+		format('CASE WHEN n BETWEEN 9792 AND 9850 AND job_runs(%1$L, n, %2$s) THEN ARRAY[c[1] - 60, c[2] - 80, c[3]] '
+		'WHEN n BETWEEN 9792 AND 9892 AND job_runs(%1$L, n - 36, %2$s) THEN ARRAY[c[1] + 60, c[2] + 80, c[3]] '
+		'ELSE c END',
 		what, seed), 9600)
 	WHERE n BETWEEN 9852 AND 9862;
 END $$;
@@ -50,12 +53,14 @@ END $$;
 SELECT run('nightly', json_build_object('what', 'backup of 25 minutes', 'noise', 1, 'seed', 1));
 \if :full
 SELECT run('nightly', json_build_object('what', w, 'noise', n, 'seed', 1))
-FROM unnest('{backup of 25 minutes,backup of 2 hours,backup at irregular times,one row}'::text[]) w, unnest('{0.2,1,5}'::float8[]) n;
+FROM unnest('{backup of 25 minutes,backup of 2 hours,backup at irregular times,one row}'::text[]) w,
+	unnest('{0.2,1,5}'::float8[]) n;
 \endif
 
 -- ---- working hours
 
-SELECT expect('office', 'office hours: rows flagged', 'load comes at eight, Monday to Friday, and goes at six', '% of rows',
+SELECT expect('office', 'office hours: rows flagged',
+	'load comes at eight, Monday to Friday, and goes at six', '% of rows',
 	at_most => 3);
 SELECT expect('office', 'office hours: starts alarmed', 'at most one start of five working days', 'days', at_most => 1);
 SELECT expect('office', 'office hours: work on a Sunday', 'is found', '', at_least => 1);
@@ -68,7 +73,8 @@ BEGIN
 	INSERT INTO rows (model, n, ts, c)
 	SELECT m, n, at(n), ARRAY[10 + 60 * work + noise * (2 + 6 * work) * noise(seed + 1, n),
 		200 + 900 * work + noise * (10 + 60 * work) * gauss(seed + 2, n)]
-	FROM (SELECT n, (n % 288 BETWEEN 96 AND 215 AND n / 288 % 7 NOT IN (4, 5))::int AS work FROM generate_series(0, 35 * 288 - 1) n) q;
+	FROM (SELECT n, (n % 288 BETWEEN 96 AND 215 AND n / 288 % 7 NOT IN (4, 5))::int AS work
+		FROM generate_series(0, 35 * 288 - 1) n) q;
 	PERFORM train(m, 28 * 288);
 	RETURN QUERY
 	SELECT 'office hours: rows flagged', percent(base >= 1) FROM rows WHERE model = m AND n >= 28 * 288
@@ -89,7 +95,8 @@ SELECT run('office', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
 
 -- ---- once a week
 
-SELECT expect('weekly', 'weekly batch: weeks alarmed', 'Sundays from one to three: of four weeks, at most one', 'weeks', at_most => 1);
+SELECT expect('weekly', 'weekly batch: weeks alarmed',
+	'Sundays from one to three: of four weeks, at most one', 'weeks', at_most => 1);
 SELECT expect('weekly', 'weekly batch: the same on a Wednesday', 'is found', '', at_least => 1);
 
 -- Rows of an hour: 20 weeks of training, four of judgement
@@ -121,7 +128,8 @@ SELECT run('weekly', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
 
 SELECT expect('staggered', 'nightly restarts, each device at its own time: nights alarmed',
 	'of five nights of eight devices, at most a fifth', '% of nights', at_most => 20);
-SELECT expect('staggered', 'nightly restarts: a restart at noon', 'is found in most devices', '% of devices', at_least => 75);
+SELECT expect('staggered', 'nightly restarts: a restart at noon',
+	'is found in most devices', '% of devices', at_least => 75);
 
 CREATE TABLE restarts (device int, ts timestamptz, load float8, memory float8);
 
@@ -136,7 +144,8 @@ BEGIN
 		up * (70 + d + staggered.noise * gauss(seed * 50 + d + 20, n))
 	FROM (SELECT d, n, (n % 288 NOT BETWEEN 12 + 5 * d AND 13 + 5 * d AND n <> 22 * 288 + 144)::int AS up
 		  FROM generate_series(1, 8) d, generate_series(0, 25 * 288 - 1) n) q;
-	PERFORM amad_train(model_name => m, source => 'SELECT * FROM restarts WHERE ts < at(20 * 288)', series_cols => '{device}');
+	PERFORM amad_train(model_name => m, source => 'SELECT * FROM restarts WHERE ts < at(20 * 288)',
+		series_cols => '{device}');
 	CREATE TEMP TABLE s ON COMMIT DROP AS
 	SELECT (series->>'device')::int AS device, (extract(epoch FROM ts - at(0)) / 300)::bigint AS n, is_anomaly, severity
 	FROM amad_detect(m, since => at(20 * 288), source => 'restarts', explain => false);

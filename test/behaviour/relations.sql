@@ -4,22 +4,28 @@
 -- the relation, although each by itself looks as usual: "flip" changes the sign of their noise, "roll" shifts them in
 -- time. The rows rank first, the alarm follows, and the contributions name the broken columns.
 
-SELECT expect('relation', 'broken relation, 9 columns: VUS-PR', 'the severity ranks the broken rows first', '', at_least => .99);
+SELECT expect('relation', 'broken relation, 9 columns: VUS-PR',
+	'the severity ranks the broken rows first', '', at_least => .99);
 SELECT expect('relation', 'broken relation, 9 columns: columns named',
 	'in each stretch, the contributions of the broken columns sum to half or more', '', at_least => .5);
-SELECT expect('relation', 'broken relation, 9 columns: found', 'each stretch is found within 32 rows', 'rows', at_most => 32);
-SELECT expect('relation', 'broken relation, 9 columns: normal rows flagged', 'rows outside the stretches and their 32 rows after',
+SELECT expect('relation', 'broken relation, 9 columns: found',
+	'each stretch is found within 32 rows', 'rows', at_most => 32);
+SELECT expect('relation', 'broken relation, 9 columns: normal rows flagged',
+	'rows outside the stretches and their 32 rows after',
 	'% of rows', at_most => 5);
-SELECT expect('few_columns', 'broken relation, few columns: VUS-PR', 'the severity ranks the broken rows first', '', at_least => .95);
+SELECT expect('few_columns', 'broken relation, few columns: VUS-PR',
+	'the severity ranks the broken rows first', '', at_least => .95);
 SELECT expect('few_columns', 'broken relation, few columns: columns named',
 	'in each stretch, the contributions of the broken columns sum to half or more', '', at_least => .5);
 
 -- Stretches of the test rows and the columns that break there
 CREATE TABLE breaks (columns int, first int, last int, broken int[]);
 INSERT INTO breaks VALUES (9, 2000, 2399, '{2,5,6}'), (9, 4500, 4799, '{4}'), (9, 6500, 6999, '{1,3,7,8,9}'),
-	(9, 8500, 8799, '{5,6}'), (5, 1000, 1199, '{2}'), (5, 2500, 2699, '{3,5}'), (3, 1000, 1199, '{3}'), (3, 2500, 2699, '{1}');
+	(9, 8500, 8799, '{5,6}'), (5, 1000, 1199, '{2}'), (5, 2500, 2699, '{3,5}'), (3, 1000, 1199, '{3}'), (3, 2500, 2699,
+		'{1}');
 
-CREATE FUNCTION related(columns int, k int, n bigint, level float8, seed int) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION related(columns int, k int, n bigint, level float8, seed int)
+RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
 	SELECT sin(2 * pi() * (n / 50.0 + k / columns::float8)) + 0.3 * level * gauss(seed * 1000, n) $$;
 
 -- Trains on relations as they are; the name of the model
@@ -53,7 +59,8 @@ BEGIN
 			WHEN what = 'flip' THEN 2 * related(v_columns, k, t, 0, seed) - related(v_columns, k, t, level, seed)
 			ELSE related(v_columns, k, t + 17 + 5 * k, level, seed) END ORDER BY k) AS c
 		 FROM generate_series(offset_of_test, offset_of_test + tests - 1) t CROSS JOIN generate_series(1, v_columns) k
-		 LEFT JOIN breaks b ON b.columns = v_columns AND t - offset_of_test BETWEEN b.first AND b.last AND k = ANY (b.broken)
+		 LEFT JOIN breaks b ON b.columns = v_columns AND t - offset_of_test BETWEEN b.first AND b.last
+			AND k = ANY (b.broken)
 		 GROUP BY t) r) x
 	LEFT JOIN breaks b ON b.columns = v_columns AND n BETWEEN b.first AND b.last;
 	INSERT INTO severities_seen (highest, not_finite)
