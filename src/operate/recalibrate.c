@@ -10,8 +10,8 @@
  * severities do not count for the scales and cannot raise the threshold (threshold.c).
  *
  * Series that a fleet's model does not contain are read with a scaling of their own (adopt.c).
- * Those with enough rows become series of the model before it is calibrated; rows of the
- * others do not count.
+ * Those with enough rows become series of the model before it is calibrated, and all of their
+ * rows count, as in a training; rows of the others do not.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -209,8 +209,9 @@ report_too_few_to_adopt(const Model *m, int64 scored)
 			 errmsg("too few rows to adopt a series: " INT64_FORMAT, scored),
 			 m->season.nperiods > 0
 				 ? errdetail("At least " INT64_FORMAT
-							 " rows with a score are needed, which span a period of the season.",
-							 adopt_least_rows(&m->options))
+							 " rows with a score are needed, and the rows have to span %d times "
+							 "the shortest period of the season.",
+							 adopt_least_rows(&m->options), ADOPT_PERIODS)
 				 : errdetail("At least " INT64_FORMAT " rows with a score are needed.",
 							 adopt_least_rows(&m->options)),
 			 errhint("Specify an earlier since or a greater last_n.")));
@@ -251,9 +252,13 @@ adopt_new_series(Recent *recent, Model *m)
 		CHECK_FOR_INTERRUPTS();
 		if (!s->learning)
 			continue;
-		/* severities by borrowed figures are not compared with new scores */
+		/* all rows with a score count, as in a training; old severities do not */
 		for (int64 row = s->first; row < s->first + s->rows; row++)
+		{
+			if (recent->use[row] != ROW_CONTEXT)
+				recent->use[row] = ROW_KEPT;
 			recent->severity[row] = NAN;
+		}
 		if (s->figures && s->scored >= least)
 		{
 			added[result.adopted++] = (ModelSeries){d->series[i].key, *s->figures};
