@@ -252,22 +252,24 @@ adopt_new_series(Recent *recent, Model *m)
 		CHECK_FOR_INTERRUPTS();
 		if (!s->learning)
 			continue;
+		if (s->scored < least)
+			s->figures = NULL;
 		/* all rows with a score count, as in a training; old severities do not */
 		for (int64 row = s->first; row < s->first + s->rows; row++)
 		{
-			if (recent->use[row] != ROW_CONTEXT)
+			if (s->figures == NULL)
+				recent->use[row] = ROW_CONTEXT;
+			else if (recent->use[row] != ROW_CONTEXT)
 				recent->use[row] = ROW_KEPT;
 			recent->severity[row] = NAN;
 		}
-		if (s->figures && s->scored >= least)
+		if (s->figures)
 		{
 			added[result.adopted++] = (ModelSeries){d->series[i].key, *s->figures};
 			if (result.adopted <= MOST_NAMED)
 				list_series(&adopted, d->series[i].key);
 			continue;
 		}
-		s->figures = NULL;
-		memset(recent->use + s->first, ROW_CONTEXT, s->rows);
 		most = Max(most, s->scored);
 		if (++result.learning <= MOST_NAMED)
 			list_series(&learning,
@@ -276,7 +278,8 @@ adopt_new_series(Recent *recent, Model *m)
 	}
 	if (result.learning > 0 && result.learning == d->nseries)
 		report_too_few_to_adopt(m, most);
-	model_add_series(m, result.adopted, added);
+	if (result.adopted > 0)
+		model_add_series(m, result.adopted, added);
 	appendStringInfoChar(&adopted, ']');
 	appendStringInfoChar(&learning, ']');
 	result.adopted_list = adopted.data;
