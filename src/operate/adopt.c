@@ -19,13 +19,12 @@
 #include "operate/adopt.h"
 #include "pg/interrupts.h"
 
-/* With half of the rows, up to 30 % of a new device's normal rows were flagged afterwards. */
-#define LEAST_FACTOR 2
+#define LEAST_FACTOR 2			/* rows needed, relative to those of a series of the model */
 
-#define FENCE_SHARE 0.2			/* quantiles that the fence depends on: of this share, and 1 minus it */
+#define FENCE_SHARE 0.2 /* quantiles that the fence depends on: of this share, and 1 minus it */
 #define FENCE_WIDTH 5.0			/* its distance from them, in units of their difference */
 
-/* The time from the first row that counts to the last one. */
+/* The time that the rows that count cover, with one mean distance after the last one. */
 static double
 measure_span(const LearningRows *rows)
 {
@@ -45,7 +44,7 @@ measure_span(const LearningRows *rows)
 		last = row->ts;
 		any = true;
 	}
-	return (double) last - (double) first;
+	return ((double) last - (double) first) * rows->counting / Max(rows->counting - 1, 1);
 }
 
 int64
@@ -54,12 +53,13 @@ adopt_least_rows(const Options *o)
 	return LEAST_FACTOR * calibrate_least_rows(o);
 }
 
-/* Whether the rows are enough for figures, and span a period of the season. */
+/* Whether the rows are enough for figures; periods of the season ascend. */
 static bool
 are_enough(const Model *m, const LearningRows *rows)
 {
 	return rows->counting >= adopt_least_rows(&m->options) &&
-		(m->season.nperiods == 0 || measure_span(rows) >= (double) m->season.period[0]);
+		(m->season.nperiods == 0 ||
+		 measure_span(rows) >= ADOPT_PERIODS * (double) m->season.period[0]);
 }
 
 /* Sets the bounds of a feature's values; without an ordinary range they are infinite. */

@@ -8,6 +8,8 @@
 #include "model/model.h"
 #include "score/learning_rows.h"
 
+#define ADOPT_PERIODS 2			/* of the season's shortest one, that rows have to span */
+
 /* The least number of rows with a score for a series to be adopted. */
 extern int64 adopt_least_rows(const Options *options);
 

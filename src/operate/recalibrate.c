@@ -10,8 +10,8 @@
  * severities do not count for the scales and cannot raise the threshold (threshold.c).
  *
  * Series that a fleet's model does not contain are read with a scaling of their own (adopt.c).
- * Those with enough rows become series of the model before it is calibrated; rows of the
- * others do not count.
+ * Those with enough rows become series of the model before it is calibrated, and all of their
+ * rows count, as in a training; rows of the others do not.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -209,8 +209,9 @@ report_too_few_to_adopt(const Model *m, int64 scored)
 			 errmsg("too few rows to adopt a series: " INT64_FORMAT, scored),
 			 m->season.nperiods > 0
 				 ? errdetail("At least " INT64_FORMAT
-							 " rows with a score are needed, which span a period of the season.",
-							 adopt_least_rows(&m->options))
+							 " rows with a score are needed, and the rows have to span %d times "
+							 "the shortest period of the season.",
+							 adopt_least_rows(&m->options), ADOPT_PERIODS)
 				 : errdetail("At least " INT64_FORMAT " rows with a score are needed.",
 							 adopt_least_rows(&m->options)),
 			 errhint("Specify an earlier since or a greater last_n.")));
@@ -251,18 +252,24 @@ adopt_new_series(Recent *recent, Model *m)
 		CHECK_FOR_INTERRUPTS();
 		if (!s->learning)
 			continue;
-		/* severities by borrowed figures are not compared with new scores */
+		if (s->scored < least)
+			s->figures = NULL;
+		/* all rows with a score count, as in a training; old severities do not */
 		for (int64 row = s->first; row < s->first + s->rows; row++)
+		{
+			if (s->figures == NULL)
+				recent->use[row] = ROW_CONTEXT;
+			else if (recent->use[row] != ROW_CONTEXT)
+				recent->use[row] = ROW_KEPT;
 			recent->severity[row] = NAN;
-		if (s->figures && s->scored >= least)
+		}
+		if (s->figures)
 		{
 			added[result.adopted++] = (ModelSeries){d->series[i].key, *s->figures};
 			if (result.adopted <= MOST_NAMED)
 				list_series(&adopted, d->series[i].key);
 			continue;
 		}
-		s->figures = NULL;
-		memset(recent->use + s->first, ROW_CONTEXT, s->rows);
 		most = Max(most, s->scored);
 		if (++result.learning <= MOST_NAMED)
 			list_series(&learning,
@@ -271,7 +278,8 @@ adopt_new_series(Recent *recent, Model *m)
 	}
 	if (result.learning > 0 && result.learning == d->nseries)
 		report_too_few_to_adopt(m, most);
-	model_add_series(m, result.adopted, added);
+	if (result.adopted > 0)
+		model_add_series(m, result.adopted, added);
 	appendStringInfoChar(&adopted, ']');
 	appendStringInfoChar(&learning, ']');
 	result.adopted_list = adopted.data;

@@ -117,9 +117,16 @@ SELECT amad_deploy('f', 1);
 SELECT s->'adopted' AS adopted, (s->>'flagged')::float8 < 0.1 AS flagged
 FROM amad_recalibrate('f', source => 'fleet', options => '{"threshold_only": true}') s;
 
--- too few rows: less than twice as many as figures need, or less than a period of the season
+-- too few rows: less than twice as many as figures need, or less than two periods of the season
+SELECT amad_deploy('z', 1);
+SELECT amad_recalibrate('z', source => 'SELECT * FROM fleet WHERE device > 4 AND n <= 202');
+SELECT s->'adopted' AS adopted
+FROM amad_recalibrate('z', source => 'SELECT * FROM fleet WHERE device > 4 AND n <= 203') s;
 SELECT amad_deploy('f', 1);
-SELECT amad_recalibrate('f', source => 'SELECT * FROM fleet WHERE device > 4 AND n < 130');
+SELECT amad_recalibrate('f', source => 'SELECT * FROM fleet WHERE device > 4 AND n < 288');
+SELECT s->'adopted' AS adopted
+FROM amad_recalibrate('f', source => 'SELECT * FROM fleet WHERE device > 4 AND n <= 288') s;
+SELECT amad_deploy('f', 1);
 SELECT amad_recalibrate('f', source => 'SELECT device, ts - n * interval ''9 min'' AS ts, flow, pressure FROM fleet
 	WHERE device > 4');
 SELECT amad_recalibrate('f', source => 'SELECT * FROM fleet WHERE device > 4 AND n < 10', series => '{"device": 8}');
@@ -157,7 +164,8 @@ SELECT amad_recalibrate('f', series => '{"device": 1}', source => 'fleet', optio
 SELECT amad_recalibrate('f', series => '{"device": 1}', source => 'fleet', options => '{"advanced": {"release": 1}}');
 SELECT amad_recalibrate('f', series => '{"site": 1}', source => 'fleet');
 SELECT amad_recalibrate('f', series => '{"device": 77}', source => 'fleet');
-SELECT amad_train('one', 'SELECT ts, flow FROM fleet WHERE device = 1', options => '{"method": "zscore"}')->'rows' AS rows;
+SELECT amad_train('one', 'SELECT ts, flow FROM fleet WHERE device = 1',
+	options => '{"method": "zscore"}')->'rows' AS rows;
 SELECT amad_recalibrate('one', series => '{"device": 1}');
 
 -- ---- another type of the series column: the same series

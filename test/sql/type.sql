@@ -368,6 +368,19 @@ SELECT count(s) AS scored, bool_and(s IS NOT DISTINCT FROM t) AS same FROM (
 		(SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 2}", "{\"d\": 1}"]', '["d"]',
 		put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)) || :'f'::bytea)),
 			'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') g) x;
+-- of 1 and "1" a series is the one with exactly the same value; otherwise texts are compared
+SELECT series, round(min(s / t)::numeric, 9) AS least, round(max(s / t)::numeric, 9) AS most
+FROM unnest('{"{\"d\": 1}", "{\"d\": \"1\"}", "1", "\"1\"", "{\"d\": \"2\"}", "{\"d\": 2}"}'::jsonb[]) series,
+	LATERAL (
+	SELECT amad_score(h.model, series, ts, a, b) OVER (ORDER BY ts) AS s,
+		amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS t
+	FROM model_rows, kept k,
+		(SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": \"1\"}", "{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
+		put(:'f', 72, f64(2 * (amad_describe(model)->>'threshold')::float8))
+			|| put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8))
+			|| put(:'f', 72, f64(8 * (amad_describe(model)->>'threshold')::float8)))),
+			'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') h WHERE k.name = 'tiny') x
+GROUP BY series ORDER BY series;
 SELECT amad_score(model, '{"e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '{"d": 1, "e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
 SELECT amad_score(model, '{"d": [1]}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
