@@ -160,10 +160,10 @@ test_score(void)
 	double		evidence[3];
 	nn_row		row = {.scaled = scaled, .expected = expected, .activity = activity};
 
-	ok(fabs(nn_raw_score(&cal, &row, evidence) - (2 + 2 + 22.5) / 3) < 1e-6 &&
-		   fabs(evidence[0] - 24.5) < 1e-6 && evidence[1] == 2 && evidence[2] == 0,
+	ok(fabs(nn_raw_score(&cal, &row, evidence) - (2 + 2 + 9.4921875) / 3) < 1e-6 &&
+		   fabs(evidence[0] - 11.4921875) < 1e-6 && evidence[1] == 2 && evidence[2] == 0,
 	   "unusually low activity is evidence; no movement where that is usual is not");
-	ok(fabs(nn_flatline_evidence(&cal, activity, NULL) - 22.5 / 3) < 1e-6,
+	ok(fabs(nn_flatline_evidence(&cal, activity, NULL) - 9.4921875 / 3) < 1e-6,
 	   "the evidence of flatlines alone");
 	activity[0] = NAN;
 	ok(fabs(nn_raw_score(&cal, &row, NULL) - 4.0 / 3) < 1e-9, "unknown activity is not evidence");
