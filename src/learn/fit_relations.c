@@ -77,10 +77,8 @@ add_relation_residuals(const CalibrationRows *r, int64 row, const float *expecte
 void
 close_relation_matrix(RelationFit *fit, Model *m)
 {
-	float	   *precision = m->params + m->plan.network_size + m->plan.states_size;
-
 	CHECK_FOR_INTERRUPTS();
-	if (!nn_relations_end(fit->sums, m->features, precision))
+	if (!nn_relations_end(fit->sums, m->features, m->precision))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("the relations between features could not be computed"),

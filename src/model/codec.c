@@ -644,10 +644,8 @@ check_states(const Model *m)
 static void
 check_relations(const Model *m)
 {
-	const float *precision = m->params + m->plan.network_size + m->plan.states_size;
-
-	for (int c = 0; m->plan.has_relations && c < m->features; c++)
-		if (!(precision[(size_t) c * m->features + c] > 0))
+	for (int c = 0; m->precision && c < m->features; c++)
+		if (!(m->precision[(size_t) c * m->features + c] > 0))
 			report_invalid_model("A number is out of range.");
 }
 

@@ -21,6 +21,8 @@ model_create(const Options *options, int features, size_t nparams)
 	m->nparams = m->plan.has_network ? m->plan.params_size : nparams;
 	/* not zeroed: training or decoding sets all of them */
 	m->params = palloc_extended(sizeof(float) * Max(m->nparams, 1), MCXT_ALLOC_HUGE);
+	if (m->plan.has_relations)
+		m->precision = m->params + m->plan.network_size + m->plan.states_size;
 	m->flag = palloc0(sizeof(bool) * features);
 	m->weight = palloc(sizeof(double) * features);
 	model_weigh_features(m);
@@ -161,9 +163,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.season_scale = stats->season_scale,
 		.flatline = stats->flatline,
 		.activity = stats->activity,
-		.precision = m->plan.has_relations
-			? m->params + m->plan.network_size + m->plan.states_size
-			: NULL,
+		.precision = m->precision,
 		.relation_mean = stats->relation_mean,
 		.relation_limit = stats->relation_limit,
 		.relation = stats->relation,

@@ -70,6 +70,11 @@ load_model(struct varlena *value, const RegistryEntry *row)
 	entry->context = context;
 	entry->loaded.model = m;
 	entry->loaded.predictor = predict_open(m);
+	/* the relations are used with the figures, not by the predictor */
+	if (m->precision)
+		m->precision = memcpy(palloc_extended(sizeof(float) * m->plan.relations_size,
+											  MCXT_ALLOC_HUGE),
+							  m->precision, sizeof(float) * m->plan.relations_size);
 	pfree(m->params);
 	m->params = NULL;
 	entry->bytes = MemoryContextMemAllocated(context, true);
