@@ -4,8 +4,9 @@
  *	  Score; docs/recalibrate.md).
  *
  * theta of a horizon is a quantile of the means of that many raw scores.  The threshold of
- * a training is the geometric mean of two quantiles of anomaly scores: of held-out rows,
- * and of all rows.  That of a recalibration is a quantile of recent scores, limited so that
+ * a training is a quantile of the anomaly scores of all rows, most of which were learned,
+ * raised by what rows that were not learned have more, and by a margin for the rows that
+ * there are too few of.  That of a recalibration is a quantile of recent scores, limited so that
  * anomalies among them do not raise it.  Values are collected in scratch, where the
  * quantile is selected.
  */
@@ -20,8 +21,9 @@
 
 /* Threshold of a training, chosen on real data: docs/model.md, Score. */
 #define SHARE 1.5 /* contamination is multiplied by it; fewer of new rows exceed the result */
-#define HELD_WEIGHT 0.4			/* weight of the quantile of held-out rows, in the logarithm */
-#define LEAST_HELD 0.1			/* least quantile of held-out rows, as a part of that of all rows */
+#define FEW_ROWS 2000			/* with fewer rows the quantile is much closer to the maximum … */
+#define MARGIN 30.0				/* … and 1 + MARGIN / √rows is the factor for the others */
+static const double gap_quantiles[] = {0.5, 0.75, 0.9};
 
 /* Threshold of a recalibration, also chosen on real data: docs/recalibrate.md. */
 #define FENCE 4.0
@@ -131,21 +133,37 @@ set_theta(CalibrationRows *r, RunRange runs, ModelStats *stats)
 }
 
 /*
+ * New rows exceed the scores of n rows more often the fewer they are, because neighbouring
+ * rows are alike: what is rare has not been seen.  It keeps equal scores below the
+ * threshold, too.
+ */
+static double
+margin_for_rows(int64 n)
+{
+	return 1.0 + MARGIN / sqrt((double) n);
+}
+
+/*
  * The threshold from the scores of held-out rows, n of which are in scratch, and from those
- * of all rows.  Held-out rows are like new rows, but cover a short time only; the others
- * cover all times, but most of them were learned.  Errors are factors, so the result is a
- * geometric mean.
+ * of all rows.  Held-out rows are like new rows, but too few for a high quantile.  So that
+ * is taken from all rows, and multiplied by the ratio of lower quantiles.
  */
 static double
 threshold_of_training(CalibrationRows *r, RunRange runs, const ModelStats *stats, int64 n)
 {
 	double share = r->model->options.contamination * (r->model->plan.has_network ? SHARE : 1.0);
-	double		held = calibration_rows_quantile(r, n, 1.0 - share);
-	double		all;
+	double		held[lengthof(gap_quantiles)];
+	double		gap = 0.0;		/* in the logarithm */
 
+	for (int i = 0; i < lengthof(gap_quantiles); i++)
+		held[i] = calibration_rows_quantile(r, n, gap_quantiles[i]);
 	n = collect_scores(r, runs, stats, false);
-	all = calibration_rows_quantile(r, n, 1.0 - share);
-	return pow(Max(held, LEAST_HELD * all), HELD_WEIGHT) * pow(all, 1.0 - HELD_WEIGHT);
+	for (int i = 0; i < lengthof(gap_quantiles); i++)
+		gap += log(Max(held[i], CALIBRATE_LEAST)) -
+			log(Max(calibration_rows_quantile(r, n, gap_quantiles[i]), CALIBRATE_LEAST));
+	share *= (double) n / (n + FEW_ROWS);
+	return calibration_rows_quantile(r, n, 1.0 - share) *
+		exp(Max(gap / lengthof(gap_quantiles), 0.0)) * margin_for_rows(n);
 }
 
 /* Collects the old severities of the rows that have a new score. */
@@ -209,7 +227,7 @@ threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
 {
 	double		trim = r->recorded->trim;
 	double		share = r->model->options.contamination;
-	double		threshold = calibration_rows_quantile(r, n, 1.0 - share);
+	double		threshold = calibration_rows_quantile(r, n, 1.0 - share) * margin_for_rows(n);
 
 	if (trim > share)
 	{
