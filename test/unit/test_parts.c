@@ -366,6 +366,7 @@ test_scale(void)
 	const double mean[] = {10, 0.3, 1e13, 0, 1e13, 1e-30};
 	const double std[] = {2, 0, 0, 0, 2e6, 1e-32};
 	const nn_scaling s = {.features = 6, .mean = mean, .std = std, .clip = 5, .bound = 5};
+	const nn_scaling wide = {.features = 6, .mean = mean, .std = std, .clip = 5, .bound = 1e6};
 
 	ok(nn_scale(&s, 0, 13) == 1.5f && nn_scale(&s, 0, 10) == 0, "scaling");
 	ok(nn_scale(&s, 0, 1e300) == 5 && nn_scale(&s, 0, -1e300) == -5 &&
@@ -378,6 +379,10 @@ test_scale(void)
 		   nn_scale(&s, 2, 1e13 + 0.03) == 0 && nn_scale(&s, 2, 1e13 + 0.05) == 5 &&
 		   nn_scale(&s, 3, DBL_TRUE_MIN) == 0 && nn_scale(&s, 3, -1e-300) == -5,
 	   "a constant feature is 0 within the tolerance, else ±clip");
+	ok(nn_scale(&wide, 2, 1.1e13) > 5.4 && nn_scale(&wide, 2, 3e13) > nn_scale(&wide, 2, 1.1e13) &&
+		   nn_scale(&wide, 2, -3e13) < -5 && nn_scale(&wide, 3, 250) > 2 * nn_scale(&wide, 3, 0.1) &&
+		   nn_scale(&wide, 3, 1e300) < 1e4,
+	   "a large change of a constant is more than a small one");
 	ok(nn_is_constant(5, 0) && nn_is_constant(0, 0) && !nn_is_constant(0, 1e-300) &&
 		   nn_is_constant(-1e13, 0.03) && !nn_is_constant(1e13, 0.05) &&
 		   !nn_is_constant(3e-7, 1e-8) && !nn_is_constant(1e-30, 1e-40) &&

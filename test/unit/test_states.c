@@ -188,6 +188,45 @@ test_stream(void)
 	ok(memcmp(cut + NN_STATE_ROWS - 1, whole + 50 + NN_STATE_ROWS - 1,
 			  sizeof(float) * (ROWS - 50 - NN_STATE_ROWS + 1)) == 0,
 	   "the same bits wherever the series began");
+
+	/* without a feature, the distance is that of the others */
+	for (int k = 1; k >= 0; k--)
+	{
+		const int	first = k == 0 ? 0 : ROWS - 2; /* imputed from this row on */
+		uint8_t    *imputed = calloc(ROWS, 1);
+
+		for (int i = first; i < ROWS; i++)
+		{
+			imputed[i] = 1 << 1;
+			rows[i * C + 1] = 1e6f;
+		}
+		nn_state_stream_reset(stream);
+		nn_state_stream_push(stream, rows, imputed, ROWS, 1, cut);
+		worst = 0;
+		for (int i = first > NN_STATE_ROWS - 1 ? first : NN_STATE_ROWS - 1; i < ROWS; i++)
+		{
+			double		least = INFINITY;
+
+			for (int j = 0; j < NN_STATES; j++)
+			{
+				const float *centre = params + C + 1 + j * WINDOW;
+				double		distance = 0;
+
+				for (int at = 0; at < NN_STATE_ROWS; at++)
+					for (int c = 0; c < C; c++)
+					{
+						int			row = i - NN_STATE_ROWS + 1 + at;
+
+						if (c != 1 || row < first)
+							distance += pow(rows[row * C + c] * params[c] - centre[at * C + c], 2);
+					}
+				least = fmin(least, distance);
+			}
+			worst = fmax(worst, fabs(cut[i] / (least + params[C]) - 1));
+		}
+		ok(worst < 1e-4, "an imputed feature is at no distance, %s", k == 0 ? "ever" : "lately");
+		free(imputed);
+	}
 	free(memory);
 	free(windows);
 	free(params);

@@ -34,7 +34,11 @@ nn_scale(const nn_scaling *s, int feature, double value)
 	else if (fabs(value - mean) <= constant_tolerance(mean))
 		z = 0.0;
 	else
-		z = value > mean ? s->clip : -s->clip;
+	{
+		z = s->clip * (1.0 + log1p(fabs(value - mean) / (mean != 0 ? fabs(mean) : 1.0)));
+		if (value < mean)
+			z = -z;
+	}
 	if (z > s->bound)
 		z = s->bound;
 	if (z < -s->bound)

@@ -21,11 +21,15 @@ typedef struct nn_scaling
 	int			features;
 	const double *mean;			/* (C) */
 	const double *std;			/* (C) 0: a constant feature */
-	double		clip;			/* of the network's input; a changed constant becomes ±clip */
+	double		clip;			/* of the network's input; a changed constant is beyond it */
 	double		bound;			/* of all values, at least clip */
 } nn_scaling;
 
-/* z = (value - mean) / std, bounded. */
+/*
+ * z = (value - mean) / std, bounded.  Another value of a constant is
+ * ±clip · (1 + ln(1 + |value - mean| / |mean|)), so that a large change is more than a small
+ * one; if the mean is 0, it is compared with 1.
+ */
 extern float nn_scale(const nn_scaling *scaling, int feature, double value);
 
 /* Whether a feature with this mean and deviation is constant but for rounding. */
