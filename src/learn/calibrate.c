@@ -5,7 +5,7 @@
  *
  * Figures are computed in this order, as each step needs those before it:
  *
- *	1. rho and mu: mean residuals and signals
+ *	1. rho and mu: mean residuals and signals, and rho while features are missing
  *	2. relations between features: their matrix and means (fit_relations.c)
  *	3. season: weights from training rows, its scale from all rows (fit_season.c)
  *	4. raw scores
@@ -26,7 +26,9 @@
 #include "miscadmin.h"
 
 #include "core/evidence/relations.h"
+#include "core/rng.h"
 #include "learn/calibrate.h"
+#include "learn/corrupt_chunk.h"
 #include "learn/fit_flatline.h"
 #include "learn/fit_relations.h"
 #include "learn/fit_season.h"
@@ -312,6 +314,8 @@ set_means(const Calibration *c, const MeanSums *sums, ModelStats *stats)
 			rho[i] = given ? Max(rho[i], stats->rho[i]) : stats->rho[i];
 	}
 	memcpy(stats->rho, rho, sizeof(double) * m->features);
+	for (int i = 0; i < m->features; i++)
+		stats->rho_incomplete[i] = Max(rho[i], stats->rho_incomplete[i]);
 	for (int n = 0; n < m->plan.signals; n++)
 	{
 		double		mu = greater_mean(sums->all.signals[n], sums->all.rows,
@@ -367,6 +371,100 @@ calibrate_means(Calibration *c)
 	}
 	if (calibration_rows_of_all(&c->rows))
 		set_means(c, &all, &m->stats);
+}
+
+/* ---- rho while features are missing ---------------------------------------------------- */
+
+#define RNG_DROPPED 3			/* stream of random numbers for the features that are dropped */
+#define DROPS 3					/* times that held-out rows lose features */
+
+/* Raises rho_incomplete to the mean residuals in sums. */
+static void
+set_rho_incomplete(const Model *m, const ResidualSums *sums, ModelStats *stats)
+{
+	for (int i = 0; i < m->features; i++)
+		if (sums->given[i] > 0)
+			stats->rho_incomplete[i] =
+				Max(stats->rho_incomplete[i], sums->residual[i] / sums->given[i]);
+}
+
+/* The rows of a series without some features. */
+typedef struct PartialRows
+{
+	ResidualSums sums;
+	const int  *dropped;
+	int			ndropped;
+} PartialRows;
+
+static void
+add_partial_row(const CalibrationRows *rows, int64 row, const float *expected,
+				const float *signals, void *arg)
+{
+	PartialRows *partial = arg;
+	ResidualSums *sums = &partial->sums;
+	const int	C = rows->model->features;
+
+	add_residuals(rows, row, expected, signals, sums);
+	/* those of the dropped features do not count */
+	for (int k = 0; k < partial->ndropped; k++)
+	{
+		int			c = partial->dropped[k];
+		double		r = (double) expected[c] -
+			nn_clipped(rows->model->options.clip, rows->dataset->rows[row * C + c]);
+		bool		again = false;
+
+		for (int j = 0; j < k; j++)
+			again = again || partial->dropped[j] == c;
+		if (again || NN_IMPUTED(dataset_imputed(rows->dataset, row), c))
+			continue;
+		sums->residual[c] -= r * r;
+		sums->given[c]--;
+	}
+}
+
+/*
+ * Takes random features away from the rows that were not learned, and measures the residuals
+ * of the others.
+ */
+static void
+calibrate_incomplete(Calibration *c)
+{
+	Model	   *m = c->model;
+	const Dataset *d = c->dataset;
+	int			dropped[CORRUPT_FEATURES];
+	PartialRows one = {.dropped = dropped};
+	ResidualSums all;
+	nn_rng		rng;
+
+	if (m->features == 1)
+		return;
+	open_sums(&one.sums, m->features, m->plan.signals);
+	open_sums(&all, m->features, m->plan.signals);
+	nn_rng_seed(&rng, m->options.seed, RNG_DROPPED);
+	c->rows.dropped = dropped;
+	for (int i = 0; i < d->nruns; i++)
+	{
+		const DatasetRun *run = &d->runs[i];
+
+		for (int64 place = 0, end; place < run->rows; place = end)
+		{
+			if (!calibration_rows_held_out(&c->rows, run, place, &end))
+				continue;
+			for (int drop = 0; drop < DROPS; drop++)
+			{
+				c->rows.ndropped = one.ndropped = draw_features(&rng, m->features, dropped);
+				calibration_rows_visit(&c->rows, run, place, end, add_partial_row, &one);
+			}
+		}
+		if (i + 1 < d->nruns && d->runs[i + 1].series == run->series)
+			continue;
+		if (c->own[run->series])
+			set_rho_incomplete(m, &one.sums, c->stats[run->series]);
+		add_sums(&all, &one.sums, m->features, m->plan.signals);
+		clear_sums(&one.sums, m->features, m->plan.signals);
+	}
+	set_rho_incomplete(m, &all, &m->stats);
+	c->rows.ndropped = 0;
 }
 
 /* ---- relations ---------------------------------------------------------------------------- */
@@ -462,6 +560,7 @@ store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, c
 		.expected = expected,
 		.signals = signals,
 		.imputed = dataset_imputed(rows->dataset, row),
+		.incomplete = rows->incomplete,
 		.time = rows->dataset->ts[row],
 	};
 	float		terms[NN_RELATION_FEATURES];
@@ -600,6 +699,7 @@ calibrate_model(Model *m, const Dataset *d)
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
 	find_own_series(&c);
 	calibrate_means(&c);
+	calibrate_incomplete(&c);
 	calibrate_relations(&c);
 	calibrate_season(&c);
 	calibrate_raw(&c);

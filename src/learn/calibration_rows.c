@@ -10,13 +10,15 @@
 #include "core/evidence/quantile.h"
 #include "learn/calibration_rows.h"
 #include "pg/interrupts.h"
+#include "rows/fill.h"
 
 Size
 calibration_rows_bytes(const Model *m, int64 rows)
 {
 	return predict_bytes(m) + (m->plan.has_network ? nn_stream_bytes(&m->plan.shape) : 0) +
 		(m->plan.has_states ? nn_state_stream_bytes(m->features) : 0) +
-		PREDICT_ROWS * sizeof(float) * (2 * m->features + m->plan.signals) +
+		PREDICT_ROWS * sizeof(float) * (3 * m->features + m->plan.signals) +
+		PREDICT_ROWS * IMPUTED_BYTES(m->features) +
 		2 * sizeof(double) * rows;
 }
 
@@ -38,24 +40,70 @@ calibration_rows_open(const Model *m, const Dataset *d, const Recorded *recorded
 		r.context = m->plan.context;
 		r.expected = palloc(sizeof(float) * PREDICT_ROWS * m->features);
 		r.signals = palloc(sizeof(float) * PREDICT_ROWS * Max(m->plan.signals, 1));
+		r.partial = palloc(sizeof(float) * PREDICT_ROWS * m->features);
+		r.partial_imputed = palloc(PREDICT_ROWS * IMPUTED_BYTES(m->features));
 		predict_series_open(&r.prediction, predict_open(m));
 	}
 	return r;
 }
 
+/* Whether a feature of a row is missing. */
+static bool
+is_incomplete(const Dataset *d, int64 row)
+{
+	const uint8 *map = dataset_imputed(d, row);
+
+	for (int i = 0; map && i < IMPUTED_BYTES(d->features); i++)
+		if (map[i])
+			return true;
+	return false;
+}
+
 static void
-visit_recorded(const CalibrationRows *r, const DatasetRun *run, int64 place, int64 end,
+visit_recorded(CalibrationRows *r, const DatasetRun *run, int64 place, int64 end,
 			   calibration_visit visit, void *arg)
 {
 	const int	C = r->model->features;
 	const int	N = r->model->plan.signals;
+	IncompleteRows incomplete = {.rows = incomplete_rows_most(r->model->plan.context)};
 
-	for (int64 row = run->first + place; row < run->first + end; row++)
+	for (int64 row = run->first + Max(place - incomplete.rows, 0); row < run->first + end; row++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		r->incomplete = incomplete_rows_add(&incomplete, is_incomplete(r->dataset, row));
+		if (row < run->first + place)
+			continue;
 		visit(r, row, r->recorded->expected + row * C,
 			  N > 0 ? r->recorded->signals + row * N : NULL, arg);
 	}
+}
+
+/* Passes rows of the dataset through the model, without the features that are dropped. */
+static void
+predict_rows(CalibrationRows *r, int64 first, int n)
+{
+	const int	C = r->model->features;
+	const Size	bytes = IMPUTED_BYTES(C);
+	const float *rows = r->dataset->rows + first * C;
+	const uint8 *imputed = dataset_imputed(r->dataset, first);
+
+	if (r->ndropped > 0)
+	{
+		memcpy(r->partial, rows, sizeof(float) * n * C);
+		if (imputed)
+			memcpy(r->partial_imputed, imputed, n * bytes);
+		else
+			memset(r->partial_imputed, 0, n * bytes);
+		for (int i = 0; i < n; i++)
+			for (int k = 0; k < r->ndropped; k++)
+			{
+				r->partial[(Size) i * C + r->dropped[k]] = 0.0f;
+				fill_mark(r->partial_imputed + i * bytes, r->dropped[k]);
+			}
+		rows = r->partial;
+		imputed = r->partial_imputed;
+	}
+	predict_push(&r->prediction, rows, imputed, n, r->expected, r->signals);
 }
 
 void
@@ -65,6 +113,7 @@ calibration_rows_visit(CalibrationRows *r, const DatasetRun *run, int64 place, i
 	const int	C = r->model->features;
 	const int	N = r->model->plan.signals;
 	int64		from = Max(0, place - r->context);
+	IncompleteRows incomplete = {.rows = incomplete_rows_most(r->context)};
 
 	if (r->recorded)
 	{
@@ -77,11 +126,12 @@ calibration_rows_visit(CalibrationRows *r, const DatasetRun *run, int64 place, i
 		int			n = (int) Min(end - at, PREDICT_ROWS);
 
 		CHECK_FOR_INTERRUPTS();
-		predict_push(&r->prediction, r->dataset->rows + (run->first + at) * C,
-					 dataset_imputed(r->dataset, run->first + at), n, r->expected, r->signals);
+		predict_rows(r, run->first + at, n);
 		for (int i = 0; i < n; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
+			r->incomplete = incomplete_rows_add(&incomplete,
+												is_incomplete(r->dataset, run->first + at + i));
 			if (at + i >= place && at + i - from >= r->context)
 				visit(r, run->first + at + i, r->expected + (size_t) i * C,
 					  r->signals + (size_t) i * N, arg);

@@ -12,6 +12,7 @@
 #define AMAD_LEARN_CALIBRATION_ROWS_H
 
 #include "rows/dataset.h"
+#include "rows/incomplete_rows.h"
 #include "score/predict.h"
 
 #define CALIBRATE_LEAST 1e-12	/* of a figure that divides */
@@ -46,11 +47,18 @@ typedef struct CalibrationRows
 	const Recorded *recorded;	/* NULL: a training */
 	bool		use_all;		/* no held-out row has a score: all rows count as held out */
 
+	/* of the row that is visited */
+	double		incomplete;		/* as in nn_row */
+
 	/* reconstructions of a training */
 	int			context;		/* rows before a row that they depend on; 0 when recorded */
 	Prediction	prediction;
 	float	   *expected;		/* (PREDICT_ROWS, C) */
 	float	   *signals;		/* (PREDICT_ROWS, N) */
+	int			ndropped;		/* features that the model does not get; 0: it gets all */
+	const int  *dropped;		/* (ndropped) */
+	float	   *partial;		/* (PREDICT_ROWS, C) rows without them … */
+	uint8	   *partial_imputed;	/* (PREDICT_ROWS, IMPUTED_BYTES) … and their maps */
 
 	/* of each row */
 	double	   *raw;			/* (rows) raw score; NaN: none */

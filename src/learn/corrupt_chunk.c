@@ -12,32 +12,22 @@
 
 #include "learn/corrupt_chunk.h"
 
-#define MOST_SHARE 0.1			/* of the other features are affected, too, at most on average */
+#define MORE 0.5				/* chance to affect one more feature */
 #define LONG_DEAD 0.6			/* chance of missing features to be missing in the whole chunk */
 #define SPARSE 0.3				/* otherwise: chance to have a value in every k-th row only … */
 #define MOST_SPARSE 12			/* … with this k at most */
 #define MOST_OUTLIERS 2			/* rows of a chunk */
 
-/* A random set of features, never empty: `sure` and a random share of the others. */
-typedef struct FeatureSet
+int
+draw_features(nn_rng *rng, int features, int *set)
 {
-	int			sure;
-	double		share;
-} FeatureSet;
+	int			n = 1;
 
-static FeatureSet
-draw_features(nn_rng *rng, int features)
-{
-	FeatureSet	set = {.share = MOST_SHARE * nn_rng_double(rng)};
-
-	set.sure = (int) nn_rng_below(rng, features);
-	return set;
-}
-
-static bool
-draw_member(nn_rng *rng, const FeatureSet *set, int feature)
-{
-	return nn_rng_double(rng) < set->share || feature == set->sure;
+	while (n < Min(CORRUPT_FEATURES, features) && nn_rng_double(rng) < MORE)
+		n++;
+	for (int i = 0; i < n; i++)
+		set[i] = (int) nn_rng_below(rng, features);
+	return n;
 }
 
 /*
@@ -47,7 +37,8 @@ draw_member(nn_rng *rng, const FeatureSet *set, int feature)
 static void
 drop_features(const Corruption *corruption, nn_rng *rng, int rows, int features, float *chunk)
 {
-	const FeatureSet set = draw_features(rng, features);
+	int			set[CORRUPT_FEATURES];
+	int			n = draw_features(rng, features, set);
 	bool		dead = nn_rng_double(rng) < LONG_DEAD;
 	bool		sparse = nn_rng_double(rng) < SPARSE;
 	int			every = 2 + (int) nn_rng_below(rng, MOST_SPARSE - 1);
@@ -55,12 +46,11 @@ drop_features(const Corruption *corruption, nn_rng *rng, int rows, int features,
 	int			from = dead ? 0 : Max(at, 0);	/* one third begins with the chunk */
 	int			to = dead ? rows : from + 1 + (int) nn_rng_below(rng, rows - from);
 
-	for (int c = 0; c < features; c++)
+	for (int i = 0; i < n; i++)
 	{
+		const int	c = set[i];
 		int			last = Max(from - 1, 0);
 
-		if (!draw_member(rng, &set, c))
-			continue;
 		for (int row = from; row < to; row++)
 		{
 			if (!dead && sparse && (row - from) % every == every - 1)
@@ -79,12 +69,16 @@ add_outliers(const Corruption *corruption, nn_rng *rng, int rows, int features, 
 
 	for (int i = 0; i < n; i++)
 	{
-		const FeatureSet set = draw_features(rng, features);
+		int			set[CORRUPT_FEATURES];
+		int			affected = draw_features(rng, features, set);
 		float	   *row = chunk + nn_rng_below(rng, rows) * features;
 
-		for (int c = 0; c < features; c++)
-			if (draw_member(rng, &set, c))
-				row[c] = (float) ((2 * nn_rng_double(rng) - 1) * corruption->clip);
+		for (int j = 0; j < affected; j++)
+		{
+			double		size = Min(1.0, 2 * nn_rng_double(rng));	/* half of them are as large as can be */
+
+			row[set[j]] = (float) ((nn_rng_next(rng) & 1 ? size : -size) * corruption->clip);
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ visited_row(const CalibrationRows *r, int64 row, const float *expected)
 		.scaled = r->dataset->rows + row * r->dataset->features,
 		.expected = expected,
 		.imputed = dataset_imputed(r->dataset, row),
+		.incomplete = r->incomplete,
 	};
 
 	return values;

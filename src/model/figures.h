@@ -19,6 +19,7 @@ typedef struct ModelStats
 
 	/* calibration */
 	double	   *rho;			/* (features) mean squared residual */
+	double	   *rho_incomplete; /* (features) the same while features are missing, at least rho */
 	double	   *mu;				/* (signals) mean */
 	double	   *theta;			/* (horizons) scale of the raw scores' means */
 	double		threshold;		/* of the anomaly score */

@@ -157,6 +157,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.delta = m->plan.has_states ? m->options.state_weight : 0,
 		.weight = m->weight,
 		.rho = stats->rho,
+		.rho_incomplete = stats->rho_incomplete,
 		.mu = stats->mu,
 		.season = &m->season,
 		.season_weights = stats->season,

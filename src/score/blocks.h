@@ -26,6 +26,7 @@ typedef struct BlockRow
 	bool		begins;			/* the first row of its stretch that is fed */
 	bool		missing;		/* a feature is missing */
 	bool		no_input;		/* missing features rule out a score */
+	float		incomplete;		/* as in nn_row */
 	bool		waiting;		/* it gets its score when later rows have arrived */
 } BlockRow;
 

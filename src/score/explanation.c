@@ -143,6 +143,7 @@ explanation_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, d
 		.signals = row->signals,
 		.activity = row->activity,
 		.imputed = row->missing,
+		.incomplete = row->incomplete,
 		.time = row->ts,
 	};
 	nn_raw_score(scorer_calibration(scorer), &values, shares);

@@ -38,6 +38,7 @@ typedef struct ScoredRow
 	const float *signals;		/* (signals) NULL during warm-up */
 	const float *activity;		/* (features) NULL unless the model uses it */
 
+	double		incomplete;		/* as in nn_row */
 	bool		begins;			/* first row of its stretch that the model saw */
 	bool		new_series;		/* first row of its series to be returned */
 } ScoredRow;

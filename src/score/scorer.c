@@ -20,6 +20,7 @@
 
 #include "miscadmin.h"
 
+#include "rows/incomplete_rows.h"
 #include "score/feed.h"
 #include "score/held_rows.h"
 #include "score/scorer.h"
@@ -52,6 +53,7 @@ struct Scorer
 	bool		new_series;		/* no row of it was returned */
 	nn_calibration calibration;
 	nn_horizons horizons;
+	IncompleteRows incomplete;
 	nn_activity *activity_stream;	/* NULL: the model does not use the features' activity */
 
 	/* output: rows held from before, then those of a block, counted together */
@@ -100,6 +102,7 @@ scorer_open(const LoadedModel *loaded, bool parallel)
 	s->memory = CurrentMemoryContext;
 	s->features = m->features;
 	s->nsignals = p->signals;
+	s->incomplete.rows = incomplete_rows_most(p->context);
 	s->context = p->context;
 	s->warmup = m->plan.warmup;
 	s->most_held = (int) Min(Max((Size) work_mem * 1024 / blocks_row_bytes(m->features),
@@ -234,7 +237,11 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 	double		raw;
 
 	if (row->begins)
+	{
 		nn_horizons_reset(&s->horizons);
+		incomplete_rows_reset(&s->incomplete);
+	}
+	values.incomplete = row->incomplete = incomplete_rows_add(&s->incomplete, row->missing);
 	if (s->activity_stream)
 	{
 		if (row->begins)
@@ -268,6 +275,7 @@ fill_scored_row(const Scorer *s, int i, ScoredRow *result)
 						: s->block->missing + (i - s->front) * bytes,
 		.status = row->status,
 		.score = row->score,
+		.incomplete = row->incomplete,
 		.begins = row->begins,
 	};
 	if (row->fed >= 0)

@@ -35,6 +35,15 @@ feature_weight(const nn_calibration *cal, int c)
 	return cal->weight ? cal->weight[c] : 1.0;
 }
 
+/* The squared residual of a feature that is to be expected. */
+static double
+expected_square(const nn_calibration *cal, const nn_row *row, int c)
+{
+	double		rho = cal->rho[c];
+
+	return cal->rho_incomplete ? rho + row->incomplete * (cal->rho_incomplete[c] - rho) : rho;
+}
+
 /* Unweighted evidence of a feature whose activity is unusually low. */
 static double
 feature_flatline(const nn_calibration *cal, const float *activity, int c)
@@ -84,7 +93,7 @@ nn_row_relation(const nn_calibration *cal, const nn_row *row, float *terms)
 
 	for (int c = 0; c < cal->features; c++)
 		q[c] = (float) ((nn_clipped(cal->clip, row->scaled[c]) - (double) row->expected[c]) /
-						sqrt(cal->rho[c]));
+						sqrt(expected_square(cal, row, c)));
 	nn_relations_terms(cal->features, cal->precision, q, row->imputed, terms);
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(row->imputed, c))
@@ -139,7 +148,7 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
 		e = feature_weight(cal, c) *
-			(r * r / cal->rho[c] * factor + feature_season(cal, terms, basis, z, c) +
+			(r * r / expected_square(cal, row, c) * factor + feature_season(cal, terms, basis, z, c) +
 			 feature_flatline(cal, row->activity, c));
 		if (evidence)
 			evidence[c] = e;

@@ -30,6 +30,7 @@ typedef struct nn_calibration
 
 	/* figures of the network and the states */
 	const double *rho;			/* (C) mean squared residual */
+	const double *rho_incomplete;	/* (C) the same while some features are missing; NULL: rho */
 	const double *mu;			/* (N) mean discrepancies, and with states the mean distance */
 
 	/* figures of the season */
@@ -62,15 +63,17 @@ typedef struct nn_row
 	const float *signals;		/* discrepancy D of each block and, with states, the distance S */
 	const float *activity;		/* (C) NaN: unknown; NULL: all unknown */
 	const uint8_t *imputed;		/* map of imputed features; NULL: none */
+	double		incomplete;		/* 0 … 1: share of the last rows with missing features */
 	int64_t		time;			/* for the season */
 } nn_row;
 
 /*
  * Raw score of a row: the weighted mean of the features' evidence,
- *		(x̂ - z)²/rho_c · (mean_n D/mu)^gamma · (S/mu)^delta
+ *		(x̂ - z)²/r_c · (mean_n D/mu)^gamma · (S/mu)^delta
  *			+ season_scale_c · (season's z - z)²
  *			+ flatline · max(0, 1 - its activity / activity_c)⁴
- * over those that are not imputed, plus the evidence of relations; NN_NO_SCORE if all are
+ * with r_c = rho_c + incomplete · (rho_incomplete_c - rho_c), over those that are not
+ * imputed, plus the evidence of relations; NN_NO_SCORE if all are
  * imputed.  Unless NULL, evidence (C) is set to the weighted evidence of each feature, 0 for
  * imputed ones.
  */
