@@ -33,7 +33,7 @@ known=$dir/known_failures.txt
 if [ $# = 0 ]; then
   for f in "$dir"/*.sql; do
     case $f in
-      */harness.sql | */generators.sql) ;;
+      */harness.sql | */generators.sql | */report.sql) ;;
       *) set -- "$@" "$(basename "$f" .sql)" ;;
     esac
   done
