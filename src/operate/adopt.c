@@ -3,9 +3,10 @@
  *	  The figures of a series that the model does not contain, until it is calibrated.
  *
  * Its mean and standard deviation are computed from its recent rows as in a training, except
- * that values far from most of the others are left out: nobody has said that the rows are
- * normal, and a short incident far above them would make everything else look constant.
- * The fence is so wide that ordinary spikes remain.
+ * that an incident is left out: values far from most of the others, all in one short stretch,
+ * such as -9999 before a sensor works.  They would make everything else look constant.  They
+ * are missing in the calibration, too.  Values as extreme that recur are part of what is
+ * normal.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -21,8 +22,9 @@
 
 #define LEAST_FACTOR 2			/* rows needed, relative to those of a series of the model */
 
-#define FENCE_SHARE 0.2 /* quantiles that the fence depends on: of this share, and 1 minus it */
-#define FENCE_WIDTH 5.0			/* its distance from them, in units of their difference */
+/* Extreme values are further from two quantiles than a multiple of their difference. */
+#define EXTREME_SHARE 0.2		/* quantiles of this share, and of 1 minus it */
+#define EXTREME_DISTANCE 10.0
 
 /* The time that the rows that count cover, with one mean distance after the last one. */
 static double
@@ -62,9 +64,9 @@ are_enough(const Model *m, const LearningRows *rows)
 		 measure_span(rows) >= ADOPT_PERIODS * (double) m->season.period[0]);
 }
 
-/* Sets the bounds of a feature's values; without an ordinary range they are infinite. */
+/* The values of a feature between which it is not extreme; infinite if most are equal. */
 static void
-set_fence(const LearningRows *rows, int feature, double *scratch, double *low, double *high)
+find_bounds(const LearningRows *rows, int feature, double *scratch, double *low, double *high)
 {
 	int64		n = 0;
 	double		width;
@@ -81,64 +83,81 @@ set_fence(const LearningRows *rows, int feature, double *scratch, double *low, d
 	}
 	if (n == 0)
 		return;
-	*low = nn_quantile_polled(scratch, n, FENCE_SHARE, check_interrupts);
-	*high = nn_quantile_polled(scratch, n, 1 - FENCE_SHARE, check_interrupts);
-	width = *high > *low ? FENCE_WIDTH * (*high - *low) : INFINITY;
+	*low = nn_quantile_polled(scratch, n, EXTREME_SHARE, check_interrupts);
+	*high = nn_quantile_polled(scratch, n, 1 - EXTREME_SHARE, check_interrupts);
+	width = *high > *low ? EXTREME_DISTANCE * (*high - *low) : INFINITY;
 	*low -= width;
 	*high += width;
 }
 
-/* The rows that count, as a series, without the values outside the fences. */
-static Series *
-collect_series(const LearningRows *rows, Oid ts_type, bool fence)
+/* Makes the extreme values of a feature missing if they lie in a stretch of `most` rows. */
+static void
+remove_incident(LearningRows *rows, int feature, double most, double *scratch)
 {
-	const int	C = rows->features;
-	Series	   *series = series_open(CurrentMemoryContext, C, ts_type);
-	double	   *low = palloc(sizeof(double) * C);
-	double	   *high = palloc(sizeof(double) * C);
-	double	   *values = palloc(sizeof(double) * C);
-	double	   *scratch = palloc_extended(sizeof(double) * rows->counting, MCXT_ALLOC_HUGE);
+	int64		first = -1;
+	int64		last = -1;
+	double		low;
+	double		high;
 
-	for (int c = 0; fence && c < C; c++)
-		set_fence(rows, c, scratch, &low[c], &high[c]);
+	find_bounds(rows, feature, scratch, &low, &high);
 	for (int64 i = 0; i < rows->nrows; i++)
 	{
 		const LearningRow *row = learning_rows_get(rows, i);
+		double		value = row->values[feature];
 
 		CHECK_FOR_INTERRUPTS();
-		if (!row->counts)
+		if (!row->counts || !(value < low || value > high))
 			continue;
-		for (int c = 0; c < C; c++)
-			values[c] = fence && !(row->values[c] >= low[c] && row->values[c] <= high[c])
-				? NAN
-				: row->values[c];
-		series_add(series, row->ts, series_rows(series), values);
+		first = first < 0 ? i : first;
+		last = i;
 	}
-	series_sort(series);
-	pfree(low);
-	pfree(high);
-	pfree(values);
-	pfree(scratch);
-	return series;
+	if (first < 0 || last - first + 1 > most)
+		return;
+	for (int64 i = first; i <= last; i++)
+	{
+		double	   *value = &learning_rows_get(rows, i)->values[feature];
+
+		CHECK_FOR_INTERRUPTS();
+		if (*value < low || *value > high)
+			*value = NAN;
+	}
 }
 
 ModelStats *
-adopt_figures(const Model *m, const LearningRows *rows, Oid ts_type, bool fence, Budget *budget)
+adopt_figures(const Model *m, LearningRows *rows, Oid ts_type, double trim, Budget *budget)
 {
-	const Size	scratch = sizeof(double) * rows->counting;
 	ModelStats *stats;
 	Series	   *series;
 	int64	   *known;
+	double	   *scratch;
 
 	if (!are_enough(m, rows))
 		return NULL;
+
+	/* the calibration of all series, until the series is calibrated */
 	budget_claim(budget, "series", sizeof(ModelStats) + figures_bytes(&m->sizes));
 	stats = palloc0(sizeof(ModelStats));
 	figures_create(stats, &m->sizes);
 	figures_copy_calibration(&m->sizes, &m->stats, stats);
 	stats->borrowed = true;
-	budget_check(budget, "rows of a new series", scratch);
-	series = collect_series(rows, ts_type, fence);
+
+	budget_check(budget, "rows of a new series", sizeof(double) * rows->counting);
+	scratch = palloc_extended(sizeof(double) * rows->counting, MCXT_ALLOC_HUGE);
+	for (int c = 0; c < m->features; c++)
+		remove_incident(rows, c, trim * rows->counting, scratch);
+	pfree(scratch);
+
+	/* the scaling of its rows; of all series for a feature without values */
+	series = series_open(CurrentMemoryContext, m->features, ts_type);
+	for (int64 i = 0; i < rows->nrows; i++)
+	{
+		const LearningRow *row = learning_rows_get(rows, i);
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->counts)
+			series_add(series, row->ts, series_rows(series), row->values);
+	}
+	series_sort(series);
 	known = palloc(sizeof(int64) * m->features);
 	series_moments(series, stats->mean, stats->std, known);
 	for (int c = 0; c < m->features; c++)

@@ -15,10 +15,10 @@ extern int64 adopt_least_rows(const Options *options);
 
 /*
  * The scaling, step and max_gap of the rows that count, with the calibration of all series.
- * fence: leave extreme values out.  NULL if there are too few rows.  In the current context;
- * the figures are claimed from the budget.
+ * Values of an incident become missing; it takes at most the share trim of the rows.  NULL
+ * if there are too few rows.  In the current context; the figures are claimed from the budget.
  */
-extern ModelStats *adopt_figures(const Model *model, const LearningRows *rows, Oid ts_type,
-								 bool fence, Budget *budget);
+extern ModelStats *adopt_figures(const Model *model, LearningRows *rows, Oid ts_type, double trim,
+								 Budget *budget);
 
 #endif							/* AMAD_OPERATE_ADOPT_H */

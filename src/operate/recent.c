@@ -177,12 +177,12 @@ judge_recent_rows(Recent *r)
 }
 
 static const ModelStats *
-adopt_recent_series(const LearningRows *rows, void *arg)
+adopt_recent_series(LearningRows *rows, void *arg)
 {
 	Recent	   *r = arg;
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	ModelStats *figures = adopt_figures(detect_model(r->detection)->model, rows,
-										detect_ts_type(r->detection), r->trim > 0, &r->budget);
+										detect_ts_type(r->detection), r->trim, &r->budget);
 
 	MemoryContextSwitchTo(old);
 	return figures;

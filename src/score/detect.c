@@ -362,7 +362,7 @@ score_history(Detection *d)
 static void
 score_learning_rows(Detection *d)
 {
-	const LearningRows *rows = d->learning;
+	LearningRows *rows = d->learning;
 
 	if (!d->collecting)
 		return;

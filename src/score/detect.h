@@ -13,9 +13,9 @@
 
 /*
  * Returns the figures of a series that the model does not contain, to score its rows with;
- * NULL: those of all series.
+ * NULL: those of all series.  It may change the values of the rows.
  */
-typedef const ModelStats *(*detect_adopt) (const LearningRows *rows, void *arg);
+typedef const ModelStats *(*detect_adopt) (LearningRows *rows, void *arg);
 
 /* What to detect on.  since and until are of bound_type. */
 typedef struct DetectSpec

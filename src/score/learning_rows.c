@@ -63,8 +63,8 @@ learning_rows_add(LearningRows *r, const SourceRow *from, int mark, bool counts)
 	r->counting += counts;
 }
 
-const LearningRow *
+LearningRow *
 learning_rows_get(const LearningRows *r, int64 number)
 {
-	return (const LearningRow *) (r->rows + number * learning_row_bytes(r));
+	return (LearningRow *) (r->rows + number * learning_row_bytes(r));
 }

@@ -41,6 +41,6 @@ extern void learning_rows_begin(LearningRows *rows, const char *key);
 /* ERROR if the rows do not fit in maintenance_work_mem. */
 extern void learning_rows_add(LearningRows *rows, const SourceRow *row, int mark, bool counts);
 
-extern const LearningRow *learning_rows_get(const LearningRows *rows, int64 number);
+extern LearningRow *learning_rows_get(const LearningRows *rows, int64 number);
 
 #endif							/* AMAD_SCORE_LEARNING_ROWS_H */
