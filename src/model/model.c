@@ -152,6 +152,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.lookahead = m->options.lookahead,
 		.release = m->options.release,
 		.fade = m->options.fade,
+		.burst = m->options.burst,
 		.clip = m->options.clip,
 		.gamma = m->options.discrepancy_weight,
 		.delta = m->plan.has_states ? m->options.state_weight : 0,

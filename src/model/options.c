@@ -68,7 +68,7 @@ static const OptionSpec specs[] = {
 	SPEC(contrast_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.02),
 	SPEC(clip, OPTION_ADVANCED, OPTION_REAL, 0.1, 1000, 5),
 	SPEC(variance, OPTION_ADVANCED, OPTION_REAL, 0.01, 1, 0.9),
-	SPEC(discrepancy_weight, OPTION_ADVANCED, OPTION_REAL, 0, 4, 0.25),
+	SPEC(discrepancy_weight, OPTION_ADVANCED, OPTION_REAL, 0, 4, 0.1),
 	SPEC(residual_floor, OPTION_ADVANCED, OPTION_REAL, 0, 1, 0.1),
 	SPEC(state_weight, OPTION_ADVANCED, OPTION_REAL, 0, 4, 0.75),
 	SPEC(flatline_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 1.2),
@@ -77,6 +77,7 @@ static const OptionSpec specs[] = {
 	SPEC(horizon_quantile, OPTION_ADVANCED, OPTION_REAL, 0.01, 0.9999, 0.9),
 	SPEC(release, OPTION_ADVANCED, OPTION_REAL, 0, 1e6, 3),
 	SPEC(fade, OPTION_ADVANCED, OPTION_REAL, 0, 1, 0.5),
+	SPEC(burst, OPTION_ADVANCED, OPTION_REAL, 0, 1e6, 3.5),
 	SPEC(season_harmonics, OPTION_ADVANCED, OPTION_INT, 1, NN_SEASON_HARMONICS, 4),
 	SPEC(season_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.5),
 };

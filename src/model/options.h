@@ -91,6 +91,7 @@ typedef struct Options
 	int			horizons[NN_HORIZONS_MAX];	/* ascending */
 	int			lookahead;		/* rows after a row that its score may see */
 	double		fade;			/* of the rows of a horizon */
+	double		burst;			/* most that one row counts in it */
 	double		release; /* of a horizon's evidence, by that of the next shorter one; 0: any */
 	/* schema */
 	int			nnames;			/* features, or 0 if their names are not known */

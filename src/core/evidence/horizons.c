@@ -57,6 +57,7 @@ nn_horizons_means(const nn_horizons *h, int back, double *means)
 		const int	rows = cal->horizons[i];
 		const int	reach = nn_horizon_reach(rows, cal->lookahead);
 		int			after = back > reach ? back - reach : 0;	/* rows behind the last one */
+		const double most = i > 0 && cal->burst > 0 ? cal->burst * rows * cal->theta[i] : INFINITY;
 		int			place = ring_index(h, after);
 		double		sum = 0.0;
 		double		weights = 0.0;
@@ -69,8 +70,9 @@ nn_horizons_means(const nn_horizons *h, int back, double *means)
 			if (h->ring[place] != NN_NO_SCORE)
 			{
 				double		weight = nn_horizon_weight(cal->fade, rows, after + n - back);
+				double		raw = h->ring[place];
 
-				sum += weight * h->ring[place];
+				sum += weight * (raw > most ? most : raw);
 				weights += weight;
 			}
 			place = place > 0 ? place - 1 : h->size - 1;

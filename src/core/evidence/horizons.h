@@ -4,7 +4,8 @@
  *
  * The mean for horizon h of a row spans h rows.  The last of them is min(lookahead, h / 2)
  * rows after the row, or the newest row if that comes first.  With `fade`, rows have less
- * weight the farther they are from the row, so that a single bad row has the greatest score itself.  Without lookahead a score
+ * weight the farther they are from the row, so that a single bad row has the greatest score
+ * itself; `burst` keeps it from raising the longer horizons for as long as they last.  Without lookahead a score
  * therefore depends on the row and rows before it, with lookahead on rows around it.
  *
  * With lookahead a row waits for its score.  After each nn_horizons_add(), while

@@ -23,6 +23,8 @@ typedef struct nn_calibration
 								 * one's; 0: no limit */
 	double		fade;			/* what the farthest row of a horizon has less weight than the
 								 * scored row, 0 … 1; 0: all the same */
+	double		burst;			/* most that a raw score counts in horizon h, except in the
+								 * shortest, in units of h · theta_h; 0: no limit */
 	double		clip;			/* of scaled values when compared with expected ones */
 	double		gamma;			/* discrepancy_weight */
 	double		delta;			/* state_weight; 0: no states */
