@@ -10,6 +10,9 @@
 #include "model/model.h"
 #include "pg/json.h"
 
+/* Chosen on real data: with 1, their size counts too much in the order of rows. */
+#define BEYOND_CLIP 0.5
+
 Model *
 model_create(const Options *options, int features, size_t nparams)
 {
@@ -154,6 +157,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.fade = m->options.fade,
 		.burst = m->options.burst,
 		.clip = m->options.clip,
+		.beyond = BEYOND_CLIP,
 		.gamma = m->options.discrepancy_weight,
 		.delta = m->plan.has_states ? m->options.state_weight : 0,
 		.weight = m->weight,

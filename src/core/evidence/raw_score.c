@@ -84,6 +84,15 @@ feature_season(const nn_calibration *cal, int terms, const double *basis, float 
 	return cal->season_scale[c] * d * d;
 }
 
+/* Factor of the residual of a value beyond the clip, so that its size is not lost. */
+static double
+beyond_clip(const nn_calibration *cal, float scaled)
+{
+	double		size = fabs(scaled) / cal->clip;
+
+	return size > 1.0 ? 1.0 + cal->beyond * log(size) : 1.0;
+}
+
 double
 nn_row_relation(const nn_calibration *cal, const nn_row *row, float *terms)
 {
@@ -148,7 +157,7 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
 		e = feature_weight(cal, c) *
-			(r * r / expected_square(cal, row, c) * factor + feature_season(cal, terms, basis, z, c) +
+			(r * r / expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor + feature_season(cal, terms, basis, z, c) +
 			 feature_flatline(cal, row->activity, c));
 		if (evidence)
 			evidence[c] = e;

@@ -26,6 +26,7 @@ typedef struct nn_calibration
 	double		burst;			/* most that a raw score counts in horizon h, except in the
 								 * shortest, in units of h · theta_h; 0: no limit */
 	double		clip;			/* of scaled values when compared with expected ones */
+	double		beyond;			/* weight of the size of values beyond the clip; 0: they are alike */
 	double		gamma;			/* discrepancy_weight */
 	double		delta;			/* state_weight; 0: no states */
 	const double *weight;		/* (C) of the features' evidence; NULL: all 1 */
@@ -71,7 +72,7 @@ typedef struct nn_row
 
 /*
  * Raw score of a row: the weighted mean of the features' evidence,
- *		(x̂ - z)²/r_c · (mean_n D/mu)^gamma · (S/mu)^delta
+ *		(x̂ - z)²/r_c · (1 + beyond · max(0, ln |z unclipped|/clip)) · (mean_n D/mu)^gamma · (S/mu)^delta
  *			+ season_scale_c · (season's z - z)²
  *			+ flatline · max(0, 1 - its activity / activity_c)⁴
  * with r_c = rho_c + incomplete · (rho_incomplete_c - rho_c), over those that are not

@@ -6,11 +6,12 @@
  * spikes in the training rows form states of their own; instead, a feature's weight
  * depends on its range, and values are bounded at MOST_RANGES ranges.
  *
- * The stream keeps the last NN_STATE_ROWS - 1 weighted rows.  Rows are contiguous, so
- * the windows that end with neighbouring rows overlap in memory, and one matrix
- * product multiplies all of them with all centres.  Squared distances follow from
- * |x - c|² = |x|² - 2·x·c + |c|².  An imputed value is 0 in x, and the square of its place
- * in c is subtracted, as if it were equal there.
+ * The stream keeps the last NN_STATE_ROWS - 1 weighted rows.  For each place in a window,
+ * one matrix product multiplies all rows with that row of all centres.  Squared distances
+ * follow from |x - c|² = |x|² - 2·x·c + |c|².  A distance is at most ONE_ROW times that
+ * without the farthest row of the window: a single bad row is no state, and must not make
+ * the next rows look strange.  An imputed value is 0 in x, and the square of its place in c is
+ * subtracted, as if it were equal there.
  *
  * Parameters: weight (C), nearness (1), centres (NN_STATES, NN_STATE_ROWS, C).
  */
@@ -31,6 +32,7 @@
 #define LEAST_NEARNESS 1e-12f
 #define WINDOW(C) ((size_t) NN_STATE_ROWS * (C))
 #define CENTRES(C) ((size_t) (C) + 1)	/* their offset in params */
+#define ONE_ROW 10.0f			/* most that one row of a window multiplies the distance by */
 #define LANES 16				/* sums added up side by side */
 
 /* A window must not reach further back than the network's context. */
@@ -300,8 +302,8 @@ struct nn_state_stream
 	int			features;
 	const float *weight;		/* (C) */
 	float		nearness;
-	float	   *centres;		/* (NN_STATES, window) packed for gemm() */
-	float	   *length;			/* (NN_STATES) their squared lengths */
+	float	   *centres;		/* (NN_STATE_ROWS) of (NN_STATES, C): their rows, packed for gemm() */
+	float	   *length;			/* (NN_STATE_ROWS, NN_STATES) squared lengths of these */
 	const float *plain;			/* (NN_STATES, window) not packed */
 
 	/* state */
@@ -312,19 +314,19 @@ struct nn_state_stream
 	uint8_t    *imputed;		/* (HISTORY + PIECE, IMPUTED_BYTES) if so, which ones */
 
 	/* scratch */
-	float	   *product;		/* (PIECE, NN_STATES) of windows and centres */
+	float	   *product;		/* (NN_STATE_ROWS, PIECE, NN_STATES) of rows and centres' rows */
 };
 
 static void
 lay_out_state_stream(nn_arena *arena, int features, nn_state_stream *s)
 {
-	s->centres = nn_take_floats(arena, nn_packed_floats(NN_STATES, WINDOW(features)));
-	s->length = nn_take_floats(arena, NN_STATES);
+	s->centres = nn_take_floats(arena, NN_STATE_ROWS * nn_packed_floats(NN_STATES, features));
+	s->length = nn_take_floats(arena, NN_STATE_ROWS * NN_STATES);
 	s->rows = nn_take_floats(arena, (size_t) (HISTORY + PIECE) * features);
 	s->energy = nn_take_floats(arena, HISTORY + PIECE);
 	s->incomplete = nn_take(arena, sizeof(bool) * (HISTORY + PIECE));
 	s->imputed = nn_take(arena, (size_t) (HISTORY + PIECE) * IMPUTED_BYTES(features));
-	s->product = nn_take_floats(arena, PIECE * NN_STATES);
+	s->product = nn_take_floats(arena, NN_STATE_ROWS * PIECE * NN_STATES);
 }
 
 size_t
@@ -352,9 +354,14 @@ nn_state_stream_open(void *memory, int features, const float *params)
 	s->nearness = params[features];
 	s->plain = centres;
 	s->begun = false;
-	nn_kernels_get()->pack(NN_STATES, size, centres, size, s->centres);
-	for (int j = 0; j < NN_STATES; j++)
-		s->length[j] = squared_length(size, centres + j * WINDOW(features));
+	for (int k = 0; k < NN_STATE_ROWS; k++)
+	{
+		nn_kernels_get()->pack(NN_STATES, features, centres + k * features, size,
+							   s->centres + k * nn_packed_floats(NN_STATES, features));
+		for (int j = 0; j < NN_STATES; j++)
+			s->length[k * NN_STATES + j] =
+				squared_length(features, centres + j * WINDOW(features) + k * features);
+	}
 	return s;
 }
 
@@ -407,7 +414,7 @@ append_rows(nn_state_stream *s, const float *rows, const uint8_t *imputed, int n
 	s->begun = true;
 }
 
-/* Subtracts what imputed features of a row of a window contribute to the centres' lengths. */
+/* Subtracts what imputed features of a row contribute to the lengths of the centres' rows. */
 static void
 leave_out_imputed(const nn_state_stream *s, int row, int place, float *length)
 {
@@ -428,25 +435,36 @@ leave_out_imputed(const nn_state_stream *s, int row, int place, float *length)
 static float
 nearest_distance(const nn_state_stream *s, int i)
 {
-	const float *product = s->product + i * NN_STATES;
-	float		length[NN_STATES];
-	float		energy = 0.0f;
+	float		sum[NN_STATES] = {0};
+	float		most[NN_STATES] = {0};
 	float		least = INFINITY;
+	float		least_trimmed = INFINITY;	/* without a centre's farthest row */
 
-	memcpy(length, s->length, sizeof(length));
 	for (int row = 0; row < NN_STATE_ROWS; row++)
 	{
-		energy += s->energy[i + row];
+		const float *product = s->product + (row * PIECE + i) * NN_STATES;
+		const float energy = s->energy[i + row];
+		float		length[NN_STATES];
+
+		memcpy(length, s->length + row * NN_STATES, sizeof(length));
 		if (s->incomplete[i + row])
 			leave_out_imputed(s, i + row, row, length);
+		for (int j = 0; j < NN_STATES; j++)
+		{
+			float		d = energy - 2.0f * product[j] + length[j];
+
+			sum[j] += d;
+			most[j] = d > most[j] ? d : most[j];
+		}
 	}
 	for (int j = 0; j < NN_STATES; j++)
 	{
-		float		d = energy - 2.0f * product[j] + length[j];
-
-		least = d < least ? d : least;
+		least = sum[j] < least ? sum[j] : least;
+		least_trimmed = sum[j] - most[j] < least_trimmed ? sum[j] - most[j] : least_trimmed;
 	}
-	return (least > 0 ? least : 0) + s->nearness;
+	least = (least > 0 ? least : 0) + s->nearness;
+	least_trimmed = ONE_ROW * ((least_trimmed > 0 ? least_trimmed : 0) + s->nearness);
+	return least < least_trimmed ? least : least_trimmed;
 }
 
 static void
@@ -457,16 +475,17 @@ push_piece(nn_state_stream *s, const float *rows, const uint8_t *imputed, int n,
 
 	append_rows(s, rows, imputed, n);
 	/* a row's window begins one row later than the previous row's */
-	nn_kernels_get()->gemm(&(nn_product){
-		.rows = n,
-		.n = NN_STATES,
-		.k = (int) WINDOW(C),
-		.a = s->rows,
-		.lda = C,
-		.b = s->centres,
-		.y = s->product,
-		.ldy = NN_STATES,
-	});
+	for (int k = 0; k < NN_STATE_ROWS; k++)
+		nn_kernels_get()->gemm(&(nn_product){
+			.rows = n,
+			.n = NN_STATES,
+			.k = (int) C,
+			.a = s->rows + k * C,
+			.lda = C,
+			.b = s->centres + k * nn_packed_floats(NN_STATES, C),
+			.y = s->product + k * PIECE * NN_STATES,
+			.ldy = NN_STATES,
+		});
 	for (int i = 0; i < n; i++)
 		distances[(size_t) i * stride] = nearest_distance(s, i);
 	for (int i = 0; i < HISTORY; i++)
