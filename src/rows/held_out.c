@@ -13,11 +13,14 @@
 #include "rows/held_out.h"
 
 #define MOST_BLOCKS 10
+#define ENOUGH_FOR_TWO 20		/* blocks of rows of a series of which two are held out */
 
 HeldOut
 held_out_plan(int64 rows, double fraction, int64 least, int64 warmup)
 {
-	int64		all = Max(least, (int64) ceil(fraction * rows));
+	/* one block says little of the other times, but must not take much of a short series */
+	int64		fewest = rows >= ENOUGH_FOR_TWO * least ? 2 : 1;
+	int64		all = Max(fewest * least, (int64) ceil(fraction * rows));
 	int64		blocks = Min(all / least, MOST_BLOCKS);
 	HeldOut		held = {.rows = rows, .block = all / blocks, .every = rows / blocks};
 
