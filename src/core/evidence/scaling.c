@@ -35,9 +35,9 @@ nn_scale(const nn_scaling *s, int feature, double value)
 		z = 0.0;
 	else
 	{
-		double		size = log1p(fabs(value - mean) / (mean != 0 ? fabs(mean) : 1.0));
+		double		size = 1.0 + log1p(fabs(value - mean) / (mean != 0 ? fabs(mean) : 1.0));
 
-		z = s->clip * (1.0 + size) * (1.0 + size);
+		z = s->clip * size * size * size * size;
 		if (value < mean)
 			z = -z;
 	}

@@ -27,7 +27,7 @@ typedef struct nn_scaling
 
 /*
  * z = (value - mean) / std, bounded.  Another value of a constant is
- * ±clip · (1 + ln(1 + |value - mean| / |mean|))², so that a large change is more than a small
+ * ±clip · (1 + ln(1 + |value - mean| / |mean|))⁴, so that a large change is more than a small
  * one; if the mean is 0, it is compared with 1.
  */
 extern float nn_scale(const nn_scaling *scaling, int feature, double value);

@@ -32,7 +32,7 @@
 #define LEAST_NEARNESS 1e-12f
 #define WINDOW(C) ((size_t) NN_STATE_ROWS * (C))
 #define CENTRES(C) ((size_t) (C) + 1)	/* their offset in params */
-#define ONE_ROW 3.0f			/* most that one row of a window multiplies the distance by */
+#define ONE_ROW 2.0f			/* most that one row of a window multiplies the distance by */
 #define LANES 16				/* sums added up side by side */
 
 /* A window must not reach further back than the network's context. */

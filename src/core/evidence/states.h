@@ -57,7 +57,7 @@ extern void nn_state_stream_reset(nn_state_stream *stream);
  * (n, IMPUTED_BYTES), which are at no distance from any centre; NULL: none.  Sets
  * distances[i * stride] to the squared distance of the window that ends with the i-th
  * row from the nearest centre, plus a tenth of the variance of the training windows; or
- * to three times the same without the row of the window that is farthest away, if that is
+ * to twice the same without the row of the window that is farthest away, if that is
  * less.  Once NN_STATE_ROWS - 1 rows
  * precede a row, its distance has the same bits however rows are cut into pushes.
  */
