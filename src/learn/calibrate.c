@@ -431,6 +431,7 @@ calibrate_incomplete(Calibration *c)
 {
 	Model	   *m = c->model;
 	const Dataset *d = c->dataset;
+	const int	ndropped = Min(CORRUPT_FEATURES, m->features - 1);
 	int			dropped[CORRUPT_FEATURES];
 	PartialRows one = {.dropped = dropped};
 	ResidualSums all;
@@ -452,7 +453,9 @@ calibrate_incomplete(Calibration *c)
 				continue;
 			for (int drop = 0; drop < DROPS; drop++)
 			{
-				c->rows.ndropped = one.ndropped = draw_features(&rng, m->features, dropped);
+				for (int k = 0; k < ndropped; k++)
+					dropped[k] = (int) nn_rng_below(&rng, m->features);
+				c->rows.ndropped = one.ndropped = ndropped;
 				calibration_rows_visit(&c->rows, run, place, end, add_partial_row, &one);
 			}
 		}

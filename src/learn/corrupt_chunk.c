@@ -12,13 +12,16 @@
 
 #include "learn/corrupt_chunk.h"
 
+#define FEW_FEATURES 10.0		/* with as many, twice the share of the chunks have missing ones, … */
+#define MOST_MISSING 0.6		/* … up to this share */
 #define MORE 0.5				/* chance to affect one more feature */
 #define LONG_DEAD 0.6			/* chance of missing features to be missing in the whole chunk */
 #define SPARSE 0.3				/* otherwise: chance to have a value in every k-th row only … */
 #define MOST_SPARSE 12			/* … with this k at most */
 #define MOST_OUTLIERS 2			/* rows of a chunk */
 
-int
+/* Draws one or a few features, perhaps the same twice; returns their number. */
+static int
 draw_features(nn_rng *rng, int features, int *set)
 {
 	int			n = 1;
@@ -85,7 +88,11 @@ add_outliers(const Corruption *corruption, nn_rng *rng, int rows, int features, 
 void
 corrupt_chunk(const Corruption *corruption, nn_rng *rng, int rows, int features, float *chunk)
 {
-	if (nn_rng_double(rng) < corruption->missing)
+	/* with few features, each of them matters more to the others */
+	double		missing = Min(corruption->missing * (1.0 + FEW_FEATURES / features),
+							  Max(corruption->missing, MOST_MISSING));
+
+	if (nn_rng_double(rng) < missing)
 		drop_features(corruption, rng, rows, features, chunk);
 	if (nn_rng_double(rng) < corruption->outliers)
 		add_outliers(corruption, rng, rows, features, chunk);

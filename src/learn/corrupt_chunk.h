@@ -10,16 +10,14 @@
 /* How often chunks have faults, and what these look like. */
 typedef struct Corruption
 {
-	double		missing;		/* share of the chunks in which features are missing */
+	double		missing;		/* share of the chunks in which features are missing; more with few
+								 * features */
 	double		outliers;		/* share of the chunks in which single rows are wrong */
 	int			fill_limit;		/* rows for which a missing value is filled with the last one */
 	double		clip;			/* wrong values are within ± clip */
 } Corruption;
 
 #define CORRUPT_FEATURES 3		/* that are affected at the same time, at most */
-
-/* Draws one or a few features, perhaps the same twice; returns their number. */
-extern int	draw_features(nn_rng *rng, int features, int *set);
 
 /* Puts faults into a chunk (rows, features) that is scaled and clipped. */
 extern void corrupt_chunk(const Corruption *corruption, nn_rng *rng, int rows, int features,
