@@ -63,7 +63,7 @@ static const OptionSpec specs[] = {
 	SPEC(chunk_length, OPTION_ADVANCED, OPTION_INT, 2, 16384, 0),
 	SPEC(ahead, OPTION_ADVANCED, OPTION_INT, 0, 1, 1),
 	SPEC(maxmin_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 1),
-	SPEC(input_missing, OPTION_ADVANCED, OPTION_REAL, 0, 1, 0.3),
+	SPEC(input_missing, OPTION_ADVANCED, OPTION_REAL, 0, 1, 0.25),
 	SPEC(input_outliers, OPTION_ADVANCED, OPTION_REAL, 0, 1, 0.2),
 	SPEC(contrast_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 0.02),
 	SPEC(clip, OPTION_ADVANCED, OPTION_REAL, 0.1, 1000, 5),
