@@ -515,6 +515,7 @@ calibrate_relations(Calibration *c)
 		for (int i = 0; i < d->nruns; i++)
 		{
 			fit.calibration = model_calibration(c->model, scoring_stats(c, d->runs[i].series));
+			fit.std = c->stats[d->runs[i].series]->std;
 			visit_held_out_rows(c, &d->runs[i], add_relation_residuals, &fit);
 		}
 		close_relation_matrix(&fit, c->model);

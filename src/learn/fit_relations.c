@@ -69,9 +69,11 @@ add_relation_residuals(const CalibrationRows *r, int64 row, const float *expecte
 
 	if (calibration_rows_use(r, row) != ROW_KEPT)
 		return;
+	/* a constant has no relations: its residual is the network's error, which depends on the others */
 	for (int c = 0; c < cal->features; c++)
-		q[c] = (nn_clipped(cal->clip, values.scaled[c]) - (double) expected[c]) /
-			sqrt(cal->rho[c]);
+		q[c] = fit->std[c] == 0
+			? 0.0
+			: (nn_clipped(cal->clip, values.scaled[c]) - (double) expected[c]) / sqrt(cal->rho[c]);
 	nn_relations_add(fit->sums, cal->features, q, values.imputed);
 }
 

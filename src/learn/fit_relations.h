@@ -15,6 +15,7 @@ typedef struct RelationFit
 {
 	const Model *model;
 	nn_calibration calibration; /* of the series whose rows are added */
+	const double *std;			/* for the matrix: of its features */
 	void	   *sums;			/* for the matrix; NULL: for the means */
 	double	   *mean;			/* (features) sums of the terms */
 	int64	   *given;			/* (features) */
