@@ -20,7 +20,7 @@ FROM r, (VALUES ('default', '{}'::jsonb), ('0', '{"fill_limit": 0}'), ('1', '{"f
 	('3', '{"fill_limit": 3}'),
 	('20', '{"fill_limit": 20}'), ('error', '{"missing": "error", "fill_limit": 3}'),
 	('linear', '{"missing": "linear", "fill_limit": 3}'), ('single', '{"horizons": [1], "fill_limit": 3, "advanced": {"state_weight": 0}}'),
-	('pca', '{"method": "pca", "fill_limit": 3}'), ('zscore', '{"method": "zscore", "fill_limit": 3}')) AS v(what, o)
+	('related', '{"fill_limit": 3, "advanced": {"relation_weight": 20}}'), ('pca', '{"method": "pca", "fill_limit": 3}'), ('zscore', '{"method": "zscore", "fill_limit": 3}')) AS v(what, o)
 GROUP BY what, o;
 SELECT what, d->'options'->'fill_limit' AS fill_limit, d->'context' AS context, d->'warmup' AS warmup
 FROM m, amad_describe(model) d ORDER BY what COLLATE "C";
@@ -133,7 +133,7 @@ SELECT what, count(*) AS values,
 					 AND abs((s.contributions->>k)::float8 * given - share) > 5e-6) AS wrong_shares
 FROM results s JOIN by_hand h USING (what, n) JOIN shares USING (what, n),
 	LATERAL (SELECT sum(share) AS given FROM shares g WHERE g.what = s.what AND g.n = s.n AND g.k <> ALL (s.imputed)) g
-WHERE s.contributions IS NOT NULL AND s.imputed IS NOT NULL GROUP BY what ORDER BY what COLLATE "C";
+WHERE what <> 'related' AND s.contributions IS NOT NULL AND s.imputed IS NOT NULL GROUP BY what ORDER BY what COLLATE "C";
 -- The score of a single row (horizon 1) is the mean over the given values, that is, the score by hand times the share
 -- of these values, times 3, divided by their number.
 SELECT count(*) AS rows, count(DISTINCT cardinality(s.imputed)) AS numbers,

@@ -506,6 +506,14 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 SELECT amad_describe(('\x' || encode(signed(put(:'b', 136, f64(0.125))), 'hex'))::amad_model)->'threshold'
 	AS threshold;
 
+-- a score that equals the threshold is not above it
+SELECT (amad_explain(model, ts, a, b) OVER (ORDER BY ts)).anomaly_score AS score FROM model_rows, kept
+WHERE name = 'tiny' ORDER BY ts DESC LIMIT 1 \gset
+SELECT factor, abs((e).severity - 1) < 1e-6 AS near_1, sign((e).severity - 1) AS above, (e).is_anomaly
+FROM (SELECT factor, ts, amad_explain(('\x' || encode(signed(put(:'b', 136, f64(:score * factor))), 'hex'))::amad_model, ts, a, b)
+		OVER (PARTITION BY factor ORDER BY ts) AS e
+	FROM model_rows, unnest('{0.999999999,1,1.000000001}'::float8[]) factor OFFSET 0) x WHERE ts = 120 ORDER BY factor;
+
 -- ---- the type does not have equality or an order
 
 SELECT count(DISTINCT model) FROM kept;
