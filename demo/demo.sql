@@ -38,7 +38,7 @@ SELECT round(extract(epoch FROM clock_timestamp() - :'began')::numeric, 3) AS sc
 -- likewise, without joining. verdict pairs them by overlap in time.
 CREATE TABLE event AS
 WITH marked AS (
-  SELECT 'found' AS what, ts, severity, interval '1 hour' AS gap FROM scored WHERE severity >= 1
+  SELECT 'found' AS what, ts, severity, interval '1 hour' AS gap FROM scored WHERE severity > 1
   UNION ALL
   SELECT 'label', ts, severity, interval '5 min' FROM scored WHERE label = 1
 ), numbered AS (
@@ -60,11 +60,11 @@ LEFT JOIN LATERAL (SELECT min(start_ts) AS start_ts FROM event f
                    WHERE f.what = 'found' AND f.start_ts <= l.end_ts AND f.end_ts >= l.start_ts) f ON true
 WHERE l.what = 'label' ORDER BY l.n;
 
-\echo '4. Events detected: severity >= 1, gaps of up to an hour joined'
+\echo '4. Events detected: severity > 1, gaps of up to an hour joined'
 SELECT f.n AS event, to_char(f.start_ts, 'Mon DD HH24:MI') AS "from", to_char(f.end_ts, 'Mon DD HH24:MI') AS "to",
        f.n_points AS rows, round(f.peak::numeric, 2) AS peak_severity,
        coalesce('anomaly ' || string_agg(l.n::text, ', ' ORDER BY l.n), 'not labelled') AS verdict,
-       repeat('#', least(30, 1 + round(20 * log(f.peak)))::int) AS "severity, log scale"
+       repeat('#', least(30, round(5 * f.peak))::int) AS severity
 FROM event f
 LEFT JOIN event l ON l.what = 'label' AND f.start_ts <= l.end_ts AND f.end_ts >= l.start_ts
 WHERE f.what = 'found' GROUP BY f.n, f.start_ts, f.end_ts, f.n_points, f.peak ORDER BY f.n;
@@ -76,7 +76,7 @@ WITH ranked AS (
 ), quality AS (
   SELECT sum(label * hits::numeric / n) / nullif(sum(label), 0) AS ap, avg(label) AS random_ap FROM ranked
 ), flagged AS (
-  SELECT count(*) FILTER (WHERE severity >= 1 AND label = 0)::numeric / count(*) FILTER (WHERE label = 0) AS fp
+  SELECT count(*) FILTER (WHERE severity > 1 AND label = 0)::numeric / count(*) FILTER (WHERE label = 0) AS fp
   FROM scored WHERE severity IS NOT NULL
 )
 SELECT v.* FROM quality, flagged, LATERAL (VALUES

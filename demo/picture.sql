@@ -51,7 +51,7 @@ WITH span AS (
                    string_agg(x || ',' || y, ' ' ORDER BY n))
   FROM s WHERE severity IS NOT NULL
   UNION ALL
-  SELECT 5, format('<circle cx="%s" cy="%s" r="1.6" fill="#c0392b"/>', x, y) FROM s WHERE severity >= 1
+  SELECT 5, format('<circle cx="%s" cy="%s" r="1.6" fill="#c0392b"/>', x, y) FROM s WHERE severity > 1
   UNION ALL
   SELECT 6, format('<line x1="%s" x2="%1$s" y1="450" y2="455" stroke="#999"/>'
                    '<text x="%1$s" y="471" text-anchor="middle">%s</text>',

@@ -318,8 +318,8 @@ set_means(const Calibration *c, const MeanSums *sums, ModelStats *stats)
 		stats->rho_incomplete[i] = Max(rho[i], stats->rho_incomplete[i]);
 	for (int n = 0; n < m->plan.signals; n++)
 	{
-		double		mu = greater_mean(sums->all.signals[n], sums->all.rows,
-									  sums->held_out.signals[n], sums->held_out.rows);
+		double mu = greater_mean(sums->all.signals[n], sums->all.rows, sums->held_out.signals[n],
+								 sums->held_out.rows);
 
 		mu = Max(mu, CALIBRATE_LEAST);
 		stats->mu[n] = calibration_rows_may_fall(&c->rows, stats) ? mu : Max(mu, stats->mu[n]);
@@ -384,8 +384,8 @@ set_rho_incomplete(const Model *m, const ResidualSums *sums, ModelStats *stats)
 {
 	for (int i = 0; i < m->features; i++)
 		if (sums->given[i] > 0)
-			stats->rho_incomplete[i] =
-				Max(stats->rho_incomplete[i], sums->residual[i] / sums->given[i]);
+			stats->rho_incomplete[i] = Max(stats->rho_incomplete[i],
+										   sums->residual[i] / sums->given[i]);
 }
 
 /* The rows of a series without some features. */
@@ -397,8 +397,8 @@ typedef struct PartialRows
 } PartialRows;
 
 static void
-add_partial_row(const CalibrationRows *rows, int64 row, const float *expected,
-				const float *signals, void *arg)
+add_partial_row(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
+				void *arg)
 {
 	PartialRows *partial = arg;
 	ResidualSums *sums = &partial->sums;

@@ -18,8 +18,7 @@ calibration_rows_bytes(const Model *m, int64 rows)
 	return predict_bytes(m) + (m->plan.has_network ? nn_stream_bytes(&m->plan.shape) : 0) +
 		(m->plan.has_states ? nn_state_stream_bytes(m->features) : 0) +
 		PREDICT_ROWS * sizeof(float) * (3 * m->features + m->plan.signals) +
-		PREDICT_ROWS * IMPUTED_BYTES(m->features) +
-		2 * sizeof(double) * rows;
+		PREDICT_ROWS * IMPUTED_BYTES(m->features) + 2 * sizeof(double) * rows;
 }
 
 CalibrationRows

@@ -12,7 +12,7 @@
 
 #include "learn/corrupt_chunk.h"
 
-#define FEW_FEATURES 10.0		/* with as many, twice the share of the chunks have missing ones, … */
+#define FEW_FEATURES 10.0 /* with as many, twice the share of the chunks have missing ones, … */
 #define MOST_MISSING 0.6		/* … up to this share */
 #define MORE 0.5				/* chance to affect one more feature */
 #define LONG_DEAD 0.6			/* chance of missing features to be missing in the whole chunk */
@@ -78,7 +78,8 @@ add_outliers(const Corruption *corruption, nn_rng *rng, int rows, int features, 
 
 		for (int j = 0; j < affected; j++)
 		{
-			double		size = Min(1.0, 2 * nn_rng_double(rng));	/* half of them are as large as can be */
+			double		size = Min(1.0,
+							  2 * nn_rng_double(rng));	/* half of them are as large as can be */
 
 			row[set[j]] = (float) ((nn_rng_next(rng) & 1 ? size : -size) * corruption->clip);
 		}
@@ -90,7 +91,7 @@ corrupt_chunk(const Corruption *corruption, nn_rng *rng, int rows, int features,
 {
 	/* with few features, each of them matters more to the others */
 	double		missing = Min(corruption->missing * (1.0 + FEW_FEATURES / features),
-							  Max(corruption->missing, MOST_MISSING));
+						 Max(corruption->missing, MOST_MISSING));
 
 	if (nn_rng_double(rng) < missing)
 		drop_features(corruption, rng, rows, features, chunk);

@@ -10,7 +10,7 @@
 /* How often chunks have faults, and what these look like. */
 typedef struct Corruption
 {
-	double		missing;		/* share of the chunks in which features are missing; more with few
+	double		missing; /* share of the chunks in which features are missing; more with few
 								 * features */
 	double		outliers;		/* share of the chunks in which single rows are wrong */
 	int			fill_limit;		/* rows for which a missing value is filled with the last one */

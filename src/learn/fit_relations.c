@@ -24,10 +24,9 @@
 Size
 fit_relations_bytes(const Model *m, int64 rows)
 {
-	return !m->plan.has_relations
-		? 0
-		: nn_relations_bytes(m->features) + 2 * sizeof(double) * m->features +
-			sizeof(double) * rows;
+	return !m->plan.has_relations ? 0
+								  : nn_relations_bytes(m->features) +
+			2 * sizeof(double) * m->features + sizeof(double) * rows;
 }
 
 static nn_row
@@ -105,8 +104,8 @@ open_relation_means(const Model *m)
 }
 
 void
-add_relation_terms(const CalibrationRows *r, int64 row, const float *expected,
-				   const float *signals, void *arg)
+add_relation_terms(const CalibrationRows *r, int64 row, const float *expected, const float *signals,
+				   void *arg)
 {
 	RelationFit *fit = arg;
 	nn_calibration calibration = fit->calibration;
@@ -165,7 +164,7 @@ fit_relation_limit(CalibrationRows *r, RunRange runs, ModelStats *stats)
 		}
 	if (n > 0)
 	{
-		double		limit = Max(BEYOND * calibration_rows_quantile(r, n, QUANTILE), CALIBRATE_LEAST);
+		double limit = Max(BEYOND * calibration_rows_quantile(r, n, QUANTILE), CALIBRATE_LEAST);
 
 		/* as with flatlines, a mean without suspicious rows is too low */
 		if (calibration_rows_may_fall(r, stats))

@@ -85,10 +85,10 @@ visit_windows(const Dataset *d, const float *params, StateWindows *w)
 			if (!dataset_held_out(d, run, place, &end) && run->rows >= d->options->chunk_length)
 				windows = Max(end - place - (NN_STATE_ROWS - 1), 0);
 			for (; w->taken < w->n && w->taken * w->all / w->n < before + windows; w->taken++)
-				nn_states_window(
-					C, params,
-					d->rows + (run->first + place + w->taken * w->all / w->n - before) * C,
-					w->window + w->taken * NN_STATE_ROWS * C);
+				nn_states_window(C, params,
+								 d->rows +
+									 (run->first + place + w->taken * w->all / w->n - before) * C,
+								 w->window + w->taken * NN_STATE_ROWS * C);
 			before += windows;
 		}
 	}

@@ -197,9 +197,12 @@ static ParallelContext *
 open_context(const OptimizerPlan *plan, int workers)
 {
 	const ParallelChunk chunks[] = {
-		{KEY_SHARED, sizeof(OptimizerShared)}, {KEY_ROWS, rows_bytes(plan)},
-		{KEY_RUNS, runs_bytes(plan)},		   {KEY_WEIGHTS, weights_bytes(plan)},
-		{KEY_GRADS, grads_bytes(plan)},		   {KEY_LOSSES, losses_bytes(plan)},
+		{KEY_SHARED, sizeof(OptimizerShared)},
+		{KEY_ROWS, rows_bytes(plan)},
+		{KEY_RUNS, runs_bytes(plan)},
+		{KEY_WEIGHTS, weights_bytes(plan)},
+		{KEY_GRADS, grads_bytes(plan)},
+		{KEY_LOSSES, losses_bytes(plan)},
 		{KEY_HELD_OUT, plan->rows},
 	};
 

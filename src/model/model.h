@@ -35,7 +35,7 @@ typedef struct Model
 	int			nseries;		/* series of a fleet, in order of their keys */
 	ModelSeries *series;
 	size_t		nparams;
-	float	   *params;			/* weights, states, relations (METHOD_AMAD), components (METHOD_PCA) */
+	float	   *params; /* weights, states, relations (METHOD_AMAD), components (METHOD_PCA) */
 	float	   *precision;		/* (features, features) the relations in params; NULL: none */
 	Oid			ts_type;		/* of the time column: timestamps_scored_type() */
 	int			ntypes;			/* features, or 0 when types were not recorded */

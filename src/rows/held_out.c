@@ -45,9 +45,8 @@ held_out_stretch(const HeldOut *held, int64 number, int64 *rows)
 	}
 	/* up to the beginning of the block before, counted from the end */
 	if (block >= held->blocks)
-		*rows = held->blocks == 0
-			? back + 1
-			: back - (held->blocks - 1) * held->every - held->block + 1;
+		*rows = held->blocks == 0 ? back + 1
+								  : back - (held->blocks - 1) * held->every - held->block + 1;
 	else
 		*rows = place - held->block + 1;
 	return false;

@@ -189,7 +189,7 @@ predict_carried(Prediction *prediction, const PredictTask *task)
 	{
 		CHECK_FOR_INTERRUPTS();
 		predict_push(prediction, task->rows + (ptrdiff_t) first * C,
-					 task->imputed + (ptrdiff_t) first * IMPUTED_BYTES(C), Min(-first, PREDICT_ROWS),
-					 task->expected, task->signals);
+					 task->imputed + (ptrdiff_t) first * IMPUTED_BYTES(C),
+					 Min(-first, PREDICT_ROWS), task->expected, task->signals);
 	}
 }

@@ -38,10 +38,10 @@ WITH marked AS (
 ), numbered AS (
 	SELECT *, 1 + count(*) FILTER (WHERE begins) OVER (ORDER BY ts) AS anomaly FROM marked
 )
-SELECT anomaly, min(ts) AS start_ts, count(*) AS rows, max(severity) > 4 AS found,
-	min(ts) FILTER (WHERE severity >= 1) - min(ts) <= '30 min' AS soon
+SELECT anomaly, min(ts) AS start_ts, count(*) AS rows, max(severity) > 2 AS found,
+	min(ts) FILTER (WHERE severity > 1) - min(ts) <= '30 min' AS soon
 FROM numbered WHERE anomaly IN (2, 3) GROUP BY anomaly ORDER BY anomaly;
-SELECT avg((severity >= 1)::int) < 0.1 AS few_false_alarms FROM scored WHERE label = 0;
+SELECT avg((severity > 1)::int) < 0.1 AS few_false_alarms FROM scored WHERE label = 0;
 
 -- ---- the same each time
 

@@ -1,24 +1,31 @@
 --
 -- amad_events: flagged rows combined into intervals, compared with the same done by window functions.  Models have the
--- method zscore and are trained on features that are 1 or -1, so that the severity of a row is (a² + b²) / 2 and does
+-- method zscore and are trained on features that are 1 or -1, so that the anomaly score of a row is (a² + b²) / 2 and does
 -- not depend on the rows before it.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 SET timezone = 'UTC';
 CREATE TABLE normal AS
 SELECT s.site, s.device, i::bigint AS n, timestamptz '2026-01-01' + i * interval '1 min' AS ts,
 	(CASE WHEN i % 2 = 0 THEN 1 ELSE -1 END)::float8 AS a, (CASE WHEN i / 2 % 2 = 0 THEN 1 ELSE -1 END)::float8 AS b
 FROM generate_series(0, 199) i, (VALUES (1, 'x'), (1, 'y'), (2, 'x')) s(site, device);
 CREATE FUNCTION zscore() RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT '{"method": "zscore", "horizons": [1]}'::jsonb $$;
+	SELECT '{"method": "zscore", "horizons": [1], "advanced": {"clip": 1000}}'::jsonb $$;
+-- all scores of the training are 1; with few rows the threshold is greater
+CREATE FUNCTION threshold(rows int) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$ SELECT 1 + 30 / sqrt(rows) $$;
 SELECT amad_train('m', $$SELECT ts, a, b FROM normal WHERE site = 1 AND device = 'x'$$, options => zscore())->'warmup'
 	AS warmup;
 SELECT amad_train('fleet', 'normal', 'ts', '{a,b}', '{site,device}', options => zscore())->'rows' AS rows;
+SELECT round(((amad_describe('m')->>'threshold')::float8 / threshold(200))::numeric, 6) AS m,
+	round(((amad_describe('fleet')->'series'->2->>'threshold')::float8 / threshold(200))::numeric, 6) AS of_a_series;
 
 -- ---- by hand: one row per minute; a digit is its severity, "." is 0.5, "-" is null
 
 CREATE FUNCTION drawn(picture text) RETURNS TABLE (ts timestamptz, a float8, b float8) LANGUAGE sql AS $$
 	SELECT timestamptz '2026-02-01' + (i - 1) * interval '1 min',
-		CASE c WHEN '-' THEN NULL WHEN '.' THEN 1 ELSE sqrt(2 * c::float8) END, CASE c WHEN '-' THEN NULL ELSE 0 END
+		CASE c WHEN '-' THEN NULL WHEN '.' THEN sqrt(threshold(200)) ELSE sqrt(2 * threshold(200) * ratio_of(c::float8)) END, CASE c WHEN '-' THEN NULL ELSE 0 END
 	FROM regexp_split_to_table(picture, '') WITH ORDINALITY AS r(c, i) WHERE c <> ' ' $$;
 CREATE FUNCTION show(picture text, arguments text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -78,7 +85,7 @@ SELECT i, picture, arguments, show(picture, arguments) FROM (VALUES
 	(65, '22.2.2222.2...2.', $$cooldown => '1 day'$$),
 	(66, '22.2.2222.2...2.', $$cooldown => '3 min', min_duration => '2 min'$$),
 	-- min_severity
-	(70, '.2345432.', $$min_severity => 4$$),
+	(70, '.2345432.', $$min_severity => 4.5$$),
 	(71, '.2345432.', $$min_severity => 0$$),
 	(72, '.2345432.', $$min_severity => 'infinity'$$),
 	(73, '.2345432.', $$min_severity => NULL$$),
@@ -124,17 +131,19 @@ SELECT i, picture, arguments, show(picture, arguments) FROM (VALUES
 CREATE TABLE wide AS SELECT n, v[1] AS a, v[2] AS b, v[3] AS c, v[4] AS d FROM (
 	SELECT n, array_agg((CASE WHEN n / (1 << f) % 2 = 0 THEN 1 ELSE -1 END)::float8 ORDER BY f) AS v
 	FROM generate_series(0, 159) n, generate_series(0, 3) f GROUP BY n) x;
--- a source with the given rows
+-- a source with the given rows, in units in which the threshold is 1
 CREATE FUNCTION rows(vals text) RETURNS text LANGUAGE sql AS $$
-	SELECT format('SELECT * FROM (VALUES %s) v(n, a, b, c, d)', vals) $$;
+	SELECT format('SELECT n, a * f AS a, b * f AS b, c * f AS c, d * f AS d FROM (VALUES %s) v(n, a, b, c, d),
+		(SELECT sqrt(%s) AS f) x', vals, threshold(160)) $$;
 SELECT amad_train('wide', 'wide', 'n', '{a,b,c,d}', options => zscore())->'rows' AS rows;
--- severities (16 + 9 + 4 + 1) / 4 and (4 + 0 + 16 + 0) / 4, shares in thirtieths and twentieths
-SELECT start_ts, end_ts, peak_ts, peak_severity, n_points, jsonb_array_length(top_features) AS top, f.*,
-	round(e.share, 6) AS expected
+-- scores (16 + 9 + 4 + 1) / 4 and (4 + 0 + 16 + 0) / 4, shares in thirtieths and twentieths
+SELECT start_ts, end_ts, peak_ts, round(peak_severity::numeric, 6) AS peak_severity, n_points, jsonb_array_length(top_features) AS top, f.*,
+	round(e.share::numeric, 6) AS expected
 FROM amad_events_bigint('wide', source => rows('(1000, 4, -3, 2, 1), (1001, 2, 0, -4, 0)'), timestamp_col => 'n'),
 	jsonb_to_recordset(top_features) AS f(feature text, share numeric, direction int)
-	JOIN (VALUES ('a', (7.5 * 16 / 30 + 5 * 4.0 / 20) / 12.5), ('b', 7.5 * 9 / 30 / 12.5),
-		('c', (7.5 * 4 / 30 + 5 * 16.0 / 20) / 12.5), ('d', 7.5 / 30 / 12.5)) AS e(feature, share) USING (feature);
+	JOIN (SELECT feature, (s1 * share1 / 30 + s2 * share2 / 20) / (s1 + s2) AS share
+		FROM (SELECT severity_of(7.5) AS s1, severity_of(5) AS s2) s,
+			(VALUES ('a', 16, 4), ('b', 9, 0), ('c', 4, 16), ('d', 1, 0)) v(feature, share1, share2)) e USING (feature);
 -- the first among equals; no feature without a share; as many decimals as contributions have
 SELECT n, top_features
 FROM (VALUES (1, '(1000, 2, 2, 2, 2)'), (2, '(1000, 0, 3, 0, 0)'), (3, '(1000, -3, 0.001, 0.004, 0)'),
@@ -156,7 +165,8 @@ ORDER BY i, start_ts;
 -- the series (3, 'z') is not in the model.
 CREATE TABLE r AS
 SELECT site, device, i::bigint AS n, timestamptz '2026-03-01' + i * interval '1 min' AS ts,
-	CASE WHEN h % 37 = 0 THEN NULL ELSE a END AS a, CASE WHEN h % 37 = 0 THEN NULL ELSE b END AS b
+	CASE WHEN h % 37 <> 0 THEN a * sqrt(threshold(200)) END AS a,
+	CASE WHEN h % 37 <> 0 THEN b * sqrt(threshold(200)) END AS b
 FROM (SELECT *, CASE WHEN burst % 4 = 0 AND h % 4 <> 0
 			THEN (1.2 + (h / 7 % 30) / 10.0) * (CASE WHEN h / 3 % 3 = 0 THEN -1 ELSE 1 END) ELSE 0.5 END::float8 AS a,
 		CASE WHEN burst % 8 = 0 AND h % 5 <> 0
@@ -179,9 +189,9 @@ INSERT INTO maintenance VALUES
 	(3, 'to the end', '2026-03-01 06:00', NULL),
 	(9, 'nowhere', NULL, NULL);
 
--- The severity of each row and its attributes, without a detector.
+-- The severity of each row and its attributes, without a detector. An unknown series has the threshold of all rows.
 CREATE TABLE truth AS
-SELECT DISTINCT site, device, ts, a, b, CASE WHEN a IS NOT NULL THEN (a * a + b * b) / 2 END AS severity,
+SELECT DISTINCT site, device, ts, a, b, severity_of((a * a + b * b) / 2 / CASE WHEN site = 3 THEN threshold(600) ELSE threshold(200) END) AS severity,
 	a * a / (a * a + b * b) AS share_a, CASE WHEN a * a >= b * b THEN sign(a) ELSE sign(b) END AS direction,
 	EXISTS (SELECT FROM maintenance m WHERE (m.site = r.site OR m.site IS NULL)
 		AND ts >= coalesce(begins, '-infinity') AND ts < coalesce(ends, 'infinity')) AS maintained
@@ -189,7 +199,7 @@ FROM r WHERE ts IS NOT NULL;
 SELECT count(*) AS rows, count(*) FILTER (WHERE d.severity IS NOT NULL) AS scored,
 	count(*) FILTER (WHERE abs(d.severity - t.severity) > 1e-5 * t.severity
 		OR (d.severity IS NULL) <> (t.severity IS NULL)) AS differ,
-	count(*) FILTER (WHERE abs(t.severity - 1) < 1e-4 OR abs(t.severity - 3) < 1e-4) AS at_a_limit
+	count(*) FILTER (WHERE abs(t.severity - 1) < 1e-4 OR abs(t.severity - 2) < 1e-4) AS at_a_limit
 FROM amad_detect('fleet', source => 'r', timestamp_col => 'ts') d
 JOIN truth t ON t.ts = d.ts AND t.site = (d.series->>'site')::int AND t.device = d.series->>'device'
 WHERE d.status IS DISTINCT FROM 'duplicate_ts';
@@ -213,7 +223,7 @@ BEGIN
 				WHERE (since IS NULL OR ts >= since) AND (until IS NULL OR ts < until)) t
 		), hits AS (
 			SELECT *, expected.maintained AND s.maintained AS off,
-				coalesce(severity >= min_severity, false) AND NOT (expected.maintained AND s.maintained)
+				coalesce(severity > min_severity, false) AND NOT (expected.maintained AND s.maintained)
 				AND (wanted IS NULL OR (wanted = 'up') = (direction > 0)) AS hit FROM stretches s
 		), flags AS (
 			SELECT *, hit AND count(*) FILTER (WHERE hit) OVER (PARTITION BY h.site, h.device, stretch
@@ -259,7 +269,7 @@ SELECT row_number() OVER () AS id, * FROM (
 		(VALUES (NULL::interval), ('0'), ('2 min'), ('10 min')) d(min_duration),
 		(VALUES (NULL::interval), ('0'), ('3 min'), ('25 min')) g(merge_gap),
 		(VALUES (NULL::interval), ('10 min'), ('1 hour')) c(cooldown),
-		(VALUES (1.0::float8), (3.0)) s(min_severity),
+		(VALUES (1.0::float8), (2.0)) s(min_severity),
 		(VALUES (NULL), ('up'), ('down')) w(direction),
 		(VALUES (1, 1), (2, 3), (1, 3), (3, 3), (3, 7)) k(k, n),
 		(VALUES (false), (true)) m(maintained)
@@ -311,7 +321,7 @@ SELECT count(*) FILTER (WHERE is_anomaly) = (SELECT sum(n_points) FROM events) A
 FROM detected d, LATERAL (SELECT count(*) AS events FROM events e
 	WHERE e.series = d.series AND d.ts BETWEEN e.start_ts AND e.end_ts) x;
 -- A series that the model does not contain has no events; with learning they are reported, with a status.
-SELECT count(*) FILTER (WHERE is_anomaly) AS anomalies, count(*) FILTER (WHERE severity >= 1) > 50 AS severe
+SELECT count(*) FILTER (WHERE is_anomaly) AS anomalies, count(*) FILTER (WHERE severity > 1) > 50 AS severe
 FROM amad_detect('fleet', source => 'r', timestamp_col => 'ts', series => '{"site": 3}');
 SELECT count(*) FILTER (WHERE site = 3) AS learning, count(*) FILTER (WHERE status IS NOT NULL) AS with_status FROM (
 	SELECT (series->>'site')::int AS site, status FROM events) e;
@@ -423,10 +433,11 @@ SELECT count(*) AS none FROM amad_events('m', since => '2030-01-01');
 SELECT count(*) AS none FROM amad_events('fleet', source => 'r', timestamp_col => 'ts', series => '{"site": 77}');
 SELECT count(*) AS none FROM amad_events('m', source => $$SELECT ts, a, b FROM drawn('------')$$, timestamp_col => 'ts',
 	min_severity => 0);
--- the stored source of the model, in which every row is at the threshold
-SELECT count(*) AS events, sum(n_points) AS points, min(peak_ts) AS peak FROM amad_events('m');
-SELECT count(*) AS events, sum(n_points) AS points FROM amad_events('fleet');
-SELECT * FROM amad_events('m', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+-- the stored source of the model, in which every row has the same severity
+SELECT count(*) AS events, sum(n_points) AS points, min(peak_ts) AS peak FROM amad_events('m', min_severity => 0.3);
+SELECT count(*) AS events, sum(n_points) AS points FROM amad_events('fleet', min_severity => 0.3);
+SELECT series, start_ts, end_ts, peak_ts, round(peak_severity::numeric, 6) AS peak_severity, n_points, top_features, open, status
+FROM amad_events('m', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 	$$SELECT ts, 3 AS a, 1 AS b FROM drawn('.')$$, NULL);
 SELECT provolatile, proparallel, proretset, count(*) FROM pg_proc WHERE proname LIKE 'amad\_events%' GROUP BY 1, 2, 3;
 -- several calls in one query
@@ -456,7 +467,8 @@ SELECT amad_events('m', maintenance => 'SELECT now()');
 SELECT amad_events('m', maintenance => 'SELECT 1 AS x');
 SELECT amad_events('m', maintenance => 'SELECT ts, ts AS "to", ts AS created FROM normal');
 SELECT amad_events('m', maintenance => 'SELECT timestamp ''2026-02-02'', timestamp ''2026-02-01''');
-SELECT amad_events('m', maintenance => 'SELECT now(), NULL::timestamptz, 1 / 0');
+SELECT start_ts, end_ts, n_points FROM amad_events('m', min_severity => 0.3,
+	maintenance => 'SELECT now(), NULL::timestamptz, 1 / 0');
 SELECT amad_events('m', maintenance => 'DELETE FROM normal RETURNING ts, ts + interval ''1 h''');
 SELECT amad_events_bigint('n', maintenance => 'SELECT now() AS a, now() AS b');
 SELECT amad_events_bigint('n', maintenance => 'SELECT 1 AS id, 2 AS a, 3 AS b, 4 AS site');
@@ -468,10 +480,11 @@ SELECT count(*) AS still_there FROM normal;
 SET work_mem = '1MB';
 CREATE TABLE moments AS SELECT i, timestamptz '2020-01-01' + i * interval '1 s' AS ts FROM generate_series(1, 100000) i;
 SELECT count(*) FROM amad_events('m', maintenance => 'SELECT ts, ts FROM moments');
-SELECT count(*) FROM amad_events('m', maintenance => 'SELECT ts, ts FROM moments WHERE i <= 5000');
+SELECT count(*) FROM amad_events('m', min_severity => 0.3,
+	maintenance => 'SELECT ts, ts FROM moments WHERE i <= 5000');
 RESET work_mem;
 
 DROP TABLE normal, wide, r, maintenance, windows, truth, grid, picked, found, wanted, detected, events, as_timestamptz,
 	hours, moments;
-DROP FUNCTION zscore, drawn, show, span, rows, expected;
+DROP FUNCTION zscore, threshold, drawn, show, span, rows, expected;
 DELETE FROM amad_models;

@@ -55,8 +55,8 @@ BEGIN
 		SELECT x.place, w.why FROM x, LATERAL (VALUES
 			('another row', n IS DISTINCT FROM place),
 			('another severity', float8send(severity) IS DISTINCT FROM bits),
-			('severity', severity IS DISTINCT FROM anomaly_score / threshold),
-			('is_anomaly', is_anomaly IS DISTINCT FROM (severity >= 1)),
+			('severity', abs(severity / severity_of(anomaly_score / threshold) - 1) > 1e-12),
+			('is_anomaly', is_anomaly IS DISTINCT FROM (severity > 1)),
 			('threshold', threshold IS DISTINCT FROM described),
 			('status', (status IS NULL) <> (severity IS NOT NULL)),
 			('imputed', coalesce(imputed, '{}') <> missing OR imputed = '{}'),

@@ -20,7 +20,7 @@ SELECT amad_train('f', 'SELECT device, ts, flow, pressure FROM learning_series.f
 	series_cols => '{device}', options => :'o')->'series' AS series;
 
 -- ---- no alarms
-SELECT series, status, count(*) > 500 AS many, avg((severity >= 1)::int) > 0.9 AS severe, count(is_anomaly) > 0 AS judged
+SELECT series, status, count(*) > 500 AS many, avg((severity > 1)::int) > 0.9 AS severe, count(is_anomaly) > 0 AS judged
 FROM amad_detect('f', source => 'fleet') WHERE severity IS NOT NULL GROUP BY series, status ORDER BY series;
 SELECT count(*) FILTER (WHERE (series->>'device')::int > 4) AS learning, count(status) AS with_status
 FROM amad_events('f', source => 'fleet');
@@ -43,7 +43,7 @@ SELECT jsonb_path_query_array(d, '$.series[*].series.device') AS series,
 	(SELECT training->'recalibration'->'series_adopted' FROM amad_models WHERE model_name = 'f' AND deployed) AS adopted
 FROM amad_describe('f') d;
 -- its rows are like those of the others
-SELECT series, status, count(*) > 500 AS many, avg((severity >= 1)::int) < 0.1 AS few, count(is_anomaly) > 0 AS judged
+SELECT series, status, count(*) > 500 AS many, avg((severity > 1)::int) < 0.1 AS few, count(is_anomaly) > 0 AS judged
 FROM amad_detect('f', source => 'grown') WHERE severity IS NOT NULL GROUP BY series, status ORDER BY series;
 SELECT count(*) FILTER (WHERE d.status IS DISTINCT FROM b.status) > 1000 AS new_status FROM before b
 JOIN amad_detect('f', source => 'grown') d USING (series, ts);
@@ -93,14 +93,14 @@ FROM amad_detect('z', source => 'fleet', series => '{"device": 8}') z;
 SELECT amad_deploy('f', 1);
 SELECT s->'adopted' AS adopted FROM amad_recalibrate('f', source => 'SELECT device, ts, flow,
 	pressure + CASE WHEN n BETWEEN 400 AND 430 THEN 1e6 ELSE 0 END AS pressure FROM fleet WHERE device = 8') s;
-SELECT avg((severity >= 1)::int) < 0.1 AS few, count(*) FILTER (WHERE is_anomaly AND ts = '2026-01-04 11:30') AS found
+SELECT avg((severity > 1)::int) < 0.1 AS few, count(*) FILTER (WHERE is_anomaly AND ts = '2026-01-04 11:30') AS found
 FROM amad_detect('f', source => 'SELECT device, ts, flow,
 	pressure + CASE WHEN n BETWEEN 500 AND 503 THEN 900 ELSE 0 END AS pressure FROM fleet WHERE device = 8');
 -- missing values, and a column that is missing in all rows
 SELECT amad_deploy('f', 1);
 SELECT s->'adopted' AS adopted FROM amad_recalibrate('f', source => 'SELECT device, ts, NULL::float8 AS flow,
 	CASE WHEN n % 3 > 0 THEN pressure END AS pressure FROM fleet WHERE device > 7') s;
-SELECT series, status, avg((severity >= 1)::int) < 0.05 AS few FROM amad_detect('f', source => 'SELECT device, ts,
+SELECT series, status, avg((severity > 1)::int) < 0.05 AS few FROM amad_detect('f', source => 'SELECT device, ts,
 	NULL::float8 AS flow, CASE WHEN n % 3 > 0 THEN pressure END AS pressure FROM fleet WHERE device > 7')
 WHERE severity IS NOT NULL GROUP BY series, status ORDER BY series;
 -- constant columns

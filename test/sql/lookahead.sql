@@ -15,8 +15,9 @@ CREATE TABLE r AS
 SELECT n, timestamptz '2026-01-01' + (n * 10 + CASE WHEN n > 300 THEN 10000 WHEN n > 220 THEN 5000 ELSE 0 END)
 	* interval '1 s' AS ts, sin(n * 0.3) + CASE WHEN n % 83 < 3 THEN 2 ELSE 0 END AS a, cos(n * 0.17) * 10 + 100 AS b
 FROM generate_series(1, 500) n;
+-- so many rows are held out that they are the same ones for all horizons, and so is the network
 CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT merged(tiny('{"window": 5, "advanced": {"release": 0}}'), more) $$;
+	SELECT merged(tiny('{"window": 5, "validation_fraction": 0.64, "advanced": {"release": 0, "fade": 0, "burst": 0}}'), more) $$;
 
 -- ---- with one horizon, the score is that of the row `lookahead` rows later
 
@@ -58,10 +59,36 @@ FROM (SELECT l, results.n, anomaly_score, max(s) AS most
 	GROUP BY l, results.n, anomaly_score) x
 GROUP BY l ORDER BY l;
 
+-- with fade and burst: rows have less weight the farther they are from the row, and count as burst · h · theta at most, except
+-- in the shortest horizon
+CREATE TABLE raw AS
+SELECT n, (amad_explain(model, ts, a, b) OVER (ORDER BY ts)).anomaly_score * theta AS raw
+FROM r, (SELECT model, (amad_describe(model)->'calibration'->'theta'->>0)::float8 AS theta
+	FROM (SELECT amad_fit(small('{"horizons": [1]}'), ts, a, b) AS model FROM r) x) y;
+CREATE TABLE faded_m AS
+SELECT l, amad_fit(small(jsonb_build_object('lookahead', l, 'horizons', '{2,5,12}'::int[],
+	'advanced', '{"fade": 0.7, "burst": 0.05}'::jsonb)), ts, a, b) AS model
+FROM r, unnest('{0,3,6}'::int[]) l GROUP BY l;
+CREATE TABLE faded AS
+SELECT l, n, (amad_explain(model, ts, a, b) OVER (PARTITION BY l ORDER BY ts)).anomaly_score AS s FROM r, faded_m;
+WITH figures AS (
+	SELECT l, h, theta::float8 FROM faded_m, unnest('{2,5,12}'::int[]) WITH ORDINALITY x(h, i)
+		JOIN LATERAL jsonb_array_elements_text(amad_describe(model)->'calibration'->'theta') WITH ORDINALITY y(theta, i) USING (i)
+), means AS (
+	SELECT l, h, x.n, sum(CASE WHEN h > 2 THEN least(y.raw, 0.05 * h * theta) ELSE y.raw END * (1 - 0.7 * abs(y.n - x.n) / h))
+			/ sum(1 - 0.7 * abs(y.n - x.n) / h) / theta AS mean, bool_or(h > 2 AND y.raw > 0.05 * h * theta) AS limited
+	FROM figures, raw x, raw y
+	WHERE x.n BETWEEN 40 AND 200 AND y.n BETWEEN x.n + least(l, h / 2) - h + 1 AND x.n + least(l, h / 2)
+	GROUP BY l, h, x.n, theta
+)
+SELECT l, count(*) AS rows, count(*) FILTER (WHERE abs(s / most - 1) < 1e-6) AS equal, sum(limited) > 100 AS limited
+FROM (SELECT l, n, max(mean) AS most, count(*) FILTER (WHERE limited) AS limited FROM means GROUP BY l, n) x
+	JOIN faded USING (l, n) GROUP BY l ORDER BY l;
+
 -- a lookahead longer than a block of rows that are scored together
 CREATE TABLE z AS SELECT n, abs(hashint8(n)) % 100 AS a, sin(n) AS b FROM generate_series(1::bigint, 1500) n;
 CREATE TABLE zm AS
-SELECT l, amad_fit('{"method": "zscore", "horizons": [300]}' || jsonb_build_object('lookahead', l), n, a, b) AS model
+SELECT l, amad_fit('{"method": "zscore", "horizons": [300], "advanced": {"fade": 0}}' || jsonb_build_object('lookahead', l), n, a, b) AS model
 FROM z, unnest('{0,95,96,97,150}'::int[]) l GROUP BY l;
 CREATE TABLE zs AS SELECT l, n, (e).anomaly_score AS s
 FROM (SELECT l, n, amad_explain(model, n, a, b) OVER (PARTITION BY l ORDER BY n) AS e FROM z, zm OFFSET 0) x;
@@ -165,12 +192,12 @@ FROM (SELECT n, (amad_explain('look', ts, a, b) OVER (ORDER BY ts)).status FROM 
 WHERE n > 1000 GROUP BY status;
 
 -- pending rows that do not fit in memory are returned without a score; no score is wrong
-SET work_mem = '64kB';
+SET work_mem = '128kB';
 SELECT count(*) AS rows, count(*) FILTER (WHERE d.status = 'duplicate_ts') AS duplicates,
 	string_agg(results.n::text, ' ' ORDER BY results.n) FILTER (WHERE d.status = 'pending') AS pending,
 	count(*) FILTER (WHERE d.severity <> results.severity) AS differ, count(d.severity) AS scored
 FROM amad_detect('look', source => 'SELECT ts, a, b FROM lookahead_test.r WHERE n <= 220
-	UNION ALL SELECT ts, a, b FROM lookahead_test.r, generate_series(1, 3000) WHERE n = 150') d
+	UNION ALL SELECT ts, a, b FROM lookahead_test.r, generate_series(1, 8000) WHERE n = 150') d
 	JOIN results USING (ts) WHERE l = 6;
 RESET work_mem;
 
@@ -217,7 +244,7 @@ SELECT count(*) FILTER (WHERE status = 'pending') AS pending FROM amad_detect('l
 SET work_mem = '64kB';
 SELECT amad_score(model, 1::bigint, 1, 1) OVER ()
 FROM (SELECT amad_fit('{"method": "zscore", "horizons": [5000], "lookahead": 2500}'::jsonb, n, n % 7, n % 5) AS model
-	FROM generate_series(1, 12000) n) x;
+	FROM generate_series(1, 15000) n) x;
 RESET work_mem;
 
 DELETE FROM amad_models WHERE model_name IN ('look', 'look fleet', 'live');

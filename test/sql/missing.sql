@@ -12,15 +12,15 @@ CREATE TABLE r AS
 SELECT n, n AS t, sin(n * 0.3) AS a, cos(n * 0.17) * 10 + 100 AS b, (hashint8(n) % 1000) / 1000.0::float8 AS c
 FROM generate_series(1::bigint, 360) n;
 CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
-	SELECT merged(tiny('{"window": 4, "steps": 8, "horizons": [2, 5], "advanced": {"flatline_weight": 0}}'), more) $$;
+	SELECT merged(tiny('{"window": 4, "steps": 8, "horizons": [2, 5], "advanced": {"flatline_weight": 0, "relation_weight": 0}}'), more) $$;
 -- all trained on the same rows, without missing values; the network's warm-up is 3 + 14 + 1 + 4 rows
 CREATE TABLE m (what text, options jsonb, model amad_model);
 INSERT INTO m SELECT what, o, amad_fit(small(o), t, a, b, c)
 FROM r, (VALUES ('default', '{}'::jsonb), ('0', '{"fill_limit": 0}'), ('1', '{"fill_limit": 1}'),
 	('3', '{"fill_limit": 3}'),
 	('20', '{"fill_limit": 20}'), ('error', '{"missing": "error", "fill_limit": 3}'),
-	('linear', '{"missing": "linear", "fill_limit": 3}'), ('single', '{"horizons": [1], "fill_limit": 3}'),
-	('pca', '{"method": "pca", "fill_limit": 3}'), ('zscore', '{"method": "zscore", "fill_limit": 3}')) AS v(what, o)
+	('linear', '{"missing": "linear", "fill_limit": 3}'), ('single', '{"horizons": [1], "fill_limit": 3, "advanced": {"state_weight": 0}}'),
+	('related', '{"fill_limit": 3, "advanced": {"relation_weight": 20}}'), ('pca', '{"method": "pca", "fill_limit": 3}'), ('zscore', '{"method": "zscore", "fill_limit": 3}')) AS v(what, o)
 GROUP BY what, o;
 SELECT what, d->'options'->'fill_limit' AS fill_limit, d->'context' AS context, d->'warmup' AS warmup
 FROM m, amad_describe(model) d ORDER BY what COLLATE "C";
@@ -104,29 +104,48 @@ SELECT what, count(s.expected_values) AS expected,
 	count(*) FILTER (WHERE s.expected_values = h.expected_values) AS same,
 	bool_and(h.imputed IS NULL) AS all_given
 FROM results s JOIN by_hand h USING (what, n) GROUP BY what ORDER BY what COLLATE "C";
+-- The squared residuals that are usual while values are missing, relative to those in complete rows: the figures of the
+-- model, weighted by the share of incomplete rows among the row and those it depends on, which are 64 rows at most.
+CREATE TABLE usual AS
+SELECT what, n, 1 + incomplete * (rho_a - 1) AS a, 1 + incomplete * (rho_b - 1) AS b, 1 + incomplete * (rho_c - 1) AS c
+FROM m, LATERAL (SELECT (d->>'context')::int AS context,
+		(d #>> '{calibration,rho_incomplete,0}')::float8 / (d #>> '{calibration,rho,0}')::float8 AS rho_a,
+		(d #>> '{calibration,rho_incomplete,1}')::float8 / (d #>> '{calibration,rho,1}')::float8 AS rho_b,
+		(d #>> '{calibration,rho_incomplete,2}')::float8 / (d #>> '{calibration,rho,2}')::float8 AS rho_c
+	FROM amad_describe(model) d) f,
+	LATERAL (SELECT x.n, count(*) FILTER (WHERE y.a IS NULL OR y.b = 'NaN' OR y.c = 'Infinity')::float8
+			/ least(context + 1, 64) AS incomplete
+		FROM holes x JOIN holes y ON y.n BETWEEN greatest(x.n - least(context, 63), stretch_of(x.n)) AND x.n
+		GROUP BY x.n) i;
+SELECT what, max(greatest(a, b, c)) > 1.05 AS more FROM usual WHERE what IN ('default', 'single') GROUP BY what ORDER BY what;
+-- Contributions of the values that are given, by hand: shares of a sum, given.
+CREATE TABLE shares AS
+SELECT what, n, k, (h.contributions->>k)::float8 / CASE k WHEN '1' THEN a WHEN '2' THEN b ELSE c END AS share
+FROM by_hand h JOIN usual USING (what, n), unnest('{1,2,3}'::text[]) k WHERE h.contributions IS NOT NULL;
+CREATE INDEX ON shares (what, n);
+ANALYZE shares, results, by_hand;
 -- so are the directions of the given values, and the proportions of their contributions
 SELECT what, count(*) AS values,
 	count(*) FILTER (WHERE s.direction->k IS DISTINCT
 		FROM CASE WHEN k = ANY (s.imputed) THEN '0' ELSE h.direction->k END) AS wrong_directions,
 	count(*) FILTER (WHERE k = ANY (s.imputed) AND s.contributions->>k <> '0.000000') AS imputed_blamed,
 	count(*) FILTER (WHERE k <> ALL (s.imputed)
-					 AND abs((s.contributions->>k)::float8 * given - (h.contributions->>k)::float8)
-					 	> 5e-6) AS wrong_shares
-FROM results s JOIN by_hand h USING (what, n), unnest('{1,2,3}'::text[]) k,
-	LATERAL (SELECT sum(v::float8) AS given FROM jsonb_each_text(h.contributions) AS j(f, v)
-		WHERE f <> ALL (s.imputed)) g
-WHERE s.contributions IS NOT NULL AND s.imputed IS NOT NULL GROUP BY what ORDER BY what COLLATE "C";
+					 AND abs((s.contributions->>k)::float8 * given - share) > 5e-6) AS wrong_shares
+FROM results s JOIN by_hand h USING (what, n) JOIN shares USING (what, n),
+	LATERAL (SELECT sum(share) AS given FROM shares g WHERE g.what = s.what AND g.n = s.n AND g.k <> ALL (s.imputed)) g
+WHERE what <> 'related' AND s.contributions IS NOT NULL AND s.imputed IS NOT NULL GROUP BY what ORDER BY what COLLATE "C";
 -- The score of a single row (horizon 1) is the mean over the given values, that is, the score by hand times the share
 -- of these values, times 3, divided by their number.
 SELECT count(*) AS rows, count(DISTINCT cardinality(s.imputed)) AS numbers,
 	count(*) FILTER (WHERE abs(s.anomaly_score - h.anomaly_score * given * 3 / (3 - cardinality(s.imputed)))
 		> 1e-5 * h.anomaly_score) AS wrong
 FROM results s JOIN by_hand h USING (what, n),
-	LATERAL (SELECT sum(v::float8) AS given FROM jsonb_each_text(h.contributions) AS j(f, v)
-	WHERE f <> ALL (s.imputed)) g
+	LATERAL (SELECT sum(share) AS given FROM shares g WHERE g.what = s.what AND g.n = s.n AND g.k <> ALL (s.imputed)) g
 WHERE what = 'single' AND s.imputed IS NOT NULL AND s.severity IS NOT NULL;
-SELECT count(*) AS rows, count(*) FILTER (WHERE float8send(s.severity) = float8send(h.severity)) AS same
-FROM results s JOIN by_hand h USING (what, n) WHERE what = 'single' AND s.imputed IS NULL AND s.severity IS NOT NULL;
+SELECT count(*) AS rows, count(*) FILTER (WHERE abs(s.anomaly_score - h.anomaly_score * given) > 1e-5 * h.anomaly_score) AS wrong
+FROM results s JOIN by_hand h USING (what, n),
+	LATERAL (SELECT sum(share) AS given FROM shares g WHERE g.what = s.what AND g.n = s.n) g
+WHERE what = 'single' AND s.imputed IS NULL AND s.severity IS NOT NULL;
 
 -- ---- policies
 
@@ -161,4 +180,4 @@ FROM (SELECT n, amad_score(model, t, 2 + nothing, 110 + nothing, 1 + nothing) OV
 	FROM m, (SELECT *, CASE WHEN n NOT BETWEEN 100 AND 120 THEN 0 END AS nothing FROM r) r WHERE what = 'zscore') x;
 
 DROP FUNCTION small, stretch_of;
-DROP TABLE r, m, depths, holes, results, ranges, filled, by_hand;
+DROP TABLE r, m, depths, holes, results, ranges, filled, by_hand, usual, shares;

@@ -67,15 +67,20 @@ INSERT INTO keys VALUES
 	('ahead', true, '0', '0'),
 	('maxmin_weight', true, '0.5', '50'),
 	('contrast_weight', true, '0', '10'),
+	('input_missing', true, '0.5', '1'),
+	('input_outliers', true, '0.5', '1'),
 	('clip', true, '3.5', '1'),
 	('variance', true, '0.5', '0.5'),
 	('discrepancy_weight', true, '1', '1'),
 	('residual_floor', true, '0.2', '1'),
 	('state_weight', true, '1', '2'),
 	('flatline_weight', true, '1', '2'),
+	('relation_weight', true, '1', '2'),
 	('flag_weight', true, '1', '2'),
 	('horizon_quantile', true, '0.5', '0.5'),
 	('release', true, '1.5', '1'),
+	('fade', true, '0.25', '1'),
+	('burst', true, '1.5', '0.1'),
 	('season_harmonics', true, '2', NULL),
 	('season_weight', true, '1', NULL),
 	('without', true, '["mixup"]', '["mixup"]');
@@ -101,7 +106,7 @@ SELECT amad_model_send(amad_fit(o, n, a, b)) = amad_model_send(amad_fit(given, n
 FROM r, small('{"learning_rate": 0.1, "advanced": {"clip": 2, "release": 1}}') given, LATERAL in_force(given) o
 GROUP BY o, given;
 -- options of the training change the weights, options of the score do not
--- (horizons do, as more rows are held out for longer ones)
+-- (horizons do, as more rows are held out for longer ones, and fill_limit does, as inputs are missing in the training)
 CREATE TABLE usual AS SELECT amad_fit(small(), n, a, b) AS model FROM r;
 CREATE TABLE changed AS SELECT key, amad_fit(small(option(key, changes)), n, a, b) AS model
 FROM keys, r WHERE changes IS NOT NULL GROUP BY key;
@@ -155,6 +160,8 @@ INSERT INTO ranges VALUES
 	('learning_rate', '1e-8', '1', '0', '1.01'),
 	('maxmin_weight', '0', '100', '-1', '101'),
 	('contrast_weight', '0', '100', '-1', '101'),
+	('input_missing', '0', '1', '-0.1', '1.1'),
+	('input_outliers', '0', '1', '-0.1', '1.1'),
 	('validation_fraction', '0.01', '0.9', '0', '0.91'),
 	('seed', '0', '9007199254740991', '-1', '9007199254740992'),
 	('clip', '0.1', '1000', '0', '1001'),
@@ -167,6 +174,9 @@ INSERT INTO ranges VALUES
 	('horizon_quantile', '0.01', '0.9999', '0', '1'),
 	('lookahead', '0', '32768', '-1', '32769'),
 	('release', '0', '1e6', '-1', '1.1e6'),
+	('fade', '0', '1', '-0.1', '1.1'),
+	('burst', '0', '1e6', '-1', '1.1e6'),
+	('relation_weight', '0', '1000', '-1', '1001'),
 	('state_weight', '0', '4', '-0.1', '4.1'),
 	('flatline_weight', '0', '100', '-0.1', '100.1'),
 	('flag_weight', '0.001', '10000', '0', '10000.1'),
@@ -209,7 +219,7 @@ FROM (VALUES ('{"d_model": 10}'::jsonb), ('{"d_model": 12, "heads": 5}'), ('{"he
 -- chunk_length follows from window
 SELECT w, o->'advanced'->'chunk_length' AS chunk_length
 FROM unnest('{1, 2, 5, 8}'::int[]) w, in_force(small(jsonb_build_object('window', w))) o;
--- epochs: passes over the 174 rows that are not held out, in chunks of 8, 2 per step
+-- epochs: passes over the 180 rows that are not held out, in chunks of 8, 2 per step
 SELECT e, d->'options' ? 'steps' AS steps, d->'options'->'epochs' AS epochs, d->'training'->'steps' AS taken,
 	(d->'training'->>'rows')::int - (d->'training'->>'held_out')::int AS rows
 FROM unnest('{0.001, 1, 2.5}'::float8[]) e,

@@ -17,7 +17,7 @@ FROM (SELECT n, sin(n * 0.3) AS f, cos(n * 0.17) AS g, (hashint8(n) % 1000) / 10
 CREATE FUNCTION o(method text) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT jsonb_build_object('method', method)
 		|| '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2,
-		"fill_limit": 2, "advanced": {"horizon_quantile": 0.8, "clip": 1.5, "release": 1.2}}' $$;
+		"fill_limit": 2, "advanced": {"horizon_quantile": 0.8, "clip": 1.5, "release": 1.2, "burst": 0.3}}' $$;
 
 -- ---- the models
 
@@ -91,54 +91,71 @@ z AS (
 	SELECT z.n, z.begins, z.has_a, z.has_b, coalesce(z.a, p.a, q.a, 0) AS a, coalesce(z.b, p.b, q.b, 0) AS b
 	FROM z LEFT JOIN z p ON p.n = z.n - 1 AND p.begins = z.begins LEFT JOIN z q ON q.n = z.n - 2 AND q.begins = z.begins
 )
-SELECT n, n - begins AS before, has_a, has_b, a, b FROM fed;
+SELECT n, n - begins AS before, is_held_out(n, 400, 0.2, 10, 4) AS held_out, has_a, has_b, a, b FROM fed;
 -- expected values: the mean, or the projection onto the first eigenvector of the training rows' moments
 CREATE TABLE expected AS
-WITH direction AS (SELECT atan2(2 * sum(a * b), sum(a * a) - sum(b * b)) / 2 AS angle FROM scaled WHERE n <= 320)
+WITH direction AS (SELECT atan2(2 * sum(a * b), sum(a * a) - sum(b * b)) / 2 AS angle FROM scaled WHERE NOT held_out)
 SELECT method, scaled.*, x AS expected_a, y AS expected_b
 FROM scaled, direction, LATERAL (SELECT a * cos(angle) + b * sin(angle) AS along) p,
 	LATERAL (VALUES ('zscore', 0, 0), ('pca', along * cos(angle), along * sin(angle))) AS v(method, x, y);
--- rho of the last fifth of the rows, floored; raw score; means over horizons; their scale theta
+-- rho: the greater mean, that of all rows or that of the fifth of them that is held out, floored; in incomplete rows,
+-- another one, which is at least as large and depends on random numbers: it is that of the model
 CREATE TABLE rho AS
-WITH mean AS (
-	SELECT method, avg((a - expected_a) ^ 2) FILTER (WHERE has_a) AS a,
-		avg((b - expected_b) ^ 2) FILTER (WHERE has_b) AS b
-	FROM expected WHERE n > 320 GROUP BY method)
-SELECT method, greatest(a, 0.1 * (a + b) / 2) AS a, greatest(b, 0.1 * (a + b) / 2) AS b FROM mean;
+WITH residuals AS (
+	SELECT method, held_out, CASE WHEN has_a THEN (a - expected_a) ^ 2 END AS a,
+		CASE WHEN has_b THEN (b - expected_b) ^ 2 END AS b FROM expected
+), mean AS (
+	SELECT method, greatest(avg(a), avg(a) FILTER (WHERE held_out)) AS a,
+		greatest(avg(b), avg(b) FILTER (WHERE held_out)) AS b
+	FROM residuals GROUP BY method)
+SELECT method, greatest(a, 0.1 * (a + b) / 2) AS a, greatest(b, 0.1 * (a + b) / 2) AS b,
+	(i->>0)::float8 AS incomplete_a, (i->>1)::float8 AS incomplete_b
+FROM mean JOIN m USING (method), LATERAL (SELECT amad_describe(model)->'calibration'->'rho_incomplete' AS i) x;
+-- raw score; means over horizons, in which earlier rows have less weight; their scale theta
 CREATE TABLE raw AS
-SELECT method, n, before, CASE WHEN has_a OR has_b THEN
-	(CASE WHEN has_a THEN (s.a - expected_a) ^ 2 / r.a ELSE 0 END + CASE WHEN has_b THEN (s.b - expected_b) ^ 2 / r.b
-		ELSE 0 END)
+SELECT method, n, before, held_out, CASE WHEN has_a OR has_b THEN
+	(CASE WHEN has_a THEN (s.a - expected_a) ^ 2 / CASE WHEN has_b THEN r.a ELSE incomplete_a END ELSE 0 END
+		+ CASE WHEN has_b THEN (s.b - expected_b) ^ 2 / CASE WHEN has_a THEN r.b ELSE incomplete_b END ELSE 0 END)
 	/ (has_a::int + has_b::int) END AS raw
 FROM expected s JOIN rho r USING (method);
+CREATE FUNCTION faded(back bigint, h int) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$ SELECT 1 - 0.5 * back / h::float8 $$;
+CREATE TABLE theta AS
+SELECT method, h, percentile_cont(0.8) WITHIN GROUP (ORDER BY mean) AS theta
+FROM (SELECT x.method, h, x.n, sum(y.raw * faded(x.n - y.n, h)) / sum(faded(x.n - y.n, h)) AS mean
+	FROM unnest('{1,3,5}'::int[]) h, raw x JOIN raw y USING (method)
+	WHERE x.before >= h - 1 AND y.n BETWEEN x.n - h + 1 AND x.n AND y.raw IS NOT NULL GROUP BY x.method, h, x.n) means
+GROUP BY method, h;
+-- in longer horizons a raw score counts as 0.3 · h · theta at most
 CREATE TABLE means AS
-SELECT method, n, before, raw, h, CASE WHEN before >= h - 1 THEN CASE h WHEN 1 THEN raw
-	WHEN 3 THEN avg(raw) OVER (w ROWS 2 PRECEDING) ELSE avg(raw) OVER (w ROWS 4 PRECEDING) END END AS mean
-FROM raw, unnest('{1,3,5}'::int[]) h WINDOW w AS (PARTITION BY method, h, n - before ORDER BY n);
-CREATE TABLE theta AS SELECT method, h, percentile_cont(0.8) WITHIN GROUP (ORDER BY mean) AS theta FROM means
-WHERE mean IS NOT NULL GROUP BY method, h;
+SELECT x.method, h, x.n, x.before, x.held_out, x.raw,
+	sum(CASE WHEN h > 1 THEN least(y.raw, 0.3 * h * theta) ELSE y.raw END * faded(x.n - y.n, h)) / sum(faded(x.n - y.n, h)) AS mean,
+	bool_or(h > 1 AND y.raw > 0.3 * h * theta) AS limited
+FROM theta, raw x JOIN raw y USING (method)
+WHERE theta.method = x.method AND x.before >= h - 1 AND y.n BETWEEN x.n - h + 1 AND x.n AND y.raw IS NOT NULL
+GROUP BY x.method, h, x.n, x.before, x.held_out, x.raw;
+SELECT method, count(*) FILTER (WHERE limited) > 10 AS raw_scores_limited FROM means GROUP BY method ORDER BY method;
 -- evidence of the horizons; that of a longer one is at most 1.2 times that of the next shorter one
 CREATE TABLE evidence AS
-SELECT method, n, before, raw, max(mean / theta) FILTER (WHERE h = 1) AS e1,
+SELECT method, n, before, held_out, raw, max(mean / theta) FILTER (WHERE h = 1) AS e1,
 	max(mean / theta) FILTER (WHERE h = 3) AS e3,
 	max(mean / theta) FILTER (WHERE h = 5) AS e5
-FROM means JOIN theta USING (method, h) GROUP BY method, n, before, raw;
+FROM means JOIN theta USING (method, h) GROUP BY method, n, before, held_out, raw;
 SELECT method, count(*) FILTER (WHERE e3 > 1.2 * e1) > 50 AS three_limited,
 	count(*) FILTER (WHERE e5 > 1.2 * e3) > 10 AS five_limited
 FROM evidence GROUP BY method ORDER BY method;
 CREATE TABLE scores AS
-SELECT method, n, CASE WHEN before >= 4 AND raw IS NOT NULL
+SELECT method, n, held_out, CASE WHEN before >= 4 AND raw IS NOT NULL
 	THEN greatest(e1, least(e3, 1.2 * e1), least(e5, 1.2 * least(e3, 1.2 * e1))) END AS score
 FROM evidence;
--- the weighted geometric mean of the quantile of the held-out rows and that of all rows
 CREATE TABLE threshold AS
-SELECT method, power(percentile_cont(0.95) WITHIN GROUP (ORDER BY score) FILTER (WHERE n > 320), 0.4)
-	* power(percentile_cont(0.95) WITHIN GROUP (ORDER BY score), 0.6) AS threshold
+SELECT method, threshold_of(array_agg(score), array_agg(held_out), 0.05) AS threshold
 FROM scores WHERE score IS NOT NULL GROUP BY method;
 
 -- the model has the same figures; components are single precision
 SELECT method, abs((d->'calibration'->'rho'->>0)::float8 / r.a - 1) < tolerance
 		AND abs((d->'calibration'->'rho'->>1)::float8 / r.b - 1) < tolerance AS rho,
+	incomplete_a >= (d->'calibration'->'rho'->>0)::float8 AND incomplete_b >= (d->'calibration'->'rho'->>1)::float8
+		AS incomplete,
 	(SELECT bool_and(abs((d->'calibration'->'theta'->>(h / 2))::float8 / theta - 1) < tolerance) FROM theta
 		WHERE theta.method = m.method) AS theta,
 	abs((d->>'threshold')::float8 / threshold - 1) < tolerance AS threshold
@@ -151,7 +168,7 @@ SELECT method, n, (e).* FROM (SELECT method, n, amad_explain(model, t, a, b) OVE
 -- the same severities
 SELECT method, count(*) AS rows, count(severity) AS scored,
 	count(*) FILTER (WHERE severity IS NULL
-		AND s.score IS NULL OR abs(severity / (s.score / t.threshold) - 1) < tolerance) AS right,
+		AND s.score IS NULL OR abs(severity / severity_of(s.score / t.threshold) - 1) < tolerance) AS right,
 	string_agg(DISTINCT status, ' ') AS status
 FROM results JOIN scores s USING (method, n) JOIN threshold t USING (method)
 	JOIN (VALUES ('pca', 1e-3), ('zscore', 1e-12)) AS v(method, tolerance) USING (method)
@@ -170,6 +187,7 @@ FROM (SELECT 'pca' AS method, n,
 	amad_score('pca', t, a, CASE n WHEN 300 THEN -100 - b ELSE b END) OVER (ORDER BY t) AS s FROM r
 	  UNION ALL SELECT 'zscore', n, amad_score('zscore', t, a,
 	  	CASE n WHEN 300 THEN -100 - b ELSE b END) OVER (ORDER BY t) FROM r) x GROUP BY method ORDER BY method;
+-- a value that is only unusual; a z-score is limited by the clip
 SELECT method, (e).is_anomaly, (e).direction, (e).model_version
 FROM (SELECT 'pca' AS method, t, amad_explain('pca', t, a, CASE n WHEN 310 THEN 0 ELSE b END) OVER (ORDER BY t) AS e
 	FROM r
@@ -183,15 +201,15 @@ SELECT method, rows,
 FROM r, unnest('{pca,zscore}'::text[]) method, unnest('{4,5}'::int[]) rows WHERE n <= rows GROUP BY method, rows
 ORDER BY method, rows;
 SELECT amad_fit('{"method": "pca", "horizons": [1]}', n, a, b) FROM r WHERE n <= 3;
-SELECT amad_fit('{"method": "zscore"}', n, a, b) FROM r WHERE n <= 65;
-SELECT amad_describe(amad_fit('{"method": "zscore"}', n, a, b))->'warmup' AS warmup FROM r WHERE n <= 66;
+SELECT amad_fit('{"method": "zscore"}', n, a, b) FROM r WHERE n <= 94;
+SELECT amad_describe(amad_fit('{"method": "zscore"}', n, a, b))->'warmup' AS warmup FROM r WHERE n <= 95;
 CREATE TABLE wide AS SELECT n, array_agg(sin(n * 0.01 * i) ORDER BY i) AS v FROM r, generate_series(1, 150) i
 GROUP BY n;
 SELECT (amad_describe(m)->>'weights')::int % 150 = 0 AS whole_components, count(s) AS scored
 FROM (SELECT amad_fit('{"method": "pca", "advanced": {"variance": 0.95}}', n, VARIADIC v) AS m FROM wide) x,
 	LATERAL (SELECT amad_score(m, n, VARIADIC v) OVER (ORDER BY n) AS s FROM wide) y GROUP BY m::text, 1;
 
-DROP FUNCTION o;
+DROP FUNCTION o, faded;
 DROP TABLE r, wide, fitted, alike, holes, m, scaled, expected, rho, raw, means, theta, evidence, scores,
 	threshold, results;
 DELETE FROM amad_models;

@@ -85,7 +85,7 @@ SELECT ts, flow + CASE WHEN n BETWEEN 500 AND 514 THEN 8 ELSE 0 END AS flow, pre
 FROM readings WHERE n <= 1000;
 BEGIN;
 SELECT amad_deploy('m', 1);
-SELECT (s->>'flagged_before')::float8 BETWEEN 0.05 AND 0.1 AS before,
+SELECT (s->>'flagged_before')::float8 BETWEEN 0.01 AND 0.05 AS before,
 	(s->>'flagged')::float8 / (s->>'flagged_before')::float8 BETWEEN 0.8 AND 1.25 AS as_before
 FROM amad_recalibrate('m', since => '2026-01-01', source => 'incident') s;
 ROLLBACK;

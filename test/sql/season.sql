@@ -32,7 +32,7 @@ SELECT d->'options'->>'season' AS option, d->'season' AS season FROM amad_descri
 
 -- next morning the network, which sees only the rows before, is used to the low values; the season is not
 CREATE VIEW morning AS SELECT * FROM load WHERE n > 48 * 25 AND n <= 48 * 28 + 20;
-SELECT min(seen) > 8 AS found, min(seen / blind) > 3 AS "not by the network"
+SELECT min(ratio_of(seen)) > 8 AS found, min(ratio_of(seen) / ratio_of(blind)) > 3 AS "not by the network"
 FROM (SELECT n, amad_score('load', ts, users, other) OVER w AS seen,
 		amad_score('load blind', ts, users, other) OVER w AS blind
 	FROM morning WINDOW w AS (ORDER BY ts)) x
@@ -56,13 +56,13 @@ WHERE model_name = 'load';
 -- a recalibration may change its weight
 SELECT amad_recalibrate('load', since => (SELECT min(ts) FROM load),
 	options => '{"advanced": {"season_weight": 0}}') IS NOT NULL AS recalibrated;
-SELECT max(seen) < 5 AS missed
+SELECT max(ratio_of(seen)) < 5 AS missed
 FROM (SELECT n, amad_score('load', ts, users, other) OVER (ORDER BY ts) AS seen FROM morning) x WHERE n > 48 * 28 + 15;
 
--- "auto" finds periods of which the rows that are not held out span three, and does not look for a month
+-- "auto" finds periods of which the rows span three, and does not look for a month
 SELECT days, amad_describe(model)->'season'->'periods' AS periods FROM (
 	SELECT days, amad_fit('{"steps": 1, "window": 4, "d_model": 4, "heads": 1}'::jsonb, ts, users, other) AS model
-	FROM load, unnest(ARRAY[3, 6, 21, 30]) AS days WHERE n <= 48 * days GROUP BY days) x ORDER BY days;
+	FROM load, unnest(ARRAY[2.5, 3, 20, 21, 30]) AS days WHERE n <= 48 * days GROUP BY days) x ORDER BY days;
 -- daily rows do not have a season of a day, but one of a week, with fewer harmonics
 CREATE TABLE days AS
 SELECT timestamp '2026-01-01' + n * interval '1 day' AS ts, 1 + n % 7 + noise(n, 3) AS v FROM generate_series(0, 200) n;
@@ -93,7 +93,7 @@ WHERE n > 200;
 
 -- the gain is 0 if held-out rows cannot confirm it: a constant, a feature missing there, a fleet without held-out rows
 SELECT amad_describe(amad_fit('{"method": "zscore", "season": ["1 day"]}'::jsonb, ts, 7::float8,
-	CASE WHEN n < 48 * 20 THEN users END))->'season'->'gain' AS gain FROM load;
+	CASE WHEN NOT is_held_out(n + 1, 48 * 30 + 1, 0.1, 64, 31) THEN users END))->'season'->'gain' AS gain FROM load;
 CREATE VIEW short AS SELECT ts, n / 60 AS part, users FROM load;
 SELECT amad_train('short', 'season_test.short', 'ts', '{users}', '{part}',
 	options => '{"method": "zscore", "season": ["12 hours"]}') IS NOT NULL AS trained;

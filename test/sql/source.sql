@@ -96,14 +96,17 @@ SELECT t, d->'ts_type' AS ts_type, d->'step' AS step, d->'max_gap' AS max_gap
 FROM unnest('{n,n2,n4,day,hour}'::text[]) t, amad_describe('time-' || t) d;
 
 -- ---- fleets
--- a series has a threshold of its own when enough of its rows are held out for it
+-- a series has a threshold of its own when enough of its rows have a score
 SELECT s->'series' AS series, s->'step' AS step, s->'max_gap' AS max_gap,
 	s->'threshold' = amad_describe('fleet')->'threshold' AS of_the_fleet
 FROM jsonb_array_elements(amad_describe('fleet')->'series') s;
 SELECT amad_train('fleet1', 'readings', series_cols => '{device}',
-	options => :'o'::jsonb || '{"contamination": 0.05}')->'series' AS series;
-SELECT count(DISTINCT s->'threshold') AS thresholds FROM jsonb_array_elements(amad_describe('fleet1')->'series') s;
-SELECT series, count(DISTINCT threshold) AS thresholds FROM amad_detect('fleet1') GROUP BY series ORDER BY series;
+	options => :'o'::jsonb || '{"contamination": 0.002}')->'series' AS series;
+SELECT d->'series'->0->'series' AS first, bool_and(s->'threshold' = d->'threshold') AS of_the_fleet
+FROM amad_describe('fleet1') d, jsonb_array_elements(d->'series') s GROUP BY d;
+SELECT series, count(DISTINCT threshold) AS thresholds, min(threshold) = (s->>'threshold')::float8 AS own
+FROM amad_detect('fleet') JOIN jsonb_array_elements(amad_describe('fleet')->'series') s ON s->'series' = series
+GROUP BY series, s ORDER BY series;
 -- a series that is too short is omitted and counted; it is an error if no series is left
 INSERT INTO readings (device, ts, flow, pressure, temp) SELECT 'short', ts, flow, pressure, temp FROM readings
 WHERE device = 'a' ORDER BY ts LIMIT 10;

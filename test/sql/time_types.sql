@@ -46,7 +46,7 @@ CREATE FUNCTION digest() RETURNS TABLE (what text, rows bigint, digest text) LAN
 	SELECT 'events', count(*),
 		md5(string_agg(concat(n_points, encode(float8send(peak_severity), 'hex'), top_features), ' ' ORDER BY n))
 	FROM (SELECT row_number() OVER () AS n, *
-		FROM amad_events('night', min_severity => 0.9, merge_gap => '1 day', min_duration => '1 hour')) e
+		FROM amad_events('night', min_severity => 0.1, merge_gap => '1 day', min_duration => '1 hour')) e
 	UNION ALL
 	SELECT 'fit', count(*), md5(string_agg(m::text, '')) FROM (SELECT amad_fit(small(), day, a, b) AS m FROM days) f
 	UNION ALL

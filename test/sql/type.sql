@@ -2,6 +2,9 @@
 -- The type amad_model: a value survives text and binary form to the last bit, and
 -- values that are not models, by accident or design, are refused with an error.
 --
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/include/helpers.sql'
+\i :helpers
 CREATE TABLE model_rows AS
 SELECT i AS ts, sin(i * 0.3) AS a, cos(i * 0.17) + (hashint4(i) % 1000) / 1e4 AS b
 FROM generate_series(1, 120) i;
@@ -9,7 +12,8 @@ FROM generate_series(1, 120) i;
 CREATE TABLE kept (name text, model amad_model);
 INSERT INTO kept SELECT 'tiny', amad_fit(
 	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4], "features": ["flow", "döner"],
-	  "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0}}'::jsonb, ts, a, b)
+	  "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0,
+	  "relation_weight": 0}}'::jsonb, ts, a, b)
 FROM model_rows;
 INSERT INTO kept SELECT 'large', amad_fit(
 	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb,
@@ -157,8 +161,8 @@ SELECT crc_32c('123456789') = x'e3069283'::bigint AS crc_is_right,
 	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
 
 -- The sizes and numbers of a model of 2 features, 1 layer, 2 horizons:
--- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40, activities 44; mean
--- at 48, std 64, rho 80, mu 96, theta 104, threshold 120, step 128, max_gap 136; weights from 144.
+-- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40, evidence 44; mean
+-- at 48, std 64, rho 80, rho_incomplete 96, mu 112, theta 120, threshold 136, step 144, max_gap 152; weights from 160.
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'b'::bytea),
 	(2, 'other magic', put(:'b', 0, 'AMAE')),
@@ -192,40 +196,45 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(37, 'series 1', put(:'b', 36, u32(1))),
 	(38, 'series 2^32 - 1', put(:'b', 36, u32(4294967295))),
 	(39, 'series 2^29, whose figures have 2^36 bytes', put(:'b', 36, u32(536870912))),
-	(39.1, 'the last 24 weights are figures of a series',
-		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 24)), 36, u32(1))),
+	(39.1, 'the last 28 weights are figures of a series',
+		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 28)), 36, u32(1))),
 	(39.2, 'terms 1', put(:'b', 40, u32(1))),
 	(39.3, 'terms 2^31', put(:'b', 40, u32(2147483648))),
-	(39.4, 'activities 2', put(:'b', 44, u32(2))),
-	(39.5, 'activities 3', put(:'b', 44, u32(3))),
-	(39.6, 'activities 2^32 - 1', put(:'b', 44, u32(4294967295))),
-	(39.7, 'the last 6 weights are activities',
-		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(2))),
+	(39.4, 'flatlines', put(:'b', 44, u32(1))),
+	(39.5, 'relations', put(:'b', 44, u32(2))),
+	(39.51, 'evidence of another kind', put(:'b', 44, u32(4))),
+	(39.6, 'evidence 2^32 - 1', put(:'b', 44, u32(4294967295))),
+	(39.7, 'the last 6 weights are figures of flatlines',
+		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(1))),
+	(39.8, 'the last 8 weights are figures of relations',
+		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 8)), 44, u32(2))),
 	(40, 'mean NaN', put(:'b', 48, f64('NaN'))),
 	(41, 'mean Infinity', put(:'b', 56, f64('Infinity'))),
 	(42, 'std negative', put(:'b', 72, f64(-1))),
 	(43, 'std NaN', put(:'b', 64, f64('NaN'))),
 	(44, 'rho negative', put(:'b', 80, f64(-0.1))),
 	(45, 'rho 0', put(:'b', 88, f64(0))),
-	(46, 'mu 0', put(:'b', 96, f64(0))),
-	(47, 'mu Infinity', put(:'b', 96, f64('Infinity'))),
-	(48, 'theta negative', put(:'b', 104, f64(-1))),
-	(49, 'threshold 0', put(:'b', 120, f64(0))),
-	(50, 'threshold NaN', put(:'b', 120, f64('NaN'))),
-	(50.1, 'step NaN', put(:'b', 128, f64('NaN'))),
-	(50.2, 'step negative', put(:'b', 128, f64(-1))),
-	(50.3, 'step Infinity', put(:'b', 128, f64('Infinity'))),
-	(50.4, 'step 0: unknown', put(:'b', 128, f64(0))),
-	(50.5, 'max_gap NaN', put(:'b', 136, f64('NaN'))),
-	(50.6, 'max_gap negative', put(:'b', 136, f64(-0.5))),
-	(50.7, 'max_gap Infinity', put(:'b', 136, f64('Infinity'))),
-	(50.8, 'max_gap 0: no limit', put(:'b', 136, f64(0))),
-	(51, 'first weight NaN', put(:'b', 144, f32('NaN'))),
+	(45.1, 'rho_incomplete 0', put(:'b', 96, f64(0))),
+	(45.2, 'rho_incomplete Infinity', put(:'b', 104, f64('Infinity'))),
+	(46, 'mu 0', put(:'b', 112, f64(0))),
+	(47, 'mu Infinity', put(:'b', 112, f64('Infinity'))),
+	(48, 'theta negative', put(:'b', 120, f64(-1))),
+	(49, 'threshold 0', put(:'b', 136, f64(0))),
+	(50, 'threshold NaN', put(:'b', 136, f64('NaN'))),
+	(50.1, 'step NaN', put(:'b', 144, f64('NaN'))),
+	(50.2, 'step negative', put(:'b', 144, f64(-1))),
+	(50.3, 'step Infinity', put(:'b', 144, f64('Infinity'))),
+	(50.4, 'step 0: unknown', put(:'b', 144, f64(0))),
+	(50.5, 'max_gap NaN', put(:'b', 152, f64('NaN'))),
+	(50.6, 'max_gap negative', put(:'b', 152, f64(-0.5))),
+	(50.7, 'max_gap Infinity', put(:'b', 152, f64('Infinity'))),
+	(50.8, 'max_gap 0: no limit', put(:'b', 152, f64(0))),
+	(51, 'first weight NaN', put(:'b', 160, f32('NaN'))),
 	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
-	(53, 'first weight 1000, which is allowed', put(:'b', 144, f32(1000))))
+	(53, 'first weight 1000, which is allowed', put(:'b', 160, f32(1000))))
 	AS v(n, what, forged) ORDER BY n;
 
--- A season with five terms, no blocks, one horizon: weights of the season at 128, gain 208, spread 224
+-- A season with five terms, no blocks, one horizon: weights of the season at 144, gain 224, spread 240
 SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "horizons": [1],
 	"advanced": {"season_harmonics": 2}}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s
 FROM generate_series(1, 99) n \gset
@@ -233,11 +242,11 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'s'::bytea),
 	(2, 'no terms', put(:'s', 40, u32(0))),
 	(3, 'six terms', put(:'s', 40, u32(6))),
-	(4, 'first weight NaN', put(:'s', 128, f64('NaN'))),
-	(5, 'last weight Infinity', put(:'s', 200, f64('Infinity'))),
-	(6, 'gain negative', put(:'s', 208, f64(-0.1))),
-	(7, 'gain 0', put(:'s', 216, f64(0))),
-	(8, 'spread 0', put(:'s', 232, f64(0))),
+	(4, 'first weight NaN', put(:'s', 144, f64('NaN'))),
+	(5, 'last weight Infinity', put(:'s', 216, f64('Infinity'))),
+	(6, 'gain negative', put(:'s', 224, f64(-0.1))),
+	(7, 'gain 0', put(:'s', 232, f64(0))),
+	(8, 'spread 0', put(:'s', 248, f64(0))),
 	(9, 'another number of harmonics', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8, 3]'))),
 	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1, 2]'))),
 	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1e300, 2]'))),
@@ -254,7 +263,7 @@ CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::
 FROM generate_series(1, 400) n;
 SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "horizons": [1],
 	"advanced": {"season_harmonics": 2}}') IS NOT NULL AS trained;
-UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 208, f64(0)), 128, f64(1e200))),
+UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 224, f64(0)), 144, f64(1e200))),
 	'hex'))::amad_model WHERE model_name = 'season';
 SELECT amad_recalibrate_bigint('season', last_n => 300);
 SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
@@ -307,7 +316,8 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 	(30.7, 'flags not an array', replace(json_of(:'b'), '"flags": []', '"flags": 1')),
 	(30.8, 'flags missing', replace(json_of(:'b'), '"flags": [], ', '')),
 	(30.9, 'flatlines without figures',
-		regexp_replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
+		replace(json_of(:'b'), '"flatline_weight": 0', '"flatline_weight": 1')),
+	(30.91, 'relations without figures', replace(json_of(:'b'), '"relation_weight": 0', '"relation_weight": 1')),
 	(32, 'another method', replace(json_of(:'b'), '"method": "amad"', '"method": "zscore"')),
 	(33, 'unknown method', replace(json_of(:'b'), '"method": "amad"', '"method": "dada"')),
 	(34, 'advanced options null', regexp_replace(json_of(:'b'), '"advanced": {[^}]*}', '"advanced": null')),
@@ -328,10 +338,10 @@ SELECT what, verdict(signed(with_json(:'b', json))) FROM (VALUES
 -- The value with figures and keys of series: those of all rows, once for each key.
 CREATE FUNCTION with_series(b bytea, keys jsonb, cols jsonb, figures bytea) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
 	SELECT with_json(put(substr(b, 1, length(b) - json_bytes(b)) || figures || substr(b, length(b) - json_bytes(b) + 1),
-						 36, u32(length(figures) / 96)),
+						 36, u32(length(figures) / 112)),
 					 replace(replace(json_of(b), '"series": []', '"series": ' || keys::text), '"series_cols": []',
 					 	'"series_cols": ' || cols::text)) $$;
-SELECT substr(:'b'::bytea, 49, 96) AS f \gset
+SELECT substr(:'b'::bytea, 49, 112) AS f \gset
 SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VALUES
 	(1, 'two', '["{\"d\": 1}", "{\"d\": 2}"]'::jsonb, :'f'::bytea || :'f'::bytea),
 	(2, 'one', '["{\"d\": 1}"]', :'f'),
@@ -343,17 +353,17 @@ SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VA
 	(8, 'mean NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 8, f64('NaN'))),
 	(9, 'std negative', '["{\"d\": 1}", "{\"d\": 2}"]', put(:'f', 16, f64(-1)) || :'f'::bytea),
 	(10, 'rho 0', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 32, f64(0))),
-	(11, 'threshold 0', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 72, f64(0))),
-	(12, 'step NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 80, f64('NaN'))),
-	(13, 'max_gap negative', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 88, f64(-1))))
+	(11, 'threshold 0', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 88, f64(0))),
+	(12, 'step NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 96, f64('NaN'))),
+	(13, 'max_gap negative', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 104, f64(-1))))
 	AS v(n, what, keys, figures) ORDER BY n;
 -- it scores a series with the threshold of that series, and an unknown one with that of all series
 CREATE TABLE forged AS SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
-	:'f'::bytea || put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model
+	:'f'::bytea || put(:'f', 88, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model
 	FROM kept WHERE name = 'tiny';
 SELECT amad_model_send(model::text::amad_model) = amad_model_send(model) AS round_trip FROM forged;
-SELECT series, count(e) AS rows, count((e).severity) AS scored, round(min((e).severity / s)::numeric, 9) AS least,
-	round(max((e).severity / s)::numeric, 9) AS most,
+SELECT series, count(e) AS rows, count((e).severity) AS scored, round(min(ratio_of((e).severity) / ratio_of(s))::numeric, 9) AS least,
+	round(max(ratio_of((e).severity) / ratio_of(s))::numeric, 9) AS most,
 	min((e).status) FILTER (WHERE s IS NOT NULL) AS status
 FROM unnest('{"{\"d\": 1}", "{\"d\": 2}", "{\"d\": 3}", "{\"d\": \"1\"}", "{\"d\": null}", "1", null}'::jsonb[]) series,
 	LATERAL (
@@ -366,19 +376,20 @@ SELECT count(s) AS scored, bool_and(s IS NOT DISTINCT FROM t) AS same FROM (
 		amad_score(g.model, jsonb_build_object('d', d), ts, a, b) OVER (PARTITION BY d ORDER BY ts) AS t
 	FROM model_rows, forged f, generate_series(1, 3) d,
 		(SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 2}", "{\"d\": 1}"]', '["d"]',
-		put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8)) || :'f'::bytea)),
+		put(:'f', 88, f64(4 * (amad_describe(model)->>'threshold')::float8)) || :'f'::bytea)),
 			'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') g) x;
 -- of 1 and "1" a series is the one with exactly the same value; otherwise texts are compared
-SELECT series, round(min(s / t)::numeric, 9) AS least, round(max(s / t)::numeric, 9) AS most
+SELECT series, round(min(ratio_of(s) / ratio_of(t))::numeric, 9) AS least,
+	round(max(ratio_of(s) / ratio_of(t))::numeric, 9) AS most
 FROM unnest('{"{\"d\": 1}", "{\"d\": \"1\"}", "1", "\"1\"", "{\"d\": \"2\"}", "{\"d\": 2}"}'::jsonb[]) series,
 	LATERAL (
 	SELECT amad_score(h.model, series, ts, a, b) OVER (ORDER BY ts) AS s,
 		amad_score(k.model, ts, a, b) OVER (ORDER BY ts) AS t
 	FROM model_rows, kept k,
 		(SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": \"1\"}", "{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
-		put(:'f', 72, f64(2 * (amad_describe(model)->>'threshold')::float8))
-			|| put(:'f', 72, f64(4 * (amad_describe(model)->>'threshold')::float8))
-			|| put(:'f', 72, f64(8 * (amad_describe(model)->>'threshold')::float8)))),
+		put(:'f', 88, f64(2 * (amad_describe(model)->>'threshold')::float8))
+			|| put(:'f', 88, f64(4 * (amad_describe(model)->>'threshold')::float8))
+			|| put(:'f', 88, f64(8 * (amad_describe(model)->>'threshold')::float8)))),
 			'hex'))::amad_model AS model FROM kept WHERE name = 'tiny') h WHERE k.name = 'tiny') x
 GROUP BY series ORDER BY series;
 SELECT amad_score(model, '{"e": 1}'::jsonb, ts, a, b) OVER (ORDER BY ts) FROM model_rows, forged;
@@ -391,7 +402,7 @@ SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d',
 
 -- ---- forged: states
 INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1,
-	"horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb, ts, a, b) FROM model_rows;
+	"horizons": [2, 4], "advanced": {"batch_size": 2, "relation_weight": 0}}'::jsonb, ts, a, b) FROM model_rows;
 SELECT amad_model_send(model) AS st FROM kept WHERE name = 'states' \gset
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'as it is', :'st'::bytea),
@@ -406,19 +417,53 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	(8, 'weight of a feature 1', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 2), f32(1))),
 	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1),
 		f32(-1)))) AS v(n, what, b) ORDER BY n;
--- the evidence of flatlines is at 152, activities at 160
+-- the evidence of flatlines is at 168, activities at 176: there are two signals
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'flatline_weight 0', with_json(:'st',
 		regexp_replace(json_of(:'st'), '"flatline_weight": [0-9.]+', '"flatline_weight": 0'))),
-	(2, 'no activities', put(:'st', 44, u32(0))),
-	(3, 'one activity', put(:'st', 44, u32(1))),
-	(4, 'evidence negative', put(:'st', 152, f64(-1))),
-	(5, 'evidence NaN', put(:'st', 152, f64('NaN'))),
-	(6, 'evidence 0, which is allowed', put(:'st', 152, f64(0))),
-	(7, 'activity negative', put(:'st', 160, f64(-1))),
-	(8, 'activity Infinity', put(:'st', 168, f64('Infinity'))),
-	(9, 'activity 0, which is allowed', put(:'st', 168, f64(0)))) AS v(n, what, b) ORDER BY n;
+	(2, 'no evidence', put(:'st', 44, u32(0))),
+	(3, 'that of relations instead', put(:'st', 44, u32(2))),
+	(4, 'evidence negative', put(:'st', 168, f64(-1))),
+	(5, 'evidence NaN', put(:'st', 168, f64('NaN'))),
+	(6, 'evidence 0, which is allowed', put(:'st', 168, f64(0))),
+	(7, 'activity negative', put(:'st', 176, f64(-1))),
+	(8, 'activity Infinity', put(:'st', 184, f64('Infinity'))),
+	(9, 'activity 0, which is allowed', put(:'st', 184, f64(0)))) AS v(n, what, b) ORDER BY n;
 DELETE FROM kept WHERE name = 'states';
+
+-- ---- forged: relations
+INSERT INTO kept SELECT 'relations', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1,
+	"horizons": [2, 4], "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0}}'::jsonb, ts, a, b)
+FROM model_rows;
+SELECT amad_model_send(model) AS re FROM kept WHERE name = 'relations' \gset
+-- their evidence is at 160, the limit at 168, means at 176; the last weights are a matrix of 2 rows and columns
+SELECT length(:'re'::bytea) - json_bytes(:'re') - 16 AS matrix \gset
+SELECT what, verdict(signed(b)) FROM (VALUES
+	(1, 'as it is', :'re'::bytea),
+	(2, 'relation_weight 0', with_json(:'re',
+		regexp_replace(json_of(:'re'), '"relation_weight": [0-9.]+', '"relation_weight": 0'))),
+	(3, 'no evidence', put(:'re', 44, u32(0))),
+	(4, 'that of flatlines, too', put(:'re', 44, u32(3))),
+	(5, 'evidence negative', put(:'re', 160, f64(-1))),
+	(6, 'evidence NaN', put(:'re', 160, f64('NaN'))),
+	(7, 'evidence 0, which is allowed', put(:'re', 160, f64(0))),
+	(8, 'limit 0', put(:'re', 168, f64(0))),
+	(9, 'limit Infinity', put(:'re', 168, f64('Infinity'))),
+	(10, 'mean 0', put(:'re', 176, f64(0))),
+	(11, 'mean 1e-50, which is 0 in single precision', put(:'re', 184, f64(1e-50))),
+	(12, 'mean NaN', put(:'re', 184, f64('NaN'))),
+	(13, 'diagonal 0', put(:'re', :matrix, f32(0))),
+	(14, 'diagonal negative', put(:'re', :matrix + 12, f32(-1))),
+	(15, 'diagonal NaN', put(:'re', :matrix + 12, f32('NaN'))),
+	(16, 'beside it negative, which is allowed', put(:'re', :matrix + 4, f32(-1))),
+	(17, 'beside it Infinity', put(:'re', :matrix + 8, f32('Infinity')))) AS v(n, what, b) ORDER BY n;
+-- scores are numbers whatever the matrix contains
+SELECT what, count(s) > 90 AS scored, count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity' OR s < 0) AS wrong FROM (
+	SELECT what, amad_score(('\x' || encode(signed(b), 'hex'))::amad_model, ts, a, b2) OVER (PARTITION BY what ORDER BY ts) AS s
+	FROM (SELECT ts, a, CASE WHEN ts % 7 > 0 THEN model_rows.b END AS b2 FROM model_rows) x,
+		(VALUES ('tiny diagonal', put(:'re', :matrix, f32(1e-37))), ('not positive definite', put(:'re', :matrix + 4,
+			f32(1000) || f32(1000))), ('small mean', put(:'re', 176, f64(1.2e-38)))) v(what, b)) y GROUP BY what ORDER BY what;
+DELETE FROM kept WHERE name = 'relations';
 
 -- ---- forged: principal components
 
@@ -437,7 +482,7 @@ CREATE FUNCTION with_weights(b bytea, n int) RETURNS bytea IMMUTABLE LANGUAGE sq
 	SELECT put(substr(b, 1, length(b) - json_bytes(b) + 4 * least(n, 0)) || decode(repeat('00', 4 * greatest(n, 0)),
 		'hex')
 			   || substr(b, length(b) - json_bytes(b) + 1), 28, u32(get_byte(b, 28) + n)) $$;
--- 3 features, no layer, 2 horizons: threshold at 48 + 72 + 16
+-- 3 features, no layer, 2 horizons: threshold at 48 + 96 + 16
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'one component', with_weights(:'p', 0)),
 	(2, 'two', with_weights(:'p', 3)),
@@ -454,12 +499,20 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(13, 'zscore with weights', with_weights(:'z', 3)),
 	(14, 'zscore called pca, without components',
 		with_json(:'z', replace(json_of(:'z'), '"method": "zscore"', '"method": "pca"'))),
-	(15, 'threshold 0', put(:'p', 136, f64(0))))
+	(15, 'threshold 0', put(:'p', 160, f64(0))))
 	AS v(n, what, forged) ORDER BY n;
 
 -- a forged value that is a model is used as one
-SELECT amad_describe(('\x' || encode(signed(put(:'b', 120, f64(0.125))), 'hex'))::amad_model)->'threshold'
+SELECT amad_describe(('\x' || encode(signed(put(:'b', 136, f64(0.125))), 'hex'))::amad_model)->'threshold'
 	AS threshold;
+
+-- a score that equals the threshold is not above it
+SELECT (amad_explain(model, ts, a, b) OVER (ORDER BY ts)).anomaly_score AS score FROM model_rows, kept
+WHERE name = 'tiny' ORDER BY ts DESC LIMIT 1 \gset
+SELECT factor, abs((e).severity - 1) < 1e-6 AS near_1, sign((e).severity - 1) AS above, (e).is_anomaly
+FROM (SELECT factor, ts, amad_explain(('\x' || encode(signed(put(:'b', 136, f64(:score * factor))), 'hex'))::amad_model, ts, a, b)
+		OVER (PARTITION BY factor ORDER BY ts) AS e
+	FROM model_rows, unnest('{0.999999999,1,1.000000001}'::float8[]) factor OFFSET 0) x WHERE ts = 120 ORDER BY factor;
 
 -- ---- the type does not have equality or an order
 

@@ -385,8 +385,8 @@ reference_losses(const reference *r, const reference *frozen, const nn_target *t
 
 	for (int i = o->skip; i < r->rows - o->ahead; i++)
 		for (int c = 0; c < C && !(target->held_out && target->held_out[i + o->ahead]); c++)
-			losses.reconstruction +=
-				pow(r->out[i * C + c] - target->rows[(i + o->ahead) * C + c], 2) /
+			losses.reconstruction += pow(r->out[i * C + c] - target->rows[(i + o->ahead) * C + c],
+										 2) /
 				((double) (n - o->ahead) * C);
 	for (int b = 0; b < N; b++)
 	{

@@ -39,7 +39,7 @@ typedef struct trial
 	double	   *probe;			/* a point beside it */
 	float	   *chunk[CHUNKS];
 	float	   *other[CHUNKS];	/* rows to reconstruct from the chunk instead of it */
-	uint8_t	   *held_out;		/* (T) a part of the rows */
+	uint8_t    *held_out;		/* (T) a part of the rows */
 	nn_target	target[CHUNKS];
 	reference	at[CHUNKS];		/* forward passes of point */
 	reference	beside;
@@ -213,8 +213,8 @@ gradient(const trial *t, nn_losses *losses)
 	nn_backward(training.train, t->params, &t->objective, NULL, 1, grads, losses);
 	nn_forward(training.train, t->params, chunk, CHUNKS);
 	/* without targets, the chunks are compared with what came out of them */
-	nn_backward(training.train, t->params, &t->objective,
-				t->target[0].held_out ? t->target : NULL, CHUNKS, grads, losses);
+	nn_backward(training.train, t->params, &t->objective, t->target[0].held_out ? t->target : NULL,
+				CHUNKS, grads, losses);
 	close_training(&training);
 	return grads;
 }

@@ -157,8 +157,8 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
 		e = feature_weight(cal, c) *
-			(r * r / expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor + feature_season(cal, terms, basis, z, c) +
-			 feature_flatline(cal, row->activity, c));
+			(r * r / expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
+			 feature_season(cal, terms, basis, z, c) + feature_flatline(cal, row->activity, c));
 		if (evidence)
 			evidence[c] = e;
 		sum += e;

@@ -21,12 +21,12 @@ typedef struct nn_calibration
 	int			lookahead;		/* later rows a score may use, 0 … max horizon / 2 */
 	double		release; /* limit of a horizon's evidence, in units of the next shorter
 								 * one's; 0: no limit */
-	double		fade;			/* what the farthest row of a horizon has less weight than the
+	double		fade; /* what the farthest row of a horizon has less weight than the
 								 * scored row, 0 … 1; 0: all the same */
-	double		burst;			/* most that a raw score counts in horizon h, except in the
+	double		burst; /* most that a raw score counts in horizon h, except in the
 								 * shortest, in units of h · theta_h; 0: no limit */
 	double		clip;			/* of scaled values when compared with expected ones */
-	double		beyond;			/* weight of the size of values beyond the clip; 0: they are alike */
+	double		beyond; /* weight of the size of values beyond the clip; 0: they are alike */
 	double		gamma;			/* discrepancy_weight */
 	double		delta;			/* state_weight; 0: no states */
 	const double *weight;		/* (C) of the features' evidence; NULL: all 1 */

@@ -199,7 +199,6 @@ nn_relations_terms(int features, const float *precision, float *q, const uint8_t
 		for (int c = 0; c < C; c++)
 			terms[c] += precision[(size_t) j * C + c] * q[j];
 	for (int c = 0; c < C; c++)
-		terms[c] = NN_IMPUTED(imputed, c)
-			? 0.0f
-			: terms[c] * terms[c] / precision[(size_t) c * C + c];
+		terms[c] = NN_IMPUTED(imputed, c) ? 0.0f
+										  : terms[c] * terms[c] / precision[(size_t) c * C + c];
 }

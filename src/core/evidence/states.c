@@ -302,7 +302,7 @@ struct nn_state_stream
 	int			features;
 	const float *weight;		/* (C) */
 	float		nearness;
-	float	   *centres;		/* (NN_STATE_ROWS) of (NN_STATES, C): their rows, packed for gemm() */
+	float	   *centres; /* (NN_STATE_ROWS) of (NN_STATES, C): their rows, packed for gemm() */
 	float	   *length;			/* (NN_STATE_ROWS, NN_STATES) squared lengths of these */
 	const float *plain;			/* (NN_STATES, window) not packed */
 
@@ -359,8 +359,9 @@ nn_state_stream_open(void *memory, int features, const float *params)
 		nn_kernels_get()->pack(NN_STATES, features, centres + k * features, size,
 							   s->centres + k * nn_packed_floats(NN_STATES, features));
 		for (int j = 0; j < NN_STATES; j++)
-			s->length[k * NN_STATES + j] =
-				squared_length(features, centres + j * WINDOW(features) + k * features);
+			s->length[k * NN_STATES + j] = squared_length(features,
+														  centres + j * WINDOW(features) +
+															  k * features);
 	}
 	return s;
 }

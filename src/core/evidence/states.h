@@ -61,7 +61,7 @@ extern void nn_state_stream_reset(nn_state_stream *stream);
  * less.  Once NN_STATE_ROWS - 1 rows
  * precede a row, its distance has the same bits however rows are cut into pushes.
  */
-extern void nn_state_stream_push(nn_state_stream *stream, const float *rows,
-								 const uint8_t *imputed, int n, int stride, float *distances);
+extern void nn_state_stream_push(nn_state_stream *stream, const float *rows, const uint8_t *imputed,
+								 int n, int stride, float *distances);
 
 #endif							/* AMAD_CORE_EVIDENCE_STATES_H */

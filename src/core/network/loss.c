@@ -16,7 +16,8 @@
 #define MIN_LENGTH 1e-12f		/* assumed of a shorter vector when it is normalised */
 
 double
-nn_reconstruction(nn_train *t, const nn_objective *objective, const nn_target *target, int batch_chunks)
+nn_reconstruction(nn_train *t, const nn_objective *objective, const nn_target *target,
+				  int batch_chunks)
 {
 	const int	C = t->g.C;
 	const double terms = (double) batch_chunks * (t->rows - objective->skip - objective->ahead) * C;
@@ -31,7 +32,8 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, const nn_target *t
 			size_t		row = (size_t) b * t->rows + i;
 			int			other = i + objective->ahead;
 			/* the last tap is the row that went in */
-			const float *z = target && target[b].rows ? target[b].rows + (size_t) other * C
+			const float *z = target && target[b].rows
+				? target[b].rows + (size_t) other * C
 				: t->taps + ((row + objective->ahead) * NN_TAPS + NN_TAPS - 1) * C;
 
 			const bool	counts = !target || !target[b].held_out || !target[b].held_out[other];

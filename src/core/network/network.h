@@ -100,8 +100,7 @@ extern void nn_forward(nn_train *train, const float *params, const float *const 
  * batch.  In the reconstruction loss, rows that are held out count as reconstructed.
  */
 extern void nn_backward(nn_train *train, const float *params, const nn_objective *objective,
-						const nn_target *target, int batch_chunks, float *grads,
-						nn_losses *losses);
+						const nn_target *target, int batch_chunks, float *grads, nn_losses *losses);
 
 /* For tests: the output (B, T, C) of the last forward pass. */
 extern const float *nn_train_output(const nn_train *train);

@@ -311,8 +311,8 @@ nn_forward(nn_train *t, const float *params, const float *const *chunk, int nchu
 }
 
 void
-nn_backward(nn_train *t, const float *params, const nn_objective *objective, const nn_target *target, int batch_chunks,
-			float	   *grads, nn_losses *losses)
+nn_backward(nn_train *t, const float *params, const nn_objective *objective,
+			const nn_target *target, int batch_chunks, float *grads, nn_losses *losses)
 {
 	const nn_linear output = output_layer(t, params);
 

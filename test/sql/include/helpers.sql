@@ -37,4 +37,33 @@ CREATE OR REPLACE FUNCTION helpers.round_trip(model amad_model) RETURNS boolean 
 -- Sum of the numbers of an object.
 CREATE OR REPLACE FUNCTION helpers.total(object jsonb) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$
 	SELECT sum(value::float8) FROM jsonb_each_text(object) $$;
+
+-- An anomaly score in units of the threshold, from the severity, and the reverse.
+CREATE OR REPLACE FUNCTION helpers.ratio_of(severity float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$
+	SELECT CASE WHEN severity <= 1 THEN severity ELSE exp(severity - 1) END $$;
+CREATE OR REPLACE FUNCTION helpers.severity_of(ratio float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS $$
+	SELECT CASE WHEN ratio <= 1 THEN ratio ELSE 1 + ln(ratio) END $$;
+
+-- Is row n (1 ... rows) held out?  Blocks of at least min_rows rows, 10 at most, each at the end of its part of the
+-- series, none of which begins within the first `warmup` rows.
+CREATE OR REPLACE FUNCTION helpers.is_held_out(n bigint, rows bigint, fraction numeric, min_rows bigint, warmup bigint)
+RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
+	SELECT (rows - n) % part < size AND rows - (rows - n) / part * part - size >= warmup
+	FROM (SELECT all_rows / blocks AS size, rows / blocks AS part
+		FROM (SELECT greatest(min_rows, ceil(fraction * rows)::bigint) AS all_rows) a,
+			LATERAL (SELECT least(all_rows / min_rows, 10) AS blocks) b) c $$;
+
+-- Threshold of a training: a high quantile of all scores, raised by what held-out scores have more at lower quantiles,
+-- and by a margin for few rows.
+CREATE OR REPLACE FUNCTION helpers.threshold_of(scores float8[], held_out boolean[], share float8)
+RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	n int := cardinality(scores);
+	usual float8[] := (SELECT percentile_cont('{0.5,0.75,0.9}'::float8[]) WITHIN GROUP (ORDER BY s) FROM unnest(scores) s);
+	others float8[] := (SELECT percentile_cont('{0.5,0.75,0.9}'::float8[]) WITHIN GROUP (ORDER BY s)
+		FROM unnest(scores, held_out) AS x(s, held) WHERE held);
+	high float8 := (SELECT percentile_cont(1 - share * n / (n + 2000)) WITHIN GROUP (ORDER BY s) FROM unnest(scores) s);
+BEGIN
+	RETURN high * greatest(1, (SELECT exp(avg(ln(o / u))) FROM unnest(others, usual) AS x(o, u))) * (1 + 30 / sqrt(n));
+END $$;
 \set ECHO all
