@@ -30,7 +30,7 @@ BEGIN
 		->'training'->'loss'->>-1)::float8 FROM r $q$, condition) INTO result USING o;
 	RETURN result;
 END $$;
-CREATE TABLE losses AS SELECT what, loss(tiny('{"steps": 300, "advanced": {"ahead": 0, "input_missing": 0,
+CREATE TABLE losses AS SELECT what, loss(tiny('{"steps": 300, "validation_fraction": 0.1, "advanced": {"ahead": 0, "input_missing": 0,
 	"input_outliers": 0, "contrast_weight": 0, "maxmin_weight": 0, "chunk_length": 16}}'), condition) AS loss
 FROM (VALUES ('held out', 'is_held_out(n, 1000, 0.1, 8, 25)'), ('learned', 'is_held_out(n + 50, 1000, 0.1, 8, 25)')) v(what, condition);
 SELECT x.loss > 3 * y.loss AS learned FROM losses x, losses y WHERE x.what = 'learned' AND y.what = 'held out';
@@ -43,7 +43,7 @@ CREATE TABLE phases AS SELECT s, n, sin(n * 0.3) * CASE WHEN n % 1200 BETWEEN s 
 	+ 0.3 * noise(n * 3 + s) AS a
 FROM generate_series(0, 2) s, generate_series(0, 2399) n;
 SELECT s->'rows' AS rows, s->'series' AS series FROM amad_train('phases',
-	'SELECT * FROM held_out_test.phases WHERE n < 1200', 'n', '{a}', '{s}', options => tiny('{"steps": 100}')) s;
+	'SELECT * FROM held_out_test.phases WHERE n < 1200', 'n', '{a}', '{s}', options => tiny('{"steps": 100, "validation_fraction": 0.1}')) s;
 SELECT (amad_describe('phases')->'training'->>'held_out')::int AS held_out,
 	(SELECT 3 * count(*) FROM generate_series(1, 1200) n WHERE is_held_out(n, 1200, 0.1, 8, 25)) AS by_hand;
 SELECT series, avg(is_anomaly::int) < 0.02 AS few

@@ -79,7 +79,7 @@ INSERT INTO keys VALUES
 	('flag_weight', true, '1', '2'),
 	('horizon_quantile', true, '0.5', '0.5'),
 	('release', true, '1.5', '1'),
-	('fade', true, '0.25', '1'),
+	('fade', true, '0.25', '0.5'),
 	('burst', true, '1.5', '0.1'),
 	('season_harmonics', true, '2', NULL),
 	('season_weight', true, '1', NULL),

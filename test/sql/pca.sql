@@ -17,7 +17,7 @@ FROM (SELECT n, sin(n * 0.3) AS f, cos(n * 0.17) AS g, (hashint8(n) % 1000) / 10
 CREATE FUNCTION o(method text) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT jsonb_build_object('method', method)
 		|| '{"horizons": [1, 3, 5], "contamination": 0.05, "validation_fraction": 0.2,
-		"fill_limit": 2, "advanced": {"horizon_quantile": 0.8, "clip": 1.5, "release": 1.2, "burst": 0.3}}' $$;
+		"fill_limit": 2, "advanced": {"horizon_quantile": 0.8, "clip": 1.5, "release": 1.2, "fade": 0.5, "burst": 0.3}}' $$;
 
 -- ---- the models
 

@@ -50,7 +50,8 @@ CREATE OR REPLACE FUNCTION helpers.is_held_out(n bigint, rows bigint, fraction n
 RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
 	SELECT (rows - n) % part < size AND rows - (rows - n) / part * part - size >= warmup
 	FROM (SELECT all_rows / blocks AS size, rows / blocks AS part
-		FROM (SELECT greatest(min_rows, ceil(fraction * rows)::bigint) AS all_rows) a,
+		FROM (SELECT greatest(min_rows * CASE WHEN rows >= 20 * min_rows THEN 2 ELSE 1 END,
+			ceil(fraction * rows)::bigint) AS all_rows) a,
 			LATERAL (SELECT least(all_rows / min_rows, 10) AS blocks) b) c $$;
 
 -- Threshold of a training: a high quantile of all scores, raised by what held-out scores have more at lower quantiles,
