@@ -117,7 +117,7 @@ FROM m, LATERAL (SELECT (d->>'context')::int AS context,
 			/ least(context + 1, 64) AS incomplete
 		FROM holes x JOIN holes y ON y.n BETWEEN greatest(x.n - least(context, 63), stretch_of(x.n)) AND x.n
 		GROUP BY x.n) i;
-SELECT what, max(greatest(a, b, c)) > 1 AS more FROM usual WHERE what IN ('default', 'single') GROUP BY what ORDER BY what;
+SELECT what, min(least(a, b, c)) >= 1 AS not_less FROM usual WHERE what IN ('default', 'single') GROUP BY what ORDER BY what;
 -- Contributions of the values that are given, by hand: shares of a sum, given.
 CREATE TABLE shares AS
 SELECT what, n, k, (h.contributions->>k)::float8 / CASE k WHEN '1' THEN a WHEN '2' THEN b ELSE c END AS share

@@ -67,7 +67,7 @@ INSERT INTO keys VALUES
 	('ahead', true, '0', '0'),
 	('maxmin_weight', true, '0.5', '50'),
 	('contrast_weight', true, '0', '10'),
-	('input_missing', true, '0.5', '1'),
+	('input_missing', true, '1', '0'),
 	('input_outliers', true, '0.5', '1'),
 	('clip', true, '3.5', '1'),
 	('variance', true, '0.5', '0.5'),

@@ -32,7 +32,7 @@ SELECT method, unit, n, amad_score(model, n, a * factor + plus, b) OVER (PARTITI
 FROM r, units JOIN models USING (unit);
 -- the same severities
 SELECT s.method, s.unit, count(s.severity) AS scored,
-	max(abs(ln((s.severity + 0.01) / (o.severity + 0.01)))) < 0.001 AS same, max(s.severity) > 1 AS found
+	max(abs(ln((s.severity + 0.01) / (o.severity + 0.01)))) < 0.005 AS same, max(s.severity) > 1 AS found
 FROM scores s JOIN scores o USING (method, n) JOIN units u ON u.unit = s.unit
 WHERE o.unit = '1' GROUP BY s.method, s.unit, u.ctid ORDER BY s.method, u.ctid;
 -- no feature is constant
