@@ -437,7 +437,8 @@ calibrate_incomplete(Calibration *c)
 	ResidualSums all;
 	nn_rng		rng;
 
-	if (m->features == 1)
+	/* the z-score expects the same of a feature whatever the others are */
+	if (m->features == 1 || m->options.method == METHOD_ZSCORE)
 		return;
 	open_sums(&one.sums, m->features, m->plan.signals);
 	open_sums(&all, m->features, m->plan.signals);

@@ -59,7 +59,7 @@ FROM kept k JOIN copied c USING (name) ORDER BY name;
 -- on input only the envelope is checked, in binary form as in text form
 COPY (SELECT name, substr(amad_model_send(model), 1, 500) FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
 COPY copied FROM :'file' (FORMAT binary);
-SELECT name, length(amad_model_send(model)), amad_model_error(model) FROM copied ORDER BY 2;
+SELECT name, length(amad_model_send(model)) / 1000 AS kilobytes, amad_model_error(model) FROM copied ORDER BY 2;
 COPY (SELECT name, ''::bytea FROM kept WHERE name = 'tiny') TO :'file' (FORMAT binary);
 COPY copied FROM :'file' (FORMAT binary);
 
