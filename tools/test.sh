@@ -1,13 +1,14 @@
 #!/bin/bash
 # Runs the tests and ends with "N passed, N failed".
 #
-#   tools/test.sh [unit|sql|isolation|tap|behaviour|asan|asan-server [name ...]]
+#   tools/test.sh [unit|sql|isolation|tap|behaviour|most|asan|asan-server [name ...]]
 #
 # unit       programs of test/unit (TAP)           asan  the same under sanitizers
 # sql        test/sql/*.sql against expected/*.out, by pg_regress
 # isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
 # tap        test/t/*.pl, with PostgreSQL::Test::Cluster
 # behaviour  some variants of the scenarios of test/behaviour, by tools/behaviour.sh
+# most       everything that runs without an argument, except behaviour
 # asan-server
 #            as sql, in a server that runs the whole extension under sanitizers, then MINUTES=n (1) of
 #            tools/fuzz.sh there; AMAD_SANITIZE=1 does that to the servers of the other parts
@@ -218,22 +219,23 @@ case $part in
     server_start
     ;;
   *)
-    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
 
 case $part in
-  all)
+  all | most)
     test_version
     test_wings
     test_format
+    [ "$part" = most ] || with_behaviour=yes
     part=unit test_unit "$@"
     test_sql "$@"
     test_isolation "$@"
     server_stop
     test_tap "$@"
-    test_behaviour "$@"
+    [ -z "${with_behaviour-}" ] || test_behaviour "$@"
     ;;
   asan) test_unit "$@" ;;
   asan-server)
