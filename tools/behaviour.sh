@@ -5,7 +5,7 @@
 #
 # name       files of test/behaviour, without .sql; default: all
 # --full     all variants (half an hour) instead of a few of each scenario
-# --docs     write the measured values to docs/behaviour.md; implies --full
+# --docs     write the measured values to docs/behaviour.md; implies --full, unless QUICK=1
 # --accept   rewrite test/behaviour/known_failures.txt: add the variants that fail, remove those that pass
 #
 # A failure that is listed in known_failures.txt is printed as "not ok … # TODO"; a listed variant that passes is
@@ -18,7 +18,7 @@ full=0 docs='' accept=''
 while [[ ${1-} == --* ]]; do
   case $1 in
     --full) full=1 ;;
-    --docs) full=1 docs=yes ;;
+    --docs) docs=yes; [ -n "${QUICK-}" ] || full=1 ;;
     --accept) accept=yes ;;
     *)
       sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
@@ -132,6 +132,8 @@ if its measured value is within the limit. Those that fail are listed in
 *Worst* is the value that is furthest on the wrong side. *None* means that nothing could be measured, for example because
 an incident was not found or a function raised an error. *Flagged* rows have a severity of at least 1.
 HEAD
+    [ $full = 1 ] || echo "
+The figures are those of the variants that \`make test\` runs, not of all."
     for name in "$@"; do
       awk '!/^--/ { exit } { sub(/^-- ?/, "") } NR == 1 { $0 = "\n## " $0 } { print }' "$dir/$name.sql"
       echo

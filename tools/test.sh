@@ -200,7 +200,7 @@ test_sanitizers() {
 scratch_make
 case $part in
   unit | behaviour | asan) ;;
-  all | sql | isolation | tap | asan-server)
+  all | most | sql | isolation | tap | asan-server)
     [ "$part" != asan-server ] || export AMAD_SANITIZE=1
     build_and_install
     # a copy that the server's account can read and write
