@@ -32,10 +32,16 @@ variants() {
 {"advanced": {"discrepancy_weight": 0}}
 {"advanced": {"state_weight": 0}}
 {"advanced": {"flatline_weight": 0}}
+{"advanced": {"relation_weight": 0}}
 {"advanced": {"flag_weight": 10000}}
+{"advanced": {"input_missing": 0}}
+{"advanced": {"input_outliers": 0}}
 {"advanced": {"ahead": 0}}
 {"season": "none"}
 {"advanced": {"release": 0}}
+{"advanced": {"fade": 0}}
+{"advanced": {"burst": 0}}
+{"validation_fraction": 0.1}
 {"horizons": [10]}
 {"advanced": {"residual_floor": 0.01}}
 {"window": 16}
