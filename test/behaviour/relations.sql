@@ -1,7 +1,7 @@
 -- Relations between columns
 --
 -- Columns are sines of their own phases with a noise that all share. In stretches of the test rows, some columns break
--- the relation, although each by itself looks as usual: "flip" changes the sign of their noise, "roll" shifts them in
+-- the relation, although each column alone looks as usual: "flip" changes the sign of their noise, "roll" shifts them in
 -- time. The rows rank first, the alarm follows, and the contributions name the broken columns.
 
 SELECT expect('relation', 'broken relation, 9 columns: VUS-PR',

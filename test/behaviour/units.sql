@@ -102,7 +102,7 @@ SELECT run('mixed_units', v) FROM grid(noise => '{1}') v;
 SELECT run('mixed_units', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
 \endif
 
--- ---- noise of the last bit is none
+-- ---- changes of the last bit are not a signal
 
 SELECT expect('last_bit', 'changes of the last bit: columns called constant',
 	'a column that differs by rounding only is constant',

@@ -15,7 +15,7 @@ CREATE TABLE r AS
 SELECT n, timestamptz '2026-01-01' + (n * 10 + CASE WHEN n > 300 THEN 10000 WHEN n > 220 THEN 5000 ELSE 0 END)
 	* interval '1 s' AS ts, sin(n * 0.3) + CASE WHEN n % 83 < 3 THEN 2 ELSE 0 END AS a, cos(n * 0.17) * 10 + 100 AS b
 FROM generate_series(1, 500) n;
--- so many rows are held out that they are the same ones for all horizons, and so is the network
+-- validation_fraction is so large that the same rows are held out for all horizons, and the network is the same
 CREATE FUNCTION small(more jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$
 	SELECT merged(tiny('{"window": 5, "validation_fraction": 0.64, "advanced": {"release": 0, "fade": 0, "burst": 0}}'), more) $$;
 

@@ -14,7 +14,7 @@ BEGIN
 	DROP VIEW v;
 	EXECUTE 'CREATE VIEW v AS ' || definition;
 END $$;
--- a query for maintenance windows (there are none) that replaces the view while amad_events reads it
+-- a maintenance query, which returns no windows, replaces the view while amad_events reads it
 CREATE FUNCTION to_view(definition text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('SELECT * FROM replace_view(%L)', definition) $$;
 -- a float8 is not read as a pointer to a numeric

@@ -457,7 +457,7 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	(15, 'diagonal NaN', put(:'re', :matrix + 12, f32('NaN'))),
 	(16, 'beside it negative, which is allowed', put(:'re', :matrix + 4, f32(-1))),
 	(17, 'beside it Infinity', put(:'re', :matrix + 8, f32('Infinity')))) AS v(n, what, b) ORDER BY n;
--- scores are numbers whatever the matrix contains
+-- with any numbers in the matrix, scores are numbers
 SELECT what, count(s) > 90 AS scored, count(*) FILTER (WHERE s = 'NaN' OR s = 'Infinity' OR s < 0) AS wrong FROM (
 	SELECT what, amad_score(('\x' || encode(signed(b), 'hex'))::amad_model, ts, a, b2) OVER (PARTITION BY what ORDER BY ts) AS s
 	FROM (SELECT ts, a, CASE WHEN ts % 7 > 0 THEN model_rows.b END AS b2 FROM model_rows) x,
