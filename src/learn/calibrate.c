@@ -182,6 +182,22 @@ calibrate_each_series(Calibration *c, calibrate_runs compute)
 	}
 }
 
+/* The same, then for all rows together unless only some series are calibrated. */
+static void
+calibrate_series_and_all(Calibration *c, calibrate_runs compute)
+{
+	calibrate_each_series(c, compute);
+	if (calibration_rows_of_all(&c->rows))
+		compute(c, dataset_all_runs(c->dataset), &c->model->stats);
+}
+
+/* The figures that a series is scored with. */
+static const ModelStats *
+scoring_stats(const Calibration *c, int series)
+{
+	return c->own[series] ? c->stats[series] : &c->model->stats;
+}
+
 /* ---- rows to visit ------------------------------------------------------------------ */
 
 /* Whether the row at a place of a run is used: held-out rows and those that their scores need are. */
@@ -208,6 +224,15 @@ visit_chosen_rows(Calibration *c, const DatasetRun *run, calibration_visit visit
 		if (chosen)
 			calibration_rows_visit(&c->rows, run, place, end, visit, arg);
 	}
+}
+
+/* Visits the rows of a run that were not learned. */
+static void
+visit_held_out_rows(Calibration *c, const DatasetRun *run, calibration_visit visit, void *arg)
+{
+	for (int64 place = 0, end; place < run->rows; place = end)
+		if (calibration_rows_held_out(&c->rows, run, place, &end))
+			calibration_rows_visit(&c->rows, run, place, end, visit, arg);
 }
 
 /* ---- rho and mu ------------------------------------------------------------------------ */
@@ -241,18 +266,18 @@ open_mean_sums(MeanSums *sums, int features, int signals)
 /* Adds the residuals and signals of a row to sums. */
 static void
 add_residuals(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
-			  ResidualSums *sums)
+			  void *arg)
 {
 	const int	C = rows->model->features;
 	const float *values = rows->dataset->rows + row * C;
-	const uint8 *imputed = dataset_imputed(rows->dataset, row);
+	ResidualSums *sums = arg;
 
 	sums->rows++;
 	for (int i = 0; i < C; i++)
 	{
 		double		r = (double) expected[i] - nn_clipped(rows->model->options.clip, values[i]);
 
-		if (NN_IMPUTED(imputed, i))
+		if (NN_IMPUTED(rows->imputed, i))
 			continue;
 		sums->residual[i] += r * r;
 		sums->given[i]++;
@@ -388,40 +413,6 @@ set_rho_incomplete(const Model *m, const ResidualSums *sums, ModelStats *stats)
 										   sums->residual[i] / sums->given[i]);
 }
 
-/* The rows of a series without some features. */
-typedef struct PartialRows
-{
-	ResidualSums sums;
-	const int  *dropped;
-	int			ndropped;
-} PartialRows;
-
-static void
-add_partial_row(const CalibrationRows *rows, int64 row, const float *expected, const float *signals,
-				void *arg)
-{
-	PartialRows *partial = arg;
-	ResidualSums *sums = &partial->sums;
-	const int	C = rows->model->features;
-
-	add_residuals(rows, row, expected, signals, sums);
-	/* those of the dropped features do not count */
-	for (int k = 0; k < partial->ndropped; k++)
-	{
-		int			c = partial->dropped[k];
-		double		r = (double) expected[c] -
-			nn_clipped(rows->model->options.clip, rows->dataset->rows[row * C + c]);
-		bool		again = false;
-
-		for (int j = 0; j < k; j++)
-			again = again || partial->dropped[j] == c;
-		if (again || NN_IMPUTED(dataset_imputed(rows->dataset, row), c))
-			continue;
-		sums->residual[c] -= r * r;
-		sums->given[c]--;
-	}
-}
-
 /*
  * Takes random features away from the rows that were not learned, and measures the residuals
  * of the others.
@@ -433,14 +424,14 @@ calibrate_incomplete(Calibration *c)
 	const Dataset *d = c->dataset;
 	const int	ndropped = Min(CORRUPT_FEATURES, m->features - 1);
 	int			dropped[CORRUPT_FEATURES];
-	PartialRows one = {.dropped = dropped};
 	ResidualSums all;
+	ResidualSums one;
 	nn_rng		rng;
 
-	/* the z-score expects the same of a feature whatever the others are */
+	/* what the z-score expects of a feature does not depend on the others */
 	if (m->features == 1 || m->options.method == METHOD_ZSCORE)
 		return;
-	open_sums(&one.sums, m->features, m->plan.signals);
+	open_sums(&one, m->features, m->plan.signals);
 	open_sums(&all, m->features, m->plan.signals);
 	nn_rng_seed(&rng, m->options.seed, RNG_DROPPED);
 	c->rows.dropped = dropped;
@@ -456,38 +447,22 @@ calibrate_incomplete(Calibration *c)
 			{
 				for (int k = 0; k < ndropped; k++)
 					dropped[k] = (int) nn_rng_below(&rng, m->features);
-				c->rows.ndropped = one.ndropped = ndropped;
-				calibration_rows_visit(&c->rows, run, place, end, add_partial_row, &one);
+				c->rows.ndropped = ndropped;
+				calibration_rows_visit(&c->rows, run, place, end, add_residuals, &one);
 			}
 		}
 		if (i + 1 < d->nruns && d->runs[i + 1].series == run->series)
 			continue;
 		if (c->own[run->series])
-			set_rho_incomplete(m, &one.sums, c->stats[run->series]);
-		add_sums(&all, &one.sums, m->features, m->plan.signals);
-		clear_sums(&one.sums, m->features, m->plan.signals);
+			set_rho_incomplete(m, &one, c->stats[run->series]);
+		add_sums(&all, &one, m->features, m->plan.signals);
+		clear_sums(&one, m->features, m->plan.signals);
 	}
 	set_rho_incomplete(m, &all, &m->stats);
 	c->rows.ndropped = 0;
 }
 
 /* ---- relations ---------------------------------------------------------------------------- */
-
-/* The figures that a series is scored with. */
-static const ModelStats *
-scoring_stats(const Calibration *c, int series)
-{
-	return c->own[series] ? c->stats[series] : &c->model->stats;
-}
-
-/* Visits the rows of a run that were not learned. */
-static void
-visit_held_out_rows(Calibration *c, const DatasetRun *run, calibration_visit visit, void *arg)
-{
-	for (int64 place = 0, end; place < run->rows; place = end)
-		if (calibration_rows_held_out(&c->rows, run, place, &end))
-			calibration_rows_visit(&c->rows, run, place, end, visit, arg);
-}
 
 static void
 calibrate_relation_means(Calibration *c, RunRange runs, ModelStats *stats)
@@ -524,9 +499,7 @@ calibrate_relations(Calibration *c)
 		}
 		close_relation_matrix(&fit, c->model);
 	}
-	calibrate_each_series(c, calibrate_relation_means);
-	if (calibration_rows_of_all(&c->rows))
-		calibrate_relation_means(c, dataset_all_runs(d), &c->model->stats);
+	calibrate_series_and_all(c, calibrate_relation_means);
 }
 
 /* ---- season -------------------------------------------------------------------------------- */
@@ -564,7 +537,7 @@ store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, c
 		.scaled = rows->dataset->rows + row * rows->model->features,
 		.expected = expected,
 		.signals = signals,
-		.imputed = dataset_imputed(rows->dataset, row),
+		.imputed = rows->imputed,
 		.incomplete = rows->incomplete,
 		.time = rows->dataset->ts[row],
 	};
@@ -593,7 +566,7 @@ calibrate_raw(Calibration *c)
 	}
 }
 
-/* ---- flatlines ----------------------------------------------------------------------------- */
+/* ---- evidence added to the raw scores ----------------------------------------------------- */
 
 static void
 fit_flatline_runs(Calibration *c, RunRange runs, ModelStats *stats)
@@ -601,48 +574,35 @@ fit_flatline_runs(Calibration *c, RunRange runs, ModelStats *stats)
 	fit_flatlines(&c->rows, runs, stats);
 }
 
-/* Computes the figures of flatlines, then adds their evidence to the raw scores. */
-static void
-calibrate_flatlines(Calibration *c)
-{
-	const Dataset *d = c->dataset;
-
-	if (!c->model->plan.has_flatlines)
-		return;
-	if (!calibration_rows_threshold_only(&c->rows))
-	{
-		calibrate_each_series(c, fit_flatline_runs);
-		if (calibration_rows_of_all(&c->rows))
-			fit_flatline_runs(c, dataset_all_runs(d), &c->model->stats);
-	}
-	for (int i = 0; i < d->nruns; i++)
-		add_flatline_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
-}
-
-/* ---- limits of relations ---------------------------------------------------------------- */
-
 static void
 fit_relation_limit_runs(Calibration *c, RunRange runs, ModelStats *stats)
 {
 	fit_relation_limit(&c->rows, runs, stats);
 }
 
-/* Computes the limits of relations, then adds the evidence of relations to the raw scores. */
+/* Adds evidence to the raw scores of a run. */
+typedef void (*add_run_evidence) (CalibrationRows *rows, const DatasetRun *run,
+								 const ModelStats *stats);
+
+/* Computes the figures of a kind of evidence, then adds it to the raw scores. */
 static void
-calibrate_relation_limits(Calibration *c)
+calibrate_evidence(Calibration *c, calibrate_runs fit, add_run_evidence add)
 {
 	const Dataset *d = c->dataset;
 
-	if (!c->model->plan.has_relations)
-		return;
 	if (!calibration_rows_threshold_only(&c->rows))
-	{
-		calibrate_each_series(c, fit_relation_limit_runs);
-		if (calibration_rows_of_all(&c->rows))
-			fit_relation_limit_runs(c, dataset_all_runs(d), &c->model->stats);
-	}
+		calibrate_series_and_all(c, fit);
 	for (int i = 0; i < d->nruns; i++)
-		add_relation_evidence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
+		add(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
+}
+
+static void
+calibrate_added_evidence(Calibration *c)
+{
+	if (c->model->plan.has_flatlines)
+		calibrate_evidence(c, fit_flatline_runs, add_flatline_evidence);
+	if (c->model->plan.has_relations)
+		calibrate_evidence(c, fit_relation_limit_runs, add_relation_evidence);
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -708,8 +668,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_relations(&c);
 	calibrate_season(&c);
 	calibrate_raw(&c);
-	calibrate_flatlines(&c);
-	calibrate_relation_limits(&c);
+	calibrate_added_evidence(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
 	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
@@ -736,8 +695,7 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 		calibrate_season(&c);
 	}
 	calibrate_raw(&c);
-	calibrate_flatlines(&c);
-	calibrate_relation_limits(&c);
+	calibrate_added_evidence(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
 	if (calibration_rows_of_all(&c.rows))
 		fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);

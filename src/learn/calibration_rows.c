@@ -46,18 +46,6 @@ calibration_rows_open(const Model *m, const Dataset *d, const Recorded *recorded
 	return r;
 }
 
-/* Whether a feature of a row is missing. */
-static bool
-is_incomplete(const Dataset *d, int64 row)
-{
-	const uint8 *map = dataset_imputed(d, row);
-
-	for (int i = 0; map && i < IMPUTED_BYTES(d->features); i++)
-		if (map[i])
-			return true;
-	return false;
-}
-
 static void
 visit_recorded(CalibrationRows *r, const DatasetRun *run, int64 place, int64 end,
 			   calibration_visit visit, void *arg)
@@ -69,7 +57,8 @@ visit_recorded(CalibrationRows *r, const DatasetRun *run, int64 place, int64 end
 	for (int64 row = run->first + Max(place - incomplete.rows, 0); row < run->first + end; row++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		r->incomplete = incomplete_rows_add(&incomplete, is_incomplete(r->dataset, row));
+		r->imputed = dataset_imputed(r->dataset, row);
+		r->incomplete = incomplete_rows_add(&incomplete, nn_any_imputed(r->imputed, C));
 		if (row < run->first + place)
 			continue;
 		visit(r, row, r->recorded->expected + row * C,
@@ -77,8 +66,11 @@ visit_recorded(CalibrationRows *r, const DatasetRun *run, int64 place, int64 end
 	}
 }
 
-/* Passes rows of the dataset through the model, without the features that are dropped. */
-static void
+/*
+ * Passes rows of the dataset through the model, without the features that are dropped.
+ * Returns their maps of imputed features; NULL: none is.
+ */
+static const uint8 *
 predict_rows(CalibrationRows *r, int64 first, int n)
 {
 	const int	C = r->model->features;
@@ -103,6 +95,7 @@ predict_rows(CalibrationRows *r, int64 first, int n)
 		imputed = r->partial_imputed;
 	}
 	predict_push(&r->prediction, rows, imputed, n, r->expected, r->signals);
+	return imputed;
 }
 
 void
@@ -123,14 +116,15 @@ calibration_rows_visit(CalibrationRows *r, const DatasetRun *run, int64 place, i
 	for (int64 at = from; at < end; at += PREDICT_ROWS)
 	{
 		int			n = (int) Min(end - at, PREDICT_ROWS);
+		const uint8 *imputed;
 
 		CHECK_FOR_INTERRUPTS();
-		predict_rows(r, run->first + at, n);
+		imputed = predict_rows(r, run->first + at, n);
 		for (int i = 0; i < n; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			r->incomplete = incomplete_rows_add(&incomplete,
-												is_incomplete(r->dataset, run->first + at + i));
+			r->imputed = imputed ? imputed + i * IMPUTED_BYTES(C) : NULL;
+			r->incomplete = incomplete_rows_add(&incomplete, nn_any_imputed(r->imputed, C));
 			if (at + i >= place && at + i - from >= r->context)
 				visit(r, run->first + at + i, r->expected + (size_t) i * C,
 					  r->signals + (size_t) i * N, arg);

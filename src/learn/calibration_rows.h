@@ -48,6 +48,7 @@ typedef struct CalibrationRows
 	bool		use_all;		/* no held-out row has a score: all rows count as held out */
 
 	/* of the row that is visited */
+	const uint8 *imputed;		/* map of what the model did not get; NULL: it got all */
 	double		incomplete;		/* as in nn_row */
 
 	/* reconstructions of a training */

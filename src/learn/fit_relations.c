@@ -35,7 +35,7 @@ visited_row(const CalibrationRows *r, int64 row, const float *expected)
 	nn_row		values = {
 		.scaled = r->dataset->rows + row * r->dataset->features,
 		.expected = expected,
-		.imputed = dataset_imputed(r->dataset, row),
+		.imputed = r->imputed,
 		.incomplete = r->incomplete,
 	};
 
@@ -111,13 +111,10 @@ add_relation_terms(const CalibrationRows *r, int64 row, const float *expected, c
 	nn_calibration calibration = fit->calibration;
 	const nn_row values = visited_row(r, row, expected);
 	float		terms[NN_RELATION_FEATURES];
-	double		one[NN_RELATION_FEATURES];
 
 	if (calibration_rows_use(r, row) != ROW_KEPT)
 		return;
-	for (int c = 0; c < calibration.features; c++)
-		one[c] = 1.0;
-	calibration.relation_mean = one;
+	calibration.relation_mean = NULL;
 	nn_row_relation(&calibration, &values, terms);
 	for (int c = 0; c < calibration.features; c++)
 		if (!NN_IMPUTED(values.imputed, c))

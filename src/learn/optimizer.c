@@ -19,6 +19,7 @@
 #include "core/rng.h"
 #include "learn/optimizer.h"
 #include "pg/interrupts.h"
+#include "pg/parallel.h"
 #include "pg/settings.h"
 
 #define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
@@ -249,7 +250,7 @@ pass_shard(Optimizer *s, int64 step, int shard, float *grads, nn_losses *losses)
 		nn_rng		rng;
 
 		clip_chunk(s, rows, floats, clipped);
-		memcpy(corrupted, clipped, sizeof(float) * floats);
+		parallel_copy(corrupted, clipped, sizeof(float) * floats);
 		nn_rng_seed(&rng, p->seed, RNG_FAULTS + step * p->batch_size + first + b);
 		corrupt_chunk(&p->corruption, &rng, p->chunk_length, p->shape.features, corrupted);
 		chunk[b] = corrupted;

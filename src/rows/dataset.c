@@ -330,15 +330,6 @@ dataset_begin_scaled(Dataset *d, const char *key)
 	add_series(d, s);
 }
 
-static bool
-any_imputed(const uint8 *map, int features)
-{
-	for (int i = 0; i < IMPUTED_BYTES(features); i++)
-		if (map[i])
-			return true;
-	return false;
-}
-
 void
 dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const uint8 *imputed)
 {
@@ -347,7 +338,7 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 
 	if (d->nrows == d->room)
 		make_room(d, SCALED_ROOM);
-	if (any_imputed(imputed, d->features))
+	if (nn_any_imputed(imputed, d->features))
 		make_imputed(d);
 	memcpy(d->rows + d->nrows * d->features, scaled, sizeof(float) * d->features);
 	d->ts[d->nrows] = ts;

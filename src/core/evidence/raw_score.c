@@ -107,7 +107,8 @@ nn_row_relation(const nn_calibration *cal, const nn_row *row, float *terms)
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(row->imputed, c))
 		{
-			terms[c] /= (float) cal->relation_mean[c];
+			if (cal->relation_mean)
+				terms[c] /= (float) cal->relation_mean[c];
 			sum += feature_weight(cal, c) * terms[c];
 			weights += feature_weight(cal, c);
 		}

@@ -47,7 +47,7 @@ typedef struct nn_calibration
 
 	/* figures of relations */
 	const float *precision;		/* (C, C) Λ; NULL: no relations */
-	const double *relation_mean;	/* (C) mean term of a feature */
+	const double *relation_mean;	/* (C) mean term of a feature; NULL: all 1 */
 	double		relation_limit; /* a row's relation that counts as unusual */
 	double		relation;		/* evidence of a row with twice this relation; 0: none */
 

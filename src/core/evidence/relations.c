@@ -45,7 +45,7 @@ typedef struct relation_sums
 {
 	double	   *product;
 	double	   *square;			/* [i, j]: of feature i where j has a value, too */
-	double	   *factor;			/* Cholesky factor; then the inverse */
+	double	   *factor;			/* Cholesky factor */
 } relation_sums;
 
 static relation_sums

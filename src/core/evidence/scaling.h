@@ -49,4 +49,13 @@ nn_clipped(double clip, float z)
 
 #define IMPUTED_BYTES(features) (((features) + 7) / 8)	/* size of such a map */
 
+static inline bool
+nn_any_imputed(const uint8_t *map, int features)
+{
+	for (int i = 0; map != NULL && i < IMPUTED_BYTES(features); i++)
+		if (map[i] != 0)
+			return true;
+	return false;
+}
+
 #endif							/* AMAD_CORE_EVIDENCE_SCALING_H */

@@ -395,11 +395,9 @@ append_rows(nn_state_stream *s, const float *rows, const uint8_t *imputed, int n
 	for (int i = 0; i < n; i++)
 	{
 		float	   *row = s->rows + (HISTORY + i) * C;
-		bool		incomplete = false;
+		bool		incomplete = imputed && nn_any_imputed(imputed + i * map, s->features);
 
 		weigh_state_row(s->features, s->weight, rows + i * C, row);
-		for (size_t k = 0; k < map && imputed; k++)
-			incomplete |= imputed[i * map + k] != 0;
 		if (incomplete)
 		{
 			memcpy(s->imputed + (HISTORY + i) * map, imputed + i * map, map);

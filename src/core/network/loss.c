@@ -32,7 +32,7 @@ nn_reconstruction(nn_train *t, const nn_objective *objective, const nn_target *t
 			size_t		row = (size_t) b * t->rows + i;
 			int			other = i + objective->ahead;
 			/* the last tap is the row that went in */
-			const float *z = target && target[b].rows
+			const float *z = target
 				? target[b].rows + (size_t) other * C
 				: t->taps + ((row + objective->ahead) * NN_TAPS + NN_TAPS - 1) * C;
 

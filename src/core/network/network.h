@@ -66,7 +66,7 @@ typedef struct nn_objective
 /* What the outputs for a chunk are compared with. */
 typedef struct nn_target
 {
-	const float *rows;			/* (T, C) values; NULL: those that went in */
+	const float *rows;			/* (T, C) values */
 	const uint8_t *held_out;	/* (T) 1: the row has no loss; NULL: all have */
 } nn_target;
 
