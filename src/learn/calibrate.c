@@ -11,7 +11,9 @@
  *	4. raw scores
  *	5. flatlines: limits of activity, and their evidence in the raw scores (fit_flatline.c)
  *	6. the limit of relations, and their evidence in the raw scores
- *	7. theta of each horizon and the threshold (threshold.c)
+ *	7. the evidence that recurs at a time of day or week, by which raw scores are divided
+ *	   (fit_recurrence.c), and their highest level (fit_level.c)
+ *	8. theta of each horizon and the threshold (threshold.c)
  *
  * When there are very many rows, a sample of blocks and the held-out rows are used.
  * A series of a fleet gets its own figures if it has enough rows, otherwise those of all
@@ -30,6 +32,8 @@
 #include "learn/calibrate.h"
 #include "learn/corrupt_chunk.h"
 #include "learn/fit_flatline.h"
+#include "learn/fit_level.h"
+#include "learn/fit_recurrence.h"
 #include "learn/fit_relations.h"
 #include "learn/fit_season.h"
 
@@ -539,7 +543,7 @@ store_raw_score(const CalibrationRows *rows, int64 row, const float *expected, c
 		.signals = signals,
 		.imputed = rows->imputed,
 		.incomplete = rows->incomplete,
-		.time = rows->dataset->ts[row],
+		.time = model_calendar_time(rows->model, rows->dataset->ts[row]),
 	};
 	float		terms[NN_RELATION_FEATURES];
 
@@ -562,6 +566,7 @@ calibrate_raw(Calibration *c)
 		nn_calibration calibration = model_calibration(c->model, scoring_stats(c, run->series));
 
 		calibration.relation = 0;
+		calibration.recurrence = NULL;
 		visit_chosen_rows(c, run, store_raw_score, &calibration);
 	}
 }
@@ -603,6 +608,47 @@ calibrate_added_evidence(Calibration *c)
 		calibrate_evidence(c, fit_flatline_runs, add_flatline_evidence);
 	if (c->model->plan.has_relations)
 		calibrate_evidence(c, fit_relation_limit_runs, add_relation_evidence);
+}
+
+/* ---- recurrence and levels ----------------------------------------------------------------------- */
+
+static void
+fit_recurrence_runs(Calibration *c, RunRange runs, ModelStats *stats)
+{
+	const ModelStats *all = &c->model->stats;
+
+	fit_recurrence(&c->rows, runs, stats == all ? NULL : all, stats);
+}
+
+/* The profile is that of the training: recent rows are too few for one. */
+static void
+calibrate_recurrence(Calibration *c)
+{
+	const Dataset *d = c->dataset;
+
+	if (c->model->sizes.count[FIGURE_RECURRENCE_BINS] == 0)
+		return;
+	if (c->rows.recorded == NULL)
+	{
+		/* first that of all rows, which short series take over */
+		fit_recurrence_runs(c, dataset_all_runs(d), &c->model->stats);
+		calibrate_each_series(c, fit_recurrence_runs);
+	}
+	for (int i = 0; i < d->nruns; i++)
+		apply_recurrence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
+}
+
+static void
+fit_level_runs(Calibration *c, RunRange runs, ModelStats *stats)
+{
+	fit_level(&c->rows, runs, stats);
+}
+
+static void
+calibrate_levels(Calibration *c)
+{
+	if (c->model->plan.has_levels && c->rows.recorded == NULL)
+		calibrate_series_and_all(c, fit_level_runs);
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -669,6 +715,8 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_added_evidence(&c);
+	calibrate_recurrence(&c);
+	calibrate_levels(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
 	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
@@ -696,6 +744,7 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 	}
 	calibrate_raw(&c);
 	calibrate_added_evidence(&c);
+	calibrate_recurrence(&c);
 	calibrate_each_series(&c, fit_threshold_runs);
 	if (calibration_rows_of_all(&c.rows))
 		fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);

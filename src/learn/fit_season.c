@@ -18,6 +18,7 @@
 
 #define AUTO_REPEATS 3			/* the rows must span three periods for one to be chosen */
 #define GIVEN_REPEATS 2			/* … and two for one that was specified */
+#define SHORTEST_BINS 96		/* of the shortest period: a quarter of an hour of a day */
 #define LEAST 1e-12				/* of a number that divides */
 
 /* ---- periods ----------------------------------------------------------------------- */
@@ -49,6 +50,15 @@ limit_harmonics(const Options *o, double period, double step)
 	double		most = step > 0 ? (period / step - 1) / 2 : 0.0;
 
 	return (int) Min(most, o->season_harmonics);
+}
+
+/* The bins of a period, each as long as a bin of the shortest period and as a row. */
+static int
+count_bins(double shortest, double period, double step)
+{
+	double		bins = period / Max(step, shortest / SHORTEST_BINS);
+
+	return (int) Min(Max(bins, 1.0), NN_SEASON_BINS);
 }
 
 static void
@@ -83,9 +93,13 @@ fit_season_periods(const Options *o, const Dataset *d, double step)
 		double		period = rint((given ? o->periods[i] : automatic[i]) * unit);
 		int			harmonics = limit_harmonics(o, period, step);
 
+		int bins = count_bins(season.nperiods > 0 ? (double) season.period[0] : period, period,
+							  step);
+
 		if (harmonics >= 1 && span >= period * (given ? GIVEN_REPEATS : AUTO_REPEATS))
 		{
 			season.period[season.nperiods] = (int64) period;
+			season.bins[season.nperiods] = bins;
 			season.harmonics[season.nperiods++] = harmonics;
 		}
 		else if (given)
@@ -123,7 +137,8 @@ learn_weights(const Model *m, const Dataset *d, RunRange runs, double *weights)
 			if (dataset_held_out(d, &d->runs[i], place, &end))
 				continue;
 			nn_clip(m->options.clip, d->rows + row * m->features, m->features, clipped);
-			nn_season_add(memory, &m->season, m->features, d->ts[row], clipped);
+			nn_season_add(memory, &m->season, m->features, model_calendar_time(m, d->ts[row]),
+						  clipped);
 		}
 	if (!nn_season_end(memory, &m->season, m->features, weights))
 		ereport(ERROR,
@@ -170,7 +185,7 @@ add_deviations(SeasonSums *s, const Model *m, const Dataset *d, int64 row, const
 	const int	terms = nn_season_terms(&m->season);
 	const uint8 *imputed = dataset_imputed(d, row);
 
-	nn_season_basis(&m->season, d->ts[row], s->basis);
+	nn_season_basis(&m->season, model_calendar_time(m, d->ts[row]), s->basis);
 	for (int c = 0; c < m->features; c++)
 	{
 		double		z = nn_clipped(m->options.clip, d->rows[row * m->features + c]);
@@ -203,15 +218,21 @@ set_gain(const Model *m, const Dataset *d, RunRange runs, ModelStats *stats)
 	close_season_sums(&s);
 }
 
+bool
+fit_season_spans(const Model *m, const Dataset *d, RunRange runs)
+{
+	/* periods ascend */
+	return training_span(d, runs) >=
+		AUTO_REPEATS * (double) m->season.period[m->season.nperiods - 1];
+}
+
 void
 fit_season_weights(const Model *m, const Dataset *d, RunRange runs, const ModelStats *others,
 				   ModelStats *stats)
 {
 	const nn_season *season = &m->season;
 
-	/* periods ascend */
-	if (others == NULL ||
-		training_span(d, runs) >= AUTO_REPEATS * (double) season->period[season->nperiods - 1])
+	if (others == NULL || fit_season_spans(m, d, runs))
 		learn_weights(m, d, runs, stats->season);
 	else
 		memcpy(stats->season, others->season,

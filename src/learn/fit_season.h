@@ -24,6 +24,9 @@ extern Size fit_season_bytes(const Model *model);
 extern void fit_season_weights(const Model *model, const Dataset *dataset, RunRange runs,
 							   const ModelStats *others, ModelStats *stats);
 
+/* Whether the rows of a series span its longest period several times. */
+extern bool fit_season_spans(const Model *model, const Dataset *dataset, RunRange runs);
+
 /* Sets spread and scale in stats from the rows of runs that count. */
 extern void fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats);
 

@@ -26,6 +26,7 @@
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 #include "rows/features.h"
+#include "rows/holidays.h"
 
 #define FIT_ARGUMENTS "[options jsonb,] ts, feature, ..."
 #define TRAIN_ARGUMENTS "model_name, " FIT_ARGUMENTS
@@ -95,7 +96,7 @@ open_fit_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryCont
 	}
 	if (places->options >= 0 && !PG_ARGISNULL(places->options))
 		state->json = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(places->options));
-	options_parse(&state->options, state->json);
+	options_parse(&state->options, places->name >= 0 ? holidays_read(state->json) : state->json);
 	state->features = features_open(fcinfo->flinfo, places->ts + 1, PG_NARGS(),
 									state->options.nnames, state->options.names);
 	MemoryContextSwitchTo(old);

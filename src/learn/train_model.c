@@ -9,8 +9,10 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "core/evidence/pca.h"
@@ -228,6 +230,20 @@ report_sampling(const Dataset *d)
 				 errhint("Raise maintenance_work_mem to train on more of them.")));
 }
 
+/* Other types have no time zone, and integers no days. */
+static void
+check_calendar(const Options *o, Oid ts_type)
+{
+	const char *option = o->timezone ? "timezone" : "holidays";
+
+	if (o->timezone ? ts_type == TIMESTAMPTZOID : o->calendar.nholidays == 0 || ts_type != INT8OID)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" cannot be used with a time column of type %s", option,
+					format_type_be(ts_type))));
+}
+
 Model *
 train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 {
@@ -244,7 +260,9 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	memset(facts, 0, sizeof(*facts));
 	check_names(o, d->features);
 	check_size(&d->plan, o);
+	check_calendar(o, d->ts_type);
 	model = model_create(o, d->features, 0);
+	model->ts_type = d->ts_type;
 	MemoryContextSwitchTo(work);
 	dataset_finish(d, &model->stats);
 	facts->rows = d->facts;
@@ -266,7 +284,6 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 		learn_components(model, d, result);
 	MemoryContextSwitchTo(result);
 	calibrate_model(model, d);
-	model->ts_type = d->ts_type;
 	model->training = facts_text(d, facts, &report);
 	model->core = blas_core();
 	facts->nseries = d->series[0].key ? d->nseries : 0;

@@ -21,6 +21,7 @@
 #include "rows/duplicate_rows.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
+#include "rows/holidays.h"
 #include "rows/source.h"
 
 SQL_FUNCTION(amad_train_source);
@@ -184,7 +185,7 @@ amad_train_source(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
 				 errhint("Omit it to use all numeric and boolean columns.")));
 	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
-	options_parse(&options, PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6));
+	options_parse(&options, PG_ARGISNULL(6) ? NULL : holidays_read(PG_GETARG_JSONB_P(6)));
 	if (options.nnames > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -10,7 +10,8 @@
  *		uint32		CRC-32C of all that follows
  *		uint32		features C, signals N, horizons n, bytes of JSON
  *		uint64		number of weights
- *		uint32		number of series, terms of the season, features with an activity: C or 0
+ *		uint32		number of series, terms of the season, set of evidence (FIGURES_*) + 256 · bins
+ *					of the recurrence
  *		figures		of all rows together
  *		float4		weights, in the order of params.c, and states (states.c) where the
  *					options ask for them; or components (k, C)
@@ -43,6 +44,7 @@
 #define PREFIX_BYTES 12			/* magic, format, checksum */
 #define HEADER_BYTES 48
 #define SEASON_MOST 9e18		/* units in a period at most */
+#define EVIDENCE_SETS 256		/* more than there are */
 #define SIGNALS_MOST 1024		/* more than any options make */
 
 static const char magic[4] = {'A', 'M', 'A', 'D'};
@@ -137,14 +139,14 @@ write_flags(const Model *m, StringInfo out)
 	pfree(flags);
 }
 
-/* Writes the periods of the season, each followed by the number of its harmonics. */
+/* Writes the periods of the season, each followed by the numbers of its harmonics and bins. */
 static void
 write_season_periods(const Model *m, StringInfo out)
 {
 	appendStringInfoChar(out, '[');
 	for (int i = 0; i < m->season.nperiods; i++)
-		appendStringInfo(out, "%s" INT64_FORMAT ", %d", i > 0 ? ", " : "", m->season.period[i],
-						 m->season.harmonics[i]);
+		appendStringInfo(out, "%s" INT64_FORMAT ", %d, %d", i > 0 ? ", " : "", m->season.period[i],
+						 m->season.harmonics[i], m->season.bins[i]);
 	appendStringInfoChar(out, ']');
 }
 
@@ -257,7 +259,7 @@ model_encode(const Model *m)
 	put_uint64(&body, m->nparams);
 	put_uint32(&body, m->nseries);
 	put_uint32(&body, nn_season_terms(&m->season));
-	put_uint32(&body, m->plan.evidence);
+	put_uint32(&body, m->plan.evidence + EVIDENCE_SETS * m->sizes.count[FIGURE_RECURRENCE_BINS]);
 	put_figures(&body, m, &m->stats);
 	put_floats(&body, m->nparams, m->params);
 	for (int i = 0; i < m->nseries; i++)
@@ -451,19 +453,22 @@ read_season(Jsonb *json)
 
 	array = get_array(value);
 	n = JsonContainerSize(array);
-	if (n % 2 != 0 || n / 2 > NN_SEASON_PERIODS)
+	if (n % 3 != 0 || n / 3 > NN_SEASON_PERIODS)
 		report_invalid_model("The season is invalid.");
-	season.nperiods = n / 2;
+	season.nperiods = n / 3;
 	for (int i = 0; i < season.nperiods; i++)
 	{
-		double		period = json_number(getIthJsonbValueFromContainer(array, 2 * i), 0);
-		double		harmonics = json_number(getIthJsonbValueFromContainer(array, 2 * i + 1), 0);
+		double		period = json_number(getIthJsonbValueFromContainer(array, 3 * i), 0);
+		double		harmonics = json_number(getIthJsonbValueFromContainer(array, 3 * i + 1), 0);
+		double		bins = json_number(getIthJsonbValueFromContainer(array, 3 * i + 2), 0);
 
 		if (!(period >= 2 && period <= SEASON_MOST && period == floor(period) && harmonics >= 1 &&
-			  harmonics <= NN_SEASON_HARMONICS && harmonics == floor(harmonics)))
+			  harmonics <= NN_SEASON_HARMONICS && harmonics == floor(harmonics) && bins >= 1 &&
+			  bins <= NN_SEASON_BINS && bins == floor(bins)))
 			report_invalid_model("The season is invalid.");
 		season.period[i] = (int64) period;
 		season.harmonics[i] = (int) harmonics;
+		season.bins[i] = (int) bins;
 	}
 	return season;
 }
@@ -519,6 +524,7 @@ typedef struct Header
 	uint32		nseries;
 	uint32		terms;			/* of the season */
 	uint32		evidence;		/* FIGURES_* */
+	uint32		bins;			/* of the recurrence */
 } Header;
 
 /* Whether the number of weights is what the options ask for. */
@@ -562,7 +568,7 @@ create_from_metadata(const char *text, const Header *h)
 	m = model_create(&options, h->features, h->nparams);
 	model_set_season(m, &season);
 	if (m->plan.signals != h->signals || options.nhorizons != h->horizons ||
-		m->plan.evidence != h->evidence)
+		m->plan.evidence != h->evidence || m->sizes.count[FIGURE_RECURRENCE_BINS] != h->bins)
 		report_invalid_model("The sizes do not match the options.");
 	read_flags(m, json);
 	m->training = member_object(json, "training");
@@ -616,12 +622,14 @@ read_header(Reader *in, const char *data, size_t bytes)
 	h.nseries = get_uint32(in);
 	h.terms = get_uint32(in);
 	h.evidence = get_uint32(in);
+	h.bins = h.evidence / EVIDENCE_SETS;
+	h.evidence %= EVIDENCE_SETS;
 	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > SIGNALS_MOST || h.horizons < 1 ||
 		h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
-		h.evidence > FIGURES_EVIDENCE)
+		h.evidence > FIGURES_EVIDENCE || h.bins > NN_SEASON_PERIODS * NN_SEASON_BINS)
 		report_invalid_model("A size is out of range.");
-	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.evidence);
+	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.bins, h.evidence);
 	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) +
 			sizeof(float) * h.nparams + h.json_bytes !=
 		bytes)

@@ -80,6 +80,36 @@ write_season(const Model *m, StringInfo out)
 	appendStringInfoChar(out, '}');
 }
 
+/*
+ * What recurs in the rows of all series: each bin of a period in which evidence is divided, as
+ * its beginning and end within the period.
+ */
+static void
+write_recurrence(const Model *m, StringInfo out)
+{
+	const double *profile = m->stats.recurrence;
+	bool		first = true;
+
+	json_key(out, "recurrence");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; profile != NULL && i < m->season.nperiods; profile += m->season.bins[i++])
+		for (int bin = 0; bin < m->season.bins[i]; bin++)
+		{
+			double		period = distance(m, (double) m->season.period[i]);
+
+			if (profile[bin] == 1.0)
+				continue;
+			appendStringInfoString(out, first ? "{" : ", {");
+			json_put_double(out, "period", period);
+			json_put_double(out, "from", period * bin / m->season.bins[i]);
+			json_put_double(out, "to", period * (bin + 1) / m->season.bins[i]);
+			json_put_double(out, "factor", profile[bin]);
+			appendStringInfoChar(out, '}');
+			first = false;
+		}
+	appendStringInfoChar(out, ']');
+}
+
 static void
 write_time(const Model *m, StringInfo out)
 {
@@ -125,6 +155,7 @@ describe(const Model *m, const char *training)
 	write_section(m, "scaling", &text);
 	write_section(m, "calibration", &text);
 	write_season(m, &text);
+	write_recurrence(m, &text);
 	json_put_double(&text, "threshold", m->stats.threshold);
 	json_put_int(&text, "context", m->plan.context);
 	json_put_int(&text, "warmup", m->plan.warmup);

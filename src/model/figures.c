@@ -7,6 +7,7 @@
 
 #include <float.h>
 
+#include "core/evidence/recurrence.h"
 #include "model/figures.h"
 
 /* In the order in which they are stored. */
@@ -28,17 +29,22 @@ const Figure figures[] = {
 	FIGURE(season_gain, NULL, FIGURE_SEASON_FEATURES, FIGURE_CALIBRATED, 0),
 	FIGURE(season_spread, NULL, FIGURE_SEASON_FEATURES, FIGURE_CALIBRATED, DBL_MIN),
 	FIGURE(season_scale, NULL, FIGURE_SEASON_FEATURES, FIGURE_DERIVED, 0),
+	FIGURE(recurrence, NULL, FIGURE_RECURRENCE_BINS, FIGURE_CALIBRATED, 1),
+	FIGURE(recurrence_slots, NULL, FIGURE_RECURRENCE_SLOTS, FIGURE_CALIBRATED, 0),
+	FIGURE(recurrence_mean, NULL, FIGURE_RECURRENCE_FEATURES, FIGURE_CALIBRATED, -DBL_MAX),
+	FIGURE(recurrence_scale, NULL, FIGURE_RECURRENCE_FEATURES, FIGURE_CALIBRATED, 0),
 	FIGURE(flatline, "calibration", FIGURE_FLATLINE_ONE, FIGURE_CALIBRATED, 0),
 	FIGURE(activity, "calibration", FIGURE_FLATLINE_FEATURES, FIGURE_CALIBRATED, 0),
 	FIGURE(relation, "calibration", FIGURE_RELATION_ONE, FIGURE_CALIBRATED, 0),
 	FIGURE(relation_limit, "calibration", FIGURE_RELATION_ONE, FIGURE_CALIBRATED, DBL_MIN),
 	FIGURE(relation_mean, "calibration", FIGURE_RELATION_FEATURES, FIGURE_CALIBRATED, FLT_MIN),
+	FIGURE(level, "calibration", FIGURE_LEVEL_ONE, FIGURE_CALIBRATED, 0),
 #undef FIGURE
 };
 const int figures_count = lengthof(figures);
 
 FigureSizes
-figure_sizes(int features, int signals, int horizons, int terms, unsigned evidence)
+figure_sizes(int features, int signals, int horizons, int terms, int bins, unsigned evidence)
 {
 	FigureSizes sizes = {{
 		[FIGURE_ONE] = 1,
@@ -47,6 +53,10 @@ figure_sizes(int features, int signals, int horizons, int terms, unsigned eviden
 		[FIGURE_HORIZONS] = horizons,
 		[FIGURE_SEASON_WEIGHTS] = (uint64) features * terms,
 		[FIGURE_SEASON_FEATURES] = terms > 0 ? features : 0,
+		[FIGURE_RECURRENCE_BINS] = bins,
+		[FIGURE_RECURRENCE_SLOTS] = bins > 0 ? NN_RECURRENCE_SLOTS : 0,
+		[FIGURE_RECURRENCE_FEATURES] = bins > 0 ? (uint64) NN_RECURRENCE_SLOTS * features : 0,
+		[FIGURE_LEVEL_ONE] = evidence & FIGURES_LEVEL ? 1 : 0,
 		[FIGURE_FLATLINE_ONE] = evidence & FIGURES_FLATLINES ? 1 : 0,
 		[FIGURE_FLATLINE_FEATURES] = evidence & FIGURES_FLATLINES ? features : 0,
 		[FIGURE_RELATION_ONE] = evidence & FIGURES_RELATIONS ? 1 : 0,
@@ -60,7 +70,7 @@ bool
 figure_is_array(const Figure *f)
 {
 	return f->size != FIGURE_ONE && f->size != FIGURE_FLATLINE_ONE &&
-		f->size != FIGURE_RELATION_ONE;
+		f->size != FIGURE_RELATION_ONE && f->size != FIGURE_LEVEL_ONE;
 }
 
 double *

@@ -30,6 +30,12 @@ typedef struct ModelStats
 	double	   *season_spread;	/* (features) mean squared deviation from it */
 	double	   *season_scale;	/* (features) nn_calibration.season_scale, from the others */
 
+	/* recurrence; NULL without a season or the evidence's profile */
+	double	   *recurrence;		/* (bins of all periods) nn_calibration has the meaning of these */
+	double	   *recurrence_slots;	/* (slots) */
+	double	   *recurrence_mean;	/* (slots, features) */
+	double	   *recurrence_scale;	/* (slots, features) */
+
 	/* flatlines; NULL without their evidence */
 	double		flatline;		/* evidence of a feature that does not move at all */
 	double	   *activity;		/* (features) a flatline moves less than this; 0: none is one */
@@ -38,6 +44,9 @@ typedef struct ModelStats
 	double		relation;		/* nn_calibration has the meaning of these */
 	double		relation_limit;
 	double	   *relation_mean;	/* (features) */
+
+	/* levels */
+	double		level;			/* the highest of the training; 0: none is known */
 
 	bool		borrowed;		/* the calibration is that of all series, not its own; not stored */
 } ModelStats;
@@ -51,10 +60,14 @@ typedef enum FigureSize
 	FIGURE_HORIZONS,
 	FIGURE_SEASON_WEIGHTS,		/* features · terms; 0 without a season, like the next */
 	FIGURE_SEASON_FEATURES,
+	FIGURE_RECURRENCE_BINS,		/* 0 without a season or recurrence */
+	FIGURE_RECURRENCE_SLOTS,	/* 0 without recurrence, like the next */
+	FIGURE_RECURRENCE_FEATURES,
 	FIGURE_FLATLINE_ONE,		/* 0 without flatlines, like the next */
 	FIGURE_FLATLINE_FEATURES,
 	FIGURE_RELATION_ONE,		/* 0 without relations, like the next */
 	FIGURE_RELATION_FEATURES,
+	FIGURE_LEVEL_ONE,			/* 0 without levels */
 	FIGURE_SIZES
 } FigureSize;
 
@@ -88,9 +101,10 @@ typedef struct FigureSizes
 /* Evidence that only some models have, as a set. */
 #define FIGURES_FLATLINES 1
 #define FIGURES_RELATIONS 2
-#define FIGURES_EVIDENCE 3		/* all of it */
+#define FIGURES_LEVEL 4
+#define FIGURES_EVIDENCE 7		/* all of it */
 
-extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms,
+extern FigureSizes figure_sizes(int features, int signals, int horizons, int terms, int bins,
 								unsigned evidence);
 
 /* Whether a figure is an array of its size, or a single number. */

@@ -5,6 +5,9 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include <float.h>
+
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 
 #include "model/model.h"
@@ -12,6 +15,7 @@
 
 /* Chosen on real data: with 1, their size counts too much in the order of rows. */
 #define BEYOND_CLIP 0.5
+#define LEVEL_MARGIN 1.2		/* of the highest level of the training */
 
 Model *
 model_create(const Options *options, int features, size_t nparams)
@@ -57,7 +61,7 @@ void
 model_set_season(Model *m, const nn_season *season)
 {
 	m->season = *season;
-	m->sizes = plan_figure_sizes(&m->plan, nn_season_terms(season));
+	m->sizes = plan_figure_sizes(&m->plan, season);
 	figures_create(&m->stats, &m->sizes);
 }
 
@@ -144,6 +148,22 @@ model_scaling(const Model *m, const ModelStats *stats)
 	return scaling;
 }
 
+/*
+ * The level from which on rows are not anomalies.  Rows that all have the raw score x have
+ * the anomaly score x / the least theta.
+ */
+static double
+level_limit(const Model *m, const ModelStats *stats)
+{
+	double		theta = DBL_MAX;
+
+	if (!m->plan.has_levels || stats->level == 0)
+		return 0.0;
+	for (int i = 0; i < m->options.nhorizons; i++)
+		theta = Min(theta, stats->theta[i]);
+	return Max(LEVEL_MARGIN * stats->level, m->options.level_weight * stats->threshold * theta);
+}
+
 nn_calibration
 model_calibration(const Model *m, const ModelStats *stats)
 {
@@ -167,6 +187,11 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.season = &m->season,
 		.season_weights = stats->season,
 		.season_scale = stats->season_scale,
+		.recurrence = stats->recurrence,
+		.recurrence_slots = stats->recurrence_slots,
+		.recurrence_mean = stats->recurrence_mean,
+		.recurrence_scale = stats->recurrence_scale,
+		.level_limit = level_limit(m, stats),
 		.flatline = stats->flatline,
 		.activity = stats->activity,
 		.precision = m->precision,
@@ -178,6 +203,12 @@ model_calibration(const Model *m, const ModelStats *stats)
 	};
 
 	return calibration;
+}
+
+int64
+model_calendar_time(const Model *m, int64 ts)
+{
+	return m->ts_type == INT8OID ? ts : calendar_time(&m->options.calendar, ts);
 }
 
 Size

@@ -58,6 +58,12 @@ extern void model_weigh_features(Model *model);
 /* Sets the season, and allocates its figures; before the series are created. */
 extern void model_set_season(Model *model, const nn_season *season);
 
+/*
+ * The time of a row by the calendar of the model, for season and recurrence: ts in units of
+ * the time column.
+ */
+extern int64 model_calendar_time(const Model *model, int64 ts);
+
 /* Computes season_scale from the other figures. */
 extern void model_scale_season(const Model *model, ModelStats *stats);
 

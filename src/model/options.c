@@ -9,7 +9,10 @@
 
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "core/network/network.h"
@@ -73,6 +76,8 @@ static const OptionSpec specs[] = {
 	SPEC(state_weight, OPTION_ADVANCED, OPTION_REAL, 0, 4, 0.75),
 	SPEC(flatline_weight, OPTION_ADVANCED, OPTION_REAL, 0, 100, 1.2),
 	SPEC(relation_weight, OPTION_ADVANCED, OPTION_REAL, 0, 1000, 20),
+	SPEC(recurrence, OPTION_ADVANCED, OPTION_REAL, 0, 1, 1),
+	SPEC(level_weight, OPTION_ADVANCED, OPTION_REAL, 0, 10, 0.6),
 	SPEC(flag_weight, OPTION_ADVANCED, OPTION_REAL, 0.001, 10000, 0.1),
 	SPEC(horizon_quantile, OPTION_ADVANCED, OPTION_REAL, 0.01, 0.9999, 0.9),
 	SPEC(release, OPTION_ADVANCED, OPTION_REAL, 0, 1e6, 3),
@@ -394,6 +399,56 @@ parse_season(Options *options, JsonbValue *value)
 }
 
 static void
+parse_timezone(Options *options, JsonbValue *value)
+{
+	options->timezone = value->type == jbvString
+		? pnstrdup(value->val.string.val, value->val.string.len)
+		: NULL;
+	options->calendar.zone = options->timezone ? calendar_zone(options->timezone) : NULL;
+	if (options->calendar.zone == NULL)
+		json_refuse_option("timezone", value,
+						   "the name of a time zone, such as \"Europe/Berlin\" (see "
+						   "pg_timezone_names)");
+}
+
+static int
+compare_dates(const void *a, const void *b)
+{
+	DateADT		x = *(const DateADT *) a;
+	DateADT		y = *(const DateADT *) b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+parse_holidays(Options *options, JsonbValue *value)
+{
+	JsonbContainer *array = value->type == jbvBinary ? value->val.binary.data : NULL;
+	Calendar   *calendar = &options->calendar;
+
+	if (array == NULL || !JsonContainerIsArray(array) ||
+		JsonContainerSize(array) > OPTIONS_HOLIDAYS)
+		json_refuse_option("holidays", value,
+						   psprintf("an array of at most %d dates", OPTIONS_HOLIDAYS));
+	calendar->nholidays = JsonContainerSize(array);
+	calendar->holidays = palloc(sizeof(DateADT) * Max(calendar->nholidays, 1));
+	for (int i = 0; i < calendar->nholidays; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+
+		if (element->type != jbvString)
+			json_refuse_option("holidays", element, "a date, such as \"2026-12-25\"");
+		calendar->holidays[i] = DatumGetDateADT(
+			DirectFunctionCall1(date_in,
+								CStringGetDatum(
+									pnstrdup(element->val.string.val, element->val.string.len))));
+		if (DATE_NOT_FINITE(calendar->holidays[i]))
+			json_refuse_option("holidays", element, "a finite date");
+	}
+	qsort(calendar->holidays, calendar->nholidays, sizeof(DateADT), compare_dates);
+}
+
+static void
 parse_method(Options *options, JsonbValue *value)
 {
 	options->method = parse_choice("method", method_names, value);
@@ -418,9 +473,10 @@ static const struct
 	OptionLevel level;
 	void		(*parse) (Options *options, JsonbValue *value);
 } other_keys[] = {
-	{"method", OPTION_ORDINARY, parse_method},	 {"horizons", OPTION_ORDINARY, parse_horizons},
-	{"season", OPTION_ORDINARY, parse_season},	 {"missing", OPTION_ORDINARY, parse_missing},
-	{"features", OPTION_ORDINARY, parse_names},	 {"preset", OPTION_ORDINARY, skip_preset},
+	{"method", OPTION_ORDINARY, parse_method},	   {"horizons", OPTION_ORDINARY, parse_horizons},
+	{"season", OPTION_ORDINARY, parse_season},	   {"missing", OPTION_ORDINARY, parse_missing},
+	{"features", OPTION_ORDINARY, parse_names},	   {"preset", OPTION_ORDINARY, skip_preset},
+	{"timezone", OPTION_ORDINARY, parse_timezone}, {"holidays", OPTION_ORDINARY, parse_holidays},
 	{"without", OPTION_ADVANCED, parse_without},
 };
 
@@ -637,6 +693,26 @@ write_without(const Options *options, StringInfo out)
 	json_put_strings(out, "without", n, names);
 }
 
+/* Dates in ISO format, whatever the session's DateStyle is. */
+static void
+write_holidays(const Calendar *calendar, StringInfo out)
+{
+	json_key(out, "holidays");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < calendar->nholidays; i++)
+	{
+		struct pg_tm tm;
+		char		text[MAXDATELEN + 1];
+
+		j2date(calendar->holidays[i] + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+		EncodeDateOnly(&tm, USE_ISO_DATES, text);
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		json_string(out, text);
+	}
+	appendStringInfoChar(out, ']');
+}
+
 static void
 write_numbers(const Options *options, OptionLevel level, StringInfo out)
 {
@@ -663,6 +739,10 @@ options_write(const Options *options, StringInfo out)
 		json_put_string(out, "season", "none");
 	else
 		json_put_doubles(out, "season", options->nperiods, options->periods);
+	if (options->timezone)
+		json_put_string(out, "timezone", options->timezone);
+	if (options->calendar.nholidays > 0)
+		write_holidays(&options->calendar, out);
 	json_put_string(out, "method", method_names[options->method]);
 	json_put_string(out, "missing", missing_names[options->missing]);
 	if (options->nnames > 0)

@@ -11,6 +11,9 @@
 #include "core/evidence/horizons.h"
 #include "core/evidence/season.h"
 #include "core/shape.h"
+#include "pg/calendar.h"
+
+#define OPTIONS_HOLIDAYS 4096	/* most dates of the option "holidays" */
 
 /* What to do with NULL, NaN and infinite features of training rows. */
 typedef enum MissingPolicy
@@ -80,11 +83,15 @@ typedef struct Options
 	double		state_weight;	/* of the distance from the states; 0: there are none */
 	double		flatline_weight;	/* of features that do not move; 0: they have none */
 	double		relation_weight;
+	double		recurrence;
+	double		level_weight;
 	double		flag_weight;	/* of all flags, at most, in terms of all other features */
 	double		horizon_quantile;
 	int			season;			/* SeasonChoice */
 	int			nperiods;
 	double		periods[NN_SEASON_PERIODS]; /* seconds, or units of ts; ascending */
+	char	   *timezone;		/* name; NULL: UTC */
+	Calendar	calendar;
 	int			season_harmonics;	/* of each period, at most */
 	double		season_weight;	/* of the deviation from the season in the score */
 	int			nhorizons;

@@ -6,6 +6,7 @@
 #include "pg/compat.h"
 
 #include "core/evidence/activity.h"
+#include "core/evidence/recurrence.h"
 #include "core/evidence/relations.h"
 #include "core/evidence/scaling.h"
 #include "core/evidence/states.h"
@@ -44,6 +45,8 @@ plan_make(const Options *o, int features)
 		.has_flatlines = network && o->flatline_weight > 0,
 		.has_relations = network && o->relation_weight > 0 && features > 1 &&
 			features <= NN_RELATION_FEATURES,
+		.has_recurrence = network && o->recurrence > 0,
+		.has_levels = network && o->level_weight > 0,
 		.bound = network ? NN_BOUND : o->clip,
 		.chunk_rows = network ? o->chunk_length : 2,
 		.nhorizons = o->nhorizons,
@@ -63,7 +66,7 @@ plan_make(const Options *o, int features)
 		p.relations_size = nn_relations_size(features);
 	p.params_size = p.network_size + p.states_size + p.relations_size;
 	p.evidence = (p.has_flatlines ? FIGURES_FLATLINES : 0) |
-		(p.has_relations ? FIGURES_RELATIONS : 0);
+		(p.has_relations ? FIGURES_RELATIONS : 0) | (p.has_levels ? FIGURES_LEVEL : 0);
 	p.signals = p.blocks + p.has_states;
 	p.activity_rows = activity_rows(p.context);
 	p.warmup = p.context + p.max_horizon - 1;
@@ -71,9 +74,10 @@ plan_make(const Options *o, int features)
 }
 
 FigureSizes
-plan_figure_sizes(const ModelPlan *p, int terms)
+plan_figure_sizes(const ModelPlan *p, const nn_season *season)
 {
-	return figure_sizes(p->features, p->signals, p->nhorizons, terms, p->evidence);
+	return figure_sizes(p->features, p->signals, p->nhorizons, nn_season_terms(season),
+						p->has_recurrence ? nn_recurrence_size(season) : 0, p->evidence);
 }
 
 nn_season
@@ -87,6 +91,9 @@ plan_largest_season(const Options *o)
 	else if (o->method == METHOD_AMAD)
 		season.nperiods = SEASON_AUTO_PERIODS;
 	for (int i = 0; i < season.nperiods; i++)
+	{
 		season.harmonics[i] = o->season_harmonics;
+		season.bins[i] = NN_SEASON_BINS;
+	}
 	return season;
 }

@@ -30,6 +30,8 @@ typedef struct ModelPlan
 
 	bool		has_relations;
 	size_t		relations_size; /* floats of their parameters; 0 without them */
+	bool		has_recurrence;
+	bool		has_levels;
 	size_t		params_size;	/* floats of network, states and relations, in this order */
 	unsigned	evidence;		/* FIGURES_*: what of it there is */
 
@@ -44,12 +46,12 @@ typedef struct ModelPlan
 
 extern ModelPlan plan_make(const Options *options, int features);
 
-/* The sizes of the figures with a season of `terms` terms (0: none). */
-extern FigureSizes plan_figure_sizes(const ModelPlan *plan, int terms);
+/* The sizes of the figures with a season. */
+extern FigureSizes plan_figure_sizes(const ModelPlan *plan, const nn_season *season);
 
 /*
  * The largest season that a training with these options can choose; only its harmonics
- * are set.
+ * and bins are set.
  */
 extern nn_season plan_largest_season(const Options *options);
 

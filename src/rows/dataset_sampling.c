@@ -119,7 +119,7 @@ static Size
 series_bytes(const Dataset *d)
 {
 	const nn_season season = plan_largest_season(d->options);
-	const FigureSizes sizes = plan_figure_sizes(&d->plan, nn_season_terms(&season));
+	const FigureSizes sizes = plan_figure_sizes(&d->plan, &season);
 
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
 		3 * sizeof(double) * d->features + figures_bytes(&sizes);

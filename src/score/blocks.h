@@ -27,6 +27,7 @@ typedef struct BlockRow
 	bool		missing;		/* a feature is missing */
 	bool		no_input;		/* missing features rule out a score */
 	float		incomplete;		/* as in nn_row */
+	float		level;			/* nn_level_beyond() of its level */
 	bool		waiting;		/* it gets its score when later rows have arrived */
 } BlockRow;
 

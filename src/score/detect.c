@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/evidence/level.h"
 #include "model/registry.h"
 #include "pg/timestamps.h"
 #include "rows/series_key.h"
@@ -185,6 +186,25 @@ longest_time(const Model *m, int rows)
 	return (int64) Min(ceil(gap * rows), (double) (PG_INT64_MAX / 2));
 }
 
+/*
+ * The longest time before a row that its score and its status can depend on; 0: any.  The
+ * level of a row is limited by time, not only by rows.
+ */
+static int64
+longest_context(const Model *m)
+{
+	double		step = m->stats.step;
+	int64		rows = m->plan.context + m->options.fill_limit;
+	int64		horizon = longest_time(m, rows + m->plan.max_horizon - 1);
+	int64		level = longest_time(m, rows);
+
+	for (int i = 0; i < m->nseries; i++)
+		step = Max(step, m->series[i].stats.step);
+	if (m->plan.has_levels && level > 0)
+		level = (int64) Min(level + NN_LEVEL_STEPS * step, (double) (PG_INT64_MAX / 2));
+	return Max(horizon, level);
+}
+
 /* Sets the range to be read from the bounds asked for. */
 static void
 set_range(Detection *d)
@@ -200,7 +220,7 @@ set_range(Detection *d)
 	range->series = spec->series;
 	if (spec->has_since)
 	{
-		int64		time = longest_time(m, depth);
+		int64		time = longest_context(m);
 		int64		least = type == INT8OID ? PG_INT64_MIN : MIN_TIMESTAMP;
 
 		d->since = DatumGetInt64(convert_bound(d, spec->bound_type, type, spec->since));

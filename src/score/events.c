@@ -429,7 +429,7 @@ is_hit(Events *e, const ScoredRow *row, double severity)
 	int			top = 0;
 
 	if (!(severity > e->rules.min_severity) ||	/* or NaN */
-		(row->status == SCORE_LEARNING && !e->rules.learning))
+		(!score_is_judged(row->status) && !(row->status == SCORE_LEARNING && e->rules.learning)))
 		return false;
 	e->has_shares = explanation_shares(scorer, model, row, e->row_share);
 	if (e->rules.direction == 0)

@@ -144,7 +144,7 @@ explanation_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, d
 		.activity = row->activity,
 		.imputed = row->missing,
 		.incomplete = row->incomplete,
-		.time = row->ts,
+		.time = model_calendar_time(m, row->ts),
 	};
 	nn_raw_score(scorer_calibration(scorer), &values, shares);
 	for (int c = 0; c < m->features; c++)
@@ -237,7 +237,7 @@ explanation_columns(ExplanationWriter *w, const Scorer *scorer, const ScoredRow 
 
 	memset(nulls, true, sizeof(bool) * EXPLANATION_COLUMNS);
 	nulls[EXPLANATION_SCORE] = nulls[EXPLANATION_SEVERITY] = !scored;
-	nulls[EXPLANATION_ANOMALY] = !scored || row->status == SCORE_LEARNING;
+	nulls[EXPLANATION_ANOMALY] = !scored || !score_is_judged(row->status);
 	values[EXPLANATION_SCORE] = Float8GetDatum(row->score);
 	values[EXPLANATION_SEVERITY] = Float8GetDatum(severity);
 	values[EXPLANATION_ANOMALY] = BoolGetDatum(severity > 1.0);

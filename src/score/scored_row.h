@@ -16,9 +16,17 @@ typedef enum ScoreStatus
 	SCORE_OUT_OF_ORDER,			/* its timestamp is before that of an earlier row */
 	SCORE_INVALID_TS,			/* its timestamp is null or infinite */
 	SCORE_LEARNING,				/* its series is not in the model: figures of all series */
+	SCORE_DRIFT,				/* above the threshold, but not above its level some time ago */
 	SCORE_NOT_FINITE,			/* the output of the network is not finite */
 	SCORE_PENDING				/* later rows that its score may use have not arrived */
 } ScoreStatus;
+
+/* Whether a severity above 1 makes a row with this status an anomaly. */
+static inline bool
+score_is_judged(ScoreStatus status)
+{
+	return status != SCORE_LEARNING && status != SCORE_DRIFT;
+}
 
 typedef struct ScoredRow
 {

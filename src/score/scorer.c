@@ -20,6 +20,8 @@
 
 #include "miscadmin.h"
 
+#include "core/evidence/level.h"
+
 #include "rows/incomplete_rows.h"
 #include "score/feed.h"
 #include "score/held_rows.h"
@@ -54,6 +56,7 @@ struct Scorer
 	nn_calibration calibration;
 	nn_horizons horizons;
 	IncompleteRows incomplete;
+	nn_level	level;
 	nn_activity *activity_stream;	/* NULL: the model does not use the features' activity */
 
 	/* output: rows held from before, then those of a block, counted together */
@@ -196,6 +199,13 @@ oldest_waiting_row(Scorer *s)
 	return output_row(s, s->oldest);
 }
 
+/* Whether a row is above the threshold only because the level of its series is. */
+static bool
+has_drifted(const nn_calibration *cal, const BlockRow *row)
+{
+	return row->score > cal->threshold && row->score <= cal->threshold * row->level;
+}
+
 /* Ends the wait of the oldest waiting row: with its score, or pending at the end of a series. */
 static void
 release_row(Scorer *s, bool pending)
@@ -215,9 +225,10 @@ release_row(Scorer *s, bool pending)
 		row->score = nn_horizons_score(&s->horizons, back);
 		if (isinf(row->score))
 			row->score = NAN;
-		row->status = isnan(row->score) ? SCORE_NOT_FINITE
-			: s->scoring.unknown		? SCORE_LEARNING
-										: SCORE_FINE;
+		row->status = isnan(row->score)			? SCORE_NOT_FINITE
+			: s->scoring.unknown				? SCORE_LEARNING
+			: has_drifted(&s->calibration, row) ? SCORE_DRIFT
+												: SCORE_FINE;
 	}
 }
 
@@ -232,13 +243,14 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 		.expected = b->task.expected + at,
 		.signals = b->task.signals + (size_t) row->fed * s->nsignals,
 		.imputed = b->missing + i * IMPUTED_BYTES(s->features),
-		.time = row->ts,
+		.time = model_calendar_time(s->loaded->model, row->ts),
 	};
 	double		raw;
 
 	if (row->begins)
 	{
 		nn_horizons_reset(&s->horizons);
+		nn_level_reset(&s->level);
 		incomplete_rows_reset(&s->incomplete);
 	}
 	values.incomplete = row->incomplete = incomplete_rows_add(&s->incomplete, row->missing);
@@ -252,6 +264,10 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 	if (row->before < s->context)
 		return;
 	raw = nn_raw_score(&s->calibration, &values, NULL);
+	row->level = s->calibration.level_limit > 0
+		? nn_level_beyond(nn_level_push(&s->level, row->ts, raw, s->scoring.stats->step),
+						  s->calibration.level_limit)
+		: 1.0;
 	nn_horizons_add(&s->horizons, raw);
 	row->no_input = raw == NN_NO_SCORE ||
 		(row->missing && s->loaded->model->options.missing == MISSING_ERROR);
@@ -459,7 +475,7 @@ scorer_start_workers(Scorer *s)
 int
 scorer_depth(const Model *m)
 {
-	return m->plan.warmup + m->options.fill_limit;
+	return m->plan.warmup + m->options.fill_limit + (m->plan.has_levels ? NN_LEVEL_TO : 0);
 }
 
 const char *
@@ -474,6 +490,7 @@ scorer_status_text(ScoreStatus status)
 		[SCORE_OUT_OF_ORDER] = "out_of_order",
 		[SCORE_INVALID_TS] = "invalid_ts",
 		[SCORE_LEARNING] = "learning",
+		[SCORE_DRIFT] = "drift",
 		[SCORE_NOT_FINITE] = "not_finite",
 		[SCORE_PENDING] = "pending",
 	};

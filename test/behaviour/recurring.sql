@@ -7,6 +7,8 @@ SELECT expect('nightly', 'nightly job: nights alarmed',
 SELECT expect('nightly', 'nightly job: rows flagged by day', 'rows away from the job', '% of rows', at_most => 3);
 SELECT expect('nightly', 'nightly job: the same load at 14:00', 'is found', '', at_least => 1);
 SELECT expect('nightly', 'nightly job: moved by three hours', 'is found', '', at_least => 1);
+SELECT expect('nightly', 'nightly job: a night without it', 'is found', '', at_least => 1);
+SELECT expect('nightly', 'nightly job: three times the load', 'is found at its time', '', at_least => 1);
 
 -- Is a job running in row n? It runs at night, for 25 minutes from two o'clock (or longer, or once more).
 CREATE FUNCTION job_runs(what text, n bigint, seed int) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
@@ -47,7 +49,21 @@ BEGIN
 		'WHEN n BETWEEN 9792 AND 9892 AND job_runs(%1$L, n - 36, %2$s) THEN ARRAY[c[1] + 60, c[2] + 80, c[3]] '
 		'ELSE c END',
 		what, seed), 9600)
-	WHERE n BETWEEN 9852 AND 9862;
+	WHERE n BETWEEN 9852 AND 9862
+	UNION ALL
+	SELECT 'nightly job: a night without it', max(severity)
+	FROM severities(m,
+		format('CASE WHEN n BETWEEN 9792 AND 9850 AND job_runs(%1$L, n, %2$s) THEN ARRAY[c[1] - 60, c[2] - 80, c[3]] '
+		'ELSE c END',
+		what, seed), 9600)
+	WHERE n BETWEEN 9816 AND 9850
+	UNION ALL
+	SELECT 'nightly job: three times the load', max(severity)
+	FROM severities(m,
+		format('CASE WHEN n BETWEEN 9792 AND 9850 AND job_runs(%1$L, n, %2$s) THEN ARRAY[c[1] + 120, c[2] + 160, c[3]] '
+		'ELSE c END',
+		what, seed), 9600)
+	WHERE n BETWEEN 9816 AND 9850;
 END $$;
 
 SELECT run('nightly', json_build_object('what', 'backup of 25 minutes', 'noise', 1, 'seed', 1));
@@ -91,6 +107,75 @@ END $$;
 SELECT run('office', v) FROM grid(noise => '{1}') v;
 \if :full
 SELECT run('office', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
+\endif
+
+-- ---- local time
+
+SELECT expect('local_time', 'clocks change: nights alarmed',
+	'a job at four, local time; of ten nights after the end of daylight saving time, at most two', 'nights', at_most => 2);
+SELECT expect('local_time', 'clocks change: the job an hour late', 'is found', '', at_least => 1);
+
+-- What a clock in Berlin shows in row n: summer time ends on 2026-10-25
+CREATE FUNCTION berlin_row(n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+	SELECT extract(epoch FROM at(n) AT TIME ZONE 'Europe/Berlin' - at(0) AT TIME ZONE 'UTC')::bigint / 300 $$;
+
+CREATE FUNCTION local_time(noise float8, seed int) RETURNS TABLE (scenario text, measured float8)
+LANGUAGE plpgsql AS $$
+DECLARE
+	m text := format('local time %s %s', noise, seed);
+BEGIN
+	INSERT INTO rows (model, n, ts, c)
+	SELECT m, n, at(n), ARRAY[20 + 10 * daily(local) + 4 * noise * noise(seed + 1, n) + 60 * job,
+		5 + 2 * noise * noise(seed + 2, n) + 80 * job]
+	FROM (SELECT n, berlin_row(n) AS local, (berlin_row(n) % 288 BETWEEN 48 AND 52)::int AS job
+		FROM generate_series(0, 65 * 288 - 1) n) q;
+	-- until October 21
+	PERFORM train(m, 50 * 288, '{"timezone": "Europe/Berlin"}');
+	RETURN QUERY
+	SELECT 'clocks change: nights alarmed', count(DISTINCT n / 288)::float8 FROM rows
+	WHERE model = m AND n >= 55 * 288 AND berlin_row(n) % 288 BETWEEN 48 AND 83 AND base >= 1
+	UNION ALL
+	SELECT 'clocks change: the job an hour late', max(severity)
+	FROM severities(m, 'CASE WHEN n / 288 = 58 AND berlin_row(n) % 288 BETWEEN 48 AND 52 THEN ARRAY[c[1] - 60, c[2] - 80] '
+		'WHEN n / 288 = 58 AND berlin_row(n) % 288 BETWEEN 60 AND 64 THEN ARRAY[c[1] + 60, c[2] + 80] ELSE c END', 57 * 288)
+	WHERE n / 288 = 58 AND berlin_row(n) % 288 BETWEEN 60 AND 70;
+END $$;
+
+SELECT run('local_time', v) FROM grid(noise => '{1}') v;
+\if :full
+SELECT run('local_time', v) FROM grid(noise => '{0.2,5}') v;
+\endif
+
+SELECT expect('holiday', 'holiday: rows flagged', 'no work on a Wednesday that is a holiday', '% of rows', at_most => 5);
+SELECT expect('holiday', 'holiday: work', 'is found', '', at_least => 1);
+
+-- Working days without those of a table. Days 35 and 50 are Tuesdays, 43 and 57 Wednesdays.
+CREATE TABLE holidays AS SELECT (at(288 * d) AT TIME ZONE 'UTC')::date AS day FROM unnest('{12,35,43,50,57}'::int[]) d;
+
+CREATE FUNCTION holiday(noise float8, seed int) RETURNS TABLE (scenario text, measured float8)
+LANGUAGE plpgsql AS $$
+DECLARE
+	m text := format('holiday %s %s', noise, seed);
+BEGIN
+	INSERT INTO rows (model, n, ts, c)
+	SELECT m, n, at(n), ARRAY[10 + 60 * work + noise * (2 + 6 * work) * noise(seed + 1, n),
+		200 + 900 * work + noise * (10 + 60 * work) * gauss(seed + 2, n)]
+	FROM (SELECT n, (n % 288 BETWEEN 96 AND 215 AND n / 288 % 7 NOT IN (4, 5) AND NOT EXISTS
+			(SELECT FROM holidays WHERE day = (at(n) AT TIME ZONE 'UTC')::date))::int AS work
+		FROM generate_series(0, 60 * 288 - 1) n) q;
+	PERFORM train(m, 42 * 288, '{"holidays": "holidays"}');
+	RETURN QUERY
+	SELECT 'holiday: rows flagged', percent(base >= 1) FROM rows
+	WHERE model = m AND n >= 42 * 288 AND n / 288 IN (43, 50, 57)
+	UNION ALL
+	SELECT 'holiday: work', max(severity)
+	FROM severities(m, 'CASE WHEN n / 288 = 57 AND n % 288 BETWEEN 120 AND 144 THEN ARRAY[c[1] + 60, c[2] + 900] ELSE c END', 56 * 288)
+	WHERE n / 288 = 57 AND n % 288 BETWEEN 120 AND 150;
+END $$;
+
+SELECT run('holiday', v) FROM grid(noise => '{1}') v;
+\if :full
+SELECT run('holiday', v) FROM grid(noise => '{0.2,5}') v;
 \endif
 
 -- ---- once a week

@@ -170,7 +170,7 @@ sub crc32c
 
 # Offsets of the header of src/model/model.c
 my %field = (format => 4, features => 12, signals => 16, horizons => 20, json_bytes => 24, nparams => 28, nparams_high => 32,
-	nseries => 36, terms => 40, active => 44);
+	nseries => 36, terms => 40, evidence => 44);
 use constant PREFIX => 12;
 use constant HEADER => 48;
 

@@ -13,7 +13,7 @@ CREATE TABLE kept (name text, model amad_model);
 INSERT INTO kept SELECT 'tiny', amad_fit(
 	'{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 3, "horizons": [2, 4], "features": ["flow", "döner"],
 	  "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0,
-	  "relation_weight": 0}}'::jsonb, ts, a, b)
+	  "relation_weight": 0, "level_weight": 0}}'::jsonb, ts, a, b)
 FROM model_rows;
 INSERT INTO kept SELECT 'large', amad_fit(
 	'{"window": 4, "d_model": 64, "layers": 1, "steps": 2, "horizons": [2, 4], "advanced": {"batch_size": 2}}'::jsonb,
@@ -202,7 +202,10 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(39.3, 'terms 2^31', put(:'b', 40, u32(2147483648))),
 	(39.4, 'flatlines', put(:'b', 44, u32(1))),
 	(39.5, 'relations', put(:'b', 44, u32(2))),
-	(39.51, 'evidence of another kind', put(:'b', 44, u32(4))),
+	(39.51, 'evidence of another kind', put(:'b', 44, u32(8))),
+	(39.52, 'levels', put(:'b', 44, u32(4))),
+	(39.53, 'bins', put(:'b', 44, u32(256))),
+	(39.54, 'too many bins', put(:'b', 44, u32(256 * 4096))),
 	(39.6, 'evidence 2^32 - 1', put(:'b', 44, u32(4294967295))),
 	(39.7, 'the last 6 weights are figures of flatlines',
 		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(1))),
@@ -247,15 +250,15 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(6, 'gain negative', put(:'s', 224, f64(-0.1))),
 	(7, 'gain 0', put(:'s', 232, f64(0))),
 	(8, 'spread 0', put(:'s', 248, f64(0))),
-	(9, 'another number of harmonics', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8, 3]'))),
-	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1, 2]'))),
-	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [1e300, 2]'))),
-	(12, 'period 8.5', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8.5, 2]'))),
-	(13, 'period 9, which is allowed', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [9, 2]'))),
-	(14, 'period a string', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": ["8", 2]'))),
-	(15, 'harmonics missing', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": [8]'))),
-	(16, 'no season', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": []'))),
-	(17, 'season not an array', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2]', '"season": 8'))))
+	(9, 'another number of harmonics', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [8, 3, 8]'))),
+	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [1, 2, 8]'))),
+	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [1e300, 2, 8]'))),
+	(12, 'period 8.5', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [8.5, 2, 8]'))),
+	(13, 'period 9, which is allowed', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [9, 2, 8]'))),
+	(14, 'period a string', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": ["8", 2, 8]'))),
+	(15, 'harmonics missing', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [8]'))),
+	(16, 'no season', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": []'))),
+	(17, 'season not an array', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": 8'))))
 	AS v(n, what, forged) ORDER BY n;
 
 -- a recalibration with infinite residuals is an error, and nothing is stored, as it could not be read
@@ -402,7 +405,7 @@ SELECT count(s) AS scored FROM (SELECT amad_score(model, jsonb_build_object('d',
 
 -- ---- forged: states
 INSERT INTO kept SELECT 'states', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1,
-	"horizons": [2, 4], "advanced": {"batch_size": 2, "relation_weight": 0}}'::jsonb, ts, a, b) FROM model_rows;
+	"horizons": [2, 4], "advanced": {"batch_size": 2, "relation_weight": 0, "level_weight": 0}}'::jsonb, ts, a, b) FROM model_rows;
 SELECT amad_model_send(model) AS st FROM kept WHERE name = 'states' \gset
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'as it is', :'st'::bytea),

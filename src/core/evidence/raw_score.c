@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "core/evidence/raw_score.h"
+#include "core/evidence/recurrence.h"
 #include "core/evidence/relations.h"
 #include "core/evidence/scaling.h"
 
@@ -136,13 +137,64 @@ relation_part(const nn_calibration *cal, const nn_row *row, double weights, doub
 	return total * weights;
 }
 
+/* Where a row is in the profile of what recurs. */
+typedef struct recurrence
+{
+	double		divisor;
+	int			slot;			/* -1: none */
+} recurrence;
+
+static recurrence
+find_recurrence(const nn_calibration *cal, int64_t time)
+{
+	recurrence	r = {.divisor = 1.0, .slot = -1};
+
+	if (cal->recurrence)
+	{
+		r.divisor = nn_recurrence_divisor(cal->season, cal->recurrence, time);
+		r.slot = nn_recurrence_slot(cal->season, cal->recurrence_slots, time);
+	}
+	return r;
+}
+
+/* Weighted evidence of a feature that is not as usual at the time of the row. */
+static double
+feature_recurrence(const nn_calibration *cal, int slot, float z, int c)
+{
+	size_t		at = (size_t) slot * cal->features + c;
+	double		d;
+
+	if (slot < 0)
+		return 0.0;
+	d = z - cal->recurrence_mean[at];
+	return feature_weight(cal, c) * cal->recurrence_scale[at] * d * d;
+}
+
+double
+nn_recurrence_score(const nn_calibration *cal, const nn_row *row, double raw)
+{
+	const recurrence recurs = find_recurrence(cal, row->time);
+	double		sum = 0.0;
+	double		weights = 0.0;
+
+	for (int c = 0; recurs.slot >= 0 && c < cal->features; c++)
+		if (!NN_IMPUTED(row->imputed, c))
+		{
+			sum += feature_recurrence(cal, recurs.slot, nn_clipped(cal->clip, row->scaled[c]), c);
+			weights += feature_weight(cal, c);
+		}
+	return raw / recurs.divisor + (weights == 0 ? 0.0 : sum / weights);
+}
+
 double
 nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 {
 	const int	terms = cal->season ? nn_season_terms(cal->season) : 0;
 	const double factor = signal_factor(cal, row->signals);
+	const recurrence recurs = find_recurrence(cal, row->time);
 	double		basis[NN_SEASON_TERMS];
 	double		sum = 0.0;
+	double		unusual = 0.0;	/* the part that is not divided */
 	double		weights = 0.0;
 
 	if (terms > 0)
@@ -152,6 +204,7 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		const float z = nn_clipped(cal->clip, row->scaled[c]);
 		double		r = (double) row->expected[c] - z;
 		double		e;
+		double		u;
 
 		if (evidence)
 			evidence[c] = 0.0;
@@ -160,14 +213,16 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		e = feature_weight(cal, c) *
 			(r * r / expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
 			 feature_season(cal, terms, basis, z, c) + feature_flatline(cal, row->activity, c));
+		u = feature_recurrence(cal, recurs.slot, z, c);
 		if (evidence)
-			evidence[c] = e;
+			evidence[c] = e + recurs.divisor * u;
 		sum += e;
+		unusual += u;
 		weights += feature_weight(cal, c);
 	}
 	if (weights == 0)
 		return NN_NO_SCORE;
 	if (cal->relation > 0 && cal->precision)
 		sum += relation_part(cal, row, weights, evidence);
-	return sum / weights;
+	return (sum / recurs.divisor + unusual) / weights;
 }

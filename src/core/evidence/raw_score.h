@@ -41,6 +41,14 @@ typedef struct nn_calibration
 	const double *season_weights;	/* (C, terms) */
 	const double *season_scale; /* (C) factor of a squared deviation from the season */
 
+	/* figures of recurrence and levels */
+	const double *recurrence;	/* (bins) profile; NULL: nothing recurs */
+	const double *recurrence_slots; /* (NN_RECURRENCE_SLOTS) bins with usual values … */
+	const double *recurrence_mean;	/* (NN_RECURRENCE_SLOTS, C) … which are these … */
+	const double *recurrence_scale; /* (NN_RECURRENCE_SLOTS, C) … and the factor of a squared
+									 * deviation from them */
+	double		level_limit;	/* of the raw scores some time ago; 0: none */
+
 	/* figures of flatlines */
 	double		flatline;		/* evidence of a feature that does not move at all; 0: none */
 	const double *activity;		/* (C) activity that counts as low; 0: none is low */
@@ -76,8 +84,9 @@ typedef struct nn_row
  *			+ season_scale_c · (season's z - z)²
  *			+ flatline · max(0, 1 - its activity / activity_c)⁴
  * with r_c = rho_c + incomplete · (rho_incomplete_c - rho_c), over those that are not
- * imputed, plus the evidence of relations; NN_NO_SCORE if all are
- * imputed.  Unless NULL, evidence (C) is set to the weighted evidence of each feature, 0 for
+ * imputed, plus the evidence of relations, divided by what recurs at the time of the row,
+ * plus the evidence of features that deviate from what they usually are at that time;
+ * NN_NO_SCORE if all are imputed.  Unless NULL, evidence (C) is set to the weighted evidence of each feature, 0 for
  * imputed ones.
  */
 extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row, double *evidence);
@@ -89,6 +98,9 @@ extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row,
  */
 extern double nn_row_relation(const nn_calibration *calibration, const nn_row *row, float *terms);
 extern double nn_relation_evidence(const nn_calibration *calibration, double row_relation);
+
+/* A raw score without what recurs to one with it; raw: of a row that is not all imputed. */
+extern double nn_recurrence_score(const nn_calibration *calibration, const nn_row *row, double raw);
 
 /* The part of the raw score that comes from flatlines; 0 if all features are imputed. */
 extern double nn_flatline_evidence(const nn_calibration *calibration, const float *activity,

@@ -27,9 +27,8 @@ nn_season_terms(const nn_season *season)
 	return season->nperiods == 0 ? 0 : terms;
 }
 
-/* Share of a period that has passed, 0 … 1; exact for any time, including negative ones. */
-static double
-season_phase(int64_t time, int64_t period)
+double
+nn_season_phase(int64_t time, int64_t period)
 {
 	int64_t		rest = time % period;
 
@@ -42,7 +41,7 @@ nn_season_basis(const nn_season *season, int64_t time, double *basis)
 	*basis++ = 1.0;
 	for (int i = 0; i < season->nperiods; i++)
 	{
-		double		angle = 2 * 3.14159265358979323846 * season_phase(time, season->period[i]);
+		double		angle = 2 * 3.14159265358979323846 * nn_season_phase(time, season->period[i]);
 		double		sine = sin(angle);
 		double		cosine = cos(angle);
 		double		s = sine;

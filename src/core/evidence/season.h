@@ -16,6 +16,7 @@
 
 #define NN_SEASON_PERIODS 4		/* limit of periods of a season */
 #define NN_SEASON_HARMONICS 24	/* limit of harmonics of a period */
+#define NN_SEASON_BINS 672		/* limit of bins of a period: a week of quarter hours */
 #define NN_SEASON_TERMS (1 + 2 * NN_SEASON_PERIODS * NN_SEASON_HARMONICS)
 
 typedef struct nn_season
@@ -23,10 +24,14 @@ typedef struct nn_season
 	int			nperiods;		/* 0: no season */
 	int64_t		period[NN_SEASON_PERIODS];	/* 2 … : in units of time, e.g. a day, a week */
 	int			harmonics[NN_SEASON_PERIODS];	/* 1 … NN_SEASON_HARMONICS, of each period */
+	int			bins[NN_SEASON_PERIODS];	/* 1 … NN_SEASON_BINS, of each period (recurrence.h) */
 } nn_season;
 
 /* Number of functions in the basis; 0 without a season. */
 extern int	nn_season_terms(const nn_season *season);
+
+/* Share of a period that has passed, 0 … 1; exact for any time, including negative ones. */
+extern double nn_season_phase(int64_t time, int64_t period);
 
 /* Sets basis (terms) to its values at a time: 1, then sin and cos of 2πk·time/period. */
 extern void nn_season_basis(const nn_season *season, int64_t time, double *basis);

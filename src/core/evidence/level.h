@@ -1,0 +1,40 @@
+/*
+ * core/evidence/level.h
+ *	  Level: how much evidence the rows of a series had some time ago.
+ *
+ * The level of a row is the median of the raw scores of the rows NN_LEVEL_FROM + 1 to
+ * NN_LEVEL_TO before it, as far as they are at most NN_LEVEL_STEPS steps of the series
+ * earlier.  An incident does not reach that far back; a change that stays does
+ * (docs/model.md, Levels).
+ */
+#ifndef AMAD_CORE_EVIDENCE_LEVEL_H
+#define AMAD_CORE_EVIDENCE_LEVEL_H
+
+#include <stdint.h>
+
+#define NN_LEVEL_FROM 64		/* rows before a row */
+#define NN_LEVEL_TO 172
+#define NN_LEVEL_STEPS 258.0	/* 1.5 · NN_LEVEL_TO */
+
+typedef struct nn_level
+{
+	/* of the last rows, in a ring */
+	double		raw[NN_LEVEL_TO];
+	int64_t		time[NN_LEVEL_TO];
+	int			rows;			/* at most NN_LEVEL_TO */
+	int			at;				/* place of the next one */
+} nn_level;
+
+/* Begins a new series. */
+extern void nn_level_reset(nn_level *level);
+
+/*
+ * Adds the raw score of a row (NN_NO_SCORE counts as none) and returns its level; step:
+ * median distance of the series' times.  0 while fewer than half of the raw scores are known.
+ */
+extern double nn_level_push(nn_level *level, int64_t time, double raw, double step);
+
+/* A level in units of its limit, at least 1; limit 0: 1. */
+extern double nn_level_beyond(double level, double limit);
+
+#endif							/* AMAD_CORE_EVIDENCE_LEVEL_H */

@@ -1,0 +1,384 @@
+/*
+ * learn/fit_recurrence.c
+ *	  Recurrence: the evidence that rows usually have at their time of day or week
+ *	  (docs/model.md, Recurrence).
+ *
+ * A cell is the rows of one bin in one cycle of a period, for example from 2:00 to 2:15 on
+ * one day; its value is their greatest raw score.  The evidence of a bin is the median of its
+ * cells, so that one incident excuses nothing.  Where it is several times that of the other
+ * bins, something recurs.  The network has learned most of these cells; new ones have more
+ * evidence.  How much more is measured on held-out rows.
+ *
+ * So that the absence of what recurs is found, and more of it than usual, the bins where most
+ * recurs have the mean of each feature, and its mean squared deviation.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "core/evidence/quantile.h"
+#include "core/evidence/recurrence.h"
+#include "learn/fit_recurrence.h"
+#include "learn/fit_season.h"
+
+#define FEWEST_CELLS 3			/* of a bin, for its median to count */
+#define HIGH_QUANTILE 0.95		/* of raw scores */
+#define UNUSUAL 4.0				/* evidence of a bin that recurs, in units of this quantile … */
+#define FEW_CELLS 4.0			/* … and 1 + FEW_CELLS / cells is the factor for few cells */
+#define LEAST_GAP 2.0			/* least and greatest ratio of new cells to learned ones */
+#define MOST_GAP 10.0
+#define ROUNDS 3				/* of finding bins: others stand out less than the first ones */
+#define LEAST_SPREAD 1e-4		/* of scaled values, squared */
+#define WEIGHT 0.1				/* of the evidence of features that are not as usual */
+
+/* ---- cells ---------------------------------------------------------------------------- */
+
+typedef struct Cell
+{
+	int			bin;			/* place in the profile */
+	double		evidence;		/* the greatest of its rows */
+	bool		held_out;		/* they were not learned */
+} Cell;
+
+/* What to do with a cell. */
+typedef void (*visit_cell) (const Cell *cell, void *arg);
+
+static int64
+cycle_of(int64 time, int64 period)
+{
+	return time / period - (time % period < 0);
+}
+
+/* The raw score of a row, divided by what has been found to recur; negative if it does not count. */
+static double
+evidence_of_row(const CalibrationRows *r, int64 row, int64 time, const ModelStats *stats)
+{
+	/* false for NaN, too */
+	if (!(r->raw[row] >= 0) || calibration_rows_use(r, row) != ROW_KEPT)
+		return -1.0;
+	return r->raw[row] / nn_recurrence_divisor(&r->model->season, stats->recurrence, time);
+}
+
+/* Visits the cells of a period that have rows with a raw score. */
+static void
+visit_cells(CalibrationRows *r, RunRange runs, int period, const ModelStats *stats,
+			visit_cell visit, void *arg)
+{
+	const nn_season *season = &r->model->season;
+
+	for (int i = runs.first; i < runs.last; i++)
+	{
+		const DatasetRun *run = &r->dataset->runs[i];
+		Cell		cell = {.bin = -1};
+		int64		cycle = 0;
+		int64		end = 0;
+
+		for (int64 place = 0; place < run->rows; place++)
+		{
+			int64		row = run->first + place;
+			int64		time = model_calendar_time(r->model, r->dataset->ts[row]);
+			double		evidence = evidence_of_row(r, row, time, stats);
+			int			bin;
+			bool		held_out;
+
+			CHECK_FOR_INTERRUPTS();
+			if (evidence < 0)
+				continue;
+			bin = nn_recurrence_bin(season, period, time);
+			held_out = calibration_rows_held_out(r, run, place, &end);
+			if (bin != cell.bin || cycle_of(time, season->period[period]) != cycle)
+			{
+				if (cell.bin >= 0)
+					visit(&cell, arg);
+				cycle = cycle_of(time, season->period[period]);
+				cell = (Cell){.bin = bin, .held_out = true};
+			}
+			cell.evidence = Max(cell.evidence, evidence);
+			cell.held_out = cell.held_out && held_out;
+		}
+		if (cell.bin >= 0)
+			visit(&cell, arg);
+	}
+}
+
+/* ---- the profile ---------------------------------------------------------------------- */
+
+typedef struct Profile
+{
+	int			first;			/* place of the first bin of the period */
+	int			bins;
+	int64	   *cells;			/* (bins) */
+	int64	   *next;			/* (bins) where the next cell's evidence is put */
+	double	   *evidence;		/* of all cells, in the order of the bins */
+	double	   *usual;			/* (bins) median, in units of that of all bins; 1: nothing recurs */
+	double		typical;		/* the unit */
+	double		high;			/* HIGH_QUANTILE of the raw scores */
+	double		gap;			/* sum over held-out cells of the logarithm of new / usual */
+	int64		held_out;		/* such cells */
+} Profile;
+
+static void
+count_cell(const Cell *cell, void *arg)
+{
+	Profile    *p = arg;
+
+	p->cells[cell->bin - p->first]++;
+}
+
+static void
+store_cell(const Cell *cell, void *arg)
+{
+	Profile    *p = arg;
+
+	p->evidence[p->next[cell->bin - p->first]++] = cell->evidence;
+}
+
+static void
+compare_held_out_cell(const Cell *cell, void *arg)
+{
+	Profile    *p = arg;
+	double		usual = p->usual[cell->bin - p->first];
+
+	if (!cell->held_out || usual == 1.0)
+		return;
+	p->gap += log(Max(cell->evidence, CALIBRATE_LEAST) / (usual * p->typical));
+	p->held_out++;
+}
+
+/* Sets usual to the medians of the bins, in units of their own median; 1 where too little recurs. */
+static void
+set_usual(Profile *p)
+{
+	double	   *medians = palloc(sizeof(double) * p->bins);
+	int			n = 0;
+	int64		first = 0;
+
+	for (int b = 0; b < p->bins; b++)
+	{
+		int64		cells = p->cells[b];
+
+		/* the lower one of two medians */
+		p->usual[b] = cells < FEWEST_CELLS
+			? 0.0
+			: nn_quantile(p->evidence + first, cells, (double) ((cells - 1) / 2) / (cells - 1));
+		if (cells >= FEWEST_CELLS)
+			medians[n++] = p->usual[b];
+		first += cells;
+	}
+	p->typical = Max(nn_quantile(medians, n, 0.5), CALIBRATE_LEAST);
+	for (int b = 0; b < p->bins; b++)
+	{
+		p->usual[b] /= p->typical;
+		if (p->usual[b] * p->typical < UNUSUAL * p->high * (1.0 + FEW_CELLS / Max(p->cells[b], 1)))
+			p->usual[b] = 1.0;
+	}
+	pfree(medians);
+}
+
+/* ---- usual values --------------------------------------------------------------------- */
+
+static bool
+has_slot(const double *slots, int bin)
+{
+	for (int i = 0; i < NN_RECURRENCE_SLOTS; i++)
+		if (slots[i] == bin + 1)
+			return true;
+	return false;
+}
+
+/* Chooses the bins with the greatest usual evidence: sets slots, of all periods, and usual. */
+static void
+choose_slots(const Profile *p, double *slots, double *usual)
+{
+	for (int b = 0; b < p->bins; b++)
+	{
+		int			at = NN_RECURRENCE_SLOTS;
+
+		if (p->usual[b] == 1.0 || has_slot(slots, p->first + b))
+			continue;
+		for (; at > 0 && p->usual[b] > usual[at - 1]; at--)
+			if (at < NN_RECURRENCE_SLOTS)
+			{
+				usual[at] = usual[at - 1];
+				slots[at] = slots[at - 1];
+			}
+		if (at == NN_RECURRENCE_SLOTS)
+			continue;
+		usual[at] = p->usual[b];
+		slots[at] = p->first + b + 1;
+	}
+}
+
+/* Sets the mean and the scale of each feature in each slot. */
+static void
+fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
+{
+	const Model *m = r->model;
+	const Dataset *d = r->dataset;
+	const int	C = m->features;
+	double	   *given = palloc0(sizeof(double) * NN_RECURRENCE_SLOTS * C);
+	double	   *mean = stats->recurrence_mean;
+	double	   *squares = stats->recurrence_scale;
+
+	memset(mean, 0, sizeof(double) * NN_RECURRENCE_SLOTS * C);
+	memset(squares, 0, sizeof(double) * NN_RECURRENCE_SLOTS * C);
+	for (int i = runs.first; i < runs.last; i++)
+		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
+		{
+			int			slot = nn_recurrence_slot(&m->season, stats->recurrence_slots,
+													 model_calendar_time(m, d->ts[row]));
+
+			CHECK_FOR_INTERRUPTS();
+			for (int c = 0; slot >= 0 && c < C; c++)
+			{
+				double		z = nn_clipped(m->options.clip, d->rows[row * C + c]);
+				size_t		at = (size_t) slot * C + c;
+				double		before = mean[at];
+
+				if (NN_IMPUTED(dataset_imputed(d, row), c))
+					continue;
+				mean[at] += (z - before) / ++given[at]; /* Welford */
+				squares[at] += (z - before) * (z - mean[at]);
+			}
+		}
+	for (int slot = 0; slot < NN_RECURRENCE_SLOTS; slot++)
+	{
+		const double *n = given + (size_t) slot * C;
+		double	   *spread = squares + (size_t) slot * C;
+		double		sum = 0.0;
+
+		for (int c = 0; c < C; c++)
+			sum += spread[c] /= Max(n[c], 1.0);
+		/* the floor keeps a feature that hardly varies from outweighing all others */
+		for (int c = 0; c < C; c++)
+			spread[c] = n[c] == 0
+				? 0.0
+				: WEIGHT / Max(spread[c], Max(sum / C * m->options.residual_floor, LEAST_SPREAD));
+	}
+	pfree(given);
+}
+
+/* ---- the whole ------------------------------------------------------------------------- */
+
+/* Fits one period; slot_usual: the usual evidence of each slot. */
+static void
+fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high,
+		   ModelStats *stats, double *slot_usual)
+{
+	const int	bins = r->model->season.bins[period];
+	double	   *profile = stats->recurrence + first;
+	Profile		p = {
+		.first = first,
+		.bins = bins,
+		.high = high,
+		.cells = palloc0(sizeof(int64) * bins),
+		.next = palloc(sizeof(int64) * bins),
+		.evidence = r->scratch,
+		.usual = palloc(sizeof(double) * bins),
+	};
+	int64		sum = 0;
+	double		gap;
+
+	visit_cells(r, runs, period, stats, count_cell, &p);
+	for (int b = 0; b < bins; b++)
+	{
+		p.next[b] = sum;
+		sum += p.cells[b];
+	}
+	visit_cells(r, runs, period, stats, store_cell, &p);
+	set_usual(&p);
+	visit_cells(r, runs, period, stats, compare_held_out_cell, &p);
+	gap = p.held_out > 0 ? exp(p.gap / p.held_out) : 1.0;
+	gap = Min(Max(gap, LEAST_GAP), MOST_GAP);
+	/* what recurs can begin a little earlier or later */
+	for (int b = 0; b < bins; b++)
+	{
+		double		most = Max(p.usual[b],
+							   Max(p.usual[(b + 1) % bins], p.usual[(b + bins - 1) % bins]));
+
+		if (most > 1.0)
+			profile[b] *= pow(most * gap, r->model->options.recurrence);
+	}
+	choose_slots(&p, stats->recurrence_slots, slot_usual);
+	pfree(p.cells);
+	pfree(p.next);
+	pfree(p.usual);
+}
+
+/* A high quantile of the evidence of rows. */
+static double
+high_evidence(CalibrationRows *r, RunRange runs, const ModelStats *stats)
+{
+	const Dataset *d = r->dataset;
+	int64		n = 0;
+
+	for (int i = runs.first; i < runs.last; i++)
+		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
+		{
+			double		evidence = evidence_of_row(r, row, model_calendar_time(r->model, d->ts[row]),
+												   stats);
+
+			CHECK_FOR_INTERRUPTS();
+			if (evidence >= 0)
+				r->scratch[n++] = evidence;
+		}
+	return calibration_rows_quantile(r, n, HIGH_QUANTILE);
+}
+
+void
+fit_recurrence(CalibrationRows *r, RunRange runs, const ModelStats *others, ModelStats *stats)
+{
+	const Model *m = r->model;
+	double		usual[NN_RECURRENCE_SLOTS] = {0};
+
+	if (others != NULL && !fit_season_spans(m, r->dataset, runs))
+	{
+		memcpy(stats->recurrence, others->recurrence,
+			   sizeof(double) * m->sizes.count[FIGURE_RECURRENCE_BINS]);
+		memcpy(stats->recurrence_slots, others->recurrence_slots,
+			   sizeof(double) * NN_RECURRENCE_SLOTS);
+		memcpy(stats->recurrence_mean, others->recurrence_mean,
+			   sizeof(double) * NN_RECURRENCE_SLOTS * m->features);
+		memcpy(stats->recurrence_scale, others->recurrence_scale,
+			   sizeof(double) * NN_RECURRENCE_SLOTS * m->features);
+		return;
+	}
+	for (int b = 0; b < m->sizes.count[FIGURE_RECURRENCE_BINS]; b++)
+		stats->recurrence[b] = 1.0;
+	memset(stats->recurrence_slots, 0, sizeof(double) * NN_RECURRENCE_SLOTS);
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		int			first = 0;
+		double		high = high_evidence(r, runs, stats);
+
+		for (int i = 0; i < m->season.nperiods; i++)
+		{
+			fit_period(r, runs, i, first, high, stats, usual);
+			first += m->season.bins[i];
+		}
+	}
+	fit_usual_values(r, runs, stats);
+}
+
+void
+apply_recurrence(CalibrationRows *r, const DatasetRun *run, const ModelStats *stats)
+{
+	const Dataset *d = r->dataset;
+	nn_calibration calibration = model_calibration(r->model, stats);
+
+	for (int64 row = run->first; row < run->first + run->rows; row++)
+	{
+		const nn_row values = {
+			.scaled = d->rows + row * d->features,
+			.imputed = dataset_imputed(d, row),
+			.time = model_calendar_time(r->model, d->ts[row]),
+		};
+
+		CHECK_FOR_INTERRUPTS();
+		if (r->raw[row] >= 0)
+			r->raw[row] = nn_recurrence_score(&calibration, &values, r->raw[row]);
+	}
+}

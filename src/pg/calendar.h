@@ -1,0 +1,28 @@
+/*
+ * pg/calendar.h
+ *	  The calendar of a model: time zone and holidays.
+ */
+#ifndef AMAD_PG_CALENDAR_H
+#define AMAD_PG_CALENDAR_H
+
+#include "pgtime.h"
+#include "utils/date.h"
+
+typedef struct Calendar
+{
+	pg_tz	   *zone;			/* NULL: UTC */
+	int			nholidays;
+	DateADT    *holidays;		/* ascending */
+} Calendar;
+
+/* The time zone of a name or abbreviation; NULL if there is none, or it counts leap seconds. */
+extern pg_tz *calendar_zone(const char *name);
+
+/*
+ * The local time of a timestamp (microseconds), by which a season or what recurs is looked
+ * up.  A holiday has the times of the Sunday before it.  A timestamp outside the range of
+ * time zones stays as it is.
+ */
+extern int64 calendar_time(const Calendar *calendar, int64 ts);
+
+#endif							/* AMAD_PG_CALENDAR_H */
