@@ -696,7 +696,7 @@ options_feature_name(const Options *options, int feature)
 int
 options_transform(const Options *options, int feature)
 {
-	const char *name = options_feature_name(options, feature);
+	const char *name = options->ntransforms > 0 ? options_feature_name(options, feature) : NULL;
 
 	for (int i = 0; i < options->ntransforms; i++)
 		if (strcmp(options->transform_names[i], name) == 0)
@@ -707,14 +707,17 @@ options_transform(const Options *options, int feature)
 void
 options_check_transforms(const Options *options, int features)
 {
-	for (int i = 0; i < options->ntransforms; i++)
-	{
-		int			c = 0;
+	bool	   *found = palloc0(sizeof(bool) * Max(options->ntransforms, 1));
 
-		while (c < features &&
-			   strcmp(options->transform_names[i], options_feature_name(options, c)) != 0)
-			c++;
-		if (c == features)
+	for (int c = 0; c < features && options->ntransforms > 0; c++)
+	{
+		const char *name = options_feature_name(options, c);
+
+		for (int i = 0; i < options->ntransforms; i++)
+			found[i] = found[i] || strcmp(options->transform_names[i], name) == 0;
+	}
+	for (int i = 0; i < options->ntransforms; i++)
+		if (!found[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("option \"transform\" names a feature that does not exist: \"%s\"",
@@ -722,7 +725,7 @@ options_check_transforms(const Options *options, int features)
 					 options->nnames > 0
 						 ? 0
 						 : errhint("Features without names are called \"1\", \"2\" and so on.")));
-	}
+	pfree(found);
 }
 
 static void

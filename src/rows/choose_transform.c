@@ -39,6 +39,7 @@
 
 /* A trend */
 #define TREND_ROWS 8			/* rows needed, relative to those of a mean */
+#define TREND_LOSS 0.25			/* share of the rows, at most, that are left out after gaps */
 #define TREND_RISE 0.75			/* from the first part to the last, in deviations within a part */
 #define TREND_LINE 0.97			/* share of the variance of the means that a line explains */
 #define TREND_PACE 0.6			/* least ratio of the slopes of a half and of the whole */
@@ -222,6 +223,7 @@ choose_transforms(const Series *series, Oid ts_type, double max_gap, Transforms 
 	Parts		parts;
 	int64		first;
 	int64		last;
+	int64		runs = 0;
 	int			n = 0;
 
 	for (int c = 0; c < t->features; c++)
@@ -264,6 +266,7 @@ choose_transforms(const Series *series, Oid ts_type, double max_gap, Transforms 
 	{
 		SeriesRun	run = series_run(series, at, max_gap);
 
+		runs++;
 		for (int i = 0; i < n; i++)
 			shape[i].last = shape[i].increment = NAN;
 		for (; at < run.first + run.rows; at++)
@@ -298,6 +301,7 @@ choose_transforms(const Series *series, Oid ts_type, double max_gap, Transforms 
 			continue;			/* another series decides */
 		t->kind[feature[i]] = is_counter(s) ? TRANSFORM_RATE
 			: isfinite(range) && s->known >= TREND_ROWS * t->mean_rows &&
+				runs * t->mean_rows <= TREND_LOSS * rows &&
 				is_trend(s->part, parts.n, t->mean_rows / 2)
 			? TRANSFORM_DETREND
 			: TRANSFORM_NONE;

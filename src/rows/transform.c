@@ -109,9 +109,9 @@ recent_mean(const Transformer *t, const History *h)
 
 	if (t->row < rows)
 		return NAN;
-	for (int i = 0; i < rows; i++)
+	for (int i = 0, at = t->row % rows; i < rows; i++, at = at + 1 < rows ? at + 1 : 0)
 	{
-		double		value = h->ring[(t->row + i) % rows];
+		double		value = h->ring[at];
 
 		if (isnan(value))
 			continue;

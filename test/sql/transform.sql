@@ -74,6 +74,9 @@ SELECT transform, columns FROM decided(fitted('{}', 'n >= 576'));
 -- with an integer time column there are no days, but parts of the same length
 CREATE TABLE by_number AS SELECT n AS number, n AS ts, bytes, since_restart, disk, cpu, emptied, step, smooth_wave FROM host;
 SELECT * FROM decided(fitted('{}', relation => 'by_number'));
+-- a few gaps; so many that a mean would take a third of the rows
+SELECT * FROM decided(fitted('{}', 'n % 1000 > 15'));
+SELECT * FROM decided(fitted('{}', 'n % 200 > 15'));
 -- few rows: counters only
 SELECT * FROM decided(fitted('{}', 'n < 200'));
 SELECT * FROM decided(fitted('{}', 'n < 40'));
@@ -260,6 +263,11 @@ SELECT s->'adopted' AS adopted FROM amad_recalibrate('boxes', source => 'boxes')
 SELECT series, count(severity) AS scored, count(*) FILTER (WHERE severity > 1) < 80 AS few_flagged
 FROM amad_detect('boxes', source => 'boxes') GROUP BY series ORDER BY series;
 SELECT abs((d->'scaling'->'mean'->>0)::float8 - 1.75 * 2 / 3) < 0.1 AS mean FROM amad_describe('boxes') d;
+-- a series whose stretches are all too short for a mean
+SELECT s->'rows' AS rows, s->'series' AS series, s->'gaps' AS gaps
+FROM amad_train('short', 'SELECT * FROM boxes WHERE device <> 1 OR extract(minute FROM ts) < 40', 'ts', '{gauge}', '{device}',
+	options => quick('{"transform": "detrend", "max_gap": "5 min"}')) s;
+SELECT series, count(severity) AS scored, count(DISTINCT status) AS statuses FROM amad_detect('short') GROUP BY series ORDER BY series;
 -- columns are bound by name, in another order
 CREATE VIEW reordered AS SELECT gauge, ts, bytes, device FROM boxes;
 SELECT count(*) AS differ FROM amad_detect('boxes', source => 'reordered') a JOIN amad_detect('boxes', source => 'boxes') b
