@@ -38,7 +38,8 @@
 #define COUNTER_EQUAL 1e-6		/* range of increments that are equal, in terms of their mean */
 
 /* A trend */
-#define TREND_ROWS 8			/* rows needed, relative to those of a mean */
+#define TREND_ROWS 5			/* values needed, in terms of the rows of a mean */
+#define TREND_PART 0.25			/* values needed in each part, in the same terms */
 #define TREND_LOSS 0.25			/* share of the rows, at most, that are left out after gaps */
 #define TREND_RISE 0.75			/* from the first part to the last, in deviations within a part */
 #define TREND_LINE 0.97			/* share of the variance of the means that a line explains */
@@ -183,7 +184,7 @@ fit_line(const Part *part, int n, double *line)
 }
 
 static bool
-is_trend(const Part *part, int n, int64 least_known)
+is_trend(const Part *part, int n, double least_known)
 {
 	const int	half = (n + 1) / 2;
 	double		within = 0;
@@ -302,7 +303,7 @@ choose_transforms(const Series *series, Oid ts_type, double max_gap, Transforms 
 		t->kind[feature[i]] = is_counter(s) ? TRANSFORM_RATE
 			: isfinite(range) && s->known >= TREND_ROWS * t->mean_rows &&
 				runs * t->mean_rows <= TREND_LOSS * rows &&
-				is_trend(s->part, parts.n, t->mean_rows / 2)
+				is_trend(s->part, parts.n, TREND_PART * t->mean_rows)
 			? TRANSFORM_DETREND
 			: TRANSFORM_NONE;
 	}

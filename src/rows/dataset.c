@@ -306,6 +306,14 @@ transform_series(Dataset *d, const DatasetSeries *s)
 		t->kind[c] = options_transform(d->options, c);
 	memcpy(before, t->kind, bytes);
 	choose_transforms(d->open, d->ts_type, s->max_gap, t);
+	transforms_settle(t);
+	/* a trend that nobody asked to remove must not leave too few rows */
+	for (int c = 0; c < d->features && plan_held_out(d, s->rows).blocks == 0; c++)
+		if (before[c] == TRANSFORM_AUTO && t->kind[c] == TRANSFORM_DETREND)
+		{
+			t->kind[c] = TRANSFORM_NONE;
+			transforms_settle(t);
+		}
 
 	/* in the series before this one the feature is constant: 0 when it is transformed */
 	for (int c = 0; c < d->features; c++)
@@ -313,8 +321,6 @@ transform_series(Dataset *d, const DatasetSeries *s)
 			if (t->kind[c] != TRANSFORM_NONE)
 				d->series[i].mean[c] = 0.0;
 
-	/* a feature that is not decided is constant so far */
-	transforms_settle(t);
 	if (t->any)
 		series_transform(d->open, t, s->max_gap, s->step);
 	pfree(before);

@@ -77,6 +77,10 @@ SELECT * FROM decided(fitted('{}', relation => 'by_number'));
 -- a few gaps; so many that a mean would take a third of the rows
 SELECT * FROM decided(fitted('{}', 'n % 1000 > 15'));
 SELECT * FROM decided(fitted('{}', 'n % 200 > 15'));
+-- two weeks by the hour; not if the rows would not be enough without those before the first mean
+SELECT horizons, amad_describe(amad_fit(jsonb_build_object('method', 'zscore', 'horizons', horizons), ts, disk, cpu))->'transforms' AS transforms
+FROM (SELECT '2026-01-05'::timestamptz + n * interval '1 hour' AS ts, 0.1 * n + noise(n) AS disk, sin(n * pi() / 12) + noise(n) AS cpu
+	FROM generate_series(0, 335) n) x, unnest('{[4],[100]}'::jsonb[]) horizons GROUP BY horizons ORDER BY horizons;
 -- few rows: counters only
 SELECT * FROM decided(fitted('{}', 'n < 200'));
 SELECT * FROM decided(fitted('{}', 'n < 40'));
