@@ -244,6 +244,41 @@ check_calendar(const Options *o, Oid ts_type)
 					format_type_be(ts_type))));
 }
 
+/* The names of the features with a transform, as a list; NULL if there are none. */
+static char *
+list_transformed(const Model *m, Transform kind)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int c = 0; c < m->features; c++)
+		if (m->transforms.kind[c] == kind && options_transform(&m->options, c) == TRANSFORM_AUTO)
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "",
+							 options_feature_name(&m->options, c));
+	return list.len > 0 ? list.data : NULL;
+}
+
+/* Sets the transforms of the model, and names the features for which they were decided here. */
+static void
+set_transforms(Model *m, const Dataset *d)
+{
+	char	   *counters;
+	char	   *trends;
+
+	memcpy(m->transforms.kind, d->transforms.kind, sizeof(uint8) * m->features);
+	transforms_settle(&m->transforms);
+	counters = list_transformed(m, TRANSFORM_RATE);
+	trends = list_transformed(m, TRANSFORM_DETREND);
+	if (counters)
+		ereport(NOTICE,
+				(errmsg("scoring counters by their rate: %s", counters),
+				 errhint("Set option \"transform\" to override this.")));
+	if (trends)
+		ereport(NOTICE,
+				(errmsg("scoring trends by the distance from their recent mean: %s", trends),
+				 errhint("Set option \"transform\" to override this.")));
+}
+
 Model *
 train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 {
@@ -267,6 +302,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	dataset_finish(d, &model->stats);
 	facts->rows = d->facts;
 	report_sampling(d);
+	set_transforms(model, d);
 	season = fit_season_periods(o, d, model->stats.step);
 	MemoryContextSwitchTo(result);
 	model_set_season(model, &season);
@@ -352,11 +388,16 @@ train_summary(const char *name, int version, const Model *model, const TrainFact
 	json_put_int(&text, "imputed_values", facts->rows.values.imputed);
 	json_key(&text, "constant_features");
 	write_constant_features(model, &text);
+	if (model->transforms.any)
+	{
+		json_key(&text, "transforms");
+		transforms_write(&model->transforms, &model->options, &text);
+	}
 	json_put_int(&text, "steps", facts->steps);
 	json_put_double(&text, "passes", facts->passes);
 	json_put_double(&text, "loss", facts->loss);
 	json_put_double(&text, "threshold", model->stats.threshold);
-	json_put_int(&text, "warmup", model->plan.warmup);
+	json_put_int(&text, "warmup", model_warmup(model));
 	json_put_double(&text, "seconds", facts->seconds);
 	json_put_int(&text, "workers", facts->workers);
 	json_put_string(&text, "core", model->core);

@@ -110,6 +110,7 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 	error_context_stack = &context;
 	options->nnames = source->spec.nfeatures;
 	options->names = source->spec.features;
+	options_check_transforms(options, options->nnames);
 	reading.dataset = dataset_open(CurrentMemoryContext, options, options->nnames, source->ts_type,
 								   true, train_bytes(options, options->nnames));
 	source_scan(source, &everything, false, read_row, &reading);

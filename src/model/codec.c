@@ -139,6 +139,19 @@ write_flags(const Model *m, StringInfo out)
 	pfree(flags);
 }
 
+/* Writes the transform of each feature, or nothing if there is none. */
+static void
+write_transform_names(const Model *m, StringInfo out)
+{
+	const int	n = m->transforms.any ? m->features : 0;
+	char	  **names = palloc(sizeof(char *) * Max(n, 1));
+
+	for (int c = 0; c < n; c++)
+		names[c] = unconstify(char *, options_transform_name(m->transforms.kind[c]));
+	json_put_strings(out, "transforms", n, names);
+	pfree(names);
+}
+
 /* Writes the periods of the season, each followed by the numbers of its harmonics and bins. */
 static void
 write_season_periods(const Model *m, StringInfo out)
@@ -171,6 +184,7 @@ write_metadata(const Model *m)
 	write_season_periods(m, &text);
 	json_key(&text, "flags");
 	write_flags(m, &text);
+	write_transform_names(m, &text);
 	json_put_strings(&text, "types", m->ntypes, m->types);
 	json_put_strings(&text, "series_cols", m->nseries_cols, m->series_cols);
 	json_key(&text, "series");
@@ -492,6 +506,25 @@ read_flags(Model *m, Jsonb *json)
 	model_weigh_features(m);
 }
 
+static void
+read_transforms(Model *m, Jsonb *json)
+{
+	char	  **names;
+	int			n = member_strings(json, "transforms", &names);
+
+	if (n != 0 && n != m->features)
+		report_invalid_model("The number of transforms does not match the number of features.");
+	for (int c = 0; c < n; c++)
+	{
+		int			kind = options_find_transform(names[c]);
+
+		if (kind < 0 || kind == TRANSFORM_AUTO)
+			report_invalid_model("A transform does not exist.");
+		m->transforms.kind[c] = kind;
+	}
+	transforms_settle(&m->transforms);
+}
+
 static Oid
 ts_type_of(const char *name)
 {
@@ -571,6 +604,7 @@ create_from_metadata(const char *text, const Header *h)
 		m->plan.evidence != h->evidence || m->sizes.count[FIGURE_RECURRENCE_BINS] != h->bins)
 		report_invalid_model("The sizes do not match the options.");
 	read_flags(m, json);
+	read_transforms(m, json);
 	m->training = member_object(json, "training");
 	m->core = member_string(json, "core");
 	m->ts_type = ts_type_of(member_string(json, "ts_type"));

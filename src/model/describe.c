@@ -150,6 +150,8 @@ describe(const Model *m, const char *training)
 	json_put_strings(&text, "feature_types", m->ntypes, m->types);
 	json_key(&text, "flags");
 	model_write_names(m, m->flag, &text);
+	json_key(&text, "transforms");
+	transforms_write(&m->transforms, &m->options, &text);
 	write_time(m, &text);
 	write_series(m, &text);
 	write_section(m, "scaling", &text);
@@ -158,7 +160,7 @@ describe(const Model *m, const char *training)
 	write_recurrence(m, &text);
 	json_put_double(&text, "threshold", m->stats.threshold);
 	json_put_int(&text, "context", m->plan.context);
-	json_put_int(&text, "warmup", m->plan.warmup);
+	json_put_int(&text, "warmup", model_warmup(m));
 	json_put_int(&text, "weights", m->nparams);
 	json_put_json(&text, "training", training);
 	json_put_int(&text, "format_version", MODEL_FORMAT);

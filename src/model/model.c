@@ -33,10 +33,17 @@ model_create(const Options *options, int features, size_t nparams)
 	m->flag = palloc0(sizeof(bool) * features);
 	m->weight = palloc(sizeof(double) * features);
 	model_weigh_features(m);
+	m->transforms = transforms_make(options, features);
 	m->training = pstrdup("{}");
 	m->core = pstrdup("");
 	model_set_season(m, &(nn_season){0});
 	return m;
+}
+
+int
+model_warmup(const Model *m)
+{
+	return m->plan.warmup + m->transforms.lead;
 }
 
 /* All flags together weigh at most flag_weight of all other features together. */

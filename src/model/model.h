@@ -14,6 +14,7 @@
 #include "model/figures.h"
 #include "model/options.h"
 #include "model/plan.h"
+#include "model/transforms.h"
 
 /* A series of a fleet. */
 typedef struct ModelSeries
@@ -30,6 +31,7 @@ typedef struct Model
 	FigureSizes sizes;
 	bool	   *flag;			/* (features) it has at most two values */
 	double	   *weight;			/* (features) of its evidence; the mean is 1 */
+	Transforms	transforms;
 	nn_season	season;			/* periods in units of the time column */
 	ModelStats	stats;			/* of all rows: of the only series, and of unknown ones */
 	int			nseries;		/* series of a fleet, in order of their keys */
@@ -51,6 +53,9 @@ typedef struct Model
  * components times features (METHOD_PCA).
  */
 extern Model *model_create(const Options *options, int features, size_t nparams);
+
+/* Rows of a stretch before the first that can have a score. */
+extern int	model_warmup(const Model *model);
 
 /* Computes the weights of the features from their flags. */
 extern void model_weigh_features(Model *model);

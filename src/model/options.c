@@ -109,6 +109,8 @@ static const struct
 #define MOST_PERIOD 1e12
 
 static const char *const missing_names[] = {"locf", "linear", "error"};
+static const char *const transform_names[] = {"none", "log",	 "difference",
+											  "rate", "detrend", "auto"};
 static const char *const method_names[] = {"amad", "pca", "zscore"};
 /* bit i of Options.without: the i-th */
 static const char *const part_names[] = {"automask", "mixup", "multiscale"};
@@ -449,6 +451,71 @@ parse_holidays(Options *options, JsonbValue *value)
 }
 
 static void
+refuse_transform(JsonbValue *value)
+{
+	json_refuse_option("transform", value,
+					   "\"auto\", \"none\", \"log\", \"difference\", \"rate\", \"detrend\", or an "
+					   "object with one of these for each feature");
+}
+
+const char *
+options_transform_name(int transform)
+{
+	return transform_names[transform];
+}
+
+int
+options_find_transform(const char *name)
+{
+	for (int i = 0; i < lengthof(transform_names); i++)
+		if (strcmp(transform_names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+/* A transform's name as a value; -1 if it is something else. */
+static int
+transform_of(const JsonbValue *value)
+{
+	return value->type == jbvString
+		? options_find_transform(pnstrdup(value->val.string.val, value->val.string.len))
+		: -1;
+}
+
+static void
+parse_transform(Options *options, JsonbValue *value)
+{
+	JsonbContainer *object = value->val.binary.data;
+	JsonbIterator *it;
+	JsonbValue	member;
+	char	   *key;
+
+	options->transform = TRANSFORM_AUTO;
+	options->ntransforms = 0;
+	if (value->type != jbvBinary)
+	{
+		options->transform = transform_of(value);
+		if (options->transform < 0)
+			refuse_transform(value);
+		return;
+	}
+	if (!JsonContainerIsObject(object))
+		refuse_transform(value);
+	options->transform_names = palloc(sizeof(char *) * Max(JsonContainerSize(object), 1));
+	options->transforms = palloc(sizeof(int) * Max(JsonContainerSize(object), 1));
+	it = JsonbIteratorInit(object);
+	while ((key = json_next_member(&it, &member)) != NULL)
+	{
+		int			transform = transform_of(&member);
+
+		if (transform < 0)
+			refuse_transform(&member);
+		options->transform_names[options->ntransforms] = key;
+		options->transforms[options->ntransforms++] = transform;
+	}
+}
+
+static void
 parse_method(Options *options, JsonbValue *value)
 {
 	options->method = parse_choice("method", method_names, value);
@@ -473,11 +540,11 @@ static const struct
 	OptionLevel level;
 	void		(*parse) (Options *options, JsonbValue *value);
 } other_keys[] = {
-	{"method", OPTION_ORDINARY, parse_method},	   {"horizons", OPTION_ORDINARY, parse_horizons},
-	{"season", OPTION_ORDINARY, parse_season},	   {"missing", OPTION_ORDINARY, parse_missing},
-	{"features", OPTION_ORDINARY, parse_names},	   {"preset", OPTION_ORDINARY, skip_preset},
-	{"timezone", OPTION_ORDINARY, parse_timezone}, {"holidays", OPTION_ORDINARY, parse_holidays},
-	{"without", OPTION_ADVANCED, parse_without},
+	{"method", OPTION_ORDINARY, parse_method},		 {"horizons", OPTION_ORDINARY, parse_horizons},
+	{"season", OPTION_ORDINARY, parse_season},		 {"missing", OPTION_ORDINARY, parse_missing},
+	{"transform", OPTION_ORDINARY, parse_transform}, {"features", OPTION_ORDINARY, parse_names},
+	{"timezone", OPTION_ORDINARY, parse_timezone},   {"holidays", OPTION_ORDINARY, parse_holidays},
+	{"preset", OPTION_ORDINARY, skip_preset},		 {"without", OPTION_ADVANCED, parse_without},
 };
 
 /* The keys of a level, as a list for messages. */
@@ -591,6 +658,7 @@ set_defaults(Options *options)
 	options->method = METHOD_AMAD;
 	options->missing = MISSING_LOCF;
 	options->season = SEASON_AUTO;
+	options->transform = TRANSFORM_AUTO;
 	options->nhorizons = lengthof(horizons);
 	memcpy(options->horizons, horizons, sizeof(horizons));
 }
@@ -681,6 +749,56 @@ options_feature_name(const Options *options, int feature)
 	return options->nnames > 0 ? options->names[feature] : psprintf("%d", feature + 1);
 }
 
+int
+options_transform(const Options *options, int feature)
+{
+	const char *name = options->ntransforms > 0 ? options_feature_name(options, feature) : NULL;
+
+	for (int i = 0; i < options->ntransforms; i++)
+		if (strcmp(options->transform_names[i], name) == 0)
+			return options->transforms[i];
+	return options->transform;
+}
+
+void
+options_check_transforms(const Options *options, int features)
+{
+	bool	   *found = palloc0(sizeof(bool) * Max(options->ntransforms, 1));
+
+	for (int c = 0; c < features && options->ntransforms > 0; c++)
+	{
+		const char *name = options_feature_name(options, c);
+
+		for (int i = 0; i < options->ntransforms; i++)
+			found[i] = found[i] || strcmp(options->transform_names[i], name) == 0;
+	}
+	for (int i = 0; i < options->ntransforms; i++)
+		if (!found[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("option \"transform\" names a feature that does not exist: \"%s\"",
+							options->transform_names[i]),
+					 options->nnames > 0
+						 ? 0
+						 : errhint("Features without names are called \"1\", \"2\" and so on.")));
+	pfree(found);
+}
+
+static void
+write_transform(const Options *options, StringInfo out)
+{
+	if (options->ntransforms == 0)
+	{
+		json_put_string(out, "transform", transform_names[options->transform]);
+		return;
+	}
+	json_key(out, "transform");
+	appendStringInfoChar(out, '{');
+	for (int i = 0; i < options->ntransforms; i++)
+		json_put_string(out, options->transform_names[i], transform_names[options->transforms[i]]);
+	appendStringInfoChar(out, '}');
+}
+
 static void
 write_without(const Options *options, StringInfo out)
 {
@@ -745,6 +863,7 @@ options_write(const Options *options, StringInfo out)
 		write_holidays(&options->calendar, out);
 	json_put_string(out, "method", method_names[options->method]);
 	json_put_string(out, "missing", missing_names[options->missing]);
+	write_transform(options, out);
 	if (options->nnames > 0)
 		json_put_strings(out, "features", options->nnames, options->names);
 	json_key(out, "advanced");

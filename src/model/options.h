@@ -32,6 +32,17 @@ typedef enum SeasonChoice
 
 #define SEASON_AUTO_PERIODS 2
 
+/* What a feature is replaced by before it is scaled (rows/transform.c). */
+typedef enum Transform
+{
+	TRANSFORM_NONE,
+	TRANSFORM_LOG,
+	TRANSFORM_DIFFERENCE,
+	TRANSFORM_RATE,
+	TRANSFORM_DETREND,
+	TRANSFORM_AUTO				/* to be decided in training (rows/choose_transform.c) */
+} Transform;
+
 /* What reconstructs a row. */
 typedef enum Method
 {
@@ -76,6 +87,10 @@ typedef struct Options
 	int			missing;		/* MissingPolicy */
 	int			fill_limit;		/* rows a missing value is carried; -1 until resolved: window */
 	double		max_gap;		/* between rows, seconds or units of ts; 0: by the median step */
+	int			transform;		/* Transform of the features without one of their own */
+	int			ntransforms;	/* features with one of their own */
+	char	  **transform_names;
+	int		   *transforms;
 	/* score */
 	double		contamination;
 	double		discrepancy_weight;
@@ -125,6 +140,16 @@ extern JsonbContainer *options_advanced(JsonbValue *value);
 
 /* The name of a feature (from 0), or its number (from 1) as text if it has no name. */
 extern const char *options_feature_name(const Options *options, int feature);
+
+/* The Transform of a feature. */
+extern int	options_transform(const Options *options, int feature);
+
+/* ERROR if the option "transform" names a feature that does not exist. */
+extern void options_check_transforms(const Options *options, int features);
+
+/* "rate" for TRANSFORM_RATE, and the reverse: -1 if there is no transform of that name. */
+extern const char *options_transform_name(int transform);
+extern int	options_find_transform(const char *name);
 
 /* The options in force, as a JSON object that options_parse() accepts. */
 extern void options_write(const Options *options, StringInfo out);

@@ -158,6 +158,10 @@ adopt_figures(const Model *m, LearningRows *rows, Oid ts_type, double trim, Budg
 			series_add(series, row->ts, series_rows(series), row->values);
 	}
 	series_sort(series);
+	stats->step = series_step(series);
+	stats->max_gap = dataset_max_gap(&m->options, ts_type, stats->step);
+	if (m->transforms.any)
+		series_transform(series, &m->transforms, stats->max_gap, stats->step);
 	known = palloc(sizeof(int64) * m->features);
 	series_moments(series, stats->mean, stats->std, known);
 	for (int c = 0; c < m->features; c++)
@@ -166,8 +170,6 @@ adopt_figures(const Model *m, LearningRows *rows, Oid ts_type, double trim, Budg
 			stats->mean[c] = m->stats.mean[c];
 			stats->std[c] = m->stats.std[c];
 		}
-	stats->step = series_step(series);
-	stats->max_gap = dataset_max_gap(&m->options, ts_type, stats->step);
 	series_close(series);
 	pfree(known);
 	return stats;

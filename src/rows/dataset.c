@@ -3,8 +3,8 @@
  *	  The rows of a training: series after series, sorted, filled and scaled.
  *
  * Rows come one series at a time.  Those of the open series are collected as doubles
- * (rows/series.c).  When it ends, they are sorted, split into runs at gaps, filled and
- * scaled by the series' own mean and standard deviation, and appended to one array of
+ * (rows/series.c).  When it ends, they are sorted, split into runs at gaps, transformed,
+ * filled and scaled by the series' own mean and standard deviation, and appended to one array of
  * floats.  dataset_finish() pools the moments of all series.
  *
  * If rows do not fit in maintenance_work_mem, some are left out (dataset_sampling.c).
@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "core/evidence/quantile.h"
+#include "rows/choose_transform.h"
 #include "rows/dataset.h"
 #include "rows/dataset_private.h"
 
@@ -34,14 +35,14 @@ static HeldOut
 plan_held_out(const Dataset *d, int64 rows)
 {
 	return held_out_plan(rows, d->options->validation_fraction, 2 * d->plan.max_horizon,
-						 Max(d->plan.warmup, d->plan.chunk_rows));
+						 Max(d->plan.warmup, d->plan.chunk_rows) + d->transforms.lead);
 }
 
 /* The least number of rows of a series that can be trained on and calibrated. */
 static int64
 least_rows(const Dataset *d)
 {
-	int64		least = d->plan.chunk_rows;
+	int64		least = d->plan.chunk_rows + d->transforms.lead;
 
 	while (plan_held_out(d, least).blocks == 0)
 		least++;
@@ -59,6 +60,8 @@ options_for_fewer_rows(const Dataset *d)
 	other.options = &options;
 	options_shorten(&options);
 	other.plan = plan_make(&options, d->features);
+	other.transforms.mean_rows = transforms_make(&options, d->features).mean_rows;
+	transforms_settle(&other.transforms);
 	least = least_rows(&other);
 	if (least >= least_rows(d) || options.lookahead > other.plan.max_horizon / 2)
 		return d->plan.has_network
@@ -82,11 +85,12 @@ too_few_rows(const Dataset *d)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("too few rows to train a model: " INT64_FORMAT, d->facts.rows),
+			 errmsg("too few rows to train a model: " INT64_FORMAT,
+					d->transforms.lead > 0 ? d->facts.offered : d->facts.rows),
 			 errdetail("These options need at least " INT64_FORMAT
 					   " rows of a series without a gap: "
 					   "%d to train on, and rows held out for the threshold.",
-					   least_rows(d), d->plan.chunk_rows),
+					   least_rows(d), d->plan.chunk_rows + d->transforms.lead),
 			 d->facts.gaps > 0
 				 ? errhint("There are " INT64_FORMAT
 						   " gaps longer than max_gap: choose a greater one, or use %s.",
@@ -149,6 +153,9 @@ dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_
 	d->sampling = sampling;
 	d->reserve = reserve;
 	budget_open(&d->budget, context, BUDGET_TRAINING);
+	context = MemoryContextSwitchTo(context);
+	d->transforms = transforms_make(options, features);
+	MemoryContextSwitchTo(context);
 	return d;
 }
 
@@ -244,21 +251,28 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 	for (int64 at = 0; at < series_rows(d->open);)
 	{
 		SeriesRun	run = series_run(d->open, at, s->max_gap);
+		int64		lead = Min(d->transforms.lead, run.rows);
 		DatasetRun	to = {
 			.series = d->nseries,
 			.first = d->nrows,
-			.rows = run.rows,
-			.number = run.number,
+			.rows = run.rows - lead,
+			.number = run.number + lead,
 		};
 
+		at += run.rows;
+		d->facts.gaps += at < series_rows(d->open);
+		if (to.rows == 0)
+			continue;
+		/* like scoring, which does not see rows before all features have a value */
+		run.first += lead;
+		run.rows -= lead;
+		run.number += lead;
 		series_scale(d->open, &run, d->options, &scaling, d->rows + d->nrows * d->features,
 					 d->imputed ? d->imputed + d->nrows * IMPUTED_BYTES(d->features) : NULL,
 					 &d->facts.values);
 		series_times(d->open, &run, d->ts + d->nrows);
 		dataset_append_run(d, to);
 		d->nrows += run.rows;
-		at += run.rows;
-		d->facts.gaps += at < series_rows(d->open);
 	}
 }
 
@@ -277,13 +291,48 @@ dataset_max_gap(const Options *options, Oid ts_type, double step)
 	return options->max_gap > 0 ? options->max_gap * unit : GAP_STEPS * step;
 }
 
+/*
+ * Transforms the open series.  The first series in which a feature varies decides how it is
+ * transformed in all series.
+ */
+static void
+transform_series(Dataset *d, const DatasetSeries *s)
+{
+	const Size	bytes = sizeof(uint8) * d->features;
+	Transforms *t = &d->transforms;
+	uint8	   *before = palloc(bytes);
+
+	for (int c = 0; c < d->features && d->nseries == 0; c++)
+		t->kind[c] = options_transform(d->options, c);
+	memcpy(before, t->kind, bytes);
+	choose_transforms(d->open, d->ts_type, s->max_gap, t);
+	transforms_settle(t);
+	/* a trend that nobody asked to remove must not leave too few rows */
+	for (int c = 0; c < d->features && plan_held_out(d, s->rows).blocks == 0; c++)
+		if (before[c] == TRANSFORM_AUTO && t->kind[c] == TRANSFORM_DETREND)
+		{
+			t->kind[c] = TRANSFORM_NONE;
+			transforms_settle(t);
+		}
+
+	/* in the series before this one the feature is constant: 0 when it is transformed */
+	for (int c = 0; c < d->features; c++)
+		for (int i = 0; i < d->nseries && t->kind[c] != before[c]; i++)
+			if (t->kind[c] != TRANSFORM_NONE)
+				d->series[i].mean[c] = 0.0;
+
+	if (t->any)
+		series_transform(d->open, t, s->max_gap, s->step);
+	pfree(before);
+}
+
 /* Scales the open series and appends it to the others, unless it is too short. */
 static void
 end_series(Dataset *d)
 {
 	MemoryContext old;
 	int64		offered = d->open_number;
-	DatasetSeries s = {.rows = offered, .held = plan_held_out(d, offered)};
+	DatasetSeries s = {.rows = offered};
 
 	if (d->open == NULL)
 		return;
@@ -298,6 +347,10 @@ end_series(Dataset *d)
 		series_sort(d->open);
 		s.step = series_step(d->open);
 		s.max_gap = dataset_max_gap(d->options, d->ts_type, s.step);
+		if (d->options->missing == MISSING_ERROR)
+			series_refuse_missing(d->open, d->options);
+		transform_series(d, &s);
+		s.held = plan_held_out(d, offered);
 		series_moments(d->open, s.mean, s.std, s.known);
 		scale_runs(d, &s);
 		add_series(d, s);
@@ -463,6 +516,9 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	int64		only = d->open_number;
 
 	end_series(d);
+	for (int c = 0; c < d->features; c++)
+		if (d->transforms.kind[c] == TRANSFORM_AUTO)
+			d->transforms.kind[c] = TRANSFORM_NONE;
 	dataset_shrink(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)

@@ -61,6 +61,7 @@ typedef struct Dataset
 	int			features;
 	ModelPlan	plan;
 	Oid			ts_type;
+	Transforms	transforms;		/* TRANSFORM_AUTO until a series has shown more */
 
 	Size		reserve;		/* bytes to leave for the training */
 	bool		sampling;		/* omit rows beyond the budget, instead of an ERROR */
@@ -99,8 +100,8 @@ extern void dataset_add(Dataset *dataset, int64 ts, const double *values);
 extern void dataset_skip(Dataset *dataset);
 
 /*
- * Ends the last series.  Sets mean, std, step and max_gap of all rows together in stats.
- * ERROR if no series is long enough, or a feature has no value.
+ * Ends the last series; transforms has been decided then.  Sets mean, std, step and max_gap of
+ * all rows together in stats.  ERROR if no series is long enough, or a feature has no value.
  */
 extern void dataset_finish(Dataset *dataset, ModelStats *stats);
 

@@ -6,7 +6,8 @@
  * never move, except in series_thin().  Values are doubles: float32 would lose the small
  * changes of features with a large offset, and the offset is known only at the end.
  * series_sort() sorts pointers to the rows, unless they came in order; all that follows reads
- * rows in that order.  series_scale() fills missing values and writes scaled rows.
+ * rows in that order.  series_transform() replaces values in place; series_scale() fills
+ * missing values and writes scaled rows.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -21,6 +22,7 @@
 #include "pg/timestamps.h"
 #include "rows/fill.h"
 #include "rows/series.h"
+#include "rows/transform.h"
 
 #define FIRST_SEGMENT_ROWS 64
 #define MAX_SEGMENT_BYTES (1024 * 1024)
@@ -56,6 +58,7 @@ struct Series
 	Segment    *first;
 	Segment    *last;
 	SeriesRow **order;			/* (rows) by time; NULL until sorted */
+	double	   *rounding;		/* (features) least standard deviation; NULL: not transformed */
 };
 
 Series *
@@ -249,6 +252,30 @@ series_sort(Series *series)
 	}
 }
 
+const double *
+series_values(const Series *series, int64 row, int64 *ts)
+{
+	*ts = series->order[row]->ts;
+	return series->order[row]->values;
+}
+
+void
+series_refuse_missing(const Series *series, const Options *options)
+{
+	for (int64 row = 0; row < series->rows && !series->complete; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int c = 0; c < series->features; c++)
+			if (isnan(series->order[row]->values[c]))
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("feature %s is null, NaN or infinite at %s",
+								options_feature_name(options, c),
+								timestamps_text(series->ts_type, series->order[row]->ts)),
+						 errhint("Omit the row, or set \"missing\" to \"locf\" or \"linear\".")));
+	}
+}
+
 /* ---- measures --------------------------------------------------------------------------- */
 
 double
@@ -299,6 +326,37 @@ series_times(const Series *series, const SeriesRun *run, int64 *ts)
 		poll_row(i);
 		ts[i] = series->order[run->first + i]->ts;
 	}
+}
+
+void
+series_transform(Series *series, const Transforms *transforms, double max_gap, double step)
+{
+	const int	C = series->features;
+	MemoryContext old = MemoryContextSwitchTo(series->context);
+	Transformer *t = transformer_open(transforms, series->ts_type);
+
+	series->rounding = palloc0(sizeof(double) * C);
+	MemoryContextSwitchTo(old);
+	for (int64 at = 0; at < series->rows;)
+	{
+		SeriesRun	run = series_run(series, at, max_gap);
+
+		transformer_begin(t);
+		for (; at < run.first + run.rows; at++)
+		{
+			SeriesRow  *row = series->order[at];
+
+			CHECK_FOR_INTERRUPTS();
+			for (int c = 0; c < C; c++)
+				series->rounding[c] = fmax(series->rounding[c], fabs(row->values[c]));
+			transformer_row(t, row->ts, row->values, NULL);
+			for (int c = 0; c < C && series->complete; c++)
+				series->complete = !isnan(row->values[c]);
+		}
+	}
+	for (int c = 0; c < C; c++)
+		series->rounding[c] = transform_rounding(transforms->kind[c], series->rounding[c], step,
+												 series->ts_type);
 }
 
 /*
@@ -362,24 +420,15 @@ series_moments(const Series *series, double *mean, double *std, int64 *known)
 		std[c] = known[c] > 0 ? Min(sqrt(std[c] / known[c]) * largest[c], DBL_MAX) : 0.0;
 		if (nn_is_constant(mean[c], std[c]))
 			std[c] = 0.0;
+		/* differences of a constant growth are equal but for the rounding of the values */
+		else if (series->rounding)
+			std[c] = fmax(std[c], series->rounding[c]);
 	}
 	pfree(largest);
 	pfree(first);
 }
 
 /* ---- scaling ------------------------------------------------------------------------------ */
-
-static void
-refuse_missing(const Series *series, const Options *options, int feature, int64 ts)
-{
-	const char *name = options_feature_name(options, feature);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-			 errmsg("feature %s is null, NaN or infinite at %s", name,
-					timestamps_text(series->ts_type, ts)),
-			 errhint("Omit the row, or set \"missing\" to \"locf\" or \"linear\".")));
-}
 
 /* The next row of the run with a value of the feature, or the end of the run. */
 static int64
@@ -445,8 +494,6 @@ series_scale(const Series *series, const SeriesRun *run, const Options *options,
 
 			if (isnan(x[c]))
 			{
-				if (options->missing == MISSING_ERROR)
-					refuse_missing(series, options, c, series->order[row]->ts);
 				if (options->missing == MISSING_LINEAR)
 					value = linear_value(series, run, options, row, c, &around[c], value);
 				fill_mark(imputed, c);

@@ -10,6 +10,7 @@
 
 #include "core/evidence/scaling.h"
 #include "model/options.h"
+#include "model/transforms.h"
 #include "pg/budget.h"
 
 typedef struct Series Series;
@@ -52,8 +53,21 @@ extern void series_sort(Series *series);
 
 /* ---- of a sorted series ---------------------------------------------------------- */
 
+/* The values of a row, and its timestamp. */
+extern const double *series_values(const Series *series, int64 row, int64 *ts);
+
+/* ERROR if a value is missing. */
+extern void series_refuse_missing(const Series *series, const Options *options);
+
 /* Median distance of consecutive timestamps, in units of ts; 0 for fewer than two rows. */
 extern double series_step(const Series *series);
+
+/*
+ * Transforms the values of all runs in place: what follows refers to transformed values.
+ * max_gap: as for series_run().  step: see transform_rounding().
+ */
+extern void series_transform(Series *series, const Transforms *transforms, double max_gap,
+							 double step);
 
 /*
  * Mean, standard deviation (0 for a constant) and number of the values of every feature

@@ -24,9 +24,9 @@
 #define PARALLEL_BYTES (16 * 1024 * 1024)
 
 Size
-blocks_row_bytes(int features)
+blocks_row_bytes(int features, bool inverse)
 {
-	return sizeof(BlockRow) + IMPUTED_BYTES(features);
+	return sizeof(BlockRow) + IMPUTED_BYTES(features) + (inverse ? sizeof(Inverse) * features : 0);
 }
 
 /* Allocates the `room` rows of a block, without its task. */
@@ -38,10 +38,12 @@ open_block(const BlockQueue *queue, RowBlock *b, int room)
 	memset(b, 0, sizeof(RowBlock));
 	b->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
 	b->missing = palloc_extended(rows * IMPUTED_BYTES(queue->features), MCXT_ALLOC_HUGE);
+	if (queue->inverse)
+		b->inverse = palloc_extended(rows * sizeof(Inverse) * queue->features, MCXT_ALLOC_HUGE);
 }
 
 void
-blocks_open(BlockQueue *queue, Prediction *prediction)
+blocks_open(BlockQueue *queue, Prediction *prediction, bool inverse)
 {
 	const Predictor *p = prediction->predictor;
 	const Size	row = sizeof(float) * p->shape.features;
@@ -50,6 +52,7 @@ blocks_open(BlockQueue *queue, Prediction *prediction)
 	memset(queue, 0, sizeof(BlockQueue));
 	queue->prediction = prediction;
 	queue->features = p->shape.features;
+	queue->inverse = inverse;
 	queue->nblocks = 1;
 	queue->room = PREDICT_ROWS;
 	queue->block = palloc(sizeof(RowBlock));
@@ -171,7 +174,7 @@ parallel_room(const BlockQueue *queue, int nblocks, Size other_row_bytes)
 	while (room > 0 &&
 		   other_row_bytes * room +
 				   nblocks *
-					   (mul_size(room, blocks_row_bytes(p->shape.features)) +
+					   (mul_size(room, blocks_row_bytes(p->shape.features, queue->inverse)) +
 						predict_pool_task_bytes(p, room)) >
 			   limit)
 		room -= PREDICT_ROWS;

@@ -10,6 +10,7 @@
 #ifndef AMAD_SCORE_BLOCKS_H
 #define AMAD_SCORE_BLOCKS_H
 
+#include "rows/transform.h"
 #include "score/predict_parallel.h"
 #include "score/scored_row.h"
 
@@ -47,6 +48,7 @@ typedef struct RowBlock
 	int			rows;
 	BlockRow   *row;			/* (room) */
 	uint8	   *missing;		/* (room, IMPUTED_BYTES) bitmaps of the missing features */
+	Inverse    *inverse;		/* (room, features) NULL: nothing is transformed */
 	PredictTask task;			/* the rows fed, and the model's outputs */
 } RowBlock;
 
@@ -54,6 +56,7 @@ typedef struct BlockQueue
 {
 	Prediction *prediction;		/* of this process */
 	int			features;
+	bool		inverse;		/* blocks have it */
 	PredictPool *pool;			/* NULL: no workers */
 	int			nblocks;
 	RowBlock   *block;			/* (nblocks) used in turn */
@@ -64,10 +67,10 @@ typedef struct BlockQueue
 } BlockQueue;
 
 /* Opens a queue of one block of PREDICT_ROWS rows in the current context. */
-extern void blocks_open(BlockQueue *queue, Prediction *prediction);
+extern void blocks_open(BlockQueue *queue, Prediction *prediction, bool inverse);
 
 /* Memory for a row of a block, without its task. */
-extern Size blocks_row_bytes(int features);
+extern Size blocks_row_bytes(int features, bool inverse);
 
 /*
  * Returns the block to be filled, and begins one of the series if there is none.

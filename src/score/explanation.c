@@ -180,6 +180,15 @@ build_object(ExplanationWriter *w)
 	return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 
+/* A scaled value in the units of the feature. */
+static double
+value_of_scaled(const Model *m, const ModelStats *stats, const ScoredRow *row, int c, double scaled)
+{
+	double		value = stats->mean[c] + scaled * stats->std[c];
+
+	return row->inverse ? transform_invert(m->transforms.kind[c], &row->inverse[c], value) : value;
+}
+
 static Datum
 build_expected(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
@@ -187,7 +196,7 @@ build_expected(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *r
 	{
 		int			c = w->feature[i];
 
-		set_number(&w->pair[i].value, stats->mean[c] + row->expected[c] * stats->std[c]);
+		set_number(&w->pair[i].value, value_of_scaled(w->model, stats, row, c, row->expected[c]));
 	}
 	return build_object(w);
 }

@@ -1,15 +1,16 @@
 /*
  * score/feed.c
- *	  The rows of a series as the model is to see them: in order, cut at gaps, filled, scaled.
+ *	  The rows of a series as the model is to see them: in order, cut at gaps,
+ *	  transformed, filled, scaled.
  *
  * A row without a timestamp, or whose timestamp is not later than that of the row before,
  * is not fed.  A distance of more than max_gap begins a new stretch, which the model sees
  * as a new series.
  *
  * Missing values are filled by the rule of rows/fill.h.  The first rows of a stretch are
- * not fed until every feature has had a value or fill_limit rows have passed: if a value
- * from before the query's range were replaced by the mean, scores would depend on where
- * the range begins.
+ * not fed until every feature has had a value or fill_limit rows have passed, and those that a
+ * transformed value depends on: if a value from before the query's range were replaced by the
+ * mean, scores would depend on where the range begins.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -25,7 +26,13 @@ feed_open(Feed *feed, const Model *model)
 	memset(feed, 0, sizeof(Feed));
 	feed->features = model->features;
 	feed->fill_limit = model->options.fill_limit;
+	feed->refuse_missing = model->options.missing == MISSING_ERROR;
 	feed->last = palloc(sizeof(FillLast) * model->features);
+	feed->transforms = &model->transforms;
+	if (!model->transforms.any)
+		return;
+	feed->transformer = transformer_open(&model->transforms, model->ts_type);
+	feed->values = palloc(sizeof(double) * model->features);
 }
 
 static void
@@ -35,6 +42,8 @@ begin_stretch(Feed *feed)
 	feed->fed = 0;
 	for (int c = 0; c < feed->features; c++)
 		feed->last[c] = FILL_NONE;
+	if (feed->transformer)
+		transformer_begin(feed->transformer);
 }
 
 void
@@ -58,7 +67,9 @@ fill_row(Feed *feed, const double *values, float *scaled)
 	{
 		double		value = fill_value(&feed->last[c], row, feed->fill_limit, values[c]);
 
-		known = known && (feed->last[c].row >= 0 || row >= feed->fill_limit);
+		known = known &&
+			(feed->last[c].row >= 0 ||
+			 row >= feed->fill_limit + transforms_reach(feed->transforms, c));
 		scaled[c] = fill_scale(&feed->scaling, c, value);
 	}
 	return known || feed->fed > 0;
@@ -76,6 +87,7 @@ feed_row(Feed *feed, RowBlock *b, BlockRow *row, const double *values)
 			fill_mark(map, c);
 			row->missing = true;
 		}
+	row->no_input = row->missing && feed->refuse_missing;
 
 	/* its place in the series */
 	row->status = !row->ts_valid				   ? SCORE_INVALID_TS
@@ -92,6 +104,20 @@ feed_row(Feed *feed, RowBlock *b, BlockRow *row, const double *values)
 	}
 	feed->has_ts = true;
 	feed->last_ts = row->ts;
+
+	if (feed->transformer)
+	{
+		memcpy(feed->values, values, sizeof(double) * C);
+		transformer_row(feed->transformer, row->ts, feed->values,
+						b->inverse + (Size) (row - b->row) * C);
+		values = feed->values;
+		for (int c = 0; c < C; c++)
+			if (isnan(values[c]))
+			{
+				fill_mark(map, c);
+				row->missing = true;
+			}
+	}
 
 	/* and among the rows fed */
 	row->status = feed->after_gap ? SCORE_GAP : SCORE_WARMUP;

@@ -1,11 +1,13 @@
 /*
  * score/feed.h
- *	  The rows of a series as the model is to see them: in order, cut at gaps, filled, scaled.
+ *	  The rows of a series as the model is to see them: in order, cut at gaps,
+ *	  transformed, filled, scaled.
  */
 #ifndef AMAD_SCORE_FEED_H
 #define AMAD_SCORE_FEED_H
 
 #include "rows/fill.h"
+#include "rows/transform.h"
 #include "score/blocks.h"
 
 typedef struct Feed
@@ -13,6 +15,10 @@ typedef struct Feed
 	/* settings */
 	int			features;
 	int			fill_limit;
+	bool		refuse_missing; /* a row with missing values has no score */
+	const Transforms *transforms;
+	Transformer *transformer;	/* NULL: no feature is transformed */
+	double	   *values;			/* (features) transformed */
 
 	/* the series */
 	nn_scaling	scaling;

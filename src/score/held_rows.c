@@ -22,7 +22,9 @@ held_rows_bytes(const Model *m, const Predictor *p)
 {
 	int			arrays = 2 + m->plan.has_flatlines;
 
-	return mul_size(2 * m->options.lookahead, sizeof(float) * (arrays * m->features + p->signals));
+	return mul_size(2 * m->options.lookahead,
+					sizeof(float) * (arrays * m->features + p->signals) +
+						(m->transforms.any ? sizeof(Inverse) * m->features : 0));
 }
 
 void
@@ -44,6 +46,8 @@ held_rows_open(HeldRows *h, const Model *m, const Predictor *p)
 	h->signals = palloc_extended(sizeof(float) * rows * Max(p->signals, 1), MCXT_ALLOC_HUGE);
 	if (m->plan.has_flatlines)
 		h->activity = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
+	if (m->transforms.any)
+		h->inverse = palloc_extended(sizeof(Inverse) * rows * C, MCXT_ALLOC_HUGE);
 }
 
 void
@@ -86,6 +90,8 @@ held_rows_add(HeldRows *h, const BlockRow *row, const ScoredRow *data)
 		memcpy(h->signals + (size_t) to->fed * N, data->signals, sizeof(float) * N);
 	if (h->activity)
 		memcpy(h->activity + (size_t) to->fed * C, data->activity, sizeof(float) * C);
+	if (h->inverse)
+		memcpy(h->inverse + (size_t) to->fed * C, data->inverse, sizeof(Inverse) * C);
 }
 
 void

@@ -27,6 +27,7 @@ typedef struct HeldRows
 	float	   *expected;		/* (ring, features) */
 	float	   *signals;		/* (ring, signals) */
 	float	   *activity;		/* (ring, features) NULL: the model does not use it */
+	Inverse    *inverse;		/* (ring, features) NULL: no feature is transformed */
 } HeldRows;
 
 /* Memory that held_rows_open() allocates, without that of the rows not fed. */

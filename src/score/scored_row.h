@@ -5,6 +5,8 @@
 #ifndef AMAD_SCORE_SCORED_ROW_H
 #define AMAD_SCORE_SCORED_ROW_H
 
+#include "rows/transform.h"
+
 /* Why a row has no score, or a remark on the score it has. */
 typedef enum ScoreStatus
 {
@@ -45,6 +47,7 @@ typedef struct ScoredRow
 	const float *expected;		/* (features) scaled; NULL during warm-up */
 	const float *signals;		/* (signals) NULL during warm-up */
 	const float *activity;		/* (features) NULL unless the model uses it */
+	const Inverse *inverse;		/* (features) NULL unless features are transformed */
 
 	double		incomplete;		/* as in nn_row */
 	bool		begins;			/* first row of its stretch that the model saw */

@@ -75,7 +75,7 @@ static void
 check_memory(const Model *m, const Predictor *p)
 {
 	Size		bytes = predict_series_bytes(p) + model_activity_bytes(m, m->features) +
-		held_rows_bytes(m, p);
+		held_rows_bytes(m, p) + transformer_bytes(&m->transforms);
 
 	if (bytes > (Size) work_mem * 1024)
 		ereport(ERROR,
@@ -108,14 +108,15 @@ scorer_open(const LoadedModel *loaded, bool parallel)
 	s->incomplete.rows = incomplete_rows_most(p->context);
 	s->context = p->context;
 	s->warmup = m->plan.warmup;
-	s->most_held = (int) Min(Max((Size) work_mem * 1024 / blocks_row_bytes(m->features),
+	s->most_held = (int) Min(Max((Size) work_mem * 1024 /
+									 blocks_row_bytes(m->features, m->transforms.any),
 								 2 * m->options.lookahead),
 							 PG_INT32_MAX / 4);
 	s->workers = parallel ? predict_pool_workers(p) : 0;
 	s->patience = predict_pool_patience(p);
 	feed_open(&s->feed, m);
 	predict_series_open(&s->prediction, p);
-	blocks_open(&s->blocks, &s->prediction);
+	blocks_open(&s->blocks, &s->prediction, m->transforms.any);
 	s->horizons.ring = palloc_extended(sizeof(double) * m->plan.max_horizon, MCXT_ALLOC_HUGE);
 	if (activity_bytes > 0)
 	{
@@ -269,8 +270,7 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 						  s->calibration.level_limit)
 		: 1.0;
 	nn_horizons_add(&s->horizons, raw);
-	row->no_input = raw == NN_NO_SCORE ||
-		(row->missing && s->loaded->model->options.missing == MISSING_ERROR);
+	row->no_input = row->no_input || raw == NN_NO_SCORE;
 	row->waiting = true;
 }
 
@@ -299,6 +299,9 @@ fill_scored_row(const Scorer *s, int i, ScoredRow *result)
 		size_t		at = (size_t) row->fed * s->features;
 
 		result->scaled = (held ? s->held.scaled : task->rows) + at;
+		if (s->blocks.inverse)
+			result->inverse = held ? s->held.inverse + at
+								   : s->block->inverse + (size_t) (i - s->front) * s->features;
 		if (row->before >= s->context)
 		{
 			result->expected = (held ? s->held.expected : task->expected) + at;
@@ -475,7 +478,8 @@ scorer_start_workers(Scorer *s)
 int
 scorer_depth(const Model *m)
 {
-	return m->plan.warmup + m->options.fill_limit + (m->plan.has_levels ? NN_LEVEL_TO : 0);
+	return m->plan.warmup + m->options.fill_limit + transforms_longest_reach(&m->transforms) +
+		(m->plan.has_levels ? NN_LEVEL_TO : 0);
 }
 
 const char *

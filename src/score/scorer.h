@@ -79,7 +79,7 @@ extern bool scorer_wants_workers(const Scorer *scorer);
  */
 extern void scorer_start_workers(Scorer *scorer);
 
-/* Rows before a row that its score can depend on, fill_limit included. */
+/* Rows before a row that its score can depend on, fill_limit and transforms included. */
 extern int	scorer_depth(const Model *model);
 
 /* "warmup" …; NULL for SCORE_FINE. */

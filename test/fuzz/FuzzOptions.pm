@@ -68,6 +68,8 @@ sub setup
 my %special = (
 	method => [ '"amad"', '"amad"', '"pca"', '"zscore"', '"AMAD"' ],
 	missing => [ '"locf"', '"linear"', '"error"' ],
+	transform => [ '"auto"', '"none"', '"log"', '"difference"', '"rate"', '"detrend"', '{}', '{"a": "rate"}', '{"1": "detrend", "2": "log"}',
+		'{"a": 1}', '["rate"]' ],
 	season => [ '"auto"', '"none"', '[7]', '[60, 3600]', '[86400]', '[1e12]', '[0.001]', '[2, 2.5]', '[1, 2, 3, 4, 5]' ],
 	horizons => [ '[1]', '[2, 4]', '[1, 2, 3]', '[60]', '[65536]', '[4, 4]', '[0]', '[]' ],
 	features => [ '["a", "b", "c"]', '["a"]', '["a", "a", "a"]', '["", "b", "c"]', '[null]' ],

@@ -383,6 +383,8 @@ EXCEPTION WHEN program_limit_exceeded THEN
 	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
 	RETURN sqlstate || ' ' || regexp_replace(sqlerrm, ' \d+ MB,', ' N MB,') || ' ' || hint;
 END $$;
+-- all features are counters
+SET client_min_messages = warning;
 SELECT refusal(format('SELECT amad_fit(%L::jsonb, i, i, i, i, i) FROM generate_series(1, %s) i', :o, rows))
 FROM unnest('{1000, 100000}'::int[]) rows;
 SELECT refusal('SELECT amad_fit(''{"d_model": 512, "steps": 1}''::jsonb, i, i) FROM generate_series(1, 1000) i');
@@ -400,6 +402,7 @@ RESET enable_sort;
 SET maintenance_work_mem = '64MB';
 SELECT refusal('SELECT amad_fit(''{"preset": "paper", "steps": 1}''::jsonb, i, i) FROM generate_series(1, 1000) i');
 RESET maintenance_work_mem;
+RESET client_min_messages;
 
 DELETE FROM amad_models;
 DROP FUNCTION same, same_figures, same_weights, figures, facts, std, refusal;

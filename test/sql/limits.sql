@@ -65,8 +65,8 @@ CREATE TABLE gappy AS SELECT i::bigint AS ts, i::float8 AS a,
 	CASE WHEN i <= 10 OR i BETWEEN 14 AND 20 OR i > 27 THEN i::float8 END AS b FROM generate_series(1, 400) i;
 SELECT d->'training'->'imputed_values' AS imputed, d->'scaling'->'mean'->0 AS mean
 FROM (SELECT amad_describe(amad_fit(
-		'{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 3}'::jsonb, ts, a, b)) AS d
-		FROM gappy) m;
+		'{"method": "zscore", "horizons": [1], "missing": "linear", "fill_limit": 3, "transform": "none"}'::jsonb,
+		ts, a, b)) AS d FROM gappy) m;
 
 -- ---- series near the largest numbers, of either sign
 

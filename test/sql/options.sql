@@ -61,6 +61,7 @@ INSERT INTO keys VALUES
 	('season', false, '[20]', NULL),
 	('method', false, '"pca"', NULL),
 	('missing', false, '"linear"', '"linear"'),
+	('transform', false, '"detrend"', '"rate"'),
 	('features', false, '["flow", "pressure"]', '["flow", "pressure"]'),
 	('batch_size', true, '3', '3'),
 	('chunk_length', true, '20', '20'),

@@ -1,0 +1,41 @@
+/*
+ * rows/transform.h
+ *	  Transforms features row by row, in training and in scoring.
+ */
+#ifndef AMAD_ROWS_TRANSFORM_H
+#define AMAD_ROWS_TRANSFORM_H
+
+#include "model/transforms.h"
+
+typedef struct Transformer Transformer;
+
+/* How a transformed value becomes a value again: base + factor · value, or its exponential. */
+typedef struct Inverse
+{
+	double		base;			/* NaN: not known */
+	double		factor;
+} Inverse;
+
+/* A transformer in the current context; it keeps a pointer to the transforms. */
+extern Transformer *transformer_open(const Transforms *transforms, Oid ts_type);
+extern Size transformer_bytes(const Transforms *transforms);
+
+/* Begins a stretch: nothing before it counts. */
+extern void transformer_begin(Transformer *transformer);
+
+/*
+ * Transforms the next row of the stretch in place; NaN: missing.  Sets inverse (features)
+ * unless it is NULL.
+ */
+extern void transformer_row(Transformer *transformer, int64 ts, double *values, Inverse *inverse);
+
+/* The value of a feature that a transformed value belongs to. */
+extern double transform_invert(int kind, const Inverse *inverse, double value);
+
+/*
+ * The effect of rounding on the transformed values of a feature, when the largest magnitude
+ * among its values is `largest` and the time between rows is `step`.
+ */
+extern double transform_rounding(int kind, double largest, double step, Oid ts_type);
+
+#endif							/* AMAD_ROWS_TRANSFORM_H */
