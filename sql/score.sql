@@ -6,6 +6,8 @@ CREATE TYPE amad_result AS (
 	severity double precision,
 	is_anomaly boolean,
 	expected_values jsonb,
+	expected_lower jsonb,
+	expected_upper jsonb,
 	contributions jsonb,
 	direction jsonb,
 	imputed text[],
@@ -19,6 +21,8 @@ COMMENT ON COLUMN amad_result.threshold IS 'anomaly_score at severity 1.0';
 COMMENT ON COLUMN amad_result.severity IS 'anomaly_score / threshold';
 COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is at least 1.0; null in warm-up, while pending, and for a series that the model does not contain';
 COMMENT ON COLUMN amad_result.expected_values IS '{feature: expected value}, in the units of the feature';
+COMMENT ON COLUMN amad_result.expected_lower IS '{feature: least value that alone would not make the row an anomaly}; null if there is none';
+COMMENT ON COLUMN amad_result.expected_upper IS '{feature: greatest value that alone would not make the row an anomaly}; null if there is none';
 COMMENT ON COLUMN amad_result.contributions IS '{feature: share of the row''s score}; shares sum to 1';
 COMMENT ON COLUMN amad_result.direction IS '{feature: 1 above, -1 below, 0 at the expected value}';
 COMMENT ON COLUMN amad_result.imputed IS 'missing features, which do not count in the score; null if there are none';
@@ -56,8 +60,8 @@ CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, unt
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true)
 	RETURNS TABLE (series jsonb, ts timestamptz, anomaly_score double precision, threshold double precision,
-		severity double precision, is_anomaly boolean, expected_values jsonb, contributions jsonb, direction jsonb,
-		imputed text[], status text, model_version integer)
+		severity double precision, is_anomaly boolean, expected_values jsonb, expected_lower jsonb,
+		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
 	AS 'MODULE_PATHNAME', 'amad_detect' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 10000;
 COMMENT ON FUNCTION amad_detect IS
 	'score the rows of a model''s source; returns severity, expected values, contributions and status';
@@ -73,8 +77,8 @@ CREATE FUNCTION amad_detect_bigint(model_name text, since bigint DEFAULT NULL, u
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true)
 	RETURNS TABLE (series jsonb, ts bigint, anomaly_score double precision, threshold double precision,
-		severity double precision, is_anomaly boolean, expected_values jsonb, contributions jsonb, direction jsonb,
-		imputed text[], status text, model_version integer)
+		severity double precision, is_anomaly boolean, expected_values jsonb, expected_lower jsonb,
+		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
 	AS 'MODULE_PATHNAME', 'amad_detect' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 10000;
 COMMENT ON FUNCTION amad_detect_bigint IS
 	'score the rows of a model''s source that has an integer time column; otherwise as amad_detect';

@@ -29,15 +29,14 @@ signal_factor(const nn_calibration *cal, const float *signals)
 	return factor;
 }
 
-static double
-feature_weight(const nn_calibration *cal, int c)
+double
+nn_feature_weight(const nn_calibration *cal, int c)
 {
 	return cal->weight ? cal->weight[c] : 1.0;
 }
 
-/* The squared residual of a feature that is to be expected. */
-static double
-expected_square(const nn_calibration *cal, const nn_row *row, int c)
+double
+nn_expected_square(const nn_calibration *cal, const nn_row *row, int c)
 {
 	double		rho = cal->rho[c];
 
@@ -66,8 +65,8 @@ nn_flatline_evidence(const nn_calibration *cal, const float *activity, const uin
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(imputed, c))
 		{
-			sum += feature_weight(cal, c) * feature_flatline(cal, activity, c);
-			weights += feature_weight(cal, c);
+			sum += nn_feature_weight(cal, c) * feature_flatline(cal, activity, c);
+			weights += nn_feature_weight(cal, c);
 		}
 	return weights == 0 ? 0.0 : sum / weights;
 }
@@ -102,15 +101,15 @@ nn_row_relation(const nn_calibration *cal, const nn_row *row, float *terms)
 
 	for (int c = 0; c < cal->features; c++)
 		q[c] = (float) ((nn_clipped(cal->clip, row->scaled[c]) - (double) row->expected[c]) /
-						sqrt(expected_square(cal, row, c)));
+						sqrt(nn_expected_square(cal, row, c)));
 	nn_relations_terms(cal->features, cal->precision, q, row->imputed, terms);
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(row->imputed, c))
 		{
 			if (cal->relation_mean)
 				terms[c] /= (float) cal->relation_mean[c];
-			sum += feature_weight(cal, c) * terms[c];
-			weights += feature_weight(cal, c);
+			sum += nn_feature_weight(cal, c) * terms[c];
+			weights += nn_feature_weight(cal, c);
 		}
 	return weights == 0 ? 0.0 : sum / weights;
 }
@@ -132,7 +131,7 @@ relation_part(const nn_calibration *cal, const nn_row *row, double weights, doub
 	double		total = nn_relation_evidence(cal, relation);
 
 	for (int c = 0; c < cal->features && total > 0 && evidence; c++)
-		evidence[c] += total * feature_weight(cal, c) * terms[c] / relation;
+		evidence[c] += total * nn_feature_weight(cal, c) * terms[c] / relation;
 	return total * weights;
 }
 
@@ -157,13 +156,13 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 			evidence[c] = 0.0;
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
-		e = feature_weight(cal, c) *
-			(r * r / expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
+		e = nn_feature_weight(cal, c) *
+			(r * r / nn_expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
 			 feature_season(cal, terms, basis, z, c) + feature_flatline(cal, row->activity, c));
 		if (evidence)
 			evidence[c] = e;
 		sum += e;
-		weights += feature_weight(cal, c);
+		weights += nn_feature_weight(cal, c);
 	}
 	if (weights == 0)
 		return NN_NO_SCORE;

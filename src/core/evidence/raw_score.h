@@ -82,6 +82,10 @@ typedef struct nn_row
  */
 extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row, double *evidence);
 
+/* The weight of a feature's evidence, and the squared residual that is usual for it in a row. */
+extern double nn_feature_weight(const nn_calibration *calibration, int feature);
+extern double nn_expected_square(const nn_calibration *calibration, const nn_row *row, int feature);
+
 /*
  * The relation of a row: the weighted mean of its features' terms (relations.h), each
  * relative to its mean.  Sets terms (C) to them.  Its evidence in the raw score is
