@@ -97,20 +97,20 @@ CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, unt
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
 		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		learning boolean DEFAULT false)
-	RETURNS TABLE (series jsonb, start_ts timestamptz, end_ts timestamptz, peak_ts timestamptz,
+		learning boolean DEFAULT false, silence interval DEFAULT NULL)
+	RETURNS TABLE (series jsonb, kind text, start_ts timestamptz, end_ts timestamptz, peak_ts timestamptz,
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events IS
-	'the anomalies of a model''s source as intervals, each with its peak, its main contributing features and its status';
+	'the anomalies of a model''s source as intervals, each with its peak and its main contributing features; with silence also series and columns that stopped';
 
 CREATE FUNCTION amad_events_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
 		min_duration bigint DEFAULT NULL, merge_gap bigint DEFAULT NULL, cooldown bigint DEFAULT NULL,
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
 		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		learning boolean DEFAULT false)
-	RETURNS TABLE (series jsonb, start_ts bigint, end_ts bigint, peak_ts bigint,
+		learning boolean DEFAULT false, silence bigint DEFAULT NULL)
+	RETURNS TABLE (series jsonb, kind text, start_ts bigint, end_ts bigint, peak_ts bigint,
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events_bigint IS

@@ -86,7 +86,7 @@ find_far_edge(const nn_bands *bands, const nn_calibration *cal, const Parabolas 
 /* Narrows a band to the values with less than the needed evidence, or to the least suspicious. */
 static void
 narrow_band(const nn_bands *bands, const nn_calibration *cal, const Parabolas *p, double needed,
-			double *lower, double *upper)
+			double	   *lower, double *upper)
 {
 	const double network = p->residual + p->relation;
 	const double sum = 1.0 / (network + p->season);
