@@ -84,7 +84,7 @@ length_bucket(double length)
 	int			exponent;
 	double		fraction = frexp(Max(length, 1.0), &exponent);	/* from 0.5 to 1 */
 
-	return 2 * (exponent - 1) + (fraction >= M_SQRT1_2);
+	return Min(2 * (exponent - 1) + (fraction >= M_SQRT1_2), BUCKETS - 1);
 }
 
 static void
@@ -94,7 +94,7 @@ count_length(Signal *signal, double length)
 	signal->distances++;
 }
 
-/* The longest bucket with more than `most` distances in it and in longer ones; 0: none. */
+/* The last bucket with more than `most` distances in it and in longer ones; 0: none. */
 static int
 find_bucket(const Signal *signal, int64 most)
 {

@@ -162,6 +162,11 @@ FROM amad_events_bigint('ints', silence => 1800, since => 1767247200, source => 
 SELECT series, end_ts
 FROM amad_events_bigint('ints', silence => 1800, since => 1767247200, until => 4000000000, source => 'ints')
 WHERE open AND kind = 'silent';
+-- the longest silence
+SELECT series, start_ts, end_ts, open FROM amad_events_bigint('ints', silence => 9223372036854775807,
+	source => 'SELECT * FROM (VALUES (''a'', ''-9223372036854775808''::bigint, 1.0, 1.0), (''a'', 9223372036854775807, 1, 1),
+		(''b'', 9223372036854775807, 1, 1)) AS v(device, ts, x, y)')
+WHERE kind = 'silent';
 -- timestamps and dates, in any time zone
 BEGIN;
 SET LOCAL timezone = 'America/New_York';
@@ -173,6 +178,17 @@ FROM amad_events('fleet', silence => '30 min',
 	source => 'SELECT device, ''2026-01-01''::date + (extract(epoch FROM ts)::int / 60 % 1440 - 360) AS ts, x, y FROM r
 		WHERE device IN (''b'', ''c'') UNION ALL VALUES (''b'', date ''infinity'', 1, 1)')
 WHERE kind = 'silent' AND series = '{"device": "b"}';
+ROLLBACK;
+
+-- domains, with the index that serves their ends
+BEGIN;
+CREATE DOMAIN moment AS timestamptz;
+CREATE DOMAIN small_number AS smallint;
+CREATE TABLE moments AS SELECT device, ts::moment, x, y FROM r;
+SELECT count(*) FROM silences('fleet', '', 'moments');
+CREATE TABLE numbers AS SELECT device, ((ts - 1767247200) / 60)::small_number AS ts, x, y FROM ints;
+SELECT series, start_ts, end_ts, open FROM amad_events_bigint('ints', silence => 130, source => 'numbers')
+WHERE kind = 'silent';
 ROLLBACK;
 
 -- ---- one series
