@@ -1,7 +1,7 @@
 -- Series and columns that stop
 --
 -- Nothing arrives: there is no row that could be flagged. With `silence => '30 min'`, `amad_events` reports what has stopped,
--- because rows of others have arrived, or because the end of the range is given. What is usual is no silence.
+-- because rows of others have arrived, or because the end of the range is given. What is usual is not reported.
 
 SELECT expect('device_stops', 'device stops: found', 'an open event from its last row on', 'devices', at_least => 1);
 SELECT expect('device_stops', 'device stops: others', 'nothing is reported of the other devices', 'events', at_most => 0);
@@ -10,7 +10,7 @@ SELECT expect('device_returns', 'device stops and returns: found',
 SELECT expect('column_stops', 'column stops: found', 'an event that names the column', 'columns', at_least => 1);
 SELECT expect('column_stops', 'column stops: others',
 	'nothing is reported of the device and its other columns', 'events', at_most => 0);
-SELECT expect('source_stops', 'whole source stops: noticed by itself', 'no row notices it', 'events', at_most => 0);
+SELECT expect('source_stops', 'whole source stops: without until', 'no row notices it', 'events', at_most => 0);
 SELECT expect('source_stops', 'whole source stops: found', 'with until => now(), all devices are silent', '% of devices',
 	at_least => 100);
 SELECT expect('never_seen', 'device without a row: found', 'a device of the model is silent for the whole range', 'devices',
@@ -100,7 +100,7 @@ BEGIN
 	-- eight hours ago
 	UPDATE silence_rows SET ts = ts + (now() - interval '8 hours' - at(12 * 288));
 	RETURN QUERY
-	SELECT 'whole source stops: noticed by itself', count(*)::float8
+	SELECT 'whole source stops: without until', count(*)::float8
 	FROM amad_events(m, silence => '30 min', since => now() - interval '32 hours', source => 'silence_rows')
 	WHERE kind = 'silent'
 	UNION ALL

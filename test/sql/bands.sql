@@ -25,8 +25,8 @@ WHERE n <= 700 GROUP BY name, options;
 
 CREATE FUNCTION explained() RETURNS TABLE (name text, n int, v float8[], e amad_result) LANGUAGE sql AS $$
 	SELECT name, n, v, amad_explain(model, ts, VARIADIC v) OVER (PARTITION BY name ORDER BY ts) FROM r, m $$;
--- Severity of rows with feature k moved from the middle of its band to a multiple of the distance of an edge; if there
--- is no edge, to another planet
+-- Severity of rows with feature k moved from the middle of its band to a multiple of the distance of an edge; far away
+-- if there is no edge
 CREATE FUNCTION moved(multiples float8[])
 RETURNS TABLE (name text, n int, k int, multiple float8, open boolean, severity float8) LANGUAGE sql AS $$
 	WITH changed AS (

@@ -43,7 +43,7 @@ SELECT add_rows('b', '2026-01-01 06:00', '2026-01-01 07:45');
 SELECT add_rows('c', '2026-01-01 06:00', '2026-01-01 10:00');
 SELECT add_rows('d', '2026-01-01 06:00', '2026-01-01 09:00', '1 hour');
 SELECT * FROM silences('fleet');
--- so they are in the bounds of a range; the first row is late, too
+-- at the end of a range
 SELECT * FROM silences('fleet', $$, until => '2026-01-01 08:16'$$);
 SELECT * FROM silences('fleet', $$, until => '2026-01-01 08:14'$$);
 SELECT device, start_ts, end_ts, open FROM silences('fleet', $$, until => '2026-01-01 12:00'$$);
@@ -59,7 +59,7 @@ FROM amad_events('fleet', since => '2026-01-01 06:00', source => 'r', min_severi
 -- other arguments do not affect silences
 SELECT count(*) FROM silences('fleet', $$, min_severity => 1e300, cooldown => '1 day', min_duration => '1 day',
 	merge_gap => '1 day', direction => 'up', k => 5, n => 5$$);
--- duplicates and rows without a finite time are no signs of life
+-- duplicates and rows without a finite time do not end a silence
 BEGIN;
 INSERT INTO r VALUES ('b', NULL, 1, 1), ('b', 'infinity', 1, 1), ('b', '-infinity', 1, 1),
 	('b', '2026-01-01 07:45', 9, 9);
@@ -79,7 +79,7 @@ SELECT device, start_ts, end_ts, open FROM silences('fleet', $$, series => '{"de
 SELECT series->>'device' AS device, start_ts, end_ts, open
 FROM amad_events('fleet', silence => '30 min', source => 'SELECT * FROM r WHERE ts > ''2026-01-01 06:30''')
 WHERE kind = 'silent' ORDER BY device, start_ts;
--- nobody notices if there is no row at all, unless the end of the range is given
+-- without any row, silences are reported only if the end of the range is given
 TRUNCATE r;
 SELECT device, start_ts, end_ts, open FROM silences('fleet');
 SELECT device, start_ts, end_ts, open FROM silences('fleet', $$, until => '2026-01-01 07:00'$$);
@@ -132,13 +132,13 @@ ROLLBACK;
 
 -- ---- what is usual
 
--- a column that has a value every hour, after it has been seen to; then it stops
+-- a column that has a value every hour, until it stops
 BEGIN;
 SELECT add_rows('b', '2026-01-01 07:46', '2026-01-01 18:00');
 SELECT add_rows('a', '2026-01-01 10:00', '2026-01-01 18:00');
 UPDATE r SET y = NULL WHERE device = 'b' AND (extract(minute FROM ts) <> 0 OR ts > '2026-01-01 15:00');
 SELECT * FROM silences('fleet') WHERE device = 'b';
--- a device that rests for half an hour each hour: longer rests are silences
+-- a device that is silent for 50 minutes of each hour: only longer silences are reported
 DELETE FROM r WHERE device = 'a'
 	AND (extract(minute FROM ts) NOT IN (0, 5, 10) OR ts BETWEEN '2026-01-01 11:30' AND '2026-01-01 15:30');
 SELECT * FROM silences('fleet') WHERE device = 'a';
