@@ -6,6 +6,8 @@ CREATE TYPE amad_result AS (
 	severity double precision,
 	is_anomaly boolean,
 	expected_values jsonb,
+	expected_lower jsonb,
+	expected_upper jsonb,
 	contributions jsonb,
 	direction jsonb,
 	imputed text[],
@@ -19,6 +21,8 @@ COMMENT ON COLUMN amad_result.threshold IS 'anomaly_score at severity 1.0';
 COMMENT ON COLUMN amad_result.severity IS 'anomaly_score / threshold';
 COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is at least 1.0; null in warm-up, while pending, and for a series that the model does not contain';
 COMMENT ON COLUMN amad_result.expected_values IS '{feature: expected value}, in the units of the feature';
+COMMENT ON COLUMN amad_result.expected_lower IS '{feature: least value that alone would not make the row an anomaly}; null if there is none';
+COMMENT ON COLUMN amad_result.expected_upper IS '{feature: greatest value that alone would not make the row an anomaly}; null if there is none';
 COMMENT ON COLUMN amad_result.contributions IS '{feature: share of the row''s score}; shares sum to 1';
 COMMENT ON COLUMN amad_result.direction IS '{feature: 1 above, -1 below, 0 at the expected value}';
 COMMENT ON COLUMN amad_result.imputed IS 'missing features, which do not count in the score; null if there are none';
@@ -56,8 +60,8 @@ CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, unt
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true)
 	RETURNS TABLE (series jsonb, ts timestamptz, anomaly_score double precision, threshold double precision,
-		severity double precision, is_anomaly boolean, expected_values jsonb, contributions jsonb, direction jsonb,
-		imputed text[], status text, model_version integer)
+		severity double precision, is_anomaly boolean, expected_values jsonb, expected_lower jsonb,
+		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
 	AS 'MODULE_PATHNAME', 'amad_detect' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 10000;
 COMMENT ON FUNCTION amad_detect IS
 	'score the rows of a model''s source; returns severity, expected values, contributions and status';
@@ -73,8 +77,8 @@ CREATE FUNCTION amad_detect_bigint(model_name text, since bigint DEFAULT NULL, u
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true)
 	RETURNS TABLE (series jsonb, ts bigint, anomaly_score double precision, threshold double precision,
-		severity double precision, is_anomaly boolean, expected_values jsonb, contributions jsonb, direction jsonb,
-		imputed text[], status text, model_version integer)
+		severity double precision, is_anomaly boolean, expected_values jsonb, expected_lower jsonb,
+		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
 	AS 'MODULE_PATHNAME', 'amad_detect' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 10000;
 COMMENT ON FUNCTION amad_detect_bigint IS
 	'score the rows of a model''s source that has an integer time column; otherwise as amad_detect';
@@ -93,20 +97,20 @@ CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, unt
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
 		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		learning boolean DEFAULT false)
-	RETURNS TABLE (series jsonb, start_ts timestamptz, end_ts timestamptz, peak_ts timestamptz,
+		learning boolean DEFAULT false, silence interval DEFAULT NULL)
+	RETURNS TABLE (series jsonb, kind text, start_ts timestamptz, end_ts timestamptz, peak_ts timestamptz,
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events IS
-	'the anomalies of a model''s source as intervals, each with its peak, its main contributing features and its status';
+	'the anomalies of a model''s source as intervals, each with its peak and its main contributing features; with silence also series and columns that stopped';
 
 CREATE FUNCTION amad_events_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
 		min_duration bigint DEFAULT NULL, merge_gap bigint DEFAULT NULL, cooldown bigint DEFAULT NULL,
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
 		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		learning boolean DEFAULT false)
-	RETURNS TABLE (series jsonb, start_ts bigint, end_ts bigint, peak_ts bigint,
+		learning boolean DEFAULT false, silence bigint DEFAULT NULL)
+	RETURNS TABLE (series jsonb, kind text, start_ts bigint, end_ts bigint, peak_ts bigint,
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events_bigint IS

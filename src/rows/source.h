@@ -90,6 +90,12 @@ extern char *source_query(const Source *source, const SourceRange *range);
 extern void source_scan(const Source *source, const SourceRange *range, bool read_only,
 						source_visit visit, void *arg);
 
+/*
+ * Finds the first and the last finite time of the rows from since to until, in all series; false
+ * if there are none.  A query of its own, which an index on the time column can serve.
+ */
+extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
+
 /* Whether no part of the query, views included, is parallel unsafe, as data changes are. */
 extern bool source_parallel_mode_ok(const Source *source, const SourceRange *range);
 

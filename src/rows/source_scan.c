@@ -45,6 +45,13 @@ ts_read_type(const Source *s)
 	return s->ts_column_type == DATEOID ? DATEOID : s->ts_type;
 }
 
+/* Its name, in pg_catalog. */
+static const char *
+ts_read_name(const Source *s)
+{
+	return ts_read_type(s) == DATEOID ? "date" : timestamps_type_name(s->ts_type);
+}
+
 /* Appends a condition on the bare time column, so that indexes and partitions can be used. */
 static void
 append_bound(StringInfo out, const Source *s, const char *column, const char *operator, int64 ts)
@@ -141,7 +148,7 @@ append_columns(StringInfo out, const Source *s)
 	int			n = 0;
 
 	appendStringInfo(out, "%s::pg_catalog.%s AS c%d", quote_identifier(s->spec.timestamp_col),
-					 ts_read_type(s) == DATEOID ? "date" : timestamps_type_name(s->ts_type), n++);
+					 ts_read_name(s), n++);
 	for (int i = 0; i < s->spec.nseries; i++)
 		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.series_cols[i]), n++);
 	for (int i = 0; i < s->spec.nfeatures; i++)
@@ -471,6 +478,47 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	pass_held_row(&r);
 	SPI_finish();
 	source_leave(&scope);
+}
+
+bool
+source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	const Oid	type = ts_read_type(s);
+	SourceScope scope = source_enter(&s->spec);
+	StringInfoData where;
+	bool		any = false;
+	int			rc;
+
+	initStringInfo(&where);
+	if (range->has_since)
+		append_bound(&where, s, ts, ">=", range->since);
+	if (range->has_until)
+		append_bound(&where, s, ts, "<", range->until);
+	if (s->ts_type != INT8OID)
+	{
+		append_bound(&where, s, ts, ">", DT_NOBEGIN);
+		append_bound(&where, s, ts, "<", DT_NOEND);
+	}
+	SPI_connect();
+	rc = SPI_execute(psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, "
+							  "pg_catalog.max(%s)::pg_catalog.%s"
+							  " FROM %s%s%s",
+							  ts, ts_read_name(s), ts, ts_read_name(s), s->from,
+							  where.len > 0 ? " WHERE " : "", where.data),
+					 true, 0);
+	if (rc != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	for (int i = 0; i < 2; i++)
+	{
+		bool		isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		any = !isnull && timestamps_value(type, value, i == 0 ? first : last);
+	}
+	SPI_finish();
+	source_leave(&scope);
+	return any;
 }
 
 bool

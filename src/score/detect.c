@@ -23,6 +23,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "miscadmin.h"
@@ -299,6 +300,39 @@ char *
 detect_query(const Detection *d)
 {
 	return source_query(d->source, &d->range);
+}
+
+DetectSpan
+detect_span(const Detection *d)
+{
+	const Oid	type = d->source->ts_type;
+	SourceRange range = {
+		.has_since = d->spec.has_since,
+		.since = d->since,
+		.has_until = d->spec.has_until,
+		.until = d->range.until,
+	};
+	DetectSpan	span = {
+		.since = d->spec.has_since && timestamps_finite(type, d->since),
+		.begin = d->since,
+		.end = d->range.until,
+	};
+	int64		first;
+	int64		last;
+
+	/* integers have no present, so no bound is in the future */
+	span.has_begin = span.since;
+	span.has_end = d->spec.has_until && timestamps_finite(type, span.end) &&
+		(type == INT8OID ||
+		 DatumGetTimestampTz(d->spec.until) <= GetCurrentTransactionStartTimestamp());
+	if ((span.has_begin && span.has_end) || !source_span(d->source, &range, &first, &last))
+		return span;
+	if (!span.has_begin)
+		span.begin = first;
+	if (!span.has_end)
+		span.end = last;
+	span.has_begin = span.has_end = true;
+	return span;
 }
 
 /* ---- reading and scoring ------------------------------------------------------------------ */

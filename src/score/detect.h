@@ -54,6 +54,16 @@ typedef struct DetectedRow
 	ScoredRow	row;
 } DetectedRow;
 
+/* The time that a detection covers, as far as it is known. */
+typedef struct DetectSpan
+{
+	bool		since;			/* begin is the bound asked for */
+	bool		has_begin;
+	int64		begin;			/* otherwise: the first row */
+	bool		has_end;
+	int64		end;			/* until, unless it is in the future; otherwise: the last row */
+} DetectSpan;
+
 /* Called in a memory context that is reset afterwards. */
 typedef void (*detect_visit) (const DetectedRow *row, void *arg);
 
@@ -62,6 +72,9 @@ extern Detection *detect_open(const DetectSpec *spec);
 
 /* Calls visit for every row of the range. */
 extern void detect_run(Detection *detection, detect_visit visit, void *arg);
+
+/* Finds out what it covers; may read the first and last time from the source. */
+extern DetectSpan detect_span(const Detection *detection);
 
 /* The query that reads the rows. */
 extern char *detect_query(const Detection *detection);

@@ -10,7 +10,8 @@
  * current one.  A scored row that is not flagged, a row in maintenance and a gap interrupt
  * the event.  That closes it, unless merge_gap is given: then the next flagged row
  * closes it if it is too far away.  An event that is closed is reported if it is long enough and
- * the cooldown since the last reported one has passed.
+ * the cooldown since the last reported one has passed.  With the argument silence, series
+ * and columns that stop are events of another kind (silence.c).
  *
  * So one event and the last n outcomes are all that is kept in memory.
  */
@@ -33,6 +34,7 @@
 #include "score/detect_arguments.h"
 #include "score/explanation.h"
 #include "score/maintenance.h"
+#include "score/silence.h"
 
 #define TOP_FEATURES 3
 #define SHARE_UNITS 1e6			/* shares are rounded like contributions, to 6 decimal places */
@@ -56,13 +58,15 @@ enum
 	ARG_SERIES,
 	ARG_SOURCE,
 	ARG_TIMESTAMP_COL,
-	ARG_LEARNING
+	ARG_LEARNING,
+	ARG_SILENCE
 };
 
 /* Columns of the result, in their order. */
 enum
 {
 	COL_SERIES,
+	COL_KIND,
 	COL_START,
 	COL_END,
 	COL_PEAK,
@@ -91,6 +95,9 @@ typedef struct Rules
 	/* a flagged row: a hit, with k hits in the last n rows */
 	int			k;
 	int			n;
+
+	/* a silence; 0: none */
+	double		silence;
 
 	/* an event */
 	bool		integers;		/* times and durations are integers */
@@ -123,6 +130,7 @@ typedef struct Events
 	Rules		rules;
 	Detection  *detection;
 	Maintenance *maintenance;	/* NULL: none */
+	Silence    *silence;		/* NULL: not asked for */
 
 	/* the current row */
 	double	   *row_share;		/* (features) */
@@ -133,6 +141,8 @@ typedef struct Events
 	MemoryContext series_context;
 	Datum		series;			/* jsonb in series_context */
 	bool		series_null;
+	bool		known;			/* the model contains it */
+	bool		listens;		/* its silences are asked for */
 	bool		has_last;
 	int64		last_ts;
 	bool	   *hit;			/* (n) ring: whether the last rows were hits */
@@ -184,6 +194,28 @@ get_duration(FunctionCallInfo fcinfo, int arg, const char *name)
 	return duration;
 }
 
+/* The length of a silence in the source's units, with months of 30 days; 0: not asked for. */
+static double
+get_silence(FunctionCallInfo fcinfo)
+{
+	double		length = 0.0;
+
+	if (PG_ARGISNULL(ARG_SILENCE))
+		return 0.0;
+	if (get_fn_expr_argtype(fcinfo->flinfo, ARG_SILENCE) == INT8OID)
+		length = (double) PG_GETARG_INT64(ARG_SILENCE);
+	else
+	{
+		const Interval *interval = PG_GETARG_INTERVAL_P(ARG_SILENCE);
+
+		length = ((double) interval->month * DAYS_PER_MONTH + interval->day) * USECS_PER_DAY +
+			interval->time;
+	}
+	if (length <= 0)
+		refuse_argument("silence must be positive");
+	return length;
+}
+
 static int
 get_direction(FunctionCallInfo fcinfo)
 {
@@ -213,6 +245,7 @@ get_rules(FunctionCallInfo fcinfo)
 		.k = PG_ARGISNULL(ARG_K) ? 1 : PG_GETARG_INT32(ARG_K),
 		.n = PG_ARGISNULL(ARG_N) ? 1 : PG_GETARG_INT32(ARG_N),
 		.learning = !PG_ARGISNULL(ARG_LEARNING) && PG_GETARG_BOOL(ARG_LEARNING),
+		.silence = get_silence(fcinfo),
 	};
 
 	/* or NaN */
@@ -299,6 +332,7 @@ close_event(Events *e, bool open)
 	e->reported_end = event->end;
 	values[COL_SERIES] = e->series;
 	nulls[COL_SERIES] = e->series_null;
+	values[COL_KIND] = CStringGetTextDatum("anomaly");
 	values[COL_START] = detect_timestamp(e->detection, event->start);
 	values[COL_END] = detect_timestamp(e->detection, event->end);
 	values[COL_PEAK] = detect_timestamp(e->detection, event->peak);
@@ -309,6 +343,43 @@ close_event(Events *e, bool open)
 	nulls[COL_STATUS] = event->status == SCORE_FINE;
 	if (!nulls[COL_STATUS])
 		values[COL_STATUS] = CStringGetTextDatum(scorer_status_text(event->status));
+	rowset_add(&e->rowset, values, nulls);
+}
+
+/* A silence of the current series. */
+static void
+report_silence(const SilentEvent *event, void *arg)
+{
+	Events	   *e = arg;
+	Datum		values[COLUMNS];
+	bool		nulls[COLUMNS] = {false};
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '[');
+	if (event->feature >= 0)
+	{
+		appendStringInfoChar(&text, '{');
+		json_put_string(&text, "feature",
+						options_feature_name(&detect_model(e->detection)->model->options,
+											 event->feature));
+		json_put_double(&text, "share", 1.0);
+		json_put_int(&text, "direction", 0);
+		appendStringInfoChar(&text, '}');
+	}
+	appendStringInfoChar(&text, ']');
+	values[COL_SERIES] = e->series;
+	nulls[COL_SERIES] = e->series_null;
+	values[COL_KIND] = CStringGetTextDatum("silent");
+	values[COL_START] = detect_timestamp(e->detection, event->start);
+	values[COL_END] = detect_timestamp(e->detection, event->end);
+	nulls[COL_PEAK] = nulls[COL_PEAK_SEVERITY] = true;
+	values[COL_POINTS] = Int64GetDatum(event->rows);
+	values[COL_TOP_FEATURES] = JsonbPGetDatum(json_to_jsonb(text.data));
+	values[COL_OPEN] = BoolGetDatum(event->open);
+	nulls[COL_STATUS] = e->known;
+	if (!e->known)
+		values[COL_STATUS] = CStringGetTextDatum(scorer_status_text(SCORE_LEARNING));
 	rowset_add(&e->rowset, values, nulls);
 }
 
@@ -396,11 +467,16 @@ end_event_series(Events *e)
 {
 	if (e->any && e->event.active)
 		close_event(e, !e->event.interrupted || within_merge_gap(e, e->last_ts));
+	if (e->any && e->listens)
+		silence_end_series(e->silence);
+	e->any = false;
 }
 
 static void
 begin_event_series(Events *e, const char *key)
 {
+	const Model *model = detect_model(e->detection)->model;
+	const ModelStats *stats = model->nseries == 0 ? &model->stats : model_series_stats(model, key);
 	MemoryContext old;
 
 	end_event_series(e);
@@ -411,10 +487,33 @@ begin_event_series(Events *e, const char *key)
 	MemoryContextSwitchTo(old);
 	if (e->maintenance)
 		maintenance_select_series(e->maintenance, key);
+	e->known = stats != NULL;
+	e->listens = e->silence && (e->known || e->rules.learning);
+	if (e->listens)
+		silence_begin_series(e->silence, stats);
 	e->any = true;
 	e->has_last = false;
 	e->reported = false;
 	clear_hits(e);
+}
+
+/* Series of the model without a row in the range, in the order of their keys. */
+static void
+report_absent_series(Events *e, Jsonb *filter)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad absent series",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	const char *key;
+
+	while ((key = silence_absent_series(e->silence, filter)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		begin_event_series(e, key[0] ? key : NULL);
+		end_event_series(e);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -469,6 +568,8 @@ visit_detected_row(const DetectedRow *detected, void *arg)
 	}
 	e->has_last = true;
 	e->last_ts = row->ts;
+	if (e->listens)
+		silence_add_row(e->silence, row->ts, row->missing);
 
 	/* count the hits in the last n rows */
 	severity = explanation_severity(detect_scorer(e->detection), row);
@@ -490,7 +591,7 @@ SQL_FUNCTION(amad_events);
 
 /*
  * (model_name, since, until, min_duration, merge_gap, cooldown, min_severity,
- * direction, k, n, maintenance, series, source, timestamp_col, learning) → the events
+ * direction, k, n, maintenance, series, source, timestamp_col, learning, silence) → the events
  */
 Datum
 amad_events(PG_FUNCTION_ARGS)
@@ -513,7 +614,15 @@ amad_events(PG_FUNCTION_ARGS)
 	e.event.balance = palloc(sizeof(double) * model->features);
 	e.series_context = AllocSetContextCreate(CurrentMemoryContext, "amad events of a series",
 											 ALLOCSET_SMALL_SIZES);
+	if (e.rules.silence > 0)
+	{
+		DetectSpan	span = detect_span(e.detection);
+
+		e.silence = silence_open(model, e.rules.silence, &span, e.maintenance, report_silence, &e);
+	}
 	detect_run(e.detection, visit_detected_row, &e);
 	end_event_series(&e);
+	if (e.silence)
+		report_absent_series(&e, spec.series);
 	return (Datum) 0;
 }

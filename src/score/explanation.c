@@ -3,7 +3,8 @@
  *	  The result of a scored row: the columns of amad_result.
  *
  * The jsonb objects have one member per feature.  Their keys are the same in all rows, so
- * they are sorted into jsonb's order once per model, and only values are set for each row.
+ * an object whose members are null is made once per model, and its copies get the values of
+ * a row: numbers, which jsonb stores behind the keys, in the order of the keys.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -16,6 +17,7 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "core/evidence/band.h"
 #include "core/evidence/severity.h"
 #include "rows/series.h"
 #include "score/explanation.h"
@@ -24,14 +26,22 @@
 #define SHARE_DIGITS 6			/* decimal places of a contribution */
 #define MOST_DIGITS 15			/* decimal places of any number */
 
+static const double power[MOST_DIGITS + 1] = {1e0, 1e1, 1e2,  1e3,	1e4,  1e5,	1e6,  1e7,
+											  1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+
 struct ExplanationWriter
 {
 	const Model *model;
 	int			version;
 	Datum	   *name;			/* (features) text */
 	int		   *feature;		/* (features) number of each member's feature */
-	JsonbPair  *pair;			/* (features) members, in jsonb's order; keys are set */
+	Jsonb	   *nulls;			/* object whose members are null */
+	Numeric    *number;			/* (features) values of its members; NULL: null */
 	double	   *share;			/* (features) */
+	nn_bands	bands;			/* of the series with these figures: */
+	const ModelStats *bands_stats;
+	double	   *lower;			/* (features) scaled */
+	double	   *upper;			/* (features) scaled */
 	Numeric		sign[3];		/* -1, 0, 1 */
 };
 
@@ -59,13 +69,18 @@ explanation_open(const LoadedModel *loaded)
 	const Model *m = loaded->model;
 	ExplanationWriter *w = palloc0(sizeof(ExplanationWriter));
 	Member	   *members = palloc(sizeof(Member) * m->features);
+	JsonbPair  *pairs = palloc0(sizeof(JsonbPair) * m->features);
+	JsonbValue	object = {.type = jbvObject};
 
 	w->model = m;
 	w->version = loaded->version;
 	w->name = palloc(sizeof(Datum) * m->features);
 	w->feature = palloc(sizeof(int) * m->features);
-	w->pair = palloc0(sizeof(JsonbPair) * m->features);
+	w->number = palloc(sizeof(Numeric) * m->features);
 	w->share = palloc(sizeof(double) * m->features);
+	w->bands.relation = palloc(sizeof(double) * m->features);
+	w->lower = palloc(sizeof(double) * m->features);
+	w->upper = palloc(sizeof(double) * m->features);
 	for (int i = 0; i < 3; i++)
 		w->sign[i] = int64_to_numeric(i - 1);
 	for (int c = 0; c < m->features; c++)
@@ -78,47 +93,86 @@ explanation_open(const LoadedModel *loaded)
 	for (int i = 0; i < m->features; i++)
 	{
 		w->feature[i] = members[i].feature;
-		w->pair[i].key.type = jbvString;
-		w->pair[i].key.val.string.val = pstrdup(members[i].name);
-		w->pair[i].key.val.string.len = strlen(members[i].name);
+		pairs[i].key.type = jbvString;
+		pairs[i].key.val.string.val = unconstify(char *, members[i].name);
+		pairs[i].key.val.string.len = strlen(members[i].name);
+		pairs[i].value.type = jbvNull;
 	}
+	object.val.object.nPairs = m->features;
+	object.val.object.pairs = pairs;
+	w->nulls = JsonbValueToJsonb(&object);
+	pfree(pairs);
 	pfree(members);
 	return w;
 }
 
 /* ---- numbers ------------------------------------------------------------------------- */
 
-/* Sets a number with `digits` decimal places. */
-static void
-set_decimal(JsonbValue *value, double x, int digits)
+/* A number with `digits` decimal places. */
+static Numeric
+decimal_number(double x, int digits)
 {
-	static const double power[MOST_DIGITS + 1] = {1e0, 1e1, 1e2,  1e3,	1e4,  1e5,	1e6,  1e7,
-												  1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-
-	value->type = jbvNumeric;
-	value->val.numeric = int64_div_fast_to_numeric((int64) rint(x * power[digits]), digits);
+	return int64_div_fast_to_numeric((int64) rint(x * power[digits]), digits);
 }
 
-/* Sets a number with DIGITS significant digits; null if it is not finite. */
-static void
-set_number(JsonbValue *value, double x)
+/* A number with DIGITS significant digits; NULL if it is not finite. */
+static Numeric
+significant_number(double x)
 {
-	int			before;
+	const double size = fabs(x);
+	int			digits = DIGITS;	/* decimal places */
 
 	if (!isfinite(x))
+		return NULL;
+	if (size == 0)
+		return decimal_number(0.0, DIGITS - 1);
+	if (size < 1e-9 || size >= power[MOST_DIGITS])
+		return DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(x)));
+	while (size >= power[DIGITS - digits])
+		digits--;
+	while (size < 1.0 && digits < MOST_DIGITS && size * power[digits - DIGITS + 1] < 1.0)
+		digits++;
+	return decimal_number(x, Max(digits, 0));
+}
+
+/* The object whose members are the numbers. */
+static Datum
+build_object(const ExplanationWriter *w)
+{
+	const int	n = w->model->features;
+	const Size	head = VARSIZE(w->nulls);
+	Size		size = head;
+	Jsonb	   *object;
+	JEntry	   *entry;
+	char	   *data;
+	char	   *at;
+
+	for (int i = 0; i < n; i++)
+		size = INTALIGN(size) + (w->number[i] ? VARSIZE(w->number[i]) : 0);
+	object = palloc0(size);
+	memcpy(object, w->nulls, head);
+	entry = object->root.children;
+	data = (char *) (entry + 2 * n);
+	entry += n;
+	at = (char *) object + head;
+	for (int i = 0; i < n; i++)
 	{
-		value->type = jbvNull;
-		return;
+		const char *start = at;
+		uint32		type = JENTRY_ISNULL;
+
+		/* numbers are aligned, and their length includes the padding before them */
+		if (w->number[i])
+		{
+			type = JENTRY_ISNUMERIC;
+			at = (char *) object + INTALIGN(at - (char *) object);
+			memcpy(at, w->number[i], VARSIZE(w->number[i]));
+			at += VARSIZE(w->number[i]);
+		}
+		entry[i] = (i + n) % JB_OFFSET_STRIDE == 0 ? type | JENTRY_HAS_OFF | (uint32) (at - data)
+												   : type | (uint32) (at - start);
 	}
-	before = x == 0 ? 1 : (int) floor(log10(fabs(x))) + 1;
-	if (before > MOST_DIGITS || DIGITS - before > MOST_DIGITS)
-	{
-		value->type = jbvNumeric;
-		value->val.numeric = DatumGetNumeric(
-			DirectFunctionCall1(float8_numeric, Float8GetDatum(x)));
-	}
-	else
-		set_decimal(value, x, Max(DIGITS - before, 0));
+	SET_VARSIZE(object, at - (char *) object);
+	return JsonbPGetDatum(object);
 }
 
 /* ---- columns ----------------------------------------------------------------------------- */
@@ -129,15 +183,10 @@ explanation_severity(const Scorer *scorer, const ScoredRow *row)
 	return nn_severity(row->score, scorer_stats(scorer)->threshold);
 }
 
-bool
-explanation_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
+static nn_row
+judged_row(const Model *m, const ScoredRow *row)
 {
-	double		sum = 0.0;
-	nn_row		values;
-
-	if (row->expected == NULL)
-		return false;
-	values = (nn_row){
+	return (nn_row){
 		.scaled = row->scaled,
 		.expected = row->expected,
 		.signals = row->signals,
@@ -146,6 +195,16 @@ explanation_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, d
 		.incomplete = row->incomplete,
 		.time = model_calendar_time(m, row->ts),
 	};
+}
+
+bool
+explanation_shares(const Scorer *scorer, const Model *m, const ScoredRow *row, double *shares)
+{
+	const nn_row values = judged_row(m, row);
+	double		sum = 0.0;
+
+	if (row->expected == NULL)
+		return false;
 	nn_raw_score(scorer_calibration(scorer), &values, shares);
 	for (int c = 0; c < m->features; c++)
 		sum += shares[c];
@@ -168,24 +227,21 @@ explanation_direction(const ModelStats *stats, const ScoredRow *row, int c)
 	return (row->scaled[c] > expected) - (row->scaled[c] < expected);
 }
 
-/* Makes an object of the members. */
-static Datum
-build_object(ExplanationWriter *w)
-{
-	JsonbValue	value;
-
-	value.type = jbvObject;
-	value.val.object.nPairs = w->model->features;
-	value.val.object.pairs = w->pair;
-	return JsonbPGetDatum(JsonbValueToJsonb(&value));
-}
-
-/* A scaled value in the units of the feature. */
+/* A scaled value in the feature's own unit: the inverse of nn_scale(), then of the transform. */
 static double
-value_of_scaled(const Model *m, const ModelStats *stats, const ScoredRow *row, int c, double scaled)
+unscale_value(const Model *m, const ModelStats *stats, const ScoredRow *row, int c, double z)
 {
-	double		value = stats->mean[c] + scaled * stats->std[c];
+	const double mean = stats->mean[c];
+	double		value = mean + z * stats->std[c];
 
+	/* a constant: all other values are beyond the clip */
+	if (stats->std[c] == 0 && fabs(z) > m->options.clip)
+	{
+		double		size = expm1(sqrt(sqrt(fabs(z) / m->options.clip)) - 1.0) *
+			(mean != 0 ? fabs(mean) : 1.0);
+
+		value = z > 0 ? mean + size : mean - size;
+	}
 	return row->inverse ? transform_invert(m->transforms.kind[c], &row->inverse[c], value) : value;
 }
 
@@ -196,7 +252,23 @@ build_expected(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *r
 	{
 		int			c = w->feature[i];
 
-		set_number(&w->pair[i].value, value_of_scaled(w->model, stats, row, c, row->expected[c]));
+		w->number[i] = significant_number(unscale_value(w->model, stats, row, c, row->expected[c]));
+	}
+	return build_object(w);
+}
+
+static Datum
+build_edges(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row,
+			const double *edge)
+{
+	for (int i = 0; i < w->model->features; i++)
+	{
+		int			c = w->feature[i];
+
+		/* no value of a row is beyond the bound */
+		w->number[i] = fabs(edge[c]) <= w->model->plan.bound
+			? significant_number(unscale_value(w->model, stats, row, c, edge[c]))
+			: NULL;
 	}
 	return build_object(w);
 }
@@ -205,7 +277,7 @@ static Datum
 build_contributions(ExplanationWriter *w)
 {
 	for (int i = 0; i < w->model->features; i++)
-		set_decimal(&w->pair[i].value, w->share[w->feature[i]], SHARE_DIGITS);
+		w->number[i] = decimal_number(w->share[w->feature[i]], SHARE_DIGITS);
 	return build_object(w);
 }
 
@@ -213,11 +285,7 @@ static Datum
 build_directions(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row)
 {
 	for (int i = 0; i < w->model->features; i++)
-	{
-		w->pair[i].value.type = jbvNumeric;
-		w->pair[i].value.val.numeric =
-			w->sign[explanation_direction(stats, row, w->feature[i]) + 1];
-	}
+		w->number[i] = w->sign[explanation_direction(stats, row, w->feature[i]) + 1];
 	return build_object(w);
 }
 
@@ -241,6 +309,7 @@ explanation_columns(ExplanationWriter *w, const Scorer *scorer, const ScoredRow 
 {
 	const ModelStats *stats = scorer_stats(scorer);
 	const char *status = scorer_status_text(row->status);
+	const nn_row judged = judged_row(w->model, row);
 	double		severity = explanation_severity(scorer, row);
 	bool		scored = !isnan(row->score);
 
@@ -264,7 +333,14 @@ explanation_columns(ExplanationWriter *w, const Scorer *scorer, const ScoredRow 
 	if (row->expected == NULL)
 		return;
 	nulls[EXPLANATION_EXPECTED] = nulls[EXPLANATION_DIRECTION] = false;
+	nulls[EXPLANATION_LOWER] = nulls[EXPLANATION_UPPER] = false;
+	if (w->bands_stats != stats)
+		nn_bands_begin(&w->bands, scorer_calibration(scorer));
+	w->bands_stats = stats;
+	nn_row_bands(&w->bands, scorer_calibration(scorer), &judged, w->lower, w->upper);
 	values[EXPLANATION_EXPECTED] = build_expected(w, stats, row);
+	values[EXPLANATION_LOWER] = build_edges(w, stats, row, w->lower);
+	values[EXPLANATION_UPPER] = build_edges(w, stats, row, w->upper);
 	values[EXPLANATION_DIRECTION] = build_directions(w, stats, row);
 	nulls[EXPLANATION_CONTRIBUTIONS] = !explanation_shares(scorer, w->model, row, w->share);
 	if (!nulls[EXPLANATION_CONTRIBUTIONS])

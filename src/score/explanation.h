@@ -15,6 +15,8 @@ enum
 	EXPLANATION_SEVERITY,		/* float8 */
 	EXPLANATION_ANOMALY,		/* bool */
 	EXPLANATION_EXPECTED,		/* jsonb */
+	EXPLANATION_LOWER,			/* jsonb */
+	EXPLANATION_UPPER,			/* jsonb */
 	EXPLANATION_CONTRIBUTIONS,	/* jsonb */
 	EXPLANATION_DIRECTION,		/* jsonb */
 	EXPLANATION_IMPUTED,		/* text[] */

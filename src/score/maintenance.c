@@ -280,20 +280,33 @@ maintenance_select_series(Maintenance *m, const char *series)
 }
 
 bool
-maintenance_covers(const Maintenance *m, int64 ts)
+maintenance_next(const Maintenance *m, int64 ts, int64 *begin, int64 *end)
 {
 	int			low = 0;
 	int			high = m->nmerged;
 
-	/* the last window that begins at or before ts */
+	/* windows are disjoint: their ends ascend, too */
 	while (low < high)
 	{
 		int			middle = low + (high - low) / 2;
 
-		if (m->merged[middle].begin <= ts)
+		if (m->merged[middle].end <= ts)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low > 0 && ts < m->merged[low - 1].end;
+	if (low == m->nmerged)
+		return false;
+	*begin = m->merged[low].begin;
+	*end = m->merged[low].end;
+	return true;
+}
+
+bool
+maintenance_covers(const Maintenance *m, int64 ts)
+{
+	int64		begin;
+	int64		end;
+
+	return maintenance_next(m, ts, &begin, &end) && begin <= ts;
 }

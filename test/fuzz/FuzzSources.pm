@@ -255,7 +255,9 @@ sub case
 		events => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, peak_severity AS s FROM amad_events$form('sources'"
 		  . ($range =~ /last_n/ ? '' : $range) . "$series$other"
 		  . pick('', ', maintenance => ' . source(), ", maintenance => 'fuzz.pauses'", ", maintenance => 'SELECT ts, ts + interval ''1 minute'' AS until, dev FROM fuzz.t'",
-			", maintenance => 'SELECT ts AS e, ts - interval ''1 day'' FROM fuzz.t'") . ') x) x',
+			", maintenance => 'SELECT ts AS e, ts - interval ''1 day'' FROM fuzz.t'")
+		  . pick('', '', ', silence => ' . ($form eq '_bigint' ? pick(1, 60, 0, -5, 9223372036854775807)
+			  : pick("'1 second'", "'10 min'", "'0'", "'-1 day'", "'178000000 years'")) . pick('', ', learning => true')) . ') x) x',
 		drift => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_drift$form('sources'$range$other) x) x",
 		recalibrate => "SELECT length(amad_recalibrate$form('sources'$range$other)::text)",
 		retrain => "SELECT length(amad_retrain('sources')::text)",

@@ -47,7 +47,7 @@ FROM (SELECT device, ts, amad_score('fleet', to_jsonb(device), ts, flow, pressur
 		OVER (PARTITION BY device ORDER BY ts) AS severity FROM readings) s
 JOIN amad_detect('fleet') d ON d.ts = s.ts AND d.series->>'device' = s.device;
 SELECT count(*) AS rows, count(*) FILTER (WHERE to_jsonb(e.r) IS DISTINCT FROM to_jsonb((d.anomaly_score, d.threshold,
-	d.severity, d.is_anomaly, d.expected_values, d.contributions, d.direction, d.imputed, d.status,
+	d.severity, d.is_anomaly, d.expected_values, d.expected_lower, d.expected_upper, d.contributions, d.direction, d.imputed, d.status,
 	d.model_version)::amad_result)) AS differ
 FROM (SELECT device, ts, amad_explain('fleet', jsonb_build_object('device', device), ts, flow, pressure, temp)
 		OVER (PARTITION BY device ORDER BY ts) AS r FROM readings) e

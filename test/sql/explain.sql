@@ -28,7 +28,8 @@ FROM pg_attribute WHERE attrelid = 'amad_result'::regclass ORDER BY attnum;
 -- Results of amad_explain for the rows of a table (n, ts, a, b, c), with model m.
 CREATE FUNCTION explained(rows regclass)
 RETURNS TABLE (n bigint, anomaly_score float8, threshold float8, severity float8, is_anomaly boolean,
-	expected_values jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version int)
+	expected_values jsonb, expected_lower jsonb, expected_upper jsonb, contributions jsonb, direction jsonb,
+	imputed text[], status text, model_version int)
 LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('SELECT n, (e).* FROM (
@@ -60,7 +61,7 @@ BEGIN
 			('threshold', threshold IS DISTINCT FROM described),
 			('status', (status IS NULL) <> (severity IS NOT NULL)),
 			('imputed', coalesce(imputed, '{}') <> missing OR imputed = '{}'),
-			('nulls', num_nulls(expected_values, direction) = 1),
+			('nulls', num_nulls(expected_values, expected_lower, expected_upper, direction) NOT IN (0, 4)),
 			('contributions without expected values', contributions IS NOT NULL AND expected_values IS NULL),
 			('no contributions', severity IS NOT NULL AND contributions IS NULL),
 			('sum', (SELECT abs(sum(v::numeric) - 1) > 3e-6 FROM jsonb_each_text(contributions) AS j(k, v))),
@@ -68,8 +69,11 @@ BEGIN
 				WHERE v::float8 < 0 OR v::float8 > 1)),
 			('imputed counts', EXISTS (SELECT FROM unnest(imputed) i
 				WHERE contributions->i <> '0' OR direction->i <> '0')),
-			('keys', EXISTS (SELECT FROM unnest(ARRAY[expected_values, contributions, direction]) o
+			('keys', EXISTS (SELECT FROM unnest(ARRAY[expected_values, expected_lower, expected_upper,
+					contributions, direction]) o
 				WHERE (SELECT string_agg(k, ' ') FROM jsonb_object_keys(o) k) <> 'flow temp pressure')),
+			('band', EXISTS (SELECT FROM jsonb_each_text(expected_lower) AS j(k, v)
+				WHERE v::float8 > (expected_upper->>k)::float8)),
 			-- expected values have seven digits
 			('direction', EXISTS (SELECT FROM jsonb_each_text(direction) AS j(k, v),
 					LATERAL (SELECT (actual->>k)::float8 AS y, (expected_values->>k)::float8 AS e) f
@@ -238,8 +242,10 @@ BEGIN
 		SELECT (SELECT string_agg(k, ' ') FROM jsonb_object_keys((e).expected_values) k),
 			(SELECT count(*) FROM jsonb_array_elements_text(%L) k WHERE (e).expected_values ? k
 				AND (e).contributions->>k >= '0' AND ((e).direction->>k)::int IN (-1, 1)),
-			((e).expected_values::text::jsonb, (e).contributions::text::jsonb, (e).direction::text::jsonb)
-				= ((e).expected_values, (e).contributions, (e).direction)
+			-- as jsonb makes it, byte for byte
+			(SELECT bool_and(record_image_eq(ROW(o), ROW(o::text::jsonb)))
+				FROM unnest(ARRAY[(e).expected_values, (e).expected_lower, (e).expected_upper, (e).contributions,
+					(e).direction]) o)
 				AND (SELECT jsonb_object_agg(k, v) FROM jsonb_each((e).expected_values) AS j(k, v)) = (e).expected_values,
 			(SELECT round(sum(v::numeric), 4) FROM jsonb_each_text((e).contributions) AS j(k, v))
 		FROM (SELECT n, amad_explain($1, n, %s) OVER (ORDER BY n) AS e FROM r) x WHERE n = 100$q$, names, v) USING m;
@@ -249,6 +255,11 @@ SELECT k.*
 FROM (SELECT amad_fit(small('{"steps": 1}'), n, VARIADIC ARRAY(
 		SELECT sin(n * 0.1 * i) * i FROM generate_series(1, 12) i)) AS m FROM r) x,
 	keys('["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]', m) k;
+-- an object of more than 32 members has offsets
+SELECT found, canonical
+FROM (SELECT amad_fit(small('{"steps": 1}'), n, VARIADIC ARRAY(
+		SELECT sin(n * 0.1 * i) * i FROM generate_series(1, 50) i)) AS m FROM r) x,
+	keys((SELECT jsonb_agg(i::text) FROM generate_series(1, 50) i), m) k;
 -- names with quotes, spaces and letters of any alphabet
 SELECT k.*
 FROM (VALUES ('["b", "a", "zz", "ab", "B", "ba", "a\"b", "\\", "ä", "Ä", "日本", " ", "a b", "\n", "''"]'::jsonb),

@@ -30,15 +30,14 @@ signal_factor(const nn_calibration *cal, const float *signals)
 	return factor;
 }
 
-static double
-feature_weight(const nn_calibration *cal, int c)
+double
+nn_feature_weight(const nn_calibration *cal, int c)
 {
 	return cal->weight ? cal->weight[c] : 1.0;
 }
 
-/* The squared residual of a feature that is to be expected. */
-static double
-expected_square(const nn_calibration *cal, const nn_row *row, int c)
+double
+nn_expected_square(const nn_calibration *cal, const nn_row *row, int c)
 {
 	double		rho = cal->rho[c];
 
@@ -67,8 +66,8 @@ nn_flatline_evidence(const nn_calibration *cal, const float *activity, const uin
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(imputed, c))
 		{
-			sum += feature_weight(cal, c) * feature_flatline(cal, activity, c);
-			weights += feature_weight(cal, c);
+			sum += nn_feature_weight(cal, c) * feature_flatline(cal, activity, c);
+			weights += nn_feature_weight(cal, c);
 		}
 	return weights == 0 ? 0.0 : sum / weights;
 }
@@ -103,15 +102,15 @@ nn_row_relation(const nn_calibration *cal, const nn_row *row, float *terms)
 
 	for (int c = 0; c < cal->features; c++)
 		q[c] = (float) ((nn_clipped(cal->clip, row->scaled[c]) - (double) row->expected[c]) /
-						sqrt(expected_square(cal, row, c)));
+						sqrt(nn_expected_square(cal, row, c)));
 	nn_relations_terms(cal->features, cal->precision, q, row->imputed, terms);
 	for (int c = 0; c < cal->features; c++)
 		if (!NN_IMPUTED(row->imputed, c))
 		{
 			if (cal->relation_mean)
 				terms[c] /= (float) cal->relation_mean[c];
-			sum += feature_weight(cal, c) * terms[c];
-			weights += feature_weight(cal, c);
+			sum += nn_feature_weight(cal, c) * terms[c];
+			weights += nn_feature_weight(cal, c);
 		}
 	return weights == 0 ? 0.0 : sum / weights;
 }
@@ -133,28 +132,21 @@ relation_part(const nn_calibration *cal, const nn_row *row, double weights, doub
 	double		total = nn_relation_evidence(cal, relation);
 
 	for (int c = 0; c < cal->features && total > 0 && evidence; c++)
-		evidence[c] += total * feature_weight(cal, c) * terms[c] / relation;
+		evidence[c] += total * nn_feature_weight(cal, c) * terms[c] / relation;
 	return total * weights;
 }
 
-/* Where a row is in the profile of what recurs. */
-typedef struct recurrence
+nn_recurrence_place
+nn_find_recurrence(const nn_calibration *cal, int64_t time)
 {
-	double		divisor;
-	int			slot;			/* -1: none */
-} recurrence;
-
-static recurrence
-find_recurrence(const nn_calibration *cal, int64_t time)
-{
-	recurrence	r = {.divisor = 1.0, .slot = -1};
+	nn_recurrence_place place = {.divisor = 1.0, .slot = -1};
 
 	if (cal->recurrence)
 	{
-		r.divisor = nn_recurrence_divisor(cal->season, cal->recurrence, time);
-		r.slot = nn_recurrence_slot(cal->season, cal->recurrence_slots, time);
+		place.divisor = nn_recurrence_divisor(cal->season, cal->recurrence, time);
+		place.slot = nn_recurrence_slot(cal->season, cal->recurrence_slots, time);
 	}
-	return r;
+	return place;
 }
 
 /* Weighted evidence of a feature that is not as usual at the time of the row. */
@@ -167,13 +159,13 @@ feature_recurrence(const nn_calibration *cal, int slot, float z, int c)
 	if (slot < 0)
 		return 0.0;
 	d = z - cal->recurrence_mean[at];
-	return feature_weight(cal, c) * cal->recurrence_scale[at] * d * d;
+	return nn_feature_weight(cal, c) * cal->recurrence_scale[at] * d * d;
 }
 
 double
 nn_recurrence_score(const nn_calibration *cal, const nn_row *row, double raw)
 {
-	const recurrence recurs = find_recurrence(cal, row->time);
+	const nn_recurrence_place recurs = nn_find_recurrence(cal, row->time);
 	double		sum = 0.0;
 	double		weights = 0.0;
 
@@ -181,7 +173,7 @@ nn_recurrence_score(const nn_calibration *cal, const nn_row *row, double raw)
 		if (!NN_IMPUTED(row->imputed, c))
 		{
 			sum += feature_recurrence(cal, recurs.slot, nn_clipped(cal->clip, row->scaled[c]), c);
-			weights += feature_weight(cal, c);
+			weights += nn_feature_weight(cal, c);
 		}
 	return raw / recurs.divisor + (weights == 0 ? 0.0 : sum / weights);
 }
@@ -191,7 +183,7 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 {
 	const int	terms = cal->season ? nn_season_terms(cal->season) : 0;
 	const double factor = signal_factor(cal, row->signals);
-	const recurrence recurs = find_recurrence(cal, row->time);
+	const nn_recurrence_place recurs = nn_find_recurrence(cal, row->time);
 	double		basis[NN_SEASON_TERMS];
 	double		sum = 0.0;
 	double		unusual = 0.0;	/* the part that is not divided */
@@ -210,15 +202,15 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 			evidence[c] = 0.0;
 		if (NN_IMPUTED(row->imputed, c))
 			continue;
-		e = feature_weight(cal, c) *
-			(r * r / expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
+		e = nn_feature_weight(cal, c) *
+			(r * r / nn_expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
 			 feature_season(cal, terms, basis, z, c) + feature_flatline(cal, row->activity, c));
 		u = feature_recurrence(cal, recurs.slot, z, c);
 		if (evidence)
 			evidence[c] = e + recurs.divisor * u;
 		sum += e;
 		unusual += u;
-		weights += feature_weight(cal, c);
+		weights += nn_feature_weight(cal, c);
 	}
 	if (weights == 0)
 		return NN_NO_SCORE;

@@ -91,6 +91,10 @@ typedef struct nn_row
  */
 extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row, double *evidence);
 
+/* The weight of a feature's evidence, and the squared residual that is usual for it in a row. */
+extern double nn_feature_weight(const nn_calibration *calibration, int feature);
+extern double nn_expected_square(const nn_calibration *calibration, const nn_row *row, int feature);
+
 /*
  * The relation of a row: the weighted mean of its features' terms (relations.h), each
  * relative to its mean.  Sets terms (C) to them.  Its evidence in the raw score is
@@ -98,6 +102,15 @@ extern double nn_raw_score(const nn_calibration *calibration, const nn_row *row,
  */
 extern double nn_row_relation(const nn_calibration *calibration, const nn_row *row, float *terms);
 extern double nn_relation_evidence(const nn_calibration *calibration, double row_relation);
+
+/* Where a time is in the profile of what recurs. */
+typedef struct nn_recurrence_place
+{
+	double		divisor;		/* 1: nothing recurs */
+	int			slot;			/* -1: none */
+} nn_recurrence_place;
+
+extern nn_recurrence_place nn_find_recurrence(const nn_calibration *calibration, int64_t time);
 
 /* A raw score without what recurs to one with it; raw: of a row that is not all imputed. */
 extern double nn_recurrence_score(const nn_calibration *calibration, const nn_row *row, double raw);

@@ -1,0 +1,328 @@
+/*
+ * score/silence.c
+ *	  Series and columns that stop: silences (docs/events.md).
+ *
+ * A series is silent between two of its rows, and from its last row to the end of the range;
+ * a column is silent in consecutive rows of its series without a value of it.  What is
+ * too long depends on the series: besides the silence asked for and the step that the
+ * model has for it, on the distances that are usual in the range.  These are known when the
+ * series has ended, so longer silences are kept until then, and are counted by their length: a
+ * histogram for the series and for each column, in steps of a factor of √2.
+ *
+ * Memory is bounded: when PENDING silences of a series are kept, they are judged by the
+ * distances so far.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "pg/json.h"
+#include "pg/timestamps.h"
+#include "rows/series_key.h"
+#include "score/silence.h"
+
+#define PENDING 4096
+#define BUCKETS 128				/* of a histogram: all 64-bit distances */
+#define STEPS 2.0				/* a silence is at least this many regular distances … */
+#define IRREGULAR 4.0			/* … or this many times as long as irregular ones usually are */
+#define RARE 20					/* up to one in RARE distances is unusual, however long it is … */
+#define FEW 4					/* … and up to FEW are */
+
+/* A series (number 0) or a column of it (feature number - 1). */
+typedef struct Signal
+{
+	bool		heard;			/* it had a row or value in the range */
+	int64		first;			/* series: its last row; column: first row without a value */
+	int64		last;			/* column: the last of these rows */
+	int64		rows;			/* column: how many there are, 0: it has a value */
+	int64		distances;		/* in the histogram */
+	uint32		count[BUCKETS];
+} Signal;
+
+struct Silence
+{
+	/* settings */
+	const Model *model;
+	double		shortest;
+	DetectSpan	span;
+	const Maintenance *maintenance;
+	silence_report report;
+	void	   *arg;
+	bool	   *begun;			/* (series of the model, at least 1) */
+	int			absent;			/* next series to be asked about */
+
+	/* the current series */
+	const ModelStats *stats;	/* NULL: not in the model */
+	Signal	   *signal;			/* (1 + features) */
+	int			pending;
+	SilentEvent event[PENDING];
+};
+
+Silence *
+silence_open(const Model *model, double shortest, const DetectSpan *span,
+			 const Maintenance *maintenance, silence_report report, void *arg)
+{
+	Silence    *s = palloc0(sizeof(Silence));
+
+	s->model = model;
+	s->shortest = shortest;
+	s->span = *span;
+	s->maintenance = maintenance;
+	s->report = report;
+	s->arg = arg;
+	s->begun = palloc0(sizeof(bool) * Max(model->nseries, 1));
+	s->signal = palloc_extended(sizeof(Signal) * (1 + model->features), MCXT_ALLOC_HUGE);
+	return s;
+}
+
+/* ---- lengths ------------------------------------------------------------------------------ */
+
+static int
+length_bucket(double length)
+{
+	int			exponent;
+	double		fraction = frexp(Max(length, 1.0), &exponent);	/* from 0.5 to 1 */
+
+	return Min(2 * (exponent - 1) + (fraction >= M_SQRT1_2), BUCKETS - 1);
+}
+
+static void
+count_length(Signal *signal, double length)
+{
+	signal->count[length_bucket(length)]++;
+	signal->distances++;
+}
+
+/* The last bucket with more than `most` distances in it and in longer ones; 0: none. */
+static int
+find_bucket(const Signal *signal, int64 most)
+{
+	int64		longer = 0;
+	int			b = BUCKETS;
+
+	while (b > 0 && longer <= most)
+		longer += signal->count[--b];
+	return b;
+}
+
+/* The shortest silence of a series by the arguments and the model. */
+static double
+least_length(const Silence *s)
+{
+	return Max(s->shortest, s->stats ? STEPS * s->stats->step : 0.0);
+}
+
+/* The same by the distances, too: all but the rare ones are usual, and no silences. */
+static double
+silent_length(const Silence *s, const Signal *signal)
+{
+	const int	median = find_bucket(signal, signal->distances / 2);
+	const int	usual = find_bucket(signal, Max(FEW, signal->distances / RARE));
+	const double factor = usual > median + 1 ? IRREGULAR : STEPS;
+
+	return Max(least_length(s), usual == 0 ? 0.0 : factor * pow(2.0, usual / 2.0));
+}
+
+/* ---- reporting ---------------------------------------------------------------------------- */
+
+/* Reports the parts of a silence that are outside maintenance and long enough. */
+static void
+report_parts(const Silence *s, SilentEvent event, double length)
+{
+	const int64 end = event.end;
+	const bool	open = event.open;
+	int64		from = event.start;
+	int64		begin;
+	int64		until;
+
+	for (;;)
+	{
+		bool		more = event.feature < 0 && s->maintenance &&
+			maintenance_next(s->maintenance, from, &begin, &until) && begin < end;
+
+		event.start = from;
+		event.end = more ? Max(begin, from) : end;
+		event.open = open && !more;
+		if (timestamps_distance(event.start, event.end) >= length)
+			s->report(&event, s->arg);
+		if (!more || until >= end)
+			return;
+		from = until;
+	}
+}
+
+static int
+compare_events(const void *a, const void *b)
+{
+	const SilentEvent *x = a;
+	const SilentEvent *y = b;
+
+	return x->start != y->start ? (x->start > y->start) - (x->start < y->start)
+								: x->feature - y->feature;
+}
+
+static void
+report_pending(Silence *s)
+{
+	qsort(s->event, s->pending, sizeof(SilentEvent), compare_events);
+	for (int i = 0; i < s->pending; i++)
+		report_parts(s, s->event[i], silent_length(s, &s->signal[s->event[i].feature + 1]));
+	s->pending = 0;
+}
+
+static void
+add_silence(Silence *s, const SilentEvent *event)
+{
+	if (event->end <= event->start ||
+		timestamps_distance(event->start, event->end) < least_length(s))
+		return;
+	if (s->pending == PENDING)
+		report_pending(s);
+	s->event[s->pending++] = *event;
+}
+
+/* ---- a series ----------------------------------------------------------------------------- */
+
+/* The number of a series of the model. */
+static int
+series_number(const Silence *s, const ModelStats *stats)
+{
+	if (stats == &s->model->stats)
+		return 0;
+	return (int) ((const ModelSeries *) ((const char *) stats - offsetof(ModelSeries, stats)) -
+				  s->model->series);
+}
+
+void
+silence_begin_series(Silence *s, const ModelStats *stats)
+{
+	s->stats = stats;
+	if (stats)
+		s->begun[series_number(s, stats)] = true;
+	memset(s->signal, 0, sizeof(Signal) * (1 + s->model->features));
+}
+
+/*
+ * Whether a column that has had no value in the range has ever had one in this series.  A
+ * column that was empty in the training rows of a series has the figures of all series.
+ */
+static bool
+column_is_known(const Silence *s, int c)
+{
+	const ModelStats *all = &s->model->stats;
+
+	return s->stats &&
+		(s->model->nseries == 0 || s->stats->mean[c] != all->mean[c] ||
+		 s->stats->std[c] != all->std[c]);
+}
+
+/* Ends the silence of a column, or, at the end of the range, leaves it open. */
+static void
+end_column_silence(Silence *s, int c, bool open)
+{
+	Signal	   *signal = &s->signal[c + 1];
+	SilentEvent event = {
+		.feature = c,
+		.start = signal->first,
+		.end = signal->last,
+		.rows = signal->rows,
+		.open = open,
+	};
+
+	if (signal->rows == 0)
+		return;
+	if (!open)
+		count_length(signal, timestamps_distance(event.start, event.end));
+	if (signal->heard || column_is_known(s, c))
+		add_silence(s, &event);
+	signal->rows = 0;
+}
+
+void
+silence_add_row(Silence *s, int64 ts, const uint8 *missing)
+{
+	const int	C = s->model->features;
+	const bool	maintained = s->maintenance && maintenance_covers(s->maintenance, ts);
+	bool		any = false;
+
+	for (int c = 0; c < C && !any; c++)
+		any = !NN_IMPUTED(missing, c);
+	if (!any)
+		return;					/* as if there were no row */
+
+	/* the series: since its last row, or since the beginning of the range that was asked for */
+	if (s->signal[0].heard)
+	{
+		count_length(&s->signal[0], timestamps_distance(s->signal[0].first, ts));
+		add_silence(s, &(SilentEvent){.feature = -1, .start = s->signal[0].first, .end = ts});
+	}
+	else if (s->stats && s->span.since)
+		add_silence(s, &(SilentEvent){.feature = -1, .start = s->span.begin, .end = ts});
+	s->signal[0].heard = true;
+	s->signal[0].first = ts;
+
+	/* its columns; a row in maintenance ends their silence, and begins none */
+	for (int c = 0; c < C; c++)
+	{
+		Signal	   *signal = &s->signal[c + 1];
+		const bool	silent = NN_IMPUTED(missing, c);
+
+		if (!silent && signal->rows == 0)
+			count_length(signal, 0.0);
+		if (!silent || maintained)
+			end_column_silence(s, c, false);
+		else if (signal->rows++ == 0)
+			signal->first = ts;
+		signal->last = ts;
+		signal->heard = signal->heard || !silent;
+	}
+}
+
+void
+silence_end_series(Silence *s)
+{
+	SilentEvent event = {.feature = -1, .end = s->span.end, .open = true};
+
+	event.start = s->signal[0].heard ? s->signal[0].first : s->span.begin;
+	if (s->span.has_end && (s->signal[0].heard || (s->stats && s->span.has_begin)))
+		add_silence(s, &event);
+	for (int c = 0; c < s->model->features; c++)
+		end_column_silence(s, c, true);
+	report_pending(s);
+}
+
+/* ---- series without rows ------------------------------------------------------------------ */
+
+/* Whether the series with a key has the values of a filter. */
+static bool
+series_matches(const char *key, Jsonb *filter)
+{
+	Jsonb	   *series = json_to_jsonb(key);
+	JsonbIterator *it = JsonbIteratorInit(&filter->root);
+	JsonbValue	value;
+	char	   *name;
+
+	while ((name = json_next_member(&it, &value)) != NULL)
+	{
+		const char *asked = series_value_text(&value);
+		const char *has = series_value_text(json_get(&series->root, name));
+
+		if (asked && has ? strcmp(asked, has) != 0 : asked != has)
+			return false;
+	}
+	return true;
+}
+
+const char *
+silence_absent_series(Silence *s, Jsonb *filter)
+{
+	for (; s->absent < s->model->nseries; s->absent++)
+	{
+		const char *key = s->model->series[s->absent].key;
+
+		if (!s->begun[s->absent] && (filter == NULL || series_matches(key, filter)))
+			return key;
+	}
+	return s->model->nseries == 0 && !s->begun[0] ? "" : NULL;
+}
