@@ -164,9 +164,9 @@ find_own_series(Calibration *c)
 /* Computes figures from runs into stats. */
 typedef void (*calibrate_runs) (Calibration *c, RunRange runs, ModelStats *stats);
 
-/* Does so for each series of a fleet that has enough rows. */
+/* Does so for each series with enough rows; all: even if only its threshold changes. */
 static void
-calibrate_each_series(Calibration *c, calibrate_runs compute)
+calibrate_each_series(Calibration *c, calibrate_runs compute, bool all)
 {
 	const Dataset *d = c->dataset;
 
@@ -177,17 +177,25 @@ calibrate_each_series(Calibration *c, calibrate_runs compute)
 	{
 		int			series = d->runs[runs.first].series;
 
-		if (c->own[series])
+		if (c->own[series] && (all || calibration_rows_refit(&c->rows, runs)))
 			compute(c, runs, c->stats[series]);
 	}
 }
 
-/* The same, then for all rows together unless only some series are calibrated. */
-static void
-calibrate_series_and_all(Calibration *c, calibrate_runs compute)
+/* Whether figures of all rows other than the threshold are computed. */
+static bool
+refits_all(const Calibration *c)
 {
-	calibrate_each_series(c, compute);
-	if (calibration_rows_of_all(&c->rows))
+	return calibration_rows_of_all(&c->rows) &&
+		calibration_rows_refit(&c->rows, dataset_all_runs(c->dataset));
+}
+
+/* The same for figures other than the threshold, then for all rows together. */
+static void
+calibrate_scales(Calibration *c, calibrate_runs compute)
+{
+	calibrate_each_series(c, compute, false);
+	if (refits_all(c))
 		compute(c, dataset_all_runs(c->dataset), &c->model->stats);
 }
 
@@ -387,14 +395,14 @@ calibrate_means(Calibration *c)
 		visit_chosen_rows(c, &d->runs[i], add_mean_row, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
-		if (c->own[series])
+		if (c->own[series] && calibration_rows_refit(&c->rows, (RunRange){i, i + 1}))
 			set_means(c, &one, c->stats[series]);
 		add_sums(&all.all, &one.all, m->features, N);
 		add_sums(&all.held_out, &one.held_out, m->features, N);
 		clear_sums(&one.all, m->features, N);
 		clear_sums(&one.held_out, m->features, N);
 	}
-	if (calibration_rows_of_all(&c->rows))
+	if (refits_all(c))
 		set_means(c, &all, &m->stats);
 }
 
@@ -499,7 +507,7 @@ calibrate_relations(Calibration *c)
 		}
 		close_relation_matrix(&fit, c->model);
 	}
-	calibrate_series_and_all(c, calibrate_relation_means);
+	calibrate_scales(c, calibrate_relation_means);
 }
 
 /* ---- season -------------------------------------------------------------------------------- */
@@ -521,9 +529,9 @@ calibrate_season(Calibration *c)
 	if (c->model->season.nperiods == 0)
 		return;
 	/* first that of all rows, which series with few rows take over */
-	if (calibration_rows_of_all(&c->rows))
+	if (refits_all(c))
 		calibrate_season_runs(c, dataset_all_runs(c->dataset), &c->model->stats);
-	calibrate_each_series(c, calibrate_season_runs);
+	calibrate_each_series(c, calibrate_season_runs, false);
 }
 
 /* ---- raw scores -------------------------------------------------------------------------- */
@@ -590,8 +598,7 @@ calibrate_evidence(Calibration *c, calibrate_runs fit, add_run_evidence add)
 {
 	const Dataset *d = c->dataset;
 
-	if (!calibration_rows_threshold_only(&c->rows))
-		calibrate_series_and_all(c, fit);
+	calibrate_scales(c, fit);
 	for (int i = 0; i < d->nruns; i++)
 		add(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
 }
@@ -669,7 +676,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_added_evidence(&c);
-	calibrate_each_series(&c, fit_threshold_runs);
+	calibrate_each_series(&c, fit_threshold_runs, true);
 	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 	{
@@ -688,15 +695,12 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 	c.result = result;
 	c.stride = 1;
 	find_own_series(&c);
-	if (!calibration_rows_threshold_only(&c.rows))
-	{
-		calibrate_means(&c);
-		calibrate_relations(&c);
-		calibrate_season(&c);
-	}
+	calibrate_means(&c);
+	calibrate_relations(&c);
+	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_added_evidence(&c);
-	calibrate_each_series(&c, fit_threshold_runs);
+	calibrate_each_series(&c, fit_threshold_runs, true);
 	if (calibration_rows_of_all(&c.rows))
 		fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)
