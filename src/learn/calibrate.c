@@ -168,9 +168,9 @@ find_own_series(Calibration *c)
 /* Computes figures from runs into stats. */
 typedef void (*calibrate_runs) (Calibration *c, RunRange runs, ModelStats *stats);
 
-/* Does so for each series of a fleet that has enough rows. */
+/* Does so for each series with enough rows; all: even if only its threshold changes. */
 static void
-calibrate_each_series(Calibration *c, calibrate_runs compute)
+calibrate_each_series(Calibration *c, calibrate_runs compute, bool all)
 {
 	const Dataset *d = c->dataset;
 
@@ -181,17 +181,25 @@ calibrate_each_series(Calibration *c, calibrate_runs compute)
 	{
 		int			series = d->runs[runs.first].series;
 
-		if (c->own[series])
+		if (c->own[series] && (all || calibration_rows_refit(&c->rows, runs)))
 			compute(c, runs, c->stats[series]);
 	}
 }
 
-/* The same, then for all rows together unless only some series are calibrated. */
-static void
-calibrate_series_and_all(Calibration *c, calibrate_runs compute)
+/* Whether figures of all rows other than the threshold are computed. */
+static bool
+refits_all(const Calibration *c)
 {
-	calibrate_each_series(c, compute);
-	if (calibration_rows_of_all(&c->rows))
+	return calibration_rows_of_all(&c->rows) &&
+		calibration_rows_refit(&c->rows, dataset_all_runs(c->dataset));
+}
+
+/* The same for figures other than the threshold, then for all rows together. */
+static void
+calibrate_scales(Calibration *c, calibrate_runs compute)
+{
+	calibrate_each_series(c, compute, false);
+	if (refits_all(c))
 		compute(c, dataset_all_runs(c->dataset), &c->model->stats);
 }
 
@@ -391,14 +399,14 @@ calibrate_means(Calibration *c)
 		visit_chosen_rows(c, &d->runs[i], add_mean_row, &one);
 		if (i + 1 < d->nruns && d->runs[i + 1].series == series)
 			continue;
-		if (c->own[series])
+		if (c->own[series] && calibration_rows_refit(&c->rows, (RunRange){i, i + 1}))
 			set_means(c, &one, c->stats[series]);
 		add_sums(&all.all, &one.all, m->features, N);
 		add_sums(&all.held_out, &one.held_out, m->features, N);
 		clear_sums(&one.all, m->features, N);
 		clear_sums(&one.held_out, m->features, N);
 	}
-	if (calibration_rows_of_all(&c->rows))
+	if (refits_all(c))
 		set_means(c, &all, &m->stats);
 }
 
@@ -503,7 +511,7 @@ calibrate_relations(Calibration *c)
 		}
 		close_relation_matrix(&fit, c->model);
 	}
-	calibrate_series_and_all(c, calibrate_relation_means);
+	calibrate_scales(c, calibrate_relation_means);
 }
 
 /* ---- season -------------------------------------------------------------------------------- */
@@ -525,9 +533,9 @@ calibrate_season(Calibration *c)
 	if (c->model->season.nperiods == 0)
 		return;
 	/* first that of all rows, which series with few rows take over */
-	if (calibration_rows_of_all(&c->rows))
+	if (refits_all(c))
 		calibrate_season_runs(c, dataset_all_runs(c->dataset), &c->model->stats);
-	calibrate_each_series(c, calibrate_season_runs);
+	calibrate_each_series(c, calibrate_season_runs, false);
 }
 
 /* ---- raw scores -------------------------------------------------------------------------- */
@@ -595,8 +603,7 @@ calibrate_evidence(Calibration *c, calibrate_runs fit, add_run_evidence add)
 {
 	const Dataset *d = c->dataset;
 
-	if (!calibration_rows_threshold_only(&c->rows))
-		calibrate_series_and_all(c, fit);
+	calibrate_scales(c, fit);
 	for (int i = 0; i < d->nruns; i++)
 		add(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
 }
@@ -632,7 +639,7 @@ calibrate_recurrence(Calibration *c)
 	{
 		/* first that of all rows, which short series take over */
 		fit_recurrence_runs(c, dataset_all_runs(d), &c->model->stats);
-		calibrate_each_series(c, fit_recurrence_runs);
+		calibrate_each_series(c, fit_recurrence_runs, true);
 	}
 	for (int i = 0; i < d->nruns; i++)
 		apply_recurrence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
@@ -648,7 +655,7 @@ static void
 calibrate_levels(Calibration *c)
 {
 	if (c->model->plan.has_levels && c->rows.recorded == NULL)
-		calibrate_series_and_all(c, fit_level_runs);
+		calibrate_scales(c, fit_level_runs);
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -717,7 +724,7 @@ calibrate_model(Model *m, const Dataset *d)
 	calibrate_added_evidence(&c);
 	calibrate_recurrence(&c);
 	calibrate_levels(&c);
-	calibrate_each_series(&c, fit_threshold_runs);
+	calibrate_each_series(&c, fit_threshold_runs, true);
 	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 	{
@@ -736,16 +743,13 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 	c.result = result;
 	c.stride = 1;
 	find_own_series(&c);
-	if (!calibration_rows_threshold_only(&c.rows))
-	{
-		calibrate_means(&c);
-		calibrate_relations(&c);
-		calibrate_season(&c);
-	}
+	calibrate_means(&c);
+	calibrate_relations(&c);
+	calibrate_season(&c);
 	calibrate_raw(&c);
 	calibrate_added_evidence(&c);
 	calibrate_recurrence(&c);
-	calibrate_each_series(&c, fit_threshold_runs);
+	calibrate_each_series(&c, fit_threshold_runs, true);
 	if (calibration_rows_of_all(&c.rows))
 		fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, m->nseries == 0 ? result : NULL);
 	for (int i = 0; i < d->nseries; i++)

@@ -158,9 +158,12 @@ calibration_rows_may_fall(const CalibrationRows *r, const ModelStats *stats)
 }
 
 bool
-calibration_rows_threshold_only(const CalibrationRows *r)
+calibration_rows_refit(const CalibrationRows *r, RunRange runs)
 {
-	return r->recorded != NULL && r->recorded->threshold_only;
+	for (int i = runs.first; r->recorded && i < runs.last; i++)
+		if (r->recorded->refit[r->dataset->runs[i].series])
+			return true;
+	return r->recorded == NULL;
 }
 
 bool

@@ -32,9 +32,9 @@ typedef struct Recorded
 	const float *signals;		/* (rows, N) */
 	const uint8 *use;			/* (rows) RowUse */
 	const double *severity;		/* (rows) of the model before; NaN: none */
+	const bool *refit;			/* (series) whether rho, mu and theta change */
 	double		trim;			/* share of the rows that can be anomalous, 0 … 0.5; with 0 */
 	/* figures may fall, too */
-	bool		threshold_only; /* rho, mu and theta stay */
 	bool		some_series;	/* only figures of series change, not those of all rows */
 	bool		new_contamination;	/* the threshold may fall */
 } Recorded;
@@ -98,8 +98,8 @@ extern RowUse calibration_rows_use(const CalibrationRows *rows, int64 row);
  */
 extern bool calibration_rows_may_fall(const CalibrationRows *rows, const ModelStats *stats);
 
-/* Whether only the threshold is computed. */
-extern bool calibration_rows_threshold_only(const CalibrationRows *rows);
+/* Whether all figures are computed from runs, or only the threshold. */
+extern bool calibration_rows_refit(const CalibrationRows *rows, RunRange runs);
 
 /* Whether figures of all rows are computed, or only those of series. */
 extern bool calibration_rows_of_all(const CalibrationRows *rows);

@@ -6,8 +6,9 @@
  * theta of a horizon is a quantile of the means of that many raw scores.  The threshold of
  * a training is a quantile of the anomaly scores of all rows, most of which were learned,
  * raised by what rows that were not learned have more, and by a margin for the rows that
- * there are too few of.  That of a recalibration is a quantile of recent scores, limited so that
- * anomalies among them do not raise it.  Values are collected in scratch, where the
+ * there are too few of.  That of a recalibration is a quantile of recent scores.  It is
+ * limited relative to the old threshold, as far as old severities show that the model no
+ * longer fits, so that anomalies do not raise it.  Values are collected in scratch, where the
  * quantile is selected.
  */
 #include "postgres.h"
@@ -15,6 +16,7 @@
 
 #include <math.h>
 
+#include "core/evidence/quantile.h"
 #include "core/evidence/severity.h"
 #include "learn/threshold.h"
 #include "pg/interrupts.h"
@@ -29,7 +31,11 @@ static const double gap_quantiles[] = {0.5, 0.75, 0.9};
 #define FENCE 4.0
 #define FENCE_QUANTILE 0.1
 #define OLD_QUANTILE 0.95		/* quantile at which new scores are compared with old severities */
-#define FEW 0.5					/* a smaller part of trim that was flagged is not drift */
+#define DRIFTED_MEDIAN 0.5		/* median of old severities of rows that the model no longer fits */
+#define LEAST_MEDIAN 0.05		/* what new scales leave of it at least */
+#define PARTS 9					/* of the rows, in order of time … */
+#define PART_FLAGGED 0.15		/* … most of which have this share of flagged rows: no incident */
+#define LASTING_RATIO 3.0		/* most that the threshold rises by if the scales do not change */
 
 /* Collects the weighted means of h raw scores that end with each row of runs. */
 static int64
@@ -188,46 +194,44 @@ collect_severities(CalibrationRows *r, RunRange runs)
 	return n;
 }
 
-/* The severities before a recalibration. */
-typedef struct Before
+RowFit
+threshold_row_fit(double *severities, int64 n)
 {
-	double		ratio;			/* their OLD_QUANTILE, as score / threshold; 0: not used */
-	double		flagged;		/* share of severities above 1 */
-} Before;
-
-static Before
-measure_before(CalibrationRows *r, RunRange runs, const ModelStats *stats)
-{
-	Before		before = {0};
-	int64		n = !calibration_rows_may_fall(r, stats) && !r->recorded->new_contamination
-		? collect_severities(r, runs)
-		: 0;
+	double		flagged[PARTS];
+	RowFit		fit = {0};
 
 	if (n == 0)
-		return before;
-	for (int64 i = 0; i < n; i++)
+		return fit;
+	for (int i = 0; i < PARTS; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
-		before.flagged += r->scratch[i] > 1.0;
+		int64		first = n * i / PARTS;
+		int64		rows = n * (i + 1) / PARTS - first;
+
+		flagged[i] = 0;
+		for (int64 row = first; row < first + rows; row++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			flagged[i] += severities[row] > 1.0;
+		}
+		flagged[i] /= Max(rows, 1);
 	}
-	before.flagged /= n;
-	before.ratio = nn_severity_ratio(calibration_rows_quantile(r, n, OLD_QUANTILE));
-	return before;
+	fit.lasting = nn_quantile(flagged, PARTS, 0.5) >= PART_FLAGGED;
+	fit.median = nn_quantile_polled(severities, n, 0.5, check_interrupts);
+	fit.drifted = fit.lasting || fit.median >= DRIFTED_MEDIAN;
+	return fit;
 }
 
 /*
  * The threshold from n recent scores in scratch.  Anomalies, at most the share trim of the
  * scores, must not raise it.  So it does not exceed the fence m·(m / q)^FENCE, with the
- * median m and the 0.1 quantile q, unless more than trim of the scores do.  It does not
- * fall either below the scores of rows whose severity was below 1.  If few rows were
- * flagged, nothing has drifted, and the threshold corresponds to the old one.
+ * median m and the 0.1 quantile q, unless more than trim of the scores do.
  */
 static double
-threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
+threshold_of_recent(CalibrationRows *r, int64 n)
 {
 	double		trim = r->recorded->trim;
 	double		share = r->model->options.contamination;
-	double		threshold = calibration_rows_quantile(r, n, 1.0 - share) * margin_for_rows(n);
+	double		threshold = calibration_rows_quantile(r, n, 1.0 - share);
 
 	if (trim > share)
 	{
@@ -235,15 +239,20 @@ threshold_of_recent(CalibrationRows *r, int64 n, const Before *before)
 		double		low = Max(calibration_rows_quantile(r, n, FENCE_QUANTILE), CALIBRATE_LEAST);
 		double		fence = median * pow(median / low, FENCE);
 
-		threshold = Max(calibration_rows_quantile(r, n, 1.0 - trim), Min(threshold, fence));
+		return Max(calibration_rows_quantile(r, n, 1.0 - trim), Min(threshold, fence));
 	}
-	if (before->ratio > 0)
-	{
-		double		same = calibration_rows_quantile(r, n, OLD_QUANTILE) / before->ratio;
+	return threshold * margin_for_rows(n);
+}
 
-		threshold = before->flagged <= FEW * trim ? same : Max(threshold, same);
-	}
-	return threshold;
+/* Limits the ratio of a recent threshold to the one that corresponds to the old threshold. */
+static double
+limit_ratio(const CalibrationRows *r, RunRange runs, double ratio, const RowFit *before)
+{
+	double		most = before->drifted ? LASTING_RATIO : 1.0;
+
+	if (before->median >= DRIFTED_MEDIAN && calibration_rows_refit(r, runs))
+		most = Max(most, nn_severity_ratio(before->median) / LEAST_MEDIAN);
+	return Max(1.0, Min(ratio, most));
 }
 
 /* Adds n scores in scratch, and those above the threshold, to a result. */
@@ -261,15 +270,30 @@ count_flagged(const CalibrationRows *r, int64 n, double threshold, Recalibrated 
 void
 fit_threshold(CalibrationRows *r, RunRange runs, ModelStats *stats, Recalibrated *result)
 {
-	Before		before = measure_before(r, runs, stats);
-	int64		n;
+	int64		n = r->recorded ? collect_severities(r, runs) : 0;
+	RowFit		before = threshold_row_fit(r->scratch, n);
+	double		high = nn_severity_ratio(calibration_rows_quantile(r, n, OLD_QUANTILE));
 
-	if (!calibration_rows_threshold_only(r))
+	if (calibration_rows_refit(r, runs))
 		set_theta(r, runs, stats);
 	n = collect_scores(r, runs, stats, true);
 	stats->threshold = n == 0 ? 1.0
-		: r->recorded		  ? threshold_of_recent(r, n, &before)
+		: r->recorded		  ? threshold_of_recent(r, n)
 							  : threshold_of_training(r, runs, stats, n);
+	if (high > 0 && n > 0)
+	{
+		/* a score that corresponds to the old threshold, and the new one relative to it */
+		double		same = calibration_rows_quantile(r, n, OLD_QUANTILE) / high;
+		double		ratio = stats->threshold / Max(same, CALIBRATE_LEAST);
+
+		if (!calibration_rows_may_fall(r, stats) && !r->recorded->new_contamination)
+		{
+			ratio = limit_ratio(r, runs, ratio, &before);
+			stats->threshold = same * ratio;
+		}
+		if (result)
+			result->threshold_ratio = Max(result->threshold_ratio, ratio);
+	}
 	stats->threshold = Max(stats->threshold, CALIBRATE_LEAST);
 	if (result)
 		count_flagged(r, n, stats->threshold, result);

@@ -7,11 +7,24 @@
 
 #include "learn/calibration_rows.h"
 
+/* How well a model fits recent rows, by their severities. */
+typedef struct RowFit
+{
+	double		median;
+	bool		lasting;		/* flagged rows are spread over most of the time */
+	bool		drifted;		/* it no longer fits them: this is more than an incident */
+} RowFit;
+
+/* From n severities in order of time, which are reordered. */
+extern RowFit threshold_row_fit(double *severities, int64 n);
+
 /* The result of a recalibration. */
 typedef struct Recalibrated
 {
 	int64		rows;			/* with a score */
 	int64		flagged;		/* rows that the new threshold flags */
+	double		threshold_ratio; /* new / old threshold on the same scale, of the series where it
+								 * is greatest; 0: not known */
 	int			series;			/* with new figures */
 	int			kept;			/* with too few rows: their figures stay */
 } Recalibrated;

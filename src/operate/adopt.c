@@ -141,7 +141,7 @@ adopt_figures(const Model *m, LearningRows *rows, Oid ts_type, double trim, Budg
 	figures_copy_calibration(&m->sizes, &m->stats, stats);
 	stats->borrowed = true;
 
-	budget_check(budget, "rows of a new series", sizeof(double) * rows->counting);
+	budget_check(budget, "rows of a series", sizeof(double) * rows->counting);
 	scratch = palloc_extended(sizeof(double) * rows->counting, MCXT_ALLOC_HUGE);
 	for (int c = 0; c < m->features; c++)
 		remove_incident(rows, c, trim * rows->counting, scratch);

@@ -6,9 +6,10 @@
  *		amad_drift(model_name, since, until, last_n, series, source, timestamp_col,
  *				   label_col) → rows: one for each series, then one for each feature
  *
- * Figures are computed from the ROW_KEPT rows, so that anomalies do not count as drift;
- * `flagged` and `severity` are computed from all rows.  The limits were chosen on real
- * data: docs/recalibrate.md.
+ * Figures of features are computed from the ROW_KEPT rows, so that anomalies do not count as
+ * drift; `flagged` and `severity` from all rows.  A series has drifted if the level of a feature
+ * has moved (levels.h), or if its severities are too high for too long for an incident
+ * (threshold.h), however many rows one flags.
  *
  * A series that the model does not contain has not drifted from anything: it is learning.
  */
@@ -25,7 +26,6 @@
 #include "pg/json.h"
 #include "pg/rowset.h"
 
-#define MOST_FLAGGED 0.25		/* share of the rows; anomalies are rarer */
 #define MOST_RESIDUAL 4.0		/* mean squared residual, in units of rho */
 #define MOST_CLIPPED 0.5		/* share of the values that the network sees only as clipped */
 
@@ -55,6 +55,7 @@ typedef struct FeatureDrift
 	double		scale;			/* standard deviation of the scaled values */
 	double		clipped;		/* share of clipped values */
 	double		residual;		/* mean squared residual / rho */
+	bool		moved;			/* its level has; recalibration gives it another mean */
 } FeatureDrift;
 
 typedef struct Output
@@ -73,7 +74,7 @@ measure_drift(const Output *out, const RecentSeries *s, int feature, double rho)
 	const Recent *r = out->recent;
 	const int	C = out->model->features;
 	const float clip = (float) out->model->options.clip;
-	FeatureDrift f = {.rows = 0};
+	FeatureDrift f = {.moved = s->moved && s->moved[feature]};
 	double		squares = 0;
 	double		residual = 0;
 	int64		clipped = 0;
@@ -101,11 +102,11 @@ measure_drift(const Output *out, const RecentSeries *s, int feature, double rho)
 	return f;
 }
 
-/* Whether most values are clipped, so that new scales cannot help. */
+/* Whether most values are clipped, and another mean cannot help. */
 static bool
 is_blind_to(const FeatureDrift *f)
 {
-	return f->clipped >= MOST_CLIPPED;
+	return f->clipped >= MOST_CLIPPED && !f->moved;
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
@@ -152,7 +153,8 @@ put_feature(Output *out, int series, int feature, const FeatureDrift *f, bool co
 	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = none;
 	values[DRIFT_CLIPPED] = Float8GetDatum(f->clipped);
 	values[DRIFT_RESIDUAL] = Float8GetDatum(f->residual);
-	put_verdict(out, values, nulls, is_blind_to(f) || f->residual >= MOST_RESIDUAL, is_blind_to(f));
+	put_verdict(out, values, nulls, f->moved || is_blind_to(f) || f->residual >= MOST_RESIDUAL,
+				is_blind_to(f));
 	put_row(out, series, values, nulls);
 }
 
@@ -167,6 +169,7 @@ put_overall(Output *out, int series, const FeatureDrift *features)
 	double		flagged = s->scored > 0 ? (double) s->flagged / s->scored : 0;
 	double		clipped = 0;
 	int			n = 0;
+	bool		any_moved = false;
 	bool		any_blind = false;
 
 	for (int c = 0; c < out->model->features; c++)
@@ -175,13 +178,14 @@ put_overall(Output *out, int series, const FeatureDrift *features)
 			continue;
 		residual[n++] = features[c].residual;
 		clipped += features[c].clipped;
+		any_moved = any_moved || features[c].moved;
 		any_blind = any_blind || is_blind_to(&features[c]);
 	}
 	nulls[DRIFT_FEATURE] = true;
 	values[DRIFT_ROWS] = Int64GetDatum(s->scored);
 	nulls[DRIFT_FLAGGED] = nulls[DRIFT_SEVERITY] = s->scored == 0;
 	values[DRIFT_FLAGGED] = Float8GetDatum(flagged);
-	values[DRIFT_SEVERITY] = Float8GetDatum(s->severity);
+	values[DRIFT_SEVERITY] = Float8GetDatum(s->fit.median);
 	nulls[DRIFT_SHIFT] = nulls[DRIFT_SCALE] = true;
 	nulls[DRIFT_CLIPPED] = nulls[DRIFT_RESIDUAL] = n == 0;
 	if (n > 0)
@@ -189,7 +193,7 @@ put_overall(Output *out, int series, const FeatureDrift *features)
 		values[DRIFT_CLIPPED] = Float8GetDatum(clipped / n);
 		values[DRIFT_RESIDUAL] = Float8GetDatum(nn_quantile(residual, n, 0.5));
 	}
-	put_verdict(out, values, nulls, flagged >= MOST_FLAGGED, any_blind);
+	put_verdict(out, values, nulls, any_moved || s->fit.drifted, any_blind);
 	put_row(out, series, values, nulls);
 	pfree(residual);
 }
@@ -224,7 +228,7 @@ amad_drift(PG_FUNCTION_ARGS)
 	Output		out;
 
 	out.rowset = rowset_open(fcinfo);
-	recent = recent_read(&spec, RECENT_TRIM, false);
+	recent = recent_read(&spec, RECENT_TRIM, RECENT_DRIFT);
 	out.recent = recent;
 	out.model = detect_model(recent->detection)->model;
 	for (int i = 0; i < recent->dataset->nseries; i++)

@@ -54,9 +54,18 @@ static const struct
 	const char *key;
 	bool		scales;			/* changes rho, mu or theta; only advanced ones do */
 } training_keys[] = {
-	{"contamination", false},	{"lookahead", false}, {"discrepancy_weight", true},
-	{"horizon_quantile", true}, {"release", false},	  {"residual_floor", true},
-	{"season_weight", true},
+	{.key = "contamination"},
+	{.key = "lookahead"},
+	{.key = "burst"},
+	{.key = "discrepancy_weight", .scales = true},
+	{.key = "fade", .scales = true},
+	{.key = "flatline_weight", .scales = true},
+	{.key = "horizon_quantile", .scales = true},
+	{.key = "relation_weight", .scales = true},
+	{.key = "release"},
+	{.key = "residual_floor", .scales = true},
+	{.key = "season_weight", .scales = true},
+	{.key = "state_weight", .scales = true},
 };
 
 /* The keys of a level, as a list for messages. */
@@ -190,6 +199,33 @@ parse_choices(Jsonb *json, bool some_series)
 	return choices;
 }
 
+/* Sets options of the model, and the weights of evidence among its figures. */
+static void
+update_options(Model *m, Jsonb *others)
+{
+	const Options old = m->options;
+	ModelPlan	plan;
+
+	options_update(&m->options, others);
+	plan = plan_make(&m->options, m->features);
+	if (plan.has_states != m->plan.has_states || plan.evidence != m->plan.evidence)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a recalibration cannot change a weight from or to 0"),
+				 errdetail("The model would have other figures."),
+				 errhint("Set the option when training.")));
+	for (int i = -1; i < m->nseries; i++)
+	{
+		ModelStats *stats = i < 0 ? &m->stats : &m->series[i].stats;
+
+		CHECK_FOR_INTERRUPTS();
+		if (plan.has_flatlines)
+			stats->flatline *= m->options.flatline_weight / old.flatline_weight;
+		if (plan.has_relations)
+			stats->relation *= m->options.relation_weight / old.relation_weight;
+	}
+}
+
 /* ---- new series ---------------------------------------------------------------------------- */
 
 /* The series that the model did not contain. */
@@ -303,12 +339,77 @@ fit_new_seasons(const Recent *recent, const Model *m)
 
 		CHECK_FOR_INTERRUPTS();
 		runs = dataset_series_runs(d, runs.last);
-		if (recent->series[i].figures == NULL)
+		if (!recent->series[i].learning || recent->series[i].figures == NULL)
 			continue;
 		series->held = held_out_plan(series->rows, SEASON_HELD_OUT, 1, 0);
 		fit_season_weights(m, d, runs, &m->stats, recent->series[i].figures);
 		series->held.blocks = 0;	/* in a recalibration all rows are like held-out ones */
 	}
+}
+
+/* ---- moved levels ------------------------------------------------------------------------- */
+
+/* Takes over the scaling of the series that were rescaled; returns a list of features as JSON. */
+static char *
+take_over_scaling(const Recent *recent, Model *m)
+{
+	const Dataset *d = recent->dataset;
+	StringInfoData list;
+	int			named = 0;
+
+	initStringInfo(&list);
+	appendStringInfoChar(&list, '[');
+	for (int i = 0; i < d->nseries; i++)
+	{
+		const char *key = d->series[i].key;
+		const ModelStats *from = recent->series[i].figures;
+		ModelStats *to = m->nseries > 0 ? (ModelStats *) model_series_stats(m, key) : &m->stats;
+
+		CHECK_FOR_INTERRUPTS();
+		if (from == NULL || recent->series[i].learning)
+			continue;
+		for (int c = 0; c < m->features; c++)
+		{
+			if (from->mean[c] == to->mean[c] && from->std[c] == to->std[c])
+				continue;
+			if (named++ < MOST_NAMED)
+			{
+				appendStringInfoString(&list, named > 1 ? ", {" : "{");
+				if (key)
+					json_put_json(&list, "series", key);
+				json_put_string(&list, "feature", options_feature_name(&m->options, c));
+				/* null for a constant, which has no standard deviation */
+				json_put_double(&list, "shift", (from->mean[c] - to->mean[c]) / to->std[c]);
+				appendStringInfoChar(&list, '}');
+			}
+			to->mean[c] = from->mean[c];
+			to->std[c] = from->std[c];
+		}
+	}
+	appendStringInfoChar(&list, ']');
+	return list.data;
+}
+
+/*
+ * Decides which series get new scales: those that have drifted together with the values of
+ * their features, and new ones; all of them if the options say so.
+ */
+static bool *
+find_refit(const Recent *recent, const Choices *choices)
+{
+	bool	   *refit = palloc(sizeof(bool) * Max(recent->dataset->nseries, 1));
+	bool		all = choices->trim == 0 ||
+		(choices->others != NULL && JsonContainerSize(&choices->others->root) > 0);
+
+	for (int i = 0; i < recent->dataset->nseries; i++)
+	{
+		const RecentSeries *s = &recent->series[i];
+
+		CHECK_FOR_INTERRUPTS();
+		refit[i] = !choices->threshold_only &&
+			(all || (s->learning ? s->figures != NULL : s->fit.drifted && s->shifted));
+	}
+	return refit;
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */
@@ -384,26 +485,9 @@ store(const DetectSpec *spec, const RegistryEntry *entry, const Model *model)
 
 /* ---- the whole -------------------------------------------------------------------------- */
 
-/* The share of the rows that the old version flags; those of new series do not count. */
-static double
-flagged_before(const Recent *recent)
-{
-	int64		scored = 0;
-	int64		flagged = 0;
-
-	for (int i = 0; i < recent->dataset->nseries; i++)
-	{
-		if (recent->series[i].learning)
-			continue;
-		scored += recent->series[i].scored;
-		flagged += recent->series[i].flagged;
-	}
-	return scored > 0 ? (double) flagged / scored : 0;
-}
-
 static Jsonb *
 summary(const char *name, int version, int from_version, const Model *model, const Recent *recent,
-		const NewSeries *new, const Recalibrated *result, double seconds)
+		const NewSeries *new, const char *rescaled, const Recalibrated *result, double seconds)
 {
 	StringInfoData text;
 
@@ -424,10 +508,13 @@ summary(const char *name, int version, int from_version, const Model *model, con
 		json_put_json(&text, "adopted", new->adopted_list);
 		json_put_json(&text, "learning", new->learning_list);
 	}
-	json_put_double(&text, "flagged_before", flagged_before(recent));
+	json_put_json(&text, "rescaled", rescaled);
+	json_put_double(&text, "flagged_before", recent->flagged_before);
 	json_put_double(&text, "flagged",
 					result->rows > 0 ? (double) result->flagged / result->rows : 0);
 	json_put_double(&text, "threshold", model->stats.threshold);
+	if (result->threshold_ratio > 0)
+		json_put_double(&text, "threshold_ratio", result->threshold_ratio);
 	json_put_double(&text, "seconds", seconds);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
@@ -452,6 +539,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 									spec.series != NULL);
 	Recalibrated result;
 	NewSeries	new;
+	char	   *rescaled;
 	RegistryEntry entry;
 	Recorded	recorded;
 	Recent	   *recent;
@@ -462,23 +550,25 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	INSTR_TIME_SET_CURRENT(start);
 	PreventCommandIfReadOnly("amad_recalibrate()");
 	(void) find_own_model(&spec, 0);
-	recent = recent_read(&spec, choices.trim, true);
+	recent = recent_read(&spec, choices.trim,
+						 choices.threshold_only ? RECENT_CALIBRATE : RECENT_RESCALE);
 	entry = find_own_model(&spec, detect_model(recent->detection)->version);
 	model = registry_model(spec.function, &entry);
 	if (choices.others)
-		options_update(&model->options, choices.others);
+		update_options(model, choices.others);
 	recorded = (Recorded){
 		.expected = recent->expected,
 		.signals = recent->signals,
 		.use = recent->use,
 		.severity = recent->severity,
 		.trim = choices.trim,
-		.threshold_only = choices.threshold_only,
 		.some_series = spec.series != NULL,
 		.new_contamination = choices.others != NULL &&
 			json_get(&choices.others->root, "contamination") != NULL,
 	};
+	rescaled = take_over_scaling(recent, model);
 	new = adopt_new_series(recent, model);
+	recorded.refit = find_refit(recent, &choices);
 	budget_check(&recent->dataset->budget, "recalibration",
 				 recalibrate_bytes(model, recent->dataset->nrows) + fit_season_bytes(model));
 	if (new.adopted > 0 && model->season.nperiods > 0 && !choices.threshold_only)
@@ -487,6 +577,6 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	model->training = add_recalibration(model->training, entry.version, recent, &choices, &new,
 										&result);
 	version = store(&spec, &entry, model);
-	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &new, &result,
-							  seconds_since(start)));
+	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &new,
+							  rescaled, &result, seconds_since(start)));
 }

@@ -12,6 +12,7 @@
 
 #include "core/evidence/quantile.h"
 #include "operate/adopt.h"
+#include "operate/levels.h"
 #include "operate/recent.h"
 #include "pg/call_arguments.h"
 #include "score/detect_arguments.h"
@@ -141,8 +142,8 @@ judge_series(Recent *r, RecentSeries *s, double *values)
 	s->scored = collect_known_severities(r, s, values);
 	if (s->scored > 0)
 	{
+		s->fit = threshold_row_fit(values, s->scored);
 		limit = nn_quantile(values, s->scored, 1.0 - r->trim);
-		s->severity = nn_quantile(values, s->scored, 0.5);
 	}
 	for (int64 row = s->first; row < s->first + s->rows; row++)
 	{
@@ -159,7 +160,11 @@ judge_recent_rows(Recent *r)
 {
 	const Model *m = detect_model(r->detection)->model;
 	double *values = palloc_extended(sizeof(double) * Max(r->dataset->nrows, 1), MCXT_ALLOC_HUGE);
+	bool	   *moved = palloc(sizeof(bool) * m->features);
+	Levels		levels;
 	int64		first = 0;
+	int64		scored = 0;
+	int64		flagged = 0;
 
 	r->series = palloc0(sizeof(RecentSeries) * Max(r->dataset->nseries, 1));
 	for (int i = 0; i < r->dataset->nseries; i++)
@@ -172,36 +177,82 @@ judge_recent_rows(Recent *r)
 		first += r->series[i].rows;
 		CHECK_FOR_INTERRUPTS();
 		judge_series(r, &r->series[i], values);
+		levels = levels_find(m, r->dataset, r->series[i].first, r->series[i].rows, r->use, values,
+							 moved);
+		r->series[i].shifted = levels.any_shifted;
+		if (levels.any_moved)
+		{
+			r->series[i].moved = moved;
+			moved = palloc(sizeof(bool) * m->features);
+		}
+		if (r->series[i].learning)
+			continue;
+		scored += r->series[i].scored;
+		flagged += r->series[i].flagged;
 	}
+	r->flagged_before = scored > 0 ? (double) flagged / scored : 0;
 	pfree(values);
 }
 
-static const ModelStats *
-adopt_recent_series(LearningRows *rows, void *arg)
+/* ---- series with figures of their own ------------------------------------------------------ */
+
+/* Whether a series is to be scored by figures of its own: a new one, or with a moved level. */
+static bool
+wants_figures(const char *key, const ModelStats *stats, void *arg)
 {
 	Recent	   *r = arg;
-	MemoryContext old = MemoryContextSwitchTo(r->context);
-	ModelStats *figures = adopt_figures(detect_model(r->detection)->model, rows,
-										detect_ts_type(r->detection), r->trim, &r->budget);
 
+	/* both passes have the series in the same order, unless rows have come in between */
+	r->moved = NULL;
+	for (int i = 0; i < r->nlevels && stats != NULL && r->moved == NULL; i++)
+	{
+		const MovedLevels *l = &r->levels[r->next_level++ % r->nlevels];
+
+		if (key == NULL || strcmp(key, l->series) == 0)
+			r->moved = l->moved;
+	}
+	return stats == NULL || r->moved != NULL;
+}
+
+static const ModelStats *
+find_figures(LearningRows *rows, void *arg)
+{
+	Recent	   *r = arg;
+	const Model *m = detect_model(r->detection)->model;
+	const ModelStats *stats = m->nseries > 0 ? model_series_stats(m, rows->key) : &m->stats;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	ModelStats *figures;
+
+	figures = stats != NULL
+		? levels_rescale(m, stats, rows, r->moved, &r->budget)
+		: adopt_figures(m, rows, detect_ts_type(r->detection), r->trim, &r->budget);
 	MemoryContextSwitchTo(old);
 	return figures;
 }
 
-Recent *
-recent_read(const DetectSpec *asked, double trim, bool adopt)
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+/* Reads the rows in a context of their own. */
+static Recent *
+read_pass(const DetectSpec *asked, double trim, RecentPurpose purpose, int nlevels,
+		  MovedLevels *levels)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad recent rows",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	DetectSpec	spec = *asked;
 	Recent	   *r = palloc0(sizeof(Recent));
 	const Model *m;
 
-	r->context = AllocSetContextCreate(CurrentMemoryContext, "amad recent rows",
-									   ALLOCSET_DEFAULT_SIZES);
+	r->context = context;
 	r->trim = trim;
+	r->nlevels = nlevels;
+	r->levels = levels;
 	budget_open(&r->budget, r->context, "Raise maintenance_work_mem, or read fewer rows.");
-	if (adopt)
+	if (purpose != RECENT_DRIFT)
 	{
-		spec.adopt = adopt_recent_series;
+		spec.collect = wants_figures;
+		spec.adopt = find_figures;
 		spec.adopt_arg = r;
 	}
 	r->detection = detect_open(&spec);
@@ -209,5 +260,37 @@ recent_read(const DetectSpec *asked, double trim, bool adopt)
 	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
 	detect_run(r->detection, read_recent_row, r);
 	judge_recent_rows(r);
+	MemoryContextSwitchTo(old);
 	return r;
+}
+
+Recent *
+recent_read(const DetectSpec *spec, double trim, RecentPurpose purpose)
+{
+	Recent	   *r = read_pass(spec, trim, purpose, 0, NULL);
+	Recent	   *again;
+	const Model *m = detect_model(r->detection)->model;
+	const int64 least = calibrate_least_rows(&m->options);
+	const Size	bytes = sizeof(bool) * m->features;
+	MovedLevels *levels;
+	int			n = 0;
+
+	if (purpose != RECENT_RESCALE)
+		return r;
+	levels = palloc_extended(sizeof(MovedLevels) * Max(r->dataset->nseries, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < r->dataset->nseries; i++)
+	{
+		const char *key = r->dataset->series[i].key;
+
+		if (r->series[i].moved == NULL || r->series[i].learning || r->series[i].scored < least)
+			continue;
+		levels[n].series = key ? pstrdup(key) : NULL;
+		levels[n++].moved = memcpy(palloc(bytes), r->series[i].moved, bytes);
+	}
+	if (n == 0)
+		return r;
+	again = read_pass(spec, trim, purpose, n, levels);
+	again->flagged_before = r->flagged_before;
+	MemoryContextDelete(r->context);
+	return again;
 }

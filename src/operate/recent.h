@@ -36,10 +36,27 @@ typedef struct RecentSeries
 	int64		rows;			/* with a reconstruction */
 	int64		scored;			/* rows with a score, not labelled */
 	int64		flagged;		/* rows with a severity of 1 or more */
-	double		severity;		/* median */
+	RowFit		fit;			/* of the model to the rows with a score */
 	bool		learning;		/* the model does not contain it */
-	ModelStats *figures;		/* of its own, by which it was scored nevertheless; or NULL */
+	ModelStats *figures;		/* by which it was scored, if not those of the model; or NULL */
+	bool	   *moved;			/* (features) whose level has moved; NULL: none */
+	bool		shifted; /* the values of some feature are not those of the training (levels.h) */
 } RecentSeries;
+
+/* What the rows are read for. */
+typedef enum RecentPurpose
+{
+	RECENT_DRIFT,				/* scored by the figures of the model */
+	RECENT_CALIBRATE,			/* new series are scored by figures of their own (adopt.h) */
+	RECENT_RESCALE /* so are series in which the level of a feature has moved (levels.h) */
+} RecentPurpose;
+
+/* The features of a series that have moved. */
+typedef struct MovedLevels
+{
+	char	   *series;			/* series_key.h; NULL: the only one */
+	bool	   *moved;			/* (features) */
+} MovedLevels;
 
 typedef struct Recent
 {
@@ -55,7 +72,12 @@ typedef struct Recent
 	uint8	   *use;			/* (rows) RowUse */
 	RecentSeries *series;		/* (dataset->nseries) */
 	List	   *figures;		/* RecentSeries.figures, until the rows have been read */
+	double		flagged_before; /* share of the rows that the model flags, but for new series */
 	int64		labelled;		/* rows known to be bad */
+	int			nlevels;		/* series to be rescaled */
+	MovedLevels *levels;
+	unsigned	next_level;		/* the next one, but for whole rounds */
+	const bool *moved;			/* (features) of the series being collected */
 	bool		broken;			/* the next row begins a new run */
 } Recent;
 
@@ -63,12 +85,12 @@ typedef struct Recent
 extern DetectSpec recent_spec(FunctionCallInfo fcinfo);
 
 /*
- * Reads the rows, in the current context.  In each series, the share `trim` of the scored
- * rows with the greatest severities is suspicious (ROW_SCORED); the others are ROW_KEPT.
- * Rows without a score, and labelled ones, are ROW_CONTEXT.  adopt: series that the model
- * does not contain are scaled and scored by figures of their own, if they have enough rows
- * (adopt.h); otherwise by those of all series.
+ * Reads the rows, in a child of the current context.  In each series, the share `trim` of the
+ * scored rows with the greatest severities is suspicious (ROW_SCORED); the others are
+ * ROW_KEPT.  Rows without a score, and labelled ones, are ROW_CONTEXT.  New series with too
+ * few rows are scored by the figures of all series.  If the level of a feature has moved, the
+ * rows are read twice for RECENT_RESCALE.
  */
-extern Recent *recent_read(const DetectSpec *spec, double trim, bool adopt);
+extern Recent *recent_read(const DetectSpec *spec, double trim, RecentPurpose purpose);
 
 #endif							/* AMAD_OPERATE_RECENT_H */

@@ -12,8 +12,8 @@
  * a series in the range arrives, they are added to the scorer before it.  Rows come out of
  * the scorer with their mark, and those of the range are visited.
  *
- * The rows of a series that the model does not contain can be collected until it ends, so
- * that the caller of detect_run() can give figures of its own to score them with.
+ * The rows of a series can be collected until it ends, so that the caller of detect_run()
+ * can give figures of its own to score them with.
  *
  * When the range has proved to be large, the scorer may start workers.  From then on the
  * session is in parallel mode, so the visit must not write.
@@ -271,7 +271,7 @@ detect_open(const DetectSpec *spec)
 									   d->source->series_collations);
 	set_range(d);
 	d->scorer = scorer_open(d->loaded, spec->parallel);
-	if (spec->adopt)
+	if (spec->collect)
 		d->learning = learning_rows_open(d->loaded->model->features);
 	d->history.room = scorer_depth(d->loaded->model);
 	rows = d->history.room;
@@ -442,20 +442,24 @@ score_learning_rows(Detection *d)
 static void
 begin_detected_series(Detection *d, const SourceRow *row)
 {
+	const Model *m = d->loaded->model;
 	const char *key = d->source->spec.nseries > 0 ? row->new_series : NULL;
 	const char *known = key;
 
 	score_learning_rows(d);
-	if (key && d->finder && model_series_stats(d->loaded->model, key) == NULL)
+	if (key && d->finder && model_series_stats(m, key) == NULL)
 		known = series_finder_find(d->finder, key, row->series);
-	if (d->learning && key && known == NULL)
+	known = known ? known : key;
+	if (d->learning &&
+		d->spec.collect(known, m->nseries > 0 ? model_series_stats(m, known) : &m->stats,
+						d->spec.adopt_arg))
 	{
 		d->collecting = true;
-		learning_rows_begin(d->learning, key);
+		learning_rows_begin(d->learning, known);
 	}
 	else
 	{
-		scorer_begin(d->scorer, known ? known : key, NULL);
+		scorer_begin(d->scorer, known, NULL);
 		visit_scored_rows(d);
 	}
 	d->history.count = 0;

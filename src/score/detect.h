@@ -12,8 +12,14 @@
 #include "score/scorer.h"
 
 /*
- * Returns the figures of a series that the model does not contain, to score its rows with;
- * NULL: those of all series.  It may change the values of the rows.
+ * Whether to collect the rows of a series.  stats: its figures in the model; NULL: the model
+ * does not contain it.
+ */
+typedef bool (*detect_collect) (const char *series, const ModelStats *stats, void *arg);
+
+/*
+ * Returns the figures to score the collected rows of a series with; NULL: those of the model.
+ * It may change the values of the rows.
  */
 typedef const ModelStats *(*detect_adopt) (LearningRows *rows, void *arg);
 
@@ -39,7 +45,8 @@ typedef struct DetectSpec
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
 
 	bool		parallel;		/* workers may score: the visit does not write */
-	detect_adopt adopt;			/* NULL: such series are scored by the figures of all */
+	detect_collect collect;		/* NULL: rows are not collected */
+	detect_adopt adopt;
 	void	   *adopt_arg;
 } DetectSpec;
 

@@ -1,6 +1,6 @@
 /*
  * score/learning_rows.c
- *	  The rows of a series that the model does not contain, as the source returned them.
+ *	  The rows of a series, as the source returned them.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -35,7 +35,7 @@ learning_rows_begin(LearningRows *r, const char *key)
 {
 	if (r->key)
 		pfree(r->key);
-	r->key = MemoryContextStrdup(r->context, key);
+	r->key = key ? MemoryContextStrdup(r->context, key) : NULL;
 	r->nrows = r->counting = 0;
 }
 
@@ -49,7 +49,7 @@ learning_rows_add(LearningRows *r, const SourceRow *from, int mark, bool counts)
 	{
 		int64		room = r->room + Max(LEAST_ROOM, r->room / 8);
 
-		budget_claim(&r->budget, "rows of a new series", (room - r->room) * bytes);
+		budget_claim(&r->budget, "rows of a series", (room - r->room) * bytes);
 		r->rows = budget_enlarge(r->context, r->rows, room * bytes);
 		r->room = room;
 	}

@@ -1,8 +1,8 @@
 /*
  * score/learning_rows.h
- *	  The rows of a series that the model does not contain, as the source returned them.
+ *	  The rows of a series, as the source returned them.
  *
- * They are kept until the series has ended, because its scaling depends on all of them.
+ * They are kept until the series has ended, because its new scaling depends on all of them.
  */
 #ifndef AMAD_SCORE_LEARNING_ROWS_H
 #define AMAD_SCORE_LEARNING_ROWS_H
@@ -25,7 +25,7 @@ typedef struct LearningRows
 	MemoryContext context;
 	Budget		budget;
 	int			features;
-	char	   *key;			/* series_key.h */
+	char	   *key;			/* series_key.h; NULL: the only series */
 	int64		nrows;
 	int64		counting;		/* rows that count */
 	int64		room;

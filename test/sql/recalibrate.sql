@@ -50,7 +50,7 @@ WHERE feature = 'temp';
 
 -- ---- recalibration
 SELECT flagged();
-SELECT s - '{seconds,threshold,flagged,flagged_before}'::text[] AS summary,
+SELECT s - '{seconds,threshold,threshold_ratio,flagged,flagged_before}'::text[] AS summary,
 	(s->>'flagged_before')::float8 > 0.7 AS before,
 	(s->>'flagged')::float8 < 0.05 AS flagged
 FROM amad_recalibrate('m', since => '2026-01-01 17:00+00', until => '2026-01-02 09:00+00', source => 'recent') s;
@@ -209,7 +209,7 @@ FROM readings, unnest('{a,b,c}'::text[]) d WHERE n <= 1000 OR d <> 'c';
 SELECT amad_train('f', 'SELECT ts, device, flow, pressure, temp FROM recalibration.fleet WHERE n <= 1000',
 	series_cols => '{device}',
 	options => :'o')->'series' AS series;
-SELECT s - '{seconds,threshold,flagged,flagged_before}'::text[] AS summary
+SELECT s - '{seconds,threshold,threshold_ratio,flagged,flagged_before}'::text[] AS summary
 FROM amad_recalibrate('f', since => '2026-01-01 16:00+00',
 	source => 'SELECT * FROM fleet UNION ALL SELECT ''d'', n, ts, flow, pressure, temp, bad FROM readings') s;
 SELECT v1.value->'series' AS series, v1.value->'threshold' = v2.value->'threshold' AS kept

@@ -268,7 +268,7 @@ SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore"
 	"advanced": {"season_harmonics": 2}}') IS NOT NULL AS trained;
 UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 224, f64(0)), 144, f64(1e200))),
 	'hex'))::amad_model WHERE model_name = 'season';
-SELECT amad_recalibrate_bigint('season', last_n => 300);
+SELECT amad_recalibrate_bigint('season', last_n => 300, options => '{"trim": 0}');
 SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
 SELECT amad_drop('season') AS dropped;
 DROP TABLE season_rows;

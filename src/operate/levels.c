@@ -1,0 +1,237 @@
+/*
+ * operate/levels.c
+ *	  Features whose level has moved since the training, and their new scaling.
+ *
+ * The network gets values clipped.  A feature whose level has moved so far that it is clipped
+ * most of the time is lost to it, and makes it expect other values of the other features as
+ * well, although nothing but a level has changed.  Such a feature gets a new mean: the median
+ * of recent rows, which anomalies among them hardly affect.
+ *
+ * The level is that of the newest half of the rows, so it has lasted for some time.  It moved
+ * where, except for as few rows as possible, those before are nearer to the old level and those
+ * after it to the new one.  Only the rows after it count for the median.  Those before are
+ * shifted by the difference of the levels, so that the network sees one level in all rows.
+ * Values are taken without what the season of the model expects.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "core/evidence/quantile.h"
+#include "operate/levels.h"
+#include "pg/interrupts.h"
+
+#define MOST 0.55				/* share of the values of a level that has moved */
+#define SHIFTED 2.0 /* standard deviations of a level or a spread; half a day of a sine is at 1 */
+#define QUIET 0.25				/* distance from the level of a feature that moves little … */
+#define MOST_QUIET 0.95			/* … of this share of its values; most features must */
+#define MAD_STD 1.4826			/* standard deviation of a normal distribution / its MAD */
+#define MOST_SPREAD 3.0			/* a greater spread, relative to the old one, is a new one */
+
+static double
+median(double *values, int64 n)
+{
+	return nn_quantile_polled(values, n, 0.5, check_interrupts);
+}
+
+/* The median of the newest half of n values. */
+static double
+newest_level(double *values, int64 n)
+{
+	return median(values + n / 2, n - n / 2);
+}
+
+/* Whether most of the newest half of n scaled values are beyond the clip on the same side. */
+static bool
+is_moved(double *values, int64 n, double clip)
+{
+	const int64 newest = n - n / 2;
+
+	values += n / 2;
+	return nn_quantile_polled(values, newest, 1 - MOST, check_interrupts) >= clip ||
+		nn_quantile_polled(values, newest, MOST, check_interrupts) <= -clip;
+}
+
+/*
+ * Whether the newest half of n scaled values has another level or a greater spread; it changes
+ * them.  quiet: they hardly move.
+ */
+static bool
+is_shifted(double *values, int64 n, bool *quiet)
+{
+	double		level = newest_level(values, n);
+	double		spread;
+
+	for (int64 i = n / 2; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		values[i] = fabs(values[i] - level);
+	}
+	*quiet = nn_quantile_polled(values + n / 2, n - n / 2, MOST_QUIET, check_interrupts) <= QUIET;
+	spread = MAD_STD * newest_level(values, n);
+	return fabs(level) >= SHIFTED || spread >= SHIFTED;
+}
+
+Levels
+levels_find(const Model *m, const Dataset *d, int64 first, int64 rows, const uint8 *use,
+			double	   *scratch, bool *moved)
+{
+	const int	C = m->features;
+	Levels		result = {false};
+	int			given = 0;
+	int			quiet = 0;
+
+	for (int c = 0; c < C; c++)
+	{
+		int64		n = 0;
+		bool		is_quiet;
+
+		for (int64 row = first; row < first + rows; row++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (use[row] != ROW_CONTEXT && !NN_IMPUTED(dataset_imputed(d, row), c))
+				scratch[n++] = d->rows[row * C + c];
+		}
+		/* transformed values have no level that the values of the rows could be moved by */
+		moved[c] = n > 0 && m->transforms.kind[c] == TRANSFORM_NONE &&
+			is_moved(scratch, n, m->options.clip);
+		if (n == 0)
+			continue;
+		result.any_moved = result.any_moved || moved[c];
+		result.any_shifted = is_shifted(scratch, n, &is_quiet) || result.any_shifted;
+		given++;
+		quiet += is_quiet;
+	}
+	result.any_shifted = result.any_shifted || 2 * quiet > given;
+	return result;
+}
+
+/* A feature of the rows of a series. */
+typedef struct FeatureRows
+{
+	const Model *model;
+	const ModelStats *stats;	/* before */
+	LearningRows *rows;
+	int			feature;
+} FeatureRows;
+
+/* The value in a row without what its season expects, as that of a part of a day is no level. */
+static double
+seasonless_value(const FeatureRows *f, int64 number)
+{
+	const LearningRow *row = learning_rows_get(f->rows, number);
+	const nn_season *season = &f->model->season;
+	const int	terms = season->nperiods > 0 ? nn_season_terms(season) : 0;
+	const double std = f->stats->std[f->feature];
+	double		value = row->values[f->feature];
+	double		basis[NN_SEASON_TERMS];
+
+	CHECK_FOR_INTERRUPTS();
+	if (terms == 0 || std == 0 || !row->ts_valid || f->stats->season_gain[f->feature] <= 0)
+		return value;
+	nn_season_basis(season, model_calendar_time(f->model, row->ts), basis);
+	return value -
+		std * nn_season_expected(terms, f->stats->season + (Size) f->feature * terms, basis);
+}
+
+/* Collects the values of the rows that count, from row `first` on. */
+static int64
+collect_values(const FeatureRows *f, int64 first, double *values)
+{
+	int64		n = 0;
+
+	for (int64 i = first; i < f->rows->nrows; i++)
+	{
+		double		value = seasonless_value(f, i);
+
+		if (learning_rows_get(f->rows, i)->counts && !isnan(value))
+			values[n++] = value;
+	}
+	return n;
+}
+
+/* The row at which the level moved from one value to another. */
+static int64
+find_move(const FeatureRows *f, double from, double to)
+{
+	int64		first = 0;
+	int64		nearer = 0; /* rows after it that are nearer to the new level, minus the others */
+	int64		most = 0;
+
+	for (int64 i = f->rows->nrows - 1; i >= 0; i--)
+	{
+		double		value = seasonless_value(f, i);
+
+		if (isnan(value))
+			continue;
+		nearer += fabs(value - to) < fabs(value - from) ? 1 : -1;
+		if (nearer >= most)
+		{
+			most = nearer;
+			first = i;
+		}
+	}
+	return first;
+}
+
+/* Sets the mean of a feature, and its deviation if the values spread much more than before. */
+static void
+rescale_feature(const FeatureRows *f, ModelStats *stats, double *scratch)
+{
+	const int	c = f->feature;
+	const double mean = f->stats->mean[c];
+	const double std = f->stats->std[c];
+	int64		n = collect_values(f, 0, scratch);
+	int64		first;
+	double		level;
+	double		spread;
+
+	if (n == 0)
+		return;
+	first = find_move(f, mean, newest_level(scratch, n));
+	n = collect_values(f, first, scratch);
+	if (n == 0)
+		return;
+	level = median(scratch, n);
+	for (int64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		scratch[i] = fabs(scratch[i] - level);
+	}
+	spread = MAD_STD * median(scratch, n);
+	stats->mean[c] = level;
+	if (spread > MOST_SPREAD * std)
+		stats->std[c] = spread;
+	for (int64 i = 0; i < first; i++)
+	{
+		double	   *value = &learning_rows_get(f->rows, i)->values[c];
+
+		CHECK_FOR_INTERRUPTS();
+		*value = std > 0 ? level + (*value - mean) * (stats->std[c] / std) : *value - mean + level;
+	}
+}
+
+ModelStats *
+levels_rescale(const Model *m, const ModelStats *from, LearningRows *rows, const bool *moved,
+			   Budget *budget)
+{
+	const Size	bytes = sizeof(double) * m->features;
+	ModelStats *stats;
+	double	   *scratch;
+
+	budget_claim(budget, "series", sizeof(ModelStats) + 2 * bytes);
+	stats = palloc(sizeof(ModelStats));
+	*stats = *from;
+	stats->mean = memcpy(palloc(bytes), from->mean, bytes);
+	stats->std = memcpy(palloc(bytes), from->std, bytes);
+	budget_check(budget, "rows of a series", sizeof(double) * rows->counting);
+	scratch = palloc_extended(sizeof(double) * Max(rows->counting, 1), MCXT_ALLOC_HUGE);
+	for (int c = 0; c < m->features; c++)
+		if (moved[c])
+			rescale_feature(&(FeatureRows){m, from, rows, c}, stats, scratch);
+	pfree(scratch);
+	return stats;
+}
