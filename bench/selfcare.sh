@@ -13,6 +13,7 @@
 #   ONLY      shell pattern of <set>/<entity> to run, default *
 #   OPTIONS   jsonb of options of amad_recalibrate, default {}
 #   DAYS      days that amad_recalibrate reads, default 1
+#   FLAGGED   condition for a row to be flagged, default is_anomaly; severity > 1 also flags rows with the status drift
 #   JOBS      entities at a time, default 2
 #   KEEP      if set, trained models are kept, and used by the next run with KEEP; otherwise nothing is left behind
 set -euo pipefail
@@ -24,6 +25,7 @@ seed=${2:-0}
 only=${ONLY:-*}
 options=${OPTIONS:-"{}"}
 days=${DAYS:-1}
+flagged=${FLAGGED:-is_anomaly}
 jobs=${JOBS:-2}
 keep=${KEEP-}
 prefix=bench_selfcare_${keep:+$seed}${keep:-$$}
@@ -37,8 +39,11 @@ replay_sql() {
 SET client_min_messages = warning;
 CREATE TEMP TABLE readings (ts timestamptz PRIMARY KEY, $columns float8);
 CREATE TEMP TABLE test (ts timestamptz PRIMARY KEY, $columns float8, label int);
-CREATE TEMP TABLE without_care (ts timestamptz, severity float8);
 CREATE TEMP TABLE with_care (ts timestamptz, severity float8, is_anomaly boolean, status text);
+CREATE TEMP TABLE without_care (LIKE with_care);
+-- the severity of a row, or less than 1 if it is not flagged
+CREATE FUNCTION pg_temp.alarm(ts timestamptz, severity float8, is_anomaly boolean, status text) RETURNS float8 LANGUAGE sql IMMUTABLE AS \$\$
+  SELECT CASE WHEN $flagged OR severity IS NULL THEN severity ELSE least(severity, 0.999) END \$\$;
 \\copy readings FROM PROGRAM 'gzip -dc "$1/train.csv.gz"' (FORMAT csv, HEADER)
 \\copy test FROM PROGRAM 'gzip -dc "$1/test.csv.gz"' (FORMAT csv, HEADER)
 ANALYZE readings, test;
@@ -73,18 +78,21 @@ BEGIN
   END LOOP;
   PERFORM set_config('bench.recalibrations', format('%s %s', recalibrations, rescaled), false);
   PERFORM amad_deploy('$model', 1);
-  INSERT INTO without_care SELECT d.ts, d.severity FROM amad_detect('$model', since => first, explain => false) d;
+  INSERT INTO without_care SELECT d.ts, d.severity, d.is_anomaly, d.status FROM amad_detect('$model', since => first, explain => false) d;
 END
 \$\$;
 DELETE FROM amad_models WHERE model_name = '$model' AND (version > 1 OR '$keep' = '');
 WITH scored AS (
-  SELECT ts, label, a.severity AS a, b.severity AS b FROM test JOIN without_care a USING (ts) JOIN with_care b USING (ts)
+  SELECT ts, label, a.severity AS a, b.severity AS b, pg_temp.alarm(a.ts, a.severity, a.is_anomaly, a.status) AS alarm_a,
+    pg_temp.alarm(b.ts, b.severity, b.is_anomaly, b.status) AS alarm_b
+  FROM test JOIN without_care a USING (ts) JOIN with_care b USING (ts)
 ), measured AS (
   SELECT amad_evaluate(ts, a, label) AS a, amad_evaluate(ts, b, label) AS b,
-    100 * avg((a >= 1)::int) FILTER (WHERE label = 0) AS normal_a, 100 * avg((b >= 1)::int) FILTER (WHERE label = 0) AS normal_b
+    amad_evaluate(ts, alarm_a, label) AS events_a, amad_evaluate(ts, alarm_b, label) AS events_b,
+    100 * avg((alarm_a > 1)::int) FILTER (WHERE label = 0) AS normal_a, 100 * avg((alarm_b > 1)::int) FILTER (WHERE label = 0) AS normal_b
   FROM scored WHERE a IS NOT NULL AND b IS NOT NULL
 )
-SELECT '$2', round(normal_a, 2), round(normal_b, 2), round((a->>'event_recall')::numeric, 3), round((b->>'event_recall')::numeric, 3),
+SELECT '$2', round(normal_a, 2), round(normal_b, 2), round((events_a->>'event_recall')::numeric, 3), round((events_b->>'event_recall')::numeric, 3),
   round((a->>'auc_pr')::numeric, 3), round((b->>'auc_pr')::numeric, 3), a->>'events', current_setting('bench.recalibrations')
 FROM measured;
 SQL

@@ -21,7 +21,7 @@ SELECT amad_train('m', 'SELECT ts, flow, pressure, temp, fixed FROM levels.readi
 CREATE FUNCTION rows_with(flow text, fixed text DEFAULT 'fixed') RETURNS text LANGUAGE sql AS $$
 	SELECT format('SELECT n, ts, %s AS flow, pressure, temp, %s AS fixed, bad FROM levels.readings', flow, fixed) $$;
 CREATE FUNCTION flagged(source text, OUT rows text) LANGUAGE sql AS $$
-	SELECT CASE WHEN avg(is_anomaly::int) < 0.07 THEN 'few' WHEN avg(is_anomaly::int) > 0.7 THEN 'most' ELSE 'some' END
+	SELECT CASE WHEN avg((severity > 1)::int) < 0.07 THEN 'few' WHEN avg((severity > 1)::int) > 0.7 THEN 'most' ELSE 'some' END
 	FROM amad_detect('m', since => '2026-01-02 02:40+00', source => source) $$;
 -- a recalibration on the rows from n = 1000 to 1600; what it reports
 CREATE FUNCTION recalibrated(source text, options jsonb DEFAULT '{}', OUT rescaled jsonb, OUT as_before boolean,
