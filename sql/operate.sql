@@ -5,7 +5,7 @@ CREATE FUNCTION amad_recalibrate(model_name text, since timestamptz DEFAULT NULL
 		label_col text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_recalibrate' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_recalibrate IS
-	'calibrate the deployed version on recent rows without training, adopt new series, store it as the next version, and return a summary';
+	'calibrate the deployed version on recent rows without training, rescale moved features, adopt new series, store it as the next version, and return a summary';
 
 CREATE FUNCTION amad_drift(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,

@@ -18,11 +18,11 @@ COMMENT ON TYPE amad_result IS 'result of amad_explain for a row';
 COMMENT ON COLUMN amad_result.anomaly_score IS
 	'evidence of the rows up to this one, or around it with lookahead; null in warm-up and while pending';
 COMMENT ON COLUMN amad_result.threshold IS 'anomaly_score at severity 1.0';
-COMMENT ON COLUMN amad_result.severity IS 'anomaly_score / threshold';
-COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is at least 1.0; null in warm-up, while pending, and for a series that the model does not contain';
+COMMENT ON COLUMN amad_result.severity IS 's = anomaly_score / threshold up to 1.0, 1 + ln(s) beyond';
+COMMENT ON COLUMN amad_result.is_anomaly IS 'whether severity is greater than 1.0; null in warm-up, while pending, and with status learning or drift';
 COMMENT ON COLUMN amad_result.expected_values IS '{feature: expected value}, in the units of the feature';
-COMMENT ON COLUMN amad_result.expected_lower IS '{feature: least value that alone would not make the row an anomaly}; null if there is none';
-COMMENT ON COLUMN amad_result.expected_upper IS '{feature: greatest value that alone would not make the row an anomaly}; null if there is none';
+COMMENT ON COLUMN amad_result.expected_lower IS '{feature: least value that alone would not make the row an anomaly}; null for a feature without a lower bound';
+COMMENT ON COLUMN amad_result.expected_upper IS '{feature: greatest value that alone would not make the row an anomaly}; null for a feature without an upper bound';
 COMMENT ON COLUMN amad_result.contributions IS '{feature: share of the row''s score}; shares sum to 1';
 COMMENT ON COLUMN amad_result.direction IS '{feature: 1 above, -1 below, 0 at the expected value}';
 COMMENT ON COLUMN amad_result.imputed IS 'missing features, which do not count in the score; null if there are none';
@@ -49,7 +49,7 @@ BEGIN
 			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_score(%s) IS
 				'severity of a row, 1.0 at the threshold; null in warm-up and while pending; OVER (ORDER BY ts)' $$, arguments);
 			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain(%s) IS
-				'severity of a row with expected values, contributions and status; OVER (ORDER BY ts)' $$, arguments);
+				'severity of a row with expected values, their bands, contributions and status; OVER (ORDER BY ts)' $$, arguments);
 		END LOOP;
 	END LOOP;
 END $do$;
@@ -64,7 +64,7 @@ CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, unt
 		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
 	AS 'MODULE_PATHNAME', 'amad_detect' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 10000;
 COMMENT ON FUNCTION amad_detect IS
-	'score the rows of a model''s source; returns severity, expected values, contributions and status';
+	'score the rows of a model''s source; returns severity, expected values and their bands, contributions and status';
 
 CREATE FUNCTION amad_detect_query(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL)
@@ -102,7 +102,7 @@ CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, unt
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
 COMMENT ON FUNCTION amad_events IS
-	'the anomalies of a model''s source as intervals, each with its peak and its main contributing features; with silence also series and columns that stopped';
+	'the anomalies of a model''s source as intervals, each with its peak and main contributing features; with silence, also series and columns that have stopped';
 
 CREATE FUNCTION amad_events_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
 		min_duration bigint DEFAULT NULL, merge_gap bigint DEFAULT NULL, cooldown bigint DEFAULT NULL,
