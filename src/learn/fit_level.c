@@ -1,7 +1,6 @@
 /*
  * learn/fit_level.c
- *	  Levels: how much evidence the rows of the training had for a long time
- *	  (docs/model.md, Levels).
+ *	  Levels: the highest level of evidence in the training rows (docs/model.md, Levels).
  */
 #include "postgres.h"
 #include "pg/compat.h"

@@ -1,6 +1,6 @@
 /*
  * learn/fit_level.h
- *	  Levels: how much evidence the rows of the training had for a long time.
+ *	  Levels: the highest level of evidence in the training rows.
  */
 #ifndef AMAD_LEARN_FIT_LEVEL_H
 #define AMAD_LEARN_FIT_LEVEL_H

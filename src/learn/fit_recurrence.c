@@ -3,14 +3,14 @@
  *	  Recurrence: the evidence that rows usually have at their time of day or week
  *	  (docs/model.md, Recurrence).
  *
- * A cell is the rows of one bin in one cycle of a period, for example from 2:00 to 2:15 on
- * one day; its value is their greatest raw score.  The evidence of a bin is the median of its
- * cells, so that one incident excuses nothing.  Where it is several times that of the other
- * bins, something recurs.  The network has learned most of these cells; new ones have more
- * evidence.  How much more is measured on held-out rows.
+ * A cell consists of the rows of one bin in one cycle of a period, for example from 2:00 to
+ * 2:15 on one day; its value is their greatest raw score.  The evidence of a bin is the median
+ * of its cells, so that a single incident has no effect.  If it is several times that of the
+ * other bins, something recurs.  The network has learned most of these cells; new ones have
+ * more evidence.  How much more is measured on held-out rows.
  *
- * So that the absence of what recurs is found, and more of it than usual, the bins where most
- * recurs have the mean of each feature, and its mean squared deviation.
+ * To find a job that is absent or unusual, the mean of each feature and its mean squared
+ * deviation are stored for the bins with the most evidence.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -26,21 +26,21 @@
 
 #define FEWEST_CELLS 3			/* of a bin, for its median to count */
 #define HIGH_QUANTILE 0.95		/* of raw scores */
-#define UNUSUAL 4.0				/* evidence of a bin that recurs, in units of this quantile … */
+#define UNUSUAL 4.0				/* least evidence that recurs, in units of this quantile … */
 #define FEW_CELLS 4.0			/* … and 1 + FEW_CELLS / cells is the factor for few cells */
 #define LEAST_GAP 2.0			/* least and greatest ratio of new cells to learned ones */
 #define MOST_GAP 10.0
-#define ROUNDS 3				/* of finding bins: others stand out less than the first ones */
+#define ROUNDS 3				/* of finding bins: the first ones conceal weaker ones */
 #define LEAST_SPREAD 1e-4		/* of scaled values, squared */
-#define WEIGHT 0.1				/* of the evidence of features that are not as usual */
+#define WEIGHT 0.1				/* of deviations from the usual values */
 
 /* ---- cells ---------------------------------------------------------------------------- */
 
 typedef struct Cell
 {
-	int			bin;			/* place in the profile */
+	int			bin;			/* index in the profile */
 	double		evidence;		/* the greatest of its rows */
-	bool		held_out;		/* they were not learned */
+	bool		held_out;		/* all of them are */
 } Cell;
 
 /* What to do with a cell. */
@@ -52,7 +52,7 @@ cycle_of(int64 time, int64 period)
 	return time / period - (time % period < 0);
 }
 
-/* The raw score of a row, divided by what has been found to recur; negative if it does not count. */
+/* The raw score of a row, divided by the profile so far; negative if the row does not count. */
 static double
 evidence_of_row(const CalibrationRows *r, int64 row, int64 time, const ModelStats *stats)
 {
@@ -108,16 +108,16 @@ visit_cells(CalibrationRows *r, RunRange runs, int period, const ModelStats *sta
 
 typedef struct Profile
 {
-	int			first;			/* place of the first bin of the period */
+	int			first;			/* index of the first bin of the period */
 	int			bins;
 	int64	   *cells;			/* (bins) */
-	int64	   *next;			/* (bins) where the next cell's evidence is put */
+	int64	   *next;			/* (bins) index of the next cell's evidence */
 	double	   *evidence;		/* of all cells, in the order of the bins */
 	double	   *usual;			/* (bins) median, in units of that of all bins; 1: nothing recurs */
 	double		typical;		/* the unit */
 	double		high;			/* HIGH_QUANTILE of the raw scores */
 	double		gap;			/* sum over held-out cells of the logarithm of new / usual */
-	int64		held_out;		/* such cells */
+	int64		held_out;		/* number of such cells */
 } Profile;
 
 static void
@@ -148,7 +148,7 @@ compare_held_out_cell(const Cell *cell, void *arg)
 	p->held_out++;
 }
 
-/* Sets usual to the medians of the bins, in units of their own median; 1 where too little recurs. */
+/* Sets usual to the medians of the bins, in units of their own median; 1 if nothing recurs. */
 static void
 set_usual(Profile *p)
 {
@@ -293,7 +293,7 @@ fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high
 	visit_cells(r, runs, period, stats, compare_held_out_cell, &p);
 	gap = p.held_out > 0 ? exp(p.gap / p.held_out) : 1.0;
 	gap = Min(Max(gap, LEAST_GAP), MOST_GAP);
-	/* what recurs can begin a little earlier or later */
+	/* a job can begin a little earlier or later */
 	for (int b = 0; b < bins; b++)
 	{
 		double		most = Max(p.usual[b],

@@ -9,7 +9,7 @@
  * Figures of features are computed from the ROW_KEPT rows, so that anomalies do not count as
  * drift; `flagged` and `severity` from all rows.  A series has drifted if the level of a feature
  * has moved (levels.h), or if its severities are too high for too long for an incident
- * (threshold.h), however many rows one flags.
+ * (threshold.h).  The share of flagged rows alone is not a criterion.
  *
  * A series that the model does not contain has not drifted from anything: it is learning.
  */
@@ -55,7 +55,7 @@ typedef struct FeatureDrift
 	double		scale;			/* standard deviation of the scaled values */
 	double		clipped;		/* share of clipped values */
 	double		residual;		/* mean squared residual / rho */
-	bool		moved;			/* its level has; recalibration gives it another mean */
+	bool		moved;			/* its level has; recalibration gives it a new mean */
 } FeatureDrift;
 
 typedef struct Output
@@ -102,7 +102,7 @@ measure_drift(const Output *out, const RecentSeries *s, int feature, double rho)
 	return f;
 }
 
-/* Whether most values are clipped, and another mean cannot help. */
+/* Whether most values are clipped, although the level has not moved. */
 static bool
 is_blind_to(const FeatureDrift *f)
 {

@@ -2,16 +2,16 @@
  * operate/levels.c
  *	  Features whose level has moved since the training, and their new scaling.
  *
- * The network gets values clipped.  A feature whose level has moved so far that it is clipped
- * most of the time is lost to it, and makes it expect other values of the other features as
- * well, although nothing but a level has changed.  Such a feature gets a new mean: the median
- * of recent rows, which anomalies among them hardly affect.
+ * The network gets clipped values.  If the level of a feature has moved so far that most values
+ * are clipped, the network cannot distinguish them, and expects wrong values of the other
+ * features as well.  Such a feature gets a new mean: the median of recent rows, which anomalies
+ * among them hardly affect.
  *
- * The level is that of the newest half of the rows, so it has lasted for some time.  It moved
- * where, except for as few rows as possible, those before are nearer to the old level and those
- * after it to the new one.  Only the rows after it count for the median.  Those before are
- * shifted by the difference of the levels, so that the network sees one level in all rows.
- * Values are taken without what the season of the model expects.
+ * The level is computed from the newest half of the rows, so it has lasted for some time.  It
+ * moved at the row that best separates rows nearer to the old level from rows nearer to the new
+ * one.  Only the rows from there on are used for the median.  Those before are shifted by the
+ * difference of the levels, so that the network gets one level in all rows.  The expectation of
+ * the model's season is subtracted from values.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -25,7 +25,7 @@
 #include "pg/interrupts.h"
 
 #define MOST 0.55				/* share of the values of a level that has moved */
-#define SHIFTED 2.0 /* standard deviations of a level or a spread; half a day of a sine is at 1 */
+#define SHIFTED 2.0 /* standard deviations of a level or a spread; half a sine is at 1 */
 #define QUIET 0.25				/* distance from the level of a feature that moves little … */
 #define MOST_QUIET 0.95			/* … of this share of its values; most features must */
 #define MAD_STD 1.4826			/* standard deviation of a normal distribution / its MAD */
@@ -95,7 +95,7 @@ levels_find(const Model *m, const Dataset *d, int64 first, int64 rows, const uin
 			if (use[row] != ROW_CONTEXT && !NN_IMPUTED(dataset_imputed(d, row), c))
 				scratch[n++] = d->rows[row * C + c];
 		}
-		/* transformed values have no level that the values of the rows could be moved by */
+		/* values cannot be shifted so that their transformed values have another level */
 		moved[c] = n > 0 && m->transforms.kind[c] == TRANSFORM_NONE &&
 			is_moved(scratch, n, m->options.clip);
 		if (n == 0)
@@ -118,7 +118,7 @@ typedef struct FeatureRows
 	int			feature;
 } FeatureRows;
 
-/* The value in a row without what its season expects, as that of a part of a day is no level. */
+/* The value in a row minus the expectation of its season: rows may cover a part of a day only. */
 static double
 seasonless_value(const FeatureRows *f, int64 number)
 {
@@ -137,7 +137,7 @@ seasonless_value(const FeatureRows *f, int64 number)
 		std * nn_season_expected(terms, f->stats->season + (Size) f->feature * terms, basis);
 }
 
-/* Collects the values of the rows that count, from row `first` on. */
+/* Collects the values of the counting rows, from row `first` on; returns their number. */
 static int64
 collect_values(const FeatureRows *f, int64 first, double *values)
 {

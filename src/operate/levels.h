@@ -12,21 +12,22 @@
 /* Whether the values of any feature differ from those of the training. */
 typedef struct Levels
 {
-	bool		any_moved;		/* its level, so far that the network cannot see it */
-	bool any_shifted; /* its level or its spread, by more than a day or an incident explains */
+	bool		any_moved;		/* its level, beyond the clip */
+	bool any_shifted; /* its level or its spread, by more than a daily cycle or an incident */
 } Levels;
 
 /*
- * Marks the features of a series whose level has moved.  Its rows are `rows` of a dataset, and
- * what they count for is in `use`; scratch has room for them.
+ * Marks the features of a series whose level has moved.  The series has `rows` rows of a
+ * dataset, from `first` on; use: RowUse of each row of the dataset; scratch has room
+ * for `rows` values.
  */
 extern Levels levels_find(const Model *model, const Dataset *dataset, int64 first, int64 rows,
 						  const uint8 *use, double *scratch, bool *moved);
 
 /*
- * The figures of a series with another mean for the features that have moved; their values
- * from before the level moved are shifted to it.  In the current context, claimed from the
- * budget; mean and std are its own, the rest is that of stats.
+ * The figures of a series with a new mean of the features that have moved.  Their values from
+ * before the move are shifted to the new level.  The result is allocated in the current
+ * context and claimed from the budget; mean and std are copies, all else is shared with stats.
  */
 extern ModelStats *levels_rescale(const Model *model, const ModelStats *stats, LearningRows *rows,
 								  const bool *moved, Budget *budget);

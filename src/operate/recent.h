@@ -35,12 +35,12 @@ typedef struct RecentSeries
 	int64		first;			/* row */
 	int64		rows;			/* with a reconstruction */
 	int64		scored;			/* rows with a score, not labelled */
-	int64		flagged;		/* rows with a severity of 1 or more */
+	int64		flagged;		/* rows with a severity above 1 */
 	RowFit		fit;			/* of the model to the rows with a score */
 	bool		learning;		/* the model does not contain it */
-	ModelStats *figures;		/* by which it was scored, if not those of the model; or NULL */
+	ModelStats *figures;		/* by which it was scored; NULL: those of the model */
 	bool	   *moved;			/* (features) whose level has moved; NULL: none */
-	bool		shifted; /* the values of some feature are not those of the training (levels.h) */
+	bool		shifted;		/* values of a feature have another level or spread (levels.h) */
 } RecentSeries;
 
 /* What the rows are read for. */

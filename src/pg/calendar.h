@@ -19,9 +19,8 @@ typedef struct Calendar
 extern pg_tz *calendar_zone(const char *name);
 
 /*
- * The local time of a timestamp (microseconds), by which a season or what recurs is looked
- * up.  A holiday has the times of the Sunday before it.  A timestamp outside the range of
- * time zones stays as it is.
+ * The local time of a timestamp (microseconds), for seasons and recurrence.  A holiday is moved
+ * to the Sunday before it.  A timestamp outside the range of time zones does not change.
  */
 extern int64 calendar_time(const Calendar *calendar, int64 ts);
 

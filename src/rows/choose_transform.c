@@ -2,16 +2,16 @@
  * rows/choose_transform.c
  *	  Which features of a series are counters or trends (docs/model.md, Transforms).
  *
- * A counter rises or stands still, and every fall is a reset: to less than half.  Its
+ * A counter rises or does not change, and every fall is a reset, to less than half.  Its
  * increments are irregular or all equal, unlike those of a smooth curve that happens to rise
- * during a short training.  Rates replace its values.
+ * during a short training.  Its values are replaced by rates.
  *
- * A trend rises, or falls, through the whole series at about the same pace: the series is
- * divided into parts of equal length, of whole days or weeks, and the means of the parts lie
+ * A trend rises, or falls, through the whole series at about the same pace.  The series is
+ * divided into parts of equal length, of whole days or weeks; the means of the parts must be
  * near a straight line, whose slope is about the same in both halves.  Growth that is small
- * compared with how the feature moves within a part does no harm and is not a trend.
+ * compared with the variation within a part is harmless and is not a trend.
  *
- * Both rules are strict, because a feature that is transformed without need loses its level.
+ * Both rules are strict, because a feature that is transformed unnecessarily loses its level.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -34,12 +34,12 @@
 #define COUNTER_SHARE 0.01		/* of the steps rise, at least */
 #define COUNTER_FALLS 0.01		/* of the changes fall, at most */
 #define COUNTER_PARTS 6			/* parts with a rise, at least */
-#define COUNTER_BENDS 4.0		/* way of the increments, at least, in terms of their range */
-#define COUNTER_EQUAL 1e-6		/* range of increments that are equal, in terms of their mean */
+#define COUNTER_BENDS 4.0		/* way of the increments, at least, relative to their range */
+#define COUNTER_EQUAL 1e-6		/* range of equal increments, at most, relative to their mean */
 
 /* A trend */
-#define TREND_ROWS 5			/* values needed, in terms of the rows of a mean */
-#define TREND_PART 0.25			/* values needed in each part, in the same terms */
+#define TREND_ROWS 5			/* values needed, relative to the rows of a mean */
+#define TREND_PART 0.25			/* values needed in each part, likewise */
 #define TREND_LOSS 0.25			/* share of the rows, at most, that are left out after gaps */
 #define TREND_RISE 0.75			/* from the first part to the last, in deviations within a part */
 #define TREND_LINE 0.97			/* share of the variance of the means that a line explains */
@@ -79,12 +79,12 @@ typedef struct Shape
 /* Parts of a series of equal length. */
 typedef struct Parts
 {
-	int			n;				/* 0: a trend cannot be distinguished from a day or a week */
+	int			n;				/* 0: too short to distinguish a trend from a daily cycle */
 	double		first;			/* distance of the first part from the first row */
 	double		length;
 } Parts;
 
-/* Divides a series: into whole weeks or days if these are known, the last ones of it. */
+/* Divides a series into parts of whole weeks or days, the last ones of it, or into eighths. */
 static Parts
 divide_series(Oid ts_type, double span)
 {

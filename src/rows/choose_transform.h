@@ -9,8 +9,8 @@
 #include "rows/series.h"
 
 /*
- * Replaces TRANSFORM_AUTO in transforms by what the values of a sorted series show, except for
- * features that are constant in it.
+ * Replaces TRANSFORM_AUTO in transforms by the choice for the values of a sorted series, except
+ * for features that are constant in it.
  */
 extern void choose_transforms(const Series *series, Oid ts_type, double max_gap,
 							  Transforms *transforms);

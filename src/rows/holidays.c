@@ -3,8 +3,8 @@
  *	  The option "holidays" as the name of a relation or a query: read once, when a model is
  *	  trained.
  *
- * A stored model has the dates, so that nothing that a user wrote runs when others score
- * with it.
+ * The model stores the dates, so that no query of its owner runs when other roles score with
+ * it.
  */
 #include "postgres.h"
 #include "pg/compat.h"

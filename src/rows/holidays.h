@@ -9,9 +9,9 @@
 #include "utils/jsonb.h"
 
 /*
- * Options in which holidays are an array of dates: those of the first column of type date
- * of the relation or query, if the option is a string.  NULL stays NULL.  ERROR if there is
- * no such column.
+ * Returns the options with an array of dates as holidays: if the option is a string, those in
+ * the first column of type date of the relation or query.  NULL if options is NULL.  ERROR
+ * if there is no such column.
  */
 extern Jsonb *holidays_read(Jsonb *options);
 

@@ -11,8 +11,8 @@
  *		detrend		its distance from the mean of the known values among the mean_rows rows
  *					before it
  *
- * A difference spans at most `limit` rows, and a mean needs all of its rows in the stretch, so
- * that a transformed value depends on a fixed number of rows, wherever reading begins.
+ * A difference spans at most `limit` rows, and a mean needs all of its rows in the stretch.  So
+ * a transformed value depends on a fixed number of rows, regardless of where reading begins.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -26,7 +26,7 @@
 #include "pg/timestamps.h"
 #include "rows/transform.h"
 
-#define KNOWN_SHARE 8			/* a mean needs one known value in so many rows */
+#define KNOWN_SHARE 8			/* a mean needs known values in 1 / KNOWN_SHARE of its rows */
 #define ROUNDING 1024			/* a scale is at least this multiple of a value's resolution */
 
 /* The history of a transformed feature. */
@@ -43,7 +43,7 @@ struct Transformer
 {
 	const Transforms *transforms;
 	double		unit;			/* units of ts that a rate refers to */
-	int64		row;			/* of the stretch */
+	int64		row;			/* number of the next row of the stretch */
 	int			n;
 	History    *history;		/* (n) */
 };

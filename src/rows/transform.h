@@ -9,7 +9,7 @@
 
 typedef struct Transformer Transformer;
 
-/* How a transformed value becomes a value again: base + factor · value, or its exponential. */
+/* How a value is computed from a transformed one: base + factor · transformed, or exp(). */
 typedef struct Inverse
 {
 	double		base;			/* NaN: not known */
@@ -20,7 +20,7 @@ typedef struct Inverse
 extern Transformer *transformer_open(const Transforms *transforms, Oid ts_type);
 extern Size transformer_bytes(const Transforms *transforms);
 
-/* Begins a stretch: nothing before it counts. */
+/* Begins a stretch: earlier rows are not used. */
 extern void transformer_begin(Transformer *transformer);
 
 /*
@@ -29,7 +29,7 @@ extern void transformer_begin(Transformer *transformer);
  */
 extern void transformer_row(Transformer *transformer, int64 ts, double *values, Inverse *inverse);
 
-/* The value of a feature that a transformed value belongs to. */
+/* The value of a feature that corresponds to a transformed value. */
 extern double transform_invert(int kind, const Inverse *inverse, double value);
 
 /*

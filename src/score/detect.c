@@ -3,10 +3,11 @@
  *	  Reads a model's source and scores its rows.
  *
  * The source returns the rows by series, then by time.  Its query covers more than the
- * range: a score depends on scorer_depth() rows before the row, and none of them is further
- * from the next than max_gap, or a new stretch would begin.  So it is enough to read from
- * scorer_depth() · max_gap before the range, for any series; and with the option lookahead,
- * to lookahead · max_gap after it.
+ * range: a row depends on up to scorer_depth() rows before it, and neighbours among them are
+ * at most max_gap apart, otherwise a new stretch would begin.  The rows that only the level
+ * of a row depends on are also limited by time.  So it is enough to read longest_context()
+ * before the range, for any series, and with the option lookahead, lookahead · max_gap
+ * after it.
  *
  * The newest scorer_depth() rows before the range are kept in a ring.  When the first row of
  * a series in the range arrives, they are added to the scorer before it.  Rows come out of

@@ -14,7 +14,7 @@
  *
  * Rows are returned in the order in which they were added, each once, when they are
  * scored: block by block, and with the option lookahead when that many rows of the series
- * have followed.  A score depends on the model, on scorer_depth() rows before the row and
+ * have followed.  A row depends on the model, on scorer_depth() rows before it and
  * `lookahead` rows after it, but not on how rows are cut into blocks.
  */
 #ifndef AMAD_SCORE_SCORER_H
@@ -79,7 +79,7 @@ extern bool scorer_wants_workers(const Scorer *scorer);
  */
 extern void scorer_start_workers(Scorer *scorer);
 
-/* Rows before a row that its score can depend on, fill_limit and transforms included. */
+/* Rows before a row that its score and status can depend on. */
 extern int	scorer_depth(const Model *model);
 
 /* "warmup" …; NULL for SCORE_FINE. */

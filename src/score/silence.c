@@ -2,14 +2,14 @@
  * score/silence.c
  *	  Series and columns that stop: silences (docs/events.md).
  *
- * A series is silent between two of its rows, and from its last row to the end of the range;
- * a column is silent in consecutive rows of its series without a value of it.  What is
- * too long depends on the series: besides the silence asked for and the step that the
- * model has for it, on the distances that are usual in the range.  These are known when the
- * series has ended, so longer silences are kept until then, and are counted by their length: a
- * histogram for the series and for each column, in steps of a factor of √2.
+ * A series is silent between two of its rows, and from its last row to the end of the range.
+ * A column is silent in consecutive rows of its series in which it is missing.  A silence is
+ * reported if it is at least as long as the argument, and much longer than the median step in
+ * training and than the usual distances in the range.  The latter are counted in a histogram
+ * for the series and for each column, with buckets in steps of a factor of √2.  They are known
+ * at the end of the series, so possible silences are kept until then.
  *
- * Memory is bounded: when PENDING silences of a series are kept, they are judged by the
+ * Memory is bounded: when PENDING silences of a series are kept, they are compared with the
  * distances so far.
  */
 #include "postgres.h"
@@ -24,18 +24,18 @@
 
 #define PENDING 4096
 #define BUCKETS 128				/* of a histogram: all 64-bit distances */
-#define STEPS 2.0				/* a silence is at least this many regular distances … */
-#define IRREGULAR 4.0			/* … or this many times as long as irregular ones usually are */
-#define RARE 20					/* up to one in RARE distances is unusual, however long it is … */
-#define FEW 4					/* … and up to FEW are */
+#define STEPS 2.0				/* least length of a silence, relative to regular distances … */
+#define IRREGULAR 4.0			/* … and to irregular ones */
+#define RARE 20					/* the longest 1 / RARE of the distances are not usual … */
+#define FEW 4					/* … and at least the longest FEW are not */
 
 /* A series (number 0) or a column of it (feature number - 1). */
 typedef struct Signal
 {
-	bool		heard;			/* it had a row or value in the range */
+	bool		heard;			/* it has had a row or value in the range */
 	int64		first;			/* series: its last row; column: first row without a value */
 	int64		last;			/* column: the last of these rows */
-	int64		rows;			/* column: how many there are, 0: it has a value */
+	int64		rows;			/* column: number of these rows; 0: it has a value */
 	int64		distances;		/* in the histogram */
 	uint32		count[BUCKETS];
 } Signal;
@@ -50,7 +50,7 @@ struct Silence
 	silence_report report;
 	void	   *arg;
 	bool	   *begun;			/* (series of the model, at least 1) */
-	int			absent;			/* next series to be asked about */
+	int			absent;			/* next series for silence_absent_series() */
 
 	/* the current series */
 	const ModelStats *stats;	/* NULL: not in the model */
@@ -106,14 +106,14 @@ find_bucket(const Signal *signal, int64 most)
 	return b;
 }
 
-/* The shortest silence of a series by the arguments and the model. */
+/* The least length of a silence by the arguments and the model. */
 static double
 least_length(const Silence *s)
 {
 	return Max(s->shortest, s->stats ? STEPS * s->stats->step : 0.0);
 }
 
-/* The same by the distances, too: all but the rare ones are usual, and no silences. */
+/* The same, also by the usual distances. */
 static double
 silent_length(const Silence *s, const Signal *signal)
 {
@@ -204,8 +204,8 @@ silence_begin_series(Silence *s, const ModelStats *stats)
 }
 
 /*
- * Whether a column that has had no value in the range has ever had one in this series.  A
- * column that was empty in the training rows of a series has the figures of all series.
+ * Whether a column without a value in the range had one in the training rows of this series.
+ * Otherwise the series has the figures of all series for it.
  */
 static bool
 column_is_known(const Silence *s, int c)
@@ -249,7 +249,7 @@ silence_add_row(Silence *s, int64 ts, const uint8 *missing)
 	for (int c = 0; c < C && !any; c++)
 		any = !NN_IMPUTED(missing, c);
 	if (!any)
-		return;					/* as if there were no row */
+		return;					/* the row is ignored */
 
 	/* the series: since its last row, or since the beginning of the range that was asked for */
 	if (s->signal[0].heard)
@@ -262,7 +262,7 @@ silence_add_row(Silence *s, int64 ts, const uint8 *missing)
 	s->signal[0].heard = true;
 	s->signal[0].first = ts;
 
-	/* its columns; a row in maintenance ends their silence, and begins none */
+	/* its columns; a row in maintenance ends a silence, and does not begin one */
 	for (int c = 0; c < C; c++)
 	{
 		Signal	   *signal = &s->signal[c + 1];

@@ -28,7 +28,7 @@ typedef struct Silence Silence;
 extern Silence *silence_open(const Model *model, double shortest, const DetectSpan *span,
 							 const Maintenance *maintenance, silence_report report, void *arg);
 
-/* Begins a series.  key: of a series of the model; NULL: of another one. */
+/* Begins a series.  stats: its figures in the model; NULL: the model does not contain it. */
 extern void silence_begin_series(Silence *silence, const ModelStats *stats);
 
 /* A row of the range, in order of time.  missing: bitmap of the features without a value. */
@@ -38,8 +38,8 @@ extern void silence_add_row(Silence *silence, int64 ts, const uint8 *missing);
 extern void silence_end_series(Silence *silence);
 
 /*
- * The key of the next series of the model that has not begun and has these values of series
- * columns (NULL: any); NULL at the end.
+ * The key of the next series of the model that has not begun and matches the filter, an object
+ * of values of series columns (NULL: any).  "" for the only series.  NULL: no more.
  */
 extern const char *silence_absent_series(Silence *silence, Jsonb *filter);
 

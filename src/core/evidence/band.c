@@ -2,12 +2,12 @@
  * core/evidence/band.c
  *	  The values of a feature that would not make a row anomalous.
  *
- * Evidence of 1 is usual, for a feature and for a row.  With this in all other places, the
- * threshold says how much evidence a row needs to be anomalous by the shortest horizon, and
- * how much of it a feature has to contribute.  Up to the clip, each kind of evidence of a
- * value z is a parabola, around the network's expectation or that of the season, and so is
- * their sum.  Relations are evidence only beyond a limit: a value is in the band if it is
- * with and without them.
+ * Evidence of 1 is usual, for a feature and for a row.  If all others have it, the threshold
+ * determines how much evidence a row needs to be anomalous by the shortest horizon, and how
+ * much of it a feature has to contribute.  Up to the clip, each kind of evidence is a
+ * parabola in the value z, around the expectation of the network or of the season, and so is
+ * their sum.  Relations are evidence only beyond a limit, so the band is the intersection of
+ * those with and without them.
  */
 #include <math.h>
 
@@ -27,7 +27,7 @@ typedef struct Parabolas
 	double		relation;
 	double		expected;
 	double		season;
-	double		usual;			/* what the season and the time of the row let expect */
+	double		usual;			/* expectation of the season and of what recurs */
 } Parabolas;
 
 /* The raw score of a row with which the shortest horizon reaches the threshold. */
@@ -67,7 +67,7 @@ nn_bands_begin(nn_bands *bands, const nn_calibration *cal)
 	}
 }
 
-/* The edge on one side (1: above, -1: below) if it is beyond the clip. */
+/* The bound on one side (1: upper, -1: lower) if it is beyond the clip. */
 static double
 find_far_edge(const nn_bands *bands, const nn_calibration *cal, const Parabolas *p, double needed,
 			  int side)
@@ -83,7 +83,7 @@ find_far_edge(const nn_bands *bands, const nn_calibration *cal, const Parabolas 
 	return cal->beyond > 0 ? clip * exp((growth - 1.0) / cal->beyond) : side * INFINITY;
 }
 
-/* Narrows a band to the values with less than the needed evidence, or to the least suspicious. */
+/* Narrows a band to the values with less than the needed evidence; if none, to the best one. */
 static void
 narrow_band(const nn_bands *bands, const nn_calibration *cal, const Parabolas *p, double needed,
 			double	   *lower, double *upper)
@@ -108,8 +108,8 @@ narrow_band(const nn_bands *bands, const nn_calibration *cal, const Parabolas *p
 }
 
 /*
- * Adds the evidence of a feature that is not as usual at the time of the row to that of the
- * season: the sum of two parabolas is one, and a constant, which is returned.
+ * Adds the evidence of a feature that differs from its usual value in the bin of the row to that
+ * of the season.  The sum of two parabolas is a parabola plus a constant, which is returned.
  */
 static double
 add_usual_value(Parabolas *p, const nn_calibration *cal, nn_recurrence_place recurs, int c)

@@ -15,13 +15,13 @@ typedef struct nn_bands
 	double	   *relation;		/* (C) the row's relation for a squared residual of 1; 0: none */
 } nn_bands;
 
-/* Computes it; `relation` has been allocated. */
+/* Fills in a struct whose array `relation` the caller has allocated. */
 extern void nn_bands_begin(nn_bands *bands, const nn_calibration *calibration);
 
 /*
- * Sets the least and the greatest scaled value (C) of each feature of a row with which the
- * row alone does not reach the threshold in the shortest horizon, if the other features and
- * the other rows have the usual evidence.  Infinite: no value reaches it.
+ * Sets the least and the greatest scaled value (C) of each feature at which the row alone does
+ * not reach the threshold in the shortest horizon, if the other features and the other rows
+ * have the usual evidence.  Infinite: no value on this side reaches it.
  */
 extern void nn_row_bands(const nn_bands *bands, const nn_calibration *calibration,
 						 const nn_row *row, double *lower, double *upper);

@@ -3,8 +3,8 @@
  *	  Level: how much evidence the rows of a series had some time ago.
  *
  * The level of a row is the median of the raw scores of the rows NN_LEVEL_FROM + 1 to
- * NN_LEVEL_TO before it, as far as they are at most NN_LEVEL_STEPS steps of the series
- * earlier.  An incident does not reach that far back; a change that stays does
+ * NN_LEVEL_TO before it, as far as they are at most NN_LEVEL_STEPS median steps of the
+ * series earlier.  A short incident does not affect it; a lasting change does
  * (docs/model.md, Levels).
  */
 #ifndef AMAD_CORE_EVIDENCE_LEVEL_H
@@ -22,19 +22,19 @@ typedef struct nn_level
 	double		raw[NN_LEVEL_TO];
 	int64_t		time[NN_LEVEL_TO];
 	int			rows;			/* at most NN_LEVEL_TO */
-	int			at;				/* place of the next one */
+	int			at;				/* index of the next one */
 } nn_level;
 
 /* Begins a new series. */
 extern void nn_level_reset(nn_level *level);
 
 /*
- * Adds the raw score of a row (NN_NO_SCORE counts as none) and returns its level; step:
- * median distance of the series' times.  0 while fewer than half of the raw scores are known.
+ * Adds the raw score of a row, which may be NN_NO_SCORE, and returns the row's level; 0 if
+ * fewer than half of the raw scores are known.  step: median step of the series.
  */
 extern double nn_level_push(nn_level *level, int64_t time, double raw, double step);
 
-/* A level in units of its limit, at least 1; limit 0: 1. */
+/* The ratio of a level to its limit, at least 1; 1 if the limit is 0. */
 extern double nn_level_beyond(double level, double limit);
 
 #endif							/* AMAD_CORE_EVIDENCE_LEVEL_H */
