@@ -28,11 +28,11 @@ typedef struct Silence Silence;
 extern Silence *silence_open(const Model *model, double shortest, const DetectSpan *span,
 							 const Maintenance *maintenance, silence_report report, void *arg);
 
-/* Begins a series.  key: of a series of the model; NULL: of another one. */
+/* Begins a series.  stats: of a series of the model; NULL: it is another one. */
 extern void silence_begin_series(Silence *silence, const ModelStats *stats);
 
-/* A row of the range, in order of time.  missing: bitmap of the features without a value. */
-extern void silence_add_row(Silence *silence, int64 ts, const uint8 *missing);
+/* A row of the range, in order of time.  empty: bitmap of the features without a value. */
+extern void silence_add_row(Silence *silence, int64 ts, const uint8 *empty);
 
 /* Reports the silences of the series. */
 extern void silence_end_series(Silence *silence);
