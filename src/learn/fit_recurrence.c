@@ -65,7 +65,7 @@ evidence_of_row(const CalibrationRows *r, int64 row, int64 time, const ModelStat
 /* Visits the cells of a period that have rows with a raw score. */
 static void
 visit_cells(CalibrationRows *r, RunRange runs, int period, const ModelStats *stats,
-			visit_cell visit, void *arg)
+			visit_cell	visit, void *arg)
 {
 	const nn_season *season = &r->model->season;
 
@@ -229,7 +229,7 @@ fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			int			slot = nn_recurrence_slot(&m->season, stats->recurrence_slots,
-													 model_calendar_time(m, d->ts[row]));
+										  model_calendar_time(m, d->ts[row]));
 
 			CHECK_FOR_INTERRUPTS();
 			for (int c = 0; slot >= 0 && c < C; c++)
@@ -265,8 +265,8 @@ fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
 
 /* Fits one period; slot_usual: the usual evidence of each slot. */
 static void
-fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high,
-		   ModelStats *stats, double *slot_usual)
+fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high, ModelStats *stats,
+		   double *slot_usual)
 {
 	const int	bins = r->model->season.bins[period];
 	double	   *profile = stats->recurrence + first;
@@ -296,8 +296,7 @@ fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high
 	/* a job can begin a little earlier or later */
 	for (int b = 0; b < bins; b++)
 	{
-		double		most = Max(p.usual[b],
-							   Max(p.usual[(b + 1) % bins], p.usual[(b + bins - 1) % bins]));
+		double most = Max(p.usual[b], Max(p.usual[(b + 1) % bins], p.usual[(b + bins - 1) % bins]));
 
 		if (most > 1.0)
 			profile[b] *= pow(most * gap, r->model->options.recurrence);
@@ -318,8 +317,8 @@ high_evidence(CalibrationRows *r, RunRange runs, const ModelStats *stats)
 	for (int i = runs.first; i < runs.last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
-			double		evidence = evidence_of_row(r, row, model_calendar_time(r->model, d->ts[row]),
-												   stats);
+			double evidence = evidence_of_row(r, row, model_calendar_time(r->model, d->ts[row]),
+											  stats);
 
 			CHECK_FOR_INTERRUPTS();
 			if (evidence >= 0)

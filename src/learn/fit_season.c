@@ -18,7 +18,6 @@
 
 #define AUTO_REPEATS 3			/* the rows must span three periods for one to be chosen */
 #define GIVEN_REPEATS 2			/* … and two for one that was specified */
-#define SHORTEST_BINS 96		/* of the shortest period: a quarter of an hour of a day */
 #define LEAST 1e-12				/* of a number that divides */
 
 /* ---- periods ----------------------------------------------------------------------- */
@@ -56,9 +55,9 @@ limit_harmonics(const Options *o, double period, double step)
 static int
 count_bins(double shortest, double period, double step)
 {
-	double		bins = period / Max(step, shortest / SHORTEST_BINS);
+	double		bins = period / Max(step, shortest / NN_SEASON_FIRST_BINS);
 
-	return (int) Min(Max(bins, 1.0), NN_SEASON_BINS);
+	return (int) Min(Max(bins, 1.0), period == shortest ? NN_SEASON_FIRST_BINS : NN_SEASON_BINS);
 }
 
 static void

@@ -437,15 +437,16 @@ parse_holidays(Options *options, JsonbValue *value)
 	for (int i = 0; i < calendar->nholidays; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+		char	   *text = element->type == jbvString
+			? pnstrdup(element->val.string.val, element->val.string.len)
+			: pstrdup("");
+		size_t		year = strspn(text, "0123456789");
 
-		if (element->type != jbvString)
+		/* other formats depend on the session, which amad_fit() must not, as it is immutable */
+		if (year < 4 || text[year] != '-')
 			json_refuse_option("holidays", element, "a date, such as \"2026-12-25\"");
 		calendar->holidays[i] = DatumGetDateADT(
-			DirectFunctionCall1(date_in,
-								CStringGetDatum(
-									pnstrdup(element->val.string.val, element->val.string.len))));
-		if (DATE_NOT_FINITE(calendar->holidays[i]))
-			json_refuse_option("holidays", element, "a finite date");
+			DirectFunctionCall1(date_in, CStringGetDatum(text)));
 	}
 	qsort(calendar->holidays, calendar->nholidays, sizeof(DateADT), compare_dates);
 }
@@ -543,7 +544,7 @@ static const struct
 	{"method", OPTION_ORDINARY, parse_method},		 {"horizons", OPTION_ORDINARY, parse_horizons},
 	{"season", OPTION_ORDINARY, parse_season},		 {"missing", OPTION_ORDINARY, parse_missing},
 	{"transform", OPTION_ORDINARY, parse_transform}, {"features", OPTION_ORDINARY, parse_names},
-	{"timezone", OPTION_ORDINARY, parse_timezone},   {"holidays", OPTION_ORDINARY, parse_holidays},
+	{"timezone", OPTION_ORDINARY, parse_timezone},	 {"holidays", OPTION_ORDINARY, parse_holidays},
 	{"preset", OPTION_ORDINARY, skip_preset},		 {"without", OPTION_ADVANCED, parse_without},
 };
 

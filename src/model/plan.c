@@ -93,7 +93,7 @@ plan_largest_season(const Options *o)
 	for (int i = 0; i < season.nperiods; i++)
 	{
 		season.harmonics[i] = o->season_harmonics;
-		season.bins[i] = NN_SEASON_BINS;
+		season.bins[i] = i == 0 ? NN_SEASON_FIRST_BINS : NN_SEASON_BINS;
 	}
 	return season;
 }

@@ -268,7 +268,7 @@ Recent *
 recent_read(const DetectSpec *spec, double trim, RecentPurpose purpose)
 {
 	Recent	   *r = read_pass(spec, trim, purpose, 0, NULL);
-	Recent	   *again;
+	double		flagged_before = r->flagged_before;
 	const Model *m = detect_model(r->detection)->model;
 	const int64 least = calibrate_least_rows(&m->options);
 	const Size	bytes = sizeof(bool) * m->features;
@@ -289,8 +289,9 @@ recent_read(const DetectSpec *spec, double trim, RecentPurpose purpose)
 	}
 	if (n == 0)
 		return r;
-	again = read_pass(spec, trim, purpose, n, levels);
-	again->flagged_before = r->flagged_before;
+	/* not before the memory of the first pass is free again */
 	MemoryContextDelete(r->context);
-	return again;
+	r = read_pass(spec, trim, purpose, n, levels);
+	r->flagged_before = flagged_before;
+	return r;
 }

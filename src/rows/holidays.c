@@ -80,7 +80,8 @@ holidays_read(Jsonb *options)
 		return options;
 	source = relation_open_source(pnstrdup(value->val.string.val, value->val.string.len), OPTION);
 	column = date_column(relation_columns(&source, OPTION));
-	dates = read_dates(psprintf("SELECT DISTINCT pg_catalog.to_char(" OPTION ".%s, 'YYYY-MM-DD') "
+	dates = read_dates(psprintf("SELECT DISTINCT pg_catalog.to_char(" OPTION
+								".%s, 'YYYY-MM-DD BC') "
 								"FROM %s WHERE pg_catalog.isfinite(" OPTION ".%s)",
 								column, source.from, column));
 	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(options),

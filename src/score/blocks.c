@@ -26,7 +26,7 @@
 Size
 blocks_row_bytes(int features, bool inverse)
 {
-	return sizeof(BlockRow) + IMPUTED_BYTES(features) + (inverse ? sizeof(Inverse) * features : 0);
+	return sizeof(BlockRow) + MISSING_BYTES(features) + (inverse ? sizeof(Inverse) * features : 0);
 }
 
 /* Allocates the `room` rows of a block, without its task. */
@@ -37,7 +37,7 @@ open_block(const BlockQueue *queue, RowBlock *b, int room)
 
 	memset(b, 0, sizeof(RowBlock));
 	b->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
-	b->missing = palloc_extended(rows * IMPUTED_BYTES(queue->features), MCXT_ALLOC_HUGE);
+	b->missing = palloc_extended(rows * MISSING_BYTES(queue->features), MCXT_ALLOC_HUGE);
 	if (queue->inverse)
 		b->inverse = palloc_extended(rows * sizeof(Inverse) * queue->features, MCXT_ALLOC_HUGE);
 }
@@ -110,7 +110,7 @@ blocks_fill(BlockQueue *queue, SeriesInHand *series, int64 stretch_rows)
 BlockRow *
 blocks_add_row(BlockQueue *queue, RowBlock *b, int64 ts, int mark)
 {
-	const Size	bytes = IMPUTED_BYTES(queue->features);
+	const Size	bytes = MISSING_BYTES(queue->features);
 	BlockRow   *row = &b->row[b->rows];
 
 	memset(row, 0, sizeof(BlockRow));

@@ -14,6 +14,12 @@
 #include "score/predict_parallel.h"
 #include "score/scored_row.h"
 
+/*
+ * Bytes of the bitmaps of a row: features that the model does not get, and those without a value. (A
+ * value can be missing only after its transform.)
+ */
+#define MISSING_BYTES(features) (2 * IMPUTED_BYTES(features))
+
 typedef struct BlockRow
 {
 	int64		ts;
@@ -47,7 +53,7 @@ typedef struct RowBlock
 	bool		alone;			/* rows of its stretch precede it that are not carried */
 	int			rows;
 	BlockRow   *row;			/* (room) */
-	uint8	   *missing;		/* (room, IMPUTED_BYTES) bitmaps of the missing features */
+	uint8	   *missing;		/* (room, MISSING_BYTES) */
 	Inverse    *inverse;		/* (room, features) NULL: nothing is transformed */
 	PredictTask task;			/* the rows fed, and the model's outputs */
 } RowBlock;

@@ -196,8 +196,7 @@ static int64
 longest_context(const Model *m)
 {
 	double		step = m->stats.step;
-	int64		rows = m->plan.context + m->options.fill_limit +
-		transforms_longest_reach(&m->transforms);
+	int64 rows = m->plan.context + m->options.fill_limit + transforms_longest_reach(&m->transforms);
 	int64		horizon = longest_time(m, rows + m->plan.max_horizon - 1);
 	int64		level = longest_time(m, rows);
 

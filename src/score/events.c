@@ -569,7 +569,7 @@ visit_detected_row(const DetectedRow *detected, void *arg)
 	e->has_last = true;
 	e->last_ts = row->ts;
 	if (e->listens)
-		silence_add_row(e->silence, row->ts, row->missing);
+		silence_add_row(e->silence, row->ts, row->empty);
 
 	/* count the hits in the last n rows */
 	severity = explanation_severity(detect_scorer(e->detection), row);

@@ -258,8 +258,7 @@ build_expected(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *r
 }
 
 static Datum
-build_edges(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row,
-			const double *edge)
+build_edges(ExplanationWriter *w, const ModelStats *stats, const ScoredRow *row, const double *edge)
 {
 	for (int i = 0; i < w->model->features; i++)
 	{

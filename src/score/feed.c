@@ -79,12 +79,13 @@ void
 feed_row(Feed *feed, RowBlock *b, BlockRow *row, const double *values)
 {
 	const int	C = feed->features;
-	uint8	   *map = b->missing + (row - b->row) * IMPUTED_BYTES(C);
+	uint8	   *map = b->missing + (row - b->row) * MISSING_BYTES(C);
 
 	for (int c = 0; c < C; c++)
 		if (isnan(values[c]))
 		{
 			fill_mark(map, c);
+			fill_mark(map + IMPUTED_BYTES(C), c);
 			row->missing = true;
 		}
 	row->no_input = row->missing && feed->refuse_missing;

@@ -40,7 +40,7 @@ held_rows_open(HeldRows *h, const Model *m, const Predictor *p)
 		return;
 	h->room = h->ring = rows;
 	h->row = palloc_extended(sizeof(BlockRow) * rows, MCXT_ALLOC_HUGE);
-	h->missing = palloc_extended(rows * IMPUTED_BYTES(C), MCXT_ALLOC_HUGE);
+	h->missing = palloc_extended(rows * MISSING_BYTES(C), MCXT_ALLOC_HUGE);
 	h->scaled = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	h->expected = palloc_extended(sizeof(float) * rows * C, MCXT_ALLOC_HUGE);
 	h->signals = palloc_extended(sizeof(float) * rows * Max(p->signals, 1), MCXT_ALLOC_HUGE);
@@ -55,7 +55,7 @@ held_rows_add(HeldRows *h, const BlockRow *row, const ScoredRow *data)
 {
 	const int	C = h->features;
 	const int	N = h->nsignals;
-	const Size	bytes = IMPUTED_BYTES(C);
+	const Size	bytes = MISSING_BYTES(C);
 	BlockRow   *to;
 	Size		at;
 

@@ -18,7 +18,7 @@ typedef struct HeldRows
 	int			rows;
 	int			room;
 	BlockRow   *row;			/* (room) */
-	uint8	   *missing;		/* (room, IMPUTED_BYTES) */
+	uint8	   *missing;		/* (room, MISSING_BYTES) */
 
 	/* those fed to the model, in a ring: BlockRow.fed is the place there */
 	int			ring;			/* 2 · lookahead */

@@ -36,7 +36,8 @@ typedef struct ScoredRow
 	int64		ts;
 	bool		ts_valid;
 	int			mark;
-	const uint8 *missing;		/* bitmap of the missing features */
+	const uint8 *missing;		/* bitmap of the features that the model does not get … */
+	const uint8 *empty;			/* … and of those without a value */
 
 	/* result */
 	ScoreStatus status;

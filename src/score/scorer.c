@@ -243,7 +243,7 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 		.scaled = b->task.rows + at,
 		.expected = b->task.expected + at,
 		.signals = b->task.signals + (size_t) row->fed * s->nsignals,
-		.imputed = b->missing + i * IMPUTED_BYTES(s->features),
+		.imputed = b->missing + (Size) i * MISSING_BYTES(s->features),
 		.time = model_calendar_time(s->loaded->model, row->ts),
 	};
 	double		raw;
@@ -281,14 +281,16 @@ fill_scored_row(const Scorer *s, int i, ScoredRow *result)
 	const bool	held = i < s->front;
 	const BlockRow *row = output_row(s, i);
 	const PredictTask *task = held ? NULL : &s->block->task;
-	const Size	bytes = IMPUTED_BYTES(s->features);
+	const Size	bytes = MISSING_BYTES(s->features);
+	const uint8 *missing = held ? s->held.missing + (Size) (s->held.first + i) * bytes
+								: s->block->missing + (i - s->front) * bytes;
 
 	*result = (ScoredRow){
 		.ts = row->ts,
 		.ts_valid = row->ts_valid,
 		.mark = row->mark,
-		.missing = held ? s->held.missing + (Size) (s->held.first + i) * bytes
-						: s->block->missing + (i - s->front) * bytes,
+		.missing = missing,
+		.empty = missing + IMPUTED_BYTES(s->features),
 		.status = row->status,
 		.score = row->score,
 		.incomplete = row->incomplete,

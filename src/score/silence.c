@@ -240,14 +240,14 @@ end_column_silence(Silence *s, int c, bool open)
 }
 
 void
-silence_add_row(Silence *s, int64 ts, const uint8 *missing)
+silence_add_row(Silence *s, int64 ts, const uint8 *empty)
 {
 	const int	C = s->model->features;
 	const bool	maintained = s->maintenance && maintenance_covers(s->maintenance, ts);
 	bool		any = false;
 
 	for (int c = 0; c < C && !any; c++)
-		any = !NN_IMPUTED(missing, c);
+		any = !NN_IMPUTED(empty, c);
 	if (!any)
 		return;					/* the row is ignored */
 
@@ -266,7 +266,7 @@ silence_add_row(Silence *s, int64 ts, const uint8 *missing)
 	for (int c = 0; c < C; c++)
 	{
 		Signal	   *signal = &s->signal[c + 1];
-		const bool	silent = NN_IMPUTED(missing, c);
+		const bool	silent = NN_IMPUTED(empty, c);
 
 		if (!silent && signal->rows == 0)
 			count_length(signal, 0.0);

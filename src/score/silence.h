@@ -31,8 +31,8 @@ extern Silence *silence_open(const Model *model, double shortest, const DetectSp
 /* Begins a series.  stats: its figures in the model; NULL: the model does not contain it. */
 extern void silence_begin_series(Silence *silence, const ModelStats *stats);
 
-/* A row of the range, in order of time.  missing: bitmap of the features without a value. */
-extern void silence_add_row(Silence *silence, int64 ts, const uint8 *missing);
+/* A row of the range, in order of time.  empty: bitmap of the features without a value. */
+extern void silence_add_row(Silence *silence, int64 ts, const uint8 *empty);
 
 /* Reports the silences of the series. */
 extern void silence_end_series(Silence *silence);

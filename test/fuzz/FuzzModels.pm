@@ -25,6 +25,7 @@ my @models = (
 	[ 'plain', "$tiny, \"season\": \"none\", \"advanced\": {\"batch_size\": 2, \"state_weight\": 0, \"flatline_weight\": 0}", 'timestamp' ],
 	[ 'ahead', "$tiny, \"lookahead\": 2", 'timestamptz' ],
 	[ 'season', "$tiny, \"season\": [3600]", 'timestamptz' ],
+	[ 'local', "$tiny, \"season\": [3600], \"timezone\": \"Europe/Berlin\", \"holidays\": [\"2026-01-01\"]", 'timestamptz' ],
 	[ 'transforms', "$tiny, \"fill_limit\": 2, \"transform\": {\"a\": \"detrend\", \"b\": \"rate\", \"c\": \"difference\"}", 'timestamptz' ],
 	[ 'nameless', '"method": "zscore", "horizons": [1]', 'bigint' ],
 	[ 'fleet', '"method": "zscore", "horizons": [1, 2]', 'bigint', 'dev' ],
@@ -299,6 +300,12 @@ sub mutate_json
 		$options = $options->{advanced} if ref $options->{advanced} eq 'HASH' && chance(50);
 		my @numbers = grep { !ref $options->{$_} && ($options->{$_} // '') =~ /^-?[\d.]+(?:e[-+]?\d+)?$/i } sort keys %$options;
 		set_node([ $options, pick(@numbers) ], option_number()) if @numbers;
+		return;
+	}
+	if (ref $options eq 'HASH' && $options->{timezone} && chance(30))
+	{
+		$options->{timezone} = pick('America/New_York', 'XXX-167:59:59', 'EST5EDT', 'No/Where', 'right/UTC', '', odd_char_string());
+		$options->{holidays} = pick([], [ '4713-01-01 BC', '5874897-12-31' ], [ ('2026-01-01') x 5000 ], ['infinity'], ['today'], 'fuzz.t');
 		return;
 	}
 	my @nodes = nodes($value);

@@ -80,7 +80,7 @@ GROUP BY 1, 2 ORDER BY season::text, hour;
 
 -- a constant: the constant alone; a missing feature: as if it was there; a value that no row can have: null
 SELECT name, (e).expected_lower->>'1' AS lower, (e).expected_upper->>'1' AS upper,
-	(e).expected_upper->>'2' > '0' AS second, (e).expected_lower->>'3' AS third, (e).imputed
+	(e).expected_upper->>'2' > '0' AS second, round(((e).expected_lower->>'3')::numeric, 4) AS third, (e).imputed
 FROM (SELECT name, n, amad_explain(model, n, 7, CASE WHEN n < 190 THEN a END, b) OVER (PARTITION BY name ORDER BY n) AS e
 	FROM day, (SELECT name, amad_fit(options, n, 7, a, b) AS model
 		FROM day, (VALUES ('network', small('{"horizons": [1]}')),

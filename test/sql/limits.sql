@@ -39,6 +39,16 @@ SELECT s->'rows' AS rows, s->'series' AS series
 FROM amad_train(model_name => 'many', source => 'many', timestamp_col => 'ts', series_cols => '{g}',
 	options => '{"method": "zscore", "horizons": [1]}') AS s;
 
+-- 180 series of a network with a season fit in 2 MB, most of it for the bins of what recurs
+CREATE TABLE seasonal AS SELECT g, timestamptz '2026-01-01 00:00+00' + i * interval '1 hour' AS ts, sin(i * 0.3 + g) AS a
+FROM generate_series(1, 180) g, generate_series(1, 10) i UNION ALL
+SELECT 0, timestamptz '2026-01-01 00:00+00' + i * interval '1 hour', sin(i * 0.3) FROM generate_series(1, 600) i;
+SET maintenance_work_mem = '2MB';
+SELECT s->'rows' AS rows, s->'series' AS series
+FROM amad_train(model_name => 'many', source => 'seasonal', timestamp_col => 'ts', series_cols => '{g}', options => '{"window": 4,
+	"d_model": 8, "heads": 2, "layers": 1, "horizons": [2], "steps": 5, "advanced": {"batch_size": 2}}') AS s;
+RESET maintenance_work_mem;
+
 -- ---- more features than principal components can be computed for within the time between interrupts
 
 SELECT refusal($$SELECT amad_fit('{"method": "pca", "horizons": [1]}'::jsonb, i::bigint,
@@ -108,5 +118,5 @@ SELECT refusal($$SELECT amad_evaluate(i::float8, i > 3, jsonb_build_object('wind
 	FROM generate_series(1, 9) i$$);
 
 DELETE FROM amad_models;
-DROP TABLE many, gappy, largest, ends;
+DROP TABLE many, seasonal, gappy, largest, ends;
 DROP FUNCTION refusal;

@@ -128,6 +128,16 @@ SELECT amad_deploy('f', 1);
 SELECT s->'rescaled' AS rescaled, s->'series' AS series
 FROM amad_recalibrate('f', since => '2026-01-01 16:40+00', source => 'fleet', series => '{"device": "a"}') s;
 
+-- ---- rows are read twice, but kept in memory once
+
+CREATE TABLE long AS SELECT '2026-01-01 00:00+00'::timestamptz + n * interval '1 min' AS ts, n,
+	10 + sin(n / 7.0) + 0.3 * noise(n) AS flow, cos(n / 9.0) + 0.3 * noise(n + 10000) AS pressure FROM generate_series(1, 12000) n;
+SELECT amad_train('long', 'SELECT ts, flow, pressure FROM levels.long WHERE n <= 1000', options => :'o')->'version' AS version;
+SET maintenance_work_mem = '1MB';
+SELECT jsonb_array_length(amad_recalibrate('long', last_n => 9500,
+	source => 'SELECT ts, flow + 12 AS flow, pressure FROM levels.long')->'rescaled') AS rescaled;
+SET maintenance_work_mem = '64MB';
+
 -- ---- weights of evidence
 SELECT amad_deploy('m', 1);
 SELECT amad_recalibrate('m', since => '2026-01-01 16:40+00', source => 'readings', options => '{"advanced":
@@ -144,6 +154,6 @@ SELECT amad_recalibrate('m', source => 'readings', options => '{"advanced": {"st
 SELECT amad_recalibrate('m', source => 'readings', options => '{"threshold_only": true, "advanced": {"fade": 0}}');
 
 -- ---- cleanup
-DELETE FROM amad_models WHERE model_name IN ('m', 'f');
+DELETE FROM amad_models WHERE model_name IN ('m', 'f', 'long');
 SET client_min_messages = error;
 DROP SCHEMA levels CASCADE;

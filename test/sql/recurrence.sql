@@ -83,7 +83,7 @@ SELECT amad_fit(tiny('{"timezone": "Europe/Berlin"}'), n, a) FROM r;
 -- ---- holidays
 
 CREATE TABLE holidays (name text, day date);
-INSERT INTO holidays VALUES ('c', '2026-12-25'), ('a', '2026-01-01'), ('b', '2026-01-06'), ('again', '2026-01-01'), ('unknown', NULL),
+INSERT INTO holidays VALUES ('c', '2026-12-25'), ('a', '2026-01-01'), ('b', '2026-01-06'), ('again', '2026-01-01'), ('old', '0044-03-15 BC'), ('unknown', NULL),
 	('never', 'infinity');
 SET datestyle = 'German';
 SELECT h, amad_train('holidays ' || number, options, ts, a, b) IS NOT NULL AS trained
@@ -96,8 +96,11 @@ RESET datestyle;
 SELECT amad_train('x', tiny('{"holidays": "r"}'), ts, a) FROM r;
 SELECT amad_train('x', tiny('{"holidays": "no_table"}'), ts, a) FROM r;
 SELECT amad_train('x', tiny('{"holidays": "SELECT day FROM holidays; DROP TABLE holidays"}'), ts, a) FROM r;
-SELECT amad_train('x', tiny('{"holidays": ["2026-13-01"]}'), ts, a) FROM r;
+SELECT amad_train('x', tiny('{"holidays": ["2026-02-30"]}'), ts, a) FROM r;
 SELECT amad_train('x', tiny('{"holidays": ["infinity"]}'), ts, a) FROM r;
+-- dates that depend on DateStyle, or on the day
+SELECT amad_train('x', tiny('{"holidays": ["25.12.2026"]}'), ts, a) FROM r;
+SELECT amad_train('x', tiny('{"holidays": ["today"]}'), ts, a) FROM r;
 SELECT amad_train('x', tiny('{"holidays": [1]}'), ts, a) FROM r;
 SELECT amad_train('x', tiny('{"holidays": {}}'), ts, a) FROM r;
 SELECT amad_train('x', tiny('{"holidays": ["2026-01-01"]}'), n, a) FROM r;

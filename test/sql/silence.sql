@@ -130,6 +130,13 @@ UPDATE r SET x = NULL WHERE device = 'a' AND ts = '2026-01-01 08:31';
 SELECT * FROM silences('fleet') WHERE device = 'a';
 ROLLBACK;
 
+-- values without a transformed value, and the first rows after a gap, are no silence
+SELECT amad_train('transformed', 'SELECT *, exp(y) AS z FROM r WHERE device = ''a''', 'ts', '{x,y,z}',
+	options => '{"method": "zscore", "transform": {"y": "detrend", "z": "log"}, "window": 40}')->'transforms' AS transforms;
+SELECT feature, start_ts, end_ts FROM silences('transformed', '',
+	'SELECT ts, x, y, CASE WHEN ts < ''2026-01-01 07:40'' THEN 0 WHEN ts < ''2026-01-01 09:20'' THEN exp(y) END AS z
+	FROM r WHERE device = ''c'' AND ts NOT BETWEEN ''2026-01-01 08:00'' AND ''2026-01-01 08:30''');
+
 -- ---- what is usual
 
 -- a column that has a value every hour, until it stops

@@ -16,7 +16,8 @@
 
 #define NN_SEASON_PERIODS 4		/* limit of periods of a season */
 #define NN_SEASON_HARMONICS 24	/* limit of harmonics of a period */
-#define NN_SEASON_BINS 672		/* limit of bins of a period: a week of quarter hours */
+#define NN_SEASON_BINS 672		/* limit of bins of a period: a week of quarter hours … */
+#define NN_SEASON_FIRST_BINS 96 /* … and of the shortest one: a day of them */
 #define NN_SEASON_TERMS (1 + 2 * NN_SEASON_PERIODS * NN_SEASON_HARMONICS)
 
 typedef struct nn_season
