@@ -171,6 +171,16 @@ level_limit(const Model *m, const ModelStats *stats)
 	return Max(LEVEL_MARGIN * stats->level, m->options.level_weight * stats->threshold * theta);
 }
 
+/* Whether a profile has more than ones, so that each row has to be looked up in it. */
+static bool
+anything_recurs(const Model *m, const ModelStats *stats)
+{
+	for (uint64 i = 0; i < m->sizes.count[FIGURE_RECURRENCE_BINS]; i++)
+		if (stats->recurrence[i] != 1.0)
+			return true;
+	return false;
+}
+
 nn_calibration
 model_calibration(const Model *m, const ModelStats *stats)
 {
@@ -194,7 +204,7 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.season = &m->season,
 		.season_weights = stats->season,
 		.season_scale = stats->season_scale,
-		.recurrence = stats->recurrence,
+		.recurrence = anything_recurs(m, stats) ? stats->recurrence : NULL,
 		.recurrence_slots = stats->recurrence_slots,
 		.recurrence_mean = stats->recurrence_mean,
 		.recurrence_scale = stats->recurrence_scale,

@@ -34,7 +34,7 @@ typedef struct BlockRow
 	bool		missing;		/* a feature is missing */
 	bool		no_input;		/* missing features rule out a score */
 	float		incomplete;		/* as in nn_row */
-	float		level;			/* nn_level_beyond() of its level */
+	float		level;			/* nn_level_beyond() of its level, with lookahead */
 	bool		waiting;		/* it gets its score when later rows have arrived */
 } BlockRow;
 

@@ -200,11 +200,23 @@ oldest_waiting_row(Scorer *s)
 	return output_row(s, s->oldest);
 }
 
+static double
+level_of_last_row(const Scorer *s)
+{
+	return nn_level_beyond(nn_level_of_last(&s->level, s->scoring.stats->step),
+						   s->calibration.level_limit);
+}
+
 /* Whether a row is above the threshold only because the level of its series is. */
 static bool
-has_drifted(const nn_calibration *cal, const BlockRow *row)
+has_drifted(const Scorer *s, const BlockRow *row)
 {
-	return row->score > cal->threshold && row->score <= cal->threshold * row->level;
+	const nn_calibration *cal = &s->calibration;
+
+	if (!(cal->level_limit > 0 && row->score > cal->threshold))
+		return false;
+	/* without lookahead it is the row added last, and its level is computed only here */
+	return row->score <= cal->threshold * (cal->lookahead > 0 ? row->level : level_of_last_row(s));
 }
 
 /* Ends the wait of the oldest waiting row: with its score, or pending at the end of a series. */
@@ -226,10 +238,10 @@ release_row(Scorer *s, bool pending)
 		row->score = nn_horizons_score(&s->horizons, back);
 		if (isinf(row->score))
 			row->score = NAN;
-		row->status = isnan(row->score)			? SCORE_NOT_FINITE
-			: s->scoring.unknown				? SCORE_LEARNING
-			: has_drifted(&s->calibration, row) ? SCORE_DRIFT
-												: SCORE_FINE;
+		row->status = isnan(row->score) ? SCORE_NOT_FINITE
+			: s->scoring.unknown		? SCORE_LEARNING
+			: has_drifted(s, row)		? SCORE_DRIFT
+										: SCORE_FINE;
 	}
 }
 
@@ -265,10 +277,12 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 	if (row->before < s->context)
 		return;
 	raw = nn_raw_score(&s->calibration, &values, NULL);
-	row->level = s->calibration.level_limit > 0
-		? nn_level_beyond(nn_level_push(&s->level, row->ts, raw, s->scoring.stats->step),
-						  s->calibration.level_limit)
-		: 1.0;
+	if (s->calibration.level_limit > 0)
+	{
+		nn_level_add(&s->level, row->ts, raw);
+		if (s->calibration.lookahead > 0)
+			row->level = level_of_last_row(s);
+	}
 	nn_horizons_add(&s->horizons, raw);
 	row->no_input = row->no_input || raw == NN_NO_SCORE;
 	row->waiting = true;

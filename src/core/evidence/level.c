@@ -14,27 +14,47 @@ nn_level_reset(nn_level *level)
 	level->rows = level->at = 0;
 }
 
-double
-nn_level_push(nn_level *level, int64_t time, double raw, double step)
+void
+nn_level_add(nn_level *level, int64_t time, double raw)
 {
+	level->raw[level->at] = raw;
+	level->time[level->at] = time;
+	level->at = (level->at + 1) % NN_LEVEL_ROWS;
+	if (level->rows < NN_LEVEL_ROWS)
+		level->rows++;
+}
+
+/* Place of the row that was added `back` rows before the last one. */
+static int
+ring_place(const nn_level *level, int back)
+{
+	return (level->at + 2 * NN_LEVEL_ROWS - 1 - back) % NN_LEVEL_ROWS;
+}
+
+double
+nn_level_of_last(const nn_level *level, double step)
+{
+	const int64_t time = level->time[ring_place(level, 0)];
 	double		known[WINDOW];
 	int			n = 0;
 
-	for (int back = NN_LEVEL_FROM + 1; back <= level->rows; back++)
+	for (int back = NN_LEVEL_FROM + 1; back < level->rows; back++)
 	{
-		int			i = (level->at + NN_LEVEL_TO - back) % NN_LEVEL_TO;
+		int			i = ring_place(level, back);
 
 		if ((double) ((uint64_t) time - (uint64_t) level->time[i]) > NN_LEVEL_STEPS * step)
 			break;
 		if (level->raw[i] != NN_NO_SCORE)
 			known[n++] = level->raw[i];
 	}
-	level->raw[level->at] = raw;
-	level->time[level->at] = time;
-	level->at = (level->at + 1) % NN_LEVEL_TO;
-	if (level->rows < NN_LEVEL_TO)
-		level->rows++;
 	return n >= WINDOW / 2 ? nn_quantile(known, n, 0.5) : 0.0;
+}
+
+double
+nn_level_push(nn_level *level, int64_t time, double raw, double step)
+{
+	nn_level_add(level, time, raw);
+	return nn_level_of_last(level, step);
 }
 
 double

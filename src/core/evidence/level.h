@@ -14,24 +14,31 @@
 
 #define NN_LEVEL_FROM 64		/* rows before a row */
 #define NN_LEVEL_TO 172
+#define NN_LEVEL_ROWS (NN_LEVEL_TO + 1)
 #define NN_LEVEL_STEPS 258.0	/* 1.5 · NN_LEVEL_TO */
 
 typedef struct nn_level
 {
 	/* of the last rows, in a ring */
-	double		raw[NN_LEVEL_TO];
-	int64_t		time[NN_LEVEL_TO];
-	int			rows;			/* at most NN_LEVEL_TO */
+	double		raw[NN_LEVEL_ROWS];
+	int64_t		time[NN_LEVEL_ROWS];
+	int			rows;			/* at most NN_LEVEL_ROWS */
 	int			at;				/* index of the next one */
 } nn_level;
 
 /* Begins a new series. */
 extern void nn_level_reset(nn_level *level);
 
+/* Adds the raw score of a row, which may be NN_NO_SCORE. */
+extern void nn_level_add(nn_level *level, int64_t time, double raw);
+
 /*
- * Adds the raw score of a row, which may be NN_NO_SCORE, and returns the row's level; 0 if
- * fewer than half of the raw scores are known.  step: median step of the series.
+ * The level of the row added last; 0 if fewer than half of the raw scores are known.  step:
+ * median step of the series.
  */
+extern double nn_level_of_last(const nn_level *level, double step);
+
+/* Does both. */
 extern double nn_level_push(nn_level *level, int64_t time, double raw, double step);
 
 /* The ratio of a level to its limit, at least 1; 1 if the limit is 0. */
