@@ -234,7 +234,7 @@ fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
 			CHECK_FOR_INTERRUPTS();
 			for (int c = 0; slot >= 0 && c < C; c++)
 			{
-				double		z = nn_clipped(m->options.clip, d->rows[row * C + c]);
+				double		z = d->rows[row * C + c];
 				size_t		at = (size_t) slot * C + c;
 				double		before = mean[at];
 

@@ -199,6 +199,7 @@ threshold_row_fit(double *severities, int64 n)
 {
 	double		flagged[PARTS];
 	RowFit		fit = {0};
+	bool		any = false;
 
 	if (n == 0)
 		return fit;
@@ -213,11 +214,13 @@ threshold_row_fit(double *severities, int64 n)
 			CHECK_FOR_INTERRUPTS();
 			flagged[i] += severities[row] > 1.0;
 		}
+		any = any || flagged[i] > 0;
 		flagged[i] /= Max(rows, 1);
 	}
 	fit.lasting = nn_quantile(flagged, PARTS, 0.5) >= PART_FLAGGED;
 	fit.median = nn_quantile_polled(severities, n, 0.5, check_interrupts);
-	fit.drifted = fit.lasting || fit.median >= DRIFTED_MEDIAN;
+	/* equal scores, as of an idle device, have a high median without any drift */
+	fit.drifted = fit.lasting || (any && fit.median >= DRIFTED_MEDIAN);
 	return fit;
 }
 

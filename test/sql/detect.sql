@@ -31,8 +31,7 @@ UPDATE readings SET flow = flow + 1000 WHERE device IN ('a', 'b') AND ts BETWEEN
 SELECT series, count(*), count(severity), count(*) FILTER (WHERE status = 'warmup') AS warmup, min(ts), max(ts)
 FROM amad_detect('fleet') GROUP BY series ORDER BY series;
 SELECT count(*) AS out_of_order FROM (SELECT (series, ts) < lag((series, ts)) OVER (ORDER BY n) AS back FROM (
-	SELECT series->>'device' AS series, ts, n
-	FROM amad_detect('fleet') WITH ORDINALITY AS d(series, ts, a, b, c, d, e, f, g, h, i, j, n)) x) y WHERE back;
+	SELECT series->>'device' AS series, ts, ordinality AS n FROM amad_detect('fleet') WITH ORDINALITY) x) y WHERE back;
 -- the columns
 SELECT * FROM amad_detect('one') LIMIT 0;
 -- the columns agree with each other

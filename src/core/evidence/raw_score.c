@@ -172,7 +172,7 @@ nn_recurrence_score(const nn_calibration *cal, const nn_row *row, double raw)
 	for (int c = 0; recurs.slot >= 0 && c < cal->features; c++)
 		if (!NN_IMPUTED(row->imputed, c))
 		{
-			sum += feature_recurrence(cal, recurs.slot, nn_clipped(cal->clip, row->scaled[c]), c);
+			sum += feature_recurrence(cal, recurs.slot, row->scaled[c], c);
 			weights += nn_feature_weight(cal, c);
 		}
 	return raw / recurs.divisor + (weights == 0 ? 0.0 : sum / weights);
@@ -205,7 +205,7 @@ nn_raw_score(const nn_calibration *cal, const nn_row *row, double *evidence)
 		e = nn_feature_weight(cal, c) *
 			(r * r / nn_expected_square(cal, row, c) * beyond_clip(cal, row->scaled[c]) * factor +
 			 feature_season(cal, terms, basis, z, c) + feature_flatline(cal, row->activity, c));
-		u = feature_recurrence(cal, recurs.slot, z, c);
+		u = feature_recurrence(cal, recurs.slot, row->scaled[c], c);
 		if (evidence)
 			evidence[c] = e + recurs.divisor * u;
 		sum += e;
