@@ -263,8 +263,8 @@ fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
 
 /* ---- the whole ------------------------------------------------------------------------- */
 
-/* Fits one period; slot_usual: the usual evidence of each slot. */
-static void
+/* Fits one period; slot_usual: the usual evidence of each slot.  False if nothing recurs. */
+static bool
 fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high, ModelStats *stats,
 		   double *slot_usual)
 {
@@ -280,6 +280,7 @@ fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high
 		.usual = palloc(sizeof(double) * bins),
 	};
 	int64		sum = 0;
+	bool		recurs = false;
 	double		gap;
 
 	visit_cells(r, runs, period, stats, count_cell, &p);
@@ -298,6 +299,7 @@ fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high
 	{
 		double most = Max(p.usual[b], Max(p.usual[(b + 1) % bins], p.usual[(b + bins - 1) % bins]));
 
+		recurs = recurs || most > 1.0;
 		if (most > 1.0)
 			profile[b] *= pow(most * gap, r->model->options.recurrence);
 	}
@@ -305,6 +307,7 @@ fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high
 	pfree(p.cells);
 	pfree(p.next);
 	pfree(p.usual);
+	return recurs;
 }
 
 /* A high quantile of the evidence of rows. */
@@ -332,6 +335,7 @@ fit_recurrence(CalibrationRows *r, RunRange runs, const ModelStats *others, Mode
 {
 	const Model *m = r->model;
 	double		usual[NN_RECURRENCE_SLOTS] = {0};
+	bool		recurs = true;
 
 	if (others != NULL && !fit_season_spans(m, r->dataset, runs))
 	{
@@ -348,14 +352,15 @@ fit_recurrence(CalibrationRows *r, RunRange runs, const ModelStats *others, Mode
 	for (int b = 0; b < m->sizes.count[FIGURE_RECURRENCE_BINS]; b++)
 		stats->recurrence[b] = 1.0;
 	memset(stats->recurrence_slots, 0, sizeof(double) * NN_RECURRENCE_SLOTS);
-	for (int round = 0; round < ROUNDS; round++)
+	for (int round = 0; round < ROUNDS && recurs; round++)
 	{
 		int			first = 0;
 		double		high = high_evidence(r, runs, stats);
 
+		recurs = false;
 		for (int i = 0; i < m->season.nperiods; i++)
 		{
-			fit_period(r, runs, i, first, high, stats, usual);
+			recurs = fit_period(r, runs, i, first, high, stats, usual) || recurs;
 			first += m->season.bins[i];
 		}
 	}

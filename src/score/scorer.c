@@ -494,8 +494,10 @@ scorer_start_workers(Scorer *s)
 int
 scorer_depth(const Model *m)
 {
-	return m->plan.warmup + m->options.fill_limit + transforms_longest_reach(&m->transforms) +
-		(m->plan.has_levels ? NN_LEVEL_TO : 0);
+	/* raw scores of the rows that the longest horizon and the level of a row consist of */
+	const int	raw = Max(m->plan.max_horizon - 1, m->plan.has_levels ? NN_LEVEL_TO : 0);
+
+	return m->plan.context + raw + m->options.fill_limit + transforms_longest_reach(&m->transforms);
 }
 
 const char *
