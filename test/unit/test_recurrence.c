@@ -130,10 +130,10 @@ test_score(void)
 	ok(fabs(raw - 2.5) < 1e-12 && evidence[0] == 2 && evidence[1] == 18,
 	   "the raw score is divided, the evidence of features is not");
 
-	/* and 0.25·2² and, from the clip, 0.5·2², undivided */
+	/* and 0.25·2² and, without the clip, 0.5·2², undivided */
 	slots[3] = 2;
 	mean[2 * 3] = 1;
-	mean[2 * 3 + 1] = -3;
+	mean[2 * 3 + 1] = -7;
 	scale[2 * 3] = 0.25;
 	scale[2 * 3 + 1] = 0.5;
 	raw = nn_raw_score(&cal, &row, evidence);
