@@ -701,8 +701,7 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 	for (int i = 0; i < d->nseries; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		c.stats[i] = m->nseries > 0 ? (ModelStats *) model_series_stats(m, d->series[i].key)
-									: &m->stats;
+		c.stats[i] = (ModelStats *) model_known_stats(m, d->series[i].key);
 	}
 	return c;
 }

@@ -244,7 +244,7 @@ check_calendar(const Options *o, Oid ts_type)
 					format_type_be(ts_type))));
 }
 
-/* The names of the features with a transform, as a list; NULL if there are none. */
+/* The names of the features with a transform, as a list; NULL if no feature has it. */
 static char *
 list_transformed(const Model *m, Transform kind)
 {

@@ -139,7 +139,7 @@ write_flags(const Model *m, StringInfo out)
 	pfree(flags);
 }
 
-/* Writes the transform of each feature, or nothing if there is none. */
+/* Writes the transform of each feature, or nothing if no feature has one. */
 static void
 write_transform_names(const Model *m, StringInfo out)
 {
@@ -416,11 +416,9 @@ metadata_context(void *arg)
 static char *
 member_string(Jsonb *json, const char *key)
 {
-	JsonbValue *value = json_get(&json->root, key);
+	char	   *text = json_string_text(json_get(&json->root, key));
 
-	return value == NULL || value->type != jbvString
-		? pstrdup("")
-		: pnstrdup(value->val.string.val, value->val.string.len);
+	return text ? text : pstrdup("");
 }
 
 /* The array of a value; ERROR if the value is missing or is not an array. */

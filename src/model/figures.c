@@ -69,8 +69,7 @@ figure_sizes(int features, int signals, int horizons, int terms, int bins, unsig
 bool
 figure_is_array(const Figure *f)
 {
-	return f->size != FIGURE_ONE && f->size != FIGURE_FLATLINE_ONE &&
-		f->size != FIGURE_RELATION_ONE && f->size != FIGURE_LEVEL_ONE;
+	return f->size > FIGURE_LEVEL_ONE;
 }
 
 double *

@@ -55,6 +55,9 @@ typedef struct ModelStats
 typedef enum FigureSize
 {
 	FIGURE_ONE,
+	FIGURE_FLATLINE_ONE,		/* 0 without flatlines */
+	FIGURE_RELATION_ONE,		/* 0 without relations */
+	FIGURE_LEVEL_ONE,			/* 0 without levels; the last single number */
 	FIGURE_FEATURES,
 	FIGURE_SIGNALS,
 	FIGURE_HORIZONS,
@@ -63,11 +66,8 @@ typedef enum FigureSize
 	FIGURE_RECURRENCE_BINS,		/* 0 without a season or recurrence */
 	FIGURE_RECURRENCE_SLOTS,	/* 0 without recurrence, like the next */
 	FIGURE_RECURRENCE_FEATURES,
-	FIGURE_FLATLINE_ONE,		/* 0 without flatlines, like the next */
-	FIGURE_FLATLINE_FEATURES,
-	FIGURE_RELATION_ONE,		/* 0 without relations, like the next */
-	FIGURE_RELATION_FEATURES,
-	FIGURE_LEVEL_ONE,			/* 0 without levels */
+	FIGURE_FLATLINE_FEATURES,	/* 0 without flatlines */
+	FIGURE_RELATION_FEATURES,	/* 0 without relations */
 	FIGURE_SIZES
 } FigureSize;
 

@@ -141,6 +141,12 @@ model_series_stats(const Model *m, const char *key)
 	return NULL;
 }
 
+const ModelStats *
+model_known_stats(const Model *m, const char *key)
+{
+	return m->nseries > 0 ? model_series_stats(m, key) : &m->stats;
+}
+
 nn_scaling
 model_scaling(const Model *m, const ModelStats *stats)
 {

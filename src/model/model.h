@@ -84,6 +84,12 @@ extern void model_sort_series(Model *model);
 /* The figures of the series with a key; NULL if there is none, or if key is NULL. */
 extern const ModelStats *model_series_stats(const Model *model, const char *key);
 
+/*
+ * The figures of a series that the model contains; NULL if it does not.  A model without series
+ * contains any, with the figures of all rows.
+ */
+extern const ModelStats *model_known_stats(const Model *model, const char *key);
+
 extern nn_scaling model_scaling(const Model *model, const ModelStats *stats);
 extern nn_calibration model_calibration(const Model *model, const ModelStats *stats);
 

@@ -403,23 +403,12 @@ parse_season(Options *options, JsonbValue *value)
 static void
 parse_timezone(Options *options, JsonbValue *value)
 {
-	options->timezone = value->type == jbvString
-		? pnstrdup(value->val.string.val, value->val.string.len)
-		: NULL;
+	options->timezone = json_string_text(value);
 	options->calendar.zone = options->timezone ? calendar_zone(options->timezone) : NULL;
 	if (options->calendar.zone == NULL)
 		json_refuse_option("timezone", value,
 						   "the name of a time zone, such as \"Europe/Berlin\" (see "
 						   "pg_timezone_names)");
-}
-
-static int
-compare_dates(const void *a, const void *b)
-{
-	DateADT		x = *(const DateADT *) a;
-	DateADT		y = *(const DateADT *) b;
-
-	return (x > y) - (x < y);
 }
 
 static void
@@ -437,10 +426,8 @@ parse_holidays(Options *options, JsonbValue *value)
 	for (int i = 0; i < calendar->nholidays; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
-		char	   *text = element->type == jbvString
-			? pnstrdup(element->val.string.val, element->val.string.len)
-			: pstrdup("");
-		size_t		year = strspn(text, "0123456789");
+		char	   *text = json_string_text(element);
+		size_t		year = text ? strspn(text, "0123456789") : 0;
 
 		/* other formats depend on the session, which amad_fit() must not, as it is immutable */
 		if (year < 4 || text[year] != '-')
@@ -448,7 +435,7 @@ parse_holidays(Options *options, JsonbValue *value)
 		calendar->holidays[i] = DatumGetDateADT(
 			DirectFunctionCall1(date_in, CStringGetDatum(text)));
 	}
-	qsort(calendar->holidays, calendar->nholidays, sizeof(DateADT), compare_dates);
+	qsort(calendar->holidays, calendar->nholidays, sizeof(DateADT), calendar_compare_dates);
 }
 
 static void
@@ -478,9 +465,9 @@ options_find_transform(const char *name)
 static int
 transform_of(const JsonbValue *value)
 {
-	return value->type == jbvString
-		? options_find_transform(pnstrdup(value->val.string.val, value->val.string.len))
-		: -1;
+	const char *name = json_string_text(value);
+
+	return name ? options_find_transform(name) : -1;
 }
 
 static void
@@ -812,7 +799,7 @@ write_without(const Options *options, StringInfo out)
 	json_put_strings(out, "without", n, names);
 }
 
-/* Dates in ISO format, whatever the session's DateStyle is. */
+/* Dates in ISO format, regardless of the session's DateStyle. */
 static void
 write_holidays(const Calendar *calendar, StringInfo out)
 {

@@ -44,6 +44,17 @@ newest_level(double *values, int64 n)
 	return median(values + n / 2, n - n / 2);
 }
 
+/* Replaces values by their distances from a level. */
+static void
+take_distances(double *values, int64 n, double level)
+{
+	for (int64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		values[i] = fabs(values[i] - level);
+	}
+}
+
 /* Whether most of the newest half of n scaled values are beyond the clip on the same side. */
 static bool
 is_moved(double *values, int64 n, double clip)
@@ -65,11 +76,7 @@ is_shifted(double *values, int64 n, bool *quiet)
 	double		level = newest_level(values, n);
 	double		spread;
 
-	for (int64 i = n / 2; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		values[i] = fabs(values[i] - level);
-	}
+	take_distances(values + n / 2, n - n / 2, level);
 	*quiet = nn_quantile_polled(values + n / 2, n - n / 2, MOST_QUIET, check_interrupts) <= QUIET;
 	spread = MAD_STD * newest_level(values, n);
 	return fabs(level) >= SHIFTED || spread >= SHIFTED;
@@ -196,11 +203,7 @@ rescale_feature(const FeatureRows *f, ModelStats *stats, double *scratch)
 	if (n == 0)
 		return;
 	level = median(scratch, n);
-	for (int64 i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		scratch[i] = fabs(scratch[i] - level);
-	}
+	take_distances(scratch, n, level);
 	spread = MAD_STD * median(scratch, n);
 	stats->mean[c] = level;
 	if (spread > MOST_SPREAD * std)

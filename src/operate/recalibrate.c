@@ -363,7 +363,7 @@ take_over_scaling(const Recent *recent, Model *m)
 	{
 		const char *key = d->series[i].key;
 		const ModelStats *from = recent->series[i].figures;
-		ModelStats *to = m->nseries > 0 ? (ModelStats *) model_series_stats(m, key) : &m->stats;
+		ModelStats *to = (ModelStats *) model_known_stats(m, key);
 
 		CHECK_FOR_INTERRUPTS();
 		if (from == NULL || recent->series[i].learning)

@@ -171,8 +171,7 @@ judge_recent_rows(Recent *r)
 	{
 		r->series[i].first = first;
 		r->series[i].rows = r->dataset->series[i].rows;
-		r->series[i].learning = m->nseries > 0 &&
-			model_series_stats(m, r->dataset->series[i].key) == NULL;
+		r->series[i].learning = model_known_stats(m, r->dataset->series[i].key) == NULL;
 		r->series[i].figures = list_nth(r->figures, i);
 		first += r->series[i].rows;
 		CHECK_FOR_INTERRUPTS();
@@ -219,7 +218,7 @@ find_figures(LearningRows *rows, void *arg)
 {
 	Recent	   *r = arg;
 	const Model *m = detect_model(r->detection)->model;
-	const ModelStats *stats = m->nseries > 0 ? model_series_stats(m, rows->key) : &m->stats;
+	const ModelStats *stats = model_known_stats(m, rows->key);
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	ModelStats *figures;
 

@@ -5,12 +5,10 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "pg/calendar.h"
-
-#define DAYS_PER_WEEK 7
-#define SUNDAY 1				/* 2000-01-02, in days of DateADT */
 
 pg_tz *
 calendar_zone(const char *name)
@@ -20,28 +18,13 @@ calendar_zone(const char *name)
 	return zone != NULL && pg_tz_acceptable(zone) ? zone : NULL;
 }
 
-static int64
-floor_divide(int64 x, int64 by)
+int
+calendar_compare_dates(const void *a, const void *b)
 {
-	return x / by - (x % by < 0);
-}
+	DateADT		x = *(const DateADT *) a;
+	DateADT		y = *(const DateADT *) b;
 
-static bool
-is_holiday(const Calendar *calendar, int64 day)
-{
-	int			low = 0;
-	int			high = calendar->nholidays;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (calendar->holidays[middle] < day)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < calendar->nholidays && calendar->holidays[low] == day;
+	return (x > y) - (x < y);
 }
 
 int64
@@ -59,11 +42,11 @@ calendar_time(const Calendar *calendar, int64 ts)
 	}
 	if (calendar->nholidays > 0)
 	{
-		int64		day = floor_divide(ts, USECS_PER_DAY);
+		DateADT		day = (DateADT) (ts / USECS_PER_DAY - (ts % USECS_PER_DAY < 0));
 
-		if (is_holiday(calendar, day))
-			ts -= (day - SUNDAY - DAYS_PER_WEEK * floor_divide(day - SUNDAY, DAYS_PER_WEEK)) *
-				USECS_PER_DAY;
+		if (bsearch(&day, calendar->holidays, calendar->nholidays, sizeof(DateADT),
+					calendar_compare_dates) != NULL)
+			ts -= j2day(day + POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
 	}
 	return ts;
 }

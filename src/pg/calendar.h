@@ -15,8 +15,11 @@ typedef struct Calendar
 	DateADT    *holidays;		/* ascending */
 } Calendar;
 
-/* The time zone of a name or abbreviation; NULL if there is none, or it counts leap seconds. */
+/* The time zone of a name or abbreviation; NULL if it does not exist or counts leap seconds. */
 extern pg_tz *calendar_zone(const char *name);
+
+/* The order of dates, for qsort() and bsearch(). */
+extern int	calendar_compare_dates(const void *a, const void *b);
 
 /*
  * The local time of a timestamp (microseconds), for seasons and recurrence.  A holiday is moved

@@ -170,6 +170,14 @@ json_next_member(JsonbIterator **iterator, JsonbValue *value)
 }
 
 char *
+json_string_text(const JsonbValue *value)
+{
+	return value != NULL && value->type == jbvString
+		? pnstrdup(value->val.string.val, value->val.string.len)
+		: NULL;
+}
+
+char *
 json_value_text(JsonbValue *value)
 {
 	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);

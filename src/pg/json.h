@@ -38,6 +38,9 @@ extern JsonbValue *json_get(JsonbContainer *object, const char *key);
  */
 extern char *json_next_member(JsonbIterator **iterator, JsonbValue *value);
 
+/* The text of a string; NULL if the value is NULL or not a string. */
+extern char *json_string_text(const JsonbValue *value);
+
 /* A value as text for a message, truncated to fit a line. */
 extern char *json_value_text(JsonbValue *value);
 

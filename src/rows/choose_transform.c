@@ -24,6 +24,7 @@
 
 #include "pg/timestamps.h"
 #include "rows/choose_transform.h"
+#include "rows/transform.h"
 
 #define PARTS 8					/* of a series, about */
 #define MOST_PARTS (2 * PARTS)
@@ -121,7 +122,7 @@ see_step(Shape *s, double value, int eighth)
 	if (value < before)
 	{
 		s->falls++;
-		s->resets = s->resets && before > 0 && value < before / 2;
+		s->resets = s->resets && transform_is_reset(before, value);
 		s->increment = NAN;
 		return;
 	}

@@ -70,15 +70,16 @@ read_dates(const char *query)
 Jsonb *
 holidays_read(Jsonb *options)
 {
-	JsonbValue *value = options && JB_ROOT_IS_OBJECT(options) ? json_get(&options->root, OPTION)
-															  : NULL;
+	char	   *text = options && JB_ROOT_IS_OBJECT(options)
+		? json_string_text(json_get(&options->root, OPTION))
+		: NULL;
 	RelationSource source;
 	const char *column;
 	char	   *dates;
 
-	if (value == NULL || value->type != jbvString)
+	if (text == NULL)
 		return options;
-	source = relation_open_source(pnstrdup(value->val.string.val, value->val.string.len), OPTION);
+	source = relation_open_source(text, OPTION);
 	column = date_column(relation_columns(&source, OPTION));
 	dates = read_dates(psprintf("SELECT DISTINCT pg_catalog.to_char(" OPTION
 								".%s, 'YYYY-MM-DD BC') "

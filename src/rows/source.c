@@ -98,17 +98,6 @@ source_to_jsonb(const SourceSpec *spec)
 	return json_to_jsonb(text.data);
 }
 
-/* The text of a member that is a string, or NULL. */
-static char *
-read_name(Jsonb *json, const char *key)
-{
-	JsonbValue *value = json_get(&json->root, key);
-
-	return value == NULL || value->type != jbvString
-		? NULL
-		: pnstrdup(value->val.string.val, value->val.string.len);
-}
-
 /* The strings of a member that is an array; their number. */
 static int
 read_names(Jsonb *json, const char *key, char ***names)
@@ -135,18 +124,18 @@ read_names(Jsonb *json, const char *key, char ***names)
 void
 source_take_names(SourceSpec *spec, Jsonb *json, bool label)
 {
-	spec->usual_timestamp_col = read_name(json, "timestamp_col");
-	spec->usual_label_col = label ? read_name(json, "label_col") : NULL;
+	spec->usual_timestamp_col = json_string_text(json_get(&json->root, "timestamp_col"));
+	spec->usual_label_col = label ? json_string_text(json_get(&json->root, "label_col")) : NULL;
 }
 
 SourceSpec
 source_from_jsonb(Jsonb *json)
 {
 	SourceSpec	spec = {
-		.source = read_name(json, "source"),
-		.timestamp_col = read_name(json, "timestamp_col"),
-		.label_col = read_name(json, "label_col"),
-		.search_path = read_name(json, "search_path"),
+		.source = json_string_text(json_get(&json->root, "source")),
+		.timestamp_col = json_string_text(json_get(&json->root, "timestamp_col")),
+		.label_col = json_string_text(json_get(&json->root, "label_col")),
+		.search_path = json_string_text(json_get(&json->root, "search_path")),
 		.stored = true,
 	};
 

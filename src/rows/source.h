@@ -92,7 +92,7 @@ extern void source_scan(const Source *source, const SourceRange *range, bool rea
 
 /*
  * Finds the first and the last finite time of the rows from since to until, in all series; false
- * if there are none.  A query of its own, which an index on the time column can serve.
+ * if there are no rows.  A query of its own, which an index on the time column can serve.
  */
 extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
 

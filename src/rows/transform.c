@@ -123,8 +123,8 @@ recent_mean(const Transformer *t, const History *h)
 	return known >= Max(rows / KNOWN_SHARE, 1) ? first + sum / known : NAN;
 }
 
-static bool
-is_reset(double from, double to)
+bool
+transform_is_reset(double from, double to)
 {
 	return from > 0 && to < from / 2;
 }
@@ -152,7 +152,7 @@ transform_value(Transformer *t, History *h, int64 ts, double value, Inverse *inv
 		inverse->base = h->last;
 		if (kind == TRANSFORM_RATE)
 			inverse->factor = timestamps_distance(h->last_ts, ts) / t->unit;
-		if (kind == TRANSFORM_DIFFERENCE || !is_reset(h->last, value))
+		if (kind == TRANSFORM_DIFFERENCE || !transform_is_reset(h->last, value))
 			result = (value - h->last) / inverse->factor;
 	}
 	if (!isnan(value))

@@ -29,6 +29,9 @@ extern void transformer_begin(Transformer *transformer);
  */
 extern void transformer_row(Transformer *transformer, int64 ts, double *values, Inverse *inverse);
 
+/* Whether a fall is the reset or wrap-around of a counter. */
+extern bool transform_is_reset(double from, double to);
+
 /* The value of a feature that corresponds to a transformed value. */
 extern double transform_invert(int kind, const Inverse *inverse, double value);
 

@@ -450,9 +450,7 @@ begin_detected_series(Detection *d, const SourceRow *row)
 	if (key && d->finder && model_series_stats(m, key) == NULL)
 		known = series_finder_find(d->finder, key, row->series);
 	known = known ? known : key;
-	if (d->learning &&
-		d->spec.collect(known, m->nseries > 0 ? model_series_stats(m, known) : &m->stats,
-						d->spec.adopt_arg))
+	if (d->learning && d->spec.collect(known, model_known_stats(m, known), d->spec.adopt_arg))
 	{
 		d->collecting = true;
 		learning_rows_begin(d->learning, known);

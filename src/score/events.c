@@ -282,6 +282,16 @@ find_top_feature(const Event *event, int features, const int *taken, int ntaken)
 	return best;
 }
 
+static void
+write_top_feature(const Model *model, int c, double share, int direction, StringInfo out)
+{
+	appendStringInfoChar(out, '{');
+	json_put_string(out, "feature", options_feature_name(&model->options, c));
+	json_put_double(out, "share", share);
+	json_put_int(out, "direction", direction);
+	appendStringInfoChar(out, '}');
+}
+
 /* [{"feature": "flow", "share": 0.7, "direction": 1}, …] */
 static Datum
 top_features_jsonb(const Events *e)
@@ -302,11 +312,10 @@ top_features_jsonb(const Events *e)
 		if (!(share > 0))
 			break;
 		taken[i] = c;
-		appendStringInfoString(&text, i > 0 ? ", {" : "{");
-		json_put_string(&text, "feature", options_feature_name(&model->options, c));
-		json_put_double(&text, "share", share);
-		json_put_int(&text, "direction", (event->balance[c] > 0) - (event->balance[c] < 0));
-		appendStringInfoChar(&text, '}');
+		if (i > 0)
+			appendStringInfoString(&text, ", ");
+		write_top_feature(model, c, share, (event->balance[c] > 0) - (event->balance[c] < 0),
+						  &text);
 	}
 	appendStringInfoChar(&text, ']');
 	return JsonbPGetDatum(json_to_jsonb(text.data));
@@ -358,15 +367,7 @@ report_silence(const SilentEvent *event, void *arg)
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '[');
 	if (event->feature >= 0)
-	{
-		appendStringInfoChar(&text, '{');
-		json_put_string(&text, "feature",
-						options_feature_name(&detect_model(e->detection)->model->options,
-											 event->feature));
-		json_put_double(&text, "share", 1.0);
-		json_put_int(&text, "direction", 0);
-		appendStringInfoChar(&text, '}');
-	}
+		write_top_feature(detect_model(e->detection)->model, event->feature, 1.0, 0, &text);
 	appendStringInfoChar(&text, ']');
 	values[COL_SERIES] = e->series;
 	nulls[COL_SERIES] = e->series_null;
@@ -476,7 +477,7 @@ static void
 begin_event_series(Events *e, const char *key)
 {
 	const Model *model = detect_model(e->detection)->model;
-	const ModelStats *stats = model->nseries == 0 ? &model->stats : model_series_stats(model, key);
+	const ModelStats *stats = model_known_stats(model, key);
 	MemoryContext old;
 
 	end_event_series(e);

@@ -227,21 +227,13 @@ explanation_direction(const ModelStats *stats, const ScoredRow *row, int c)
 	return (row->scaled[c] > expected) - (row->scaled[c] < expected);
 }
 
-/* A scaled value in the feature's own unit: the inverse of nn_scale(), then of the transform. */
+/* A scaled value in the feature's own unit. */
 static double
 unscale_value(const Model *m, const ModelStats *stats, const ScoredRow *row, int c, double z)
 {
-	const double mean = stats->mean[c];
-	double		value = mean + z * stats->std[c];
+	const nn_scaling scaling = model_scaling(m, stats);
+	double		value = nn_unscale(&scaling, c, z);
 
-	/* a constant: all other values are beyond the clip */
-	if (stats->std[c] == 0 && fabs(z) > m->options.clip)
-	{
-		double		size = expm1(sqrt(sqrt(fabs(z) / m->options.clip)) - 1.0) *
-			(mean != 0 ? fabs(mean) : 1.0);
-
-		value = z > 0 ? mean + size : mean - size;
-	}
 	return row->inverse ? transform_invert(m->transforms.kind[c], &row->inverse[c], value) : value;
 }
 

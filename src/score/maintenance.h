@@ -27,7 +27,7 @@ extern void maintenance_select_series(Maintenance *maintenance, const char *seri
 /* Whether a time is in a window of the selected series. */
 extern bool maintenance_covers(const Maintenance *maintenance, int64 ts);
 
-/* The first of its windows that ends after a time; false if there is none. */
+/* The first of its windows that ends after a time; false if no window does. */
 extern bool maintenance_next(const Maintenance *maintenance, int64 ts, int64 *begin, int64 *end);
 
 #endif							/* AMAD_SCORE_MAINTENANCE_H */

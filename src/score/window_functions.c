@@ -300,7 +300,7 @@ find_partition_key(ScoreState *s, const char *key)
 	MemoryContext old;
 	const char *known;
 
-	if (m->nseries == 0 || model_series_stats(m, key) != NULL)
+	if (model_known_stats(m, key) != NULL)
 		return key;
 	old = MemoryContextSwitchTo(s->memory);
 	if (s->finder == NULL)

@@ -96,7 +96,7 @@ SELECT count(*) AS rows,
 		/ ((x.expected_upper->>'b')::float8 - (x.expected_lower->>'b')::float8) / 100 - 1)) < 1e-5 AS width
 FROM amad_detect_bigint('fleet') x JOIN amad_detect_bigint('fleet') y USING (ts)
 WHERE (x.series->>'d')::int = 1 AND (y.series->>'d')::int = 100 AND x.expected_values IS NOT NULL;
--- without explanations there are none
+-- no bands without explanations
 SELECT count(expected_lower) AS lower, count(expected_upper) AS upper FROM amad_detect_bigint('fleet', explain => false);
 
 DROP FUNCTION explained, moved, small;

@@ -116,7 +116,7 @@ SELECT * FROM silences('fleet') WHERE feature IS NOT NULL;
 BEGIN;
 UPDATE r SET x = NULL WHERE device = 'c';
 SELECT * FROM silences('fleet') WHERE device = 'c';
--- a row without any value is none: the series is silent, not its columns
+-- a row without any value is ignored: the series is silent, not its columns
 UPDATE r SET y = NULL WHERE device = 'c';
 SELECT * FROM silences('fleet') WHERE device = 'c';
 ROLLBACK;

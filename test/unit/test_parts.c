@@ -369,6 +369,10 @@ test_scale(void)
 	const nn_scaling wide = {.features = 6, .mean = mean, .std = std, .clip = 5, .bound = 1e6};
 
 	ok(nn_scale(&s, 0, 13) == 1.5f && nn_scale(&s, 0, 10) == 0, "scaling");
+	ok(nn_unscale(&s, 0, 1.5) == 13 && nn_unscale(&s, 0, 0) == 10 && nn_unscale(&s, 1, 4) == 0.3 &&
+		   fabs(nn_unscale(&s, 1, s.clip * pow(1 + log(3), 4)) - 0.9) < 1e-12 &&
+		   fabs(nn_unscale(&s, 1, -s.clip * pow(1 + log(3), 4)) + 0.3) < 1e-12,
+	   "and its inverse, also for other values of a constant");
 	ok(nn_scale(&s, 0, 1e300) == 5 && nn_scale(&s, 0, -1e300) == -5 &&
 		   nn_scale(&s, 0, INFINITY) == 5 && nn_scale(&s, 0, 20.000001) == 5,
 	   "scaling clips");

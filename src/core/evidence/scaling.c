@@ -22,6 +22,13 @@ nn_is_constant(double mean, double std)
 	return std <= constant_tolerance(mean);
 }
 
+/* The unit of the changes of a constant. */
+static double
+constant_unit(double mean)
+{
+	return mean != 0 ? fabs(mean) : 1.0;
+}
+
 float
 nn_scale(const nn_scaling *s, int feature, double value)
 {
@@ -35,7 +42,7 @@ nn_scale(const nn_scaling *s, int feature, double value)
 		z = 0.0;
 	else
 	{
-		double		size = 1.0 + log1p(fabs(value - mean) / (mean != 0 ? fabs(mean) : 1.0));
+		double		size = 1.0 + log1p(fabs(value - mean) / constant_unit(mean));
 
 		z = s->clip * size * size * size * size;
 		if (value < mean)
@@ -46,6 +53,21 @@ nn_scale(const nn_scaling *s, int feature, double value)
 	if (z < -s->bound)
 		z = -s->bound;
 	return (float) z;
+}
+
+double
+nn_unscale(const nn_scaling *s, int feature, double z)
+{
+	double		mean = s->mean[feature];
+	double		size;
+
+	if (s->std[feature] > 0)
+		return mean + z * s->std[feature];
+	/* all other values of a constant are beyond the clip */
+	if (fabs(z) <= s->clip)
+		return mean;
+	size = expm1(sqrt(sqrt(fabs(z) / s->clip)) - 1.0) * constant_unit(mean);
+	return z > 0 ? mean + size : mean - size;
 }
 
 void

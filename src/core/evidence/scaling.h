@@ -32,6 +32,9 @@ typedef struct nn_scaling
  */
 extern float nn_scale(const nn_scaling *scaling, int feature, double value);
 
+/* The inverse of nn_scale(), also for values beyond the bound. */
+extern double nn_unscale(const nn_scaling *scaling, int feature, double z);
+
 /* Whether a feature with this mean and deviation is constant but for rounding. */
 extern bool nn_is_constant(double mean, double std);
 
