@@ -3,8 +3,8 @@
  *	  Opening a source, and storing it with a model.
  *
  * source_open() looks the relation up, or parses the query, under the search_path it was
- * first named with, and binds its columns (source_columns.c).  source_query() and source_scan()
- * read it (source_scan.c).  A source that comes from the table amad_models was written by
+ * first named with, and binds its columns (source_columns.c).  source_query.c writes the query,
+ * source_scan.c reads the rows.  A source that comes from the table amad_models was written by
  * its owner, perhaps another role: it is opened and read as a security-restricted operation.
  */
 #include "postgres.h"

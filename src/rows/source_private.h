@@ -7,6 +7,7 @@
 
 #include "access/tupdesc.h"
 #include "lib/stringinfo.h"
+#include "utils/jsonb.h"
 
 struct Source;
 struct SourceSpec;				/* rows/source.h */
@@ -33,6 +34,19 @@ extern void source_leave(const SourceScope *scope);
  * row type, relation: InvalidOid for a query.
  */
 extern void source_bind_columns(struct Source *source, TupleDesc desc, Oid relation);
+
+/* The type that the query casts the time column to; dates are converted by timestamps_value(). */
+extern Oid	source_ts_read_type(const struct Source *source);
+
+/* Its name, in pg_catalog. */
+extern const char *source_ts_read_name(const struct Source *source);
+
+/* Appends a condition on the bare time column, so that indexes and partitions can be used. */
+extern void source_append_bound(StringInfo out, const struct Source *source, const char *column,
+								const char *operator, int64 ts);
+
+/* Appends the conditions for a JSON object of series columns and their values. */
+extern void source_append_series(StringInfo where, const struct Source *source, Jsonb *series);
 
 /* Appends a name to a list for a message: "a", "b". */
 extern void source_append_name(StringInfo list, const char *name);

@@ -1,20 +1,17 @@
 /*
  * rows/source_scan.c
- *	  Reading a source: the query, its rows, and the order of rows with the same timestamp.
+ *	  Reading a source: its rows, and the order of rows with the same timestamp.
  *
- * One query reads the source: it casts the time column, selects the series columns, the
- * features and the label, restricts them to the range, and sorts by series and time.  SPI
- * sends its rows to a DestReceiver, which converts each row and passes it on at once, so
- * no result is kept in memory.  SQL leaves rows with the same timestamp in any order.  To
- * make the result independent of it, the receiver holds one row back: the first, in the
- * order of the features' values, of those with the current timestamp.  The others are
- * passed on as duplicates when they come, and the row held when a later one arrives.
+ * SPI runs the query (source_query.c) and sends its rows to a DestReceiver, which converts
+ * each row and passes it on at once, so no result is kept in memory.  SQL leaves rows with the
+ * same timestamp in any order.  To make the result independent of it, the receiver holds one
+ * row back: the first, in the order of the features' values, of those with the current
+ * timestamp.  The others are passed on as duplicates when they come, and the row held when a
+ * later one arrives.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -22,203 +19,16 @@
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "pg/json.h"
 #include "pg/timestamps.h"
 #include "rows/duplicate_rows.h"
 #include "rows/relation.h"
 #include "rows/series_key.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
-
-/* ---- the query -------------------------------------------------------------------------- */
-
-/* The type that the query casts the time column to; dates are converted by timestamps_value(). */
-static Oid
-ts_read_type(const Source *s)
-{
-	return s->ts_column_type == DATEOID ? DATEOID : s->ts_type;
-}
-
-/* Its name, in pg_catalog. */
-static const char *
-ts_read_name(const Source *s)
-{
-	return ts_read_type(s) == DATEOID ? "date" : timestamps_type_name(s->ts_type);
-}
-
-/* Appends a condition on the bare time column, so that indexes and partitions can be used. */
-static void
-append_bound(StringInfo out, const Source *s, const char *column, const char *operator, int64 ts)
-{
-	appendStringInfo(out, "%s%s OPERATOR(pg_catalog.%s) %s::pg_catalog.%s",
-					 out->len > 0 ? " AND " : "", column, operator,
-					 quote_literal_cstr(timestamps_literal(s->ts_type, ts)),
-					 timestamps_type_name(s->ts_type));
-}
-
-static void
-refuse_series_column(const Source *s, const char *name)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (int i = 0; i < s->spec.nseries; i++)
-		source_append_name(&list, s->spec.series_cols[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("column \"%s\" is not a series column of the model", name),
-			 s->spec.nseries > 0 ? errhint("The series columns are %s.", list.data)
-								 : errhint("The model was not trained with series columns.")));
-}
-
-/* Appends "= value" with the equality operator of a series column's type, and that type. */
-static void
-append_equal(StringInfo where, const Source *s, int number, const char *text)
-{
-	Oid operator= lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	char	   *schema = HeapTupleIsValid(tuple)
-		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)
-		: NULL;
-
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("operator with OID %u was concurrently dropped", operator)));
-	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
-					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
-					 quote_literal_cstr(text),
-					 format_type_extended(getBaseType(s->series_types[number]), -1,
-										  FORMAT_TYPE_FORCE_QUALIFY));
-	ReleaseSysCache(tuple);
-}
-
-/* Position of a series column in series_cols. */
-static int
-find_series_column(const Source *s, const char *name)
-{
-	for (int i = 0; i < s->spec.nseries; i++)
-		if (strcmp(s->spec.series_cols[i], name) == 0)
-			return i;
-	refuse_series_column(s, name);
-	return -1;					/* not reached */
-}
-
-/* Appends the conditions for a JSON object of series columns and their values. */
-static void
-append_series(StringInfo where, const Source *s, Jsonb *series)
-{
-	JsonbIterator *it;
-	JsonbValue	value;
-	char	   *name;
-
-	if (!JB_ROOT_IS_OBJECT(series))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("series must be a JSON object"),
-				 errhint("For example '{\"device\": \"a\"}'.")));
-	it = JsonbIteratorInit(&series->root);
-	while ((name = json_next_member(&it, &value)) != NULL)
-	{
-		char	   *text;
-		int			number;
-
-		number = find_series_column(s, name);
-		appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "", quote_identifier(name));
-		if (value.type == jbvNull)
-		{
-			appendStringInfoString(where, " IS NULL");
-			continue;
-		}
-		text = value.type == jbvString ? pnstrdup(value.val.string.val, value.val.string.len)
-									   : JsonbToCString(NULL, &JsonbValueToJsonb(&value)->root, -1);
-		append_equal(where, s, number, text);
-	}
-}
-
-/* Appends the columns c0 (ts), c1 ... (series columns, features, label) of the query. */
-static void
-append_columns(StringInfo out, const Source *s)
-{
-	int			n = 0;
-
-	appendStringInfo(out, "%s::pg_catalog.%s AS c%d", quote_identifier(s->spec.timestamp_col),
-					 ts_read_name(s), n++);
-	for (int i = 0; i < s->spec.nseries; i++)
-		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.series_cols[i]), n++);
-	for (int i = 0; i < s->spec.nfeatures; i++)
-		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.features[i]), n++);
-	if (s->spec.label_col)
-		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.label_col), n++);
-}
-
-/* The series columns as the beginning of a sort key: "c1, c2, ". */
-static char *
-series_list(const Source *s)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (int i = 0; i < s->spec.nseries; i++)
-		appendStringInfo(&list, "c%d, ", i + 1);
-	return list.data;
-}
-
-/*
- * The query for the rows with the last_n newest timestamps of each series among the rows of
- * a query, plus all rows from until on.
- */
-static char *
-newest_rows(const Source *s, const SourceRange *range, const char *rows)
-{
-	const char *series = series_list(s);
-	StringInfoData partition;
-	StringInfoData after;
-
-	initStringInfo(&partition);
-	initStringInfo(&after);
-	if (range->has_until && range->read_until != range->until)
-		append_bound(&after, s, "c0", ">=", range->until);
-	appendStringInfo(&partition, "%s%s", series, after.data);
-	if (after.len == 0 && partition.len > 0)
-		partition.data[partition.len - 2] = '\0';	/* the last comma */
-	return psprintf("SELECT * FROM (SELECT *, pg_catalog.dense_rank() OVER "
-					"(%s%s ORDER BY c0 DESC NULLS LAST) AS number FROM (%s) AS r) AS n "
-					"WHERE number OPERATOR(pg_catalog.<=) " INT64_FORMAT "%s%s ORDER BY %sc0",
-					partition.len > 0 ? "PARTITION BY " : "", partition.data, rows, range->last_n,
-					after.len > 0 ? " OR " : "", after.data, series);
-}
-
-char *
-source_query(const Source *s, const SourceRange *range)
-{
-	const char *ts = quote_identifier(s->spec.timestamp_col);
-	StringInfoData where;
-	StringInfoData rows;
-
-	initStringInfo(&where);
-	if (range->has_since)
-		append_bound(&where, s, ts, ">=", range->since);
-	if (range->has_until)
-		append_bound(&where, s, ts, "<", range->read_until);
-	if (range->series)
-		append_series(&where, s, range->series);
-	initStringInfo(&rows);
-	appendStringInfoString(&rows, "SELECT ");
-	append_columns(&rows, s);
-	appendStringInfo(&rows, " FROM %s%s%s", s->from, where.len > 0 ? " WHERE " : "", where.data);
-	if (range->last_n > 0)
-		return newest_rows(s, range, rows.data);
-	appendStringInfo(&rows, " ORDER BY %sc0", series_list(s));
-	return rows.data;
-}
-
-/* ---- reading ---------------------------------------------------------------------------- */
 
 /* The first row so far with the current timestamp; it is passed on when a later one comes. */
 typedef struct HeldRow
@@ -366,7 +176,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	old = MemoryContextSwitchTo(r->row_context);
 	slot_getallattrs(slot);
 	row.ts_valid = !slot->tts_isnull[0] &&
-		timestamps_value(ts_read_type(r->source), slot->tts_values[0], &row.ts);
+		timestamps_value(source_ts_read_type(r->source), slot->tts_values[0], &row.ts);
 	if (!is_same_series(r, slot->tts_values + at, slot->tts_isnull + at))
 	{
 		pass_held_row(r);
@@ -405,7 +215,7 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 	const char *what = psprintf("source %s", s->spec.source);
 	int			at = 0;
 
-	relation_check_column(what, desc, at++, ts_read_type(s), InvalidOid);
+	relation_check_column(what, desc, at++, source_ts_read_type(s), InvalidOid);
 	for (int i = 0; i < s->spec.nseries; i++, at++)
 	{
 		relation_check_column(what, desc, at, s->series_types[i], s->series_collations[i]);
@@ -484,7 +294,7 @@ bool
 source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last)
 {
 	const char *ts = quote_identifier(s->spec.timestamp_col);
-	const Oid	type = ts_read_type(s);
+	const Oid	type = source_ts_read_type(s);
 	SourceScope scope = source_enter(&s->spec);
 	StringInfoData where;
 	bool		any = false;
@@ -492,19 +302,19 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 
 	initStringInfo(&where);
 	if (range->has_since)
-		append_bound(&where, s, ts, ">=", range->since);
+		source_append_bound(&where, s, ts, ">=", range->since);
 	if (range->has_until)
-		append_bound(&where, s, ts, "<", range->until);
+		source_append_bound(&where, s, ts, "<", range->until);
 	if (s->ts_type != INT8OID)
 	{
-		append_bound(&where, s, ts, ">", DT_NOBEGIN);
-		append_bound(&where, s, ts, "<", DT_NOEND);
+		source_append_bound(&where, s, ts, ">", DT_NOBEGIN);
+		source_append_bound(&where, s, ts, "<", DT_NOEND);
 	}
 	SPI_connect();
 	rc = SPI_execute(psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, "
 							  "pg_catalog.max(%s)::pg_catalog.%s"
 							  " FROM %s%s%s",
-							  ts, ts_read_name(s), ts, ts_read_name(s), s->from,
+							  ts, source_ts_read_name(s), ts, source_ts_read_name(s), s->from,
 							  where.len > 0 ? " WHERE " : "", where.data),
 					 true, 0);
 	if (rc != SPI_OK_SELECT || SPI_processed != 1)
