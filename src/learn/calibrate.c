@@ -65,6 +65,7 @@ typedef struct Calibration
 	ModelStats **stats;			/* (series) the figures of each series */
 	bool	   *own;			/* (series) whether it has enough rows for its own figures */
 	int64		stride;			/* one of `stride` blocks of rows is used */
+	int64		profiles;		/* of recurrence that series were found to have */
 	CalibrationRows rows;
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
@@ -625,6 +626,23 @@ fit_recurrence_runs(Calibration *c, RunRange runs, ModelStats *stats)
 	const ModelStats *all = &c->model->stats;
 
 	fit_recurrence(&c->rows, runs, stats == all ? NULL : all, stats);
+	if (stats != all && stats->profile == PROFILE_OWN &&
+		++c->profiles > figures_most_profiles(&c->model->sizes))
+		take_recurrence(all, stats);
+}
+
+static void
+report_profiles(const Calibration *c)
+{
+	const int64 most = figures_most_profiles(&c->model->sizes);
+
+	if (c->profiles > most)
+		ereport(NOTICE,
+				(errmsg("what recurs was learned for " INT64_FORMAT " of the " INT64_FORMAT
+						" series in which something recurs",
+						most, c->profiles),
+				 errdetail("The others have what recurs in all rows."),
+				 errhint("Raise maintenance_work_mem to learn it for more series.")));
 }
 
 /* The profile is that of the training: recent rows are too few for one. */
@@ -640,6 +658,7 @@ calibrate_recurrence(Calibration *c)
 		/* first that of all rows, which short series take over */
 		fit_recurrence_runs(c, dataset_all_runs(d), &c->model->stats);
 		calibrate_each_series(c, fit_recurrence_runs, true);
+		report_profiles(c);
 	}
 	for (int i = 0; i < d->nruns; i++)
 		apply_recurrence(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));

@@ -331,27 +331,29 @@ high_evidence(CalibrationRows *r, RunRange runs, const ModelStats *stats)
 }
 
 void
+take_recurrence(const ModelStats *all, ModelStats *series)
+{
+	if (series->profile == PROFILE_OWN)
+		figures_drop_profile(series);
+	series->profile = all->profile == PROFILE_OWN ? PROFILE_ALL : PROFILE_NONE;
+}
+
+void
 fit_recurrence(CalibrationRows *r, RunRange runs, const ModelStats *others, ModelStats *stats)
 {
 	const Model *m = r->model;
 	double		usual[NN_RECURRENCE_SLOTS] = {0};
 	bool		recurs = true;
+	bool		any = false;
 
 	if (others != NULL && !fit_season_spans(m, r->dataset, runs))
 	{
-		memcpy(stats->recurrence, others->recurrence,
-			   sizeof(double) * m->sizes.count[FIGURE_RECURRENCE_BINS]);
-		memcpy(stats->recurrence_slots, others->recurrence_slots,
-			   sizeof(double) * NN_RECURRENCE_SLOTS);
-		memcpy(stats->recurrence_mean, others->recurrence_mean,
-			   sizeof(double) * NN_RECURRENCE_SLOTS * m->features);
-		memcpy(stats->recurrence_scale, others->recurrence_scale,
-			   sizeof(double) * NN_RECURRENCE_SLOTS * m->features);
+		take_recurrence(others, stats);
 		return;
 	}
+	figures_create_profile(stats, &m->sizes);
 	for (int b = 0; b < m->sizes.count[FIGURE_RECURRENCE_BINS]; b++)
 		stats->recurrence[b] = 1.0;
-	memset(stats->recurrence_slots, 0, sizeof(double) * NN_RECURRENCE_SLOTS);
 	for (int round = 0; round < ROUNDS && recurs; round++)
 	{
 		int			first = 0;
@@ -363,8 +365,12 @@ fit_recurrence(CalibrationRows *r, RunRange runs, const ModelStats *others, Mode
 			recurs = fit_period(r, runs, i, first, high, stats, usual) || recurs;
 			first += m->season.bins[i];
 		}
+		any = any || recurs;
 	}
-	fit_usual_values(r, runs, stats);
+	if (any)
+		fit_usual_values(r, runs, stats);
+	else
+		figures_drop_profile(stats);
 }
 
 void

@@ -9,10 +9,14 @@
 
 /*
  * Computes the profile of a series, or of all, from the raw scores, which it does not change
- * yet; overwrites scratch.  A series that is too short takes over the profile of `others`.
+ * yet; overwrites scratch.  Where nothing recurs there is none.  A series that is too short has
+ * the profile of `others`.
  */
 extern void fit_recurrence(CalibrationRows *rows, RunRange runs, const ModelStats *others,
 						   ModelStats *stats);
+
+/* Gives a series the profile of all rows. */
+extern void take_recurrence(const ModelStats *all, ModelStats *series);
 
 /* Applies the profile to the raw scores of a run. */
 extern void apply_recurrence(CalibrationRows *rows, const DatasetRun *run, const ModelStats *stats);

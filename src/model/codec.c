@@ -10,15 +10,16 @@
  *		uint32		CRC-32C of all that follows
  *		uint32		features C, signals N, horizons n, bytes of JSON
  *		uint64		number of weights
- *		uint32		number of series, terms of the season, set of evidence (FIGURES_*) + 256 · bins
- *					of the recurrence
+ *		uint32		number of series, terms of the season, set of evidence (FIGURES_*), bins of a
+ *					profile of recurrence, number of profiles
  *		figures		of all rows together
  *		float4		weights, in the order of params.c, and states (states.c) where the
  *					options ask for them; or components (k, C)
  *		figures		of each series
  *		JSON text	{"options": …, "training": …, "core": …, …}, in UTF-8
  *
- * Figures are float8, in the order of the list figures[] (figures.c).
+ * Figures are float8, in the order of the list figures[] (figures.c).  Those of a profile of
+ * recurrence follow only where the figure "profile" is PROFILE_OWN.
  *
  * Decoding recomputes every length and checks every number, because a value can come from
  * anywhere.  Encoding decodes its result, so that a value that cannot be read is never
@@ -42,9 +43,8 @@
 #include "pg/json.h"
 
 #define PREFIX_BYTES 12			/* magic, format, checksum */
-#define HEADER_BYTES 48
+#define HEADER_BYTES 56
 #define SEASON_MOST 9e18		/* units in a period at most */
-#define EVIDENCE_SETS 256		/* more than there are */
 #define SIGNALS_MOST 1024		/* more than any options make */
 
 static const char magic[4] = {'A', 'M', 'A', 'D'};
@@ -204,15 +204,34 @@ put_figures(StringInfo out, const Model *m, const ModelStats *stats)
 {
 	for (int i = 0; i < figures_count; i++)
 		if (figures[i].origin != FIGURE_DERIVED)
-			put_doubles(out, m->sizes.count[figures[i].size], figure_values(&figures[i], stats));
+			put_doubles(out, figure_count(&figures[i], &m->sizes, stats),
+						figure_values(&figures[i], stats));
+}
+
+/* Series, and all rows, that have a profile of recurrence of their own. */
+static uint32
+count_profiles(const Model *m)
+{
+	uint32		n = m->stats.profile == PROFILE_OWN;
+
+	for (int i = 0; i < m->nseries; i++)
+		n += m->series[i].stats.profile == PROFILE_OWN;
+	return n;
+}
+
+/* Bytes of a value without its JSON text. */
+static uint64
+count_bytes(const FigureSizes *sizes, uint64 nseries, uint64 profiles, uint64 nparams)
+{
+	return HEADER_BYTES + figures_stored_bytes(sizes) * (1 + nseries) +
+		figures_profile_bytes(sizes) * profiles + sizeof(float) * nparams;
 }
 
 /* ERROR if a value would be too large; called before its memory is allocated. */
 static void
 check_value_size(const Model *m, size_t json_bytes)
 {
-	uint64		bytes = HEADER_BYTES + figures_stored_bytes(&m->sizes) * (1 + (uint64) m->nseries) +
-		sizeof(float) * (uint64) m->nparams + json_bytes;
+	uint64 bytes = count_bytes(&m->sizes, m->nseries, count_profiles(m), m->nparams) + json_bytes;
 
 	if (bytes > MODEL_MOST_BYTES)
 		ereport(ERROR,
@@ -273,7 +292,9 @@ model_encode(const Model *m)
 	put_uint64(&body, m->nparams);
 	put_uint32(&body, m->nseries);
 	put_uint32(&body, nn_season_terms(&m->season));
-	put_uint32(&body, m->plan.evidence + EVIDENCE_SETS * m->sizes.count[FIGURE_RECURRENCE_BINS]);
+	put_uint32(&body, m->plan.evidence);
+	put_uint32(&body, m->sizes.count[FIGURE_RECURRENCE_BINS]);
+	put_uint32(&body, count_profiles(m));
 	put_figures(&body, m, &m->stats);
 	put_floats(&body, m->nparams, m->params);
 	for (int i = 0; i < m->nseries; i++)
@@ -555,7 +576,8 @@ typedef struct Header
 	uint32		nseries;
 	uint32		terms;			/* of the season */
 	uint32		evidence;		/* FIGURES_* */
-	uint32		bins;			/* of the recurrence */
+	uint32		bins;			/* of a profile */
+	uint32		profiles;		/* of all rows and of series */
 } Header;
 
 /* Whether the number of weights is what the options ask for. */
@@ -613,17 +635,41 @@ create_from_metadata(const char *text, const Header *h)
 	m->nseries_cols = member_strings(json, "series_cols", &m->series_cols);
 	if (m->ntypes != 0 && m->ntypes != h->features)
 		report_invalid_model("The number of types does not match the number of features.");
+	if (h->nseries > 0 && m->nseries_cols == 0)
+		report_invalid_model("A model with series has no series columns.");
 	read_series_keys(m, json, h->nseries);
 	return m;
 }
 
+/* Allocates a profile of recurrence if it follows; profiles: how many can. */
 static void
-get_figures(Reader *in, const Model *m, ModelStats *stats)
+open_profile(const Model *m, ModelStats *stats, uint32 *profiles)
+{
+	const RecurrenceProfile all = m->stats.profile;
+
+	if (stats->profile != PROFILE_NONE && stats->profile != PROFILE_OWN &&
+		!(stats->profile == PROFILE_ALL && stats != &m->stats && all == PROFILE_OWN))
+		report_invalid_model("A number is out of range.");
+	if (stats->profile != PROFILE_OWN)
+		return;
+	if ((*profiles)-- == 0)
+		report_invalid_model("The number of profiles is wrong.");
+	figures_create_profile(stats, &m->sizes);
+}
+
+static void
+get_figures(Reader *in, const Model *m, ModelStats *stats, uint32 *profiles)
 {
 	for (int i = 0; i < figures_count; i++)
-		if (figures[i].origin != FIGURE_DERIVED)
-			get_doubles(in, m->sizes.count[figures[i].size], figures[i].least,
-						figure_values(&figures[i], stats));
+	{
+		double	   *values = figure_values(&figures[i], stats);
+
+		if (figures[i].origin == FIGURE_DERIVED)
+			continue;
+		get_doubles(in, figure_count(&figures[i], &m->sizes, stats), figures[i].least, values);
+		if (values == &stats->profile)
+			open_profile(m, stats, profiles);
+	}
 	model_scale_season(m, stats);
 }
 
@@ -654,17 +700,16 @@ read_header(Reader *in, const char *data, size_t bytes)
 	h.nseries = get_uint32(in);
 	h.terms = get_uint32(in);
 	h.evidence = get_uint32(in);
-	h.bins = h.evidence / EVIDENCE_SETS;
-	h.evidence %= EVIDENCE_SETS;
+	h.bins = get_uint32(in);
+	h.profiles = get_uint32(in);
 	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > SIGNALS_MOST || h.horizons < 1 ||
 		h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
-		h.evidence > FIGURES_EVIDENCE || h.bins > NN_SEASON_PERIODS * NN_SEASON_BINS)
+		h.evidence > FIGURES_EVIDENCE || h.bins > NN_SEASON_PERIODS * NN_SEASON_BINS ||
+		h.profiles > (h.bins > 0 ? 1 + (uint64) h.nseries : 0))
 		report_invalid_model("A size is out of range.");
 	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.bins, h.evidence);
-	if (HEADER_BYTES + figures_stored_bytes(&sizes) * (1 + (uint64) h.nseries) +
-			sizeof(float) * h.nparams + h.json_bytes !=
-		bytes)
+	if (count_bytes(&sizes, h.nseries, h.profiles, h.nparams) + h.json_bytes != bytes)
 		report_invalid_model("The length is wrong.");
 	return h;
 }
@@ -695,6 +740,7 @@ decode(const char *data, size_t bytes)
 {
 	Reader		in = {data + sizeof(magic)};
 	Header		h = read_header(&in, data, bytes);
+	uint32		profiles = h.profiles;
 	ErrorContextCallback context = {.callback = metadata_context};
 	char	   *json = palloc_extended((Size) h.json_bytes + 1, MCXT_ALLOC_HUGE);
 	Model	   *m;
@@ -707,12 +753,14 @@ decode(const char *data, size_t bytes)
 	/* also refuses what is not UTF-8 */
 	m = create_from_metadata(pg_any_to_server(json, h.json_bytes, PG_UTF8), &h);
 	error_context_stack = context.previous;
-	get_figures(&in, m, &m->stats);
+	get_figures(&in, m, &m->stats, &profiles);
 	get_floats(&in, h.nparams, m->params);
 	check_states(m);
 	check_relations(m);
 	for (int i = 0; i < m->nseries; i++)
-		get_figures(&in, m, &m->series[i].stats);
+		get_figures(&in, m, &m->series[i].stats, &profiles);
+	if (profiles > 0)
+		report_invalid_model("The number of profiles is wrong.");
 	/* again, because the value can come from a database with another encoding */
 	model_sort_series(m);
 	for (int i = 1; i < m->nseries; i++)

@@ -7,6 +7,8 @@
 
 #include <float.h>
 
+#include "miscadmin.h"
+
 #include "core/evidence/recurrence.h"
 #include "model/figures.h"
 
@@ -29,6 +31,7 @@ const Figure figures[] = {
 	FIGURE(season_gain, NULL, FIGURE_SEASON_FEATURES, FIGURE_CALIBRATED, 0),
 	FIGURE(season_spread, NULL, FIGURE_SEASON_FEATURES, FIGURE_CALIBRATED, DBL_MIN),
 	FIGURE(season_scale, NULL, FIGURE_SEASON_FEATURES, FIGURE_DERIVED, 0),
+	FIGURE(profile, NULL, FIGURE_RECURRENCE_ONE, FIGURE_CALIBRATED, PROFILE_NONE),
 	FIGURE(recurrence, NULL, FIGURE_RECURRENCE_BINS, FIGURE_CALIBRATED, 1),
 	FIGURE(recurrence_slots, NULL, FIGURE_RECURRENCE_SLOTS, FIGURE_CALIBRATED, 0),
 	FIGURE(recurrence_mean, NULL, FIGURE_RECURRENCE_FEATURES, FIGURE_CALIBRATED, -DBL_MAX),
@@ -53,6 +56,7 @@ figure_sizes(int features, int signals, int horizons, int terms, int bins, unsig
 		[FIGURE_HORIZONS] = horizons,
 		[FIGURE_SEASON_WEIGHTS] = (uint64) features * terms,
 		[FIGURE_SEASON_FEATURES] = terms > 0 ? features : 0,
+		[FIGURE_RECURRENCE_ONE] = bins > 0 ? 1 : 0,
 		[FIGURE_RECURRENCE_BINS] = bins,
 		[FIGURE_RECURRENCE_SLOTS] = bins > 0 ? NN_RECURRENCE_SLOTS : 0,
 		[FIGURE_RECURRENCE_FEATURES] = bins > 0 ? (uint64) NN_RECURRENCE_SLOTS * features : 0,
@@ -80,58 +84,113 @@ figure_values(const Figure *f, const ModelStats *s)
 	return figure_is_array(f) ? *(double **) member : (double *) member;
 }
 
-void
-figures_create(ModelStats *s, const FigureSizes *sizes)
+static bool
+is_of_profile(const Figure *f)
 {
-	double	   *memory;
-	uint64		missing = 0;
-
-	for (int i = 0; i < figures_count; i++)
-		if (figure_is_array(&figures[i]) && figure_values(&figures[i], s) == NULL)
-			missing += sizes->count[figures[i].size];
-	if (missing == 0)
-		return;
-	/* one piece of memory: a model can have very many series with few features */
-	memory = palloc_extended(sizeof(double) * missing, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	for (int i = 0; i < figures_count; i++)
-	{
-		const Figure *f = &figures[i];
-		uint64		count = sizes->count[f->size];
-
-		if (figure_is_array(f) && count > 0 && figure_values(f, s) == NULL)
-		{
-			*(double **) ((char *) s + f->offset) = memory;
-			memory += count;
-		}
-	}
+	return f->size == FIGURE_RECURRENCE_BINS || f->size == FIGURE_RECURRENCE_SLOTS ||
+		f->size == FIGURE_RECURRENCE_FEATURES;
 }
 
 uint64
-figures_stored_bytes(const FigureSizes *sizes)
+figure_count(const Figure *f, const FigureSizes *sizes, const ModelStats *s)
+{
+	return is_of_profile(f) && s->profile != PROFILE_OWN ? 0 : sizes->count[f->size];
+}
+
+/* Bytes of the figures, of the profile or the others, of at most an origin. */
+static uint64
+bytes_of_figures(const FigureSizes *sizes, bool profile, FigureOrigin most)
 {
 	uint64		count = 0;
 
 	for (int i = 0; i < figures_count; i++)
-		if (figures[i].origin != FIGURE_DERIVED)
+		if (is_of_profile(&figures[i]) == profile && figures[i].origin <= most)
 			count += sizes->count[figures[i].size];
 	return sizeof(double) * count;
 }
 
 uint64
+figures_stored_bytes(const FigureSizes *sizes)
+{
+	return bytes_of_figures(sizes, false, FIGURE_CALIBRATED);
+}
+
+uint64
 figures_bytes(const FigureSizes *sizes)
 {
-	uint64		count = 0;
+	return bytes_of_figures(sizes, false, FIGURE_DERIVED);
+}
+
+uint64
+figures_profile_bytes(const FigureSizes *sizes)
+{
+	return bytes_of_figures(sizes, true, FIGURE_DERIVED);
+}
+
+int64
+figures_most_profiles(const FigureSizes *sizes)
+{
+	return (int64) maintenance_work_mem * 1024 / 8 / Max(figures_profile_bytes(sizes), 1);
+}
+
+/* Allocates the arrays of the profile, or the others, that are not there yet. */
+static void
+create_arrays(ModelStats *s, const FigureSizes *sizes, bool profile)
+{
+	double	  **array[lengthof(figures)];
+	uint64		count[lengthof(figures)];
+	uint64		sum = 0;
+	double	   *memory;
+	int			n = 0;
 
 	for (int i = 0; i < figures_count; i++)
-		count += sizes->count[figures[i].size];
-	return sizeof(double) * count;
+	{
+		const Figure *f = &figures[i];
+
+		if (!figure_is_array(f) || is_of_profile(f) != profile || sizes->count[f->size] == 0 ||
+			figure_values(f, s) != NULL)
+			continue;
+		array[n] = (double **) ((char *) s + f->offset);
+		count[n] = sizes->count[f->size];
+		sum += count[n++];
+	}
+	if (n == 0)
+		return;
+	/* one piece of memory: a model can have very many series with few features */
+	memory = palloc_extended(sizeof(double) * sum, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < n; memory += count[i++])
+		*array[i] = memory;
 }
 
 void
-figures_copy_calibration(const FigureSizes *sizes, const ModelStats *from, ModelStats *to)
+figures_create(ModelStats *s, const FigureSizes *sizes)
+{
+	create_arrays(s, sizes, false);
+}
+
+void
+figures_create_profile(ModelStats *s, const FigureSizes *sizes)
+{
+	create_arrays(s, sizes, true);
+	s->profile = PROFILE_OWN;
+}
+
+void
+figures_drop_profile(ModelStats *s)
+{
+	pfree(s->recurrence);		/* the first, so that this is the memory of all */
+	s->recurrence = s->recurrence_slots = s->recurrence_mean = s->recurrence_scale = NULL;
+	s->profile = PROFILE_NONE;
+}
+
+void
+figures_copy_calibration(const FigureSizes *sizes, const ModelStats *all, ModelStats *series)
 {
 	for (int i = 0; i < figures_count; i++)
-		if (figures[i].origin != FIGURE_OF_ROWS && sizes->count[figures[i].size] > 0)
-			memcpy(figure_values(&figures[i], to), figure_values(&figures[i], from),
+		if (figures[i].origin != FIGURE_OF_ROWS && !is_of_profile(&figures[i]) &&
+			sizes->count[figures[i].size] > 0)
+			memcpy(figure_values(&figures[i], series), figure_values(&figures[i], all),
 				   sizeof(double) * sizes->count[figures[i].size]);
+	if (series->profile == PROFILE_OWN)
+		series->profile = PROFILE_ALL;
 }

@@ -8,6 +8,14 @@
 #ifndef AMAD_MODEL_FIGURES_H
 #define AMAD_MODEL_FIGURES_H
 
+/* Which profile of recurrence applies to the rows of a series. */
+typedef enum RecurrenceProfile
+{
+	PROFILE_NONE,				/* nothing recurs */
+	PROFILE_ALL,				/* that of all rows, which has one of its own */
+	PROFILE_OWN					/* its own */
+} RecurrenceProfile;
+
 /* Figures of one series, or of all rows together. */
 typedef struct ModelStats
 {
@@ -30,7 +38,8 @@ typedef struct ModelStats
 	double	   *season_spread;	/* (features) mean squared deviation from it */
 	double	   *season_scale;	/* (features) nn_calibration.season_scale, from the others */
 
-	/* recurrence; NULL without a season or the evidence's profile */
+	/* recurrence; NULL without a profile of its own */
+	double		profile;		/* a RecurrenceProfile */
 	double	   *recurrence;		/* (bins of all periods) nn_calibration has the meaning of these */
 	double	   *recurrence_slots;	/* (slots) */
 	double	   *recurrence_mean;	/* (slots, features) */
@@ -57,14 +66,15 @@ typedef enum FigureSize
 	FIGURE_ONE,
 	FIGURE_FLATLINE_ONE,		/* 0 without flatlines */
 	FIGURE_RELATION_ONE,		/* 0 without relations */
+	FIGURE_RECURRENCE_ONE,		/* 0 without recurrence */
 	FIGURE_LEVEL_ONE,			/* 0 without levels; the last single number */
 	FIGURE_FEATURES,
 	FIGURE_SIGNALS,
 	FIGURE_HORIZONS,
 	FIGURE_SEASON_WEIGHTS,		/* features · terms; 0 without a season, like the next */
 	FIGURE_SEASON_FEATURES,
-	FIGURE_RECURRENCE_BINS,		/* 0 without a season or recurrence */
-	FIGURE_RECURRENCE_SLOTS,	/* 0 without recurrence, like the next */
+	FIGURE_RECURRENCE_BINS,		/* of a profile; 0 without a season or recurrence */
+	FIGURE_RECURRENCE_SLOTS,	/* of a profile; 0 without recurrence, like the next */
 	FIGURE_RECURRENCE_FEATURES,
 	FIGURE_FLATLINE_FEATURES,	/* 0 without flatlines */
 	FIGURE_RELATION_FEATURES,	/* 0 without relations */
@@ -110,18 +120,27 @@ extern FigureSizes figure_sizes(int features, int signals, int horizons, int ter
 /* Whether a figure is an array of its size, or a single number. */
 extern bool figure_is_array(const Figure *figure);
 
-/* The numbers of a figure. */
+/* The numbers of a figure, and how many there are: the profile is optional. */
 extern double *figure_values(const Figure *figure, const ModelStats *stats);
+extern uint64 figure_count(const Figure *figure, const FigureSizes *sizes, const ModelStats *stats);
 
-/* Allocates, in the current context, the arrays that are not there yet; zeroed. */
+/* Allocates, in the current context, the arrays except those of the profile; zeroed. */
 extern void figures_create(ModelStats *stats, const FigureSizes *sizes);
 
-/* Bytes of the figures that are stored, and of all in memory. */
+/* Gives it a profile of its own, zeroed, and takes it away. */
+extern void figures_create_profile(ModelStats *stats, const FigureSizes *sizes);
+extern void figures_drop_profile(ModelStats *stats);
+
+/* Bytes of the figures that are stored, of all in memory, and of a profile, which they omit. */
 extern uint64 figures_stored_bytes(const FigureSizes *sizes);
 extern uint64 figures_bytes(const FigureSizes *sizes);
+extern uint64 figures_profile_bytes(const FigureSizes *sizes);
 
-/* Copies the figures that calibration sets. */
-extern void figures_copy_calibration(const FigureSizes *sizes, const ModelStats *from,
-									 ModelStats *to);
+/* How many series can have a profile of their own: an eighth of maintenance_work_mem is for these. */
+extern int64 figures_most_profiles(const FigureSizes *sizes);
+
+/* Copies the figures that calibration sets from those of all rows to those of a series. */
+extern void figures_copy_calibration(const FigureSizes *sizes, const ModelStats *all,
+									 ModelStats *series);
 
 #endif							/* AMAD_MODEL_FIGURES_H */

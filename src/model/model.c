@@ -177,19 +177,11 @@ level_limit(const Model *m, const ModelStats *stats)
 	return Max(LEVEL_MARGIN * stats->level, m->options.level_weight * stats->threshold * theta);
 }
 
-/* Whether a profile has more than ones, so that each row has to be looked up in it. */
-static bool
-anything_recurs(const Model *m, const ModelStats *stats)
-{
-	for (uint64 i = 0; i < m->sizes.count[FIGURE_RECURRENCE_BINS]; i++)
-		if (stats->recurrence[i] != 1.0)
-			return true;
-	return false;
-}
-
 nn_calibration
 model_calibration(const Model *m, const ModelStats *stats)
 {
+	/* without a profile, its arrays are NULL */
+	const ModelStats *profile = stats->profile == PROFILE_ALL ? &m->stats : stats;
 	nn_calibration calibration = {
 		.features = m->features,
 		.layers = m->plan.blocks,
@@ -210,10 +202,10 @@ model_calibration(const Model *m, const ModelStats *stats)
 		.season = &m->season,
 		.season_weights = stats->season,
 		.season_scale = stats->season_scale,
-		.recurrence = anything_recurs(m, stats) ? stats->recurrence : NULL,
-		.recurrence_slots = stats->recurrence_slots,
-		.recurrence_mean = stats->recurrence_mean,
-		.recurrence_scale = stats->recurrence_scale,
+		.recurrence = profile->recurrence,
+		.recurrence_slots = profile->recurrence_slots,
+		.recurrence_mean = profile->recurrence_mean,
+		.recurrence_scale = profile->recurrence_scale,
 		.level_limit = level_limit(m, stats),
 		.flatline = stats->flatline,
 		.activity = stats->activity,

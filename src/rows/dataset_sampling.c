@@ -114,21 +114,33 @@ thin_dataset(Dataset *d)
 	series_thin(d->open, is_kept, &sample);
 }
 
+/* The most figures that a series can have. */
+static FigureSizes
+largest_sizes(const Dataset *d)
+{
+	const nn_season season = plan_largest_season(d->options);
+
+	return plan_figure_sizes(&d->plan, &season);
+}
+
 /* Memory per series, in the dataset and, with its figures, in the model. */
 static Size
 series_bytes(const Dataset *d)
 {
-	const nn_season season = plan_largest_season(d->options);
-	const FigureSizes sizes = plan_figure_sizes(&d->plan, &season);
+	const FigureSizes sizes = largest_sizes(d);
 
 	return sizeof(DatasetSeries) + sizeof(DatasetRun) + sizeof(ModelSeries) +
 		3 * sizeof(double) * d->features + figures_bytes(&sizes);
 }
 
+/* Memory for the training, the series, and the profiles that some of them have. */
 static Size
 bytes_without_rows(const Dataset *d)
 {
-	return d->reserve + d->nseries * series_bytes(d);
+	const FigureSizes sizes = largest_sizes(d);
+
+	return d->reserve + d->nseries * series_bytes(d) +
+		Min(d->nseries, figures_most_profiles(&sizes)) * figures_profile_bytes(&sizes);
 }
 
 /* Memory for all rows, those of the open series raw and scaled, and for the training. */

@@ -170,11 +170,11 @@ sub crc32c
 	return $c ^ 0xffffffff;
 }
 
-# Offsets of the header of src/model/model.c
+# Offsets of the header of src/model/codec.c
 my %field = (format => 4, features => 12, signals => 16, horizons => 20, json_bytes => 24, nparams => 28, nparams_high => 32,
-	nseries => 36, terms => 40, evidence => 44);
+	nseries => 36, terms => 40, evidence => 44, bins => 48, profiles => 52);
 use constant PREFIX => 12;
-use constant HEADER => 48;
+use constant HEADER => 56;
 
 sub get
 {

@@ -53,6 +53,15 @@ SELECT f.d, count(*) FILTER (WHERE s.is_anomaly AND f.n % 48 BETWEEN 6 * f.d AND
 FROM amad_detect('fleet', since => at(30 * 48), source => 'fleet') s JOIN fleet f ON f.ts = s.ts AND f.d = (s.series->>'d')::int
 GROUP BY f.d ORDER BY f.d;
 
+-- each has a profile of its own, which is stored for such series only
+SELECT get_byte(value, 52) AS profiles, round_trip(model) FROM (SELECT model, amad_model_send(model) AS value FROM amad_models WHERE model_name = 'fleet') m;
+-- profiles take an eighth of maintenance_work_mem at most
+SET maintenance_work_mem = '1MB';
+SELECT amad_train('many', 'SELECT 100 * copy + d AS d, ts, a FROM recurrence_test.fleet, generate_series(1, 10) copy WHERE n < 30 * 48',
+	'ts', series_cols => '{d}', options => tiny('{"steps": 300}')) IS NOT NULL AS trained;
+SELECT get_byte(amad_model_send(model), 52) BETWEEN 1 AND 37 AS profiles_fit FROM amad_models WHERE model_name = 'many';
+RESET maintenance_work_mem;
+
 -- ---- local time
 
 -- a job at four in Berlin; daylight saving time ends on October 25

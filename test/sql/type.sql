@@ -161,8 +161,9 @@ SELECT crc_32c('123456789') = x'e3069283'::bigint AS crc_is_right,
 	with_json(:'b', json_of(:'b')) = :'b' AS json_is_last;
 
 -- The sizes and numbers of a model of 2 features, 1 layer, 2 horizons:
--- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40, evidence 44; mean
--- at 48, std 64, rho 80, rho_incomplete 96, mu 112, theta 120, threshold 136, step 144, max_gap 152; weights from 160.
+-- features at 12, layers 16, horizons 20, JSON 24, weights 28 (8 bytes), series 36, terms 40, evidence 44, bins 48,
+-- profiles 52; mean at 56, std 72, rho 88, rho_incomplete 104, mu 120, theta 128, threshold 144, step 152,
+-- max_gap 160; weights from 168.
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'b'::bytea),
 	(2, 'other magic', put(:'b', 0, 'AMAE')),
@@ -204,40 +205,42 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(39.5, 'relations', put(:'b', 44, u32(2))),
 	(39.51, 'evidence of another kind', put(:'b', 44, u32(8))),
 	(39.52, 'levels', put(:'b', 44, u32(4))),
-	(39.53, 'bins', put(:'b', 44, u32(256))),
-	(39.54, 'too many bins', put(:'b', 44, u32(256 * 4096))),
+	(39.53, 'bins', put(:'b', 48, u32(1))),
+	(39.54, 'too many bins', put(:'b', 48, u32(4096))),
+	(39.55, 'bins 2^32 - 1', put(:'b', 48, u32(4294967295))),
+	(39.56, 'a profile without bins', put(:'b', 52, u32(1))),
 	(39.6, 'evidence 2^32 - 1', put(:'b', 44, u32(4294967295))),
 	(39.7, 'the last 6 weights are figures of flatlines',
 		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 6)), 44, u32(1))),
 	(39.8, 'the last 8 weights are figures of relations',
 		put(put(:'b', 28, u32(get_byte(:'b', 28) + 256 * get_byte(:'b', 29) - 8)), 44, u32(2))),
-	(40, 'mean NaN', put(:'b', 48, f64('NaN'))),
-	(41, 'mean Infinity', put(:'b', 56, f64('Infinity'))),
-	(42, 'std negative', put(:'b', 72, f64(-1))),
-	(43, 'std NaN', put(:'b', 64, f64('NaN'))),
-	(44, 'rho negative', put(:'b', 80, f64(-0.1))),
-	(45, 'rho 0', put(:'b', 88, f64(0))),
-	(45.1, 'rho_incomplete 0', put(:'b', 96, f64(0))),
-	(45.2, 'rho_incomplete Infinity', put(:'b', 104, f64('Infinity'))),
-	(46, 'mu 0', put(:'b', 112, f64(0))),
-	(47, 'mu Infinity', put(:'b', 112, f64('Infinity'))),
-	(48, 'theta negative', put(:'b', 120, f64(-1))),
-	(49, 'threshold 0', put(:'b', 136, f64(0))),
-	(50, 'threshold NaN', put(:'b', 136, f64('NaN'))),
-	(50.1, 'step NaN', put(:'b', 144, f64('NaN'))),
-	(50.2, 'step negative', put(:'b', 144, f64(-1))),
-	(50.3, 'step Infinity', put(:'b', 144, f64('Infinity'))),
-	(50.4, 'step 0: unknown', put(:'b', 144, f64(0))),
-	(50.5, 'max_gap NaN', put(:'b', 152, f64('NaN'))),
-	(50.6, 'max_gap negative', put(:'b', 152, f64(-0.5))),
-	(50.7, 'max_gap Infinity', put(:'b', 152, f64('Infinity'))),
-	(50.8, 'max_gap 0: no limit', put(:'b', 152, f64(0))),
-	(51, 'first weight NaN', put(:'b', 160, f32('NaN'))),
+	(40, 'mean NaN', put(:'b', 56, f64('NaN'))),
+	(41, 'mean Infinity', put(:'b', 64, f64('Infinity'))),
+	(42, 'std negative', put(:'b', 80, f64(-1))),
+	(43, 'std NaN', put(:'b', 72, f64('NaN'))),
+	(44, 'rho negative', put(:'b', 88, f64(-0.1))),
+	(45, 'rho 0', put(:'b', 96, f64(0))),
+	(45.1, 'rho_incomplete 0', put(:'b', 104, f64(0))),
+	(45.2, 'rho_incomplete Infinity', put(:'b', 112, f64('Infinity'))),
+	(46, 'mu 0', put(:'b', 120, f64(0))),
+	(47, 'mu Infinity', put(:'b', 120, f64('Infinity'))),
+	(48, 'theta negative', put(:'b', 128, f64(-1))),
+	(49, 'threshold 0', put(:'b', 144, f64(0))),
+	(50, 'threshold NaN', put(:'b', 144, f64('NaN'))),
+	(50.1, 'step NaN', put(:'b', 152, f64('NaN'))),
+	(50.2, 'step negative', put(:'b', 152, f64(-1))),
+	(50.3, 'step Infinity', put(:'b', 152, f64('Infinity'))),
+	(50.4, 'step 0: unknown', put(:'b', 152, f64(0))),
+	(50.5, 'max_gap NaN', put(:'b', 160, f64('NaN'))),
+	(50.6, 'max_gap negative', put(:'b', 160, f64(-0.5))),
+	(50.7, 'max_gap Infinity', put(:'b', 160, f64('Infinity'))),
+	(50.8, 'max_gap 0: no limit', put(:'b', 160, f64(0))),
+	(51, 'first weight NaN', put(:'b', 168, f32('NaN'))),
 	(52, 'last weight -Infinity', put(:'b', length(:'b'::bytea) - json_bytes(:'b') - 4, f32('-Infinity'))),
-	(53, 'first weight 1000, which is allowed', put(:'b', 160, f32(1000))))
+	(53, 'first weight 1000, which is allowed', put(:'b', 168, f32(1000))))
 	AS v(n, what, forged) ORDER BY n;
 
--- A season with five terms, no blocks, one horizon: weights of the season at 144, gain 224, spread 240
+-- A season with five terms, no blocks, one horizon: weights of the season at 152, gain 232, spread 248
 SELECT amad_model_send(amad_fit('{"method": "zscore", "season": [8], "horizons": [1],
 	"advanced": {"season_harmonics": 2}}'::jsonb, n, sin(n * 0.8)::float8, (n % 7)::float8)) AS s
 FROM generate_series(1, 99) n \gset
@@ -245,11 +248,11 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'nothing', :'s'::bytea),
 	(2, 'no terms', put(:'s', 40, u32(0))),
 	(3, 'six terms', put(:'s', 40, u32(6))),
-	(4, 'first weight NaN', put(:'s', 144, f64('NaN'))),
-	(5, 'last weight Infinity', put(:'s', 216, f64('Infinity'))),
-	(6, 'gain negative', put(:'s', 224, f64(-0.1))),
-	(7, 'gain 0', put(:'s', 232, f64(0))),
-	(8, 'spread 0', put(:'s', 248, f64(0))),
+	(4, 'first weight NaN', put(:'s', 152, f64('NaN'))),
+	(5, 'last weight Infinity', put(:'s', 224, f64('Infinity'))),
+	(6, 'gain negative', put(:'s', 232, f64(-0.1))),
+	(7, 'gain 0', put(:'s', 240, f64(0))),
+	(8, 'spread 0', put(:'s', 256, f64(0))),
 	(9, 'another number of harmonics', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [8, 3, 8]'))),
 	(10, 'period 1', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [1, 2, 8]'))),
 	(11, 'period 1e300', with_json(:'s', replace(json_of(:'s'), '"season": [8, 2, 8]', '"season": [1e300, 2, 8]'))),
@@ -266,7 +269,7 @@ CREATE TABLE season_rows AS SELECT n AS ts, sin(n * 0.8)::float8 AS a, (n % 7)::
 FROM generate_series(1, 400) n;
 SELECT amad_train('season', 'season_rows', 'ts', options => '{"method": "zscore", "season": [8], "horizons": [1],
 	"advanced": {"season_harmonics": 2}}') IS NOT NULL AS trained;
-UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 224, f64(0)), 144, f64(1e200))),
+UPDATE amad_models SET model = ('\x' || encode(signed(put(put(amad_model_send(model), 232, f64(0)), 152, f64(1e200))),
 	'hex'))::amad_model WHERE model_name = 'season';
 SELECT amad_recalibrate_bigint('season', last_n => 300, options => '{"trim": 0}');
 SELECT count(*) AS versions, count(amad_describe(model)) AS readable FROM amad_models WHERE model_name = 'season';
@@ -344,7 +347,7 @@ CREATE FUNCTION with_series(b bytea, keys jsonb, cols jsonb, figures bytea) RETU
 						 36, u32(length(figures) / 112)),
 					 replace(replace(json_of(b), '"series": []', '"series": ' || keys::text), '"series_cols": []',
 					 	'"series_cols": ' || cols::text)) $$;
-SELECT substr(:'b'::bytea, 49, 112) AS f \gset
+SELECT substr(:'b'::bytea, 57, 112) AS f \gset
 SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VALUES
 	(1, 'two', '["{\"d\": 1}", "{\"d\": 2}"]'::jsonb, :'f'::bytea || :'f'::bytea),
 	(2, 'one', '["{\"d\": 1}"]', :'f'),
@@ -360,6 +363,7 @@ SELECT what, verdict(signed(with_series(:'b', keys, '["d"]', figures))) FROM (VA
 	(12, 'step NaN', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 96, f64('NaN'))),
 	(13, 'max_gap negative', '["{\"d\": 1}", "{\"d\": 2}"]', :'f'::bytea || put(:'f', 104, f64(-1))))
 	AS v(n, what, keys, figures) ORDER BY n;
+SELECT verdict(signed(with_series(:'b', '["{}"]', '[]', :'f'))) AS without_series_columns;
 -- it scores a series with the threshold of that series, and an unknown one with that of all series
 CREATE TABLE forged AS SELECT ('\x' || encode(signed(with_series(:'b', '["{\"d\": 1}", "{\"d\": 2}"]', '["d"]',
 	:'f'::bytea || put(:'f', 88, f64(4 * (amad_describe(model)->>'threshold')::float8)))), 'hex'))::amad_model AS model
@@ -420,18 +424,18 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	(8, 'weight of a feature 1', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 2), f32(1))),
 	(9, 'nearness negative', put(:'st', length(:'st'::bytea) - json_bytes(:'st') - 4 * (32 * 4 * 2 + 1),
 		f32(-1)))) AS v(n, what, b) ORDER BY n;
--- the evidence of flatlines is at 168, activities at 176: there are two signals
+-- the evidence of flatlines is at 176, activities at 184: there are two signals
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'flatline_weight 0', with_json(:'st',
 		regexp_replace(json_of(:'st'), '"flatline_weight": [0-9.]+', '"flatline_weight": 0'))),
 	(2, 'no evidence', put(:'st', 44, u32(0))),
 	(3, 'that of relations instead', put(:'st', 44, u32(2))),
-	(4, 'evidence negative', put(:'st', 168, f64(-1))),
-	(5, 'evidence NaN', put(:'st', 168, f64('NaN'))),
-	(6, 'evidence 0, which is allowed', put(:'st', 168, f64(0))),
-	(7, 'activity negative', put(:'st', 176, f64(-1))),
-	(8, 'activity Infinity', put(:'st', 184, f64('Infinity'))),
-	(9, 'activity 0, which is allowed', put(:'st', 184, f64(0)))) AS v(n, what, b) ORDER BY n;
+	(4, 'evidence negative', put(:'st', 176, f64(-1))),
+	(5, 'evidence NaN', put(:'st', 176, f64('NaN'))),
+	(6, 'evidence 0, which is allowed', put(:'st', 176, f64(0))),
+	(7, 'activity negative', put(:'st', 184, f64(-1))),
+	(8, 'activity Infinity', put(:'st', 192, f64('Infinity'))),
+	(9, 'activity 0, which is allowed', put(:'st', 192, f64(0)))) AS v(n, what, b) ORDER BY n;
 DELETE FROM kept WHERE name = 'states';
 
 -- ---- forged: relations
@@ -439,7 +443,7 @@ INSERT INTO kept SELECT 'relations', amad_fit('{"window": 4, "d_model": 4, "head
 	"horizons": [2, 4], "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0}}'::jsonb, ts, a, b)
 FROM model_rows;
 SELECT amad_model_send(model) AS re FROM kept WHERE name = 'relations' \gset
--- their evidence is at 160, the limit at 168, means at 176; the last weights are a matrix of 2 rows and columns
+-- their evidence is at 168, the limit at 176, means at 184; the last weights are a matrix of 2 rows and columns
 SELECT length(:'re'::bytea) - json_bytes(:'re') - 16 AS matrix \gset
 SELECT what, verdict(signed(b)) FROM (VALUES
 	(1, 'as it is', :'re'::bytea),
@@ -447,14 +451,14 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 		regexp_replace(json_of(:'re'), '"relation_weight": [0-9.]+', '"relation_weight": 0'))),
 	(3, 'no evidence', put(:'re', 44, u32(0))),
 	(4, 'that of flatlines, too', put(:'re', 44, u32(3))),
-	(5, 'evidence negative', put(:'re', 160, f64(-1))),
-	(6, 'evidence NaN', put(:'re', 160, f64('NaN'))),
-	(7, 'evidence 0, which is allowed', put(:'re', 160, f64(0))),
-	(8, 'limit 0', put(:'re', 168, f64(0))),
-	(9, 'limit Infinity', put(:'re', 168, f64('Infinity'))),
-	(10, 'mean 0', put(:'re', 176, f64(0))),
-	(11, 'mean 1e-50, which is 0 in single precision', put(:'re', 184, f64(1e-50))),
-	(12, 'mean NaN', put(:'re', 184, f64('NaN'))),
+	(5, 'evidence negative', put(:'re', 168, f64(-1))),
+	(6, 'evidence NaN', put(:'re', 168, f64('NaN'))),
+	(7, 'evidence 0, which is allowed', put(:'re', 168, f64(0))),
+	(8, 'limit 0', put(:'re', 176, f64(0))),
+	(9, 'limit Infinity', put(:'re', 176, f64('Infinity'))),
+	(10, 'mean 0', put(:'re', 184, f64(0))),
+	(11, 'mean 1e-50, which is 0 in single precision', put(:'re', 192, f64(1e-50))),
+	(12, 'mean NaN', put(:'re', 192, f64('NaN'))),
 	(13, 'diagonal 0', put(:'re', :matrix, f32(0))),
 	(14, 'diagonal negative', put(:'re', :matrix + 12, f32(-1))),
 	(15, 'diagonal NaN', put(:'re', :matrix + 12, f32('NaN'))),
@@ -465,8 +469,42 @@ SELECT what, count(s) > 90 AS scored, count(*) FILTER (WHERE s = 'NaN' OR s = 'I
 	SELECT what, amad_score(('\x' || encode(signed(b), 'hex'))::amad_model, ts, a, b2) OVER (PARTITION BY what ORDER BY ts) AS s
 	FROM (SELECT ts, a, CASE WHEN ts % 7 > 0 THEN model_rows.b END AS b2 FROM model_rows) x,
 		(VALUES ('tiny diagonal', put(:'re', :matrix, f32(1e-37))), ('not positive definite', put(:'re', :matrix + 4,
-			f32(1000) || f32(1000))), ('small mean', put(:'re', 176, f64(1.2e-38)))) v(what, b)) y GROUP BY what ORDER BY what;
+			f32(1000) || f32(1000))), ('small mean', put(:'re', 184, f64(1.2e-38)))) v(what, b)) y GROUP BY what ORDER BY what;
 DELETE FROM kept WHERE name = 'relations';
+
+-- ---- forged: profiles of recurrence
+INSERT INTO kept SELECT 'profile', amad_fit('{"window": 4, "d_model": 4, "heads": 1, "layers": 1, "steps": 1,
+	"season": [8], "horizons": [2, 4], "advanced": {"batch_size": 2, "state_weight": 0, "flatline_weight": 0,
+	"relation_weight": 0, "level_weight": 0, "season_harmonics": 1}}'::jsonb, ts, a, b) FROM model_rows;
+SELECT amad_model_send(model) AS pr FROM kept WHERE name = 'profile' \gset
+-- The value with a profile, which is at 248 and followed by its numbers: 8 divisors, 16 slots, 16 · 2 means and scales.
+CREATE FUNCTION with_profile(b bytea, kind float8, profiles int, numbers int) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT put(put(substr(b, 1, 256), 52, u32(profiles)), 248, f64(kind))
+		|| decode(repeat(encode(f64(1), 'hex'), numbers), 'hex') || substr(b, 257) $$;
+SELECT get_byte(:'pr'::bytea, 48) AS bins, get_byte(:'pr'::bytea, 52) AS profiles;
+SELECT what, verdict(signed(b)) FROM (VALUES
+	(1, 'none, as it is', with_profile(:'pr', 0, 0, 0)),
+	(2, 'its own', with_profile(:'pr', 2, 1, 88)),
+	(3, 'that of all rows, which are these', with_profile(:'pr', 1, 0, 0)),
+	(4, 'of another kind', with_profile(:'pr', 3, 1, 88)),
+	(5, 'between two kinds', with_profile(:'pr', 1.5, 0, 0)),
+	(6, 'NaN', with_profile(:'pr', 'NaN', 0, 0)),
+	(7, 'without its numbers', with_profile(:'pr', 2, 1, 0)),
+	(8, 'not counted, without numbers', with_profile(:'pr', 2, 0, 0)),
+	(9, 'not counted', with_profile(:'pr', 2, 0, 88)),
+	(10, 'counted, but not there', with_profile(:'pr', 0, 1, 88)),
+	(11, 'two', with_profile(:'pr', 2, 2, 176)),
+	(12, '2^31 profiles', with_profile(:'pr', 2, -2147483648, 88)),
+	(13, 'divisor below 1', put(with_profile(:'pr', 2, 1, 88), 256, f64(0.5))),
+	(14, 'slot that does not exist, which is allowed', put(with_profile(:'pr', 2, 1, 88), 320, f64(1e9))),
+	(15, 'scale negative', put(with_profile(:'pr', 2, 1, 88), 256 + 8 * 87, f64(-1)))) AS v(n, what, b) ORDER BY n;
+-- where everything is divided by the same, the evidence is lower
+SELECT count(*) FILTER (WHERE s < plain) > 50 AS lower FROM (
+	SELECT amad_score(('\x' || encode(signed(put(with_profile(:'pr', 2, 1, 88), 256, decode(repeat(encode(f64(3), 'hex'), 8), 'hex')
+			|| decode(repeat('00', 640), 'hex'))), 'hex'))::amad_model, ts, a, b) OVER (ORDER BY ts) AS s,
+		amad_score((SELECT model FROM kept WHERE name = 'profile'), ts, a, b) OVER (ORDER BY ts) AS plain
+	FROM model_rows) x;
+DELETE FROM kept WHERE name = 'profile';
 
 -- ---- forged: principal components
 
@@ -485,7 +523,7 @@ CREATE FUNCTION with_weights(b bytea, n int) RETURNS bytea IMMUTABLE LANGUAGE sq
 	SELECT put(substr(b, 1, length(b) - json_bytes(b) + 4 * least(n, 0)) || decode(repeat('00', 4 * greatest(n, 0)),
 		'hex')
 			   || substr(b, length(b) - json_bytes(b) + 1), 28, u32(get_byte(b, 28) + n)) $$;
--- 3 features, no layer, 2 horizons: threshold at 48 + 96 + 16
+-- 3 features, no layer, 2 horizons: threshold at 56 + 96 + 16
 SELECT what, verdict(signed(forged)) FROM (VALUES
 	(1, 'one component', with_weights(:'p', 0)),
 	(2, 'two', with_weights(:'p', 3)),
@@ -502,18 +540,18 @@ SELECT what, verdict(signed(forged)) FROM (VALUES
 	(13, 'zscore with weights', with_weights(:'z', 3)),
 	(14, 'zscore called pca, without components',
 		with_json(:'z', replace(json_of(:'z'), '"method": "zscore"', '"method": "pca"'))),
-	(15, 'threshold 0', put(:'p', 160, f64(0))))
+	(15, 'threshold 0', put(:'p', 168, f64(0))))
 	AS v(n, what, forged) ORDER BY n;
 
 -- a forged value that is a model is used as one
-SELECT amad_describe(('\x' || encode(signed(put(:'b', 136, f64(0.125))), 'hex'))::amad_model)->'threshold'
+SELECT amad_describe(('\x' || encode(signed(put(:'b', 144, f64(0.125))), 'hex'))::amad_model)->'threshold'
 	AS threshold;
 
 -- a score that equals the threshold is not above it
 SELECT (amad_explain(model, ts, a, b) OVER (ORDER BY ts)).anomaly_score AS score FROM model_rows, kept
 WHERE name = 'tiny' ORDER BY ts DESC LIMIT 1 \gset
 SELECT factor, abs((e).severity - 1) < 1e-6 AS near_1, sign((e).severity - 1) AS above, (e).is_anomaly
-FROM (SELECT factor, ts, amad_explain(('\x' || encode(signed(put(:'b', 136, f64(:score * factor))), 'hex'))::amad_model, ts, a, b)
+FROM (SELECT factor, ts, amad_explain(('\x' || encode(signed(put(:'b', 144, f64(:score * factor))), 'hex'))::amad_model, ts, a, b)
 		OVER (PARTITION BY factor ORDER BY ts) AS e
 	FROM model_rows, unnest('{0.999999999,1,1.000000001}'::float8[]) factor OFFSET 0) x WHERE ts = 120 ORDER BY factor;
 
