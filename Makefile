@@ -91,8 +91,9 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
 # Parts of the install script; each may use what is created by those before it
 SQL_PARTS = $(patsubst %,sql/%.sql,model measure score learn operate amad)
-# A variable of PGXS; override, because `make bench DATA=` passes its own DATA on to this make
-override DATA = $(sort $(wildcard sql/updates/amad--*--*.sql))
+# The install scripts of earlier versions, as they were released, and the scripts that update them. A variable of PGXS;
+# override, because `make bench DATA=` passes its own DATA on to this make
+override DATA = $(sort $(filter-out $(INSTALL_SQL),$(wildcard sql/amad--*.sql)) $(wildcard sql/updates/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)
 
 # The wings of src (docs/architecture.md). Only those of core have folders of their own, and no file there
