@@ -126,7 +126,7 @@ report_too_few_scored(const Calibration *c, int64 scored)
 			 errdetail("At least " INT64_FORMAT
 					   " rows with a score are needed. A row has a score if %d rows "
 					   "precede it without a gap.",
-					   calibrate_least_rows(&c->model->options), c->model->plan.warmup),
+					   calibrate_least_rows(&c->model->options), model_warmup(c->model)),
 			 errhint("Specify an earlier since or a greater last_n.")));
 }
 
@@ -158,7 +158,7 @@ find_own_series(Calibration *c)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no gap-free run of training rows is long enough to be scored"),
 				 errdetail("A row has a score if %d rows precede it without a gap.",
-						   c->model->plan.warmup),
+						   model_warmup(c->model)),
 				 errhint(
 					 "Choose a greater max_gap, or smaller values of the options window, layers "
 					 "and horizons.")));
