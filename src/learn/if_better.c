@@ -2,13 +2,13 @@
  * learn/if_better.c
  *	  Whether a new version of a model is better than the one that it is to replace.
  *
- * Both versions score the newest tenth of the source (at least TAIL_STEPS rows of a series), and
+ * Both versions score the newest tenth of the source (more if that is less than TAIL_ROWS), and
  * with a label column all rows from the since on by which the new version was computed.  The new one
  * is better unless
  *
  *	- it misses a labelled incident that the old one finds;
- *	- it reports more than MOST_EVENTS times as many events, and flags more rows than the option
- *	  contamination allows;
+ *	- it flags more rows than the option contamination allows, and more than MOST_ALARMS times as many
+ *	  rows or events as the old one;
  *	- it finds clearly fewer of the anomalies that are put into the newest rows;
  *	- it flags almost nothing, although the rows contain injected anomalies.
  *
@@ -40,9 +40,11 @@
 #include "score/explanation.h"
 
 #define TAIL_SHARE 0.1
+#define TAIL_ROWS 20000			/* of all series, if there are not enough in that share … */
+#define TAIL_LEAST_STEPS 256	/* … as rows of one series, within these bounds */
 #define TAIL_STEPS 2000
 #define TAIL_MOST_STEPS 20000
-#define MOST_EVENTS 1.5
+#define MOST_ALARMS 1.5
 #define LEAST_FLAGGED 0.2		/* share of contamination */
 #define TOLERANCE 0.05			/* share of the windows, if there are many */
 
@@ -293,6 +295,7 @@ find_tail(Trial *t, const Model *model)
 	DetectSpan	span;
 	double		step = model->stats.step;
 	double		length;
+	double		least;
 	double		tail;
 	bool		whole;
 
@@ -312,7 +315,8 @@ find_tail(Trial *t, const Model *model)
 	if (span.begin > span.end)
 		return false;
 	length = timestamps_distance(span.begin, span.end);
-	tail = Min(Max(length * TAIL_SHARE, Min(length, step * TAIL_STEPS)), step * most);
+	least = Max(Min(TAIL_ROWS / Max(model->nseries, 1), TAIL_STEPS), TAIL_LEAST_STEPS);
+	tail = Min(Max(length * TAIL_SHARE, Min(length, step * least)), step * most);
 	t->tail = span.end - (int64) Min(tail, (double) PG_INT64_MAX / 2);
 	/* in the type of the time column; labelled rows count wherever they are */
 	whole = detect_has_labels(detection) && range.last_n == 0;
@@ -418,6 +422,7 @@ decide(const Trial *t, const Compared *c, int version, double contamination)
 	const Windows *replay = &t->injected[1];
 	double		found[2];
 	double		by_chance[2];
+	double		gain[2];
 	Verdict		verdict;
 	StringInfoData reasons;
 	StringInfoData json;
@@ -426,6 +431,7 @@ decide(const Trial *t, const Compared *c, int version, double contamination)
 	{
 		found[i] = (double) sum_rounds(t->injected[i].found, t->round) / windows;
 		by_chance[i] = (double) sum_rounds(t->usual[i].found, t->round) / windows;
+		gain[i] = found[i] - by_chance[i];
 	}
 	initStringInfo(&reasons);
 	if (new->scored == 0)
@@ -435,15 +441,16 @@ decide(const Trial *t, const Compared *c, int version, double contamination)
 				   psprintf("it misses " INT64_FORMAT " of the " INT64_FORMAT
 							" labelled incidents that version %d finds",
 							old->incidents - c->incidents_both, old->incidents, version));
-	if (new->events > MOST_EVENTS * old->events &&new->flagged > contamination *new->scored)
+	if (new->flagged > contamination *new->scored &&
+		(new->events > MOST_ALARMS * old->events || new->flagged > MOST_ALARMS * old->flagged))
 		add_reason(&reasons,
-				   psprintf("it reports " INT64_FORMAT " events instead of " INT64_FORMAT,
-							new->events, old->events));
-	if (windows > 0 &&
-		found[1] - by_chance[1] < found[0] - by_chance[0] - Max(TOLERANCE, 1 / sqrt(windows)))
+				   psprintf("it flags " INT64_FORMAT " rows in " INT64_FORMAT
+							" events instead of " INT64_FORMAT " in " INT64_FORMAT,
+							new->flagged, new->events, old->flagged, old->events));
+	if (windows > 0 && gain[1] < gain[0] - Max(TOLERANCE, 1 / sqrt(windows)))
 		add_reason(&reasons,
 				   psprintf("it finds %.0f instead of %.0f %% of injected anomalies",
-							100 * (found[1] - by_chance[1]), 100 * (found[0] - by_chance[0])));
+							100 * Max(gain[1], 0), 100 * Max(gain[0], 0)));
 	if (replay->flagged < LEAST_FLAGGED * contamination * replay->scored)
 		add_reason(&reasons,
 				   psprintf("it flags only " INT64_FORMAT " of " INT64_FORMAT

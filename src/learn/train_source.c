@@ -126,7 +126,17 @@ set_columns(Model *model, const Source *source)
 	model->series_cols = spec->series_cols;
 }
 
-/* Adds the range to facts or a summary; times of a time column are written in UTC. */
+/* A bound as JSON: a number or, in UTC, a time. */
+static void
+write_bound(StringInfo out, const char *key, const Source *source, int64 ts)
+{
+	if (source->ts_type == INT8OID)
+		json_put_int(out, key, ts);
+	else
+		json_put_string(out, key, timestamps_literal(source->ts_type, ts));
+}
+
+/* Adds the range to facts or a summary. */
 static Jsonb *
 add_range(Jsonb *object, const Source *source, const SourceRange *range)
 {
@@ -138,9 +148,9 @@ add_range(Jsonb *object, const Source *source, const SourceRange *range)
 	initStringInfo(&members);
 	appendStringInfoChar(&members, '{');
 	if (range->has_since)
-		json_put_string(&members, "since", timestamps_literal(source->ts_type, range->since));
+		write_bound(&members, "since", source, range->since);
 	if (range->has_until)
-		json_put_string(&members, "until", timestamps_literal(source->ts_type, range->until));
+		write_bound(&members, "until", source, range->until);
 	if (range->last_n > 0)
 		json_put_int(&members, "last_n", range->last_n);
 	appendStringInfoChar(&members, '}');
@@ -190,6 +200,12 @@ train_on_source(TrainCall *call)
 								   true, train_bytes(options, options->nnames));
 	call->range.model_name = name;
 	call->range.given = &source->spec;
+	/* of whichever type the time column is */
+	call->range.bound_type = source->ts_type;
+	call->range.has_since = range.has_since;
+	call->range.since = Int64GetDatum(range.since);
+	call->range.has_until = range.has_until;
+	call->range.until = Int64GetDatum(range.until);
 	deployment = deployment_open(&call->deploy, &call->range, call->from_version);
 	source_scan(source, &range, false, read_row, &reading);
 	check_reading(&reading, &range);

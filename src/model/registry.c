@@ -309,7 +309,7 @@ drop_old_versions(const Access *a, const char *name, int keep, MemoryContext con
 		}
 		if (v->version != v->training)
 			recalibrations++;
-		if (v->deployed ||
+		if (v->deployed || v->version == stored->version ||
 			(trainings <= keep &&
 			 (v->version == v->training || recalibrations <= KEPT_RECALIBRATIONS)))
 			continue;

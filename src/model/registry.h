@@ -56,8 +56,8 @@ typedef struct StoredVersion
  * object; source: where its rows came from (rows/source.h), NULL if not known.
  * Concurrent callers get different versions, in any isolation level.
  *
- * With rule->keep, drops versions: all but those of the newest `keep` trainings, the last two
- * recalibrations of each of them, and the deployed version.
+ * With rule->keep, drops versions: all but the newest `keep` trainings, the last two recalibrations
+ * of each of them, the deployed version and the new one.
  */
 extern StoredVersion registry_store(Oid function, const char *name, const Model *model,
 									Jsonb	   *training, Jsonb *source, const StoreRule *rule);

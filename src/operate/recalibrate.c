@@ -22,10 +22,12 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "learn/calibrate.h"
 #include "learn/deployment.h"
 #include "learn/fit_season.h"
+#include "model/codec.h"
 #include "model/registry.h"
 #include "operate/adopt.h"
 #include "operate/recent.h"
@@ -561,6 +563,7 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	RegistryEntry entry;
 	Recorded	recorded;
 	Recent	   *recent;
+	Recent		counts;
 	Model	   *model;
 	instr_time	start;
 
@@ -594,10 +597,17 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	recalibrate_model(model, recent->dataset, &recorded, &result);
 	model->training = add_recalibration(model->training, entry.version, recent, &choices, &new,
 										&result);
+	counts = *recent;
+	if (deploy.when == DEPLOY_IF_BETTER)
+	{
+		/* the comparison needs the memory of the rows, to which the model has pointers */
+		model = model_decode(model_encode(model));
+		MemoryContextDelete(recent->context);
+	}
 	deployment_store(&deployment, model,
 					 copy_training_facts(model, registry_facts(spec.function, &entry)),
 					 registry_source(spec.function, &entry));
-	json = summary(spec.model_name, deployment.stored.version, entry.version, model, recent, &new,
+	json = summary(spec.model_name, deployment.stored.version, entry.version, model, &counts, &new,
 				   rescaled, &result, seconds_since(start));
 	PG_RETURN_JSONB_P(deployment_summary(&deployment, json));
 }

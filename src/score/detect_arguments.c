@@ -77,6 +77,8 @@ range_of_source(const DetectSpec *spec, Oid ts_type)
 		.series = spec->series,
 	};
 
+	if (spec->has_since || spec->has_until)
+		(void) detect_convert_bound(spec->function, ts_type, spec->bound_type, Int64GetDatum(0));
 	if (spec->has_since)
 		range.since = DatumGetInt64(
 			detect_convert_bound(spec->function, spec->bound_type, ts_type, spec->since));
