@@ -106,7 +106,8 @@ deployment_store(Deployment *d, const Model *model, Jsonb *training, Jsonb *sour
 				(errmsg("version %d of model \"%s\" is not deployed", d->stored.version,
 						d->rows.model_name),
 				 errdetail("It is not better than version %d: %s.", d->from_version,
-						   verdict.reason)));
+						   verdict.reason),
+				 errhint("Deploy it with amad_deploy() to use it nevertheless.")));
 }
 
 Jsonb *
@@ -120,10 +121,7 @@ deployment_summary(const Deployment *d, Jsonb *summary)
 	if (d->verdict)
 		json_put_json(&text, "deploy", d->verdict);
 	if (d->arguments.keep > 0)
-	{
-		json_key(&text, "dropped");
-		json_ints(&text, d->stored.ndropped, d->stored.dropped);
-	}
+		json_put_ints(&text, "dropped", d->stored.ndropped, d->stored.dropped);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }

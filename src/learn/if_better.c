@@ -481,10 +481,15 @@ decide(const Trial *t, const Compared *c, int version, double contamination)
 void
 if_better_check(const DetectSpec *rows, int version)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad comparison",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	DetectSpec	spec = *rows;
 
 	spec.version = version;
 	(void) detect_open(&spec);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 Verdict
