@@ -203,7 +203,7 @@ sub changing
 	$call->(events => "SELECT count(*), $bad FROM amad_events$form('sources', maintenance => " . literal($maintenance)
 		  . pick('', '', ", source => '$source'") . ')');
 	$call->(detect => "SELECT count(*), min(length(x::text)) FROM amad_detect$form('sources', source => " . literal($in_query) . ") x") if $in_query && chance(40);
-	$call->(retrain => "SELECT length(amad_retrain('sources')::text)") if chance(30);
+	$call->(retrain => "SELECT length(amad_retrain('sources'" . pick('', ", deploy => 'if_better'") . ')::text)') if chance(30);
 	return;
 }
 
@@ -260,7 +260,9 @@ sub case
 			  : pick("'1 second'", "'10 min'", "'0'", "'-1 day'", "'178000000 years'")) . pick('', ', learning => true')) . ') x) x',
 		drift => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_drift$form('sources'$range$other) x) x",
 		recalibrate => "SELECT length(amad_recalibrate$form('sources'$range$other)::text)",
-		retrain => "SELECT length(amad_retrain('sources')::text)",
+		retrain => "SELECT length(amad_retrain$form('sources'$range" . pick('', ", deploy => 'if_better'", ', deploy => false') . pick('', ', keep => 1') . ')::text)',
+		compare => "SELECT count(*), min(length(x::text)) FROM amad_compare$form('sources', NULL"
+		  . ($range =~ /last_n/ ? '' : $range) . "$series$other) x",
 	);
 	for my $what (sort keys %calls)
 	{
