@@ -16,10 +16,16 @@
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 
+bool
+argument_is_null(FunctionCallInfo fcinfo, int number)
+{
+	return number >= PG_NARGS() || PG_ARGISNULL(number);
+}
+
 char *
 text_argument(FunctionCallInfo fcinfo, int number)
 {
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+	return argument_is_null(fcinfo, number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
 Oid

@@ -8,6 +8,12 @@
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
+/*
+ * Whether an argument is null, or missing because the function was created by an earlier version
+ * of the extension, which declared fewer.
+ */
+extern bool argument_is_null(FunctionCallInfo fcinfo, int number);
+
 /* A text argument, or NULL. */
 extern char *text_argument(FunctionCallInfo fcinfo, int number);
 
