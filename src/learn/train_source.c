@@ -22,6 +22,7 @@
 #include "model/registry.h"
 #include "pg/call_arguments.h"
 #include "rows/holidays.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 
 SQL_FUNCTION(amad_train_source);
@@ -64,7 +65,8 @@ check_reading(const Reading *r)
 	if (r->rows == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no rows", r->source->spec.source)));
+				 errmsg("%s has no rows", source_label(r->source->spec.source)),
+				 source_errcontext(r->source->spec.source)));
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
