@@ -29,4 +29,7 @@ extern void calibrate_model(Model *model, const Dataset *dataset);
 extern void recalibrate_model(Model *model, const Dataset *dataset, const Recorded *recorded,
 							  Recalibrated *result);
 
+/* Rows that a training's calibration passes through the network; some several times. */
+extern double calibrate_passed_rows(const Model *model, const Dataset *dataset);
+
 #endif							/* AMAD_LEARN_CALIBRATE_H */

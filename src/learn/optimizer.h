@@ -31,6 +31,7 @@ typedef struct OptimizerPlan
 	uint64		seed;
 	int64		steps;
 	double		passes;			/* over the training rows, on average */
+	double		later;			/* work that follows, in rows that take as long; for progress */
 	int			batch_size;		/* chunks */
 	int			chunk_length;	/* rows */
 

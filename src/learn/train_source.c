@@ -21,6 +21,7 @@
 #include "rows/duplicate_rows.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
+#include "pg/progress.h"
 #include "rows/holidays.h"
 #include "rows/relation.h"
 #include "rows/source.h"
@@ -33,6 +34,7 @@ SQL_FUNCTION(amad_retrain);
 typedef struct Reading
 {
 	const Source *source;
+	SourceRange range;
 	Dataset    *dataset;
 	int64		rows;
 } Reading;
@@ -44,6 +46,7 @@ read_row(const SourceRow *row, void *arg)
 	DatasetFacts *facts = &r->dataset->facts;
 
 	r->rows++;
+	source_report_row(r->source, &r->range);
 	if (row->new_series)
 		dataset_begin(r->dataset, r->source->spec.nseries > 0 ? row->new_series : NULL);
 	if (!row->ts_valid)
@@ -102,7 +105,6 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 		.callback = train_error_context,
 		.arg = name,
 	};
-	SourceRange everything = {.last_n = 0};
 	Source	   *source = source_open(spec);
 	Reading		reading = {.source = source};
 	TrainFacts	facts;
@@ -115,10 +117,12 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 	options_check_transforms(options, options->nnames);
 	reading.dataset = dataset_open(CurrentMemoryContext, options, options->nnames, source->ts_type,
 								   true, train_bytes(options, options->nnames));
-	source_scan(source, &everything, false, read_row, &reading);
+	progress_phase(PROGRESS_READING, 0, 0);
+	source_scan(source, &reading.range, false, read_row, &reading);
 	check_reading(&reading);
 	model = train_model(reading.dataset, initial, &facts);
 	set_columns(model, source);
+	progress_phase(PROGRESS_STORING, 0, 0);
 	version = registry_store(function, name, model, train_facts_to_jsonb(model, &facts),
 							 source_to_jsonb(&source->spec));
 	error_context_stack = context.previous;
@@ -179,6 +183,8 @@ amad_train_source(PG_FUNCTION_ARGS)
 		.label_col = text_argument(fcinfo, 5),
 	};
 	Options		options;
+	bool		begun = progress_begin(PROGRESS_TRAIN);
+	Jsonb	   *summary;
 
 	/* not after an hour of training */
 	PreventCommandIfReadOnly("amad_train()");
@@ -194,7 +200,9 @@ amad_train_source(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"features\" cannot be combined with a source"),
 				 errhint("Specify the columns in feature_cols.")));
-	PG_RETURN_JSONB_P(train_on_source(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL));
+	summary = train_on_source(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL);
+	progress_end(begun);
+	PG_RETURN_JSONB_P(summary);
 }
 
 /*
@@ -210,11 +218,15 @@ amad_retrain(PG_FUNCTION_ARGS)
 	RegistryEntry entry;
 	SourceSpec	spec;
 	Options		options;
+	bool		begun = progress_begin(PROGRESS_RETRAIN);
+	Jsonb	   *summary;
 
 	PreventCommandIfReadOnly("amad_retrain()");
 	entry = registry_find(function, name, 0);
 	spec = source_from_jsonb(registry_trusted_source(function, &entry, name));
 	options_parse(&options, registry_options(function, &entry));
-	PG_RETURN_JSONB_P(train_on_source(function, name, &spec, &options,
-									  warm ? registry_model(function, &entry) : NULL));
+	summary = train_on_source(function, name, &spec, &options,
+							  warm ? registry_model(function, &entry) : NULL);
+	progress_end(begun);
+	PG_RETURN_JSONB_P(summary);
 }

@@ -29,6 +29,7 @@
 #include "operate/adopt.h"
 #include "operate/recent.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 
 #define ARG_OPTIONS RECENT_ARGS
 #define MOST_TRIM 0.5			/* anomalies cannot be the majority */
@@ -534,6 +535,7 @@ Datum
 amad_recalibrate(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = recent_spec(fcinfo);
+	const bool	begun = progress_begin(PROGRESS_RECALIBRATE);
 	Choices		choices = parse_choices(PG_ARGISNULL(ARG_OPTIONS) ? NULL
 															  : PG_GETARG_JSONB_P(ARG_OPTIONS),
 									spec.series != NULL);
@@ -576,7 +578,9 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	recalibrate_model(model, recent->dataset, &recorded, &result);
 	model->training = add_recalibration(model->training, entry.version, recent, &choices, &new,
 										&result);
+	progress_phase(PROGRESS_STORING, 0, 0);
 	version = store(&spec, &entry, model);
+	progress_end(begun);
 	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &new,
 							  rescaled, &result, seconds_since(start)));
 }

@@ -96,6 +96,9 @@ extern void source_scan(const Source *source, const SourceRange *range, bool rea
  */
 extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
 
+/* Counts a row for amad_progress, with the planner's estimate of all once reading takes long. */
+extern void source_report_row(const Source *source, const SourceRange *range);
+
 /* Whether no part of the query, views included, is parallel unsafe, as data changes are. */
 extern bool source_parallel_mode_ok(const Source *source, const SourceRange *range);
 

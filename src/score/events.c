@@ -29,6 +29,7 @@
 
 #include "pg/call_arguments.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 #include "pg/rowset.h"
 #include "pg/timestamps.h"
 #include "score/detect_arguments.h"
@@ -598,6 +599,7 @@ Datum
 amad_events(PG_FUNCTION_ARGS)
 {
 	Events		e = {.rules = get_rules(fcinfo)};
+	const bool	begun = progress_begin(PROGRESS_EVENTS);
 	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
 	const Model *model;
 
@@ -625,5 +627,6 @@ amad_events(PG_FUNCTION_ARGS)
 	end_event_series(&e);
 	if (e.silence)
 		report_absent_series(&e, spec.series);
+	progress_end(begun);
 	return (Datum) 0;
 }
