@@ -228,7 +228,8 @@ progress_add(int64 rows)
 		return;
 	live.unseen = 0;
 	now = GetCurrentTimestamp();
-	if (now - live.published < PUBLISH_USECS)
+	if (now - live.published < PUBLISH_USECS && MyBEEntry &&
+		MyBEEntry->st_progress_command == PROGRESS_COMMAND_AMAD)
 		return;
 	extrapolate_end(now);
 	publish_progress(now);
