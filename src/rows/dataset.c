@@ -83,6 +83,19 @@ options_for_fewer_rows(const Dataset *d)
 static void
 too_few_rows(const Dataset *d)
 {
+	if (d->level > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too few rows to train a model fit in maintenance_work_mem (%d MB)",
+						maintenance_work_mem / 1024),
+				 errdetail("A sample of " INT64_FORMAT " of " INT64_FORMAT
+						   " rows fits, which has no " INT64_FORMAT
+						   " rows of a series without a gap.",
+						   d->nrows, d->facts.offered, least_rows(d)),
+				 errhint("Raise maintenance_work_mem: %zu MB are enough for all rows.",
+						 dataset_bytes(d, d->nseries, d->facts.offered, d->largest) /
+								 (1024 * 1024) +
+							 1)));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to train a model: " INT64_FORMAT,
@@ -95,10 +108,6 @@ too_few_rows(const Dataset *d)
 				 ? errhint("There are " INT64_FORMAT
 						   " gaps longer than max_gap: choose a greater one, or use %s.",
 						   d->facts.gaps, options_for_fewer_rows(d))
-				 : d->level > 0
-				 ? errhint("Only a sample of the rows fits into "
-						   "maintenance_work_mem: raise it, or train on "
-						   "fewer series.")
 				 : errhint("Give more rows, or use %s.", options_for_fewer_rows(d))));
 }
 
@@ -248,7 +257,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 	make_room(d, series_rows(d->open));
 	if (!series_complete(d->open))
 		make_imputed(d);
-	for (int64 at = 0; at < series_rows(d->open);)
+	for (int64 at = 0, next = 0; at < series_rows(d->open);)
 	{
 		SeriesRun	run = series_run(d->open, at, s->max_gap);
 		int64		lead = Min(d->transforms.lead, run.rows);
@@ -259,8 +268,10 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 			.number = run.number + lead,
 		};
 
+		/* where rows have been left out there is no gap */
+		d->facts.gaps += at > 0 && (d->level == 0 || run.number == next);
+		next = run.number + run.rows;
 		at += run.rows;
-		d->facts.gaps += at < series_rows(d->open);
 		if (to.rows == 0)
 			continue;
 		/* like scoring, which does not see rows before all features have a value */
@@ -355,6 +366,7 @@ end_series(Dataset *d)
 		scale_runs(d, &s);
 		add_series(d, s);
 		d->facts.offered += offered;
+		d->largest = Max(d->largest, offered);
 	}
 	else
 		d->facts.short_series++;

@@ -66,6 +66,7 @@ typedef struct Dataset
 	Size		reserve;		/* bytes to leave for the training */
 	bool		sampling;		/* omit rows beyond the budget, instead of an ERROR */
 	int			level;			/* one of 2^level blocks is kept */
+	int64		largest;		/* rows of the longest series, including omitted ones */
 
 	Series	   *open;			/* the series being collected, or NULL */
 	char	   *open_key;
@@ -112,6 +113,12 @@ extern void dataset_finish(Dataset *dataset, ModelStats *stats);
 extern void dataset_begin_scaled(Dataset *dataset, const char *key);
 extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const float *scaled,
 							   const uint8 *imputed);
+
+/*
+ * The maintenance_work_mem with which no row is left out, in the worst order of the series;
+ * largest: rows of the longest one.
+ */
+extern Size dataset_bytes(const Dataset *dataset, int64 nseries, int64 rows, int64 largest);
 
 /* All runs, and the runs of the series that begins with a run; they are consecutive. */
 extern RunRange dataset_all_runs(const Dataset *dataset);
