@@ -708,9 +708,10 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 }
 
 double
-calibrate_passed_rows(const Model *m, const Dataset *d)
+calibrate_passed_rows(const Model *m, const Dataset *d, double scale)
 {
-	const double stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
+	const double rows = scale * d->nrows;
+	const double stride = Max(ceil(rows / ENOUGH_ROWS), 1);
 	double		held_out = 0;
 	double		all;
 
@@ -718,7 +719,8 @@ calibrate_passed_rows(const Model *m, const Dataset *d)
 		for (int64 place = 0, end; place < d->runs[i].rows; place = end)
 			if (dataset_held_out(d, &d->runs[i], place, &end))
 				held_out += end - place + m->plan.context;
-	all = d->nrows / stride + (stride > 1 ? held_out : 0);
+	held_out *= scale;
+	all = rows / stride + (stride > 1 ? held_out : 0);
 	return 2 * all +			/* means, raw scores */
 		(m->features > 1 && m->options.method != METHOD_ZSCORE ? DROPS * held_out : 0) +
 		(m->plan.has_relations ? (d->series[0].key ? 3 : 2) * held_out : 0);
@@ -729,7 +731,7 @@ calibrate_model(Model *m, const Dataset *d)
 {
 	Calibration c;
 
-	progress_phase(PROGRESS_CALIBRATING, calibrate_passed_rows(m, d), 0);
+	progress_phase(PROGRESS_CALIBRATING, calibrate_passed_rows(m, d, 1), 0);
 	create_series(m, d);
 	c = open_calibration(m, d, NULL);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;

@@ -72,6 +72,12 @@ extern int	optimizer_shards(const OptimizerPlan *plan);
 extern Size optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_length);
 
 /*
+ * Shared memory for `workers` workers and the leader, including the training rows, and the
+ * weights and moments of each worker.
+ */
+extern Size optimizer_shared_bytes(const OptimizerPlan *plan, int workers);
+
+/*
  * The number of workers to request.  0 for a small training and in a worker; as many as
  * fit in maintenance_work_mem with `bytes` of other memory.
  */

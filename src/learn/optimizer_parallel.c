@@ -80,11 +80,7 @@ losses_bytes(const OptimizerPlan *plan)
 	return 2 * optimizer_shards(plan) * sizeof(nn_losses);
 }
 
-/*
- * Shared memory for `workers` workers and the leader, including the training rows.  Each
- * worker has its own weights and moments.
- */
-static Size
+Size
 optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 {
 	return workers == 0 ? 0

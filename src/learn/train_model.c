@@ -150,7 +150,7 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 		plan.warm = true;
 	}
 	report_few_passes(dataset->options, &plan);
-	plan.later = CALIBRATION_COST * calibrate_passed_rows(model, dataset);
+	plan.later = CALIBRATION_COST * calibrate_passed_rows(model, dataset, 1);
 	optimizer_run(&plan, &rows, model->params, optimizer_workers(&plan, others), report);
 	facts->steps = plan.steps;
 	facts->passes = strtod(psprintf("%.3g", plan.passes), NULL);	/* three digits */

@@ -14,7 +14,6 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "learn/train_model.h"
@@ -131,54 +130,12 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
-static char *
-required_text(FunctionCallInfo fcinfo, int number, const char *name)
-{
-	char	   *text = text_argument(fcinfo, number);
-
-	if (text == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	if (text[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
-	return text;
-}
-
-static int
-optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***names)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-
-	*names = NULL;
-	if (PG_ARGISNULL(number))
-		return 0;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  &nulls, &n);
-	if (n > FEATURES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("%s has %d names, the limit is %d", name, n, FEATURES_MAX)));
-	*names = palloc(sizeof(char *) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain nulls", name)));
-		(*names)[i] = TextDatumGetCString(elements[i]);
-	}
-	return n;
-}
-
 Datum
 amad_train_source(PG_FUNCTION_ARGS)
 {
-	char	   *name = required_text(fcinfo, 0, "model_name");
+	char	   *name = required_text_argument(fcinfo, 0, "model_name");
 	SourceSpec	spec = {
-		.source = required_text(fcinfo, 1, "source"),
+		.source = required_text_argument(fcinfo, 1, "source"),
 		.timestamp_col = text_argument(fcinfo, 2),
 		.label_col = text_argument(fcinfo, 5),
 	};
@@ -188,12 +145,12 @@ amad_train_source(PG_FUNCTION_ARGS)
 
 	/* not after an hour of training */
 	PreventCommandIfReadOnly("amad_train()");
-	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
+	spec.nfeatures = names_argument(fcinfo, 3, "feature_cols", FEATURES_MAX, &spec.features);
 	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
 				 errhint("Omit it to use all numeric and boolean columns.")));
-	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
+	spec.nseries = names_argument(fcinfo, 4, "series_cols", FEATURES_MAX, &spec.series_cols);
 	options_parse(&options, PG_ARGISNULL(6) ? NULL : holidays_read(PG_GETARG_JSONB_P(6)));
 	if (options.nnames > 0)
 		ereport(ERROR,
@@ -213,7 +170,7 @@ Datum
 amad_retrain(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *name = required_text(fcinfo, 0, "model_name");
+	char	   *name = required_text_argument(fcinfo, 0, "model_name");
 	bool		warm = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	RegistryEntry entry;
 	SourceSpec	spec;

@@ -38,9 +38,8 @@ plan_held_out(const Dataset *d, int64 rows)
 						 Max(d->plan.warmup, d->plan.chunk_rows) + d->transforms.lead);
 }
 
-/* The least number of rows of a series that can be trained on and calibrated. */
-static int64
-least_rows(const Dataset *d)
+int64
+dataset_least_rows(const Dataset *d)
 {
 	int64		least = d->plan.chunk_rows + d->transforms.lead;
 
@@ -62,8 +61,8 @@ options_for_fewer_rows(const Dataset *d)
 	other.plan = plan_make(&options, d->features);
 	other.transforms.mean_rows = transforms_make(&options, d->features).mean_rows;
 	transforms_settle(&other.transforms);
-	least = least_rows(&other);
-	if (least >= least_rows(d) || options.lookahead > other.plan.max_horizon / 2)
+	least = dataset_least_rows(&other);
+	if (least >= dataset_least_rows(d) || options.lookahead > other.plan.max_horizon / 2)
 		return d->plan.has_network
 			? "smaller values of the options window, layers and horizons, or "
 			  "\"method\": \"pca\", which needs fewer"
@@ -77,7 +76,7 @@ options_for_fewer_rows(const Dataset *d)
 	return psprintf("\"preset\": \"short\" without the options window, layers, horizons and "
 					"chunk_length: " INT64_FORMAT " rows are then enough, or " INT64_FORMAT
 					" with \"method\": \"pca\"",
-					least, least_rows(&other));
+					least, dataset_least_rows(&other));
 }
 
 static void
@@ -91,7 +90,7 @@ too_few_rows(const Dataset *d)
 				 errdetail("A sample of " INT64_FORMAT " of " INT64_FORMAT
 						   " rows fits, which has no " INT64_FORMAT
 						   " rows of a series without a gap.",
-						   d->nrows, d->facts.offered, least_rows(d)),
+						   d->nrows, d->facts.offered, dataset_least_rows(d)),
 				 errhint("Raise maintenance_work_mem: %zu MB are enough for all rows.",
 						 dataset_bytes(d, d->nseries, d->facts.offered, d->largest) /
 								 (1024 * 1024) +
@@ -103,7 +102,7 @@ too_few_rows(const Dataset *d)
 			 errdetail("These options need at least " INT64_FORMAT
 					   " rows of a series without a gap: "
 					   "%d to train on, and rows held out for the threshold.",
-					   least_rows(d), d->plan.chunk_rows + d->transforms.lead),
+					   dataset_least_rows(d), d->plan.chunk_rows + d->transforms.lead),
 			 d->facts.gaps > 0
 				 ? errhint("There are " INT64_FORMAT
 						   " gaps longer than max_gap: choose a greater one, or use %s.",

@@ -93,6 +93,9 @@ extern Dataset *dataset_open(MemoryContext parent, const Options *options, int f
 							 Oid ts_type, bool sampling, Size reserve);
 extern void dataset_close(Dataset *dataset);
 
+/* The least number of rows of a series that can be trained on and calibrated. */
+extern int64 dataset_least_rows(const Dataset *dataset);
+
 /* Begins a series, whose rows follow.  key is copied; NULL: the only series. */
 extern void dataset_begin(Dataset *dataset, const char *key);
 extern void dataset_add(Dataset *dataset, int64 ts, const double *values);

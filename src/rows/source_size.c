@@ -1,12 +1,14 @@
 /*
  * rows/source_size.c
- *	  The number of rows of a source, as estimated by the planner.
+ *	  The number of rows of a source, as estimated by the planner, or counted.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
 #include "executor/spi.h"
 #include "nodes/plannodes.h"
+#include "portability/instr_time.h"
+#include "utils/builtins.h"
 #include "utils/plancache.h"
 
 #include "pg/progress.h"
@@ -37,6 +39,52 @@ estimate_source_rows(const Source *s, const SourceRange *range)
 	SPI_finish();
 	source_leave(&scope);
 	return rows;
+}
+
+SourceSize
+source_count(const Source *s, int64 least)
+{
+	const SourceRange everything = {.last_n = 0};
+	SourceScope scope = source_enter(&s->spec);
+	SourceSize	size = {0};
+	int64 *counts[] = {&size.series, &size.rows, &size.used_series, &size.used_rows, &size.largest};
+	StringInfoData query;
+	instr_time	start;
+	instr_time	end;
+	int64		first;
+	int64		last;
+
+	initStringInfo(&query);
+	appendStringInfo(&query,
+					 "SELECT pg_catalog.count(*), pg_catalog.sum(n)::pg_catalog.int8, "
+					 "pg_catalog.count(*) FILTER (WHERE used), "
+					 "pg_catalog.sum(n) FILTER (WHERE used)::pg_catalog.int8, pg_catalog.max(n) "
+					 "FROM (SELECT pg_catalog.count(*) AS n, "
+					 "pg_catalog.count(*) OPERATOR(pg_catalog.>=) " INT64_FORMAT " AS used FROM %s",
+					 least, s->from);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(&query, "%s%s", i == 0 ? " GROUP BY " : ", ",
+						 quote_identifier(s->spec.series_cols[i]));
+	appendStringInfoString(&query, ") AS series");
+	INSTR_TIME_SET_CURRENT(start);
+	SPI_connect();
+	if (SPI_execute(query.data, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "SPI_execute failed: %s", query.data);
+	for (int i = 0; i < lengthof(counts); i++)
+	{
+		bool		isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		*counts[i] = isnull ? 0 : DatumGetInt64(value);
+	}
+	SPI_finish();
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	size.seconds = INSTR_TIME_GET_DOUBLE(end);
+	source_leave(&scope);
+	if (source_span(s, &everything, &first, &last))
+		size.span = (double) last - first;
+	return size;
 }
 
 void
