@@ -5,7 +5,7 @@
 #
 # Memory is the greatest growth of the "Grand total" that pg_log_backend_memory_contexts writes during a training
 # without workers, sampled every 20 ms; rss is the growth of the process, which includes the BLAS. Time is that of
-# another training, with `workers` workers (0).
+# another training, with `workers` workers (0). PostgreSQL must run on this machine, with its log in a file.
 set -euo pipefail
 workers=${1:-0}
 unset OPENBLAS_CORETYPE
@@ -34,8 +34,9 @@ for name in one eight wide fleet hourly; do
   case $name in fleet | hourly) series="'{device}'" ;; esac
   arguments="'shapes.$name', 'ts', '$columns'::text[], $series::text[], NULL, NULL"
   took=$(date +%s.%N)
-  read -r seconds memory < <(psql -F ' ' -c "SELECT round(seconds::numeric, 2), memory FROM amad_estimate($arguments)")
+  seconds=$(psql -c "SELECT round(seconds::numeric, 2) FROM amad_estimate($arguments)")
   took=$(echo "$(date +%s.%N) - $took" | bc)
+  memory=$(psql -c 'SET amad.max_parallel_workers = 0' -c "SELECT memory FROM amad_estimate($arguments)")
   real=$(psql -c "CREATE TEMP TABLE t AS SELECT clock_timestamp() AS t" -c "DO \$\$ BEGIN PERFORM amad_train('m', $arguments); END \$\$" \
     -c 'SELECT round(extract(epoch FROM clock_timestamp() - t), 2) FROM t')
   mark=$(stat -c %s "$log")
@@ -70,3 +71,4 @@ SQL
       printf "%-8s %8.2f %8.2f %6.2f   %9.1f %9.1f %6.2f   %8.1f %6.2f\n", name, e, s, e / s, m / mb, used, m / mb / used, rss / 1024, took }'
   psql -c "SELECT amad_drop('m')" >/dev/null
 done
+psql -c 'DROP SCHEMA shapes CASCADE'

@@ -127,7 +127,7 @@ compare_memory(Estimate *e)
 		   !budget_fits(dataset_bytes(d, size->used_series, size->used_rows >> level,
 									  size->largest >> level)))
 		level++;
-	e->share = level < 30 && size->used_rows >> level >= d->plan.chunk_rows ? ldexp(1.0, -level)
+	e->share = level < 30 && size->used_rows >> level >= dataset_least_rows(d) ? ldexp(1.0, -level)
 																			: 0.0;
 	dataset_close(d);
 }
@@ -178,7 +178,7 @@ static void
 measure_reading(Estimate *e)
 {
 	const Size	fits = budget_rest() / 2 / series_row_bytes(e->source->spec.nfeatures);
-	const int64 n = Min(e->size.rows, Min(SAMPLE_ROWS, fits));
+	const int64 n = Min(e->size.rows, (int64) Min(SAMPLE_ROWS, fits));
 	const double few = time_reading(e, n / 10);
 	const double many = time_reading(e, n);
 
@@ -198,7 +198,12 @@ add_random_series(Dataset *d, const char *key, int64 n, int64 step, nn_rng *rng)
 	for (int64 row = 0; row < n; row++)
 	{
 		for (int c = 0; c < d->features; c++)
-			values[c] = sin(row / (5.0 + c)) + nn_rng_double(rng);
+		{
+			/* positive, for logarithms, and growing, for rates */
+			values[c] = 2 + sin(row / (5.0 + c)) + nn_rng_double(rng);
+			if (options_transform(d->options, c) == TRANSFORM_RATE)
+				values[c] += 3.0 * row;
+		}
 		dataset_add(d, row * step, values);
 	}
 	pfree(values);
@@ -212,10 +217,10 @@ create_random_rows(Estimate *e)
 	const bool	fleet = e->source->spec.nseries > 0;
 	const int	C = e->source->spec.nfeatures;
 	const double mean = e->share * size->used_rows / size->used_series;
-	const int64 step = Max((int64) (size->span / Max(size->largest - 1, 1)), 1);
 	Dataset *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type, false, 0);
 	int64		rows = Max((int64) Min(mean, RANDOM_ROWS), dataset_least_rows(d));
 	int			n = fleet ? (int) Min(ceil((double) RANDOM_ROWS / rows), size->used_series) : 1;
+	int64		step = (int64) Max(Min(size->span / Max(size->largest - 1, 1), 1e18 / rows), 1);
 	nn_rng		rng;
 
 	nn_rng_seed(&rng, e->options.seed, RNG_ROWS);
@@ -230,7 +235,7 @@ static nn_season
 choose_season(const Estimate *e)
 {
 	const SourceSize *size = &e->size;
-	int64		ts[2] = {0, (int64) size->span};
+	int64		ts[2] = {0, (int64) Min(size->span, 9e18)};
 	DatasetRun	run = {.rows = 2};
 	DatasetSeries series = {.rows = 2};
 	const Dataset d = {

@@ -87,10 +87,9 @@ too_few_rows(const Dataset *d)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too few rows to train a model fit in maintenance_work_mem (%d MB)",
 						maintenance_work_mem / 1024),
-				 errdetail("A sample of " INT64_FORMAT " of " INT64_FORMAT
-						   " rows fits, which has no " INT64_FORMAT
-						   " rows of a series without a gap.",
-						   d->nrows, d->facts.offered, dataset_least_rows(d)),
+				 errdetail("Blocks of rows were left out until the others fit: " INT64_FORMAT
+						   " of " INT64_FORMAT " rows are left.",
+						   d->nrows, d->facts.offered),
 				 errhint("Raise maintenance_work_mem: %zu MB are enough for all rows.",
 						 dataset_bytes(d, d->nseries, d->facts.offered, d->largest) /
 								 (1024 * 1024) +

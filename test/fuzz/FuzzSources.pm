@@ -261,6 +261,8 @@ sub case
 		drift => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_drift$form('sources'$range$other) x) x",
 		recalibrate => "SELECT length(amad_recalibrate$form('sources'$range$other)::text)",
 		retrain => "SELECT length(amad_retrain('sources')::text)",
+		estimate => "SELECT length(e::text), e.seconds >= 0 FROM amad_estimate(source => $source" . arguments() . ", options => $options) e",
+		progress => 'SELECT count(*), max(length(p::text)) FROM amad_progress p',
 	);
 	for my $what (sort keys %calls)
 	{

@@ -112,7 +112,7 @@ is($session->query_safe($count), 0, 'nor does its session see anything');
 $session->quit;
 
 # the estimate at half of the time is not far off
-my $timed = options('"steps": 6000');
+my $timed = options('"steps": 30000');
 ($session, $pid) = start_command(
 	"SET amad.max_parallel_workers = 0; SELECT amad_train('timed', 'fleet', 'ts', '{a,b,c}', '{device}', options => $timed)",
 	"share > 0.5");
@@ -211,7 +211,7 @@ $session->quit;
 foreach my $function (qw(analyzes fails))
 {
 	my $source = "SELECT * FROM (SELECT *, row_number() OVER (ORDER BY device, ts) AS n FROM fleet) f "
-	  . "WHERE $function(n, 3000) AND pause(n, 7000)";
+	  . "WHERE pause(n, 3000) AND $function(n, 7000)";
 
 	($session, $pid) = start_command("SET amad.max_parallel_workers = 0; "
 		  . "SELECT amad_train('x', \$q\$$source\$q\$, 'ts', '{a,b,c}', '{device}', options => $endless)",
@@ -252,6 +252,14 @@ $session->query_safe("SET amad.report_progress = on; SET amad.max_parallel_worke
 $session->query("SELECT amad_fit($endless, ts, a, b, c) FROM fleet WHERE device = 1");
 my @notices = $session->{stderr} =~ /(NOTICE:  step \d+ of 10000000: loss)/g;
 is(scalar @notices, 1, 'one NOTICE in five seconds');
+$session->{stderr} = '';
+# rows come one by one, every two milliseconds
+$session->query_safe("CREATE INDEX ON readings (ts); ANALYZE readings; SET enable_sort = off; "
+	  . "SELECT amad_train('one', 'readings', 'ts', '{a,b,c}', options => " . options() . ')');
+$session->query("SELECT count(*) FROM amad_detect_bigint('one', "
+	  . "source => 'SELECT ts, a, b, c FROM readings WHERE pg_sleep(0.002) IS NOT NULL', timestamp_col => 'ts')");
+@notices = $session->{stderr} =~ /(NOTICE:  scoring rows: \d+ of about \d+ rows)/g;
+is(scalar @notices, 1, 'also of a detection');
 $session->{stderr} = '';
 $session->quit;
 $lock->quit;
