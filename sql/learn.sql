@@ -95,3 +95,15 @@ CREATE FUNCTION amad_retrain_bigint(model_name text, warm_start boolean DEFAULT 
 	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_retrain_bigint IS
 	'train the deployed version of a model whose source has an integer time column again; otherwise as amad_retrain';
+
+-- ---- estimates -----------------------------------------------------------------
+
+CREATE FUNCTION amad_estimate(source text, timestamp_col text DEFAULT NULL, feature_cols text[] DEFAULT NULL,
+		series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL, options jsonb DEFAULT NULL,
+		OUT rows bigint, OUT series bigint, OUT short_series bigint, OUT features integer, OUT sampled double precision,
+		OUT steps bigint, OUT passes double precision, OUT workers integer, OUT seconds double precision,
+		OUT read_seconds double precision, OUT train_seconds double precision, OUT calibrate_seconds double precision,
+		OUT memory bigint, OUT memory_required bigint, OUT maintenance_work_mem bigint, OUT version_bytes bigint)
+	AS 'MODULE_PATHNAME', 'amad_estimate' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_estimate IS
+	'time and memory that amad_train will need on a relation or query, from a count of the rows and some real steps';

@@ -11,6 +11,48 @@ DROP FUNCTION amad_retrain(text, boolean);
 DROP FUNCTION amad_recalibrate(text, timestamptz, timestamptz, bigint, jsonb, text, text, text, jsonb);
 DROP FUNCTION amad_recalibrate_bigint(text, bigint, bigint, bigint, jsonb, text, text, text, jsonb);
 
+CREATE FUNCTION amad_progress() RETURNS TABLE (pid integer, datid oid, usesysid oid, command text, phase text,
+		share double precision, started timestamptz, eta timestamptz, rows_done bigint, rows_total bigint, workers integer)
+	AS 'MODULE_PATHNAME', 'amad_progress' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+
+COMMENT ON FUNCTION amad_progress IS
+	'progress of the trainings, detections and recalibrations that run now; the view amad_progress also has names';
+
+CREATE VIEW amad_progress AS
+	SELECT p.pid, p.datid, d.datname, pg_catalog.pg_get_userbyid(p.usesysid) AS usename, p.command, p.phase, p.share, p.started,
+		p.eta, p.rows_done, p.rows_total, p.workers
+	FROM amad_progress() AS p LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) p.datid;
+
+COMMENT ON VIEW amad_progress IS 'progress of the trainings, detections and recalibrations that run now, in all databases';
+
+COMMENT ON COLUMN amad_progress.pid IS 'process of the backend, as in pg_stat_activity';
+
+COMMENT ON COLUMN amad_progress.datid IS 'database';
+
+COMMENT ON COLUMN amad_progress.datname IS 'name of the database';
+
+COMMENT ON COLUMN amad_progress.usename IS 'role of the session';
+
+COMMENT ON COLUMN amad_progress.command IS
+	'train, retrain, detect, events, drift, recalibrate, evaluate or estimate; null, like all that follows, without privileges of the role';
+
+COMMENT ON COLUMN amad_progress.phase IS
+	'starting, reading rows, preparing rows, training, calibrating, storing or scoring rows';
+
+COMMENT ON COLUMN amad_progress.share IS 'time spent as a share of the expected time, 0 to 1; null: not known yet';
+
+COMMENT ON COLUMN amad_progress.started IS 'time at which the command began';
+
+COMMENT ON COLUMN amad_progress.eta IS 'time at which the command is expected to end';
+
+COMMENT ON COLUMN amad_progress.rows_done IS 'rows processed in this phase; in training, each time that a row is used';
+
+COMMENT ON COLUMN amad_progress.rows_total IS 'rows to process in this phase, partly estimated';
+
+COMMENT ON COLUMN amad_progress.workers IS 'parallel workers at work, without the backend itself';
+
+GRANT SELECT ON amad_progress TO PUBLIC;
+
 CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true, version integer DEFAULT NULL)
@@ -112,6 +154,17 @@ CREATE FUNCTION amad_retrain_bigint(model_name text, warm_start boolean DEFAULT 
 
 COMMENT ON FUNCTION amad_retrain_bigint IS
 	'train the deployed version of a model whose source has an integer time column again; otherwise as amad_retrain';
+
+CREATE FUNCTION amad_estimate(source text, timestamp_col text DEFAULT NULL, feature_cols text[] DEFAULT NULL,
+		series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL, options jsonb DEFAULT NULL,
+		OUT rows bigint, OUT series bigint, OUT short_series bigint, OUT features integer, OUT sampled double precision,
+		OUT steps bigint, OUT passes double precision, OUT workers integer, OUT seconds double precision,
+		OUT read_seconds double precision, OUT train_seconds double precision, OUT calibrate_seconds double precision,
+		OUT memory bigint, OUT memory_required bigint, OUT maintenance_work_mem bigint, OUT version_bytes bigint)
+	AS 'MODULE_PATHNAME', 'amad_estimate' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION amad_estimate IS
+	'time and memory that amad_train will need on a relation or query, from a count of the rows and some real steps';
 
 CREATE FUNCTION amad_recalibrate(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,

@@ -15,7 +15,6 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "learn/deployment.h"
@@ -23,9 +22,11 @@
 #include "model/registry.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 #include "pg/timestamps.h"
 #include "rows/duplicate_rows.h"
 #include "rows/holidays.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 #include "score/detect_arguments.h"
 
@@ -65,6 +66,7 @@ SQL_FUNCTION(amad_retrain);
 typedef struct Reading
 {
 	const Source *source;
+	SourceRange range;
 	Dataset    *dataset;
 	int64		rows;
 } Reading;
@@ -76,6 +78,7 @@ read_row(const SourceRow *row, void *arg)
 	DatasetFacts *facts = &r->dataset->facts;
 
 	r->rows++;
+	source_report_row(r->source, &r->range);
 	if (row->new_series)
 		dataset_begin(r->dataset, r->source->spec.nseries > 0 ? row->new_series : NULL);
 	if (!row->ts_valid)
@@ -92,15 +95,17 @@ read_row(const SourceRow *row, void *arg)
 }
 
 static void
-check_reading(const Reading *r, const SourceRange *range)
+check_reading(const Reading *r)
 {
-	const bool	limited = range->has_since || range->has_until;
+	const bool	limited = r->range.has_since || r->range.has_until;
 
 	if (r->rows == 0 || (limited && r->rows == r->dataset->facts.without_ts))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 limited ? errmsg("source %s has no rows in the range", r->source->spec.source)
-						 : errmsg("source %s has no rows", r->source->spec.source)));
+				 limited
+					 ? errmsg("%s has no rows in the range", source_label(r->source->spec.source))
+					 : errmsg("%s has no rows", source_label(r->source->spec.source)),
+				 source_errcontext(r->source->spec.source)));
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -186,7 +191,7 @@ train_on_source(TrainCall *call)
 	};
 	Source	   *source = source_open(&call->spec);
 	SourceRange range = range_of_source(&call->range, source->ts_type);
-	Reading		reading = {.source = source};
+	Reading		reading = {.source = source, .range = range};
 	TrainFacts	facts;
 	Deployment	deployment;
 	Model	   *model;
@@ -207,12 +212,14 @@ train_on_source(TrainCall *call)
 	call->range.has_until = range.has_until;
 	call->range.until = Int64GetDatum(range.until);
 	deployment = deployment_open(&call->deploy, &call->range, call->from_version);
+	progress_phase(PROGRESS_READING, 0, 0);
 	source_scan(source, &range, false, read_row, &reading);
-	check_reading(&reading, &range);
+	check_reading(&reading);
 	model = train_model(reading.dataset, call->initial, &facts);
 	set_columns(model, source);
 	model->training =
 		JsonbToCString(NULL, &add_range(json_to_jsonb(model->training), source, &range)->root, -1);
+	progress_phase(PROGRESS_STORING, 0, 0);
 	deployment_store(&deployment, model, train_facts_to_jsonb(model, &facts),
 					 source_to_jsonb(&source->spec));
 	error_context_stack = context.previous;
@@ -222,69 +229,31 @@ train_on_source(TrainCall *call)
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
-static char *
-required_text(FunctionCallInfo fcinfo, int number, const char *name)
-{
-	char	   *text = text_argument(fcinfo, number);
-
-	if (text == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	if (text[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
-	return text;
-}
-
-static int
-optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***names)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-
-	*names = NULL;
-	if (PG_ARGISNULL(number))
-		return 0;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  &nulls, &n);
-	if (n > FEATURES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("%s has %d names, the limit is %d", name, n, FEATURES_MAX)));
-	*names = palloc(sizeof(char *) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain nulls", name)));
-		(*names)[i] = TextDatumGetCString(elements[i]);
-	}
-	return n;
-}
-
 Datum
 amad_train_source(PG_FUNCTION_ARGS)
 {
 	TrainCall	call = {
-		.name = required_text(fcinfo, ARG_MODEL_NAME, "model_name"),
-		.spec.source = required_text(fcinfo, ARG_SOURCE, "source"),
+		.name = required_text_argument(fcinfo, ARG_MODEL_NAME, "model_name"),
+		.spec.source = required_text_argument(fcinfo, ARG_SOURCE, "source"),
 		.spec.timestamp_col = text_argument(fcinfo, ARG_TIMESTAMP_COL),
 		.spec.label_col = text_argument(fcinfo, ARG_LABEL_COL),
 		.range = read_range_arguments(fcinfo, ARG_SINCE),
 		.deploy = read_deploy_arguments(fcinfo, ARG_DEPLOY, ARG_KEEP),
 	};
 	SourceSpec *spec = &call.spec;
+	bool		begun = progress_begin(PROGRESS_TRAIN);
+	Jsonb	   *summary;
 
 	/* not after an hour of training */
 	PreventCommandIfReadOnly("amad_train()");
-	spec->nfeatures = optional_names(fcinfo, ARG_FEATURE_COLS, "feature_cols", &spec->features);
+	spec->nfeatures = names_argument(fcinfo, ARG_FEATURE_COLS, "feature_cols", FEATURES_MAX,
+									 &spec->features);
 	if (!PG_ARGISNULL(ARG_FEATURE_COLS) && spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
 				 errhint("Omit it to use all numeric and boolean columns.")));
-	spec->nseries = optional_names(fcinfo, ARG_SERIES_COLS, "series_cols", &spec->series_cols);
+	spec->nseries = names_argument(fcinfo, ARG_SERIES_COLS, "series_cols", FEATURES_MAX,
+								   &spec->series_cols);
 	options_parse(&call.options,
 				  PG_ARGISNULL(ARG_OPTIONS) ? NULL : holidays_read(PG_GETARG_JSONB_P(ARG_OPTIONS)));
 	if (call.options.nnames > 0)
@@ -292,7 +261,9 @@ amad_train_source(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"features\" cannot be combined with a source"),
 				 errhint("Specify the columns in feature_cols.")));
-	PG_RETURN_JSONB_P(train_on_source(&call));
+	summary = train_on_source(&call);
+	progress_end(begun);
+	PG_RETURN_JSONB_P(summary);
 }
 
 /*
@@ -304,11 +275,13 @@ amad_retrain(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
 	TrainCall	call = {
-		.name = required_text(fcinfo, RETRAIN_ARG_MODEL_NAME, "model_name"),
+		.name = required_text_argument(fcinfo, RETRAIN_ARG_MODEL_NAME, "model_name"),
 		.range = read_range_arguments(fcinfo, RETRAIN_ARG_SINCE),
 		.deploy = read_deploy_arguments(fcinfo, RETRAIN_ARG_DEPLOY, RETRAIN_ARG_KEEP),
 	};
 	RegistryEntry entry;
+	bool		begun = progress_begin(PROGRESS_RETRAIN);
+	Jsonb	   *summary;
 
 	PreventCommandIfReadOnly("amad_retrain()");
 	entry = registry_find(function, call.name, 0);
@@ -317,5 +290,7 @@ amad_retrain(PG_FUNCTION_ARGS)
 	options_parse(&call.options, registry_options(function, &entry));
 	if (!PG_ARGISNULL(RETRAIN_ARG_WARM_START) && PG_GETARG_BOOL(RETRAIN_ARG_WARM_START))
 		call.initial = registry_model(function, &entry);
-	PG_RETURN_JSONB_P(train_on_source(&call));
+	summary = train_on_source(&call);
+	progress_end(begun);
+	PG_RETURN_JSONB_P(summary);
 }

@@ -14,8 +14,13 @@
  */
 extern bool argument_is_null(FunctionCallInfo fcinfo, int number);
 
-/* A text argument, or NULL. */
+/* A text argument, or NULL; and one that must not be null or empty. */
 extern char *text_argument(FunctionCallInfo fcinfo, int number);
+extern char *required_text_argument(FunctionCallInfo fcinfo, int number, const char *name);
+
+/* An array of at most `most` names; 0 and NULL if it is null. */
+extern int	names_argument(FunctionCallInfo fcinfo, int number, const char *name, int most,
+						  char ***names);
 
 /*
  * The base type of the argument ts, which is number `number` and may be declared "any", for

@@ -24,6 +24,11 @@
 #include "utils/wait_event.h"
 #endif
 
+/* The status of the i-th backend, from 1. */
+#if PG_VERSION_NUM < 160000
+#define pgstat_get_local_beentry_by_index(i) pgstat_fetch_stat_local_beentry(i)
+#endif
+
 /* Before 19 no window function could be called with IGNORE NULLS. */
 #if PG_VERSION_NUM < 190000
 #define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)

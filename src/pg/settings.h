@@ -5,7 +5,7 @@
 #ifndef AMAD_PG_SETTINGS_H
 #define AMAD_PG_SETTINGS_H
 
-/* amad.report_progress: trainings report their progress as NOTICEs. */
+/* amad.report_progress: commands report their progress as NOTICEs. */
 extern bool settings_report_progress;
 
 /* Defines the settings, when the library is loaded. */

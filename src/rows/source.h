@@ -96,6 +96,23 @@ extern void source_scan(const Source *source, const SourceRange *range, bool rea
  */
 extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
 
+/* The rows of a source. */
+typedef struct SourceSize
+{
+	int64		rows;
+	int64		series;
+	int64		used_rows;		/* of series with at least `least` rows */
+	int64		used_series;
+	int64		largest;		/* rows of the longest series */
+	double		span;			/* from the first to the last time, in all series */
+	double		seconds;		/* that counting took */
+} SourceSize;
+
+extern SourceSize source_count(const Source *source, int64 least);
+
+/* Counts a row for amad_progress, with the planner's estimate of all once reading takes long. */
+extern void source_report_row(const Source *source, const SourceRange *range);
+
 /* Whether no part of the query, views included, is parallel unsafe, as data changes are. */
 extern bool source_parallel_mode_ok(const Source *source, const SourceRange *range);
 

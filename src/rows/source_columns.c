@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "pg/timestamps.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
 
@@ -94,11 +95,12 @@ choose_timestamp_col(SourceSpec *spec, TupleDesc desc)
 	if (found < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timestamp_col must be specified for source %s", spec->source),
+				 errmsg("timestamp_col must be specified for %s", source_label(spec->source)),
 				 found == -1
 					 ? errdetail("The source has no column of type timestamp with or without "
 								 "time zone, or date.")
-					 : errdetail("The candidates are %s.", candidates.data)));
+					 : errdetail("The candidates are %s.", candidates.data),
+				 source_errcontext(spec->source)));
 	spec->timestamp_col = pstrdup(column_name(desc, found));
 }
 
@@ -156,8 +158,9 @@ choose_features(SourceSpec *spec, TupleDesc desc, Oid relation)
 	if (spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no numeric or boolean column to use as a feature",
-						spec->source)));
+				 errmsg("%s has no numeric or boolean column to use as a feature",
+						source_label(spec->source)),
+				 source_errcontext(spec->source)));
 }
 
 /* ---- checks ----------------------------------------------------------------------------- */
@@ -285,8 +288,9 @@ report_difference(const Source *s, TupleDesc desc, Difference *difference)
 			(errcode(difference->missing.len > 0		 ? ERRCODE_UNDEFINED_COLUMN
 						 : difference->ambiguous.len > 0 ? ERRCODE_AMBIGUOUS_COLUMN
 														 : ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("source %s does not have all required columns", s->spec.source),
-			 errdetail("%s", detail.data), errhint("The columns of the source are %s.", has.data)));
+			 errmsg("%s does not have all required columns", source_label(s->spec.source)),
+			 errdetail("%s", detail.data), errhint("The columns of the source are %s.", has.data),
+			 source_errcontext(s->spec.source)));
 }
 
 void

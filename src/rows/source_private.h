@@ -45,7 +45,7 @@ extern const char *source_ts_read_name(const struct Source *source);
 extern void source_append_bound(StringInfo out, const struct Source *source, const char *column,
 								const char *operator, int64 ts);
 
-/* Appends the conditions for a JSON object of series columns and their values. */
+/* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
 extern void source_append_series(StringInfo where, const struct Source *source, Jsonb *series);
 
 /* Appends a name to a list for a message: "a", "b". */

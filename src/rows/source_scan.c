@@ -212,7 +212,7 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 	Receiver   *r = (Receiver *) self;
 	const Source *s = r->source;
 	TypeCacheEntry *cache;
-	const char *what = psprintf("source %s", s->spec.source);
+	const char *what = source_label(s->spec.source);
 	int			at = 0;
 
 	relation_check_column(what, desc, at++, source_ts_read_type(s), InvalidOid);

@@ -35,6 +35,7 @@
 
 #include "core/evidence/level.h"
 #include "model/registry.h"
+#include "pg/progress.h"
 #include "pg/timestamps.h"
 #include "rows/series_key.h"
 #include "score/detect.h"
@@ -485,6 +486,7 @@ read_source_row(const SourceRow *row, void *arg)
 	const DetectSpec *spec = &d->spec;
 	const bool	placed = row->ts_valid && !row->duplicate;
 
+	source_report_row(d->source, &d->range);
 	if (row->new_series)
 		begin_detected_series(d, row);
 
@@ -525,6 +527,7 @@ detect_run(Detection *d, detect_visit visit, void *arg)
 {
 	d->visit = visit;
 	d->arg = arg;
+	progress_phase(PROGRESS_SCORING, 0, 0);
 	source_scan(d->source, &d->range, true, read_source_row, d);
 	score_learning_rows(d);
 	scorer_end(d->scorer);

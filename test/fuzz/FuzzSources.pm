@@ -247,7 +247,7 @@ sub case
 		: pick(", since => '2026-01-01 00:10', until => '2026-01-01 00:50'", ", since => 'infinity'", ", until => '-infinity'", ", since => '-infinity', until => 'infinity'",
 			", since => '294276-12-31'", ", until => '4713-01-01 BC'"));
 	my $other = chance(50) ? '' : ', source => ' . source() . pick('', ", timestamp_col => 'ts'", ", timestamp_col => 'a'");
-	my $series = chance(70) ? '' : ', series => ' . literal(pick('{"dev": "x"}', '{"dev": 1}', '{"dev": null}', '{}', '{"dev": [1]}', '{"nowhere": 1}', '{"dev": "x", "a": 1}', odd_json()));
+	my $series = chance(70) ? '' : ', series => ' . literal(pick('{"dev": "x"}', '{"dev": 1}', '{"dev": ["x", "y", null]}', '[{"dev": "x"}, {"dev": ["y", 2]}]', '[]', '{"pair": ["(1,2)", "x"]}', '{"dev": null}', '{}', '{"dev": [1]}', '{"nowhere": 1}', '{"dev": "x", "a": 1}', odd_json()));
 	my $bad = Fuzz::bad_severities('s');
 	my %calls = (
 		detect => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_detect$form('sources'$range$series$other) x) x",
@@ -263,6 +263,8 @@ sub case
 		retrain => "SELECT length(amad_retrain$form('sources'$range" . pick('', ", deploy => 'if_better'", ', deploy => false') . pick('', ', keep => 1') . ')::text)',
 		compare => "SELECT count(*), min(length(x::text)) FROM amad_compare$form('sources', NULL"
 		  . ($range =~ /last_n/ ? '' : $range) . "$series$other) x",
+		estimate => "SELECT length(e::text), e.seconds >= 0 FROM amad_estimate(source => $source" . arguments() . ", options => $options) e",
+		progress => 'SELECT count(*), max(length(p::text)) FROM amad_progress p',
 	);
 	for my $what (sort keys %calls)
 	{
