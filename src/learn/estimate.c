@@ -20,6 +20,8 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -128,7 +130,7 @@ compare_memory(Estimate *e)
 									  size->largest >> level)))
 		level++;
 	e->share = level < 30 && size->used_rows >> level >= dataset_least_rows(d) ? ldexp(1.0, -level)
-																			: 0.0;
+																			   : 0.0;
 	dataset_close(d);
 }
 
