@@ -66,10 +66,13 @@ UPDATE pg_catalog.pg_proc SET provolatile = 'v'
 
 CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
-		options jsonb DEFAULT NULL) RETURNS jsonb
+		options jsonb DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL)
+	RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
-		series_cols text[], label_col text, options jsonb) IS
+		series_cols text[], label_col text, options jsonb,
+		metric_col text, value_col text, bucket text, aggregate text) IS
 	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
 CREATE FUNCTION amad_retrain(model_name text, warm_start boolean DEFAULT false) RETURNS jsonb

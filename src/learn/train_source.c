@@ -3,7 +3,8 @@
  *	  The functions amad_train on a source, and amad_retrain.
  *
  *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
- *				   label_col, options) → jsonb
+ *				   label_col, options,
+ *				   metric_col, value_col, bucket, aggregate) → jsonb
  *		amad_retrain(model_name, warm_start) → jsonb
  *
  * The source is read once, sorted by series and time.  When the rows do not fit in
@@ -16,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "learn/train_model.h"
 #include "rows/duplicate_rows.h"
@@ -90,6 +92,22 @@ set_columns(Model *model, const Source *source)
 	model->series_cols = spec->series_cols;
 }
 
+/* A narrow table that is taken for a wide one has one feature, and its metrics are series. */
+static void
+suggest_metric_col(const Source *source)
+{
+	const SourceSpec *spec = &source->spec;
+	const char *last = spec->nseries > 1 ? spec->series_cols[spec->nseries - 1] : NULL;
+	Oid			type = last ? getBaseType(source->series_types[spec->nseries - 1]) : InvalidOid;
+
+	if (spec->metric_col == NULL && !spec->stored && spec->nfeatures == 1 &&
+		(type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == NAMEOID))
+		ereport(NOTICE,
+				(errmsg("each combination of the series columns is a series with only one feature"),
+				 errhint("If \"%s\" names what is measured, specify metric_col and value_col.",
+						 last)));
+}
+
 /* Reads the source, trains and stores a model; initial: see train_model(). */
 static Jsonb *
 train_on_source(Oid function, char *name, const SourceSpec *spec, Options *options,
@@ -108,6 +126,9 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 	int			version;
 
 	error_context_stack = &context;
+	if (source->spec.nfeatures == 0)
+		source_find_metrics(source, &everything);
+	suggest_metric_col(source);
 	options->nnames = source->spec.nfeatures;
 	options->names = source->spec.features;
 	options_check_transforms(options, options->nnames);
@@ -167,6 +188,17 @@ optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***na
 	return n;
 }
 
+/* The arguments that describe a narrow source, from number `first` on. */
+static void
+read_narrow_arguments(FunctionCallInfo fcinfo, int first, SourceSpec *spec)
+{
+	spec->function = fcinfo->flinfo->fn_oid;
+	spec->metric_col = text_argument(fcinfo, first);
+	spec->value_col = text_argument(fcinfo, first + 1);
+	spec->bucket = text_argument(fcinfo, first + 2);
+	spec->aggregate = text_argument(fcinfo, first + 3);
+}
+
 Datum
 amad_train_source(PG_FUNCTION_ARGS)
 {
@@ -184,8 +216,9 @@ amad_train_source(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
-				 errhint("Omit it to use all numeric and boolean columns.")));
+				 errhint("Omit it to use all numeric and boolean columns, or all metrics.")));
 	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
+	read_narrow_arguments(fcinfo, 7, &spec);
 	options_parse(&options, PG_ARGISNULL(6) ? NULL : holidays_read(PG_GETARG_JSONB_P(6)));
 	if (options.nnames > 0)
 		ereport(ERROR,
@@ -212,6 +245,7 @@ amad_retrain(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("amad_retrain()");
 	entry = registry_find(function, name, 0);
 	spec = source_from_jsonb(registry_trusted_source(function, &entry, name));
+	spec.function = function;
 	options_parse(&options, registry_options(function, &entry));
 	PG_RETURN_JSONB_P(train_on_source(function, name, &spec, &options,
 									  warm ? registry_model(function, &entry) : NULL));

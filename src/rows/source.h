@@ -27,6 +27,14 @@ typedef struct SourceSpec
 	bool		stored;			/* comes from amad_models: see source_from_jsonb() */
 	char	   *usual_timestamp_col;	/* instead of NULL, if the source has such a column */
 	char	   *usual_label_col;	/* likewise */
+
+	/* a narrow source has a row for each value of a feature */
+	char	   *metric_col;		/* names the feature; NULL: the features are columns */
+	char	   *value_col;
+	char	   *bucket;			/* width: an interval, or a number if times are; NULL: none */
+	char	   *aggregate;		/* of the values in a bucket (pivot.h); NULL: avg */
+	bool		usual_shape;	/* these four apply if the source has such columns */
+	Oid			function;		/* the calling SQL function, in the schema of the extension */
 } SourceSpec;
 
 /* A source whose columns have been found. */
@@ -40,6 +48,9 @@ typedef struct Source
 	Oid		   *series_collations;	/* (nseries) */
 	Oid		   *feature_types;	/* (nfeatures) */
 	Oid			label_type;
+	Oid			metric_type;	/* of metric_col */
+	int64		bucket;			/* width in units of the scored type; 0: none */
+	bool		label_is_number;	/* in a narrow source */
 } Source;
 
 /* The rows to read; times in units of the scored type. */
@@ -96,6 +107,12 @@ extern void source_scan(const Source *source, const SourceRange *range, bool rea
  */
 extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
 
+/*
+ * Makes the metrics of a narrow source, sorted, its features: those of the rows from since to
+ * until.  ERROR if there are none, or more than FEATURES_MAX.
+ */
+extern void source_find_metrics(Source *source, const SourceRange *range);
+
 /* Whether no part of the query, views included, is parallel unsafe, as data changes are. */
 extern bool source_parallel_mode_ok(const Source *source, const SourceRange *range);
 
@@ -109,7 +126,7 @@ extern Jsonb *source_to_jsonb(const SourceSpec *spec);
  */
 extern SourceSpec source_from_jsonb(Jsonb *json);
 
-/* Sets the usual column names from the source stored in a row of amad_models. */
+/* Sets the usual column names and shape from the source stored in a row of amad_models. */
 extern void source_take_names(SourceSpec *spec, Jsonb *json, bool label);
 
 #endif							/* AMAD_ROWS_SOURCE_H */

@@ -48,7 +48,33 @@ extern void source_append_bound(StringInfo out, const struct Source *source, con
 /* Appends the conditions for a JSON object of series columns and their values. */
 extern void source_append_series(StringInfo where, const struct Source *source, Jsonb *series);
 
+/* Appends the equality operator of a type, with its schema. */
+extern void source_append_equality(StringInfo out, Oid type);
+
 /* Appends a name to a list for a message: "a", "b". */
 extern void source_append_name(StringInfo list, const char *name);
+
+/* ---- narrow sources: source_narrow.c ------------------------------------------------------- */
+
+/* The start of the bucket that a time belongs to, which is its label. */
+extern int64 source_bucket_start(const struct Source *source, int64 ts);
+
+/* Checks the arguments that describe a narrow source, before its columns are looked up. */
+extern void source_check_narrow(struct SourceSpec *spec);
+
+/* Reads the bucket and checks the metrics, when the columns have been found. */
+extern void source_bind_narrow(struct Source *source);
+
+/*
+ * The first time of the time column that belongs to a bucket which begins at ts or later:
+ * labels from a to b are those of times from this of a to this of b.
+ */
+extern int64 source_first_time(const struct Source *source, int64 ts);
+
+/* Appends "SELECT c0, c1 ... FROM ..." for the rows that meet the conditions. */
+extern void source_append_narrow(StringInfo out, const struct Source *source, const char *where);
+
+/* Appends the condition that a row's metric is one of the features. */
+extern void source_append_metrics(StringInfo where, const struct Source *source);
 
 #endif							/* AMAD_ROWS_SOURCE_PRIVATE_H */

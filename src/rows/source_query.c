@@ -102,15 +102,21 @@ source_query(const Source *s, const SourceRange *range)
 
 	initStringInfo(&where);
 	if (range->has_since)
-		source_append_bound(&where, s, ts, ">=", range->since);
+		source_append_bound(&where, s, ts, ">=", source_first_time(s, range->since));
 	if (range->has_until)
-		source_append_bound(&where, s, ts, "<", range->read_until);
+		source_append_bound(&where, s, ts, "<", source_first_time(s, range->read_until));
 	if (range->series)
 		source_append_series(&where, s, range->series);
 	initStringInfo(&rows);
-	appendStringInfoString(&rows, "SELECT ");
-	append_columns(&rows, s);
-	appendStringInfo(&rows, " FROM %s%s%s", s->from, where.len > 0 ? " WHERE " : "", where.data);
+	if (s->spec.metric_col)
+		source_append_narrow(&rows, s, where.data);
+	else
+	{
+		appendStringInfoString(&rows, "SELECT ");
+		append_columns(&rows, s);
+		appendStringInfo(&rows, " FROM %s%s%s", s->from, where.len > 0 ? " WHERE " : "",
+						 where.data);
+	}
 	if (range->last_n > 0)
 		return newest_rows(s, range, rows.data);
 	appendStringInfo(&rows, " ORDER BY %sc0", series_list(s));

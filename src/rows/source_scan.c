@@ -302,9 +302,11 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 
 	initStringInfo(&where);
 	if (range->has_since)
-		source_append_bound(&where, s, ts, ">=", range->since);
+		source_append_bound(&where, s, ts, ">=", source_first_time(s, range->since));
 	if (range->has_until)
-		source_append_bound(&where, s, ts, "<", range->until);
+		source_append_bound(&where, s, ts, "<", source_first_time(s, range->until));
+	if (s->spec.metric_col)
+		source_append_metrics(&where, s);
 	if (s->ts_type != INT8OID)
 	{
 		source_append_bound(&where, s, ts, ">", DT_NOBEGIN);
@@ -328,6 +330,11 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 	}
 	SPI_finish();
 	source_leave(&scope);
+	if (any)
+	{
+		*first = source_bucket_start(s, *first);
+		*last = source_bucket_start(s, *last);
+	}
 	return any;
 }
 

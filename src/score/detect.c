@@ -168,6 +168,7 @@ find_source(const Detection *d)
 	spec.features = m->options.names;
 	spec.nseries = m->nseries_cols;
 	spec.series_cols = m->series_cols;
+	spec.function = asked->function;
 	if (asked->timestamp_col)
 		spec.timestamp_col = pstrdup(asked->timestamp_col);
 	if (!asked->labels)

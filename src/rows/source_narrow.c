@@ -1,0 +1,307 @@
+/*
+ * rows/source_narrow.c
+ *	  Narrow sources: a row for each value, with a column that names the metric.
+ *
+ * The features of the model are metrics.  The query that reads the source groups its rows by
+ * series and time, or by series and bucket of time, and the aggregate amad_pivot makes one row
+ * of each group.  A bucket is labelled by its start.  A range of labels is also one of times, so
+ * the bounds are conditions on the bare time column inside the grouping, where they reach
+ * indexes and partitions.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "pg/timestamps.h"
+#include "rows/pivot.h"
+#include "rows/source.h"
+#include "rows/source_private.h"
+
+/*
+ * Buckets begin at multiples of their width from this Monday, as those of TimescaleDB's
+ * time_bucket() do.
+ */
+#define ORIGIN_TEXT "2000-01-03"
+#define ORIGIN (2 * USECS_PER_DAY)
+
+/* ---- arguments ------------------------------------------------------------------------------ */
+
+void
+source_check_narrow(SourceSpec *spec)
+{
+	if ((spec->metric_col == NULL) != (spec->value_col == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("metric_col and value_col must be specified together")));
+	if (spec->metric_col == NULL && (spec->bucket || spec->aggregate))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s requires metric_col and value_col",
+						spec->bucket ? "bucket" : "aggregate")));
+	if (spec->metric_col && spec->aggregate == NULL)
+		spec->aggregate = "avg";
+	if (spec->aggregate)
+		(void) pivot_kind(spec->aggregate);
+}
+
+static void
+refuse_bucket(const Source *s, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid bucket \"%s\" for a time column of type %s", s->spec.bucket,
+					format_type_be(s->ts_column_type)),
+			 errdetail("%s", detail)));
+}
+
+/* The width of the bucket in units of the scored type. */
+static int64
+read_bucket(const Source *s)
+{
+	const Interval *interval;
+	int64		width;
+
+	if (s->ts_type == INT8OID)
+	{
+		char	   *end;
+
+		errno = 0;
+		width = strtoi64(s->spec.bucket, &end, 10);
+		if (errno != 0 || end == s->spec.bucket || *end != '\0' || width <= 0 ||
+			width > PG_INT64_MAX / 4)
+			refuse_bucket(s, "It must be a positive number of units of the time column.");
+		return width;
+	}
+	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(s->spec.bucket),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	if (interval->month != 0)
+		refuse_bucket(s, "Months and years differ in length.");
+	if (pg_mul_s64_overflow(interval->day, USECS_PER_DAY, &width) ||
+		pg_add_s64_overflow(width, interval->time, &width) || width <= 0 ||
+		width > PG_INT64_MAX / 4)
+		refuse_bucket(s, "It must be a positive interval.");
+	if (s->ts_column_type == DATEOID && width % USECS_PER_DAY != 0)
+		refuse_bucket(s, "It must be a number of days.");
+	return width;
+}
+
+void
+source_bind_narrow(Source *s)
+{
+	Oid			input;
+	Oid			parameter;
+
+	if (s->spec.bucket)
+		s->bucket = read_bucket(s);
+	/* the query returns a boolean whatever the type of the label */
+	if (s->spec.label_col)
+		s->label_is_number = getBaseType(s->label_type) != BOOLOID;
+	s->label_type = BOOLOID;
+	/* refuse here what is not a value of the type, without the text of the query */
+	getTypeInputInfo(getBaseType(s->metric_type), &input, &parameter);
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		(void) OidInputFunctionCall(input, s->spec.features[i], parameter, -1);
+}
+
+/* ---- buckets -------------------------------------------------------------------------------- */
+
+int64
+source_bucket_start(const Source *s, int64 ts)
+{
+	int64		rest;
+	int64		start;
+
+	if (s->bucket == 0 || !timestamps_finite(s->ts_type, ts))
+		return ts;
+	/* of remainders, not of ts, so that nothing overflows */
+	rest = (ts % s->bucket - (s->ts_type == INT8OID ? 0 : ORIGIN) % s->bucket) % s->bucket;
+	if (rest < 0)
+		rest += s->bucket;
+	return pg_sub_s64_overflow(ts, rest, &start) ? PG_INT64_MIN : start;
+}
+
+int64
+source_first_time(const Source *s, int64 ts)
+{
+	int64		start = source_bucket_start(s, ts);
+	int64		next;
+
+	if (start == ts)
+		return ts;
+	if (pg_add_s64_overflow(start, s->bucket, &next))
+		return PG_INT64_MAX;
+	return s->ts_type != INT8OID && !IS_VALID_TIMESTAMP(next) ? DT_NOEND : next;
+}
+
+/* Appends the start of the bucket of the time column, or the time itself. */
+static void
+append_bucket(StringInfo out, const Source *s, const char *ts)
+{
+	if (s->bucket == 0)
+		appendStringInfoString(out, ts);
+	else if (s->ts_column_type == DATEOID)
+	{
+		int64		days = s->bucket / USECS_PER_DAY;
+
+		/* date_bin() would change the type, and has no place for infinite and late dates */
+		appendStringInfo(out,
+						 "CASE WHEN pg_catalog.isfinite(%s) THEN pg_catalog.date_mii(%s, "
+						 "pg_catalog.mod(pg_catalog.int4pl(pg_catalog.mod(pg_catalog.date_mi(%s, "
+						 "'" ORIGIN_TEXT "'::pg_catalog.date), " INT64_FORMAT "), " INT64_FORMAT
+						 "), " INT64_FORMAT ")) ELSE %s END",
+						 ts, ts, ts, days, days, days, ts);
+	}
+	else if (s->ts_type == INT8OID)
+		appendStringInfo(out,
+						 "pg_catalog.int8mi(%s, "
+						 "pg_catalog.mod(pg_catalog.int8pl(pg_catalog.mod(%s, " INT64_FORMAT
+						 "), " INT64_FORMAT "), " INT64_FORMAT "))",
+						 ts, ts, s->bucket, s->bucket, s->bucket);
+	else
+		appendStringInfo(out,
+						 "pg_catalog.date_bin('" INT64_FORMAT
+						 ".%06d seconds'::pg_catalog.interval, "
+						 "%s, '" ORIGIN_TEXT "%s'::pg_catalog.%s)",
+						 s->bucket / USECS_PER_SEC, (int) (s->bucket % USECS_PER_SEC), ts,
+						 s->ts_type == TIMESTAMPTZOID ? " 00:00:00+00" : "",
+						 timestamps_type_name(s->ts_type));
+}
+
+/* ---- the query ------------------------------------------------------------------------------ */
+
+/* Appends the metrics as an array of a type. */
+static void
+append_metric_array(StringInfo out, const Source *s, const char *type)
+{
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		appendStringInfo(out, "%s%s", i == 0 ? "ARRAY[" : ", ",
+						 quote_literal_cstr(s->spec.features[i]));
+	appendStringInfo(out, "]::%s[]", type);
+}
+
+void
+source_append_metrics(StringInfo where, const Source *s)
+{
+	const Oid	type = getBaseType(s->metric_type);
+
+	/* bpchar, not "character", which is character(1) */
+	const char *name = format_type_extended(type, -1,
+											FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+
+	appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "",
+					 quote_identifier(s->spec.metric_col));
+	if (s->metric_type != type)
+		appendStringInfo(where, "::%s", name);
+	source_append_equality(where, type);
+	appendStringInfoString(where, "ANY (");
+	append_metric_array(where, s, name);
+	appendStringInfoChar(where, ')');
+}
+
+void
+source_append_narrow(StringInfo out, const Source *s, const char *where)
+{
+	const SourceSpec *spec = &s->spec;
+	const char *ts = psprintf("%s::pg_catalog.%s", quote_identifier(spec->timestamp_col),
+							  source_ts_read_name(s));
+	const char *schema = get_namespace_name(get_func_namespace(spec->function));
+	StringInfoData conditions;
+	int			n;
+
+	if (schema == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
+
+	/* the rows */
+	appendStringInfoString(out, "SELECT c0");
+	for (n = 1; n <= spec->nseries; n++)
+		appendStringInfo(out, ", c%d", n);
+	for (int i = 1; i <= spec->nfeatures; i++)
+		appendStringInfo(out, ", p[%d] AS c%d", i, n++);
+	if (spec->label_col)
+		appendStringInfo(out, ", c%d", n);
+
+	/* the groups; by series first, the order in which they are read and in which indexes have them */
+	appendStringInfoString(out, " FROM (SELECT ");
+	append_bucket(out, s, ts);
+	appendStringInfoString(out, " AS c0");
+	for (int i = 0; i < spec->nseries; i++)
+		appendStringInfo(out, ", %s AS c%d", quote_identifier(spec->series_cols[i]), i + 1);
+	appendStringInfo(out, ", %s.amad_pivot(%s::pg_catalog.text, %s, %s, ", quote_identifier(schema),
+					 quote_identifier(spec->metric_col), quote_identifier(spec->value_col), ts);
+	append_metric_array(out, s, "pg_catalog.text");
+	appendStringInfo(out, ", %s) AS p", quote_literal_cstr(spec->aggregate));
+	if (spec->label_col)
+		appendStringInfo(out, ", pg_catalog.bool_or(%s%s) AS c%d",
+						 quote_identifier(spec->label_col),
+						 s->label_is_number ? " OPERATOR(pg_catalog.<>) 0" : "", n);
+	initStringInfo(&conditions);
+	appendStringInfoString(&conditions, where);
+	source_append_metrics(&conditions, s);
+	appendStringInfo(out, " FROM %s WHERE %s GROUP BY ", s->from, conditions.data);
+	for (int i = 0; i < spec->nseries; i++)
+		appendStringInfo(out, "%d, ", i + 2);
+	appendStringInfoString(out, "1) AS g");
+}
+
+/* ---- metrics -------------------------------------------------------------------------------- */
+
+void
+source_find_metrics(Source *s, const SourceRange *range)
+{
+	const char *metric = quote_identifier(s->spec.metric_col);
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	MemoryContext caller = CurrentMemoryContext;
+	SourceScope scope = source_enter(&s->spec);
+	StringInfoData from;
+	uint64		n;
+
+	initStringInfo(&from);
+	if (range->has_since)
+		source_append_bound(&from, s, ts, ">=", source_first_time(s, range->since));
+	if (range->has_until)
+		source_append_bound(&from, s, ts, "<", source_first_time(s, range->until));
+	appendStringInfo(&from, "%s%s IS NOT NULL", from.len > 0 ? " AND " : "", metric);
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT DISTINCT %s::pg_catalog.text COLLATE pg_catalog.\"C\""
+							 " FROM %s WHERE %s ORDER BY 1",
+							 metric, s->from, from.data),
+					true, FEATURES_MAX + 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+	n = SPI_processed;
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source %s has no rows", s->spec.source)));
+	if (n > FEATURES_MAX)
+	{
+		SPI_execute(psprintf("SELECT pg_catalog.count(DISTINCT %s::pg_catalog.text)"
+							 " FROM %s WHERE %s",
+							 metric, s->from, from.data),
+					true, 0);
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("cannot use %s metrics as features, the limit is %d",
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+						FEATURES_MAX),
+				 errhint("Name the metrics in feature_cols.")));
+	}
+	MemoryContextSwitchTo(caller);
+	s->spec.features = palloc(sizeof(char *) * n);
+	s->feature_types = palloc(sizeof(Oid) * n);
+	for (uint64 i = 0; i < n; i++)
+	{
+		s->spec.features[i] = MemoryContextStrdup(caller,
+												  SPI_getvalue(SPI_tuptable->vals[i],
+															   SPI_tuptable->tupdesc, 1));
+		s->feature_types[i] = FLOAT8OID;
+	}
+	s->spec.nfeatures = (int) n;
+	SPI_finish();
+	source_leave(&scope);
+}
