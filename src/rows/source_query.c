@@ -56,6 +56,24 @@ append_columns(StringInfo out, const Source *s)
 		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.label_col), n++);
 }
 
+/*
+ * Appends the query for the rows of the source that meet conditions on its own columns.  All
+ * forms of the query consist of such parts, which end with a WHERE clause or with the source.
+ */
+static void
+append_rows(StringInfo out, const Source *s, const char *conditions)
+{
+	if (s->spec.metric_col)
+	{
+		source_append_narrow(out, s, conditions);
+		return;
+	}
+	appendStringInfoString(out, "SELECT ");
+	append_columns(out, s);
+	appendStringInfo(out, " FROM %s%s%s", s->from, conditions[0] == '\0' ? "" : " WHERE ",
+					 conditions);
+}
+
 /* The series columns as the beginning of a sort key: "c1, c2, ". */
 static char *
 series_list(const Source *s)
@@ -108,15 +126,7 @@ source_query(const Source *s, const SourceRange *range)
 	if (range->series)
 		source_append_series(&where, s, range->series);
 	initStringInfo(&rows);
-	if (s->spec.metric_col)
-		source_append_narrow(&rows, s, where.data);
-	else
-	{
-		appendStringInfoString(&rows, "SELECT ");
-		append_columns(&rows, s);
-		appendStringInfo(&rows, " FROM %s%s%s", s->from, where.len > 0 ? " WHERE " : "",
-						 where.data);
-	}
+	append_rows(&rows, s, where.data);
 	if (range->last_n > 0)
 		return newest_rows(s, range, rows.data);
 	appendStringInfo(&rows, " ORDER BY %sc0", series_list(s));
