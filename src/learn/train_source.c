@@ -66,7 +66,10 @@ check_reading(const Reading *r)
 	if (r->rows == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no rows", r->source->spec.source)));
+				 errmsg("source %s has no rows", r->source->spec.source),
+				 r->source->spec.metric_col
+					 ? errhint("The names in feature_cols must be values of metric_col.")
+					 : 0));
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),

@@ -30,6 +30,9 @@ source_enter(const SourceSpec *spec)
 							   scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 	scope.guc_level = NewGUCNestLevel();
+	/* compiling a query takes longer than reading most ranges */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 	if (spec->search_path)
 		(void) set_config_option("search_path", spec->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
@@ -69,6 +72,7 @@ source_open(const SourceSpec *spec)
 	source_check_narrow(&s->spec);
 	s->spec.source = relation.text;
 	s->from = relation.from;
+	s->relation = relation.relation;
 	if (OidIsValid(relation.relation))
 		s->spec.search_path = NULL; /* its name is qualified */
 	else if (s->spec.search_path == NULL)

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "pg/timestamps.h"
 #include "rows/pivot.h"
@@ -198,20 +199,42 @@ source_append_metrics(StringInfo where, const Source *s)
 					 quote_identifier(s->spec.metric_col));
 	if (s->metric_type != type)
 		appendStringInfo(where, "::%s", name);
-	source_append_equality(where, type);
+	source_append_operator(where, lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr);
 	appendStringInfoString(where, "ANY (");
 	append_metric_array(where, s, name);
 	appendStringInfoChar(where, ')');
 }
 
-void
-source_append_narrow(StringInfo out, const Source *s, const char *where)
+/* The time column, cast. */
+static char *
+ts_column(const Source *s)
+{
+	return psprintf("%s::pg_catalog.%s", quote_identifier(s->spec.timestamp_col),
+					source_ts_read_name(s));
+}
+
+/* Appends the source with conditions. */
+static void
+append_source(StringInfo out, const Source *s, const char *where)
+{
+	StringInfoData conditions;
+
+	initStringInfo(&conditions);
+	appendStringInfoString(&conditions, where);
+	source_append_metrics(&conditions, s);
+	appendStringInfo(out, " FROM %s WHERE %s", s->from, conditions.data);
+}
+
+/*
+ * Appends the query for the groups.  The order and the number of groups belong to the query that
+ * groups, so that the planner can end it early.
+ */
+static void
+append_groups(StringInfo out, const Source *s, const char *where, const char *order)
 {
 	const SourceSpec *spec = &s->spec;
-	const char *ts = psprintf("%s::pg_catalog.%s", quote_identifier(spec->timestamp_col),
-							  source_ts_read_name(s));
+	const char *ts = ts_column(s);
 	const char *schema = get_namespace_name(get_func_namespace(spec->function));
-	StringInfoData conditions;
 	int			n;
 
 	if (schema == NULL)
@@ -240,13 +263,114 @@ source_append_narrow(StringInfo out, const Source *s, const char *where)
 		appendStringInfo(out, ", pg_catalog.bool_or(%s%s) AS c%d",
 						 quote_identifier(spec->label_col),
 						 s->label_is_number ? " OPERATOR(pg_catalog.<>) 0" : "", n);
-	initStringInfo(&conditions);
-	appendStringInfoString(&conditions, where);
-	source_append_metrics(&conditions, s);
-	appendStringInfo(out, " FROM %s WHERE %s GROUP BY ", s->from, conditions.data);
+	append_source(out, s, where);
+	appendStringInfoString(out, " GROUP BY ");
 	for (int i = 0; i < spec->nseries; i++)
 		appendStringInfo(out, "%d, ", i + 2);
-	appendStringInfoString(out, "1) AS g");
+	appendStringInfo(out, "1%s) AS g", order);
+}
+
+void
+source_append_narrow(StringInfo out, const Source *s, const char *where)
+{
+	append_groups(out, s, where, "");
+}
+
+void
+source_append_oldest(StringInfo out, const Source *s, const char *where, int64 n)
+{
+	append_groups(out, s, where, psprintf(" ORDER BY 1 LIMIT " INT64_FORMAT, n));
+}
+
+void
+source_append_keys(StringInfo out, const Source *s, const char *where)
+{
+	appendStringInfo(out, "SELECT %s AS c0", ts_column(s));
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(out, ", %s AS c%d", quote_identifier(s->spec.series_cols[i]), i + 1);
+	append_source(out, s, where);
+}
+
+/* Appends the label of the bucket of the newest row. */
+static void
+append_newest_label(StringInfo out, const Source *s, const char *where)
+{
+	appendStringInfoString(out, "SELECT ");
+	append_bucket(out, s, ts_column(s));
+	appendStringInfoString(out, " AS c0");
+	append_source(out, s, where);
+	appendStringInfo(out, " ORDER BY source.%s DESC LIMIT 1",
+					 quote_identifier(s->spec.timestamp_col));
+}
+
+/* Appends the label "buckets" before c0; if there is no such time, one before all others. */
+static void
+append_earlier_label(StringInfo out, const Source *s, int64 buckets)
+{
+	const bool	number = s->ts_type == INT8OID;
+	const int64 most = PG_INT64_MAX / 4;
+	int64 time = buckets < most / s->bucket ? buckets * s->bucket : most / s->bucket * s->bucket;
+	StringInfoData possible;
+
+	initStringInfo(&possible);
+	source_append_bound(&possible, s, "c0", ">=", (number ? PG_INT64_MIN : MIN_TIMESTAMP) + time);
+	appendStringInfo(out, "CASE WHEN %s THEN ", possible.data);
+	if (number)
+		appendStringInfo(out, "pg_catalog.int8mi(c0, " INT64_FORMAT ")", time);
+	else if (s->ts_column_type == DATEOID)
+		appendStringInfo(out, "pg_catalog.date_mii(c0, " INT64_FORMAT ")", time / USECS_PER_DAY);
+	else
+		appendStringInfo(out,
+						 "c0 OPERATOR(pg_catalog.-) '" INT64_FORMAT
+						 ".%06d seconds'::pg_catalog.interval",
+						 time / USECS_PER_SEC, (int) (time % USECS_PER_SEC));
+	appendStringInfo(out, " ELSE '%s'::pg_catalog.%s END",
+					 number ? timestamps_literal(INT8OID, PG_INT64_MIN) : "-infinity",
+					 source_ts_read_name(s));
+}
+
+/*
+ * Without buckets, groups come from an index in order of time, and the query ends with the last
+ * group.  The planner does not know that labels of buckets are in that order, too.  So the rows
+ * of n consecutive buckets up to the newest are read ("recent").  As many buckets as are missing
+ * among them are looked up in the index, each from the one after it ("steps"), and the rows
+ * from the first of these on are read as well.
+ */
+void
+source_append_newest(StringInfo out, const Source *s, const char *where, int64 n)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	const char *begin = psprintf("%s%s", where, where[0] == '\0' ? "" : " AND ");
+	const char *order = psprintf(" ORDER BY %s DESC LIMIT " INT64_FORMAT,
+								 s->bucket == 0 ? "1" : "c0", n);
+
+	if (s->bucket == 0)
+	{
+		append_groups(out, s, where, order);
+		return;
+	}
+	appendStringInfoString(out, "WITH RECURSIVE first AS MATERIALIZED (SELECT ");
+	append_earlier_label(out, s, n - 1);
+	appendStringInfoString(out, " AS c0 FROM (");
+	append_newest_label(out, s, where);
+	appendStringInfoString(out, ") AS newest), recent AS MATERIALIZED (");
+	append_groups(out, s,
+				  psprintf("%s%s OPERATOR(pg_catalog.>=) (SELECT c0 FROM first)", begin, ts), "");
+	appendStringInfoString(out,
+						   "), steps(c0, n) AS (SELECT c0, (SELECT pg_catalog.count(*) "
+						   "FROM recent) FROM first UNION ALL SELECT earlier.c0, "
+						   "steps.n OPERATOR(pg_catalog.+) 1 FROM steps CROSS JOIN LATERAL (");
+	append_newest_label(out, s, psprintf("%s%s OPERATOR(pg_catalog.<) steps.c0", begin, ts));
+	appendStringInfo(out,
+					 ") AS earlier WHERE steps.n OPERATOR(pg_catalog.<) " INT64_FORMAT
+					 ") SELECT * FROM (SELECT * FROM recent UNION ALL (",
+					 n);
+	append_groups(out, s,
+				  psprintf("%s%s OPERATOR(pg_catalog.<) (SELECT c0 FROM first) AND "
+						   "%s OPERATOR(pg_catalog.>=) (SELECT pg_catalog.min(c0) FROM steps)",
+						   begin, ts, ts),
+				  "");
+	appendStringInfo(out, ")) AS g%s", order);
 }
 
 /* ---- metrics -------------------------------------------------------------------------------- */

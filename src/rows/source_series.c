@@ -31,11 +31,11 @@ refuse_series_column(const Source *s, const char *name)
 								 : errhint("The model was not trained with series columns.")));
 }
 
-/* Appends the equality operator of a type. */
-void
-source_append_equality(StringInfo out, Oid type)
+/* Appends "= value" with the equality operator of a series column's type, and that type. */
+static void
+append_equal(StringInfo where, const Source *s, int number, const char *text)
 {
-	Oid operator= lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+	Oid operator= lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
 	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
 	char	   *schema = HeapTupleIsValid(tuple)
 		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)
@@ -45,19 +45,12 @@ source_append_equality(StringInfo out, Oid type)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("operator with OID %u was concurrently dropped", operator)));
-	appendStringInfo(out, " OPERATOR(%s.%s) ", quote_identifier(schema),
-					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
-	ReleaseSysCache(tuple);
-}
-
-/* Appends "= value" with the equality operator of a series column's type, and that type. */
-static void
-append_equal(StringInfo where, const Source *s, int number, const char *text)
-{
-	source_append_equality(where, s->series_types[number]);
-	appendStringInfo(where, "%s::%s", quote_literal_cstr(text),
+	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
+					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
+					 quote_literal_cstr(text),
 					 format_type_extended(getBaseType(s->series_types[number]), -1,
 										  FORMAT_TYPE_FORCE_QUALIFY));
+	ReleaseSysCache(tuple);
 }
 
 /* Position of a series column in series_cols. */

@@ -3,13 +3,17 @@
  *	  Reads a model's source and scores its rows.
  *
  * The source returns the rows by series, then by time.  Its query covers more than the
- * range: a row depends on up to scorer_depth() rows before it, and neighbours among them are
- * at most max_gap apart, otherwise a new stretch would begin.  The rows that only the level
- * of a row depends on are also limited by time.  So it is enough to read longest_context()
- * before the range, for any series, and with the option lookahead, lookahead · max_gap
- * after it.
+ * range: a row depends on up to scorer_depth() rows before it, and with the option lookahead
+ * on `lookahead` rows after it.  If an index helps, the query reads these rows of each
+ * series (rows/source_form.c), and the few rows that only the status of a row can depend on
+ * are read when they are needed (earlier_rows.c).
  *
- * The newest scorer_depth() rows before the range are kept in a ring.  When the first row of
+ * Otherwise the query reads all rows near the range once.  Neighbours among the rows that a row
+ * depends on are at most max_gap apart, otherwise a new stretch would begin.  The rows that only the
+ * level of a row depends on are also limited by time.  So it is enough to read
+ * longest_context() before the range, for any series, and lookahead · max_gap after it.
+ *
+ * The newest rows before the range are kept in a ring.  When the first row of
  * a series in the range arrives, they are added to the scorer before it.  Rows come out of
  * the scorer with their mark, and those of the range are visited.
  *
@@ -38,6 +42,7 @@
 #include "pg/timestamps.h"
 #include "rows/series_key.h"
 #include "score/detect.h"
+#include "score/earlier_rows.h"
 
 #define VISIT_BYTES (64 * 1024) /* a visit seldom allocates more */
 
@@ -48,8 +53,9 @@
 /* The newest rows of a series before the range. */
 typedef struct History
 {
-	int			room;			/* scorer_depth() */
-	int64		count;			/* rows added */
+	int			room;			/* range.before */
+	int64		rows;			/* read, including duplicates */
+	int64		count;			/* added */
 	int64	   *ts;				/* (room) */
 	double	   *values;			/* (room, features) */
 } History;
@@ -63,6 +69,7 @@ struct Detection
 	Source	   *source;
 	SeriesFinder *finder;		/* NULL: the model has no series of its own */
 	SourceRange range;			/* what is read */
+	EarlierRows *earlier;		/* NULL: all rows are read that a status depends on */
 	int64		since;			/* the bound asked for, in the source's units */
 	int			lookahead;		/* rows to read after the range; 0 without until */
 	detect_visit visit;
@@ -80,6 +87,14 @@ struct Detection
 	bool		visited;		/* a row of the series being visited was */
 	MemoryContext visit_context;	/* reset after each visit */
 };
+
+/* A scan of the source: of all series, or of one of them. */
+typedef struct Reading
+{
+	Detection  *detection;
+	bool		one_series;		/* which has begun already */
+	bool		skip;			/* the rows of the series have been read by another scan */
+} Reading;
 
 /* ---- time --------------------------------------------------------------------------- */
 
@@ -215,24 +230,32 @@ set_range(Detection *d)
 	const DetectSpec *spec = &d->spec;
 	const Model *m = d->loaded->model;
 	const Oid	type = d->source->ts_type;
-	const int	depth = scorer_depth(m);
 	SourceRange *range = &d->range;
+	bool		finite = true;
 
+	range->around = true;
 	range->has_since = spec->has_since;
 	range->has_until = spec->has_until;
 	range->series = spec->series;
+	range->last_n = Min(spec->last_n, PG_INT64_MAX / 2);
 	if (spec->has_since)
 	{
 		int64		time = longest_context(m);
 		int64		least = type == INT8OID ? PG_INT64_MIN : MIN_TIMESTAMP;
 
-		d->since = DatumGetInt64(convert_bound(d, spec->bound_type, type, spec->since));
-		if (!timestamps_finite(type, d->since) && !TIMESTAMP_IS_NOBEGIN(d->since))
-			range->since = d->since;	/* no row with a score is so late */
+		range->since = d->since = DatumGetInt64(
+			convert_bound(d, spec->bound_type, type, spec->since));
+		finite = timestamps_finite(type, d->since);
+		if (!finite)
+		{
+			/* all rows, or none with a score */
+			range->has_since = !TIMESTAMP_IS_NOBEGIN(d->since);
+			range->read_since = d->since;
+		}
 		/* without a bound if no timestamp can be before it */
-		else if (time == 0 || pg_sub_s64_overflow(d->since, time, &range->since) ||
-				 range->since <= least)
-			range->has_since = false;
+		else if (time == 0 || pg_sub_s64_overflow(d->since, time, &range->read_since) ||
+				 range->read_since <= least)
+			range->read_since = PG_INT64_MIN;
 	}
 	if (spec->has_until)
 	{
@@ -243,12 +266,24 @@ set_range(Detection *d)
 		d->lookahead = m->options.lookahead;
 		if (d->lookahead == 0 || !timestamps_finite(type, range->until))
 			range->read_until = range->until;
-		else if (time == 0 || pg_add_s64_overflow(range->until, time, &range->read_until) ||
-				 range->read_until > most)
-			range->read_until = most;
+		else
+		{
+			range->after = d->lookahead;
+			if (time == 0 || pg_add_s64_overflow(range->until, time, &range->read_until) ||
+				range->read_until > most)
+				range->read_until = most;
+		}
 	}
-	if (spec->last_n > 0)
-		range->last_n = Min(spec->last_n, PG_INT64_MAX / 2) + depth;
+	range->before = scorer_depth(m, false);
+	if (finite)
+		range->form = source_choose_form(d->source, range);
+	if (!m->plan.has_levels || (spec->scores_only && range->form != SOURCE_ONCE))
+		return;
+	/* with lookahead, the level of each row is computed when the row is added */
+	if (range->form == SOURCE_ONCE || m->options.lookahead > 0)
+		range->before = scorer_depth(m, true);
+	else
+		d->earlier = earlier_rows_open(d->loaded, d->source);
 }
 
 Detection *
@@ -272,9 +307,10 @@ detect_open(const DetectSpec *spec)
 									   d->source->series_collations);
 	set_range(d);
 	d->scorer = scorer_open(d->loaded, spec->parallel);
+	scorer_set_earlier(d->scorer, earlier_rows_level, d->earlier);
 	if (spec->collect)
 		d->learning = learning_rows_open(d->loaded->model->features);
-	d->history.room = scorer_depth(d->loaded->model);
+	d->history.room = d->range.before;
 	rows = d->history.room;
 	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
 	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
@@ -395,12 +431,30 @@ remember_row(Detection *d, const SourceRow *row)
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
 
+/* Remembers a row that a scan of one series before the range returns. */
+static void
+read_history_row(const SourceRow *row, void *arg)
+{
+	if (row->ts_valid && !row->duplicate)
+		remember_row(arg, row);
+}
+
 /* Scores the rows before the range, when its first row of a series has come. */
 static void
-score_history(Detection *d)
+score_history(Detection *d, const SourceRow *first)
 {
 	History    *h = &d->history;
 
+	/* duplicates have taken the place of other rows */
+	if (d->range.form != SOURCE_ONCE && d->range.last_n == 0 && h->rows > d->range.before &&
+		h->count <= d->range.before)
+	{
+		h->count = 0;
+		source_scan_before(d->source, first->series, first->series_nulls, d->since, d->range.before,
+						   read_history_row, d);
+	}
+	if (d->earlier && h->count >= d->range.before)
+		scorer_cut_series(d->scorer, earlier_rows_origin(d->earlier, first));
 	for (int64 i = Max(h->count - h->room, 0); i < h->count; i++)
 	{
 		SourceRow	row = {
@@ -411,7 +465,7 @@ score_history(Detection *d)
 
 		score_source_row(d, &row, 0);
 	}
-	h->count = 0;
+	h->count = h->rows = 0;
 }
 
 /* Scores the rows that have been collected, when their series has ended. */
@@ -461,24 +515,55 @@ begin_detected_series(Detection *d, const SourceRow *row)
 		scorer_begin(d->scorer, known, NULL);
 		visit_scored_rows(d);
 	}
-	d->history.count = 0;
+	d->history.count = d->history.rows = 0;
 	d->inside = false;
 	d->after = 0;
+}
+
+static void read_source_row(const SourceRow *row, void *arg);
+
+/*
+ * Scans one series, because the scan of all series does not have its rows, or does not have
+ * enough of them before `until`.
+ */
+static void
+read_one_series(Detection *d, const SourceRow *row)
+{
+	Reading		reading = {.detection = d, .one_series = true};
+	SourceRange range = d->range;
+
+	range.series = NULL;
+	range.series_values = row->series;
+	range.series_nulls = row->series_nulls;
+	range.form = row->unread ? SOURCE_SINGLE : SOURCE_ONCE;
+	if (!row->unread)
+		range.read_until = range.until;
+	source_scan(d->source, &range, true, read_source_row, &reading);
 }
 
 /* Takes a row of the source: before the range, in it, or after it. */
 static void
 read_source_row(const SourceRow *row, void *arg)
 {
-	Detection  *d = arg;
+	Reading    *reading = arg;
+	Detection  *d = reading->detection;
 	const DetectSpec *spec = &d->spec;
 	const bool	placed = row->ts_valid && !row->duplicate;
+	const bool	after = d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until;
 
 	if (row->new_series)
-		begin_detected_series(d, row);
+	{
+		if (!reading->one_series)
+			begin_detected_series(d, row);
+		reading->skip = row->unread || row->cut;
+		if (reading->skip)
+			read_one_series(d, row);
+	}
+	if (reading->skip && !after)
+		return;
 
 	/* after: scores of the range may see `lookahead` rows */
-	if (d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until)
+	if (after)
 	{
 		if (placed && d->inside && d->after < d->lookahead)
 		{
@@ -492,6 +577,7 @@ read_source_row(const SourceRow *row, void *arg)
 	if ((spec->has_since && row->ts_valid && row->ts < d->since) ||
 		(spec->last_n > 0 && row->number_from_end > spec->last_n))
 	{
+		d->history.rows++;
 		if (placed)
 			remember_row(d, row);
 		return;
@@ -505,16 +591,19 @@ read_source_row(const SourceRow *row, void *arg)
 		if (source_parallel_mode_ok(d->source, &d->range))
 			scorer_start_workers(d->scorer);
 	}
-	score_history(d);
+	if (d->history.rows > 0)
+		score_history(d, row);
 	score_source_row(d, row, MARK_IN_RANGE | (row->bad ? MARK_BAD : 0));
 }
 
 void
 detect_run(Detection *d, detect_visit visit, void *arg)
 {
+	Reading		reading = {.detection = d};
+
 	d->visit = visit;
 	d->arg = arg;
-	source_scan(d->source, &d->range, true, read_source_row, d);
+	source_scan(d->source, &d->range, true, read_source_row, &reading);
 	score_learning_rows(d);
 	scorer_end(d->scorer);
 	visit_scored_rows(d);

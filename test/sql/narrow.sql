@@ -168,6 +168,54 @@ FROM (SELECT amad_pivot(metric, v, t, '{bb}', 'avg') AS mean, avg(v) FILTER (WHE
 	amad_pivot(metric, v, t, '{bb}', 'sum') AS sum, sum(v) FILTER (WHERE metric = 'bb') AS total
 	FROM raw GROUP BY date_bin('1 min', t, '2000-01-01')) x;
 
+-- by index and count: buckets are missing, in some series many, and a series column may be null
+CREATE TABLE gaps AS SELECT t, metric, k, v FROM raw
+WHERE CASE k WHEN 0 THEN true WHEN 1 THEN extract(minute FROM t) NOT IN (3, 4, 11, 40) ELSE noise(extract(epoch FROM t)::int8 / 3600) > 0.3 END;
+INSERT INTO gaps SELECT t + interval '3 s', metric, NULL, v FROM raw WHERE k = 0 AND t < '2026-01-05 06:00+00';
+INSERT INTO gaps VALUES ('infinity', 'a', 1, 1), ('-infinity', 'a', 1, 1), (NULL, 'a', 1, 1);
+CREATE INDEX ON gaps (k, t);
+CREATE INDEX ON gaps (t);
+ANALYZE gaps;
+CREATE VIEW gaps_wide AS SELECT b AS t, k, max(x) FILTER (WHERE metric = 'a') AS a, max(x) FILTER (WHERE metric = 'bb') AS bb,
+	max(x) FILTER (WHERE metric = 'ccc') AS ccc
+FROM (SELECT date_bin('1 min', t, '2000-01-01') AS b, k, metric, max(v) AS x FROM gaps GROUP BY 1, 2, 3) x GROUP BY 1, 2;
+SELECT amad_train('gaps', 'gaps', 't', '{a,bb,ccc}', '{k}', options => :'o',
+	metric_col => 'metric', value_col => 'v', bucket => '1 min', aggregate => 'max')->'rows' AS rows,
+	amad_train('gaps wide', 'gaps_wide', 't', '{a,bb,ccc}', '{k}', options => :'o')->'rows' AS wide;
+SELECT same_model('gaps', 'gaps wide');
+SELECT amad_detect_query('gaps', since => '2026-01-05 08:00+00') ~ 'RECURSIVE' AS by_count;
+SELECT count(*) AS ranges, sum(scored) AS scored, sum(different) AS different
+FROM generate_series('2026-01-05 00:00+00'::timestamptz, '2026-01-05 10:00+00', '17 min') since,
+	unnest('{NULL,7 min,3 hours}'::interval[]) width, differences('gaps', 'gaps wide', since, since + width);
+SELECT sum(scored) AS scored, sum(different) AS different
+FROM unnest('{1,2,30,100,500}'::bigint[]) n, unnest('{NULL,2026-01-05 08:00:30+00,2026-01-05 03:00+00}'::timestamptz[]) until,
+	differences('gaps', 'gaps wide', NULL, until, n);
+SELECT s, sum(scored) AS scored, sum(different) AS different
+FROM unnest('{"{\"k\": 1}","{\"k\": 2}","{\"k\": null}"}'::jsonb[]) s,
+	LATERAL (VALUES ('2026-01-05 04:00+00'::timestamptz, NULL), (NULL, 1), (NULL, 50)) v (since, n),
+	differences('gaps', 'gaps wide', since, NULL, n, s) GROUP BY s ORDER BY s;
+-- with lookahead
+SELECT amad_train('ahead', 'gaps', 't', '{a,bb,ccc}', '{k}', options => merged(:'o', '{"lookahead": 4}'),
+	metric_col => 'metric', value_col => 'v', bucket => '1 min', aggregate => 'max')->'rows' AS rows,
+	amad_train('ahead wide', 'gaps_wide', 't', '{a,bb,ccc}', '{k}', options => merged(:'o', '{"lookahead": 4}'))->'rows' AS wide;
+SELECT sum(scored) AS scored, sum(different) AS different
+FROM generate_series('2026-01-05 00:00+00'::timestamptz, '2026-01-05 10:00+00', '37 min') since,
+	differences('ahead', 'ahead wide', since, since + interval '1 hour');
+SELECT sum(scored) AS scored, sum(different) AS different
+FROM generate_series('2026-01-05 00:00+00'::timestamptz, '2026-01-05 10:00+00', '37 min') until,
+	differences('ahead', 'ahead wide', NULL, until, 3);
+-- without buckets
+SELECT amad_train('gaps exact', 'gaps', 't', '{a,bb,ccc}', '{k}', options => :'o',
+	metric_col => 'metric', value_col => 'v', aggregate => 'max')->'rows' AS rows,
+	amad_train('gaps wide exact', $$SELECT t, k, max(v) FILTER (WHERE metric = 'a') AS a, max(v) FILTER (WHERE metric = 'bb') AS bb,
+		max(v) FILTER (WHERE metric = 'ccc') AS ccc FROM gaps GROUP BY t, k$$, 't', '{a,bb,ccc}', '{k}', options => :'o')->'rows' AS wide;
+SELECT same_model('gaps exact', 'gaps wide exact');
+SELECT sum(scored) AS scored, sum(different) AS different
+FROM generate_series('2026-01-05 00:00+00'::timestamptz, '2026-01-05 10:00+00', '1 hour') since,
+	differences('gaps exact', 'gaps wide exact', since);
+SELECT sum(scored) AS scored, sum(different) AS different
+FROM unnest('{1,30,500}'::bigint[]) n, differences('gaps exact', 'gaps wide exact', NULL, NULL, n);
+
 -- types of time
 CREATE TABLE times AS SELECT n, n::int4 AS n4, ('2020-01-01'::date + n / 24) AS day,
 	'2000-01-03'::timestamp + n * interval '1 h' AS hour, m AS metric, sin(n / 70.0) * ascii(m) AS v
@@ -214,7 +262,6 @@ BEGIN
 		RETURN NEXT substring(line, 'Index Cond: .*');
 	END LOOP;
 END $$;
-SELECT amad_detect_query('parts', since => '2026-01-01 02:01+00', until => '2026-01-01 03:52+00', series => '{"device": "a"}');
 SET enable_seqscan = off;
 SELECT DISTINCT p FROM plan_of(amad_detect_query('parts', until => '2026-01-01 03:52+00')) p WHERE p IS NOT NULL ORDER BY p;
 SELECT DISTINCT p FROM plan_of(amad_detect_query('parts', until => '2026-01-01 01:58+00', series => '{"device": "a"}')) p
