@@ -53,8 +53,8 @@ BEGIN
   END LOOP;
   RETURN least;
 END $$;
--- rows that the scans of a query read
-CREATE FUNCTION rows_read(query text) RETURNS float8 LANGUAGE plpgsql AS $$
+-- rows that the scans of a query read, planned as detection does if it reads by count
+CREATE FUNCTION rows_read(query text) RETURNS float8 LANGUAGE plpgsql SET random_page_cost = 0 SET seq_page_cost = 0 AS $$
 DECLARE
   plan json;
 BEGIN

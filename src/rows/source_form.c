@@ -129,6 +129,18 @@ plan_uses_index(Plan *plan, IndexUse use, int nseries)
 	return true;
 }
 
+int
+source_count_rows(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("random_page_cost", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	(void) set_config_option("seq_page_cost", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	return level;
+}
+
 /* Whether an index can serve a query with parameters. */
 static bool
 index_can_serve(const Source *s, const char *query, IndexUse use)
@@ -137,7 +149,7 @@ index_can_serve(const Source *s, const char *query, IndexUse use)
 		{"enable_seqscan", "off"},	{"enable_bitmapscan", "off"},	{"enable_sort", "off"},
 		{"enable_indexscan", "on"}, {"enable_indexonlyscan", "on"},
 	};
-	int			level = NewGUCNestLevel();
+	int			level = source_count_rows();
 	SPIPlanPtr	plan;
 	CachedPlanSource *planned;
 	CachedPlan *cached;

@@ -342,6 +342,7 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		.arg = arg,
 	};
 	SourceScope scope = source_enter(&s->spec);
+	int			level = range->form == SOURCE_ONCE ? 0 : source_count_rows();
 	int			rc;
 
 	ereport(DEBUG1, (errmsg_internal("amad reads its source by: %s", query)));
@@ -354,6 +355,8 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	pass_held_row(&r);
 	SPI_finish();
+	if (level > 0)
+		AtEOXact_GUC(true, level);
 	source_leave(&scope);
 }
 
