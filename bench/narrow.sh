@@ -68,10 +68,11 @@ END $$;
 CREATE TABLE forms (form text, source text, arguments text);
 INSERT INTO forms VALUES ('wide', 'wide', ''),
   ('narrow', 'narrow', $$, metric_col => 'metric', value_col => 'value'$$),
+  ('narrow, metrics named', 'narrow', $$, metric_col => 'metric', value_col => 'value', feature_cols => '{cpu,mem,io,net,latency,errors}'$$),
   ('narrow, buckets', 'early', $$, metric_col => 'metric', value_col => 'value', bucket => '5 min'$$);
 CREATE TABLE results (form text, what text, rows float8, cpu float8);
 INSERT INTO results SELECT form, 'training, zscore', NULL, cost(format(
-  $$SELECT amad_train(%L, 'amad_bench.%s', 'ts', '{cpu,mem,io,net,latency,errors}', '{device}', options => %L %s)$$,
+  $$SELECT amad_train(%L, 'amad_bench.%s', 'ts', series_cols => '{device}', options => %L %s)$$,
   'bench_' || form, source, :'options', arguments)) FROM forms;
 DELETE FROM amad_models WHERE model_name ~ '^bench_';
 DO $do$
@@ -80,7 +81,7 @@ DECLARE
 BEGIN
   FOR f IN SELECT * FROM forms LOOP
     EXECUTE format(
-      $$SELECT amad_train(%L, 'amad_bench.%s', 'ts', '{cpu,mem,io,net,latency,errors}', '{device}', options => '{"steps": 20}' %s)$$,
+      $$SELECT amad_train(%L, 'amad_bench.%s', 'ts', series_cols => '{device}', options => '{"steps": 20}' %s)$$,
       'bench_' || f.form, f.source, f.arguments);
   END LOOP;
 END $do$;
@@ -107,7 +108,7 @@ END $do$;
 SELECT 'what|form|rows read|of wide|CPU ms|of wide';
 SELECT format('%s|%s|%s|%s|%s|%s', r.what, r.form, r.rows, round((r.rows / w.rows)::numeric, 2), round(r.cpu::numeric, 1),
   round((r.cpu / w.cpu)::numeric, 2))
-FROM results r JOIN results w ON w.what = r.what AND w.form = 'wide' ORDER BY r.what, r.form = 'narrow, buckets', r.form = 'narrow';
+FROM results r JOIN results w ON w.what = r.what AND w.form = 'wide' ORDER BY r.what, length(r.form);
 DELETE FROM amad_models WHERE model_name ~ '^bench_';
 DROP SCHEMA amad_bench CASCADE;
 SQL

@@ -6,7 +6,8 @@
  *		amad_pivot(metric text, value, ts, metrics text[], aggregate text) → float8[]
  *
  * Element i of the result comes from the rows whose metric is metrics[i], NaN if they have no
- * value.  Rows with another metric are ignored, and so are values that are null, NaN or infinite.
+ * value.  Rows with another metric are ignored, and the result is null if there are no other rows.
+ * Values that are null, NaN or infinite are ignored as well.
  * The result does not depend on the order of the rows, which differs between plans: sums are
  * exact until they are rounded once at the end (J. R. Shewchuk, "Adaptive Precision
  * Floating-Point Arithmetic", 1997), and the last value is the greatest of those with the
@@ -59,6 +60,8 @@ typedef struct PivotCall
 	Oid			ts_type;
 	int			nmetrics;
 	Metric	   *metrics;		/* (nmetrics) sorted */
+	int		   *next;			/* (nmetrics) of the metric at a place: the one found after it */
+	int			last;			/* place of the metric found last */
 } PivotCall;
 
 /* A sum of at least two values: parts of increasing size that do not overlap. */
@@ -83,6 +86,7 @@ typedef struct Cell
 typedef struct PivotState
 {
 	PivotKind	kind;
+	bool		any;			/* a row has one of the metrics */
 	int			ncells;
 	Cell		cells[FLEXIBLE_ARRAY_MEMBER];
 } PivotState;
@@ -156,6 +160,7 @@ open_pivot_call(FunctionCallInfo fcinfo)
 		call->metrics[i].place = i;
 	}
 	qsort(call->metrics, call->nmetrics, sizeof(Metric), compare_metrics);
+	call->next = palloc0(sizeof(int) * call->nmetrics);
 	MemoryContextSwitchTo(old);
 	return call;
 }
@@ -267,15 +272,31 @@ add_value(Cell *cell, PivotKind kind, double value, int64 ts, MemoryContext cont
 	}
 }
 
+/* The place of a metric; -1: it is another one.  Metrics mostly come in the same order again. */
+static int
+find_metric(PivotCall *call, const text *name)
+{
+	Metric		key = {.name = VARDATA_ANY(name), .length = VARSIZE_ANY_EXHDR(name)};
+	const Metric *metric = &call->metrics[call->next[call->last]];
+
+	if (compare_metrics(&key, metric) != 0)
+	{
+		metric = bsearch(&key, call->metrics, call->nmetrics, sizeof(Metric), compare_metrics);
+		if (metric == NULL)
+			return -1;
+		call->next[call->last] = metric - call->metrics;
+	}
+	call->last = metric->place;
+	return call->last;
+}
+
 Datum
 amad_pivot_step(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = aggregate_group_context(fcinfo, "amad_pivot_step");
 	PivotState *state = PG_ARGISNULL(0) ? NULL : (PivotState *) PG_GETARG_POINTER(0);
 	PivotCall  *call = fcinfo->flinfo->fn_extra;
-	const Metric *found;
-	const text *name;
-	Metric		metric;
+	int			place;
 	double		value;
 	int64		ts = PG_INT64_MIN;
 
@@ -291,18 +312,16 @@ amad_pivot_step(PG_FUNCTION_ARGS)
 	else if (state->ncells != call->nmetrics)
 		elog(ERROR, "state of amad_pivot was passed to another call");
 
-	value = features_value(call->value_type, PG_GETARG_DATUM(2), PG_ARGISNULL(2));
-	if (isnan(value) || PG_ARGISNULL(1))
+	place = PG_ARGISNULL(1) ? -1 : find_metric(call, PG_GETARG_TEXT_PP(1));
+	if (place < 0)
 		PG_RETURN_POINTER(state);
-	name = PG_GETARG_TEXT_PP(1);
-	metric.name = VARDATA_ANY(name);
-	metric.length = VARSIZE_ANY_EXHDR(name);
-	found = bsearch(&metric, call->metrics, call->nmetrics, sizeof(Metric), compare_metrics);
-	if (found)
+	state->any = true;
+	value = features_value(call->value_type, PG_GETARG_DATUM(2), PG_ARGISNULL(2));
+	if (!isnan(value))
 	{
 		if (call->kind == PIVOT_LAST && !PG_ARGISNULL(3))
 			(void) timestamps_value(call->ts_type, PG_GETARG_DATUM(3), &ts);
-		add_value(&state->cells[found->place], call->kind, value, ts, context);
+		add_value(&state->cells[place], call->kind, value, ts, context);
 	}
 	PG_RETURN_POINTER(state);
 }
@@ -314,9 +333,9 @@ amad_pivot_final(PG_FUNCTION_ARGS)
 	Datum	   *values;
 
 	(void) aggregate_group_context(fcinfo, "amad_pivot_final");
-	if (PG_ARGISNULL(0))
+	state = PG_ARGISNULL(0) ? NULL : (PivotState *) PG_GETARG_POINTER(0);
+	if (state == NULL || !state->any)
 		PG_RETURN_NULL();
-	state = (PivotState *) PG_GETARG_POINTER(0);
 	values = palloc(sizeof(Datum) * state->ncells);
 	for (int i = 0; i < state->ncells; i++)
 	{

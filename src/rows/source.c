@@ -104,6 +104,8 @@ source_to_jsonb(const SourceSpec *spec)
 		if (spec->bucket)
 			json_put_string(&text, "bucket", spec->bucket);
 		json_put_string(&text, "aggregate", spec->aggregate);
+		if (spec->all_metrics)
+			json_put_json(&text, "all_metrics", "true");
 	}
 	if (spec->search_path)
 		json_put_string(&text, "search_path", spec->search_path);
@@ -138,10 +140,13 @@ read_names(Jsonb *json, const char *key, char ***names)
 static void
 read_narrow_shape(SourceSpec *spec, Jsonb *json)
 {
+	JsonbValue *all = json_get(&json->root, "all_metrics");
+
 	spec->metric_col = json_string_text(json_get(&json->root, "metric_col"));
 	spec->value_col = json_string_text(json_get(&json->root, "value_col"));
 	spec->bucket = json_string_text(json_get(&json->root, "bucket"));
 	spec->aggregate = json_string_text(json_get(&json->root, "aggregate"));
+	spec->all_metrics = all && all->type == jbvBool && all->val.boolean;
 }
 
 void

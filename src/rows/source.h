@@ -37,7 +37,8 @@ typedef struct SourceSpec
 	char	   *value_col;
 	char	   *bucket;			/* width: an interval, or a number if times are; NULL: none */
 	char	   *aggregate;		/* of the values in a bucket (pivot.h); NULL: avg */
-	bool		usual_shape;	/* these four apply if the source has such columns */
+	bool		all_metrics;	/* the features are all metrics that were found in training */
+	bool		usual_shape;	/* these apply if the source has such columns */
 	Oid			function;		/* the calling SQL function, in the schema of the extension */
 } SourceSpec;
 

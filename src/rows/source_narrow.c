@@ -227,14 +227,17 @@ append_source(StringInfo out, const Source *s, const char *where)
 
 /*
  * Appends the query for the groups.  The order and the number of groups belong to the query that
- * groups, so that the planner can end it early.
+ * groups, so that the planner can end it early.  If most rows have a metric of the model, it takes
+ * longer to filter them than to let the aggregate ignore the others.
  */
 static void
 append_groups(StringInfo out, const Source *s, const char *where, const char *order)
 {
 	const SourceSpec *spec = &s->spec;
 	const char *ts = ts_column(s);
+	const bool	all_rows = spec->all_metrics && spec->label_col == NULL;
 	const char *schema = get_namespace_name(get_func_namespace(spec->function));
+	StringInfoData pivot;
 	int			n;
 
 	if (schema == NULL)
@@ -249,25 +252,34 @@ append_groups(StringInfo out, const Source *s, const char *where, const char *or
 	if (spec->label_col)
 		appendStringInfo(out, ", c%d", n);
 
-	/* the groups; by series first, the order in which they are read and in which indexes have them */
+	/* the groups, by series first, the order in which they are read and in which indexes have them */
 	appendStringInfoString(out, " FROM (SELECT ");
 	append_bucket(out, s, ts);
 	appendStringInfoString(out, " AS c0");
 	for (int i = 0; i < spec->nseries; i++)
 		appendStringInfo(out, ", %s AS c%d", quote_identifier(spec->series_cols[i]), i + 1);
-	appendStringInfo(out, ", %s.amad_pivot(%s::pg_catalog.text, %s, %s, ", quote_identifier(schema),
-					 quote_identifier(spec->metric_col), quote_identifier(spec->value_col), ts);
-	append_metric_array(out, s, "pg_catalog.text");
-	appendStringInfo(out, ", %s) AS p", quote_literal_cstr(spec->aggregate));
+	initStringInfo(&pivot);
+	appendStringInfo(&pivot, "%s.amad_pivot(%s::pg_catalog.text, %s, %s, ",
+					 quote_identifier(schema), quote_identifier(spec->metric_col),
+					 quote_identifier(spec->value_col), ts);
+	append_metric_array(&pivot, s, "pg_catalog.text");
+	appendStringInfo(&pivot, ", %s)", quote_literal_cstr(spec->aggregate));
+	appendStringInfo(out, ", %s AS p", pivot.data);
 	if (spec->label_col)
 		appendStringInfo(out, ", pg_catalog.bool_or(%s%s) AS c%d",
 						 quote_identifier(spec->label_col),
 						 s->label_is_number ? " OPERATOR(pg_catalog.<>) 0" : "", n);
-	append_source(out, s, where);
+	if (all_rows)
+		appendStringInfo(out, " FROM %s%s%s", s->from, where[0] == '\0' ? "" : " WHERE ", where);
+	else
+		append_source(out, s, where);
 	appendStringInfoString(out, " GROUP BY ");
 	for (int i = 0; i < spec->nseries; i++)
 		appendStringInfo(out, "%d, ", i + 2);
-	appendStringInfo(out, "1%s) AS g", order);
+	appendStringInfoChar(out, '1');
+	if (all_rows)
+		appendStringInfo(out, " HAVING %s IS NOT NULL", pivot.data);
+	appendStringInfo(out, "%s) AS g", order);
 }
 
 void
@@ -426,6 +438,7 @@ source_find_metrics(Source *s, const SourceRange *range)
 		s->feature_types[i] = FLOAT8OID;
 	}
 	s->spec.nfeatures = (int) n;
+	s->spec.all_metrics = true;
 	SPI_finish();
 	source_leave(&scope);
 }
