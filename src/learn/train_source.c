@@ -95,11 +95,18 @@ set_columns(Model *model, const Source *source)
 	model->series_cols = spec->series_cols;
 }
 
-/* A narrow table that is taken for a wide one has one feature, and its metrics are series. */
+/*
+ * Reports likely mistakes.  A narrow table that is taken for a wide one has one feature, and its
+ * metrics are series.  In a narrow table without all of its series columns, rows of different
+ * series have the same metric and time.
+ */
 static void
-suggest_metric_col(const Source *source)
+notice_mistakes(const Source *source, const SourceRange *range)
 {
 	const SourceSpec *spec = &source->spec;
+	int64		rows = 0;
+	int64 repeated = spec->metric_col && !spec->stored ? source_repeated_rows(source, range, &rows)
+													   : 0;
 	const char *last = spec->nseries > 1 ? spec->series_cols[spec->nseries - 1] : NULL;
 	Oid			type = last ? getBaseType(source->series_types[spec->nseries - 1]) : InvalidOid;
 
@@ -109,6 +116,13 @@ suggest_metric_col(const Source *source)
 				(errmsg("each combination of the series columns is a series with only one feature"),
 				 errhint("If \"%s\" names what is measured, specify metric_col and value_col.",
 						 last)));
+	if (repeated > DUPLICATE_SHARE * rows)
+		ereport(NOTICE,
+				(errmsg(INT64_FORMAT " of the newest " INT64_FORMAT
+									 " rows repeat the series, metric and time of another row",
+						repeated, rows),
+				 errdetail("Their values are combined by %s.", spec->aggregate),
+				 errhint("If the values belong to several series, specify series_cols.")));
 }
 
 /* Reads the source, trains and stores a model; initial: see train_model(). */
@@ -131,7 +145,7 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 	error_context_stack = &context;
 	if (source->spec.nfeatures == 0)
 		source_find_metrics(source, &everything);
-	suggest_metric_col(source);
+	notice_mistakes(source, &everything);
 	options->nnames = source->spec.nfeatures;
 	options->names = source->spec.features;
 	options_check_transforms(options, options->nnames);

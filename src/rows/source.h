@@ -148,11 +148,20 @@ extern void source_scan_before(const Source *source, const Datum *values, const 
  */
 extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
 
+/* Features of a narrow source at most: they are columns of a query. */
+#define METRICS_MAX 1500
+
 /*
  * Makes the metrics of a narrow source, sorted, its features: those of the rows from since to
- * until.  ERROR if there are none, or more than FEATURES_MAX.
+ * until.  ERROR if there are none, or more than METRICS_MAX.
  */
 extern void source_find_metrics(Source *source, const SourceRange *range);
+
+/*
+ * Among the newest rows of a narrow source from since to until, of which `rows` receives the
+ * number: those that repeat the series, metric and time of another one.
+ */
+extern int64 source_repeated_rows(const Source *source, const SourceRange *range, int64 *rows);
 
 /* Whether no part of the query, views included, is parallel unsafe, as data changes are. */
 extern bool source_parallel_mode_ok(const Source *source, const SourceRange *range);

@@ -180,7 +180,7 @@ check_uses(const SourceSpec *spec)
 {
 	const char *name;
 
-	check_count("features", spec->nfeatures, FEATURES_MAX);
+	check_count("features", spec->nfeatures, spec->metric_col ? METRICS_MAX : FEATURES_MAX);
 	check_count("series columns", spec->nseries, SERIES_COLS_MAX);
 	name = feature_names_repeated(spec->nfeatures, spec->features);
 	if (name)

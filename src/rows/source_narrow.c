@@ -30,6 +30,8 @@
 #define ORIGIN_TEXT "2000-01-03"
 #define ORIGIN (2 * USECS_PER_DAY)
 
+#define REPEATED_ROWS 1000		/* source_repeated_rows() looks at */
+
 /* ---- arguments ------------------------------------------------------------------------------ */
 
 void
@@ -387,34 +389,80 @@ source_append_newest(StringInfo out, const Source *s, const char *where, int64 n
 
 /* ---- metrics -------------------------------------------------------------------------------- */
 
+/* Conditions for the rows from since to until. */
+static StringInfoData
+begin_conditions(const Source *s, const SourceRange *range)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	StringInfoData conditions;
+
+	initStringInfo(&conditions);
+	if (range->has_since)
+		source_append_bound(&conditions, s, ts, ">=", source_first_time(s, range->since));
+	if (range->has_until)
+		source_append_bound(&conditions, s, ts, "<", source_first_time(s, range->until));
+	return conditions;
+}
+
+int64
+source_repeated_rows(const Source *s, const SourceRange *range, int64 *rows)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	SourceScope scope = source_enter(&s->spec);
+	StringInfoData where = begin_conditions(s, range);
+	StringInfoData query;
+	int64		counts[2];
+
+	appendStringInfo(&where, "%s%s IS NOT NULL", where.len > 0 ? " AND " : "", ts);
+	initStringInfo(&query);
+	appendStringInfo(&query, "WITH newest AS MATERIALIZED (SELECT %s", ts);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(&query, ", %s", quote_identifier(s->spec.series_cols[i]));
+	appendStringInfo(&query, ", %s::pg_catalog.text", quote_identifier(s->spec.metric_col));
+	append_source(&query, s, where.data);
+	appendStringInfo(&query,
+					 " ORDER BY source.%s DESC LIMIT %d) "
+					 "SELECT (SELECT pg_catalog.count(*) FROM newest), "
+					 "(SELECT pg_catalog.count(*) FROM (SELECT DISTINCT * FROM newest) AS d)",
+					 ts, REPEATED_ROWS);
+	SPI_connect();
+	if (SPI_execute(query.data, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+	for (int i = 0; i < 2; i++)
+	{
+		bool		isnull;
+
+		counts[i] = DatumGetInt64(
+			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
+	}
+	SPI_finish();
+	source_leave(&scope);
+	*rows = counts[0];
+	return counts[0] - counts[1];
+}
+
 void
 source_find_metrics(Source *s, const SourceRange *range)
 {
 	const char *metric = quote_identifier(s->spec.metric_col);
-	const char *ts = quote_identifier(s->spec.timestamp_col);
 	MemoryContext caller = CurrentMemoryContext;
 	SourceScope scope = source_enter(&s->spec);
-	StringInfoData from;
+	StringInfoData from = begin_conditions(s, range);
 	uint64		n;
 
-	initStringInfo(&from);
-	if (range->has_since)
-		source_append_bound(&from, s, ts, ">=", source_first_time(s, range->since));
-	if (range->has_until)
-		source_append_bound(&from, s, ts, "<", source_first_time(s, range->until));
 	appendStringInfo(&from, "%s%s IS NOT NULL", from.len > 0 ? " AND " : "", metric);
 	SPI_connect();
 	if (SPI_execute(psprintf("SELECT DISTINCT %s::pg_catalog.text COLLATE pg_catalog.\"C\""
 							 " FROM %s WHERE %s ORDER BY 1",
 							 metric, s->from, from.data),
-					true, FEATURES_MAX + 1) != SPI_OK_SELECT)
+					true, METRICS_MAX + 1) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
 	n = SPI_processed;
 	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source %s has no rows", s->spec.source)));
-	if (n > FEATURES_MAX)
+	if (n > METRICS_MAX)
 	{
 		SPI_execute(psprintf("SELECT pg_catalog.count(DISTINCT %s::pg_catalog.text)"
 							 " FROM %s WHERE %s",
@@ -423,8 +471,7 @@ source_find_metrics(Source *s, const SourceRange *range)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_COLUMNS),
 				 errmsg("cannot use %s metrics as features, the limit is %d",
-						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
-						FEATURES_MAX),
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), METRICS_MAX),
 				 errhint("Name the metrics in feature_cols.")));
 	}
 	MemoryContextSwitchTo(caller);

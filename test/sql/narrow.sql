@@ -97,6 +97,17 @@ SELECT amad_train('wide sorted', 'wide', 'ts', feature_cols => '{Mem %,cpu,o''cl
 	label_col => 'bad', options => :'o') IS NOT NULL AS trained;
 SELECT same_model('wide sorted', 'found');
 SELECT * FROM differences('wide sorted', 'found');
+-- times at which only other metrics have values are no rows
+INSERT INTO narrow SELECT device, ts + interval '20 s', 'other', 1, true FROM wide;
+SELECT count(*) AS scored, count(*) FILTER (WHERE x.severity IS DISTINCT FROM y.severity) AS different
+FROM amad_detect('wide sorted') x FULL JOIN amad_detect('found', source => 'narrow') y USING (series, ts);
+SELECT amad_train('unlabelled', 'SELECT * FROM narrow WHERE "what''s" <> ''other''', series_cols => '{device}', feature_cols => NULL,
+	options => :'o', metric_col => 'what''s', value_col => 'value')->'rows' AS rows;
+SELECT source->'all_metrics' AS all_metrics FROM amad_models WHERE model_name = 'unlabelled';
+SELECT count(*) AS scored, count(*) FILTER (WHERE x.severity IS DISTINCT FROM y.severity) AS different
+FROM amad_detect('unlabelled') x FULL JOIN amad_detect('unlabelled', source => 'narrow') y USING (series, ts);
+SELECT count(*) AS scored, count(*) FILTER (WHERE x.severity IS DISTINCT FROM y.severity) AS different
+FROM amad_detect('unlabelled', last_n => 9) x FULL JOIN amad_detect('unlabelled', source => 'narrow', last_n => 9) y USING (series, ts);
 -- a metric that is new is ignored; one that ends is missing
 SELECT amad_train('ends', 'narrow', 'ts', '{cpu,Mem %}', '{device}', options => :'o', metric_col => 'what''s', value_col => 'value')
 	->'rows' AS rows;
@@ -297,6 +308,9 @@ SELECT amad_train('x', 'times', 'n', bucket => '9223372036854775807', metric_col
 SET client_min_messages = notice;
 SELECT amad_train('x', 'SELECT * FROM narrow WHERE device < ''c''', series_cols => '{device,what''s}',
 	feature_cols => '{value}', options => :'o')->'series' AS series;
+-- series columns were forgotten
+SELECT amad_train('x', 'narrow', metric_col => 'what''s', value_col => 'value', options => :'o')->'rows' AS rows;
+SELECT amad_retrain('x')->'rows' AS rows;
 SET client_min_messages = warning;
 
 -- ---- stored sources that were changed
@@ -325,6 +339,7 @@ SELECT amad_pivot('a', v, 1, '{a}', 'sum')
 FROM unnest('{1e16,1,-1e16,1e-30,1e290,-1e290,NaN,Infinity}'::float8[]) v;
 SELECT amad_pivot('a', v, 1, '{a}', 'sum') FROM unnest('{1e308,1e308,-1e308}'::float8[]) v;
 SELECT amad_pivot('a', v, 1, '{a}', 'sum') FROM unnest('{1e308}'::float8[]) v;
+SELECT amad_pivot('b', 1, 1, '{a}', 'sum') IS NULL AS "null";
 -- halfway between two doubles, and a little more
 SELECT amad_pivot('a', v, 1, '{a}', 'sum') FROM unnest('{9007199254740992,1}'::float8[]) v;
 SELECT amad_pivot('a', v, 1, '{a}', 'sum') FROM unnest('{9007199254740992,1,1e-300}'::float8[]) v;
