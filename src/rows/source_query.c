@@ -628,6 +628,31 @@ source_parameter_query(const Source *s, const SourceRange *range)
 	return write_query(s, range, false);
 }
 
+char *
+source_outside_query(const Source *s, const SourceRange *range, bool before)
+{
+	Writing		q = {.source = s, .range = range, .literals = true};
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	StringInfoData where = begin_part("");
+	StringInfoData out;
+
+	source_append_bound(&where, s, ts,
+						before ? "<" : ">=", before ? range->read_since : range->read_until);
+	append_finite(&where, &q, before ? ">" : "<", before ? DT_NOBEGIN : DT_NOEND);
+	if (range->series)
+		source_append_series(&where, s, range->series);
+	initStringInfo(&out);
+	appendStringInfo(&out, "SELECT pg_catalog.%s(c0)", before ? "max" : "min");
+	if (s->spec.nseries > 0)
+		appendStringInfo(&out, ", %s", join_series(s, "c"));
+	appendStringInfoString(&out, " FROM (");
+	append_rows(&out, s, where.data);
+	appendStringInfoString(&out, ") AS r");
+	if (s->spec.nseries > 0)
+		appendStringInfo(&out, " GROUP BY %s", join_series(s, "c"));
+	return out.data;
+}
+
 /* ---- queries whose plans are looked at ---------------------------------------------------- */
 
 char *
