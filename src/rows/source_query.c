@@ -340,7 +340,6 @@ series_since(const Writing *q, const char *equalities)
 	initStringInfo(&out);
 	if (q->range->before > 0)
 	{
-		append_finite(&where, q, ">", DT_NOBEGIN);
 		append_range_bound(&where, q, "<", PARAM_SINCE);
 		appendStringInfoString(&out, "(SELECT * FROM (");
 		append_rows(&out, q->source, where.data);
@@ -461,7 +460,7 @@ series_in_range(const Writing *q)
 	initStringInfo(&out);
 	appendStringInfo(&out, "SELECT DISTINCT %s FROM (", join_series(q->source, "c"));
 	append_range_part(&out, q, where.data);
-	appendStringInfoString(&out, ") AS r");
+	appendStringInfo(&out, ") AS r ORDER BY %s", join_series(q->source, "c"));
 	return out.data;
 }
 
@@ -523,6 +522,7 @@ series_by_steps(const Writing *q)
 		append_range_part(&out, q, equalities.data);
 		appendStringInfoString(&out, ") AS r LIMIT 1) AS e");
 	}
+	appendStringInfo(&out, " ORDER BY %s", keys);
 	return out.data;
 }
 

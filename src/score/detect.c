@@ -621,7 +621,10 @@ read_source_row(const SourceRow *row, void *arg)
 		return;
 	}
 
-	/* before */
+	/* before; by index, rows at -infinity may be among them */
+	if (spec->has_since && d->range.form != SOURCE_ONCE && !row->ts_valid &&
+		TIMESTAMP_IS_NOBEGIN(row->ts))
+		return;
 	if ((spec->has_since && row->ts_valid && row->ts < d->since) ||
 		(spec->last_n > 0 && row->number_from_end > spec->last_n))
 	{
