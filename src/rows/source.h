@@ -143,6 +143,15 @@ extern void source_scan_before(const Source *source, const Datum *values, const 
 							   int64 until, int64 timestamps, source_visit visit, void *arg);
 
 /*
+ * Calls visit with the key of each series that has rows before read_since, and the time of the last
+ * of them; or from read_until on, and the first.
+ */
+typedef void (*source_outside_visit) (const char *key, int64 ts, void *arg);
+
+extern void source_scan_outside(const Source *source, const SourceRange *range, bool before,
+								source_outside_visit visit, void *arg);
+
+/*
  * Finds the first and the last finite time of the rows from since to until, in all series; false
  * if there are no rows.  A query of its own, which an index on the time column can serve.
  */

@@ -291,12 +291,6 @@ source_append_narrow(StringInfo out, const Source *s, const char *where)
 }
 
 void
-source_append_oldest(StringInfo out, const Source *s, const char *where, int64 n)
-{
-	append_groups(out, s, where, psprintf(" ORDER BY 1 LIMIT " INT64_FORMAT, n));
-}
-
-void
 source_append_keys(StringInfo out, const Source *s, const char *where)
 {
 	appendStringInfo(out, "SELECT %s AS c0", ts_column(s));
@@ -305,42 +299,45 @@ source_append_keys(StringInfo out, const Source *s, const char *where)
 	append_source(out, s, where);
 }
 
-/* Appends the label of the bucket of the newest row. */
+/* Appends the query for the label of the bucket of the newest row, or of the oldest one. */
 static void
-append_newest_label(StringInfo out, const Source *s, const char *where)
+append_end_label(StringInfo out, const Source *s, const char *where, bool newest)
 {
 	appendStringInfoString(out, "SELECT ");
 	append_bucket(out, s, ts_column(s));
 	appendStringInfoString(out, " AS c0");
 	append_source(out, s, where);
-	appendStringInfo(out, " ORDER BY source.%s DESC LIMIT 1",
-					 quote_identifier(s->spec.timestamp_col));
+	appendStringInfo(out, " ORDER BY source.%s%s LIMIT 1", quote_identifier(s->spec.timestamp_col),
+					 newest ? " DESC" : "");
 }
 
-/* Appends the label "buckets" before c0; if there is no such time, one before all others. */
-static void
-append_earlier_label(StringInfo out, const Source *s, int64 buckets)
+/* A label `buckets` later than column c0, earlier if it is negative; the extreme if that is no time. */
+static char *
+shifted_label(const Source *s, int64 buckets)
 {
 	const bool	number = s->ts_type == INT8OID;
-	const int64 most = PG_INT64_MAX / 4;
-	int64 time = buckets < most / s->bucket ? buckets * s->bucket : most / s->bucket * s->bucket;
-	StringInfoData possible;
+	const int64 most = PG_INT64_MAX / 4 / s->bucket;
+	const int64 time = Max(-most, Min(most, buckets)) * s->bucket;
+	StringInfoData out;
 
-	initStringInfo(&possible);
-	source_append_bound(&possible, s, "c0", ">=", (number ? PG_INT64_MIN : MIN_TIMESTAMP) + time);
-	appendStringInfo(out, "CASE WHEN %s THEN ", possible.data);
-	if (number)
-		appendStringInfo(out, "pg_catalog.int8mi(c0, " INT64_FORMAT ")", time);
-	else if (s->ts_column_type == DATEOID)
-		appendStringInfo(out, "pg_catalog.date_mii(c0, " INT64_FORMAT ")", time / USECS_PER_DAY);
+	initStringInfo(&out);
+	if (time < 0)
+		source_append_bound(&out, s, "c0", ">=", (number ? PG_INT64_MIN : MIN_TIMESTAMP) - time);
 	else
-		appendStringInfo(out,
-						 "c0 OPERATOR(pg_catalog.-) '" INT64_FORMAT
-						 ".%06d seconds'::pg_catalog.interval",
-						 time / USECS_PER_SEC, (int) (time % USECS_PER_SEC));
-	appendStringInfo(out, " ELSE '%s'::pg_catalog.%s END",
-					 number ? timestamps_literal(INT8OID, PG_INT64_MIN) : "-infinity",
-					 source_ts_read_name(s));
+		source_append_bound(&out, s, "c0", "<", (number ? PG_INT64_MAX : END_TIMESTAMP - 1) - time);
+	if (number)
+		return psprintf("CASE WHEN %s THEN pg_catalog.int8pl(c0, " INT64_FORMAT
+						") ELSE " INT64_FORMAT " END",
+						out.data, time, time < 0 ? PG_INT64_MIN : PG_INT64_MAX);
+	if (s->ts_column_type == DATEOID)
+		return psprintf("CASE WHEN %s THEN pg_catalog.date_pli(c0, " INT64_FORMAT
+						") ELSE '%sinfinity'::pg_catalog.date END",
+						out.data, time / USECS_PER_DAY, time < 0 ? "-" : "");
+	return psprintf("CASE WHEN %s THEN c0 OPERATOR(pg_catalog.%c) '" INT64_FORMAT
+					".%06d seconds'::pg_catalog.interval ELSE '%sinfinity'::pg_catalog.%s END",
+					out.data, time < 0 ? '-' : '+', Abs(time) / USECS_PER_SEC,
+					(int) (Abs(time) % USECS_PER_SEC), time < 0 ? "-" : "",
+					timestamps_type_name(s->ts_type));
 }
 
 /*
@@ -363,10 +360,9 @@ source_append_newest(StringInfo out, const Source *s, const char *where, int64 n
 		append_groups(out, s, where, order);
 		return;
 	}
-	appendStringInfoString(out, "WITH RECURSIVE first AS MATERIALIZED (SELECT ");
-	append_earlier_label(out, s, n - 1);
-	appendStringInfoString(out, " AS c0 FROM (");
-	append_newest_label(out, s, where);
+	appendStringInfo(out, "WITH RECURSIVE first AS MATERIALIZED (SELECT %s AS c0 FROM (",
+					 shifted_label(s, 1 - n));
+	append_end_label(out, s, where, true);
 	appendStringInfoString(out, ") AS newest), recent AS MATERIALIZED (");
 	append_groups(out, s,
 				  psprintf("%s%s OPERATOR(pg_catalog.>=) (SELECT c0 FROM first)", begin, ts), "");
@@ -374,7 +370,7 @@ source_append_newest(StringInfo out, const Source *s, const char *where, int64 n
 						   "), steps(c0, n) AS (SELECT c0, (SELECT pg_catalog.count(*) "
 						   "FROM recent) FROM first UNION ALL SELECT earlier.c0, "
 						   "steps.n OPERATOR(pg_catalog.+) 1 FROM steps CROSS JOIN LATERAL (");
-	append_newest_label(out, s, psprintf("%s%s OPERATOR(pg_catalog.<) steps.c0", begin, ts));
+	append_end_label(out, s, psprintf("%s%s OPERATOR(pg_catalog.<) steps.c0", begin, ts), true);
 	appendStringInfo(out,
 					 ") AS earlier WHERE steps.n OPERATOR(pg_catalog.<) " INT64_FORMAT
 					 ") SELECT * FROM (SELECT * FROM recent UNION ALL (",
@@ -385,6 +381,33 @@ source_append_newest(StringInfo out, const Source *s, const char *where, int64 n
 						   begin, ts, ts),
 				  "");
 	appendStringInfo(out, ")) AS g%s", order);
+}
+
+/* The same for the n oldest groups: every label is looked up, as n is small. */
+void
+source_append_oldest(StringInfo out, const Source *s, const char *where, int64 n)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	const char *begin = psprintf("%s%s", where, where[0] == '\0' ? "" : " AND ");
+
+	if (s->bucket == 0)
+	{
+		append_groups(out, s, where, psprintf(" ORDER BY 1 LIMIT " INT64_FORMAT, n));
+		return;
+	}
+	appendStringInfoString(out, "WITH RECURSIVE steps(c0, n) AS (SELECT c0, 1 FROM (");
+	append_end_label(out, s, where, false);
+	appendStringInfo(out,
+					 ") AS oldest UNION ALL SELECT later.c0, ends.n OPERATOR(pg_catalog.+) 1 FROM "
+					 "(SELECT %s AS c1, n FROM steps) AS ends CROSS JOIN LATERAL (",
+					 shifted_label(s, 1));
+	append_end_label(out, s, psprintf("%s%s OPERATOR(pg_catalog.>=) ends.c1", begin, ts), false);
+	appendStringInfo(out, ") AS later WHERE ends.n OPERATOR(pg_catalog.<) " INT64_FORMAT ") ", n);
+	append_groups(out, s,
+				  psprintf("%s%s OPERATOR(pg_catalog.<) (SELECT %s FROM (SELECT "
+						   "pg_catalog.max(c0) AS c0 FROM steps) AS m)",
+						   begin, ts, shifted_label(s, 1)),
+				  "");
 }
 
 /* ---- metrics -------------------------------------------------------------------------------- */

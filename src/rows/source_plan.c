@@ -5,6 +5,9 @@
  * PostgreSQL plans them again when the relations, the role or what else they depend on has
  * changed.  A plan is found by the text of its query, the search_path and the types of the
  * parameters.  At most PLANS are kept, the most recently used ones.
+ *
+ * Plans of sources that are queries are not kept: PostgreSQL does not notice when a new relation
+ * hides one that such a query names.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -112,7 +115,7 @@ source_plan(const Source *s, const char *query, int cursor_options)
 	plan = SPI_prepare_cursor(query, nparams, types, cursor_options);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	if (strlen(query) > LONGEST_QUERY)
+	if (!OidIsValid(s->relation) || strlen(query) > LONGEST_QUERY)
 		return plan;
 
 	make_room_for_plan();

@@ -67,6 +67,10 @@ enum
 /* The query that reads a range, with parameters. */
 extern char *source_parameter_query(const struct Source *source, const struct SourceRange *range);
 
+/* The query for the last row of each series before what is read once, or the first one after it. */
+extern char *source_outside_query(const struct Source *source, const struct SourceRange *range,
+								  bool before);
+
 /*
  * Queries whose plans show whether an index helps: the newest rows of a series before a time, the
  * series of the rows from a time on, and the series after another one (NULL if no operator

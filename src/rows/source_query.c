@@ -358,9 +358,6 @@ append_part_after(StringInfo out, const Writing *q, const char *equalities, cons
 	if (q->source->spec.metric_col)
 	{
 		/* no duplicates */
-		if (q->range->read_until < PG_INT64_MAX)
-			source_append_bound(&where, q->source, ts, "<",
-								source_first_time(q->source, q->range->read_until));
 		source_append_oldest(&last, q->source, where.data, q->range->after);
 		appendStringInfo(out, " UNION ALL (SELECT r.*%s FROM (%s) AS r)", numbers, last.data);
 		return;
@@ -386,7 +383,6 @@ series_since(const Writing *q, const char *equalities)
 	initStringInfo(&out);
 	if (q->range->before > 0)
 	{
-		append_finite(&where, q, ">", DT_NOBEGIN);
 		append_range_bound(&where, q, "<", PARAM_SINCE);
 		appendStringInfoString(&out, "(SELECT * FROM (");
 		append_newest(&out, q->source, where.data, q->range->before + 1);
@@ -507,7 +503,7 @@ series_in_range(const Writing *q)
 	initStringInfo(&out);
 	appendStringInfo(&out, "SELECT DISTINCT %s FROM (", join_series(q->source, "c"));
 	append_keys(&out, q->source, begin_range_part(q, where.data).data);
-	appendStringInfoString(&out, ") AS r");
+	appendStringInfo(&out, ") AS r ORDER BY %s", join_series(q->source, "c"));
 	return out.data;
 }
 
@@ -569,6 +565,7 @@ series_by_steps(const Writing *q)
 		append_keys(&out, s, begin_range_part(q, equalities.data).data);
 		appendStringInfoString(&out, ") AS r LIMIT 1) AS e");
 	}
+	appendStringInfo(&out, " ORDER BY %s", keys);
 	return out.data;
 }
 
@@ -672,6 +669,31 @@ char *
 source_parameter_query(const Source *s, const SourceRange *range)
 {
 	return write_query(s, range, false);
+}
+
+char *
+source_outside_query(const Source *s, const SourceRange *range, bool before)
+{
+	Writing		q = {.source = s, .range = range, .literals = true};
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	StringInfoData where = begin_part("");
+	StringInfoData out;
+
+	source_append_bound(&where, s, ts, before ? "<" : ">=",
+						source_first_time(s, before ? range->read_since : range->read_until));
+	append_finite(&where, &q, before ? ">" : "<", before ? DT_NOBEGIN : DT_NOEND);
+	if (range->series)
+		source_append_series(&where, s, range->series);
+	initStringInfo(&out);
+	appendStringInfo(&out, "SELECT pg_catalog.%s(c0)", before ? "max" : "min");
+	if (s->spec.nseries > 0)
+		appendStringInfo(&out, ", %s", join_series(s, "c"));
+	appendStringInfoString(&out, " FROM (");
+	append_keys(&out, s, where.data);
+	appendStringInfoString(&out, ") AS r");
+	if (s->spec.nseries > 0)
+		appendStringInfo(&out, " GROUP BY %s", join_series(s, "c"));
+	return out.data;
 }
 
 /* ---- queries whose plans are looked at ---------------------------------------------------- */

@@ -12,9 +12,11 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "optimizer/clauses.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
@@ -29,6 +31,8 @@
 #include "rows/series_key.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
+
+#define FETCH_ROWS 1000			/* of a cursor at once */
 
 /* The first row so far with the current timestamp; it is passed on when a later one comes. */
 typedef struct HeldRow
@@ -399,6 +403,56 @@ source_scan_before(const Source *s, const Datum *values, const bool *nulls, int6
 		return;
 	range.form = SOURCE_ONCE;
 	source_scan(s, &range, true, visit, arg);
+}
+
+void
+source_scan_outside(const Source *s, const SourceRange *range, bool before,
+					source_outside_visit visit, void *arg)
+{
+	const int	nseries = s->spec.nseries;
+	const char *query = source_outside_query(s, range, before);
+	Datum	   *values = palloc(sizeof(Datum) * (nseries + 1));
+	bool	   *nulls = palloc(sizeof(bool) * (nseries + 1));
+	SourceScope scope = source_enter(&s->spec);
+	MemoryContext context;
+	MemoryContext old;
+	Portal		portal;
+
+	ereport(DEBUG1, (errmsg_internal("amad looks for other rows by: %s", query)));
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
+	context = AllocSetContextCreate(CurrentMemoryContext, "amad outside row",
+									ALLOCSET_DEFAULT_SIZES);
+	for (SPI_cursor_fetch(portal, true, FETCH_ROWS); SPI_processed > 0;
+		 SPI_cursor_fetch(portal, true, FETCH_ROWS))
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		relation_check_column(psprintf("source %s", s->spec.source), desc, 0,
+							  source_ts_read_type(s), InvalidOid);
+		for (int i = 0; i < nseries; i++)
+			relation_check_column(psprintf("source %s", s->spec.source), desc, i + 1,
+								  s->series_types[i], s->series_collations[i]);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			int64		ts;
+
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextReset(context);
+			old = MemoryContextSwitchTo(context);
+			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
+			if (!nulls[0] && timestamps_value(source_ts_read_type(s), values[0], &ts))
+				visit(nseries == 0 ? ""
+								   : series_key_of_row(nseries, s->spec.series_cols,
+													   s->series_types, values + 1, nulls + 1),
+					  source_bucket_start(s, ts), arg);
+			MemoryContextSwitchTo(old);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	source_leave(&scope);
 }
 
 bool

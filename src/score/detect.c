@@ -11,7 +11,9 @@
  * Otherwise the query reads all rows near the range once.  Neighbours among the rows that a row
  * depends on are at most max_gap apart, otherwise a new stretch would begin.  The rows that only the
  * level of a row depends on are also limited by time.  So it is enough to read
- * longest_context() before the range, for any series, and lookahead · max_gap after it.
+ * longest_context() before the range, for any series, and lookahead · max_gap after it.  A
+ * series that has too few rows in these times has had a gap or has just begun
+ * (outside_rows.c).
  *
  * The newest rows before the range are kept in a ring.  When the first row of
  * a series in the range arrives, they are added to the scorer before it.  Rows come out of
@@ -43,6 +45,7 @@
 #include "rows/series_key.h"
 #include "score/detect.h"
 #include "score/earlier_rows.h"
+#include "score/outside_rows.h"
 
 #define VISIT_BYTES (64 * 1024) /* a visit seldom allocates more */
 
@@ -64,18 +67,21 @@ struct Detection
 {
 	/* settings */
 	DetectSpec	spec;
+	MemoryContext context;
 	LoadedModel *loaded;
 	MemoryContextCallback release;
 	Source	   *source;
 	SeriesFinder *finder;		/* NULL: the model has no series of its own */
 	SourceRange range;			/* what is read */
 	EarlierRows *earlier;		/* NULL: all rows are read that a status depends on */
+	OutsideRows *outside;		/* NULL: rows are not limited by time */
 	int64		since;			/* the bound asked for, in the source's units */
 	int			lookahead;		/* rows to read after the range; 0 without until */
 	detect_visit visit;
 	void	   *arg;
 
 	/* the series being read */
+	char	   *key;			/* as in SourceRow, if `outside` is used */
 	History		history;
 	bool		inside;			/* a row of the range has arrived */
 	int			after;			/* rows read after the range */
@@ -277,6 +283,8 @@ set_range(Detection *d)
 	range->before = scorer_depth(m, false);
 	if (finite)
 		range->form = source_choose_form(d->source, range);
+	if (finite && range->form == SOURCE_ONCE)
+		d->outside = outside_rows_open(d->source, range);
 	if (!m->plan.has_levels || (spec->scores_only && range->form != SOURCE_ONCE))
 		return;
 	/* with lookahead, the level of each row is computed when the row is added */
@@ -293,6 +301,7 @@ detect_open(const DetectSpec *spec)
 	SourceSpec	source;
 	Size		rows;
 
+	d->context = CurrentMemoryContext;
 	d->spec = *spec;
 	d->loaded = cache_by_name(spec->function, spec->model_name);
 	d->release.func = release_detected_model;
@@ -431,6 +440,31 @@ remember_row(Detection *d, const SourceRow *row)
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
 
+/*
+ * If a series has had fewer rows before or after the range than scores depend on, adds the next
+ * row, without its values: there is a gap in between.
+ */
+static void
+score_outside_row(Detection *d, bool before)
+{
+	const Model *m = d->loaded->model;
+	SourceRow	row = {.ts_valid = true};
+	double	   *values;
+
+	if (d->outside == NULL ||
+		(before ? !d->range.has_since || d->range.read_since == PG_INT64_MIN ||
+				 d->history.count >= scorer_depth(m, false)
+				: d->range.after == 0 || !d->inside || d->after >= d->lookahead) ||
+		!outside_rows_find(d->outside, d->key, before, &row.ts))
+		return;
+	values = palloc(sizeof(double) * m->features);
+	for (int c = 0; c < m->features; c++)
+		values[c] = NAN;
+	row.values = values;
+	score_source_row(d, &row, 0);
+	pfree(values);
+}
+
 /* Remembers a row that a scan of one series before the range returns. */
 static void
 read_history_row(const SourceRow *row, void *arg)
@@ -455,6 +489,7 @@ score_history(Detection *d, const SourceRow *first)
 	}
 	if (d->earlier && h->count >= d->range.before)
 		scorer_cut_series(d->scorer, earlier_rows_origin(d->earlier, first));
+	score_outside_row(d, true);
 	for (int64 i = Max(h->count - h->room, 0); i < h->count; i++)
 	{
 		SourceRow	row = {
@@ -493,6 +528,14 @@ score_learning_rows(Detection *d)
 	}
 }
 
+/* Ends the series being read. */
+static void
+finish_read_series(Detection *d)
+{
+	score_outside_row(d, false);
+	score_learning_rows(d);
+}
+
 /* Begins a series, by the model's own key for it if there is one: '1' may be the series 1. */
 static void
 begin_detected_series(Detection *d, const SourceRow *row)
@@ -501,7 +544,13 @@ begin_detected_series(Detection *d, const SourceRow *row)
 	const char *key = d->source->spec.nseries > 0 ? row->new_series : NULL;
 	const char *known = key;
 
-	score_learning_rows(d);
+	finish_read_series(d);
+	if (d->outside)
+	{
+		if (d->key)
+			pfree(d->key);
+		d->key = MemoryContextStrdup(d->context, row->new_series);
+	}
 	if (key && d->finder && model_series_stats(m, key) == NULL)
 		known = series_finder_find(d->finder, key, row->series);
 	known = known ? known : key;
@@ -573,7 +622,10 @@ read_source_row(const SourceRow *row, void *arg)
 		return;
 	}
 
-	/* before */
+	/* before; by index, rows at -infinity may be among them */
+	if (spec->has_since && d->range.form != SOURCE_ONCE && !row->ts_valid &&
+		TIMESTAMP_IS_NOBEGIN(row->ts))
+		return;
 	if ((spec->has_since && row->ts_valid && row->ts < d->since) ||
 		(spec->last_n > 0 && row->number_from_end > spec->last_n))
 	{
@@ -584,15 +636,15 @@ read_source_row(const SourceRow *row, void *arg)
 	}
 
 	/* inside; a range that has proved to be large is worth the start of workers */
-	d->inside = true;
 	if (spec->parallel && scorer_wants_workers(d->scorer))
 	{
 		d->spec.parallel = false;	/* ask once */
 		if (source_parallel_mode_ok(d->source, &d->range))
 			scorer_start_workers(d->scorer);
 	}
-	if (d->history.rows > 0)
+	if (!d->inside || d->history.rows > 0)
 		score_history(d, row);
+	d->inside = true;
 	score_source_row(d, row, MARK_IN_RANGE | (row->bad ? MARK_BAD : 0));
 }
 
@@ -604,7 +656,7 @@ detect_run(Detection *d, detect_visit visit, void *arg)
 	d->visit = visit;
 	d->arg = arg;
 	source_scan(d->source, &d->range, true, read_source_row, &reading);
-	score_learning_rows(d);
+	finish_read_series(d);
 	scorer_end(d->scorer);
 	visit_scored_rows(d);
 }
