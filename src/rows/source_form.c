@@ -5,93 +5,207 @@
  * The planner's costs do not decide: they count a random page for each row, so that a scan of
  * the whole table often looks cheaper.  Reading by count never reads more rows than scores
  * depend on, and scoring a row takes much longer than finding it in an index.  So the form
- * depends on whether an index can serve it.  To find out, queries for one series are planned, with
- * sequential scans and sorts disabled, and their plans are searched for anything else than scans of
- * indexes by the series columns and then the time column.  That works for partitioned
- * tables, hypertables, views and queries, too.
+ * depends on whether there are indexes that can serve it.  To find out, a query for one series
+ * is planned.  Its plan shows which tables the rows of a partitioned table, a hypertable, a
+ * view or a query come from, and with which of their columns the series and the time are compared.
+ * Each table must have an index on these columns.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "executor/spi.h"
-#include "nodes/bitmapset.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
-#include "utils/guc.h"
+#include "parser/parsetree.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "rows/source.h"
 #include "rows/source_private.h"
 
-/* What the scans of a plan must use an index for. */
+/* What an index is needed for. */
 typedef enum IndexUse
 {
-	FIND_HISTORY,				/* for each series column, and after them the time */
-	FIND_RANGE,					/* first for the time */
-	FIND_STEP					/* first for a series column */
+	FIND_HISTORY,				/* the columns of the series in any order, then the time */
+	FIND_RANGE,					/* first the time */
+	FIND_STEP					/* first the columns of the series in their order */
 } IndexUse;
 
-/* The parameters in a condition. */
-static bool
-collect_parameters(Node *node, Bitmapset **parameters)
+/* The columns of a table that a query compares with its parameters. */
+typedef struct Compared
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN)
-		*parameters = bms_add_member(*parameters, ((Param *) node)->paramid);
-	return expression_tree_walker(node, collect_parameters, parameters);
-}
+	PlannedStmt *statement;
+	Oid			index;			/* of an index-only scan */
+	IndexUse	use;
+	int			nseries;
+	AttrNumber	ts;				/* 0: none */
+	AttrNumber *series;			/* (nseries) */
+	Bitmapset  *constant;		/* columns that equal a constant, as in a view */
+} Compared;
 
-/* The column of the index that a condition is about, or that it begins with; 0: unknown. */
+/* The column of the table that an index has at a place; 0: none. */
 static AttrNumber
-index_column(Node *condition)
+index_column(Oid index, AttrNumber place)
 {
-	Node	   *left = NULL;
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	AttrNumber	column = 0;
 
-	if (IsA(condition, OpExpr))
-		left = linitial(((OpExpr *) condition)->args);
-	else if (IsA(condition, RowCompareExpr))
-		left = linitial(((RowCompareExpr *) condition)->largs);
-	return left && IsA(left, Var) ? ((Var *) left)->varattno : 0;
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	if (place <= ((Form_pg_index) GETSTRUCT(tuple))->indnatts)
+		column = ((Form_pg_index) GETSTRUCT(tuple))->indkey.values[place - 1];
+	ReleaseSysCache(tuple);
+	return column;
 }
 
-/* Whether the conditions of an index scan are those that make it read few rows. */
-static bool
-index_serves(List *conditions, IndexUse use, int nseries)
+/* Notes which column is compared with a parameter or a constant. */
+static void
+note_comparison(Compared *c, Node *left, Node *right, Oid operator)
 {
-	AttrNumber	last_series = 0;
-	AttrNumber	ts = 0;
-	Bitmapset  *found = NULL;
+	AttrNumber	column;
+
+	while (left && IsA(left, RelabelType))
+		left = (Node *) ((RelabelType *) left)->arg;
+	while (right && IsA(right, RelabelType))
+		right = (Node *) ((RelabelType *) right)->arg;
+	if (left == NULL || right == NULL || !IsA(left, Var))
+		return;
+	column = ((Var *) left)->varattno;
+	/* the conditions of an index-only scan name columns of its index */
+	if (((Var *) left)->varno == INDEX_VAR && column > 0)
+		column = index_column(c->index, column);
+	if (IsA(right, Const) && get_oprrest(operator) == F_EQSEL && column > 0)
+		c->constant = bms_add_member(c->constant, column);
+	if (!IsA(right, Param) || ((Param *) right)->paramkind != PARAM_EXTERN)
+		return;
+	if (((Param *) right)->paramid == PARAM_SINCE)
+		c->ts = column;
+	else if (((Param *) right)->paramid >= PARAM_SERIES)
+		c->series[((Param *) right)->paramid - PARAM_SERIES] = column;
+}
+
+/* Notes the comparisons among conditions. */
+static void
+note_conditions(Compared *c, List *conditions)
+{
 	ListCell   *cell;
+	ListCell   *left;
+	ListCell   *right;
 
 	foreach(cell, conditions)
 	{
-		AttrNumber	column = index_column(lfirst(cell));
-		Bitmapset  *parameters = NULL;
+		OpExpr	   *op = lfirst(cell);
+		RowCompareExpr *rows = lfirst(cell);
 
-		(void) collect_parameters(lfirst(cell), &parameters);
-		if (column == 0 || bms_is_empty(parameters))
-			continue;
-		if (bms_is_member(PARAM_SINCE, parameters))
-			ts = column;
-		else
-			last_series = Max(last_series, column);
-		found = bms_add_members(found, parameters);
-	}
-	switch (use)
-	{
-		case FIND_HISTORY:
-			return ts > last_series && bms_num_members(found) == nseries + 1;
-		case FIND_RANGE:
-			return ts == 1;
-		default:
-			return last_series == 1;
+		if (IsA(op, OpExpr) && list_length(op->args) == 2)
+			note_comparison(c, linitial(op->args), lsecond(op->args), op->opno);
+		else if (IsA(rows, RowCompareExpr))
+			forboth(left, rows->largs, right, rows->rargs)
+				note_comparison(c, lfirst(left), lfirst(right), InvalidOid);
 	}
 }
 
-/* Whether all scans of a plan use an index in this way. */
+/* Whether the columns of an index are those that are needed. */
 static bool
-plan_uses_index(Plan *plan, IndexUse use, int nseries)
+index_serves(const Compared *c, const Form_pg_index index)
+{
+	const int	least = (c->use == FIND_RANGE ? 0 : c->nseries) + (c->use != FIND_STEP);
+	int			found = 0;
+	int			at = 0;
+
+	if (c->use == FIND_RANGE)
+		return index->indkey.values[0] == c->ts;
+	if (index->indnkeyatts < least)
+		return false;
+	if (c->use == FIND_STEP)
+	{
+		for (int i = 0; i < c->nseries; i++)
+			if (index->indkey.values[i] != c->series[i])
+				return false;
+		return true;
+	}
+	for (; at < index->indnkeyatts; at++)
+	{
+		bool		is_series = false;
+
+		for (int i = 0; i < c->nseries; i++)
+			is_series = is_series || index->indkey.values[at] == c->series[i];
+		if (!is_series &&
+			(index->indkey.values[at] <= 0 ||
+			 !bms_is_member(index->indkey.values[at], c->constant)))
+			break;
+		found += is_series;
+	}
+	return found == c->nseries && at < index->indnkeyatts && index->indkey.values[at] == c->ts;
+}
+
+static bool
+is_btree(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_class) GETSTRUCT(tuple))->relam == BTREE_AM_OID;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Whether a table has such an index. */
+static bool
+table_has_index(const Compared *c, Oid table)
+{
+	Relation	relation = relation_open(table, AccessShareLock);
+	List	   *indexes = RelationGetIndexList(relation);
+	ListCell   *cell;
+	bool		result = false;
+
+	foreach(cell, indexes)
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		result = result ||
+			(((Form_pg_index) GETSTRUCT(tuple))->indisvalid &&
+			 heap_attisnull(tuple, Anum_pg_index_indpred, NULL) && is_btree(lfirst_oid(cell)) &&
+			 index_serves(c, (Form_pg_index) GETSTRUCT(tuple)));
+		ReleaseSysCache(tuple);
+	}
+	relation_close(relation, NoLock);
+	return result;
+}
+
+/* Whether the table that a scan reads has an index. */
+static bool
+scan_has_index(Compared *c, Plan *plan, List *conditions)
+{
+	RangeTblEntry *table = rt_fetch(((Scan *) plan)->scanrelid, c->statement->rtable);
+
+	c->ts = 0;
+	memset(c->series, 0, sizeof(AttrNumber) * c->nseries);
+	c->constant = NULL;
+	note_conditions(c, plan->qual);
+	note_conditions(c, conditions);
+	for (int i = 0; i < c->nseries; i++)
+		if (c->series[i] == 0 && c->use != FIND_RANGE)
+			return false;
+	return (c->ts != 0 || c->use == FIND_STEP) && table->rtekind == RTE_RELATION &&
+		table_has_index(c, table->relid);
+}
+
+/* Whether all tables that a plan reads have indexes. */
+static bool
+plan_has_indexes(Compared *c, Plan *plan)
 {
 	List	   *plans = NIL;
 	ListCell   *cell;
@@ -100,15 +214,22 @@ plan_uses_index(Plan *plan, IndexUse use, int nseries)
 		return true;
 	switch (nodeTag(plan))
 	{
+		case T_SeqScan:
+			return scan_has_index(c, plan, NIL);
 		case T_IndexScan:
-			return index_serves(((IndexScan *) plan)->indexqual, use, nseries);
+			return scan_has_index(c, plan, ((IndexScan *) plan)->indexqualorig);
 		case T_IndexOnlyScan:
-			return index_serves(((IndexOnlyScan *) plan)->indexqual, use, nseries);
+			c->index = ((IndexOnlyScan *) plan)->indexid;
+			return scan_has_index(c, plan, ((IndexOnlyScan *) plan)->recheckqual);
+		case T_BitmapHeapScan:
+			return scan_has_index(c, plan, ((BitmapHeapScan *) plan)->bitmapqualorig);
 		case T_Limit:
 		case T_Result:
-			return plan_uses_index(plan->lefttree, use, nseries);
+		case T_Sort:
+		case T_IncrementalSort:
+			return plan_has_indexes(c, plan->lefttree);
 		case T_SubqueryScan:
-			return plan_uses_index(((SubqueryScan *) plan)->subplan, use, nseries);
+			return plan_has_indexes(c, ((SubqueryScan *) plan)->subplan);
 		case T_Append:
 			plans = ((Append *) plan)->appendplans;
 			break;
@@ -124,49 +245,27 @@ plan_uses_index(Plan *plan, IndexUse use, int nseries)
 			return false;
 	}
 	foreach(cell, plans)
-		if (!plan_uses_index(lfirst(cell), use, nseries))
+		if (!plan_has_indexes(c, lfirst(cell)))
 			return false;
 	return true;
 }
 
-int
-source_count_rows(void)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("random_page_cost", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	(void) set_config_option("seq_page_cost", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	return level;
-}
-
-/* Whether an index can serve a query with parameters. */
+/* Whether indexes can serve a query with parameters. */
 static bool
-index_can_serve(const Source *s, const char *query, IndexUse use)
+indexes_can_serve(const Source *s, const char *query, IndexUse use)
 {
-	static const char *const settings[][2] = {
-		{"enable_seqscan", "off"},	{"enable_bitmapscan", "off"},	{"enable_sort", "off"},
-		{"enable_indexscan", "on"}, {"enable_indexonlyscan", "on"},
-	};
-	int			level = source_count_rows();
-	SPIPlanPtr	plan;
-	CachedPlanSource *planned;
-	CachedPlan *cached;
-	PlannedStmt *statement;
+	SPIPlanPtr	plan = source_plan(s, query, CURSOR_OPT_GENERIC_PLAN);
+	CachedPlanSource *planned = linitial(SPI_plan_get_plan_sources(plan));
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+	Compared	c = {.use = use, .nseries = s->spec.nseries};
 	bool		result;
 
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	plan = source_plan(s, query, CURSOR_OPT_GENERIC_PLAN);
-	planned = linitial(SPI_plan_get_plan_sources(plan));
-	cached = SPI_plan_get_cached_plan(plan);
-	statement = cached ? linitial_node(PlannedStmt, cached->stmt_list) : NULL;
-	result = statement && plan_uses_index(statement->planTree, use, s->spec.nseries);
-	if (cached)
-		ReleaseCachedPlan(cached, planned->is_saved ? CurrentResourceOwner : NULL);
-	AtEOXact_GUC(true, level);
+	if (cached == NULL)
+		return false;
+	c.statement = linitial_node(PlannedStmt, cached->stmt_list);
+	c.series = palloc(sizeof(AttrNumber) * Max(c.nseries, 1));
+	result = plan_has_indexes(&c, c.statement->planTree);
+	ReleaseCachedPlan(cached, planned->is_saved ? CurrentResourceOwner : NULL);
 	return result;
 }
 
@@ -183,16 +282,16 @@ source_choose_form(const Source *s, const SourceRange *range)
 		return SOURCE_ONCE;
 	scope = source_enter(&s->spec);
 	SPI_connect();
-	if (index_can_serve(s, source_history_query(s, range->before + 1), FIND_HISTORY))
+	if (indexes_can_serve(s, source_history_query(s, range->before + 1), FIND_HISTORY))
 	{
 		if (source_single_series(s, range, values, nulls))
 			form = SOURCE_SINGLE;
-		else if (range->last_n == 0 && index_can_serve(s, source_series_query(s), FIND_RANGE))
+		else if (range->last_n == 0 && indexes_can_serve(s, source_series_query(s), FIND_RANGE))
 			form = SOURCE_IN_RANGE;
 		else
 		{
 			step = source_step_query(s);
-			form = step && index_can_serve(s, step, FIND_STEP) ? SOURCE_STEPS : SOURCE_IN_RANGE;
+			form = step && indexes_can_serve(s, step, FIND_STEP) ? SOURCE_STEPS : SOURCE_IN_RANGE;
 		}
 	}
 	SPI_finish();

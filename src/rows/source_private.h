@@ -97,13 +97,6 @@ extern bool source_not_null(const struct Source *source, const char *column);
  */
 extern SPIPlanPtr source_plan(const struct Source *source, const char *query, int cursor_options);
 
-/*
- * Makes the planner count rows, not pages, until AtEOXact_GUC() with the level returned: an index on
- * the time alone looks cheap if rows are stored in order of time, but its scan reads the rows of all
- * series for each of them.
- */
-extern int	source_count_rows(void);
-
 /* Appends a name to a list for a message: "a", "b". */
 extern void source_append_name(StringInfo list, const char *name);
 

@@ -21,6 +21,7 @@
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/typcache.h"
@@ -288,6 +289,21 @@ open_receiver(Receiver *r, const Source *s)
 	r->held.values = palloc(sizeof(double) * spec->nfeatures);
 }
 
+/*
+ * Makes the planner count rows, not pages, until source_leave().  If rows are stored in order of
+ * time, an index on the time alone looks cheaper than one on series and time, but each series
+ * would be looked for among the rows of all.
+ */
+static void
+plan_by_rows(void)
+{
+	static const char *const costs[] = {"random_page_cost", "seq_page_cost"};
+
+	for (int i = 0; i < lengthof(costs); i++)
+		(void) set_config_option(costs[i], "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+								 0, false);
+}
+
 /* The values of the parameters of a query. */
 static ParamListInfo
 make_parameters(const Source *s, const SourceRange *range)
@@ -346,10 +362,11 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		.arg = arg,
 	};
 	SourceScope scope = source_enter(&s->spec);
-	int			level = range->form == SOURCE_ONCE ? 0 : source_count_rows();
 	int			rc;
 
 	ereport(DEBUG1, (errmsg_internal("amad reads its source by: %s", query)));
+	if (range->form != SOURCE_ONCE)
+		plan_by_rows();
 	SPI_connect();
 	open_receiver(&r, s);
 	options.params = make_parameters(s, range);
@@ -359,8 +376,6 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	pass_held_row(&r);
 	SPI_finish();
-	if (level > 0)
-		AtEOXact_GUC(true, level);
 	source_leave(&scope);
 }
 
