@@ -330,22 +330,30 @@ Datum
 amad_pivot_final(PG_FUNCTION_ARGS)
 {
 	const PivotState *state;
-	Datum	   *values;
+	ArrayType  *result;
+	float8	   *values;
+	Size		size;
 
 	(void) aggregate_group_context(fcinfo, "amad_pivot_final");
 	state = PG_ARGISNULL(0) ? NULL : (PivotState *) PG_GETARG_POINTER(0);
 	if (state == NULL || !state->any)
 		PG_RETURN_NULL();
-	values = palloc(sizeof(Datum) * state->ncells);
+	size = ARR_OVERHEAD_NONULLS(1) + sizeof(float8) * state->ncells;
+	result = palloc0(size);
+	SET_VARSIZE(result, size);
+	result->ndim = 1;
+	result->elemtype = FLOAT8OID;
+	ARR_DIMS(result)[0] = state->ncells;
+	ARR_LBOUND(result)[0] = 1;
+	values = (float8 *) ARR_DATA_PTR(result);
 	for (int i = 0; i < state->ncells; i++)
 	{
 		const Cell *cell = &state->cells[i];
-		double		value = cell->count == 0 ? NAN : cell->value;
 
+		values[i] = cell->count == 0 ? NAN : cell->value;
 		if (cell->sum)
-			value = round_sum(cell->sum) / (state->kind == PIVOT_AVG ? (double) cell->count : 1);
-		values[i] = Float8GetDatum(value);
+			values[i] = round_sum(cell->sum) /
+				(state->kind == PIVOT_AVG ? (double) cell->count : 1);
 	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(values, state->ncells, FLOAT8OID, sizeof(float8),
-										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	PG_RETURN_ARRAYTYPE_P(result);
 }

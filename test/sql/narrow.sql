@@ -196,7 +196,7 @@ SELECT amad_train('gaps', 'gaps', 't', '{a,bb,ccc}', '{k}', options => :'o',
 SELECT same_model('gaps', 'gaps wide');
 SELECT amad_detect_query('gaps', since => '2026-01-05 08:00+00') ~ 'RECURSIVE' AS by_count;
 SELECT count(*) AS ranges, sum(scored) AS scored, sum(different) AS different
-FROM generate_series('2026-01-05 00:00+00'::timestamptz, '2026-01-05 10:00+00', '17 min') since,
+FROM generate_series('2026-01-05 00:00+00'::timestamptz, '2026-01-05 10:00+00', '47 min') since,
 	unnest('{NULL,7 min,3 hours}'::interval[]) width, differences('gaps', 'gaps wide', since, since + width);
 SELECT sum(scored) AS scored, sum(different) AS different
 FROM unnest('{1,2,30,100,500}'::bigint[]) n, unnest('{NULL,2026-01-05 08:00:30+00,2026-01-05 03:00+00}'::timestamptz[]) until,
