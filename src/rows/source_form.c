@@ -21,6 +21,7 @@
 #include "executor/spi.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -48,7 +49,8 @@ typedef struct Compared
 	int			nseries;
 	AttrNumber	ts;				/* 0: none */
 	AttrNumber *series;			/* (nseries) */
-	Bitmapset  *constant;		/* columns that equal a constant, as in a view */
+	Bitmapset  *constant;		/* columns that equal a constant, as in a view or a policy */
+	Bitmapset  *decided;		/* parameters of series that must equal such a constant */
 } Compared;
 
 /* The column of the table that an index has at a place; 0: none. */
@@ -82,7 +84,8 @@ note_comparison(Compared *c, Node *left, Node *right, Oid operator)
 	/* the conditions of an index-only scan name columns of its index */
 	if (((Var *) left)->varno == INDEX_VAR && column > 0)
 		column = index_column(c->index, column);
-	if (IsA(right, Const) && get_oprrest(operator) == F_EQSEL && column > 0)
+	if (column > 0 && OidIsValid(operator) && get_oprrest(operator) == F_EQSEL &&
+		!IsA(right, Param) && !contain_var_clause(right))
 		c->constant = bms_add_member(c->constant, column);
 	if (!IsA(right, Param) || ((Param *) right)->paramkind != PARAM_EXTERN)
 		return;
@@ -90,6 +93,17 @@ note_comparison(Compared *c, Node *left, Node *right, Oid operator)
 		c->ts = column;
 	else if (((Param *) right)->paramid >= PARAM_SERIES)
 		c->series[((Param *) right)->paramid - PARAM_SERIES] = column;
+}
+
+/* Notes the parameters in a condition that does not depend on rows. */
+static bool
+note_decided(Node *node, Compared *c)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN)
+		c->decided = bms_add_member(c->decided, ((Param *) node)->paramid);
+	return expression_tree_walker(node, note_decided, c);
 }
 
 /* Notes the comparisons among conditions. */
@@ -117,21 +131,20 @@ note_conditions(Compared *c, List *conditions)
 static bool
 index_serves(const Compared *c, const Form_pg_index index)
 {
-	const int	least = (c->use == FIND_RANGE ? 0 : c->nseries) + (c->use != FIND_STEP);
-	int			found = 0;
+	int			needed = 0;
 	int			at = 0;
 
 	if (c->use == FIND_RANGE)
 		return index->indkey.values[0] == c->ts;
-	if (index->indnkeyatts < least)
-		return false;
-	if (c->use == FIND_STEP)
+	for (int i = 0; i < c->nseries; i++)
 	{
-		for (int i = 0; i < c->nseries; i++)
-			if (index->indkey.values[i] != c->series[i])
-				return false;
-		return true;
+		if (c->use == FIND_STEP &&
+			(i >= index->indnkeyatts || index->indkey.values[i] != c->series[i]))
+			return false;
+		needed += c->series[i] != 0;
 	}
+	if (c->use == FIND_STEP)
+		return true;
 	for (; at < index->indnkeyatts; at++)
 	{
 		bool		is_series = false;
@@ -142,9 +155,9 @@ index_serves(const Compared *c, const Form_pg_index index)
 			(index->indkey.values[at] <= 0 ||
 			 !bms_is_member(index->indkey.values[at], c->constant)))
 			break;
-		found += is_series;
+		needed -= is_series;
 	}
-	return found == c->nseries && at < index->indnkeyatts && index->indkey.values[at] == c->ts;
+	return needed == 0 && at < index->indnkeyatts && index->indkey.values[at] == c->ts;
 }
 
 static bool
@@ -197,7 +210,8 @@ scan_has_index(Compared *c, Plan *plan, List *conditions)
 	note_conditions(c, plan->qual);
 	note_conditions(c, conditions);
 	for (int i = 0; i < c->nseries; i++)
-		if (c->series[i] == 0 && c->use != FIND_RANGE)
+		if (c->use != FIND_RANGE && c->series[i] == 0 &&
+			(c->use == FIND_STEP || !bms_is_member(PARAM_SERIES + i, c->decided)))
 			return false;
 	return (c->ts != 0 || c->use == FIND_STEP) && table->rtekind == RTE_RELATION &&
 		table_has_index(c, table->relid);
@@ -223,8 +237,10 @@ plan_has_indexes(Compared *c, Plan *plan)
 			return scan_has_index(c, plan, ((IndexOnlyScan *) plan)->recheckqual);
 		case T_BitmapHeapScan:
 			return scan_has_index(c, plan, ((BitmapHeapScan *) plan)->bitmapqualorig);
-		case T_Limit:
 		case T_Result:
+			(void) note_decided(((Result *) plan)->resconstantqual, c);
+			return plan_has_indexes(c, plan->lefttree);
+		case T_Limit:
 		case T_Sort:
 		case T_IncrementalSort:
 			return plan_has_indexes(c, plan->lefttree);

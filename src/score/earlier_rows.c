@@ -83,7 +83,7 @@ score_earlier_row(const SourceRow *row, void *arg)
 }
 
 const nn_level *
-earlier_rows_level(const void *origin, const char *series, int64 before, void *arg)
+earlier_rows_level(const void *origin, const char *series, int64 before, int scores, void *arg)
 {
 	EarlierRows *e = arg;
 	const Source *s = e->source;
@@ -99,7 +99,8 @@ earlier_rows_level(const void *origin, const char *series, int64 before, void *a
 	MemoryContextSwitchTo(old);
 	e->any = false;
 	scorer_begin(e->scorer, series, NULL);
-	source_scan_before(s, values, nulls, before, scorer_depth(e->loaded->model, true),
+	source_scan_before(s, values, nulls, before,
+					   scorer_depth(e->loaded->model, true) - NN_LEVEL_TO + scores,
 					   score_earlier_row, e);
 	scorer_end(e->scorer);
 	drain_scorer(e);

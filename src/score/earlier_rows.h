@@ -18,6 +18,6 @@ extern void *earlier_rows_origin(const EarlierRows *earlier, const SourceRow *ro
 
 /* A scorer_earlier; arg: the EarlierRows. */
 extern const nn_level *earlier_rows_level(const void *origin, const char *series, int64 before,
-										  void *arg);
+										  int scores, void *arg);
 
 #endif							/* AMAD_SCORE_EARLIER_ROWS_H */

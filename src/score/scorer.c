@@ -234,7 +234,7 @@ complete_level(Scorer *s)
 	if (s->scoring.origin == NULL || nn_level_complete(&s->level, s->scoring.stats->step))
 		return;
 	earlier = s->earlier(s->scoring.origin, s->scoring.key, nn_level_begin(&s->level),
-						 s->earlier_arg);
+						 NN_LEVEL_ROWS - s->level.rows, s->earlier_arg);
 	if (earlier)
 		nn_level_prepend(&s->level, earlier);
 	pfree(s->scoring.origin);

@@ -28,11 +28,11 @@
 typedef struct Scorer Scorer;
 
 /*
- * Returns the raw scores of the rows of a series before a time; NULL: there are none.  origin: of
- * scorer_cut_series().
+ * Returns at least `scores` raw scores of the rows of a series before a time, or all there are;
+ * NULL: there are none.  origin: of scorer_cut_series().
  */
 typedef const nn_level *(*scorer_earlier) (const void *origin, const char *series, int64 before,
-										  void *arg);
+										  int scores, void *arg);
 
 /*
  * Opens a scorer in the current context; it keeps a pointer to the model.  parallel: it

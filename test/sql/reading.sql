@@ -64,17 +64,17 @@ SELECT form(amad_detect_query('m', since => at(60000)));
 CREATE VIEW one AS SELECT ts, a, b FROM r WHERE device = 7;
 SELECT amad_train('one', 'one', options => tiny('{"fill_limit": 64}'))->'warmup' AS warmup;
 SELECT form(amad_detect_query('one', since => at(60000)));
--- with an index on series and time, few rows are read; first without, then with statistics
+-- with an index on series and time, few rows are read
 DROP INDEX r_ts;
 CREATE INDEX r_device_ts ON r (device, ts);
+SELECT form(amad_detect_query('m', since => at(60000)));
+ANALYZE r;
 SELECT reads(amad_detect_query('m', since => at(60000)), 20, :depth);
 SELECT reads(amad_detect_query('m', last_n => 1), 20, :depth);
 SELECT reads(amad_detect_query('m', last_n => 1, series => '{"device": 7}'), 1, :depth);
 SELECT reads(amad_detect_query('m', since => at(60000), series => '{"device": 7}'), 1, :depth);
 SELECT reads(amad_detect_query('one', since => at(60000)), 1, :depth);
 CREATE INDEX r_ts ON r (ts);
-SELECT reads(amad_detect_query('m', since => at(60000)), 20, :depth);
-ANALYZE r;
 SELECT reads(amad_detect_query('m', since => at(60000)), 20, :depth);
 SELECT reads(amad_detect_query('m', last_n => 1), 20, :depth);
 SELECT reads(amad_detect_query('m', last_n => 10, until => at(59900)), 20, :depth + 9);
@@ -85,6 +85,7 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-02-11 05:00') TO 
 INSERT INTO parts TABLE r;
 CREATE INDEX ON parts (device, ts);
 CREATE INDEX ON parts (ts);
+ANALYZE parts;
 CREATE VIEW v AS SELECT a, b, device, ts FROM r WHERE a < 1e9;
 SELECT s AS source, reads(amad_detect_query('m', since => at(60000), source => s), 20, :depth), reads(amad_detect_query('m', last_n => 1, source => s), 20, :depth)
 FROM unnest('{parts,v,SELECT * FROM v}'::text[]) s;
@@ -183,28 +184,27 @@ SELECT * FROM different('moved', 'moved', 'last_n => 1', 'true', 1);
 CREATE TABLE without_index AS TABLE moved;
 SELECT count(*) AS rows, count(*) FILTER (WHERE x IS DISTINCT FROM y) AS different
 FROM amad_drift('moved', since => at(1600), source => 'moved') WITH ORDINALITY x FULL JOIN amad_drift('moved', since => at(1600), source => 'without_index') WITH ORDINALITY y USING (ordinality);
-SELECT amad_recalibrate('moved', since => at(1600), source => 'moved') - 'version' = amad_recalibrate('moved', since => at(1600), source => 'without_index') - 'version' AS same
-FROM (SELECT amad_deploy('moved', 1)) d;
-SELECT count(DISTINCT amad_describe(model)) AS kinds FROM amad_models WHERE model_name = 'moved' AND version > 1;
+SELECT amad_recalibrate('moved', since => at(1600), source => 'moved')->'version' AS version;
+SELECT amad_deploy('moved', 1);
+SELECT amad_recalibrate('moved', since => at(1600), source => 'without_index')->'version' AS version;
+SELECT count(*), count(DISTINCT model::text) AS kinds FROM amad_models WHERE model_name = 'moved' AND version > 1;
+SELECT amad_deploy('moved', 1);
 
--- ---- kept plans belong to a role, and settings of the session do not change
+-- ---- kept plans obey the rights of the role, and settings of the session do not change
 
 CREATE ROLE reading_test_role;
 GRANT USAGE ON SCHEMA reading_test, helpers TO reading_test_role;
 GRANT SELECT ON moved TO reading_test_role;
 ALTER TABLE moved ENABLE ROW LEVEL SECURITY;
-CREATE POLICY some ON moved USING (d = 1);
+CREATE POLICY one ON moved USING (d = 1);
 SELECT count(*) FROM amad_detect('moved', since => at(3190), source => 'moved');
-GRANT reading_test_role TO CURRENT_USER;
-CREATE TEMP TABLE stored AS SELECT model FROM amad_models WHERE model_name = 'moved' AND version = 1;
-GRANT SELECT ON stored TO reading_test_role;
 SET ROLE reading_test_role;
-INSERT INTO amad_models (model_name, model) SELECT 'mine', model FROM stored;
-SELECT count(*) FROM amad_detect('mine', since => at(3190), source => 'moved');
+SELECT amad_train('mine', 'moved', 'ts', '{a,b}', '{d}', options => tiny())->'series' AS series;
+SELECT form(amad_detect_query('mine', since => at(3190))), count(*) FROM amad_detect('mine', since => at(3190));
 RESET ROLE;
 REVOKE SELECT ON moved FROM reading_test_role;
 SET ROLE reading_test_role;
-SELECT count(*) FROM amad_detect('mine', since => at(3190), source => 'moved');
+SELECT count(*) FROM amad_detect('mine', since => at(3190));
 SELECT amad_drop('mine');
 RESET ROLE;
 SET jit = on;
@@ -215,6 +215,6 @@ SHOW enable_seqscan;
 SHOW enable_sort;
 
 DROP SCHEMA reading_test CASCADE;
-DROP TABLE stored;
+DROP OWNED BY reading_test_role;
 DROP ROLE reading_test_role;
 SELECT count(amad_drop(model_name)) FROM (SELECT DISTINCT model_name FROM amad_models) m;
