@@ -67,10 +67,12 @@ UPDATE pg_catalog.pg_proc SET provolatile = 'v'
 CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
 		options jsonb DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, last_n bigint DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL,
 		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
 		series_cols text[], label_col text, options jsonb, since timestamptz, until timestamptz, last_n bigint,
+		metric_col text, value_col text, bucket text, aggregate text,
 		deploy "any", keep integer) IS
 	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
@@ -84,6 +86,7 @@ COMMENT ON FUNCTION amad_retrain IS
 CREATE FUNCTION amad_train_bigint(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
 		options jsonb DEFAULT NULL, since bigint DEFAULT NULL, until bigint DEFAULT NULL, last_n bigint DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL,
 		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train_bigint IS

@@ -53,6 +53,25 @@ COMMENT ON COLUMN amad_progress.workers IS 'parallel workers at work, without th
 
 GRANT SELECT ON amad_progress TO PUBLIC;
 
+CREATE FUNCTION amad_pivot_step(internal, text, "any", "any", text[], text) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_pivot_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+CREATE FUNCTION amad_pivot_final(internal) RETURNS float8[]
+	AS 'MODULE_PATHNAME', 'amad_pivot_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION amad_pivot_step IS
+	'transition function of amad_pivot';
+
+COMMENT ON FUNCTION amad_pivot_final IS
+	'final function of amad_pivot';
+
+CREATE AGGREGATE amad_pivot(metric text, value "any", ts "any", metrics text[], aggregate text) (
+	SFUNC = amad_pivot_step, STYPE = internal, SSPACE = 512,
+	FINALFUNC = amad_pivot_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
+
+COMMENT ON AGGREGATE amad_pivot(metric text, value "any", ts "any", metrics text[], aggregate text) IS
+	'values of several metrics as one array, each by avg, max, min, sum or last; used in the queries that read narrow sources';
+
 CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true, version integer DEFAULT NULL)
@@ -122,11 +141,13 @@ COMMENT ON FUNCTION amad_events_bigint IS
 CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
 		options jsonb DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, last_n bigint DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL,
 		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
 		series_cols text[], label_col text, options jsonb, since timestamptz, until timestamptz, last_n bigint,
+		metric_col text, value_col text, bucket text, aggregate text,
 		deploy "any", keep integer) IS
 	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
@@ -141,6 +162,7 @@ COMMENT ON FUNCTION amad_retrain IS
 CREATE FUNCTION amad_train_bigint(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
 		options jsonb DEFAULT NULL, since bigint DEFAULT NULL, until bigint DEFAULT NULL, last_n bigint DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL,
 		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 

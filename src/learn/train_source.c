@@ -3,7 +3,8 @@
  *	  The functions amad_train on a source, and amad_retrain.
  *
  *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
- *				   label_col, options, since, until, last_n, deploy, keep) → jsonb
+ *				   label_col, options, since, until, last_n, metric_col, value_col, bucket,
+ *				   aggregate, deploy, keep) → jsonb
  *		amad_retrain(model_name, warm_start, since, until, last_n, deploy, keep) → jsonb
  *
  * The source is read once, sorted by series and time, in the range given by since, until and
@@ -16,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "learn/deployment.h"
 #include "learn/train_model.h"
@@ -43,6 +45,10 @@ enum
 	ARG_SINCE,
 	ARG_UNTIL,
 	ARG_LAST_N,
+	ARG_METRIC_COL,
+	ARG_VALUE_COL,
+	ARG_BUCKET,
+	ARG_AGGREGATE,
 	ARG_DEPLOY,
 	ARG_KEEP
 };
@@ -105,6 +111,9 @@ check_reading(const Reading *r)
 				 limited
 					 ? errmsg("%s has no rows in the range", source_label(r->source->spec.source))
 					 : errmsg("%s has no rows", source_label(r->source->spec.source)),
+				 r->source->spec.metric_col
+					 ? errhint("The names in feature_cols must be values of metric_col.")
+					 : 0,
 				 source_errcontext(r->source->spec.source)));
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
@@ -129,6 +138,36 @@ set_columns(Model *model, const Source *source)
 		model->types[i] = format_type_be(source->feature_types[i]);
 	model->nseries_cols = spec->nseries;
 	model->series_cols = spec->series_cols;
+}
+
+/*
+ * Reports likely mistakes.  A narrow table that is taken for a wide one has one feature, and its
+ * metrics are series.  In a narrow table without all of its series columns, rows of different
+ * series have the same metric and time.
+ */
+static void
+notice_mistakes(const Source *source, const SourceRange *range)
+{
+	const SourceSpec *spec = &source->spec;
+	int64		rows = 0;
+	int64 repeated = spec->metric_col && !spec->stored ? source_repeated_rows(source, range, &rows)
+													   : 0;
+	const char *last = spec->nseries > 1 ? spec->series_cols[spec->nseries - 1] : NULL;
+	Oid			type = last ? getBaseType(source->series_types[spec->nseries - 1]) : InvalidOid;
+
+	if (spec->metric_col == NULL && !spec->stored && spec->nfeatures == 1 &&
+		(type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == NAMEOID))
+		ereport(NOTICE,
+				(errmsg("each combination of the series columns is a series with only one feature"),
+				 errhint("If \"%s\" names what is measured, specify metric_col and value_col.",
+						 last)));
+	if (repeated > DUPLICATE_SHARE * rows)
+		ereport(NOTICE,
+				(errmsg(INT64_FORMAT " of the newest " INT64_FORMAT
+									 " rows repeat the series, metric and time of another row",
+						repeated, rows),
+				 errdetail("Their values are combined by %s.", spec->aggregate),
+				 errhint("If the values belong to several series, specify series_cols.")));
 }
 
 /* A bound as JSON: a number or, in UTC, a time. */
@@ -198,6 +237,9 @@ train_on_source(TrainCall *call)
 	Jsonb	   *summary;
 
 	error_context_stack = &context;
+	if (source->spec.nfeatures == 0)
+		source_find_metrics(source, &range);
+	notice_mistakes(source, &range);
 	options->nnames = source->spec.nfeatures;
 	options->names = source->spec.features;
 	options_check_transforms(options, options->nnames);
@@ -229,6 +271,17 @@ train_on_source(TrainCall *call)
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
+/* The arguments that describe a narrow source. */
+static void
+read_narrow_arguments(FunctionCallInfo fcinfo, SourceSpec *spec)
+{
+	spec->function = fcinfo->flinfo->fn_oid;
+	spec->metric_col = text_argument(fcinfo, ARG_METRIC_COL);
+	spec->value_col = text_argument(fcinfo, ARG_VALUE_COL);
+	spec->bucket = text_argument(fcinfo, ARG_BUCKET);
+	spec->aggregate = text_argument(fcinfo, ARG_AGGREGATE);
+}
+
 Datum
 amad_train_source(PG_FUNCTION_ARGS)
 {
@@ -251,9 +304,10 @@ amad_train_source(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(ARG_FEATURE_COLS) && spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
-				 errhint("Omit it to use all numeric and boolean columns.")));
+				 errhint("Omit it to use all numeric and boolean columns, or all metrics.")));
 	spec->nseries = names_argument(fcinfo, ARG_SERIES_COLS, "series_cols", FEATURES_MAX,
 								   &spec->series_cols);
+	read_narrow_arguments(fcinfo, spec);
 	options_parse(&call.options,
 				  PG_ARGISNULL(ARG_OPTIONS) ? NULL : holidays_read(PG_GETARG_JSONB_P(ARG_OPTIONS)));
 	if (call.options.nnames > 0)
@@ -287,6 +341,7 @@ amad_retrain(PG_FUNCTION_ARGS)
 	entry = registry_find(function, call.name, 0);
 	call.from_version = entry.version;
 	call.spec = source_from_jsonb(registry_trusted_source(function, &entry, call.name));
+	call.spec.function = function;
 	options_parse(&call.options, registry_options(function, &entry));
 	if (!PG_ARGISNULL(RETRAIN_ARG_WARM_START) && PG_GETARG_BOOL(RETRAIN_ARG_WARM_START))
 		call.initial = registry_model(function, &entry);

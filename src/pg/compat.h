@@ -43,6 +43,14 @@
 	tuplesort_getdatum(sort, true, value, isnull, NULL)
 #endif
 
+/* Whether column i (from 0) cannot be null; a NOT NULL constraint may be invalid since 18. */
+#if PG_VERSION_NUM >= 180000
+#define column_is_not_null(desc, i) \
+	(TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID)
+#else
+#define column_is_not_null(desc, i) (TupleDescAttr(desc, i)->attnotnull)
+#endif
+
 /* declared by fmgr.h in some versions only; a repeated declaration is harmless */
 extern PGDLLEXPORT void _PG_init(void);
 

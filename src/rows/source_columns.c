@@ -73,6 +73,9 @@ choose_usual_columns(SourceSpec *spec, TupleDesc desc)
 		(i = find_column(desc, spec->usual_label_col)) >= 0 &&
 		features_type(column_type(desc, i), &how))
 		spec->label_col = spec->usual_label_col;
+	if (spec->metric_col && spec->usual_shape && find_column(desc, spec->metric_col) == -1 &&
+		find_column(desc, spec->value_col) == -1)
+		spec->metric_col = spec->value_col = spec->bucket = spec->aggregate = NULL;
 }
 
 /* Chooses the only column of a timestamp type or date as the time column. */
@@ -180,14 +183,22 @@ check_uses(const SourceSpec *spec)
 {
 	const char *name;
 
-	check_count("features", spec->nfeatures, FEATURES_MAX);
+	check_count("features", spec->nfeatures, spec->metric_col ? METRICS_MAX : FEATURES_MAX);
 	check_count("series columns", spec->nseries, SERIES_COLS_MAX);
 	name = feature_names_repeated(spec->nfeatures, spec->features);
 	if (name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
-				 errmsg("column \"%s\" appears twice in feature_cols", name)));
-	for (int i = 0; i < spec->nfeatures; i++)
+				 errmsg("%s \"%s\" appears twice in feature_cols",
+						spec->metric_col ? "metric" : "column", name)));
+	if (spec->metric_col &&
+		(has_other_use(spec, spec->metric_col) || has_other_use(spec, spec->value_col) ||
+		 strcmp(spec->metric_col, spec->value_col) == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_COLUMN),
+				 errmsg("metric_col and value_col must differ from each other and from the time "
+						"column, the series columns and the label")));
+	for (int i = 0; spec->metric_col == NULL && i < spec->nfeatures; i++)
 		if (has_other_use(spec, spec->features[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
@@ -261,6 +272,21 @@ bind_series_column(Source *s, TupleDesc desc, int number, Difference *difference
 		note_wrong_type(difference, name, type, "a type that can be sorted");
 }
 
+/* Finds the column of a metric, which must have an equality and an array type. */
+static void
+bind_metric_column(Source *s, TupleDesc desc, Difference *difference)
+{
+	Oid			base;
+
+	s->metric_type = bind_column(desc, s->spec.metric_col, difference);
+	base = OidIsValid(s->metric_type) ? getBaseType(s->metric_type) : InvalidOid;
+	if (OidIsValid(base) &&
+		(!OidIsValid(lookup_type_cache(base, TYPECACHE_EQ_OPR)->eq_opr) ||
+		 !OidIsValid(get_array_type(base))))
+		note_wrong_type(difference, s->spec.metric_col, s->metric_type,
+						"a type that can be compared");
+}
+
 /* Appends a part of the detail, such as: Missing: "a", "b". */
 static void
 append_part(StringInfo detail, const char *what, const StringInfo part)
@@ -302,7 +328,7 @@ source_bind_columns(Source *s, TupleDesc desc, Oid relation)
 	choose_usual_columns(spec, desc);
 	if (spec->timestamp_col == NULL)
 		choose_timestamp_col(spec, desc);
-	if (spec->nfeatures == 0)
+	if (spec->nfeatures == 0 && spec->metric_col == NULL)
 		choose_features(spec, desc, relation);
 	check_uses(spec);
 
@@ -322,11 +348,19 @@ source_bind_columns(Source *s, TupleDesc desc, Oid relation)
 	s->series_collations = palloc0(sizeof(Oid) * Max(spec->nseries, 1));
 	for (int i = 0; i < spec->nseries; i++)
 		bind_series_column(s, desc, i, &difference);
-	s->feature_types = palloc(sizeof(Oid) * spec->nfeatures);
+	s->feature_types = palloc(sizeof(Oid) * Max(spec->nfeatures, 1));
 	for (int i = 0; i < spec->nfeatures; i++)
-		s->feature_types[i] = bind_number(desc, spec->features[i], "numeric or boolean",
-										  &difference);
+		s->feature_types[i] = spec->metric_col
+			? FLOAT8OID
+			: bind_number(desc, spec->features[i], "numeric or boolean", &difference);
+	if (spec->metric_col)
+	{
+		bind_metric_column(s, desc, &difference);
+		(void) bind_number(desc, spec->value_col, "numeric or boolean", &difference);
+	}
 	if (spec->label_col)
 		s->label_type = bind_number(desc, spec->label_col, "boolean or numeric", &difference);
 	report_difference(s, desc, &difference);
+	if (spec->metric_col)
+		source_bind_narrow(s);
 }

@@ -47,6 +47,7 @@ typedef struct DetectSpec
 	int64		last_n;			/* newest timestamps of each series; 0: all */
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
 
+	bool		scores_only;	/* the visit does not use the status of a row */
 	bool		parallel;		/* workers may score: the visit does not write */
 	detect_collect collect;		/* NULL: rows are not collected */
 	detect_adopt adopt;

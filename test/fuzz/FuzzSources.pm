@@ -140,6 +140,13 @@ sub arguments
 	push @arguments, 'feature_cols => ' . columns() if chance(80);
 	push @arguments, 'series_cols => ' . pick("'{dev}'", "'{dev}'", "'{dev}'", "'{}'", 'NULL', columns(), "'{dev,label}'", "'{dev,dev}'", "'{pair}'", "'{list}'", "'{range}'", "'{j}'",
 		"'{plain_json}'", "'{c,o,ip,iv,m,bits,nm}'", "'{pt}'", "'{x}'", "'{d,tsn,tm}'") if chance(40);
+	if (chance(15))
+	{
+		push @arguments, 'metric_col => ' . pick("'dev'", "'dev'", "'b'", "'label'", "'ts'", "'pair'", "'list'", "'pt'", "'plain_json'", "'nowhere'", "''", 'NULL');
+		push @arguments, 'value_col => ' . pick("'a'", "'a'", "'b'", "'label'", "'dev'", "'ts'", "'nu'", "''") if chance(90);
+		push @arguments, 'bucket => ' . pick("'1 min'", "'7 min'", "'2 days'", "'1 month'", "'0'", "'-1'", "'10'", "'9223372036854775807'", "'infinity'", "'1e30 days'", "''") if chance(50);
+		push @arguments, 'aggregate => ' . pick("'avg'", "'max'", "'min'", "'sum'", "'last'", "'median'", "''", "'AVG'") if chance(50);
+	}
 	push @arguments, 'label_col => ' . pick("'label'", "'b'", "'dev'", "'a'", "''", "'nowhere'") if chance(15);
 	return join('', map { ", $_" } @arguments);
 }
