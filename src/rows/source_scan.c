@@ -2,12 +2,12 @@
  * rows/source_scan.c
  *	  Reading a source: its rows, and the order of rows with the same timestamp.
  *
- * SPI runs the query (source_query.c), whose plan is kept (source_plan.c), and sends its rows to a DestReceiver, which converts
- * each row and passes it on at once, so no result is kept in memory.  SQL leaves rows with the
- * same timestamp in any order.  To make the result independent of it, the receiver holds one
- * row back: the first, in the order of the features' values, of those with the current
- * timestamp.  The others are passed on as duplicates when they come, and the row held when a
- * later one arrives.
+ * SPI runs the query (source_query.c), whose plan is kept (source_plan.c), and sends its rows
+ * to a DestReceiver, which converts each row and passes it on at once, so no result is kept in
+ * memory.  SQL leaves rows with the same timestamp in any order.  To make the result independent
+ * of it, the receiver holds one row back: the first, in the order of the features' values, of
+ * those with the current timestamp.  The others are passed on as duplicates when they come, and
+ * the row held when a later one arrives.
  */
 #include "postgres.h"
 #include "pg/compat.h"

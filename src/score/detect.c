@@ -8,16 +8,16 @@
  * series (rows/source_form.c), and the few rows that only the status of a row can depend on
  * are read when they are needed (earlier_rows.c).
  *
- * Otherwise the query reads all rows near the range once.  Neighbours among the rows that a row
- * depends on are at most max_gap apart, otherwise a new stretch would begin.  The rows that only the
- * level of a row depends on are also limited by time.  So it is enough to read
+ * Otherwise the query reads all rows near the range once.  Neighbours among the rows that a
+ * row depends on are at most max_gap apart, otherwise a new stretch would begin.  The rows that
+ * only the level of a row depends on are also limited by time.  So it is enough to read
  * longest_context() before the range, for any series, and lookahead · max_gap after it.  A
  * series that has too few rows in these times has had a gap or has just begun
  * (outside_rows.c).
  *
- * The newest rows before the range are kept in a ring.  When the first row of
- * a series in the range arrives, they are added to the scorer before it.  Rows come out of
- * the scorer with their mark, and those of the range are visited.
+ * The newest rows before the range are kept in a ring.  When the first row of a series in the
+ * range arrives, they are added to the scorer before it.  Rows come out of the scorer with their
+ * mark, and those of the range are visited.
  *
  * The rows of a series can be collected until it ends, so that the caller of detect_run()
  * can give figures of its own to score them with.

@@ -117,6 +117,7 @@ INSERT INTO r SELECT r.device, r.ts, r.a + n, r.b FROM r, generate_series(1, 2) 
 SELECT * FROM different('m', 'r', $$since => at(59990)$$, 'ts >= at(59990)');
 SELECT * FROM different('m', 'r', $$since => at(59930), series => '{"device": 5}'$$, $$ts >= at(59930) AND series->'device' = '5'$$);
 SELECT * FROM different('m', 'r', 'last_n => 40', 'true', 40);
+SELECT * FROM different('m', 'r', $$since => at(59961), series => '{"device": 5}'$$, $$ts >= at(59961) AND series->'device' = '5'$$);
 -- rows without a time are returned by last_n, if a series has no newer ones
 ALTER TABLE r ALTER ts DROP NOT NULL;
 INSERT INTO r VALUES (6, NULL, 1, 1), (6, '-infinity', 1, 1), (6, 'infinity', 1, 1), (21, NULL, 1, 1);
