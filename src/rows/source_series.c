@@ -93,7 +93,8 @@ append_series_value(StringInfo out, const Source *s, int number, JsonbValue *val
 									: JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
 	check_series_value(s, number, type, text);
 	appendStringInfo(out, "%s::%s", quote_literal_cstr(text),
-					 format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN));
+					 format_type_extended(type, -1,
+										  FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN));
 	return true;
 }
 
