@@ -79,5 +79,26 @@ FROM (VALUES ('list', '{"list": ["{2,1}", "{3,1}"]}'::jsonb), ('list', '{"list":
 SELECT count(*) FROM amad_detect_bigint('color', series => '{"color": ["red", "blue"]}');
 SELECT count(*) FROM amad_detect_bigint('day', series => '{"day": "someday"}');
 
+-- functions of the column's type cannot change the role, as the source is stored
+CREATE SEQUENCE role_reset;
+CREATE FUNCTION resets_role(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('role', 'none', false);
+	PERFORM nextval('series_values_test.role_reset');
+	RETURN true;
+EXCEPTION WHEN insufficient_privilege THEN
+	RETURN true;
+END $$;
+CREATE DOMAIN hostile AS text CHECK (series_values_test.resets_role(value));
+CREATE TYPE hostile_pair AS (a hostile, b int);
+CREATE TABLE hostile_rows AS SELECT ROW(device, 1)::hostile_pair AS device, ts, flow FROM readings WHERE site = 'a';
+CREATE INDEX ON hostile_rows (device, ts);
+SELECT amad_train('hostile', 'hostile_rows', 'ts', '{flow}', '{device}', options => tiny())->'series' AS series;
+ALTER SEQUENCE role_reset RESTART;
+SELECT count(*) FROM amad_detect('hostile', series => '{"device": "(1,1)"}');
+SELECT count(*) FROM amad_detect('hostile', since => '2026-01-01 03:00', series => '{"device": "(1,1)"}');
+SELECT count(amad_detect_query('hostile', since => '2026-01-01 03:00', series => '{"device": "(1,1)"}'));
+SELECT is_called FROM role_reset;
+
 DROP SCHEMA series_values_test CASCADE;
 DELETE FROM amad_models;
