@@ -112,6 +112,23 @@ typedef struct SourceRow
 
 typedef void (*source_visit) (const SourceRow *row, void *arg);
 
+/* What is restored when a source is left. */
+typedef struct SourceScope
+{
+	bool		stored;
+	int			guc_level;
+	Oid			user;
+	int			security_context;
+} SourceScope;
+
+/*
+ * Sets up what a source is looked up and read with, until source_leave() or an ERROR: the
+ * search_path stored with its query, and a security-restricted operation if the source
+ * itself was stored.  Functions of the types of its columns run in it, too.
+ */
+extern SourceScope source_enter(const SourceSpec *spec);
+extern void source_leave(const SourceScope *scope);
+
 /*
  * Opens a source and finds its columns, in the current context.  ERROR if the source does not
  * exist, or columns are missing, ambiguous or of a wrong type; the error lists them.

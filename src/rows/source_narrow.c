@@ -362,24 +362,26 @@ source_append_newest(StringInfo out, const Source *s, const char *where, int64 n
 		append_groups(out, s, where, order);
 		return;
 	}
-	appendStringInfo(out, "WITH RECURSIVE first AS MATERIALIZED (SELECT %s AS c0 FROM (",
+	appendStringInfo(out, "WITH RECURSIVE amad_first AS MATERIALIZED (SELECT %s AS c0 FROM (",
 					 shifted_label(s, 1 - n));
 	append_end_label(out, s, where, true);
-	appendStringInfoString(out, ") AS newest), recent AS MATERIALIZED (");
+	appendStringInfoString(out, ") AS newest), amad_recent AS MATERIALIZED (");
 	append_groups(out, s,
-				  psprintf("%s%s OPERATOR(pg_catalog.>=) (SELECT c0 FROM first)", begin, ts), "");
+				  psprintf("%s%s OPERATOR(pg_catalog.>=) (SELECT c0 FROM amad_first)", begin, ts),
+				  "");
 	appendStringInfoString(out,
-						   "), steps(c0, n) AS (SELECT c0, (SELECT pg_catalog.count(*) "
-						   "FROM recent) FROM first UNION ALL SELECT earlier.c0, "
-						   "steps.n OPERATOR(pg_catalog.+) 1 FROM steps CROSS JOIN LATERAL (");
+						   "), amad_steps(c0, n) AS (SELECT c0, (SELECT pg_catalog.count(*) "
+						   "FROM amad_recent) FROM amad_first UNION ALL SELECT earlier.c0, "
+						   "steps.n OPERATOR(pg_catalog.+) 1 FROM amad_steps AS steps "
+						   "CROSS JOIN LATERAL (");
 	append_end_label(out, s, psprintf("%s%s OPERATOR(pg_catalog.<) steps.c0", begin, ts), true);
 	appendStringInfo(out,
 					 ") AS earlier WHERE steps.n OPERATOR(pg_catalog.<) " INT64_FORMAT
-					 ") SELECT * FROM (SELECT * FROM recent UNION ALL (",
+					 ") SELECT * FROM (SELECT * FROM amad_recent UNION ALL (",
 					 n);
 	append_groups(out, s,
-				  psprintf("%s%s OPERATOR(pg_catalog.<) (SELECT c0 FROM first) AND "
-						   "%s OPERATOR(pg_catalog.>=) (SELECT pg_catalog.min(c0) FROM steps)",
+				  psprintf("%s%s OPERATOR(pg_catalog.<) (SELECT c0 FROM amad_first) AND "
+						   "%s OPERATOR(pg_catalog.>=) (SELECT pg_catalog.min(c0) FROM amad_steps)",
 						   begin, ts, ts),
 				  "");
 	appendStringInfo(out, ")) AS g%s", order);
@@ -397,17 +399,17 @@ source_append_oldest(StringInfo out, const Source *s, const char *where, int64 n
 		append_groups(out, s, where, psprintf(" ORDER BY 1 LIMIT " INT64_FORMAT, n));
 		return;
 	}
-	appendStringInfoString(out, "WITH RECURSIVE steps(c0, n) AS (SELECT c0, 1 FROM (");
+	appendStringInfoString(out, "WITH RECURSIVE amad_steps(c0, n) AS (SELECT c0, 1 FROM (");
 	append_end_label(out, s, where, false);
 	appendStringInfo(out,
 					 ") AS oldest UNION ALL SELECT later.c0, ends.n OPERATOR(pg_catalog.+) 1 FROM "
-					 "(SELECT %s AS c1, n FROM steps) AS ends CROSS JOIN LATERAL (",
+					 "(SELECT %s AS c1, n FROM amad_steps) AS ends CROSS JOIN LATERAL (",
 					 shifted_label(s, 1));
 	append_end_label(out, s, psprintf("%s%s OPERATOR(pg_catalog.>=) ends.c1", begin, ts), false);
 	appendStringInfo(out, ") AS later WHERE ends.n OPERATOR(pg_catalog.<) " INT64_FORMAT ") ", n);
 	append_groups(out, s,
 				  psprintf("%s%s OPERATOR(pg_catalog.<) (SELECT %s FROM (SELECT "
-						   "pg_catalog.max(c0) AS c0 FROM steps) AS m)",
+						   "pg_catalog.max(c0) AS c0 FROM amad_steps) AS m)",
 						   begin, ts, shifted_label(s, 1)),
 				  "");
 }
@@ -440,15 +442,15 @@ source_repeated_rows(const Source *s, const SourceRange *range, int64 *rows)
 
 	appendStringInfo(&where, "%s%s IS NOT NULL", where.len > 0 ? " AND " : "", ts);
 	initStringInfo(&query);
-	appendStringInfo(&query, "WITH newest AS MATERIALIZED (SELECT %s", ts);
+	appendStringInfo(&query, "WITH amad_newest AS MATERIALIZED (SELECT %s", ts);
 	for (int i = 0; i < s->spec.nseries; i++)
 		appendStringInfo(&query, ", %s", quote_identifier(s->spec.series_cols[i]));
 	appendStringInfo(&query, ", %s::pg_catalog.text", quote_identifier(s->spec.metric_col));
 	append_source(&query, s, where.data);
 	appendStringInfo(&query,
 					 " ORDER BY source.%s DESC LIMIT %d) "
-					 "SELECT (SELECT pg_catalog.count(*) FROM newest), "
-					 "(SELECT pg_catalog.count(*) FROM (SELECT DISTINCT * FROM newest) AS d)",
+					 "SELECT (SELECT pg_catalog.count(*) FROM amad_newest), "
+					 "(SELECT pg_catalog.count(*) FROM (SELECT DISTINCT * FROM amad_newest) AS d)",
 					 ts, REPEATED_ROWS);
 	SPI_connect();
 	if (SPI_execute(query.data, true, 0) != SPI_OK_SELECT || SPI_processed != 1)

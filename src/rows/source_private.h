@@ -14,23 +14,6 @@ struct Source;
 struct SourceRange;
 struct SourceSpec;				/* rows/source.h */
 
-/* What is restored when a source is left. */
-typedef struct SourceScope
-{
-	bool		stored;
-	int			guc_level;
-	Oid			user;
-	int			security_context;
-} SourceScope;
-
-/*
- * Sets up what a source is looked up and read with, until source_leave() or an ERROR: the
- * search_path stored with its query, and a security-restricted operation if the source
- * itself was stored.
- */
-extern SourceScope source_enter(const struct SourceSpec *spec);
-extern void source_leave(const SourceScope *scope);
-
 /*
  * Chooses the columns that are not specified, and finds the types of all; desc: the source's
  * row type, relation: InvalidOid for a query.

@@ -17,6 +17,9 @@
  * index.  The equality operator does not find series with null in a series column.  So a
  * branch of its own reads some rows of these series, for which the visitor scans each of them.
  *
+ * WITH gives a query names that a source which is a query would see, too.  So they begin with
+ * amad_.
+ *
  * A part that ends with LIMIT asks for one row more than needed: without duplicates, the last
  * row is the only one that may have duplicates that were not read.
  */
@@ -568,13 +571,15 @@ series_by_steps(const Writing *q)
 
 	append_null_condition(&where, q, false);
 	initStringInfo(&out);
-	appendStringInfo(&out, "WITH RECURSIVE k(%s) AS ((SELECT %s FROM (", keys, join_series(s, "c"));
+	appendStringInfo(&out, "WITH RECURSIVE amad_series(%s) AS ((SELECT %s FROM (", keys,
+					 join_series(s, "c"));
 	append_keys(&out, s, where.data);
 	appendStringInfo(&out,
-					 ") AS r ORDER BY %s LIMIT 1) UNION ALL SELECT n.* FROM k CROSS JOIN LATERAL (",
+					 ") AS r ORDER BY %s LIMIT 1) UNION ALL SELECT n.* FROM amad_series AS k "
+					 "CROSS JOIN LATERAL (",
 					 join_series(s, "c"));
 	(void) append_next_series(&out, q, where.data, "k.k", 1);
-	appendStringInfoString(&out, ") AS n) SELECT k.* FROM k");
+	appendStringInfoString(&out, ") AS n) SELECT k.* FROM amad_series AS k");
 	if (q->range->has_since)
 	{
 		append_equalities(&equalities, s, "k.k", 1, NULL);
@@ -647,13 +652,16 @@ write_query(const Source *s, const SourceRange *range, bool literals)
 	Datum	   *values = palloc(sizeof(Datum) * Max(s->spec.nseries, 1));
 	bool	   *nulls = palloc0(sizeof(bool) * Max(s->spec.nseries, 1));
 	StringInfoData series;
+	SourceScope scope;
 
 	/* the conditions on series are checked here, whether they are used or not */
 	initStringInfo(&series);
 	if (range->series)
 		source_append_series(&series, s, range->series);
+	scope = source_enter(&s->spec);
 	q.single = (range->form == SOURCE_SINGLE || range->series_values) &&
 		source_single_series(s, range, values, nulls);
+	source_leave(&scope);
 	if (q.single && !literals)
 	{
 		resetStringInfo(&series);

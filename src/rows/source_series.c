@@ -92,9 +92,10 @@ append_series_value(StringInfo out, const Source *s, int number, JsonbValue *val
 	text = value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len)
 									: JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
 	check_series_value(s, number, type, text);
+	/* bpchar, not "character", which is character(1) */
 	appendStringInfo(out, "%s::%s", quote_literal_cstr(text),
 					 format_type_extended(type, -1,
-										  FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN));
+										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	return true;
 }
 

@@ -247,7 +247,7 @@ set_range(Detection *d)
 	range->has_since = spec->has_since;
 	range->has_until = spec->has_until;
 	range->series = spec->series;
-	range->last_n = Min(spec->last_n, PG_INT64_MAX / 2);
+	range->last_n = spec->last_n;
 	if (spec->has_since)
 	{
 		int64		time = longest_context(m);
@@ -304,6 +304,7 @@ detect_open(const DetectSpec *spec)
 {
 	Detection  *d = palloc0(sizeof(Detection));
 	SourceSpec	source;
+	SourceScope scope;
 	Size		rows;
 
 	d->context = CurrentMemoryContext;
@@ -317,9 +318,11 @@ detect_open(const DetectSpec *spec)
 	d->source = source_open(&source);
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
 	(void) detect_timestamp(d, 0);	/* fails here if it fails at all */
+	scope = source_enter(&d->source->spec);
 	if (d->loaded->model->nseries > 0)
 		d->finder = series_finder_open(d->loaded->model, d->source->series_types,
 									   d->source->series_collations);
+	source_leave(&scope);
 	set_range(d);
 	d->scorer = scorer_open(d->loaded, spec->parallel);
 	scorer_set_earlier(d->scorer, earlier_rows_level, d->earlier);

@@ -52,7 +52,8 @@ read_last_n_argument(FunctionCallInfo fcinfo, int number, const DetectSpec *spec
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("since and last_n cannot be specified together")));
-	return PG_GETARG_INT64(number);
+	/* more rows are added to it */
+	return Min(PG_GETARG_INT64(number), PG_INT64_MAX / 2);
 }
 
 DetectSpec

@@ -332,6 +332,19 @@ SELECT amad_detect('forged');
 SELECT forge('{"feature_cols": []}');
 SELECT amad_retrain('forged')->'features' AS features;
 
+-- ---- source queries of tables whose names the query around them might use
+CREATE FUNCTION read_as(name text, OUT rows jsonb, OUT newest bigint, OUT range bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE TABLE %I AS SELECT device, ts, "what''s" AS metric, value FROM narrow', name);
+	EXECUTE format('CREATE INDEX ON %I (device, ts)', name);
+	rows = amad_train('named', 'SELECT * FROM ' || name, 'ts', '{cpu,Mem %}', '{device}',
+		options => '{"window": 8, "d_model": 8, "heads": 2, "layers": 1, "horizons": [2], "lookahead": 1, "steps": 3}',
+		metric_col => 'metric', value_col => 'value', bucket => '2 min')->'rows';
+	newest = (SELECT count(*) FROM amad_detect('named', last_n => 3));
+	range = (SELECT count(*) FROM amad_detect('named', '2026-01-01 04:00+00', '2026-01-01 04:10+00'));
+END $$;
+SELECT name, r.* FROM unnest('{k,first,recent,steps,newest}'::text[]) name, read_as(name) r;
+
 -- ---- the aggregate by itself
 SELECT amad_pivot(m, v, n, '{a,b,c}', 'last')
 FROM (VALUES ('a', 1, 1), ('a', 2, 2), ('a', 3, 1), ('b', NULL, 3), ('d', 9, 9), (NULL, 7, 7)) AS x (m, v, n);
