@@ -66,13 +66,32 @@ UPDATE pg_catalog.pg_proc SET provolatile = 'v'
 
 CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
-		options jsonb DEFAULT NULL) RETURNS jsonb
+		options jsonb DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, last_n bigint DEFAULT NULL,
+		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
-		series_cols text[], label_col text, options jsonb) IS
+		series_cols text[], label_col text, options jsonb, since timestamptz, until timestamptz, last_n bigint,
+		deploy "any", keep integer) IS
 	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
-CREATE FUNCTION amad_retrain(model_name text, warm_start boolean DEFAULT false) RETURNS jsonb
+CREATE FUNCTION amad_retrain(model_name text, warm_start boolean DEFAULT false, since timestamptz DEFAULT NULL,
+		until timestamptz DEFAULT NULL, last_n bigint DEFAULT NULL, deploy "any" DEFAULT true, keep integer DEFAULT NULL)
+	RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_retrain IS
 	'train the deployed version of a model again on the current rows of its source; warm_start continues from its weights';
+
+CREATE FUNCTION amad_train_bigint(model_name text, source text, timestamp_col text DEFAULT NULL,
+		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
+		options jsonb DEFAULT NULL, since bigint DEFAULT NULL, until bigint DEFAULT NULL, last_n bigint DEFAULT NULL,
+		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_train_bigint IS
+	'train a model on a relation or query with an integer time column; otherwise as amad_train';
+
+CREATE FUNCTION amad_retrain_bigint(model_name text, warm_start boolean DEFAULT false, since bigint DEFAULT NULL,
+		until bigint DEFAULT NULL, last_n bigint DEFAULT NULL, deploy "any" DEFAULT true, keep integer DEFAULT NULL)
+	RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_retrain_bigint IS
+	'train the deployed version of a model whose source has an integer time column again; otherwise as amad_retrain';

@@ -58,7 +58,7 @@ END $do$;
 
 CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true)
+		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true, version integer DEFAULT NULL)
 	RETURNS TABLE (series jsonb, ts timestamptz, anomaly_score double precision, threshold double precision,
 		severity double precision, is_anomaly boolean, expected_values jsonb, expected_lower jsonb,
 		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
@@ -67,7 +67,8 @@ COMMENT ON FUNCTION amad_detect IS
 	'score the rows of a model''s source; returns severity, expected values and their bands, contributions and status';
 
 CREATE FUNCTION amad_detect_query(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL)
+		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		version integer DEFAULT NULL)
 	RETURNS text
 	AS 'MODULE_PATHNAME', 'amad_detect_query' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_detect_query IS
@@ -75,7 +76,7 @@ COMMENT ON FUNCTION amad_detect_query IS
 
 CREATE FUNCTION amad_detect_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true)
+		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true, version integer DEFAULT NULL)
 	RETURNS TABLE (series jsonb, ts bigint, anomaly_score double precision, threshold double precision,
 		severity double precision, is_anomaly boolean, expected_values jsonb, expected_lower jsonb,
 		expected_upper jsonb, contributions jsonb, direction jsonb, imputed text[], status text, model_version integer)
@@ -84,7 +85,8 @@ COMMENT ON FUNCTION amad_detect_bigint IS
 	'score the rows of a model''s source that has an integer time column; otherwise as amad_detect';
 
 CREATE FUNCTION amad_detect_query_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
-		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL)
+		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		version integer DEFAULT NULL)
 	RETURNS text
 	AS 'MODULE_PATHNAME', 'amad_detect_query' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_detect_query_bigint IS
@@ -97,7 +99,7 @@ CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, unt
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
 		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		learning boolean DEFAULT false, silence interval DEFAULT NULL)
+		learning boolean DEFAULT false, silence interval DEFAULT NULL, version integer DEFAULT NULL)
 	RETURNS TABLE (series jsonb, kind text, start_ts timestamptz, end_ts timestamptz, peak_ts timestamptz,
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;
@@ -109,7 +111,7 @@ CREATE FUNCTION amad_events_bigint(model_name text, since bigint DEFAULT NULL, u
 		min_severity double precision DEFAULT 1.0, direction text DEFAULT NULL,
 		k integer DEFAULT 1, n integer DEFAULT 1, maintenance text DEFAULT NULL,
 		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
-		learning boolean DEFAULT false, silence bigint DEFAULT NULL)
+		learning boolean DEFAULT false, silence bigint DEFAULT NULL, version integer DEFAULT NULL)
 	RETURNS TABLE (series jsonb, kind text, start_ts bigint, end_ts bigint, peak_ts bigint,
 		peak_severity double precision, n_points bigint, top_features jsonb, open boolean, status text)
 	AS 'MODULE_PATHNAME', 'amad_events' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100;

@@ -262,8 +262,9 @@ amad_train_final(PG_FUNCTION_ARGS)
 	FitState   *state = get_final_state(fcinfo, "amad_train");
 	TrainFacts	facts;
 	Model	   *model = train_group(state, &facts);
-	int			version = registry_store(fcinfo->flinfo->fn_oid, state->name, model,
-								 train_facts_to_jsonb(model, &facts), NULL);
+	const StoreRule rule = {.deploy = true};
+	StoredVersion stored = registry_store(fcinfo->flinfo->fn_oid, state->name, model,
+										  train_facts_to_jsonb(model, &facts), NULL, &rule);
 
-	PG_RETURN_JSONB_P(train_summary(state->name, version, model, &facts));
+	PG_RETURN_JSONB_P(train_summary(state->name, stored.version, model, &facts));
 }

@@ -3,11 +3,12 @@
  *	  The functions amad_train on a source, and amad_retrain.
  *
  *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
- *				   label_col, options) → jsonb
- *		amad_retrain(model_name, warm_start) → jsonb
+ *				   label_col, options, since, until, last_n, deploy, keep) → jsonb
+ *		amad_retrain(model_name, warm_start, since, until, last_n, deploy, keep) → jsonb
  *
- * The source is read once, sorted by series and time.  When the rows do not fit in
- * maintenance_work_mem, the dataset samples whole blocks of them.
+ * The source is read once, sorted by series and time, in the range given by since, until and
+ * last_n.  The source is stored without the range, so detection reads all of it.  When the rows do
+ * not fit in maintenance_work_mem, the dataset samples whole blocks of them.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -17,12 +18,44 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "learn/deployment.h"
 #include "learn/train_model.h"
-#include "rows/duplicate_rows.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
+#include "pg/json.h"
+#include "pg/timestamps.h"
+#include "rows/duplicate_rows.h"
 #include "rows/holidays.h"
 #include "rows/source.h"
+#include "score/detect_arguments.h"
+
+/* Arguments, in their order. */
+enum
+{
+	ARG_MODEL_NAME,
+	ARG_SOURCE,
+	ARG_TIMESTAMP_COL,
+	ARG_FEATURE_COLS,
+	ARG_SERIES_COLS,
+	ARG_LABEL_COL,
+	ARG_OPTIONS,
+	ARG_SINCE,
+	ARG_UNTIL,
+	ARG_LAST_N,
+	ARG_DEPLOY,
+	ARG_KEEP
+};
+
+enum
+{
+	RETRAIN_ARG_MODEL_NAME,
+	RETRAIN_ARG_WARM_START,
+	RETRAIN_ARG_SINCE,
+	RETRAIN_ARG_UNTIL,
+	RETRAIN_ARG_LAST_N,
+	RETRAIN_ARG_DEPLOY,
+	RETRAIN_ARG_KEEP
+};
 
 SQL_FUNCTION(amad_train_source);
 SQL_FUNCTION(amad_retrain);
@@ -59,12 +92,15 @@ read_row(const SourceRow *row, void *arg)
 }
 
 static void
-check_reading(const Reading *r)
+check_reading(const Reading *r, const SourceRange *range)
 {
-	if (r->rows == 0)
+	const bool	limited = range->has_since || range->has_until;
+
+	if (r->rows == 0 || (limited && r->rows == r->dataset->facts.without_ts))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no rows", r->source->spec.source)));
+				 limited ? errmsg("source %s has no rows in the range", r->source->spec.source)
+						 : errmsg("source %s has no rows", r->source->spec.source)));
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -90,22 +126,71 @@ set_columns(Model *model, const Source *source)
 	model->series_cols = spec->series_cols;
 }
 
-/* Reads the source, trains and stores a model; initial: see train_model(). */
-static Jsonb *
-train_on_source(Oid function, char *name, const SourceSpec *spec, Options *options,
-				const Model *initial)
+/* A bound as JSON: a number or, in UTC, a time. */
+static void
+write_bound(StringInfo out, const char *key, const Source *source, int64 ts)
 {
+	if (source->ts_type == INT8OID)
+		json_put_int(out, key, ts);
+	else
+		json_put_string(out, key, timestamps_literal(source->ts_type, ts));
+}
+
+/* Adds the range to facts or a summary. */
+static Jsonb *
+add_range(Jsonb *object, const Source *source, const SourceRange *range)
+{
+	StringInfoData members;
+	StringInfoData text;
+
+	if (!range->has_since && !range->has_until && range->last_n == 0)
+		return object;
+	initStringInfo(&members);
+	appendStringInfoChar(&members, '{');
+	if (range->has_since)
+		write_bound(&members, "since", source, range->since);
+	if (range->has_until)
+		write_bound(&members, "until", source, range->until);
+	if (range->last_n > 0)
+		json_put_int(&members, "last_n", range->last_n);
+	appendStringInfoChar(&members, '}');
+	initStringInfo(&text);
+	json_reopen(&text, object);
+	json_put_json(&text, "range", members.data);
+	appendStringInfoChar(&text, '}');
+	return json_to_jsonb(text.data);
+}
+
+/* What one of the functions asks for. */
+typedef struct TrainCall
+{
+	char	   *name;
+	SourceSpec	spec;
+	Options		options;
+	const Model *initial;		/* see train_model() */
+	DetectSpec	range;
+	DeployArguments deploy;
+	int			from_version;	/* that it replaces; 0: whichever is deployed */
+} TrainCall;
+
+/* Reads the source, trains and stores a model. */
+static Jsonb *
+train_on_source(TrainCall *call)
+{
+	char	   *name = call->name;
+	Options    *options = &call->options;
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
 		.callback = train_error_context,
 		.arg = name,
 	};
-	SourceRange everything = {.last_n = 0};
-	Source	   *source = source_open(spec);
+	Source	   *source = source_open(&call->spec);
+	SourceRange range = range_of_source(&call->range, source->ts_type);
 	Reading		reading = {.source = source};
 	TrainFacts	facts;
+	Deployment	deployment;
 	Model	   *model;
-	int			version;
+	Jsonb	   *summary;
 
 	error_context_stack = &context;
 	options->nnames = source->spec.nfeatures;
@@ -113,14 +198,26 @@ train_on_source(Oid function, char *name, const SourceSpec *spec, Options *optio
 	options_check_transforms(options, options->nnames);
 	reading.dataset = dataset_open(CurrentMemoryContext, options, options->nnames, source->ts_type,
 								   true, train_bytes(options, options->nnames));
-	source_scan(source, &everything, false, read_row, &reading);
-	check_reading(&reading);
-	model = train_model(reading.dataset, initial, &facts);
+	call->range.model_name = name;
+	call->range.given = &source->spec;
+	/* of whichever type the time column is */
+	call->range.bound_type = source->ts_type;
+	call->range.has_since = range.has_since;
+	call->range.since = Int64GetDatum(range.since);
+	call->range.has_until = range.has_until;
+	call->range.until = Int64GetDatum(range.until);
+	deployment = deployment_open(&call->deploy, &call->range, call->from_version);
+	source_scan(source, &range, false, read_row, &reading);
+	check_reading(&reading, &range);
+	model = train_model(reading.dataset, call->initial, &facts);
 	set_columns(model, source);
-	version = registry_store(function, name, model, train_facts_to_jsonb(model, &facts),
-							 source_to_jsonb(&source->spec));
+	model->training =
+		JsonbToCString(NULL, &add_range(json_to_jsonb(model->training), source, &range)->root, -1);
+	deployment_store(&deployment, model, train_facts_to_jsonb(model, &facts),
+					 source_to_jsonb(&source->spec));
 	error_context_stack = context.previous;
-	return train_summary(name, version, model, &facts);
+	summary = train_summary(name, deployment.stored.version, model, &facts);
+	return deployment_summary(&deployment, add_range(summary, source, &range));
 }
 
 /* ---- arguments ---------------------------------------------------------------------------- */
@@ -170,29 +267,32 @@ optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***na
 Datum
 amad_train_source(PG_FUNCTION_ARGS)
 {
-	char	   *name = required_text(fcinfo, 0, "model_name");
-	SourceSpec	spec = {
-		.source = required_text(fcinfo, 1, "source"),
-		.timestamp_col = text_argument(fcinfo, 2),
-		.label_col = text_argument(fcinfo, 5),
+	TrainCall	call = {
+		.name = required_text(fcinfo, ARG_MODEL_NAME, "model_name"),
+		.spec.source = required_text(fcinfo, ARG_SOURCE, "source"),
+		.spec.timestamp_col = text_argument(fcinfo, ARG_TIMESTAMP_COL),
+		.spec.label_col = text_argument(fcinfo, ARG_LABEL_COL),
+		.range = read_range_arguments(fcinfo, ARG_SINCE),
+		.deploy = read_deploy_arguments(fcinfo, ARG_DEPLOY, ARG_KEEP),
 	};
-	Options		options;
+	SourceSpec *spec = &call.spec;
 
 	/* not after an hour of training */
 	PreventCommandIfReadOnly("amad_train()");
-	spec.nfeatures = optional_names(fcinfo, 3, "feature_cols", &spec.features);
-	if (!PG_ARGISNULL(3) && spec.nfeatures == 0)
+	spec->nfeatures = optional_names(fcinfo, ARG_FEATURE_COLS, "feature_cols", &spec->features);
+	if (!PG_ARGISNULL(ARG_FEATURE_COLS) && spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
 				 errhint("Omit it to use all numeric and boolean columns.")));
-	spec.nseries = optional_names(fcinfo, 4, "series_cols", &spec.series_cols);
-	options_parse(&options, PG_ARGISNULL(6) ? NULL : holidays_read(PG_GETARG_JSONB_P(6)));
-	if (options.nnames > 0)
+	spec->nseries = optional_names(fcinfo, ARG_SERIES_COLS, "series_cols", &spec->series_cols);
+	options_parse(&call.options,
+				  PG_ARGISNULL(ARG_OPTIONS) ? NULL : holidays_read(PG_GETARG_JSONB_P(ARG_OPTIONS)));
+	if (call.options.nnames > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"features\" cannot be combined with a source"),
 				 errhint("Specify the columns in feature_cols.")));
-	PG_RETURN_JSONB_P(train_on_source(fcinfo->flinfo->fn_oid, name, &spec, &options, NULL));
+	PG_RETURN_JSONB_P(train_on_source(&call));
 }
 
 /*
@@ -203,16 +303,19 @@ Datum
 amad_retrain(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *name = required_text(fcinfo, 0, "model_name");
-	bool		warm = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	TrainCall	call = {
+		.name = required_text(fcinfo, RETRAIN_ARG_MODEL_NAME, "model_name"),
+		.range = read_range_arguments(fcinfo, RETRAIN_ARG_SINCE),
+		.deploy = read_deploy_arguments(fcinfo, RETRAIN_ARG_DEPLOY, RETRAIN_ARG_KEEP),
+	};
 	RegistryEntry entry;
-	SourceSpec	spec;
-	Options		options;
 
 	PreventCommandIfReadOnly("amad_retrain()");
-	entry = registry_find(function, name, 0);
-	spec = source_from_jsonb(registry_trusted_source(function, &entry, name));
-	options_parse(&options, registry_options(function, &entry));
-	PG_RETURN_JSONB_P(train_on_source(function, name, &spec, &options,
-									  warm ? registry_model(function, &entry) : NULL));
+	entry = registry_find(function, call.name, 0);
+	call.from_version = entry.version;
+	call.spec = source_from_jsonb(registry_trusted_source(function, &entry, call.name));
+	options_parse(&call.options, registry_options(function, &entry));
+	if (!PG_ARGISNULL(RETRAIN_ARG_WARM_START) && PG_GETARG_BOOL(RETRAIN_ARG_WARM_START))
+		call.initial = registry_model(function, &entry);
+	PG_RETURN_JSONB_P(train_on_source(&call));
 }

@@ -28,7 +28,7 @@
 
 #define TABLE_NAME "amad_models"
 #define MODEL_TYPE InvalidOid	/* amad_model, which has no fixed oid */
-#define MAX_ARGS 10
+#define MAX_ARGS 11
 #define MAX_COLUMNS 8
 
 #define OWNER_COLUMNS "owner, owner_oid, owner_cluster"
@@ -64,11 +64,19 @@ static const StatementSpec specs[STATEMENTS] = {
 	[INSERT] =
 		{"INSERT INTO %s (model_name, owner, version, owner_oid, owner_cluster,"
 		 " features, options, training, source, model, deployed, created_at)"
-		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, pg_catalog.clock_timestamp())",
-		 10,
-		 {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE}},
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, pg_catalog.clock_timestamp())",
+		 11,
+		 {KEY_TYPES, OIDOID, INT8OID, TEXTARRAYOID, JSONBOID, JSONBOID, JSONBOID, MODEL_TYPE,
+		  BOOLOID}},
 	[SET_DEPLOYED] = {"UPDATE %s SET deployed = $4 WHERE " KEY, 4, {KEY_TYPES, BOOLOID}},
 	[DROP] = {"DELETE FROM %s WHERE " KEY, 3, {KEY_TYPES}},
+	[TRAININGS] = {"SELECT " OWNER_COLUMNS ", version, deployed,"
+				   " training OPERATOR(pg_catalog.#>>) '{recalibration,training_version}' FROM %s"
+				   " WHERE model_name OPERATOR(pg_catalog.=) $1",
+				   1,
+				   {TEXTOID},
+				   6,
+				   {NAMEOID, OIDOID, INT8OID, INT4OID, BOOLOID, TEXTOID}},
 	[OWNERS] = {"SELECT DISTINCT " OWNER_COLUMNS " FROM %s",
 				0,
 				{InvalidOid},

@@ -23,6 +23,7 @@ typedef enum Statement
 	INSERT,
 	SET_DEPLOYED,
 	DROP,
+	TRAININGS,
 	OWNERS,
 	LOCK_ROWS,
 	TAKEN,

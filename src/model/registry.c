@@ -30,6 +30,7 @@
 
 #define IN_USE 0				/* in place of a version */
 #define ANY_VERSION (-1)
+#define KEPT_RECALIBRATIONS 2	/* of each training, by StoreRule.keep */
 #define TRIES 5					/* to change a row whose key changes */
 
 /* ---- rows -------------------------------------------------------------------------------- */
@@ -212,27 +213,169 @@ names_array(const Model *m)
 		construct_array(names, m->options.nnames, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-int
-registry_store(Oid function, const char *name, const Model *model, Jsonb *training, Jsonb *source)
+/* Whether one of the caller's versions is deployed. */
+static bool
+is_deployed(const Access *a, const char *name, int version)
 {
+	Rows		found = present_rows(a, name);
+
+	for (int i = 0; i < found.n; i++)
+		if (found.rows[i].role == a->caller && found.rows[i].version == version &&
+			found.rows[i].deployed)
+			return true;
+	return false;
+}
+
+/* A version of the caller, as far as StoreRule.keep depends on it. */
+typedef struct KeptVersion
+{
+	int			version;
+	int			training;		/* version of the training that it comes from */
+	bool		deployed;
+} KeptVersion;
+
+static int
+compare_versions(const void *a, const void *b)
+{
+	const int	x = *(const int *) a;
+	const int	y = *(const int *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* Newest training first, and newest version first. */
+static int
+compare_kept_versions(const void *a, const void *b)
+{
+	const KeptVersion *x = a;
+	const KeptVersion *y = b;
+
+	if (x->training != y->training)
+		return x->training < y->training ? 1 : -1;
+	return (x->version < y->version) - (x->version > y->version);
+}
+
+/* The caller's versions, in that order. */
+static KeptVersion *
+find_trainings(const Access *a, const char *name, int *n)
+{
+	Datum		values[] = {CStringGetTextDatum(name)};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	uint64		rows = models_table_execute(a, TRAININGS, values, NULL, snapshot, true);
+	KeptVersion *found = palloc_extended(sizeof(KeptVersion) * Max(rows, 1), MCXT_ALLOC_HUGE);
+
+	*n = 0;
+	for (int i = 0; i < (int) rows; i++)
+	{
+		Owner		owner = owner_read(a, i);
+		int			version = DatumGetInt32(models_table_column(a, i, 4, NULL));
+		bool		training;
+		Datum		from = models_table_column(a, i, 6, &training);
+
+		if (owner_role(&owner) != a->caller)
+			continue;
+		found[(*n)++] = (KeptVersion){
+			.version = version,
+			.training = registry_training_version(version,
+												  training ? NULL : TextDatumGetCString(from)),
+			.deployed = DatumGetBool(models_table_column(a, i, 5, NULL)),
+		};
+	}
+	SPI_freetuptable(SPI_tuptable);
+	UnregisterSnapshot(snapshot);
+	qsort(found, *n, sizeof(KeptVersion), compare_kept_versions);
+	return found;
+}
+
+/* Drops the versions that StoreRule.keep does not keep. */
+static void
+drop_old_versions(const Access *a, const char *name, int keep, MemoryContext context,
+				  StoredVersion *stored)
+{
+	int			n;
+	KeptVersion *found = find_trainings(a, name, &n);
+	int			trainings = 0;
+	int			recalibrations = 0;
+
+	stored->dropped = MemoryContextAllocHuge(context, sizeof(int) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		const KeptVersion *v = &found[i];
+
+		if (i == 0 || v->training != v[-1].training)
+		{
+			trainings++;
+			recalibrations = 0;
+		}
+		if (v->version != v->training)
+			recalibrations++;
+		if (v->deployed || v->version == stored->version ||
+			(trainings <= keep &&
+			 (v->version == v->training || recalibrations <= KEPT_RECALIBRATIONS)))
+			continue;
+		if (change_rows(a, name, to_drop, v->version, DROP, 0) > 0)
+			stored->dropped[stored->ndropped++] = v->version;
+	}
+	qsort(stored->dropped, stored->ndropped, sizeof(int), compare_versions);
+}
+
+int
+registry_training_version(int version, const char *training_version)
+{
+	/* anything may be stored there */
+	long		training = training_version ? strtol(training_version, NULL, 10) : 0;
+
+	return training > 0 && training < version ? (int) training : version;
+}
+
+void
+registry_check_drop(Oid function)
+{
+	Access		a;
+
+	models_table_enter(&a, function, AccessShareLock, ACL_DELETE);
+	models_table_leave(&a);
+}
+
+/* Says why a version is stored without being deployed, although that was asked for. */
+static void
+report_not_deployed(const char *name, int version, int from_version)
+{
+	ereport(NOTICE,
+			(errmsg("version %d of model \"%s\" is not deployed", version, name),
+			 errdetail("It was computed from version %d, which is no longer deployed.",
+					   from_version),
+			 errhint(
+				 "Deploy it with amad_deploy() if it is to replace the version that is deployed "
+				 "now.")));
+}
+
+StoredVersion
+registry_store(Oid function, const char *name, const Model *model, Jsonb *training, Jsonb *source,
+			   const StoreRule *rule)
+{
+	MemoryContext context = CurrentMemoryContext;
+	StoredVersion stored = {.deployed = rule->deploy};
 	struct varlena *value = model_encode(model);
 	StringInfoData options;
 	Access		a;
 	NameData	owner;
-	Datum		values[10];
-	char		nulls[] = "          ";
-	int			version;
+	Datum		values[11];
+	char		nulls[] = "           ";
 
 	initStringInfo(&options);
 	options_write(&model->options, &options);
-	enter_to_change(&a, function, name, ACL_SELECT);
+	enter_to_change(&a, function, name, rule->keep > 0 ? ACL_DELETE : ACL_SELECT);
 	namestrcpy(&owner, GetUserNameFromId(a.caller, false));
-	version = next_version(&a, name, NameStr(owner));
-	(void) change_rows(&a, name, to_retire, version, SET_DEPLOYED, BoolGetDatum(false));
+	stored.version = next_version(&a, name, NameStr(owner));
+	if (rule->deploy && rule->from_version > 0 && !is_deployed(&a, name, rule->from_version))
+		stored.deployed = false;
+	if (stored.deployed)
+		(void) change_rows(&a, name, to_retire, stored.version, SET_DEPLOYED, BoolGetDatum(false));
 
 	values[0] = CStringGetTextDatum(name);
 	values[1] = NameGetDatum(&owner);
-	values[2] = Int32GetDatum(version);
+	values[2] = Int32GetDatum(stored.version);
 	values[3] = ObjectIdGetDatum(a.caller);
 	values[4] = Int64GetDatum(owner_cluster());
 	values[5] = names_array(model);
@@ -242,11 +385,16 @@ registry_store(Oid function, const char *name, const Model *model, Jsonb *traini
 	values[8] = JsonbPGetDatum(source);
 	nulls[8] = source ? ' ' : 'n';
 	values[9] = PointerGetDatum(value);
+	values[10] = BoolGetDatum(stored.deployed);
 	if (models_table_execute(&a, INSERT, values, nulls, InvalidSnapshot, false) != 1)
-		report_not_accepted(&a, name, version);
+		report_not_accepted(&a, name, stored.version);
+	if (rule->keep > 0)
+		drop_old_versions(&a, name, rule->keep, context, &stored);
 	models_table_leave(&a);
+	if (stored.deployed != rule->deploy)
+		report_not_deployed(name, stored.version, rule->from_version);
 	pfree(value);
-	return version;
+	return stored;
 }
 
 /* ---- finding ----------------------------------------------------------------------------- */
@@ -370,46 +518,76 @@ static const Row *
 find_row(const Access *a, const char *name, int version, Rows *found)
 {
 	const Row  *row;
+	Rows		all;
+	bool		own;
 
 	*found = find_rows(a, name, version, InvalidSnapshot);
 	row = own_row(a, found);
 	if (row != NULL)
 		return row;
 	keep_visible(a, found);
-	if (found->n > 0)
-	{
-		Rows		all = find_rows(a, name, ANY_VERSION, InvalidSnapshot);
+	/* an own model without that version hides those of others */
+	all = find_rows(a, name, ANY_VERSION, InvalidSnapshot);
+	own = own_row(a, &all) != NULL;
+	if (found->n > 0 && !own)
+		return only_row(name, found);
+	if (own && version == IN_USE)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no version of model \"%s\" is deployed", name),
+				 errhint("Deploy one with amad_deploy().")));
+	report_not_found(name, version);
+	return NULL;				/* not reached */
+}
 
-		/* an own model without that version hides those of others */
-		if (own_row(a, &all) == NULL)
-			row = only_row(name, found);
-	}
-	if (row == NULL)
-		report_not_found(name, version);
-	return row;
+static RegistryEntry
+make_entry(const Access *a, const char *name, const Row *row)
+{
+	RegistryEntry entry = {
+		.model_name = name,
+		.owner = row->owner.name,
+		.version = row->version,
+		.own = row->role == a->caller,
+		.table = a->table,
+		.table_owner = a->table_owner,
+		.tid = row->tid,
+		.xmin = row->xmin,
+		.cmin = row->cmin,
+	};
+
+	namestrcpy(&entry.role, owner_name(row));
+	return entry;
 }
 
 RegistryEntry
 registry_find(Oid function, const char *name, int version)
 {
-	RegistryEntry entry = {.model_name = pstrdup(name)};
+	const char *copy = pstrdup(name);
+	RegistryEntry entry;
+	Access		a;
+	Rows		found;
+
+	models_table_enter(&a, function, AccessShareLock, ACL_SELECT);
+	entry = make_entry(&a, copy, find_row(&a, name, version, &found));
+	models_table_leave(&a);
+	return entry;
+}
+
+bool
+registry_find_own(Oid function, const char *name, RegistryEntry *entry)
+{
+	const char *copy = pstrdup(name);
 	Access		a;
 	Rows		found;
 	const Row  *row;
 
 	models_table_enter(&a, function, AccessShareLock, ACL_SELECT);
-	row = find_row(&a, name, version, &found);
-	entry.owner = row->owner.name;
-	entry.version = row->version;
-	namestrcpy(&entry.role, owner_name(row));
-	entry.own = row->role == a.caller;
-	entry.table = a.table;
-	entry.table_owner = a.table_owner;
-	entry.tid = row->tid;
-	entry.xmin = row->xmin;
-	entry.cmin = row->cmin;
+	found = find_rows(&a, name, IN_USE, InvalidSnapshot);
+	row = own_row(&a, &found);
+	if (row != NULL)
+		*entry = make_entry(&a, copy, row);
 	models_table_leave(&a);
-	return entry;
+	return row != NULL;
 }
 
 /* The only column of a statement on an entry, in the current context; NULL if it is null. */

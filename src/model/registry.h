@@ -35,14 +35,41 @@ typedef struct RegistryEntry
 	CommandId	cmin;			/* differs among rows that one transaction stored */
 } RegistryEntry;
 
+/* What to do with a model besides storing it. */
+typedef struct StoreRule
+{
+	bool		deploy;
+	int			from_version;	/* deploy only if this version still is deployed; 0: in any case */
+	int			keep;			/* newest trainings to keep; 0: all */
+} StoreRule;
+
+typedef struct StoredVersion
+{
+	int			version;
+	bool		deployed;
+	int			ndropped;
+	int		   *dropped;		/* versions that StoreRule.keep does not keep */
+} StoredVersion;
+
 /*
- * Stores a model as the next version under the name and deploys it.  training: facts of
- * its training, a JSON object; source: where its rows came from (rows/source.h), NULL if
- * not known.  Returns the version.
+ * Stores a model as the next version under the name.  training: facts of its training, a JSON
+ * object; source: where its rows came from (rows/source.h), NULL if not known.
  * Concurrent callers get different versions, in any isolation level.
+ *
+ * With rule->keep, drops versions: all but the newest `keep` trainings, the last two recalibrations
+ * of each of them, the deployed version and the new one.
  */
-extern int	registry_store(Oid function, const char *name, const Model *model, Jsonb *training,
-						  Jsonb *source);
+extern StoredVersion registry_store(Oid function, const char *name, const Model *model,
+									Jsonb	   *training, Jsonb *source, const StoreRule *rule);
+
+/* ERROR unless the caller may drop versions of its models. */
+extern void registry_check_drop(Oid function);
+
+/*
+ * The version of a training that a version comes from: itself or, if it is a recalibration with
+ * these facts, the one in them.
+ */
+extern int	registry_training_version(int version, const char *training_version);
 
 /* The argument version of a function, 0 if it is null.  ERROR if it is less than 1. */
 extern int	registry_version(FunctionCallInfo fcinfo, int number);
@@ -53,6 +80,9 @@ extern int	registry_version(FunctionCallInfo fcinfo, int number);
  * is no such model, or if several other roles have one.
  */
 extern RegistryEntry registry_find(Oid function, const char *name, int version);
+
+/* The deployed version of the caller's own model; false if there is none. */
+extern bool registry_find_own(Oid function, const char *name, RegistryEntry *entry);
 
 /* The value of an entry, its facts, source (NULL: none) and options, in the current context. */
 extern struct varlena *registry_value(Oid function, const RegistryEntry *entry);

@@ -4,7 +4,7 @@
  *	  network stays.
  *
  *		amad_recalibrate(model_name, since, until, last_n, series, source, timestamp_col,
- *						 label_col, options) → jsonb
+ *						 label_col, options, deploy, keep) → jsonb
  *
  * It is not known which of the recent rows are anomalous.  So the rows with the greatest
  * severities do not count for the scales and cannot raise the threshold (threshold.c).
@@ -22,15 +22,25 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "learn/calibrate.h"
+#include "learn/deployment.h"
 #include "learn/fit_season.h"
+#include "model/codec.h"
 #include "model/registry.h"
 #include "operate/adopt.h"
 #include "operate/recent.h"
 #include "pg/json.h"
 
-#define ARG_OPTIONS RECENT_ARGS
+/* Arguments after those of recent_spec(), in their order. */
+enum
+{
+	ARG_OPTIONS = RECENT_ARGS,
+	ARG_DEPLOY,
+	ARG_KEEP
+};
+
 #define MOST_TRIM 0.5			/* anomalies cannot be the majority */
 #define MOST_NAMED 20			/* series in a list of the summary */
 #define SEASON_HELD_OUT 0.1		/* share of the rows of a new series that measure its season */
@@ -429,12 +439,26 @@ find_own_model(const DetectSpec *spec, int version)
 	return entry;
 }
 
+/* The version of the training that a version with these facts comes from. */
+static int
+find_training_version(int version, Jsonb *facts)
+{
+	JsonbValue *value = json_get(&facts->root, "recalibration");
+
+	if (value == NULL || value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+		return version;
+	value = json_get(value->val.binary.data, "training_version");
+	return registry_training_version(version, psprintf("%.0f", json_number(value, 0)));
+}
+
 /* Adds the recalibration to the facts of the model, in place of an earlier one. */
 static char *
 add_recalibration(const char *training, int version, const Recent *recent, const Choices *choices,
 				  const NewSeries *new, const Recalibrated *result)
 {
-	Jsonb	   *facts = remove_key(json_to_jsonb(training), "recalibration");
+	Jsonb	   *old = json_to_jsonb(training);
+	const int	training_version = find_training_version(version, old);
+	Jsonb	   *facts = remove_key(old, "recalibration");
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -442,6 +466,7 @@ add_recalibration(const char *training, int version, const Recent *recent, const
 	json_key(&text, "recalibration");
 	appendStringInfoChar(&text, '{');
 	json_put_int(&text, "from_version", version);
+	json_put_int(&text, "training_version", training_version);
 	json_put_int(&text, "rows", result->rows);
 	json_put_int(&text, "labelled_rows", recent->labelled);
 	json_put_double(&text, "trim", choices->trim);
@@ -473,14 +498,6 @@ copy_training_facts(const Model *model, Jsonb *old)
 	json_put_int(&text, "workers", (int) read_fact(old, "workers", PG_INT32_MAX));
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
-}
-
-static int
-store(const DetectSpec *spec, const RegistryEntry *entry, const Model *model)
-{
-	return registry_store(spec->function, spec->model_name, model,
-						  copy_training_facts(model, registry_facts(spec->function, entry)),
-						  registry_source(spec->function, entry));
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */
@@ -537,22 +554,26 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	Choices		choices = parse_choices(PG_ARGISNULL(ARG_OPTIONS) ? NULL
 															  : PG_GETARG_JSONB_P(ARG_OPTIONS),
 									spec.series != NULL);
+	DeployArguments deploy = read_deploy_arguments(fcinfo, ARG_DEPLOY, ARG_KEEP);
+	Deployment	deployment;
 	Recalibrated result;
 	NewSeries	new;
+	Jsonb	   *json;
 	char	   *rescaled;
 	RegistryEntry entry;
 	Recorded	recorded;
 	Recent	   *recent;
+	Recent		counts;
 	Model	   *model;
 	instr_time	start;
-	int			version;
 
 	INSTR_TIME_SET_CURRENT(start);
 	PreventCommandIfReadOnly("amad_recalibrate()");
-	(void) find_own_model(&spec, 0);
+	deployment = deployment_open(&deploy, &spec, find_own_model(&spec, 0).version);
 	recent = recent_read(&spec, choices.trim,
 						 choices.threshold_only ? RECENT_CALIBRATE : RECENT_RESCALE);
 	entry = find_own_model(&spec, detect_model(recent->detection)->version);
+	deployment.from_version = entry.version;
 	model = registry_model(spec.function, &entry);
 	if (choices.others)
 		update_options(model, choices.others);
@@ -576,7 +597,17 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 	recalibrate_model(model, recent->dataset, &recorded, &result);
 	model->training = add_recalibration(model->training, entry.version, recent, &choices, &new,
 										&result);
-	version = store(&spec, &entry, model);
-	PG_RETURN_JSONB_P(summary(spec.model_name, version, entry.version, model, recent, &new,
-							  rescaled, &result, seconds_since(start)));
+	counts = *recent;
+	if (deploy.when == DEPLOY_IF_BETTER)
+	{
+		/* the comparison needs the memory of the rows, to which the model has pointers */
+		model = model_decode(model_encode(model));
+		MemoryContextDelete(recent->context);
+	}
+	deployment_store(&deployment, model,
+					 copy_training_facts(model, registry_facts(spec.function, &entry)),
+					 registry_source(spec.function, &entry));
+	json = summary(spec.model_name, deployment.stored.version, entry.version, model, &counts, &new,
+				   rescaled, &result, seconds_since(start));
+	PG_RETURN_JSONB_P(deployment_summary(&deployment, json));
 }

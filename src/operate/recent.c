@@ -26,7 +26,8 @@
 DetectSpec
 recent_spec(FunctionCallInfo fcinfo)
 {
-	DetectSpec	spec = read_detect_arguments(fcinfo, RECENT_SOURCE, RECENT_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, RECENT_SINCE, RECENT_SOURCE,
+											RECENT_TIMESTAMP_COL);
 
 	spec.labels = true;
 	spec.label_col = text_argument(fcinfo, RECENT_LABEL_COL);

@@ -29,6 +29,15 @@
 #define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)
 #endif
 
+/* The next datum of a sort, as a copy; for files that include utils/tuplesort.h. */
+#if PG_VERSION_NUM >= 160000
+#define tuplesort_next_datum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, true, value, isnull, NULL)
+#else
+#define tuplesort_next_datum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, value, isnull, NULL)
+#endif
+
 /* declared by fmgr.h in some versions only; a repeated declaration is harmless */
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -124,9 +124,9 @@ find_entry(const RegistryEntry *row)
 }
 
 LoadedModel *
-cache_by_name(Oid function, const char *name)
+cache_by_name(Oid function, const char *name, int version)
 {
-	RegistryEntry row = registry_find(function, name, 0);
+	RegistryEntry row = registry_find(function, name, version);
 	CacheEntry *entry = find_entry(&row);
 
 	if (entry != NULL)

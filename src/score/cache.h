@@ -18,10 +18,10 @@ typedef struct LoadedModel
 } LoadedModel;
 
 /*
- * The version of a model that is in use; function: the calling SQL function.  ERROR if there
+ * A version of a model (0: the deployed one); function: the calling SQL function.  ERROR if there
  * is none.  The caller must release it.
  */
-extern LoadedModel *cache_by_name(Oid function, const char *name);
+extern LoadedModel *cache_by_name(Oid function, const char *name, int version);
 
 /* Decodes a model passed by value, which is not cached.  The caller must release it. */
 extern LoadedModel *cache_by_value(struct varlena *value);

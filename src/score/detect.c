@@ -102,9 +102,8 @@ function_for_type(Oid function)
 	return name;
 }
 
-/* Converts a time between the three types of bounds; a time out of range becomes infinite. */
-static Datum
-convert_bound(const Detection *d, Oid from, Oid to, Datum ts)
+Datum
+detect_convert_bound(Oid function, Oid from, Oid to, Datum ts)
 {
 	if (from == to)
 		return ts;
@@ -112,7 +111,7 @@ convert_bound(const Detection *d, Oid from, Oid to, Datum ts)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the time column does not have type %s", format_type_be(to)),
-				 errhint("Use %s().", function_for_type(d->spec.function))));
+				 errhint("Use %s().", function_for_type(function))));
 	return Int64GetDatum(timestamps_convert(from, to, DatumGetInt64(ts)));
 }
 
@@ -125,7 +124,8 @@ detect_ts_type(const Detection *d)
 Datum
 detect_timestamp(const Detection *d, int64 ts)
 {
-	return convert_bound(d, d->source->ts_type, d->spec.bound_type, Int64GetDatum(ts));
+	return detect_convert_bound(d->spec.function, d->source->ts_type, d->spec.bound_type,
+								Int64GetDatum(ts));
 }
 
 /* ---- opening -------------------------------------------------------------------------- */
@@ -142,10 +142,13 @@ find_source(const Detection *d)
 {
 	const DetectSpec *asked = &d->spec;
 	const Model *m = d->loaded->model;
-	RegistryEntry entry = registry_find(asked->function, asked->model_name, d->loaded->version);
+	const int	version = asked->value ? asked->version : d->loaded->version;
+	RegistryEntry entry = registry_find(asked->function, asked->model_name, version);
 	SourceSpec	spec = {0};
 
-	if (asked->source == NULL)
+	if (asked->given)
+		spec = *asked->given;
+	else if (asked->source == NULL)
 		spec = source_from_jsonb(
 			registry_trusted_source(asked->function, &entry, asked->model_name));
 	else
@@ -225,7 +228,8 @@ set_range(Detection *d)
 		int64		time = longest_context(m);
 		int64		least = type == INT8OID ? PG_INT64_MIN : MIN_TIMESTAMP;
 
-		d->since = DatumGetInt64(convert_bound(d, spec->bound_type, type, spec->since));
+		d->since = DatumGetInt64(
+			detect_convert_bound(spec->function, spec->bound_type, type, spec->since));
 		if (!timestamps_finite(type, d->since) && !TIMESTAMP_IS_NOBEGIN(d->since))
 			range->since = d->since;	/* no row with a score is so late */
 		/* without a bound if no timestamp can be before it */
@@ -238,7 +242,8 @@ set_range(Detection *d)
 		int64		time = longest_time(m, m->options.lookahead);
 		int64		most = type == INT8OID ? PG_INT64_MAX : END_TIMESTAMP - 1;
 
-		range->until = DatumGetInt64(convert_bound(d, spec->bound_type, type, spec->until));
+		range->until = DatumGetInt64(
+			detect_convert_bound(spec->function, spec->bound_type, type, spec->until));
 		d->lookahead = m->options.lookahead;
 		if (d->lookahead == 0 || !timestamps_finite(type, range->until))
 			range->read_until = range->until;
@@ -258,7 +263,8 @@ detect_open(const DetectSpec *spec)
 	Size		rows;
 
 	d->spec = *spec;
-	d->loaded = cache_by_name(spec->function, spec->model_name);
+	d->loaded = spec->value ? cache_by_value(spec->value)
+							: cache_by_name(spec->function, spec->model_name, spec->version);
 	d->release.func = release_detected_model;
 	d->release.arg = d;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);
@@ -294,6 +300,12 @@ const Scorer *
 detect_scorer(const Detection *d)
 {
 	return d->scorer;
+}
+
+bool
+detect_has_labels(const Detection *d)
+{
+	return d->source->spec.label_col != NULL;
 }
 
 char *

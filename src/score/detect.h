@@ -28,8 +28,11 @@ typedef struct DetectSpec
 {
 	Oid			function;		/* the calling SQL function */
 	const char *model_name;
+	int			version;		/* 0: the deployed one */
+	struct varlena *value;		/* a model to use in its place, with its stored source; or NULL */
 
 	/* columns */
+	const SourceSpec *given;	/* the source, instead of the stored one; or NULL */
 	const char *source;			/* NULL: the stored one */
 	const char *timestamp_col;	/* NULL: the stored one, or the only time column */
 	bool		labels;			/* whether to read the label column */
@@ -83,6 +86,9 @@ extern void detect_run(Detection *detection, detect_visit visit, void *arg);
 /* Finds out what it covers; may read the first and last time from the source. */
 extern DetectSpan detect_span(const Detection *detection);
 
+/* Whether its source has a label column that is read. */
+extern bool detect_has_labels(const Detection *detection);
+
 /* The query that reads the rows. */
 extern char *detect_query(const Detection *detection);
 
@@ -91,6 +97,12 @@ extern const Scorer *detect_scorer(const Detection *detection);
 
 /* The type by which the source's rows are scored (pg/timestamps.h). */
 extern Oid	detect_ts_type(const Detection *detection);
+
+/*
+ * Converts a time between timestamptz, timestamp and int8; a time out of range becomes
+ * infinite.  ERROR if only one type is int8; it names the variant of the function to use.
+ */
+extern Datum detect_convert_bound(Oid function, Oid from, Oid to, Datum ts);
 
 /* Converts a timestamp of the source to bound_type, for output. */
 extern Datum detect_timestamp(const Detection *detection, int64 ts);

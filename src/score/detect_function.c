@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "model/registry.h"
 #include "pg/json.h"
 #include "pg/rowset.h"
 #include "score/detect_arguments.h"
@@ -30,7 +31,9 @@ enum
 	ARG_SOURCE,
 	ARG_TIMESTAMP_COL,
 	ARG_ONLY_ANOMALIES,			/* from here on amad_detect only */
-	ARG_EXPLAIN
+	ARG_EXPLAIN,
+	ARG_VERSION,
+	QUERY_ARG_VERSION = ARG_ONLY_ANOMALIES	/* of amad_detect_query */
 };
 
 SQL_FUNCTION(amad_detect);
@@ -38,11 +41,12 @@ SQL_FUNCTION(amad_detect_query);
 
 /* Reads the arguments that both functions have. */
 static DetectSpec
-read_detect_spec(FunctionCallInfo fcinfo)
+read_detect_spec(FunctionCallInfo fcinfo, int version)
 {
-	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SINCE, ARG_SOURCE, ARG_TIMESTAMP_COL);
 
 	spec.parallel = true;
+	spec.version = registry_version(fcinfo, version);
 	spec.last_n = read_last_n_argument(fcinfo, ARG_LAST_N, &spec);
 	if (!PG_ARGISNULL(ARG_SERIES))
 		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
@@ -86,7 +90,7 @@ put_detected_row(const DetectedRow *row, void *arg)
 Datum
 amad_detect(PG_FUNCTION_ARGS)
 {
-	DetectSpec	spec = read_detect_spec(fcinfo);
+	DetectSpec	spec = read_detect_spec(fcinfo, ARG_VERSION);
 	Output		out = {
 		.only_anomalies = !PG_ARGISNULL(ARG_ONLY_ANOMALIES) && PG_GETARG_BOOL(ARG_ONLY_ANOMALIES),
 		.details = PG_ARGISNULL(ARG_EXPLAIN) || PG_GETARG_BOOL(ARG_EXPLAIN),
@@ -103,7 +107,7 @@ amad_detect(PG_FUNCTION_ARGS)
 Datum
 amad_detect_query(PG_FUNCTION_ARGS)
 {
-	DetectSpec	spec = read_detect_spec(fcinfo);
+	DetectSpec	spec = read_detect_spec(fcinfo, QUERY_ARG_VERSION);
 
 	PG_RETURN_TEXT_P(cstring_to_text(detect_query(detect_open(&spec))));
 }

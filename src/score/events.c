@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "model/registry.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
 #include "pg/rowset.h"
@@ -59,7 +60,8 @@ enum
 	ARG_SOURCE,
 	ARG_TIMESTAMP_COL,
 	ARG_LEARNING,
-	ARG_SILENCE
+	ARG_SILENCE,
+	ARG_VERSION
 };
 
 /* Columns of the result, in their order. */
@@ -592,15 +594,17 @@ SQL_FUNCTION(amad_events);
 
 /*
  * (model_name, since, until, min_duration, merge_gap, cooldown, min_severity,
- * direction, k, n, maintenance, series, source, timestamp_col, learning, silence) → the events
+ * direction, k, n, maintenance, series, source, timestamp_col, learning, silence,
+ * version) → the events
  */
 Datum
 amad_events(PG_FUNCTION_ARGS)
 {
 	Events		e = {.rules = get_rules(fcinfo)};
-	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SINCE, ARG_SOURCE, ARG_TIMESTAMP_COL);
 	const Model *model;
 
+	spec.version = registry_version(fcinfo, ARG_VERSION);
 	if (!PG_ARGISNULL(ARG_SERIES))
 		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
 	e.rowset = rowset_open(fcinfo);

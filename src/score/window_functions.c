@@ -187,7 +187,7 @@ use_value(ScoreState *s, Datum model)
 static void
 use_name(ScoreState *s, Oid function, const char *name)
 {
-	LoadedModel *loaded = cache_by_name(function, name);
+	LoadedModel *loaded = cache_by_name(function, name, 0);
 	bool		same = loaded == s->loaded;
 
 	release_call_model(s);
