@@ -38,6 +38,14 @@
 	tuplesort_getdatum(sort, true, value, isnull, NULL)
 #endif
 
+/* Whether column i (from 0) is a virtual generated column, which stored rows do not have. */
+#if PG_VERSION_NUM >= 180000
+#define column_is_virtual(desc, i) \
+	(TupleDescAttr(desc, i)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define column_is_virtual(desc, i) false
+#endif
+
 /* declared by fmgr.h in some versions only; a repeated declaration is harmless */
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -290,6 +290,32 @@ detect_open(const DetectSpec *spec)
 	return d;
 }
 
+void
+detect_set_range(Detection *d, const int64 *since, const int64 *read_since, const int64 *until,
+				 Jsonb *series)
+{
+	DetectSpec *spec = &d->spec;
+
+	spec->bound_type = d->source->ts_type;
+	spec->has_since = since != NULL;
+	spec->since = Int64GetDatum(since ? *since : 0);
+	spec->has_until = until != NULL;
+	spec->until = Int64GetDatum(until ? *until : 0);
+	spec->series = series;
+	memset(&d->range, 0, sizeof(SourceRange));
+	d->since = 0;
+	d->lookahead = 0;
+	set_range(d);
+	d->range.has_since = read_since != NULL;
+	d->range.since = read_since ? *read_since : 0;
+}
+
+const Source *
+detect_source(const Detection *d)
+{
+	return d->source;
+}
+
 const LoadedModel *
 detect_model(const Detection *d)
 {

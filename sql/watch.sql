@@ -1,0 +1,165 @@
+-- ---- watches: scores that keep themselves up to date ---------------------------------
+
+CREATE TABLE amad_watches (
+	watch uuid PRIMARY KEY,
+	owner name NOT NULL,
+	owner_oid oid,
+	owner_cluster bigint,
+	model_name text NOT NULL,
+	target text NOT NULL,
+	"every" interval,
+	delay interval NOT NULL DEFAULT '0',
+	late interval,
+	retain interval,
+	paused boolean NOT NULL DEFAULT false,
+	source_oid oid,
+	depth integer NOT NULL DEFAULT 0,
+	lookahead integer NOT NULL DEFAULT 0,
+	newest_ts bigint,
+	polled_until bigint,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
+COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
+COMMENT ON COLUMN amad_watches.owner IS 'role that the refreshes run as, the owner of the model';
+COMMENT ON COLUMN amad_watches.owner_oid IS 'oid of that role in owner_cluster; elsewhere, or if null, the name counts';
+COMMENT ON COLUMN amad_watches.owner_cluster IS 'system identifier of the cluster to which owner_oid and source_oid belong';
+COMMENT ON COLUMN amad_watches.model_name IS 'name of the model; its deployed version scores';
+COMMENT ON COLUMN amad_watches.target IS 'qualified name of the table that the scores are written to';
+COMMENT ON COLUMN amad_watches."every" IS 'how often amad_refresh() is to be called; later than that, amad_status reports the watch as overdue';
+COMMENT ON COLUMN amad_watches.delay IS 'rows are scored when they are at least this old';
+COMMENT ON COLUMN amad_watches.late IS 'the source has no triggers: each refresh scores the rows of this time again; null: triggers log what changes';
+COMMENT ON COLUMN amad_watches.retain IS 'scores older than this are deleted; null: all are kept';
+COMMENT ON COLUMN amad_watches.paused IS 'whether amad_refresh() does nothing';
+COMMENT ON COLUMN amad_watches.source_oid IS 'the relation whose changes are logged; null: a query, or a source that is polled';
+COMMENT ON COLUMN amad_watches.depth IS 'most rows after a row that can depend on it, by any version that scored rows of the target';
+COMMENT ON COLUMN amad_watches.lookahead IS 'most rows before a row that can depend on it, likewise';
+COMMENT ON COLUMN amad_watches.newest_ts IS 'latest time that was scored, as in amad_changes';
+COMMENT ON COLUMN amad_watches.polled_until IS 'time up to which a polled source has been scored, as in amad_changes';
+COMMENT ON COLUMN amad_watches.created_at IS 'time at which the watch was created';
+
+-- No index: each statement that changes the source adds rows here.
+CREATE TABLE amad_changes (
+	watch uuid NOT NULL,
+	series text[],
+	first_ts bigint,
+	last_ts bigint,
+	logged_at timestamptz NOT NULL
+);
+COMMENT ON TABLE amad_changes IS 'changes of the sources of watches since their last refresh';
+COMMENT ON COLUMN amad_changes.watch IS 'the watch, as in amad_watches';
+COMMENT ON COLUMN amad_changes.series IS 'values of the series columns in their order; null: all series';
+COMMENT ON COLUMN amad_changes.first_ts IS 'first time that changed: microseconds since 2000-01-01, in UTC for timestamptz, or the integer; null: no bound';
+COMMENT ON COLUMN amad_changes.last_ts IS 'last time that changed; null: no bound';
+COMMENT ON COLUMN amad_changes.logged_at IS 'start of the transaction that made the change';
+
+CREATE TABLE amad_pending (
+	watch uuid NOT NULL,
+	number bigint NOT NULL,
+	series text[] NOT NULL,
+	first_ts bigint,
+	last_ts bigint,
+	PRIMARY KEY (watch, number)
+);
+COMMENT ON TABLE amad_pending IS 'changes that a refresh has taken from amad_changes and not scored yet, one range or more for each series';
+COMMENT ON COLUMN amad_pending.watch IS 'the watch, as in amad_watches';
+COMMENT ON COLUMN amad_pending.number IS 'order in which they are scored';
+COMMENT ON COLUMN amad_pending.series IS 'values of the series columns in their order';
+COMMENT ON COLUMN amad_pending.first_ts IS 'first time that changed, as in amad_changes';
+COMMENT ON COLUMN amad_pending.last_ts IS 'last time that changed, as in amad_changes';
+
+CREATE TABLE amad_runs (
+	watch uuid NOT NULL,
+	run bigint NOT NULL,
+	started timestamptz NOT NULL,
+	ended timestamptz,
+	state text NOT NULL,
+	as_of timestamptz,
+	changes bigint NOT NULL DEFAULT 0,
+	series bigint NOT NULL DEFAULT 0,
+	rows_scored bigint NOT NULL DEFAULT 0,
+	rows_flagged bigint NOT NULL DEFAULT 0,
+	rows_learning bigint NOT NULL DEFAULT 0,
+	model_version integer,
+	sqlstate text,
+	message text,
+	notices text,
+	PRIMARY KEY (watch, run)
+);
+COMMENT ON TABLE amad_runs IS 'runs of amad_refresh()';
+COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
+COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch';
+COMMENT ON COLUMN amad_runs.started IS 'time at which it started';
+COMMENT ON COLUMN amad_runs.ended IS 'time at which it ended; of a killed run, the time at which that was noticed';
+COMMENT ON COLUMN amad_runs.state IS 'running, done, failed, cancelled, skipped (another run was not finished), or killed (its process ended)';
+COMMENT ON COLUMN amad_runs.as_of IS 'the time that counted as the present';
+COMMENT ON COLUMN amad_runs.changes IS 'entries of the change log that were taken';
+COMMENT ON COLUMN amad_runs.series IS 'series that were scored; one that had several ranges can count more than once';
+COMMENT ON COLUMN amad_runs.rows_scored IS 'rows written to the target';
+COMMENT ON COLUMN amad_runs.rows_flagged IS 'those of them that are anomalies';
+COMMENT ON COLUMN amad_runs.rows_learning IS 'those of them whose series the model does not contain';
+COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them';
+COMMENT ON COLUMN amad_runs.sqlstate IS 'error code of a run that failed or was cancelled';
+COMMENT ON COLUMN amad_runs.message IS 'its error message';
+COMMENT ON COLUMN amad_runs.notices IS 'remarks of the run, for example on new partitions';
+
+ALTER TABLE amad_watches OWNER TO @extowner@;
+ALTER TABLE amad_changes OWNER TO @extowner@;
+ALTER TABLE amad_pending OWNER TO @extowner@;
+ALTER TABLE amad_runs OWNER TO @extowner@;
+
+-- Only functions and triggers of the extension write.
+ALTER TABLE amad_watches ENABLE ROW LEVEL SECURITY;
+ALTER TABLE amad_changes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE amad_pending ENABLE ROW LEVEL SECURITY;
+ALTER TABLE amad_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY amad_watches_select ON amad_watches FOR SELECT USING (amad_may_use(owner, owner_oid, owner_cluster));
+CREATE POLICY amad_changes_select ON amad_changes FOR SELECT
+	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_changes.watch));
+CREATE POLICY amad_pending_select ON amad_pending FOR SELECT
+	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_pending.watch));
+CREATE POLICY amad_runs_select ON amad_runs FOR SELECT
+	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_runs.watch));
+COMMENT ON POLICY amad_watches_select ON amad_watches IS 'watches of the role and of roles that it is a member of';
+COMMENT ON POLICY amad_changes_select ON amad_changes IS 'those of watches that the role can see';
+COMMENT ON POLICY amad_pending_select ON amad_pending IS 'those of watches that the role can see';
+COMMENT ON POLICY amad_runs_select ON amad_runs IS 'those of watches that the role can see';
+GRANT SELECT ON amad_watches, amad_changes, amad_pending, amad_runs TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('amad_watches', '');
+SELECT pg_catalog.pg_extension_config_dump('amad_changes', '');
+SELECT pg_catalog.pg_extension_config_dump('amad_pending', '');
+SELECT pg_catalog.pg_extension_config_dump('amad_runs', '');
+
+CREATE FUNCTION amad_log_change() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'amad_log_change' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_log_change IS
+	'trigger function that adds the changes of a statement to amad_changes; amad_watch() creates its triggers';
+
+CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" interval DEFAULT NULL,
+		delay interval DEFAULT NULL, late interval DEFAULT NULL, retain interval DEFAULT NULL,
+		since timestamptz DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_watch IS
+	'create a watch of one of your own models, whose scores amad_refresh() then keeps up to date in a table, or alter it';
+
+CREATE FUNCTION amad_unwatch(model_name text) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_unwatch' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_unwatch IS
+	'drop a watch and its triggers; the table of scores is kept';
+
+CREATE FUNCTION amad_pause(model_name text) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_pause' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_pause IS
+	'pause a watch: amad_refresh() does nothing until amad_resume(); changes are still logged';
+
+CREATE FUNCTION amad_resume(model_name text) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_resume' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_resume IS
+	'resume a watch that was paused';
+
+CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+		as_of timestamptz DEFAULT pg_catalog.now())
+	AS 'MODULE_PATHNAME', 'amad_refresh' LANGUAGE C;
+COMMENT ON PROCEDURE amad_refresh IS
+	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
