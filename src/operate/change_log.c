@@ -13,6 +13,9 @@
  * that it calls is that of PostgreSQL's own scalar types; rows of a source whose series columns have
  * other types are logged for all series.
  *
+ * If nobody refreshes the watch, the log must not grow without bound.  When it is full, a row of
+ * amad_overflow says that everything is to be scored again, and no more is logged.
+ *
  * Anybody can create a trigger with this function and the identifier of somebody else's
  * watch.  So the relation must be the source of the watch or a descendant of it.
  */
@@ -38,6 +41,7 @@
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -52,6 +56,7 @@
 #include "model/owners.h"
 #include "operate/change_log.h"
 #include "operate/watch_tables.h"
+#include "pg/settings.h"
 #include "pg/timestamps.h"
 
 #define MOST_SERIES 10000		/* of a statement that are logged one by one */
@@ -472,15 +477,15 @@ typedef struct LogWriter
 {
 	Relation	log;
 	int			n;
+	int			nslots;
 	TupleTableSlot **slots;
 } LogWriter;
 
-/* Opens the log; false, and a warning, if it is not as the extension created it. */
+/* Opens a table to be written; false, and a warning, if it is not as the extension created it. */
 static bool
-open_log(LogWriter *w, Oid schema, int64 entries)
+open_log(LogWriter *w, Oid schema, const char *name, const Oid *types, int ncolumns, int64 entries)
 {
-	static const Oid types[] = {UUIDOID, TEXTARRAYOID, INT8OID, INT8OID, TIMESTAMPTZOID};
-	Oid			oid = get_relname_relid(CHANGES_TABLE, schema);
+	Oid			oid = get_relname_relid(name, schema);
 	TupleDesc	desc;
 	bool		fits;
 
@@ -489,9 +494,9 @@ open_log(LogWriter *w, Oid schema, int64 entries)
 		return false;			/* the extension is being dropped */
 	desc = RelationGetDescr(w->log);
 	fits = w->log->rd_rel->relkind == RELKIND_RELATION &&
-		w->log->rd_rel->relam == HEAP_TABLE_AM_OID && desc->natts == CHANGES_COLUMNS &&
+		w->log->rd_rel->relam == HEAP_TABLE_AM_OID && desc->natts == ncolumns &&
 		!w->log->rd_rel->relhasindex;
-	for (int i = 0; i < CHANGES_COLUMNS && fits; i++)
+	for (int i = 0; i < ncolumns && fits; i++)
 		fits = column_type_of(desc, i + 1) == types[i];
 	if (!fits)
 	{
@@ -500,13 +505,14 @@ open_log(LogWriter *w, Oid schema, int64 entries)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the change was not logged because table \"%s\" of extension amad was "
 						"altered",
-						CHANGES_TABLE),
+						name),
 				 errhint("Restore the table without indexes and with its own columns, and refresh "
 						 "the range of the change with amad_refresh().")));
 		return false;
 	}
-	w->slots = palloc(sizeof(TupleTableSlot *) * Min(entries, INSERT_ROWS));
-	for (int i = 0; i < Min(entries, INSERT_ROWS); i++)
+	w->nslots = Min(entries, INSERT_ROWS);
+	w->slots = palloc(sizeof(TupleTableSlot *) * w->nslots);
+	for (int i = 0; i < w->nslots; i++)
 		w->slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	return true;
 }
@@ -542,14 +548,77 @@ add_to_log(LogWriter *w, const pg_uuid_t *id, Datum series, bool has_range, int6
 }
 
 static void
+close_log(LogWriter *w)
+{
+	flush_log(w);
+	for (int i = 0; i < w->nslots; i++)
+		ExecDropSingleTupleTableSlot(w->slots[i]);
+	relation_close(w->log, NoLock);
+}
+
+/* Whether the log has as many entries as it may have, by the statistics, which are not exact. */
+static bool
+is_full(Relation log)
+{
+	PgStat_StatTabEntry *entry = pgstat_fetch_stat_tabentry(RelationGetRelid(log));
+
+	return entry && stat_live_tuples(entry) >= settings_change_log_limit;
+}
+
+/* Whether a visible row of a table has the watch in its first column. */
+static bool
+has_row_of(Relation table, const pg_uuid_t *id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan;
+	ScanKeyData key;
+	bool		found;
+
+	ScanKeyInit(&key, OVERFLOW_WATCH, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	scan = systable_beginscan(table, InvalidOid, false, snapshot, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * When the log is full: makes sure that a row of amad_overflow covers the changes of this
+ * transaction.  The lock, held until it ends, keeps a refresh that does not see the changes from
+ * deleting the row.  False if a refresh is just about to do so; then the changes are logged.
+ */
+static bool
+note_overflow(Oid schema, const pg_uuid_t *id)
+{
+	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID};
+	Oid			watches = get_relname_relid(WATCHES_TABLE, schema);
+	Datum values[OVERFLOW_COLUMNS] = {UUIDPGetDatum(id),
+									  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp())};
+	bool		nulls[OVERFLOW_COLUMNS] = {false};
+	LogWriter	w = {0};
+
+	if (!watch_lock(watches, id, WATCH_OVERFLOW, ShareLock, false, false) ||
+		!open_log(&w, schema, OVERFLOW_TABLE, types, OVERFLOW_COLUMNS, 1))
+		return false;
+	if (!has_row_of(w.log, id))
+		ExecForceStoreHeapTuple(heap_form_tuple(RelationGetDescr(w.log), values, nulls),
+								w.slots[w.n++], true);
+	close_log(&w);
+	return true;
+}
+
+static void
 write_log(Oid schema, const pg_uuid_t *id, ChangedRows *c)
 {
+	static const Oid types[] = {UUIDOID, TEXTARRAYOID, INT8OID, INT8OID, TIMESTAMPTZOID};
 	const int64 entries = c->by_time && c->by_series ? c->changes->members : 1;
 	LogWriter	w = {0};
 
-	if (!open_log(&w, schema, entries))
+	if (!open_log(&w, schema, CHANGES_TABLE, types, CHANGES_COLUMNS, entries))
 		return;
-	if (c->by_time && c->by_series)
+	if (is_full(w.log) && note_overflow(schema, id))
+		w.n = 0;
+	else if (c->by_time && c->by_series)
 	{
 		changes_iterator i;
 		SeriesChange *change;
@@ -560,10 +629,7 @@ write_log(Oid schema, const pg_uuid_t *id, ChangedRows *c)
 	}
 	else
 		add_to_log(&w, id, 0, c->by_time, c->first, c->last);
-	flush_log(&w);
-	for (int i = 0; i < Min(entries, INSERT_ROWS); i++)
-		ExecDropSingleTupleTableSlot(w.slots[i]);
-	relation_close(w.log, NoLock);
+	close_log(&w);
 }
 
 Datum

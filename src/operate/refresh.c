@@ -282,7 +282,7 @@ amad_refresh(PG_FUNCTION_ARGS)
 		ereport(NOTICE, (errmsg("amad_refresh runs in one transaction, because it cannot commit here")));
 
 	find_watch(r, model_name);
-	if (!watch_lock(r->watches, &r->watch.id, !r->atomic, false))
+	if (!watch_lock(r->watches, &r->watch.id, WATCH_REFRESH, ExclusiveLock, !r->atomic, false))
 	{
 		ereport(NOTICE,
 				(errmsg("the watch of model \"%s\" is being refreshed or altered by another session",

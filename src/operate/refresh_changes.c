@@ -27,6 +27,7 @@
 #include "model/owners.h"
 #include "operate/refresh.h"
 #include "operate/watch_triggers.h"
+#include "pg/timestamps.h"
 #include "rows/source_private.h"
 
 #define FETCH_ROWS 1000			/* series that are listed at once */
@@ -110,15 +111,38 @@ log_ranges(const Refresh *r, const WatchTables *t, Oid ts_type)
 	}
 }
 
+/*
+ * Logs everything if changes were not logged because the log was full.  The row that says so
+ * remains while transactions are open that rely on it.
+ */
+static void
+log_overflow(Refresh *r, const WatchTables *t)
+{
+	const Oid	types[] = {UUIDOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id)};
+	const bool	locked =
+		watch_lock(r->watches, &r->watch.id, WATCH_OVERFLOW, ExclusiveLock, false, false);
+
+	if (watch_tables_execute(t,
+							 locked ? "DELETE FROM {overflow} WHERE watch = $1"
+									: "SELECT FROM {overflow} WHERE watch = $1",
+							 1, types, values, NULL) == 0)
+		return;
+	watch_log_range(t, &r->watch.id, 0, NULL, NULL);
+	appendStringInfo(&r->notices, "%severything is scored again, because the change log was full",
+					 r->notices.len > 0 ? "; " : "");
+}
+
 /* Stores what the watch must remember of the model and of the source. */
 static void
-update_watch(Refresh *r, const WatchTables *t, const Model *model, Oid relation)
+update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source *source, Oid relation)
 {
-	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID, NAMEOID, OIDOID, INT8OID};
+	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID, NAMEOID, OIDOID, INT8OID, TEXTOID};
 	NameData	owner;
 	Datum		values[] = {UUIDPGetDatum(&r->watch.id), 0, 0, ObjectIdGetDatum(relation),
 							NameGetDatum(&owner), ObjectIdGetDatum(r->watch.role),
-							Int64GetDatum(owner_cluster())};
+							Int64GetDatum(owner_cluster()),
+							CStringGetTextDatum(timestamps_type_name(source->ts_type))};
 	const int	depth = Max(r->watch.depth, scorer_depth(model));
 	const int	lookahead = Max(r->watch.lookahead, model->options.lookahead);
 
@@ -131,7 +155,7 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, Oid relation)
 	(void) watch_tables_execute(
 		t,
 		"UPDATE {watches} SET depth = $2, lookahead = $3, source_oid = nullif($4, 0::oid),"
-		" owner = $5, owner_oid = $6, owner_cluster = $7 WHERE watch = $1",
+		" owner = $5, owner_oid = $6, owner_cluster = $7, time_type = $8 WHERE watch = $1",
 		lengthof(values), types, values, NULL);
 }
 
@@ -340,7 +364,8 @@ refresh_take_changes(Refresh *r)
 		watch_ensure_triggers(r->function, &r->watch, source, relation, &r->notices);
 	}
 	watch_tables_enter(&t, r->function);
-	update_watch(r, &t, loaded->model, relation);
+	update_watch(r, &t, loaded->model, source, relation);
+	log_overflow(r, &t);
 	log_ranges(r, &t, source->ts_type);
 	watch_tables_leave(&t);
 

@@ -145,7 +145,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	watch_tables_leave(&t);
 	if (exists)
 	{
-		(void) watch_lock(t.watches, &watch.id, false, true);
+		(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
 		old_target = watch.target;
 	}
 
@@ -250,11 +250,12 @@ amad_unwatch(PG_FUNCTION_ARGS)
 		watch_report_missing(model_name);
 	watch_tables_leave(&t);
 	/* a refresh that runs is not interrupted */
-	(void) watch_lock(t.watches, &watch.id, false, true);
+	(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
 	watch_drop_triggers(function, &watch.id, NIL);
 	watch_tables_enter(&t, function);
 	values[0] = UUIDPGetDatum(&watch.id);
 	(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types, values, NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {overflow} WHERE watch = $1", 1, types, values, NULL);
 	(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types, values, NULL);
 	(void) watch_tables_execute(&t, "DELETE FROM {runs} WHERE watch = $1", 1, types, values, NULL);
 	(void) watch_tables_execute(&t, "DELETE FROM {watches} WHERE watch = $1", 1, types, values, NULL);

@@ -27,7 +27,8 @@
 #include "model/owners.h"
 #include "operate/watch_tables.h"
 
-static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, PENDING_TABLE, RUNS_TABLE};
+static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE, PENDING_TABLE,
+									 RUNS_TABLE};
 
 /* ---- access ------------------------------------------------------------------------------ */
 
@@ -325,27 +326,27 @@ watch_id_text(const pg_uuid_t *id)
  * and after an error a session-level lock of this method is released automatically.
  */
 static LOCKTAG
-watch_lock_tag(Oid watches, const pg_uuid_t *id)
+watch_lock_tag(Oid watches, const pg_uuid_t *id, WatchLock lock)
 {
-	uint64		hash = hash_bytes_extended(id->data, UUID_LEN, 0);
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, watches, (uint32) hash, (uint16) (hash >> 32) | 1);
+	/* the fourth number is not 0, as it is in PostgreSQL's locks of objects */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, watches, hash_bytes(id->data, UUID_LEN), lock);
 	return tag;
 }
 
 bool
-watch_lock(Oid watches, const pg_uuid_t *id, bool session, bool wait)
+watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode, bool session, bool wait)
 {
-	LOCKTAG		tag = watch_lock_tag(watches, id);
+	LOCKTAG		tag = watch_lock_tag(watches, id, lock);
 
-	return LockAcquire(&tag, ExclusiveLock, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 void
 watch_unlock_session(Oid watches, const pg_uuid_t *id)
 {
-	LOCKTAG		tag = watch_lock_tag(watches, id);
+	LOCKTAG		tag = watch_lock_tag(watches, id, WATCH_REFRESH);
 
 	(void) LockRelease(&tag, ExclusiveLock, true);
 }

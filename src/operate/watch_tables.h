@@ -10,11 +10,13 @@
 #define AMAD_OPERATE_WATCH_TABLES_H
 
 #include "executor/spi.h"
+#include "storage/lockdefs.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #define WATCHES_TABLE "amad_watches"
 #define CHANGES_TABLE "amad_changes"
+#define OVERFLOW_TABLE "amad_overflow"
 #define PENDING_TABLE "amad_pending"
 #define RUNS_TABLE "amad_runs"
 
@@ -33,6 +35,12 @@ enum
 	CHANGES_LAST,
 	CHANGES_LOGGED,
 	CHANGES_COLUMNS = CHANGES_LOGGED
+};
+enum
+{
+	OVERFLOW_WATCH = 1,
+	OVERFLOW_LOGGED,
+	OVERFLOW_COLUMNS = OVERFLOW_LOGGED
 };
 
 /* The tables, while their owner is the current role. */
@@ -105,8 +113,20 @@ extern void watch_report_missing(const char *model_name);
 extern void watch_log_range(const WatchTables *t, const pg_uuid_t *id, Datum series,
 							const int64 *first, const int64 *last);
 
-/* Takes the lock that allows one refresh or alteration of a watch at a time; false: busy. */
-extern bool watch_lock(Oid watches, const pg_uuid_t *id, bool session, bool wait);
+/*
+ * Locks of a watch.  WATCH_REFRESH: held by a refresh or an alteration, of which there is one at a
+ * time.  WATCH_OVERFLOW: shared by transactions whose changes are covered by a row of amad_overflow
+ * only; that row may be deleted under the exclusive lock.
+ */
+typedef enum WatchLock
+{
+	WATCH_REFRESH = 1,
+	WATCH_OVERFLOW
+} WatchLock;
+
+/* Takes a lock, for the session or the transaction; false: it is not free. */
+extern bool watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode, bool session,
+					   bool wait);
 extern void watch_unlock_session(Oid watches, const pg_uuid_t *id);
 
 extern char *watch_id_text(const pg_uuid_t *id);

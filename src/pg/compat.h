@@ -46,6 +46,13 @@
 #define column_is_virtual(desc, i) false
 #endif
 
+/* Renamed in 16. */
+#if PG_VERSION_NUM < 160000
+#define stat_live_tuples(entry) ((entry)->n_live_tuples)
+#else
+#define stat_live_tuples(entry) ((entry)->live_tuples)
+#endif
+
 /* declared by fmgr.h in some versions only; a repeated declaration is harmless */
 extern PGDLLEXPORT void _PG_init(void);
 

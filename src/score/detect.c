@@ -271,6 +271,8 @@ detect_open(const DetectSpec *spec)
 	source = find_source(d);
 	d->source = source_open(&source);
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
+	if (!OidIsValid(d->spec.bound_type))
+		d->spec.bound_type = d->source->ts_type;
 	(void) detect_timestamp(d, 0);	/* fails here if it fails at all */
 	if (d->loaded->model->nseries > 0)
 		d->finder = series_finder_open(d->loaded->model, d->source->series_types,

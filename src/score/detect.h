@@ -39,7 +39,7 @@ typedef struct DetectSpec
 	const char *label_col;		/* NULL: the stored one, if there is one */
 
 	/* range */
-	Oid			bound_type;		/* int8, timestamp or timestamptz */
+	Oid			bound_type;		/* int8, timestamp or timestamptz; 0: that of the source */
 	bool		has_since;
 	Datum		since;			/* inclusive */
 	bool		has_until;

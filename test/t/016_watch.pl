@@ -20,6 +20,8 @@ my $node = new_node('watch', conf => "max_prepared_transactions = 0\n");
 
 use constant DEVICES => 70;
 
+my ($now, @sessions, $partitions, %done);
+
 sub sql
 {
 	my ($query) = @_;
@@ -83,13 +85,22 @@ sub is_exact
 	my ($when) = @_;
 
 	is(sql($difference), '0|0|0', "$when: no score is missing, orphaned or different")
-	  or note(sql('TABLE amad_changes') . "\n" . sql('SELECT state, count(*), max(message) FROM amad_runs GROUP BY 1'));
+	  or note(sql('SELECT run, state, as_of, changes, series, rows_scored, model_version, message FROM amad_runs ORDER BY run DESC LIMIT 20'));
+	return;
+}
+
+# Ends open transactions and refreshes all there is; a refresh that is being terminated may hold the lock
+sub settle
+{
+	eval { $_->query('COMMIT'); $_->quit } for splice(@sessions);
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+	sql("CALL amad_refresh('m', as_of => 'infinity')");
+	is(sql('SELECT state FROM amad_runs ORDER BY run DESC LIMIT 1'), 'done', 'the last refresh is done');
 	return;
 }
 
 # ---- random operations -----------------------------------------------------------------------------
 
-my ($now, @sessions, $partitions, %done);
 
 sub at { return sprintf("timestamptz '2024-05-01 00:00+00' + interval '%d minutes'", $_[0]) }
 
@@ -259,16 +270,11 @@ for my $kind ('plain', 'partitioned')
 			# in the middle, too, whenever no transaction is open
 			if ($round % 25 == 0)
 			{
-				if (@sessions)
-				{
-					eval { $_->query('COMMIT'); $_->quit } for splice(@sessions);
-				}
-				sql("CALL amad_refresh('m', as_of => 'infinity')");
+				settle();
 				is_exact("$name, round $round");
 			}
 		}
-		eval { $_->query('COMMIT'); $_->quit } for splice(@sessions);
-		sql("CALL amad_refresh('m', as_of => 'infinity')");
+		settle();
 		is_exact("$name, seed $seed");
 		note(join(', ', map { "$_ $done{$_}" } sort keys %done));
 		note(sql('SELECT string_agg(concat_ws(\' \', state, n), \', \') FROM (SELECT state, count(*) AS n FROM amad_runs GROUP BY 1) s'));
