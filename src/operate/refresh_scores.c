@@ -338,7 +338,8 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	while (covered < n && ranges[covered].first <= end && ranges[covered].first <= b->horizon &&
 		   datumIsEqual(ranges[covered].series, ranges->series, false, -1))
 	{
-		last = Max(last, ranges[covered++].last);
+		last = Max(last, ranges[covered].last);
+		covered++;
 		end = find_end(b, last);
 	}
 	if (lookahead > 0 && first > PG_INT64_MIN &&

@@ -20,7 +20,7 @@ my $node = new_node('watch', conf => "max_prepared_transactions = 0\n");
 
 use constant DEVICES => 70;
 
-my ($now, @sessions, $partitions, %done);
+my ($now, @sessions, $partitions, %done, @history);
 
 sub sql
 {
@@ -36,6 +36,7 @@ sub try_sql
 	my $stderr = '';
 
 	$node->psql('postgres', "SET lock_timeout = '150ms'; $query", stderr => \$stderr, %more);
+	push @history, $query =~ s/VALUES.{200}\K.*//sr . ($stderr ? ' -> ' . $stderr =~ s/\n.*//sr : '');
 	return $stderr;
 }
 
@@ -85,7 +86,9 @@ sub is_exact
 	my ($when) = @_;
 
 	is(sql($difference), '0|0|0', "$when: no score is missing, orphaned or different")
-	  or note(sql('SELECT run, state, as_of, changes, series, rows_scored, model_version, message FROM amad_runs ORDER BY run DESC LIMIT 20'));
+	  or note(sql('SELECT run, state, as_of, changes, series, rows_scored, model_version, message FROM amad_runs ORDER BY run DESC LIMIT 20')
+		  . "\n" . join("\n", @history));
+	@history = ();
 	return;
 }
 
@@ -182,7 +185,12 @@ sub operate
 		$done{open}++;
 		my ($session) = session();
 		$session->query('BEGIN');
-		$session->query(change($kind)) for 0 .. rand(3);
+		for (0 .. rand(3))
+		{
+			my $change = change($kind);
+			push @history, "open: " . $change =~ s/VALUES.{200}\K.*//sr;
+			$session->query($change);
+		}
 		push @sessions, $session;
 	}
 	elsif ($what < 0.68 && @sessions)
