@@ -145,9 +145,12 @@ insert_rows(Batch *b)
 		return;
 	for (int i = 0; i < OUT_COLUMNS; i++)
 		values[2 + i] = makeArrayResult(b->columns[i], b->rows_context);
+	/* a connection of its own: that of the query whose rows are being scored is in use */
+	SPI_connect();
 	rc = SPI_execute_plan(b->insert, values, NULL, false, 0);
 	if (rc != SPI_OK_INSERT)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	SPI_finish();
 	b->refresh->sums.rows += b->nrows;
 	start_rows(b);
 }

@@ -117,6 +117,14 @@ SELECT wrong();
 SELECT notices FROM amad_runs ORDER BY run DESC LIMIT 1;
 SELECT count(*) FROM amad_overflow;
 
+-- more rows of a series than are inserted at once
+INSERT INTO readings SELECT 2, timestamptz '2024-05-01 04:00' + i * interval '1 minute', sin(i), cos(i) FROM generate_series(1, 4500) i;
+CALL amad_refresh('m');
+SELECT wrong();
+DELETE FROM readings WHERE ts > '2024-05-01 04:00' AND device = 2;
+CALL amad_refresh('m');
+SELECT wrong();
+
 -- ---- failures ----------------------------------------------------------------------------
 
 -- a renamed column: the run fails, changes are still logged by the column's number
