@@ -206,10 +206,9 @@ find_log_columns(ChangedRows *c, const TriggerData *t)
 {
 	const Trigger *trigger = t->tg_trigger;
 	const bool	same = strcmp(trigger->tgargs[CHANGE_LOG_BINDING],
-							  change_log_binding(RelationGetRelid(t->tg_relation))) == 0;
+							 change_log_binding(RelationGetRelid(t->tg_relation))) == 0;
 
-	c->by_time =
-		find_log_column(t->tg_relation, trigger->tgargs[CHANGE_LOG_TS], same, &c->ts) &&
+	c->by_time = find_log_column(t->tg_relation, trigger->tgargs[CHANGE_LOG_TS], same, &c->ts) &&
 		OidIsValid(timestamps_scored_type(c->ts.type));
 	c->by_series = true;
 	c->nseries = trigger->tgnargs - CHANGE_LOG_SERIES;
@@ -250,20 +249,20 @@ write_text(Oid type, Datum value)
 			return psprintf("%u", DatumGetObjectId(value));
 		case FLOAT4OID:
 		case FLOAT8OID:
-			{
-				double x = type == FLOAT4OID ? DatumGetFloat4(value) : DatumGetFloat8(value);
+		{
+			double		x = type == FLOAT4OID ? DatumGetFloat4(value) : DatumGetFloat8(value);
 
-				if (isnan(x))
-					return "NaN";
-				if (isinf(x))
-					return x > 0 ? "Infinity" : "-Infinity";
-				buffer = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
-				if (type == FLOAT4OID)
-					float_to_shortest_decimal_buf(DatumGetFloat4(value), buffer);
-				else
-					double_to_shortest_decimal_buf(x, buffer);
-				return buffer;
-			}
+			if (isnan(x))
+				return "NaN";
+			if (isinf(x))
+				return x > 0 ? "Infinity" : "-Infinity";
+			buffer = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
+			if (type == FLOAT4OID)
+				float_to_shortest_decimal_buf(DatumGetFloat4(value), buffer);
+			else
+				double_to_shortest_decimal_buf(x, buffer);
+			return buffer;
+		}
 		case DATEOID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
@@ -343,10 +342,10 @@ find_series_change(ChangedRows *c, TupleTableSlot *slot)
 
 		change->key = pstrdup(key.data);
 		change->series = PointerGetDatum(
-			c->nseries == 0 ? construct_empty_array(TEXTOID)
-							: construct_md_array(c->values, c->nulls, 1, &c->nseries,
-												 unconstify(int *, &lower), TEXTOID, -1, false,
-												 TYPALIGN_INT));
+			c->nseries == 0
+				? construct_empty_array(TEXTOID)
+				: construct_md_array(c->values, c->nulls, 1, &c->nseries, unconstify(int *, &lower),
+									 TEXTOID, -1, false, TYPALIGN_INT));
 		change->first = PG_INT64_MAX;
 		change->last = PG_INT64_MIN;
 	}
@@ -592,7 +591,7 @@ note_overflow(Oid schema, const pg_uuid_t *id)
 {
 	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID};
 	Oid			watches = get_relname_relid(WATCHES_TABLE, schema);
-	Datum values[OVERFLOW_COLUMNS] = {UUIDPGetDatum(id),
+	Datum		values[OVERFLOW_COLUMNS] = {UUIDPGetDatum(id),
 									  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp())};
 	bool		nulls[OVERFLOW_COLUMNS] = {false};
 	LogWriter	w = {0};
@@ -669,8 +668,7 @@ amad_log_change(PG_FUNCTION_ARGS)
 	if (wants_changes(schema, &id, t->tg_relation))
 	{
 		c.context = context;
-		c.row_context =
-			AllocSetContextCreate(context, "amad changed row", ALLOCSET_DEFAULT_SIZES);
+		c.row_context = AllocSetContextCreate(context, "amad changed row", ALLOCSET_DEFAULT_SIZES);
 		if (!TRIGGER_FIRED_BY_TRUNCATE(t->tg_event))
 			find_log_columns(&c, t);
 		c.values = palloc(sizeof(Datum) * Max(c.nseries, 1));

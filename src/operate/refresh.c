@@ -47,19 +47,20 @@ begin_record(Refresh *r, const char *state)
 
 	watch_tables_enter(&t, r->function);
 	if (running)
-		(void) watch_tables_execute(
-			&t,
-			"UPDATE {runs} SET state = 'killed', ended = clock_timestamp() WHERE watch = $1"
-			" AND state = 'running'",
-			1, types, values, NULL);
-	if (watch_tables_execute(
-			&t,
-			"INSERT INTO {runs} (watch, run, started, ended, state, as_of, changes, series,"
-			" rows_scored, rows_flagged, rows_learning)"
-			" SELECT $1, coalesce(max(run), 0) + 1, clock_timestamp(),"
-			" CASE WHEN $2 <> 'running' THEN clock_timestamp() END, $2, $3, 0, 0, 0, 0, 0"
-			" FROM {runs} WHERE watch = $1 ON CONFLICT DO NOTHING RETURNING run",
-			3, types, values, NULL) == 1)
+		(void) watch_tables_execute(&t,
+									"UPDATE {runs} SET state = 'killed', ended = clock_timestamp() "
+									"WHERE watch = $1"
+									" AND state = 'running'",
+									1, types, values, NULL);
+	if (watch_tables_execute(&t,
+							 "INSERT INTO {runs} (watch, run, started, ended, state, as_of, "
+							 "changes, series,"
+							 " rows_scored, rows_flagged, rows_learning)"
+							 " SELECT $1, coalesce(max(run), 0) + 1, clock_timestamp(),"
+							 " CASE WHEN $2 <> 'running' THEN clock_timestamp() END, $2, $3, 0, 0, "
+							 "0, 0, 0"
+							 " FROM {runs} WHERE watch = $1 ON CONFLICT DO NOTHING RETURNING run",
+							 3, types, values, NULL) == 1)
 		r->run = DatumGetInt64(watch_tables_value(0, 1, INT8OID, NULL));
 	else if (running)
 		elog(ERROR, "table \"%s\" did not accept the run", RUNS_TABLE);
@@ -71,7 +72,7 @@ static void
 update_record(Refresh *r, const char *state, const ErrorData *error)
 {
 	const Oid	types[] = {UUIDOID, INT8OID, TEXTOID, INT8OID, INT8OID, INT8OID,
-						   INT8OID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
+						 INT8OID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
 	const Datum values[] = {
 		UUIDPGetDatum(&r->watch.id),
 		Int64GetDatum(r->run),
@@ -93,13 +94,14 @@ update_record(Refresh *r, const char *state, const ErrorData *error)
 	nulls[9] = nulls[10] = error ? ' ' : 'n';
 	nulls[11] = r->notices.len > 0 ? ' ' : 'n';
 	watch_tables_enter(&t, r->function);
-	(void) watch_tables_execute(
-		&t,
-		"UPDATE {runs} SET state = $3, ended = CASE WHEN $3 <> 'running' THEN clock_timestamp() END,"
-		" changes = $4, series = $5, rows_scored = $6, rows_flagged = $7, rows_learning = $8,"
-		" model_version = $9, sqlstate = $10, message = $11, notices = $12"
-		" WHERE watch = $1 AND run = $2",
-		lengthof(values), types, values, nulls);
+	(void) watch_tables_execute(&t,
+								"UPDATE {runs} SET state = $3, ended = CASE WHEN $3 <> 'running' "
+								"THEN clock_timestamp() END,"
+								" changes = $4, series = $5, rows_scored = $6, rows_flagged = $7, "
+								"rows_learning = $8,"
+								" model_version = $9, sqlstate = $10, message = $11, notices = $12"
+								" WHERE watch = $1 AND run = $2",
+								lengthof(values), types, values, nulls);
 	watch_tables_leave(&t);
 }
 
@@ -122,9 +124,8 @@ finish_run(Refresh *r)
 	{
 		const Source *source = detect_source(detect_open(&spec));
 		char	   *target = watch_open_target(r->watch.target, source, false);
-		Datum		oldest = DirectFunctionCall2(timestamptz_mi_interval,
-											 TimestampTzGetDatum(r->as_of),
-											 IntervalPGetDatum(r->watch.retain));
+		Datum oldest = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(r->as_of),
+										   IntervalPGetDatum(r->watch.retain));
 		StringInfoData where;
 
 		initStringInfo(&where);
@@ -138,11 +139,11 @@ finish_run(Refresh *r)
 	}
 	/* the newest 1,000 runs, but at least those of a month */
 	watch_tables_enter(&t, r->function);
-	(void) watch_tables_execute(
-		&t,
-		"DELETE FROM {runs} WHERE watch = $1 AND started < clock_timestamp() - interval '30 days'"
-		" AND run <= (SELECT max(run) FROM {runs} WHERE watch = $1) - 1000",
-		1, types, values, NULL);
+	(void) watch_tables_execute(&t,
+								"DELETE FROM {runs} WHERE watch = $1 AND started < "
+								"clock_timestamp() - interval '30 days'"
+								" AND run <= (SELECT max(run) FROM {runs} WHERE watch = $1) - 1000",
+								1, types, values, NULL);
 	watch_tables_leave(&t);
 	update_record(r, "done", NULL);
 	return false;
@@ -150,7 +151,7 @@ finish_run(Refresh *r)
 
 /* Runs a step as the watch's owner. */
 static bool
-run_as_owner(Refresh *r, bool (*step) (Refresh *r))
+run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 {
 	MemoryContext context = AllocSetContextCreate(r->context, "amad refresh step",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -183,11 +184,11 @@ is_cancel(const ErrorData *error)
 
 /* Runs a step in a transaction of its own, if that is possible, and commits it. */
 static bool
-run_step(Refresh *r, bool (*step) (Refresh *r))
+run_step(Refresh *r, bool (*step)(Refresh *r))
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	const RefreshSums sums = r->sums;
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 	volatile bool more = false;
 
 	if (r->atomic)
@@ -277,15 +278,18 @@ amad_refresh(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("amad_refresh cannot run in a transaction of this isolation level"),
 				 errdetail("It would not see what an earlier refresh has committed."),
-				 errhint("Call it outside of a transaction block, or at the level READ COMMITTED.")));
+				 errhint(
+					 "Call it outside of a transaction block, or at the level READ COMMITTED.")));
 	if (r->atomic)
-		ereport(NOTICE, (errmsg("amad_refresh runs in one transaction, because it cannot commit here")));
+		ereport(NOTICE,
+				(errmsg("amad_refresh runs in one transaction, because it cannot commit here")));
 
 	find_watch(r, model_name);
 	if (!watch_lock(r->watches, &r->watch.id, WATCH_REFRESH, ExclusiveLock, !r->atomic, false))
 	{
 		ereport(NOTICE,
-				(errmsg("the watch of model \"%s\" is being refreshed or altered by another session",
+				(errmsg("the watch of model \"%s\" is being refreshed or altered by another "
+						"session",
 						model_name)));
 		begin_record(r, "skipped");
 		SPI_finish();
@@ -297,8 +301,9 @@ amad_refresh(PG_FUNCTION_ARGS)
 	find_watch(r, model_name);
 	if (r->watch.paused)
 	{
-		ereport(NOTICE, (errmsg("the watch of model \"%s\" is paused", model_name),
-						 errhint("Resume it with amad_resume().")));
+		ereport(NOTICE,
+				(errmsg("the watch of model \"%s\" is paused", model_name),
+				 errhint("Resume it with amad_resume().")));
 		if (!r->atomic)
 			watch_unlock_session(r->watches, &r->watch.id);
 		SPI_finish();

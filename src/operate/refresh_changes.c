@@ -67,8 +67,7 @@ refresh_horizon(const Refresh *r, Oid ts_type)
 		return PG_INT64_MAX;
 	as_of = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(r->as_of),
 								IntervalPGetDatum(&r->watch.delay));
-	horizon =
-		DatumGetInt64(detect_convert_bound(r->function, TIMESTAMPTZOID, ts_type, as_of));
+	horizon = DatumGetInt64(detect_convert_bound(r->function, TIMESTAMPTZOID, ts_type, as_of));
 	/* scores that are there already are kept up to date */
 	return r->watch.has_newest ? Max(horizon, r->watch.newest) : horizon;
 }
@@ -101,13 +100,13 @@ log_ranges(const Refresh *r, const WatchTables *t, Oid ts_type)
 	{
 		const Oid	types[] = {UUIDOID, INT8OID};
 		const Datum values[] = {UUIDPGetDatum(&r->watch.id), Int64GetDatum(horizon)};
-		int64 from = r->watch.has_polled ? Min(r->watch.polled_until, horizon) : horizon;
+		int64		from = r->watch.has_polled ? Min(r->watch.polled_until, horizon) : horizon;
 
 		first = DatumGetInt64(DirectFunctionCall2(timestamp_mi_interval, Int64GetDatum(from),
 												  IntervalPGetDatum(r->watch.late)));
 		watch_log_range(t, &r->watch.id, 0, &first, horizon < PG_INT64_MAX ? &horizon : NULL);
-		(void) watch_tables_execute(
-			t, "UPDATE {watches} SET polled_until = $2 WHERE watch = $1", 2, types, values, NULL);
+		(void) watch_tables_execute(t, "UPDATE {watches} SET polled_until = $2 WHERE watch = $1", 2,
+									types, values, NULL);
 	}
 }
 
@@ -120,8 +119,8 @@ log_overflow(Refresh *r, const WatchTables *t)
 {
 	const Oid	types[] = {UUIDOID};
 	const Datum values[] = {UUIDPGetDatum(&r->watch.id)};
-	const bool	locked =
-		watch_lock(r->watches, &r->watch.id, WATCH_OVERFLOW, ExclusiveLock, false, false);
+	const bool	locked = watch_lock(r->watches, &r->watch.id, WATCH_OVERFLOW, ExclusiveLock, false,
+								   false);
 
 	if (watch_tables_execute(t,
 							 locked ? "DELETE FROM {overflow} WHERE watch = $1"
@@ -135,14 +134,19 @@ log_overflow(Refresh *r, const WatchTables *t)
 
 /* Stores what the watch must remember of the model and of the source. */
 static void
-update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source *source, Oid relation)
+update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source *source,
+			 Oid relation)
 {
 	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID, NAMEOID, OIDOID, INT8OID, TEXTOID};
 	NameData	owner;
-	Datum		values[] = {UUIDPGetDatum(&r->watch.id), 0, 0, ObjectIdGetDatum(relation),
-							NameGetDatum(&owner), ObjectIdGetDatum(r->watch.role),
-							Int64GetDatum(owner_cluster()),
-							CStringGetTextDatum(timestamps_type_name(source->ts_type))};
+	Datum		values[] = {UUIDPGetDatum(&r->watch.id),
+					  0,
+					  0,
+					  ObjectIdGetDatum(relation),
+					  NameGetDatum(&owner),
+					  ObjectIdGetDatum(r->watch.role),
+					  Int64GetDatum(owner_cluster()),
+					  CStringGetTextDatum(timestamps_type_name(source->ts_type))};
 	const int	depth = Max(r->watch.depth, scorer_depth(model));
 	const int	lookahead = Max(r->watch.lookahead, model->options.lookahead);
 
@@ -152,11 +156,12 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 	values[1] = Int32GetDatum(r->watch.depth = depth);
 	values[2] = Int32GetDatum(r->watch.lookahead = lookahead);
 	namestrcpy(&owner, GetUserNameFromId(r->watch.role, false));
-	(void) watch_tables_execute(
-		t,
-		"UPDATE {watches} SET depth = $2, lookahead = $3, source_oid = nullif($4, 0::oid),"
-		" owner = $5, owner_oid = $6, owner_cluster = $7, time_type = $8 WHERE watch = $1",
-		lengthof(values), types, values, NULL);
+	(void) watch_tables_execute(t,
+								"UPDATE {watches} SET depth = $2, lookahead = $3, source_oid = "
+								"nullif($4, 0::oid),"
+								" owner = $5, owner_oid = $6, owner_cluster = $7, time_type = $8 "
+								"WHERE watch = $1",
+								lengthof(values), types, values, NULL);
 }
 
 /* ---- entries for all series -------------------------------------------------------------- */
@@ -167,14 +172,15 @@ take_ranges(Refresh *r, const WatchTables *t, double tolerance, TimeRange **rang
 {
 	const Oid	types[] = {UUIDOID, FLOAT8OID};
 	const Datum values[] = {UUIDPGetDatum(&r->watch.id), Float8GetDatum(tolerance)};
-	int n = (int) watch_tables_execute(
-		t,
-		"WITH c AS (DELETE FROM {changes} WHERE watch = $1 AND series IS NULL"
-		"   RETURNING first_ts, last_ts),"
-		" e AS (SELECT NULL::text AS series, coalesce(first_ts, " LEAST ") AS a,"
-		"   coalesce(last_ts, " MOST ") AS b FROM c)," MERGED_RANGES
-		" SELECT a, b, (SELECT count(*) FROM c) FROM r",
-		2, types, values, NULL);
+	int			n = (int)
+		watch_tables_execute(t,
+							 "WITH c AS (DELETE FROM {changes} WHERE watch = $1 AND series IS NULL"
+							 "   RETURNING first_ts, last_ts),"
+							 " e AS (SELECT NULL::text AS series, coalesce(first_ts, " LEAST
+							 ") AS a,"
+							 "   coalesce(last_ts, " MOST ") AS b FROM c)," MERGED_RANGES
+							 " SELECT a, b, (SELECT count(*) FROM c) FROM r",
+							 2, types, values, NULL);
 
 	*ranges = MemoryContextAlloc(t->context, sizeof(TimeRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)
@@ -213,9 +219,8 @@ static void
 log_series_of(const Refresh *r, const Source *s, const char *from, const TimeRange *range)
 {
 	static const char *const settings[][2] = {
-		{"DateStyle", "ISO, YMD"},		 {"IntervalStyle", "postgres"},
-		{"extra_float_digits", "1"},	 {"bytea_output", "hex"},
-		{"lc_monetary", "C"},
+		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"extra_float_digits", "1"},
+		{"bytea_output", "hex"},   {"lc_monetary", "C"},
 	};
 	const char *column = quote_identifier(s->spec.timestamp_col);
 	StringInfoData columns;
@@ -320,20 +325,23 @@ merge_entries(Refresh *r, double tolerance)
 	WatchTables t;
 
 	watch_tables_enter(&t, r->function);
-	if (watch_tables_execute(
-			&t,
-			"WITH c AS (DELETE FROM {changes} WHERE watch = $1 AND series IS NOT NULL"
-			"   RETURNING series, first_ts, last_ts),"
-			" p AS (DELETE FROM {pending} WHERE watch = $1 RETURNING series, first_ts, last_ts),"
-			" e AS (SELECT series, coalesce(first_ts, " LEAST ") AS a, coalesce(last_ts, " MOST
-			") AS b"
-			"   FROM (TABLE c UNION ALL TABLE p) AS u)," MERGED_RANGES
-			", n AS (INSERT INTO {pending} (watch, number, series, first_ts, last_ts)"
-			"   SELECT $1, coalesce((SELECT max(number) FROM {pending} WHERE watch = $1), 0)"
-			"     + row_number() OVER (ORDER BY series COLLATE \"C\", a), series,"
-			"     nullif(a, " LEAST "), nullif(b, " MOST ") FROM r)"
-			" SELECT count(*) FROM c",
-			2, types, values, NULL) == 1)
+	if (watch_tables_execute(&t,
+							 "WITH c AS (DELETE FROM {changes} WHERE watch = $1 AND series IS NOT "
+							 "NULL"
+							 "   RETURNING series, first_ts, last_ts),"
+							 " p AS (DELETE FROM {pending} WHERE watch = $1 RETURNING series, "
+							 "first_ts, last_ts),"
+							 " e AS (SELECT series, coalesce(first_ts, " LEAST
+							 ") AS a, coalesce(last_ts, " MOST ") AS b"
+							 "   FROM (TABLE c UNION ALL TABLE p) AS u)," MERGED_RANGES
+							 ", n AS (INSERT INTO {pending} (watch, number, series, first_ts, "
+							 "last_ts)"
+							 "   SELECT $1, coalesce((SELECT max(number) FROM {pending} WHERE "
+							 "watch = $1), 0)"
+							 "     + row_number() OVER (ORDER BY series COLLATE \"C\", a), series,"
+							 "     nullif(a, " LEAST "), nullif(b, " MOST ") FROM r)"
+							 " SELECT count(*) FROM c",
+							 2, types, values, NULL) == 1)
 		r->sums.changes += DatumGetInt64(watch_tables_value(0, 1, INT8OID, NULL));
 	watch_tables_leave(&t);
 }

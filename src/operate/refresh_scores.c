@@ -112,7 +112,8 @@ prepare_insert(const Batch *b)
 	}
 	appendStringInfo(&text,
 					 "%s, severity, status, expected, contributions, model_version) SELECT %s"
-					 "r.ts::%s, r.severity, r.status, r.expected, r.contributions, $2 FROM ROWS FROM (%s) AS r(",
+					 "r.ts::%s, r.severity, r.status, r.expected, r.contributions, $2 FROM ROWS "
+					 "FROM (%s) AS r(",
 					 quote_identifier(s->spec.timestamp_col), values.data,
 					 format_type_extended(s->ts_column_type, -1, FORMAT_TYPE_FORCE_QUALIFY),
 					 arrays.data);
@@ -137,8 +138,7 @@ start_rows(Batch *b)
 static void
 insert_rows(Batch *b)
 {
-	Datum		values[2 + OUT_COLUMNS] = {b->pending->series,
-									 Int32GetDatum(b->refresh->version)};
+	Datum		values[2 + OUT_COLUMNS] = {b->pending->series, Int32GetDatum(b->refresh->version)};
 	int			rc;
 
 	if (b->nrows == 0)
@@ -162,8 +162,7 @@ take_scored_row(const DetectedRow *row, void *arg)
 	Batch	   *b = arg;
 	const Scorer *scorer = detect_scorer(b->detection);
 	const ScoreStatus status = row->row.status;
-	const bool	flagged =
-		score_is_judged(status) && explanation_severity(scorer, &row->row) > 1.0;
+	const bool	flagged = score_is_judged(status) && explanation_severity(scorer, &row->row) > 1.0;
 	Datum		values[EXPLANATION_COLUMNS];
 	bool		nulls[EXPLANATION_COLUMNS];
 	static const int from[] = {-1, EXPLANATION_SEVERITY, EXPLANATION_STATUS, EXPLANATION_EXPECTED,
@@ -222,13 +221,13 @@ take_pending(Batch *b, Pending **ranges)
 		watch_report_missing(r->watch.model_name);
 	r->watch.has_newest = watch.has_newest;
 	r->watch.newest = watch.newest;
-	n = (int) watch_tables_execute(
-		&t,
-		"WITH p AS (DELETE FROM {pending} WHERE watch = $1 AND number IN"
-		"   (SELECT number FROM {pending} WHERE watch = $1 ORDER BY number LIMIT $2)"
-		"   RETURNING number, series, first_ts, last_ts)"
-		" SELECT series, first_ts, last_ts FROM p ORDER BY number",
-		2, types, values, NULL);
+	n = (int) watch_tables_execute(&t,
+								   "WITH p AS (DELETE FROM {pending} WHERE watch = $1 AND number IN"
+								   "   (SELECT number FROM {pending} WHERE watch = $1 ORDER BY "
+								   "number LIMIT $2)"
+								   "   RETURNING number, series, first_ts, last_ts)"
+								   " SELECT series, first_ts, last_ts FROM p ORDER BY number",
+								   2, types, values, NULL);
 	*ranges = MemoryContextAllocZero(t.context, sizeof(Pending) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
@@ -356,7 +355,8 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	has_before = first > PG_INT64_MIN &&
 		source_nth_time(b->source, b->pending->condition, false, first, depth, &before);
 	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
-					 has_before ? &before : NULL, until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
+					 has_before ? &before : NULL, until < PG_INT64_MAX ? &until : NULL,
+					 b->pending->condition);
 	start_rows(b);
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);
@@ -408,11 +408,11 @@ refresh_score_batch(Refresh *r)
 		WatchTables t;
 
 		watch_tables_enter(&t, r->function);
-		(void) watch_tables_execute(
-			&t,
-			"UPDATE {watches} SET newest_ts = greatest(newest_ts, $2) WHERE watch = $1"
-			" AND (newest_ts IS NULL OR newest_ts < $2)",
-			2, types, values, NULL);
+		(void) watch_tables_execute(&t,
+									"UPDATE {watches} SET newest_ts = greatest(newest_ts, $2) "
+									"WHERE watch = $1"
+									" AND (newest_ts IS NULL OR newest_ts < $2)",
+									2, types, values, NULL);
 		watch_tables_leave(&t);
 	}
 	return true;

@@ -50,8 +50,8 @@ check_interval(FunctionCallInfo fcinfo, int number, const char *name)
 	const Interval zero = {0};
 
 	if (!PG_ARGISNULL(number) &&
-		DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(number),
-										 IntervalPGetDatum(&zero))))
+		DatumGetBool(
+			DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(number), IntervalPGetDatum(&zero))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be negative", name)));
@@ -63,7 +63,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 			Oid relation)
 {
 	const Oid	types[] = {TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID,
-						   NAMEOID, OIDOID, INT8OID, OIDOID, UUIDOID};
+						 NAMEOID, OIDOID,  INT8OID,		OIDOID,		 UUIDOID};
 	NameData	owner;
 	Datum		values[] = {
 		PG_GETARG_DATUM(ARG_MODEL_NAME),
@@ -86,21 +86,28 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	nulls[9] = OidIsValid(relation) ? ' ' : 'n';
 	nulls[10] = id ? ' ' : 'n';
 	/* an interval of 0 takes a setting back; newest_ts describes a table */
-	(void) watch_tables_execute(
-		t,
-		id ? "UPDATE {watches} SET target = $2, every = CASE WHEN $3 = '0' THEN NULL ELSE coalesce($3, every) END,"
-			 " delay = coalesce($4, delay), late = CASE WHEN $5 = '0' THEN NULL ELSE coalesce($5, late) END,"
-			 " retain = CASE WHEN $6 = '0' THEN NULL ELSE coalesce($6, retain) END,"
-			 " owner = $7, owner_oid = $8, owner_cluster = $9, source_oid = $10,"
-			 " newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
-			 " polled_until = CASE WHEN target = $2 THEN polled_until END"
-			 " WHERE watch = $11 AND model_name = $1 RETURNING watch"
-		   : "INSERT INTO {watches} (watch, owner, owner_oid, owner_cluster, model_name, target, every,"
-			 " delay, late, retain, source_oid, created_at, paused, depth, lookahead)"
-			 " SELECT gen_random_uuid(), $7, $8, $9, $1, $2, nullif($3, '0'), coalesce($4, '0'),"
-			 " nullif($5, '0'), nullif($6, '0'), $10, clock_timestamp(), false, 0, 0"
-			 " WHERE $11 IS NULL RETURNING watch",
-		lengthof(values), types, values, nulls);
+	(void) watch_tables_execute(t,
+								id ? "UPDATE {watches} SET target = $2, every = CASE WHEN $3 = '0' "
+									 "THEN NULL ELSE coalesce($3, every) END,"
+									 " delay = coalesce($4, delay), late = CASE WHEN $5 = '0' THEN "
+									 "NULL ELSE coalesce($5, late) END,"
+									 " retain = CASE WHEN $6 = '0' THEN NULL ELSE coalesce($6, "
+									 "retain) END,"
+									 " owner = $7, owner_oid = $8, owner_cluster = $9, source_oid "
+									 "= $10,"
+									 " newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
+									 " polled_until = CASE WHEN target = $2 THEN polled_until END"
+									 " WHERE watch = $11 AND model_name = $1 RETURNING watch"
+								   : "INSERT INTO {watches} (watch, owner, owner_oid, "
+									 "owner_cluster, model_name, target, every,"
+									 " delay, late, retain, source_oid, created_at, paused, depth, "
+									 "lookahead)"
+									 " SELECT gen_random_uuid(), $7, $8, $9, $1, $2, nullif($3, "
+									 "'0'), coalesce($4, '0'),"
+									 " nullif($5, '0'), nullif($6, '0'), $10, clock_timestamp(), "
+									 "false, 0, 0"
+									 " WHERE $11 IS NULL RETURNING watch",
+								lengthof(values), types, values, nulls);
 	if (SPI_processed != 1)
 		elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
 	return *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
@@ -138,7 +145,8 @@ amad_watch(PG_FUNCTION_ARGS)
 	/* one watch for a model and an owner: concurrent calls wait, as for a refresh that runs */
 	watch_tables_enter(&t, function);
 	LockDatabaseObject(t.watches,
-					   hash_combine(hash_bytes((const unsigned char *) model_name, strlen(model_name)),
+					   hash_combine(hash_bytes((const unsigned char *) model_name,
+											   strlen(model_name)),
 									hash_bytes_uint32(t.caller)),
 					   0, ExclusiveLock);
 	exists = watch_find(&t, model_name, true, &watch);
@@ -163,7 +171,8 @@ amad_watch(PG_FUNCTION_ARGS)
 		  PG_ARGISNULL(ARG_SINCE)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("delay, late, retain and since need a time column that is not an integer")));
+				 errmsg(
+					 "delay, late, retain and since need a time column that is not an integer")));
 
 	/* the table of scores */
 	if (target == NULL)
@@ -178,10 +187,10 @@ amad_watch(PG_FUNCTION_ARGS)
 	}
 
 	/* the row of the watch, then its triggers */
-	polled = PG_ARGISNULL(ARG_LATE) ? exists && watch.late != NULL
-									: DatumGetBool(DirectFunctionCall2(
-										  interval_gt, PG_GETARG_DATUM(ARG_LATE),
-										  IntervalPGetDatum(&(const Interval){0})));
+	polled = PG_ARGISNULL(ARG_LATE)
+		? exists && watch.late != NULL
+		: DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(ARG_LATE),
+										   IntervalPGetDatum(&(const Interval){0})));
 	relation = watch_source_relation(source);
 	if (!polled && !OidIsValid(relation))
 		ereport(ERROR,
@@ -254,11 +263,15 @@ amad_unwatch(PG_FUNCTION_ARGS)
 	watch_drop_triggers(function, &watch.id, NIL);
 	watch_tables_enter(&t, function);
 	values[0] = UUIDPGetDatum(&watch.id);
-	(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types, values, NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {overflow} WHERE watch = $1", 1, types, values, NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types, values, NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types, values,
+								NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {overflow} WHERE watch = $1", 1, types, values,
+								NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types, values,
+								NULL);
 	(void) watch_tables_execute(&t, "DELETE FROM {runs} WHERE watch = $1", 1, types, values, NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {watches} WHERE watch = $1", 1, types, values, NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {watches} WHERE watch = $1", 1, types, values,
+								NULL);
 	watch_tables_leave(&t);
 	PG_RETURN_VOID();
 }
@@ -277,8 +290,8 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	{
 		const Datum values[] = {UUIDPGetDatum(&watch.id), BoolGetDatum(paused)};
 
-		(void) watch_tables_execute(&t, "UPDATE {watches} SET paused = $2 WHERE watch = $1", 2, types,
-									values, NULL);
+		(void) watch_tables_execute(&t, "UPDATE {watches} SET paused = $2 WHERE watch = $1", 2,
+									types, values, NULL);
 	}
 	watch_tables_leave(&t);
 }

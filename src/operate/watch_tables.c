@@ -71,8 +71,7 @@ watch_tables_enter(WatchTables *t, Oid function)
 	t->context = CurrentMemoryContext;
 	t->schema = get_func_namespace(function);
 	if (!OidIsValid(t->schema))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
 	GetUserIdAndSecContext(&t->caller, &t->security_context);
 	t->watches = lock_table(t->schema, tables[0], &t->owner);
 	if (pg_class_aclcheck(t->watches, t->caller, ACL_SELECT) != ACLCHECK_OK)
@@ -126,7 +125,7 @@ watch_tables_execute(const WatchTables *t, const char *text, int nargs, const Oi
 					 const Datum *values, const char *nulls)
 {
 	int			rc = SPI_execute_with_args(fill_in_tables(t, text), nargs, unconstify(Oid *, types),
-							   unconstify(Datum *, values), nulls, false, 0);
+								   unconstify(Datum *, values), nulls, false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));

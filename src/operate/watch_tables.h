@@ -125,8 +125,8 @@ typedef enum WatchLock
 } WatchLock;
 
 /* Takes a lock, for the session or the transaction; false: it is not free. */
-extern bool watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode, bool session,
-					   bool wait);
+extern bool watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode,
+					   bool session, bool wait);
 extern void watch_unlock_session(Oid watches, const pg_uuid_t *id);
 
 extern char *watch_id_text(const pg_uuid_t *id);

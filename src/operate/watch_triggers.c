@@ -47,7 +47,8 @@ static const struct
 	int16		type;
 } events[] = {
 	{"insert", "INSERT", "REFERENCING NEW TABLE AS amad_new", TRIGGER_TYPE_INSERT},
-	{"update", "UPDATE", "REFERENCING OLD TABLE AS amad_old NEW TABLE AS amad_new", TRIGGER_TYPE_UPDATE},
+	{"update", "UPDATE", "REFERENCING OLD TABLE AS amad_old NEW TABLE AS amad_new",
+	 TRIGGER_TYPE_UPDATE},
 	{"delete", "DELETE", "REFERENCING OLD TABLE AS amad_old", TRIGGER_TYPE_DELETE},
 	{"truncate", "TRUNCATE", "", TRIGGER_TYPE_TRUNCATE},
 };
@@ -109,9 +110,8 @@ column_argument(Relation rel, const char *name)
 static List *
 trigger_arguments(const Watch *w, const Source *s, Relation rel)
 {
-	List	   *arguments = list_make3(watch_id_text(&w->id),
-									   change_log_binding(RelationGetRelid(rel)),
-									   column_argument(rel, s->spec.timestamp_col));
+	List *arguments = list_make3(watch_id_text(&w->id), change_log_binding(RelationGetRelid(rel)),
+								 column_argument(rel, s->spec.timestamp_col));
 
 	for (int i = 0; i < s->spec.nseries; i++)
 		arguments = lappend(arguments, column_argument(rel, s->spec.series_cols[i]));
@@ -161,7 +161,7 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 	const bool	owner = has_privs_of_role(GetUserId(), rel->rd_rel->relowner);
 	char	   *id = watch_id_text(&w->id);
 	char	   *log_name = quote_qualified_identifier(get_namespace_name(get_func_namespace(log)),
-												  get_func_name(log));
+												get_func_name(log));
 	char	   *name = relation_name(rel);
 	List	   *arguments = trigger_arguments(w, s, rel);
 	List	   *statements = NIL;
@@ -171,8 +171,7 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 
 	initStringInfo(&list);
 	foreach(cell, arguments)
-		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "",
-						 quote_literal_cstr(lfirst(cell)));
+		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", quote_literal_cstr(lfirst(cell)));
 	for (int i = 0; i < lengthof(events); i++)
 	{
 		const Trigger *t = find_trigger(rel, log, id, events[i].type);
@@ -182,14 +181,14 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 		if (t && has_arguments(t, arguments))
 			continue;
 		missing = missing || t == NULL;
-		trigger = t ? pstrdup(t->tgname)
-					: psprintf("amad_%.8s_%s", id, events[i].name);
+		trigger = t ? pstrdup(t->tgname) : psprintf("amad_%.8s_%s", id, events[i].name);
 		trigger = pstrdup(quote_identifier(trigger));
-		statements = lappend(
-			statements,
-			psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT "
-					 "EXECUTE FUNCTION %s(%s)",
-					 trigger, events[i].event, name, events[i].referencing, log_name, list.data));
+		statements =
+			lappend(statements,
+					psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT "
+							 "EXECUTE FUNCTION %s(%s)",
+							 trigger, events[i].event, name, events[i].referencing, log_name,
+							 list.data));
 		if (owner)
 			statements = lappend(statements,
 								 psprintf("ALTER TABLE ONLY %s %s TRIGGER %s", name,
@@ -227,15 +226,15 @@ log_relation(Oid function, const Watch *w, const Source *s, Oid relation)
 			source_append_bound(&where, s, column, ">", DT_NOBEGIN);
 			source_append_bound(&where, s, column, "<", DT_NOEND);
 		}
-		execute(psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, pg_catalog.max(%s)::pg_catalog.%s"
-						 " FROM ONLY %s%s%s",
-						 column, source_ts_read_name(s), column, source_ts_read_name(s),
-						 name, where.len > 0 ? " WHERE " : "", where.data));
-		if (SPI_processed == 1 &&
-			SPI_gettypeid(SPI_tuptable->tupdesc, 1) == source_ts_read_type(s))
+		execute(
+			psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, pg_catalog.max(%s)::pg_catalog.%s"
+					 " FROM ONLY %s%s%s",
+					 column, source_ts_read_name(s), column, source_ts_read_name(s), name,
+					 where.len > 0 ? " WHERE " : "", where.data));
+		if (SPI_processed == 1 && SPI_gettypeid(SPI_tuptable->tupdesc, 1) == source_ts_read_type(s))
 		{
-			Datum		min = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null_first);
-			Datum		max = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null_last);
+			Datum min = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null_first);
+			Datum max = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null_last);
 
 			if (null_first || null_last)
 				return;			/* no rows */
@@ -326,10 +325,11 @@ watch_drop_triggers(Oid function, const pg_uuid_t *id, List *except)
 
 	SPI_connect();
 	/* arguments are stored one after another, each with a zero byte */
-	execute(psprintf("SELECT tgrelid, tgname FROM pg_catalog.pg_trigger WHERE tgfoid "
-					 "OPERATOR(pg_catalog.=) '%u'::pg_catalog.oid AND pg_catalog.substr(tgargs, 1, %d) "
-					 "OPERATOR(pg_catalog.=) %s::pg_catalog.bytea",
-					 log, (int) strlen(text), quote_literal_cstr(text)));
+	execute(
+		psprintf("SELECT tgrelid, tgname FROM pg_catalog.pg_trigger WHERE tgfoid "
+				 "OPERATOR(pg_catalog.=) '%u'::pg_catalog.oid AND pg_catalog.substr(tgargs, 1, %d) "
+				 "OPERATOR(pg_catalog.=) %s::pg_catalog.bytea",
+				 log, (int) strlen(text), quote_literal_cstr(text)));
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -348,8 +348,8 @@ watch_drop_triggers(Oid function, const pg_uuid_t *id, List *except)
 		relation_close(rel, NoLock);
 		/* others remain, and log nothing once the watch is gone */
 		if (owner)
-			execute(psprintf("DROP TRIGGER IF EXISTS %s ON %s", quote_identifier(name),
-							 table_name));
+			execute(
+				psprintf("DROP TRIGGER IF EXISTS %s ON %s", quote_identifier(name), table_name));
 		SPI_tuptable = table;
 	}
 	SPI_finish();
@@ -363,9 +363,8 @@ static const struct
 	const char *name;
 	Oid			type;
 } columns[] = {
-	{"severity", FLOAT8OID},	 {"status", TEXTOID},
-	{"model_version", INT4OID},	 {"expected", JSONBOID},
-	{"contributions", JSONBOID},
+	{"severity", FLOAT8OID}, {"status", TEXTOID},		  {"model_version", INT4OID},
+	{"expected", JSONBOID},	 {"contributions", JSONBOID},
 };
 
 /* The type of the time column as the source has it. */
@@ -453,7 +452,8 @@ watch_open_target(const char *target, const Source *s, bool missing_ok)
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
 		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("target %s is not a table", qualified)));
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("target %s is not a table", qualified)));
 	initStringInfo(&problems);
 	for (int i = 0; i < s->spec.nseries; i++)
 		check_target_column(&problems, RelationGetDescr(rel), s->spec.series_cols[i],

@@ -13,7 +13,7 @@
 #include "pg/settings.h"
 
 bool settings_report_progress = false;
-int	settings_change_log_limit = 1000000;
+int settings_change_log_limit = 1000000;
 
 /* amad.max_parallel_workers; -1: max_parallel_maintenance_workers */
 static int	max_parallel_workers_setting = -1;

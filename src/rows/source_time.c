@@ -33,7 +33,8 @@ source_nth_time(const Source *s, Jsonb *series, bool after, int64 from, int64 n,
 		source_append_series(&where, s, series);
 	SPI_connect();
 	/* the sort is by the bare column, for indexes */
-	rc = SPI_execute(psprintf("SELECT t::pg_catalog.%s FROM (SELECT DISTINCT %s AS t FROM %s WHERE %s"
+	rc = SPI_execute(psprintf("SELECT t::pg_catalog.%s FROM (SELECT DISTINCT %s AS t FROM %s WHERE "
+							  "%s"
 							  " ORDER BY t %s LIMIT " INT64_FORMAT ") AS s OFFSET " INT64_FORMAT,
 							  source_ts_read_name(s), column, s->from, where.data,
 							  after ? "ASC" : "DESC", n, n - 1),
