@@ -292,5 +292,59 @@ for my $kind ('plain', 'partitioned')
 	}
 }
 
+# ---- defined outcomes ------------------------------------------------------------------------------
+
+create_source('partitioned');
+sql("SELECT amad_train('m', 'source', feature_cols => '{a,b}', series_cols => '{device}', options => " . options() . ')');
+sql("SELECT amad_watch('m', target => 'source_scores')");
+sql("CALL amad_refresh('m')");
+sql('UPDATE source SET a = 1 WHERE device = 7');
+
+# a refresh that waits for a lock of another session
+my $blocker = $node->background_psql('postgres');
+my ($session, $pid) = session();
+$blocker->query_safe('BEGIN; LOCK TABLE source_scores');
+$session->query_until(qr/began/, "\\echo began\nSET lock_timeout = 0; CALL amad_refresh('m');\n");
+$node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $pid") or die 'it does not wait';
+my $state = 'SELECT state FROM amad_runs ORDER BY run DESC LIMIT 1';
+is(sql($state), 'running', 'the record of a run is there before its work');
+like(try_sql("CALL amad_refresh('m')"), qr/NOTICE:  the watch of model "m" is being refreshed/, 'another refresh does not wait');
+is(sql($state), 'skipped', 'and is recorded');
+like(try_sql("SELECT amad_unwatch('m')"), qr/canceling statement due to lock timeout/, 'the watch cannot be dropped now');
+try_sql("SELECT pg_cancel_backend($pid)");
+$session->query('SELECT 1');
+is(sql("SELECT state || ' ' || sqlstate FROM amad_runs WHERE run = 2"), 'cancelled 57014', 'a cancelled run is recorded');
+
+$session->query_until(qr/again/, "\\echo again\nCALL amad_refresh('m');\n");
+$node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $pid") or die 'it does not wait';
+kill 'KILL', $pid;
+usleep(200_000);
+wait_for_server();
+eval { $_->quit } for ($session, $blocker);
+is(sql($state), 'running', 'the record of a killed run remains');
+sql("CALL amad_refresh('m')");
+is(sql('SELECT string_agg(state, \' \' ORDER BY run) FROM amad_runs'), 'done cancelled skipped killed done', 'until the next run');
+is_exact('after a cancelled and a killed run');
+
+# a dump and its restore: changes that are not scored yet, triggers, and changes before the first refresh
+sql('ALTER TABLE source DROP COLUMN note; ALTER TABLE source ADD COLUMN c float8'); # column numbers differ after the restore
+sql('UPDATE source SET b = 2 WHERE device = 9');
+$node->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
+$node->command_ok([ 'pg_dump', '-f', $node->basedir . '/dump.sql', $node->connstr('postgres') ], 'a dump');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('restored') ], 'is restored');
+my $restored = sub { return $node->safe_psql('restored', $_[0]) };
+is($restored->('SELECT count(*) FROM amad_changes'), 1, 'changes that are not scored yet are in it');
+$restored->('UPDATE part1 SET a = 5 WHERE device = 11; INSERT INTO source (device, ts, a, b) VALUES (12, ' . at(300) . ', 1, 1)');
+is($restored->("SELECT string_agg(series::text, ' ' ORDER BY series::text COLLATE \"C\") FROM amad_changes"), '{11} {12} {9}', 'triggers find columns by their names');
+$restored->("CALL amad_refresh('m')");
+is($restored->($difference), '0|0|0', 'after a restore: no score is missing, orphaned or different');
+is($restored->("SELECT count(*) FROM amad_runs WHERE notices IS NOT NULL AND run = (SELECT max(run) FROM amad_runs)"), 0, 'no trigger was created');
+$restored->('UPDATE source SET a = 6 WHERE device = 13');
+$restored->("CALL amad_refresh('m')");
+is($restored->($difference), '0|0|0', 'and later');
+
+# the extension does not go while triggers use it
+like(try_sql('DROP EXTENSION amad'), qr/cannot drop extension amad because other objects depend on it/, 'triggers need the extension');
+
 $node->stop;
 done_testing();
