@@ -42,6 +42,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -110,8 +111,8 @@ typedef struct ChangedRows
 	changes_hash *changes;
 	MemoryContext context;		/* of the changes */
 	MemoryContext row_context;	/* reset for every row */
-	Datum	   *values;			/* (nseries) texts of the row */
-	bool	   *nulls;
+	StringInfoData key;			/* of the row */
+	const char **texts;			/* (nseries) its values; NULL: null */
 	bool		any;
 	int64		first;			/* of all rows */
 	int64		last;
@@ -305,50 +306,53 @@ append_value(StringInfo key, const char *text)
 	appendStringInfoChar(key, '"');
 }
 
+/* The values of the current row as text[]. */
+static Datum
+series_array(const ChangedRows *c)
+{
+	const int	lower = 1;
+	int			n = c->nseries;
+	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+
+	if (n == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = c->texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(c->texts[i]);
+	}
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, unconstify(int *, &lower),
+											  TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /* The entry of the series of a row; NULL if it cannot be logged by its series. */
 static SeriesChange *
 find_series_change(ChangedRows *c, TupleTableSlot *slot)
 {
-	MemoryContext old = MemoryContextSwitchTo(c->row_context);
-	SeriesChange *change = NULL;
-	StringInfoData key;
+	SeriesChange *change;
+	MemoryContext old;
 	bool		found;
 
-	initStringInfo(&key);
+	resetStringInfo(&c->key);
 	for (int i = 0; i < c->nseries; i++)
 	{
-		Datum		value = slot_getattr(slot, c->series[i].number, &c->nulls[i]);
-		const char *text = c->nulls[i] ? NULL : write_text(c->series[i].type, value);
+		bool		isnull;
+		Datum		value = slot_getattr(slot, c->series[i].number, &isnull);
 
-		if (text == NULL && !c->nulls[i])
-		{
-			MemoryContextSwitchTo(old);
+		c->texts[i] = isnull ? NULL : write_text(c->series[i].type, value);
+		if (c->texts[i] == NULL && !isnull)
 			return NULL;
-		}
-		append_value(&key, text);
-		c->values[i] = text ? CStringGetTextDatum(text) : (Datum) 0;
+		append_value(&c->key, c->texts[i]);
 	}
-	MemoryContextSwitchTo(c->context);
-	if (c->changes->members < MOST_SERIES)
-		change = changes_insert(c->changes, key.data, &found);
-	else
-	{
-		change = changes_lookup(c->changes, key.data);
-		found = change != NULL;
-	}
-	if (change && !found)
-	{
-		const int	lower = 1;
-
-		change->key = pstrdup(key.data);
-		change->series = PointerGetDatum(
-			c->nseries == 0
-				? construct_empty_array(TEXTOID)
-				: construct_md_array(c->values, c->nulls, 1, &c->nseries, unconstify(int *, &lower),
-									 TEXTOID, -1, false, TYPALIGN_INT));
-		change->first = PG_INT64_MAX;
-		change->last = PG_INT64_MIN;
-	}
+	change = changes_lookup(c->changes, c->key.data);
+	if (change != NULL || c->changes->members >= MOST_SERIES)
+		return change;
+	old = MemoryContextSwitchTo(c->context);
+	change = changes_insert(c->changes, pstrdup(c->key.data), &found);
+	change->series = series_array(c);
+	change->first = PG_INT64_MAX;
+	change->last = PG_INT64_MIN;
 	MemoryContextSwitchTo(old);
 	return change;
 }
@@ -375,8 +379,13 @@ read_changed_rows(ChangedRows *c, Relation rel, Tuplestorestate *rows)
 		if (isnull || !timestamps_value(c->ts.type, value, &ts))
 			continue;
 		if (c->by_series)
+		{
+			MemoryContext old = MemoryContextSwitchTo(c->row_context);
+
 			change = find_series_change(c, slot);
-		MemoryContextReset(c->row_context);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(c->row_context);
+		}
 		c->by_series = change != NULL;
 		if (change)
 		{
@@ -449,7 +458,8 @@ wants_changes(Oid schema, const pg_uuid_t *id, Relation rel)
 		relation_close(watches, AccessShareLock);
 		return true;
 	}
-	list_free(RelationGetIndexList(watches));	/* finds the primary key */
+	if (!watches->rd_indexvalid)
+		list_free(RelationGetIndexList(watches));	/* finds the primary key */
 	if (OidIsValid(watches->rd_pkindex))
 	{
 		Relation	index = index_open(watches->rd_pkindex, AccessShareLock);
@@ -555,12 +565,18 @@ close_log(LogWriter *w)
 	relation_close(w->log, NoLock);
 }
 
-/* Whether the log has as many entries as it may have, by the statistics, which are not exact. */
+/*
+ * Whether the log has as many entries as it may have, by the statistics, which are not exact.  They are
+ * looked up only if the table is so large that it can have.
+ */
 static bool
 is_full(Relation log)
 {
-	PgStat_StatTabEntry *entry = pgstat_fetch_stat_tabentry(RelationGetRelid(log));
+	PgStat_StatTabEntry *entry;
 
+	if ((int64) RelationGetNumberOfBlocks(log) * MaxHeapTuplesPerPage < settings_change_log_limit)
+		return false;
+	entry = pgstat_fetch_stat_tabentry(RelationGetRelid(log));
 	return entry && stat_live_tuples(entry) >= settings_change_log_limit;
 }
 
@@ -671,8 +687,8 @@ amad_log_change(PG_FUNCTION_ARGS)
 		c.row_context = AllocSetContextCreate(context, "amad changed row", ALLOCSET_DEFAULT_SIZES);
 		if (!TRIGGER_FIRED_BY_TRUNCATE(t->tg_event))
 			find_log_columns(&c, t);
-		c.values = palloc(sizeof(Datum) * Max(c.nseries, 1));
-		c.nulls = palloc(sizeof(bool) * Max(c.nseries, 1));
+		initStringInfo(&c.key);
+		c.texts = palloc(sizeof(char *) * Max(c.nseries, 1));
 		c.changes = changes_create(context, 64, NULL);
 		for (int i = 0; i < ntables && c.by_time; i++)
 			read_changed_rows(&c, t->tg_relation, tables[i]);
