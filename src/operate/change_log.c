@@ -62,7 +62,7 @@
 
 #define MOST_SERIES 10000		/* of a statement that are logged one by one */
 #define MOST_KEY_BYTES 1000		/* longer values of series columns are not logged */
-#define INSERT_ROWS 500			/* log entries inserted at once */
+#define INSERT_ROWS 50			/* log entries inserted at once */
 
 SQL_FUNCTION(amad_log_change);
 
