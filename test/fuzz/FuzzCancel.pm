@@ -92,6 +92,8 @@ sub statements
 		"SELECT count(*) FROM amad_drift_bigint('kept', since => 1000)",
 		"BEGIN; SELECT amad_recalibrate_bigint('kept', since => 1000); ROLLBACK",
 		"BEGIN; SELECT amad_retrain('kept', true); ROLLBACK",
+		"BEGIN; SELECT amad_watch('kept', target => 'fuzz.scores'); CALL amad_refresh('kept'); ROLLBACK",
+		"SELECT amad_watch('kept', target => 'fuzz.scores'); CALL amad_refresh('kept'); UPDATE fuzz.readings SET a = a; CALL amad_refresh('kept'); SELECT amad_unwatch('kept')",
 		"SELECT amad_evaluate(sin(i), i % 100 = 0) FROM generate_series(1, 200000) i",
 		"SELECT amad_evaluate(sin(i), i % 100 = 0) FROM generate_series(1, 200000) i GROUP BY i % 3",
 		"BEGIN; DECLARE c CURSOR FOR SELECT * FROM amad_detect_bigint('kept'); FETCH 10 FROM c; SAVEPOINT s; SELECT count(*) FROM amad_detect_bigint('kept'); ROLLBACK TO s; FETCH 10 FROM c; COMMIT",
