@@ -95,11 +95,11 @@ CREATE TABLE amad_runs (
 	sqlstate text,
 	message text,
 	notices text,
-	PRIMARY KEY (watch, run)
+	PRIMARY KEY (watch, started)
 );
 COMMENT ON TABLE amad_runs IS 'runs of amad_refresh()';
 COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
-COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch';
+COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch; one that was skipped can have that of a run in an open transaction';
 COMMENT ON COLUMN amad_runs.started IS 'time at which it started';
 COMMENT ON COLUMN amad_runs.ended IS 'time at which it ended; of a killed run, the time at which that was noticed';
 COMMENT ON COLUMN amad_runs.state IS 'running, done, failed, cancelled, skipped (another run was not finished), or killed (its process ended)';

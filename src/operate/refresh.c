@@ -35,7 +35,7 @@ SQL_FUNCTION(amad_refresh);
 
 /* ---- the record of the run --------------------------------------------------------------- */
 
-/* Begins a record, unless another session is just about to. */
+/* Begins a record. */
 static void
 begin_record(Refresh *r, const char *state)
 {
@@ -100,7 +100,7 @@ update_record(Refresh *r, const char *state, const ErrorData *error)
 								" changes = $4, series = $5, rows_scored = $6, rows_flagged = $7, "
 								"rows_learning = $8,"
 								" model_version = $9, sqlstate = $10, message = $11, notices = $12"
-								" WHERE watch = $1 AND run = $2",
+								" WHERE watch = $1 AND run = $2 AND state = 'running'",
 								lengthof(values), types, values, nulls);
 	watch_tables_leave(&t);
 }
