@@ -38,6 +38,8 @@
 #include "rows/relation.h"
 #include "rows/source_private.h"
 
+#define CHUNKS_SCHEMA "_timescaledb_internal"
+
 /* The triggers of a relation. */
 static const struct
 {
@@ -292,6 +294,9 @@ watch_ensure_triggers(Oid function, const Watch *w, const Source *s, Oid relatio
 		CHECK_FOR_INTERRUPTS();
 		if (root)
 			check_source_relation(oid, kind);
+		/* rows get into the chunks of a hypertable by statements that name the hypertable */
+		if (!root && strcmp(get_namespace_name_or_temp(get_rel_namespace(oid)), CHUNKS_SCHEMA) == 0)
+			continue;
 		/* statements that name the root are seen in any case */
 		if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
 			(root || pg_class_aclcheck(oid, GetUserId(), ACL_TRIGGER) == ACLCHECK_OK) &&

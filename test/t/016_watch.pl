@@ -16,7 +16,16 @@ use Time::HiRes qw(usleep);
 
 my $seed = $ENV{SEED} // 18;
 my $rounds = $ENV{ROUNDS} // 110;
-my $node = new_node('watch', conf => "max_prepared_transactions = 0\n");
+my @kinds = ('plain', 'partitioned');
+my $timescaledb = defined extension_version('timescaledb');
+my $node = new_node('watch', conf => $timescaledb ? "shared_preload_libraries = 'timescaledb'\ntimescaledb.telemetry_level = off\n" : '');
+
+if ($timescaledb)
+{
+	# it prints a warning
+	$node->psql('postgres', 'CREATE EXTENSION timescaledb', on_error_die => 1);
+	push @kinds, 'hypertable';
+}
 
 use constant DEVICES => 70;
 
@@ -40,7 +49,7 @@ sub try_sql
 	return $stderr;
 }
 
-# ---- the source: plain or partitioned, with nulls as values of the series column -------------------
+# ---- the source: plain, partitioned or a hypertable, with nulls as values of the series column -------------------
 
 sub create_source
 {
@@ -48,7 +57,7 @@ sub create_source
 
 	sql('DROP TABLE IF EXISTS source, source_scores CASCADE');
 	sql('CREATE TABLE source (device int, ts timestamptz NOT NULL, a float8, b float8, note text) '
-		  . ($kind eq 'plain' ? '' : 'PARTITION BY RANGE (ts)'));
+		  . ($kind eq 'partitioned' ? 'PARTITION BY RANGE (ts)' : ''));
 	if ($kind eq 'partitioned')
 	{
 		# a partition whose columns have other numbers, and one with partitions of its own
@@ -59,6 +68,7 @@ sub create_source
 		sql("CREATE TABLE part22 PARTITION OF part2 FOR VALUES FROM ('2024-05-01 01:30+00') TO ('2024-05-01 02:00+00')");
 		sql("CREATE TABLE part3 PARTITION OF source DEFAULT");
 	}
+	sql("SELECT create_hypertable('source', 'ts', chunk_time_interval => interval '40 minutes')") if $kind eq 'hypertable';
 	sql("CREATE INDEX ON source (device, ts)");
 	sql("INSERT INTO source SELECT nullif(d, 0), timestamptz '2024-05-01 00:00+00' + i * interval '1 minute', sin(i * 0.2 + d), "
 		  . "cos(i * 0.11) + (i * 7919 % 101) / 500.0 FROM generate_series(0, 99) i, generate_series(0, " . (DEVICES - 1) . ') d');
@@ -96,7 +106,7 @@ sub is_exact
 sub settle
 {
 	eval { $_->query('COMMIT'); $_->quit } for splice(@sessions);
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = 'postgres' AND pid <> pg_backend_pid()");
 	sql("CALL amad_refresh('m', as_of => 'infinity')");
 	is(sql('SELECT state FROM amad_runs ORDER BY run DESC LIMIT 1'), 'done', 'the last refresh is done');
 	return;
@@ -252,7 +262,7 @@ sub operate
 	return;
 }
 
-for my $kind ('plain', 'partitioned')
+for my $kind (@kinds)
 {
 	for my $more ('', '"lookahead": 2')
 	{
