@@ -43,6 +43,21 @@
 	tuplesort_getdatum(sort, true, value, isnull, NULL)
 #endif
 
+/* Whether column i (from 0) is a virtual generated column, which stored rows do not have. */
+#if PG_VERSION_NUM >= 180000
+#define column_is_virtual(desc, i) \
+	(TupleDescAttr(desc, i)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define column_is_virtual(desc, i) false
+#endif
+
+/* Renamed in 16. */
+#if PG_VERSION_NUM < 160000
+#define stat_live_tuples(entry) ((entry)->n_live_tuples)
+#else
+#define stat_live_tuples(entry) ((entry)->live_tuples)
+#endif
+
 /* Whether column i (from 0) cannot be null; a NOT NULL constraint may be invalid since 18. */
 #if PG_VERSION_NUM >= 180000
 #define column_is_not_null(desc, i) \

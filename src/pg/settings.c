@@ -5,12 +5,15 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include <limits.h>
+
 #include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "pg/settings.h"
 
 bool settings_report_progress = false;
+int settings_change_log_limit = 1000000;
 
 /* amad.max_parallel_workers; -1: max_parallel_maintenance_workers */
 static int	max_parallel_workers_setting = -1;
@@ -26,6 +29,11 @@ settings_define(void)
 							"-1 takes max_parallel_maintenance_workers.",
 							&max_parallel_workers_setting, -1, -1, 1024, PGC_USERSET, 0, NULL, NULL,
 							NULL);
+	DefineCustomIntVariable("amad.change_log_limit",
+							"Number of entries in amad_changes beyond which no more are added",
+							"The next refresh then scores everything again.",
+							&settings_change_log_limit, 1000000, 0, INT_MAX, PGC_SUSET, 0, NULL,
+							NULL, NULL);
 	MarkGUCPrefixReserved("amad");
 }
 

@@ -8,6 +8,9 @@
 /* amad.report_progress: commands report their progress as NOTICEs. */
 extern bool settings_report_progress;
 
+/* amad.change_log_limit: entries in the change log beyond which series are not logged one by one. */
+extern int	settings_change_log_limit;
+
 /* Defines the settings, when the library is loaded. */
 extern void settings_define(void);
 

@@ -174,6 +174,12 @@ extern void source_scan_outside(const Source *source, const SourceRange *range, 
  */
 extern bool source_span(const Source *source, const SourceRange *range, int64 *first, int64 *last);
 
+/*
+ * Finds the n-th distinct finite time of a series after (or before) a time; n at least 1.  False if
+ * there are fewer.  series: values of the series columns; NULL: the only series.
+ */
+extern bool source_nth_time(const Source *source, Jsonb *series, bool after, int64 from, int64 n,
+							int64 *ts);
 /* The rows of a source. */
 typedef struct SourceSize
 {

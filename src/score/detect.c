@@ -295,8 +295,24 @@ set_range(Detection *d)
 	/* with lookahead, the level of each row is computed when the row is added */
 	if (range->form == SOURCE_ONCE || m->options.lookahead > 0)
 		range->before = scorer_depth(m, true);
-	else
+	else if (d->earlier == NULL)
 		d->earlier = earlier_rows_open(d->loaded, d->source);
+}
+
+/* Makes room for the rows before the range, and lets the scorer read others if it needs them. */
+static void
+prepare_history(Detection *d)
+{
+	const Model *m = d->loaded->model;
+	const Size	rows = d->range.before;
+	const bool	reads = rows < scorer_depth(m, true);
+
+	scorer_set_earlier(d->scorer, earlier_rows_level, reads ? d->earlier : NULL);
+	if (d->history.room >= d->range.before)
+		return;
+	d->history.room = d->range.before;
+	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
+	d->history.values = palloc_extended(sizeof(double) * rows * m->features, MCXT_ALLOC_HUGE);
 }
 
 Detection *
@@ -305,7 +321,6 @@ detect_open(const DetectSpec *spec)
 	Detection  *d = palloc0(sizeof(Detection));
 	SourceSpec	source;
 	SourceScope scope;
-	Size		rows;
 
 	d->context = CurrentMemoryContext;
 	d->spec = *spec;
@@ -317,6 +332,8 @@ detect_open(const DetectSpec *spec)
 	source = find_source(d);
 	d->source = source_open(&source);
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
+	if (!OidIsValid(d->spec.bound_type))
+		d->spec.bound_type = d->source->ts_type;
 	(void) detect_timestamp(d, 0);	/* fails here if it fails at all */
 	scope = source_enter(&d->source->spec);
 	if (d->loaded->model->nseries > 0)
@@ -325,18 +342,40 @@ detect_open(const DetectSpec *spec)
 	source_leave(&scope);
 	set_range(d);
 	d->scorer = scorer_open(d->loaded, spec->parallel);
-	scorer_set_earlier(d->scorer, earlier_rows_level, d->earlier);
 	if (spec->collect)
 		d->learning = learning_rows_open(d->loaded->model->features);
-	d->history.room = d->range.before;
-	rows = d->history.room;
-	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
-	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
-										MCXT_ALLOC_HUGE);
+	prepare_history(d);
 	/* a block of memory used again for each row is faster than one for all rows of a block */
 	d->visit_context = AllocSetContextCreate(CurrentMemoryContext, "amad detected row", VISIT_BYTES,
 											 VISIT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
 	return d;
+}
+
+void
+detect_set_range(Detection *d, const int64 *since, const int64 *until, Jsonb *series)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+	DetectSpec *spec = &d->spec;
+
+	spec->bound_type = d->source->ts_type;
+	spec->has_since = since != NULL;
+	spec->since = Int64GetDatum(since ? *since : 0);
+	spec->has_until = until != NULL;
+	spec->until = Int64GetDatum(until ? *until : 0);
+	spec->series = series;
+	memset(&d->range, 0, sizeof(SourceRange));
+	d->since = 0;
+	d->lookahead = 0;
+	d->outside = NULL;
+	set_range(d);
+	prepare_history(d);
+	MemoryContextSwitchTo(old);
+}
+
+const Source *
+detect_source(const Detection *d)
+{
+	return d->source;
 }
 
 const LoadedModel *

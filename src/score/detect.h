@@ -39,7 +39,7 @@ typedef struct DetectSpec
 	const char *label_col;		/* NULL: the stored one, if there is one */
 
 	/* range */
-	Oid			bound_type;		/* int8, timestamp or timestamptz */
+	Oid			bound_type;		/* int8, timestamp or timestamptz; 0: that of the source */
 	bool		has_since;
 	Datum		since;			/* inclusive */
 	bool		has_until;
@@ -84,6 +84,13 @@ extern Detection *detect_open(const DetectSpec *spec);
 /* Calls visit for every row of the range. */
 extern void detect_run(Detection *detection, detect_visit visit, void *arg);
 
+/*
+ * Sets the range of the next detect_run(), in units of the source; NULL: no bound.  series: as in
+ * DetectSpec.
+ */
+extern void detect_set_range(Detection *detection, const int64 *since, const int64 *until,
+							 Jsonb *series);
+
 /* Finds out what it covers; may read the first and last time from the source. */
 extern DetectSpan detect_span(const Detection *detection);
 
@@ -93,6 +100,7 @@ extern bool detect_has_labels(const Detection *detection);
 /* The query that reads the rows. */
 extern char *detect_query(const Detection *detection);
 
+extern const Source *detect_source(const Detection *detection);
 extern const LoadedModel *detect_model(const Detection *detection);
 extern const Scorer *detect_scorer(const Detection *detection);
 

@@ -92,6 +92,8 @@ sub statements
 		"SELECT count(*) FROM amad_drift_bigint('kept', since => 1000)",
 		"BEGIN; SELECT amad_recalibrate_bigint('kept', since => 1000); ROLLBACK",
 		"BEGIN; SELECT amad_retrain('kept', true); ROLLBACK",
+		"BEGIN; SELECT amad_watch('kept', target => 'fuzz.scores'); CALL amad_refresh('kept'); ROLLBACK",
+		"SELECT amad_watch('kept', target => 'fuzz.scores'); CALL amad_refresh('kept'); UPDATE fuzz.readings SET a = a; CALL amad_refresh('kept'); SELECT amad_unwatch('kept')",
 		"BEGIN; SELECT amad_retrain_bigint('kept', until => 4000, deploy => 'if_better', keep => 1); ROLLBACK",
 		"BEGIN; SELECT amad_recalibrate_bigint('kept', since => 1000, deploy => 'if_better'); ROLLBACK",
 		"SELECT count(*) FROM amad_compare_bigint('kept', NULL)",

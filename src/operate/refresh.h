@@ -1,0 +1,58 @@
+/*
+ * operate/refresh.h
+ *	  A refresh of a watch: what its files share.
+ */
+#ifndef AMAD_OPERATE_REFRESH_H
+#define AMAD_OPERATE_REFRESH_H
+
+#include "operate/watch_tables.h"
+#include "score/detect.h"
+
+/* What a run has done, as in amad_runs. */
+typedef struct RefreshSums
+{
+	int64		changes;
+	int64		series;
+	int64		rows;
+	int64		flagged;
+	int64		learning;
+} RefreshSums;
+
+typedef struct Refresh
+{
+	/* the call */
+	Oid			function;		/* amad_refresh */
+	TimestampTz as_of;
+	bool		has_since;
+	TimestampTz since;
+	bool		has_until;
+	TimestampTz until;
+	bool		atomic;			/* it cannot commit */
+	MemoryContext context;		/* lasts as long as the call */
+
+	/* the watch */
+	Oid			watches;		/* the table amad_watches */
+	Watch		watch;
+	int64		run;			/* number of the run */
+	int			version;		/* of the model, for the whole run; 0 at first */
+
+	/* what was done */
+	RefreshSums sums;
+	StringInfoData notices;
+} Refresh;
+
+/*
+ * Steps of a refresh; each is a transaction if the refresh can commit.  They run as the watch's
+ * owner in a security-restricted operation.
+ */
+
+/* Finds model and source, looks after the triggers, and moves the change log to amad_pending. */
+extern bool refresh_take_changes(Refresh *refresh);
+
+/* Scores some of the ranges in amad_pending; false if there are none left. */
+extern bool refresh_score_batch(Refresh *refresh);
+
+/* The time up to which rows are scored, in units of the source. */
+extern int64 refresh_horizon(const Refresh *refresh, Oid ts_type);
+
+#endif							/* AMAD_OPERATE_REFRESH_H */

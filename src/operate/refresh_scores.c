@@ -1,0 +1,413 @@
+/*
+ * operate/refresh_scores.c
+ *	  A batch of a refresh: scores the rows that changes have an effect on.
+ *
+ * If the rows of a series changed from a to b, scores can change from the row that is `lookahead` rows
+ * before a up to the row that is `depth` rows after b, both counted in the source as it is now.  The
+ * scores of these rows are deleted and written again.  depth and lookahead are the largest of all
+ * versions that have scored rows of the target, because those of an earlier version depend on the
+ * changed rows, too.
+ *
+ * Rows that are newer than the horizon are left out, and logged again.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "operate/refresh.h"
+#include "operate/watch_triggers.h"
+#include "pg/json.h"
+#include "rows/source_private.h"
+#include "score/explanation.h"
+
+#define BATCH_RANGES 64			/* scored in one transaction */
+#define FLUSH_ROWS 2000			/* inserted by one statement */
+
+/* A changed range of a series. */
+typedef struct Pending
+{
+	Datum		series;			/* text[] */
+	Jsonb	   *condition;		/* on the series columns; NULL: the model has none */
+	int64		first;			/* PG_INT64_MIN: no bound */
+	int64		last;			/* PG_INT64_MAX: no bound */
+} Pending;
+
+/* The columns of rows that are to be inserted, as arrays. */
+enum
+{
+	OUT_TS,
+	OUT_SEVERITY,
+	OUT_STATUS,
+	OUT_EXPECTED,
+	OUT_CONTRIBUTIONS,
+	OUT_COLUMNS
+};
+
+typedef struct Batch
+{
+	Refresh    *refresh;
+	Detection  *detection;
+	const Source *source;
+	const char *target;
+	int64		horizon;
+	ExplanationWriter *writer;
+	SPIPlanPtr	insert;
+	const Pending *pending;		/* the range being scored */
+
+	/* rows of it that were scored, not inserted yet */
+	MemoryContext rows_context;
+	int			nrows;
+	ArrayBuildState *columns[OUT_COLUMNS];
+
+	/* the latest time scored */
+	bool		has_newest;
+	int64		newest;
+} Batch;
+
+/* ---- writing ----------------------------------------------------------------------------- */
+
+static Oid
+output_type(const Batch *b, int column)
+{
+	const Oid	types[] = {b->source->ts_type, FLOAT8OID, TEXTOID, JSONBOID, JSONBOID};
+
+	return types[column];
+}
+
+/* Prepares INSERT … SELECT; $1: values of the series columns, $2: version, $3 …: arrays of columns. */
+static SPIPlanPtr
+prepare_insert(const Batch *b)
+{
+	static const char *const names[] = {"ts", "severity", "status", "expected", "contributions"};
+	const Source *s = b->source;
+	StringInfoData text;
+	StringInfoData values;
+	StringInfoData arrays;
+	Oid			types[2 + OUT_COLUMNS] = {TEXTARRAYOID, INT4OID};
+	SPIPlanPtr	plan;
+
+	initStringInfo(&text);
+	initStringInfo(&values);
+	initStringInfo(&arrays);
+	appendStringInfo(&text, "INSERT INTO %s (", b->target);
+	for (int i = 0; i < s->spec.nseries; i++)
+	{
+		appendStringInfo(&text, "%s, ", quote_identifier(s->spec.series_cols[i]));
+		appendStringInfo(&values, "($1)[%d]::%s, ", i + 1,
+						 format_type_extended(s->series_types[i], -1, FORMAT_TYPE_FORCE_QUALIFY));
+	}
+	for (int i = 0; i < OUT_COLUMNS; i++)
+	{
+		types[2 + i] = get_array_type(output_type(b, i));
+		appendStringInfo(&arrays, "%spg_catalog.unnest($%d)", i > 0 ? ", " : "", 3 + i);
+	}
+	appendStringInfo(&text,
+					 "%s, severity, status, expected, contributions, model_version) SELECT %s"
+					 "r.ts::%s, r.severity, r.status, r.expected, r.contributions, $2 FROM ROWS "
+					 "FROM (%s) AS r(",
+					 quote_identifier(s->spec.timestamp_col), values.data,
+					 format_type_extended(s->ts_column_type, -1, FORMAT_TYPE_FORCE_QUALIFY),
+					 arrays.data);
+	for (int i = 0; i < OUT_COLUMNS; i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", names[i]);
+	appendStringInfoChar(&text, ')');
+	plan = SPI_prepare(text.data, lengthof(types), types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static void
+start_rows(Batch *b)
+{
+	MemoryContextReset(b->rows_context);
+	b->nrows = 0;
+	for (int i = 0; i < OUT_COLUMNS; i++)
+		b->columns[i] = initArrayResult(output_type(b, i), b->rows_context, false);
+}
+
+static void
+insert_rows(Batch *b)
+{
+	Datum		values[2 + OUT_COLUMNS] = {b->pending->series, Int32GetDatum(b->refresh->version)};
+	int			rc;
+
+	if (b->nrows == 0)
+		return;
+	for (int i = 0; i < OUT_COLUMNS; i++)
+		values[2 + i] = makeArrayResult(b->columns[i], b->rows_context);
+	/* a connection of its own: that of the query whose rows are being scored is in use */
+	SPI_connect();
+	rc = SPI_execute_plan(b->insert, values, NULL, false, 0);
+	if (rc != SPI_OK_INSERT)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	SPI_finish();
+	b->refresh->sums.rows += b->nrows;
+	start_rows(b);
+}
+
+/* Takes a scored row, unless it has no place in the series. */
+static void
+take_scored_row(const DetectedRow *row, void *arg)
+{
+	Batch	   *b = arg;
+	const Scorer *scorer = detect_scorer(b->detection);
+	const ScoreStatus status = row->row.status;
+	const bool	flagged = score_is_judged(status) && explanation_severity(scorer, &row->row) > 1.0;
+	Datum		values[EXPLANATION_COLUMNS];
+	bool		nulls[EXPLANATION_COLUMNS];
+	static const int from[] = {-1, EXPLANATION_SEVERITY, EXPLANATION_STATUS, EXPLANATION_EXPECTED,
+							   EXPLANATION_CONTRIBUTIONS};
+
+	if (!row->row.ts_valid || status == SCORE_DUPLICATE_TS || status == SCORE_OUT_OF_ORDER)
+		return;
+	explanation_columns(b->writer, scorer, &row->row, flagged, values, nulls);
+	for (int i = 0; i < OUT_COLUMNS; i++)
+		(void) accumArrayResult(b->columns[i],
+								i == OUT_TS ? Int64GetDatum(row->row.ts) : values[from[i]],
+								i != OUT_TS && nulls[from[i]], output_type(b, i), b->rows_context);
+	b->refresh->sums.flagged += flagged;
+	b->refresh->sums.learning += status == SCORE_LEARNING;
+	b->newest = b->has_newest ? Max(b->newest, row->row.ts) : row->row.ts;
+	b->has_newest = true;
+	if (++b->nrows == FLUSH_ROWS)
+		insert_rows(b);
+}
+
+/* Deletes the scores of a series in a range. */
+static void
+delete_scores(const Batch *b, int64 first, int64 last)
+{
+	const char *column = quote_identifier(b->source->spec.timestamp_col);
+	StringInfoData where;
+
+	initStringInfo(&where);
+	if (first > PG_INT64_MIN)
+		source_append_bound(&where, b->source, column, ">=", first);
+	if (last < PG_INT64_MAX)
+		source_append_bound(&where, b->source, column, "<=", last);
+	if (b->pending->condition)
+		source_append_series(&where, b->source, b->pending->condition);
+	if (SPI_execute(psprintf("DELETE FROM %s%s%s", b->target, where.len > 0 ? " WHERE " : "",
+							 where.data),
+					false, 0) < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+}
+
+/* ---- ranges ------------------------------------------------------------------------------ */
+
+/* Takes ranges of some series out of amad_pending; their number. */
+static int
+take_pending(Batch *b, Pending **ranges)
+{
+	Refresh    *r = b->refresh;
+	const Oid	types[] = {UUIDOID, INT4OID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), Int32GetDatum(BATCH_RANGES)};
+	Watch		watch;
+	WatchTables t;
+	int			n;
+
+	watch_tables_enter(&t, r->function);
+	if (!watch_read(&t, &r->watch.id, &watch))
+		watch_report_missing(r->watch.model_name);
+	r->watch.has_newest = watch.has_newest;
+	r->watch.newest = watch.newest;
+	n = (int) watch_tables_execute(&t,
+								   "WITH p AS (DELETE FROM {pending} WHERE watch = $1 AND number IN"
+								   "   (SELECT number FROM {pending} WHERE watch = $1 ORDER BY "
+								   "number LIMIT $2)"
+								   "   RETURNING number, series, first_ts, last_ts)"
+								   " SELECT series, first_ts, last_ts FROM p ORDER BY number",
+								   2, types, values, NULL);
+	*ranges = MemoryContextAllocZero(t.context, sizeof(Pending) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		Pending    *p = &(*ranges)[i];
+		MemoryContext old = MemoryContextSwitchTo(t.context);
+		bool		isnull;
+		Datum		value;
+
+		p->series = PointerGetDatum(
+			PG_DETOAST_DATUM_COPY(watch_tables_value(i, 1, TEXTARRAYOID, NULL)));
+		value = watch_tables_value(i, 2, INT8OID, &isnull);
+		p->first = isnull ? PG_INT64_MIN : DatumGetInt64(value);
+		value = watch_tables_value(i, 3, INT8OID, &isnull);
+		p->last = isnull ? PG_INT64_MAX : DatumGetInt64(value);
+		MemoryContextSwitchTo(old);
+	}
+	watch_tables_leave(&t);
+	return n;
+}
+
+/* Writes the condition on the series columns.  ERROR if there are not as many values. */
+static void
+set_condition(const Batch *b, Pending *p)
+{
+	const SourceSpec *spec = &b->source->spec;
+	StringInfoData json;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(p->series), TEXTOID, -1, false, TYPALIGN_INT, &values,
+					  &nulls, &n);
+	if (n != spec->nseries)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the series columns of model \"%s\" have changed",
+						b->refresh->watch.model_name),
+				 errhint("Drop the watch with amad_unwatch() and create it again, with another "
+						 "target.")));
+	if (n == 0)
+		return;
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (int i = 0; i < n; i++)
+	{
+		if (!nulls[i])
+		{
+			json_put_string(&json, spec->series_cols[i], TextDatumGetCString(values[i]));
+			continue;
+		}
+		if (json.len > 1)
+			appendStringInfoString(&json, ", ");
+		json_string(&json, spec->series_cols[i]);
+		appendStringInfoString(&json, ": null");
+	}
+	appendStringInfoChar(&json, '}');
+	p->condition = json_to_jsonb(json.data);
+}
+
+/* Logs a range again, for a later refresh. */
+static void
+leave_range(const Batch *b, int64 first, int64 last)
+{
+	WatchTables t;
+
+	watch_tables_enter(&t, b->refresh->function);
+	watch_log_range(&t, &b->refresh->watch.id, b->pending->series,
+					first > PG_INT64_MIN ? &first : NULL, last < PG_INT64_MAX ? &last : NULL);
+	watch_tables_leave(&t);
+}
+
+/* The time up to which scores depend on rows up to `last`. */
+static int64
+find_end(const Batch *b, int64 last)
+{
+	int64		end;
+
+	return last < PG_INT64_MAX &&
+			source_nth_time(b->source, b->pending->condition, true, last,
+							Max(b->refresh->watch.depth, 1), &end)
+		? end
+		: PG_INT64_MAX;
+}
+
+/*
+ * Scores the first of n ranges, and those of the same series that scoring it covers; returns how
+ * many.
+ */
+static int
+score_ranges(Batch *b, const Pending *ranges, int n)
+{
+	const int	lookahead = b->refresh->watch.lookahead;
+	int64		first = ranges->first;
+	int64		last = ranges->last;
+	int64		end;
+	int64		until;
+	int64		ts;
+	int			covered = 1;
+
+	b->pending = ranges;
+	if (first > b->horizon)
+	{
+		leave_range(b, first, last);
+		return 1;
+	}
+	end = find_end(b, last);
+	while (covered < n && ranges[covered].first <= end && ranges[covered].first <= b->horizon &&
+		   datumIsEqual(ranges[covered].series, ranges->series, false, -1))
+	{
+		last = Max(last, ranges[covered].last);
+		covered++;
+		end = find_end(b, last);
+	}
+	if (lookahead > 0 && first > PG_INT64_MIN &&
+		!source_nth_time(b->source, b->pending->condition, false, first, lookahead, &first))
+		first = PG_INT64_MIN;
+
+	delete_scores(b, first, end);
+	until = Min(end, b->horizon);
+	if (until < PG_INT64_MAX)
+		until++;				/* exclusive */
+	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
+					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
+	start_rows(b);
+	detect_run(b->detection, take_scored_row, b);
+	insert_rows(b);
+	b->refresh->sums.series++;
+
+	/* what was too new */
+	if (last > b->horizon &&
+		source_nth_time(b->source, b->pending->condition, true, b->horizon, 1, &ts) && ts <= last)
+		leave_range(b, ts, last);
+	return covered;
+}
+
+bool
+refresh_score_batch(Refresh *r)
+{
+	DetectSpec	spec = {
+		.function = r->function,
+		.model_name = r->watch.model_name,
+		.version = r->version,
+	};
+	Batch		b = {.refresh = r};
+	Pending    *ranges;
+	int			n = take_pending(&b, &ranges);
+
+	if (n == 0)
+		return false;
+	/* a snapshot that is newer than that of the entries */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	b.detection = detect_open(&spec);
+	b.source = detect_source(b.detection);
+	b.target = watch_open_target(r->watch.target, b.source, false);
+	b.writer = explanation_open(detect_model(b.detection));
+	b.horizon = refresh_horizon(r, b.source->ts_type);
+	b.rows_context = AllocSetContextCreate(CurrentMemoryContext, "amad scores",
+										   ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < n; i++)
+		set_condition(&b, &ranges[i]);
+	SPI_connect();
+	b.insert = prepare_insert(&b);
+	for (int i = 0; i < n;)
+		i += score_ranges(&b, ranges + i, n - i);
+	SPI_finish();
+	PopActiveSnapshot();
+
+	if (b.has_newest)
+	{
+		const Oid	types[] = {UUIDOID, INT8OID};
+		const Datum values[] = {UUIDPGetDatum(&r->watch.id), Int64GetDatum(b.newest)};
+		WatchTables t;
+
+		watch_tables_enter(&t, r->function);
+		(void) watch_tables_execute(&t,
+									"UPDATE {watches} SET newest_ts = greatest(newest_ts, $2) "
+									"WHERE watch = $1"
+									" AND (newest_ts IS NULL OR newest_ts < $2)",
+									2, types, values, NULL);
+		watch_tables_leave(&t);
+	}
+	return true;
+}

@@ -1,0 +1,313 @@
+/*
+ * operate/watch.c
+ *	  The functions amad_watch, amad_unwatch, amad_pause, amad_resume.
+ *
+ * A watch belongs to the owner of its model, who creates it: the triggers and the table of scores
+ * are created with the caller's privileges.  What it has to score first is an entry of the
+ * change log, so the first refresh is like any other.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "model/owners.h"
+#include "model/registry.h"
+#include "operate/watch_tables.h"
+#include "operate/watch_triggers.h"
+#include "pg/call_arguments.h"
+#include "pg/json.h"
+#include "score/detect.h"
+
+enum
+{
+	ARG_MODEL_NAME,
+	ARG_TARGET,
+	ARG_EVERY,
+	ARG_DELAY,
+	ARG_LATE,
+	ARG_RETAIN,
+	ARG_SINCE
+};
+
+SQL_FUNCTION(amad_watch);
+SQL_FUNCTION(amad_unwatch);
+SQL_FUNCTION(amad_pause);
+SQL_FUNCTION(amad_resume);
+
+/* ---- amad_watch -------------------------------------------------------------------------- */
+
+/* Refuses negative intervals: a negative time would score rows of the future. */
+static void
+check_interval(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	const Interval zero = {0};
+
+	if (!PG_ARGISNULL(number) &&
+		DatumGetBool(
+			DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(number), IntervalPGetDatum(&zero))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative", name)));
+}
+
+/* Inserts the row of a watch, or updates the columns that are given.  Returns its identifier. */
+static pg_uuid_t
+store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, const char *target,
+			Oid relation)
+{
+	const Oid	types[] = {TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID,
+						 NAMEOID, OIDOID,  INT8OID,		OIDOID,		 UUIDOID};
+	NameData	owner;
+	Datum		values[] = {
+		PG_GETARG_DATUM(ARG_MODEL_NAME),
+		CStringGetTextDatum(target),
+		PG_GETARG_DATUM(ARG_EVERY),
+		PG_GETARG_DATUM(ARG_DELAY),
+		PG_GETARG_DATUM(ARG_LATE),
+		PG_GETARG_DATUM(ARG_RETAIN),
+		NameGetDatum(&owner),
+		ObjectIdGetDatum(t->caller),
+		Int64GetDatum(owner_cluster()),
+		ObjectIdGetDatum(relation),
+		UUIDPGetDatum(id),
+	};
+	char		nulls[] = "           ";
+
+	namestrcpy(&owner, GetUserNameFromId(t->caller, false));
+	for (int i = ARG_EVERY; i <= ARG_RETAIN; i++)
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	nulls[9] = OidIsValid(relation) ? ' ' : 'n';
+	nulls[10] = id ? ' ' : 'n';
+	/* an interval of 0 takes a setting back; newest_ts describes a table */
+	(void) watch_tables_execute(t,
+								id ? "UPDATE {watches} SET target = $2, every = CASE WHEN $3 = '0' "
+									 "THEN NULL ELSE coalesce($3, every) END,"
+									 " delay = coalesce($4, delay), late = CASE WHEN $5 = '0' THEN "
+									 "NULL ELSE coalesce($5, late) END,"
+									 " retain = CASE WHEN $6 = '0' THEN NULL ELSE coalesce($6, "
+									 "retain) END,"
+									 " owner = $7, owner_oid = $8, owner_cluster = $9, source_oid "
+									 "= $10,"
+									 " newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
+									 " polled_until = CASE WHEN target = $2 THEN polled_until END"
+									 " WHERE watch = $11 AND model_name = $1 RETURNING watch"
+								   : "INSERT INTO {watches} (watch, owner, owner_oid, "
+									 "owner_cluster, model_name, target, every,"
+									 " delay, late, retain, source_oid, created_at, paused, depth, "
+									 "lookahead)"
+									 " SELECT gen_random_uuid(), $7, $8, $9, $1, $2, nullif($3, "
+									 "'0'), coalesce($4, '0'),"
+									 " nullif($5, '0'), nullif($6, '0'), $10, clock_timestamp(), "
+									 "false, 0, 0"
+									 " WHERE $11 IS NULL RETURNING watch",
+								lengthof(values), types, values, nulls);
+	if (SPI_processed != 1)
+		elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
+	return *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
+}
+
+/* (model_name, target, every, delay, late, retain, since) → jsonb */
+Datum
+amad_watch(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *model_name = text_argument(fcinfo, ARG_MODEL_NAME);
+	char	   *target = text_argument(fcinfo, ARG_TARGET);
+	DetectSpec	spec = {.function = function, .model_name = model_name};
+	Detection  *detection;
+	const Source *source;
+	Watch		watch;
+	WatchTables t;
+	StringInfoData result;
+	RegistryEntry entry;
+	Oid			relation = InvalidOid;
+	char	   *qualified;
+	char	   *old_target = NULL;
+	bool		exists;
+	bool		polled;
+	bool		created = false;
+
+	if (model_name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
+	check_interval(fcinfo, ARG_EVERY, "every");
+	check_interval(fcinfo, ARG_DELAY, "delay");
+	check_interval(fcinfo, ARG_LATE, "late");
+	check_interval(fcinfo, ARG_RETAIN, "retain");
+
+	/* one watch for a model and an owner: concurrent calls wait, as for a refresh that runs */
+	watch_tables_enter(&t, function);
+	LockDatabaseObject(t.watches,
+					   hash_combine(hash_bytes((const unsigned char *) model_name,
+											   strlen(model_name)),
+									hash_bytes_uint32(t.caller)),
+					   0, ExclusiveLock);
+	exists = watch_find(&t, model_name, true, &watch);
+	watch_tables_leave(&t);
+	if (exists)
+	{
+		(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
+		old_target = watch.target;
+	}
+
+	/* the model and its source; both belong to the caller */
+	entry = registry_find(function, model_name, 0);
+	if (!entry.own)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("model \"%s\" belongs to role \"%s\"", model_name, NameStr(entry.role)),
+				 errhint("Use SET ROLE to become the owner of the model.")));
+	detection = detect_open(&spec);
+	source = detect_source(detection);
+	if (source->ts_type == INT8OID &&
+		!(PG_ARGISNULL(ARG_DELAY) && PG_ARGISNULL(ARG_LATE) && PG_ARGISNULL(ARG_RETAIN) &&
+		  PG_ARGISNULL(ARG_SINCE)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg(
+					 "delay, late, retain and since need a time column that is not an integer")));
+
+	/* the table of scores */
+	if (target == NULL)
+		target = exists ? old_target
+						: psprintf("%s", quote_identifier(psprintf("%s_scores", model_name)));
+	qualified = watch_open_target(target, source, true);
+	if (qualified == NULL)
+	{
+		watch_create_target(target, source, relation);
+		created = true;
+		qualified = watch_open_target(target, source, false);
+	}
+
+	/* the row of the watch, then its triggers */
+	polled = PG_ARGISNULL(ARG_LATE)
+		? exists && watch.late != NULL
+		: DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(ARG_LATE),
+										   IntervalPGetDatum(&(const Interval){0})));
+	relation = watch_source_relation(source);
+	if (!polled && !OidIsValid(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("changes of the source of model \"%s\" cannot be logged", model_name),
+				 errdetail("It is a query."),
+				 errhint("Specify late, the time that each refresh is to score again.")));
+	watch_tables_enter(&t, function);
+	watch.id = store_watch(fcinfo, &t, exists ? &watch.id : NULL, qualified,
+						   polled ? InvalidOid : relation);
+	(void) watch_read(&t, &watch.id, &watch);
+	watch_tables_leave(&t);
+	if (polled)
+		watch_drop_triggers(function, &watch.id, NIL);
+	else
+		watch_ensure_triggers(function, &watch, source, relation, NULL);
+
+	/* what is to be scored first */
+	if (!exists || strcmp(old_target, qualified) != 0 || created || !PG_ARGISNULL(ARG_SINCE))
+	{
+		int64		since = 0;
+
+		if (!PG_ARGISNULL(ARG_SINCE))
+			since = DatumGetInt64(detect_convert_bound(function, TIMESTAMPTZOID, source->ts_type,
+													   PG_GETARG_DATUM(ARG_SINCE)));
+		watch_tables_enter(&t, function);
+		/* instead of everything, which new triggers log */
+		if (!exists || created || strcmp(old_target, qualified) != 0)
+		{
+			const Oid	types[] = {UUIDOID};
+			const Datum values[] = {UUIDPGetDatum(&watch.id)};
+
+			(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types,
+										values, NULL);
+			(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types,
+										values, NULL);
+		}
+		watch_log_range(&t, &watch.id, 0, PG_ARGISNULL(ARG_SINCE) ? NULL : &since, NULL);
+		watch_tables_leave(&t);
+	}
+
+	initStringInfo(&result);
+	appendStringInfoChar(&result, '{');
+	json_put_string(&result, "watch", watch_id_text(&watch.id));
+	json_put_string(&result, "target", qualified);
+	json_put_string(&result, "changes", polled ? "polled" : "logged by triggers");
+	appendStringInfoChar(&result, '}');
+	PG_RETURN_DATUM(JsonbPGetDatum(json_to_jsonb(result.data)));
+}
+
+/* ---- the others -------------------------------------------------------------------------- */
+
+/* (model_name) */
+Datum
+amad_unwatch(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *model_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const Oid	types[] = {UUIDOID};
+	Datum		values[1];
+	WatchTables t;
+	Watch		watch;
+
+	watch_tables_enter(&t, function);
+	if (!watch_find(&t, model_name, true, &watch))
+		watch_report_missing(model_name);
+	watch_tables_leave(&t);
+	/* a refresh that runs is not interrupted */
+	(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
+	watch_drop_triggers(function, &watch.id, NIL);
+	watch_tables_enter(&t, function);
+	values[0] = UUIDPGetDatum(&watch.id);
+	(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types, values,
+								NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {overflow} WHERE watch = $1", 1, types, values,
+								NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types, values,
+								NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {runs} WHERE watch = $1", 1, types, values, NULL);
+	(void) watch_tables_execute(&t, "DELETE FROM {watches} WHERE watch = $1", 1, types, values,
+								NULL);
+	watch_tables_leave(&t);
+	PG_RETURN_VOID();
+}
+
+static void
+set_paused(FunctionCallInfo fcinfo, bool paused)
+{
+	char	   *model_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const Oid	types[] = {UUIDOID, BOOLOID};
+	WatchTables t;
+	Watch		watch;
+
+	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
+	if (!watch_find(&t, model_name, false, &watch))
+		watch_report_missing(model_name);
+	{
+		const Datum values[] = {UUIDPGetDatum(&watch.id), BoolGetDatum(paused)};
+
+		(void) watch_tables_execute(&t, "UPDATE {watches} SET paused = $2 WHERE watch = $1", 2,
+									types, values, NULL);
+	}
+	watch_tables_leave(&t);
+}
+
+/* (model_name) */
+Datum
+amad_pause(PG_FUNCTION_ARGS)
+{
+	set_paused(fcinfo, true);
+	PG_RETURN_VOID();
+}
+
+/* (model_name) */
+Datum
+amad_resume(PG_FUNCTION_ARGS)
+{
+	set_paused(fcinfo, false);
+	PG_RETURN_VOID();
+}

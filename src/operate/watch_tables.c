@@ -1,0 +1,351 @@
+/*
+ * operate/watch_tables.c
+ *	  The tables of watches: statements that run as their owner.
+ *
+ * As for amad_models (model/models_table.c), the owner of the tables can have altered them, and
+ * a role with the privilege TRIGGER could add code that would run with the owner's rights.  So
+ * the tables are looked up in the extension's schema and locked, must have neither triggers
+ * nor rules, and the types of results are checked.  Statements run with the search_path
+ * pg_catalog, pg_temp, so names of operators and functions need no schema.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "model/owners.h"
+#include "operate/watch_tables.h"
+
+static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE, PENDING_TABLE,
+									 RUNS_TABLE};
+
+/* ---- access ------------------------------------------------------------------------------ */
+
+static void
+refuse_table(const char *name, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" of extension amad %s", name, what),
+			 errdetail("Code attached to it would run with the privileges of the table's owner.")));
+}
+
+/* Locks a table and checks it; returns its oid and owner. */
+static Oid
+lock_table(Oid schema, const char *name, Oid *owner)
+{
+	Oid			oid = get_relname_relid(name, schema);
+	Relation	table = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
+
+	if (table == NULL || RelationGetNamespace(table) != schema ||
+		strcmp(RelationGetRelationName(table), name) != 0 ||
+		table->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table \"%s\" of extension amad does not exist", name),
+				 errdetail("The extension was dropped, or the table was renamed.")));
+	if (table->rd_rules != NULL)
+		refuse_table(name, "has a rule");
+	for (int i = 0; table->trigdesc && i < table->trigdesc->numtriggers; i++)
+		if (table->trigdesc->triggers[i].tgenabled != TRIGGER_DISABLED)
+			refuse_table(name, "has a trigger");
+	*owner = table->rd_rel->relowner;
+	relation_close(table, NoLock);
+	return oid;
+}
+
+void
+watch_tables_enter(WatchTables *t, Oid function)
+{
+	t->context = CurrentMemoryContext;
+	t->schema = get_func_namespace(function);
+	if (!OidIsValid(t->schema))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
+	GetUserIdAndSecContext(&t->caller, &t->security_context);
+	t->watches = lock_table(t->schema, tables[0], &t->owner);
+	if (pg_class_aclcheck(t->watches, t->caller, ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, WATCHES_TABLE);
+	for (int i = 1; i < lengthof(tables); i++)
+	{
+		Oid			owner;
+
+		(void) lock_table(t->schema, tables[i], &owner);
+		if (owner != t->owner)
+			refuse_table(tables[i], "has an owner of its own");
+	}
+	SetUserIdAndSecContext(t->owner,
+						   t->security_context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	t->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+}
+
+void
+watch_tables_leave(const WatchTables *t)
+{
+	SPI_finish();
+	AtEOXact_GUC(false, t->guc_level);
+	SetUserIdAndSecContext(t->caller, t->security_context);
+}
+
+/* The text of a statement, with the qualified names of the tables. */
+static char *
+fill_in_tables(const WatchTables *t, const char *text)
+{
+	const char *schema = get_namespace_name(t->schema);
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (const char *open; (open = strchr(text, '{')) != NULL; text = strchr(open, '}') + 1)
+	{
+		char	   *name = psprintf("amad_%.*s", (int) (strchr(open, '}') - open - 1), open + 1);
+
+		appendBinaryStringInfo(&out, text, open - text);
+		appendStringInfoString(&out, quote_qualified_identifier(schema, name));
+	}
+	appendStringInfoString(&out, text);
+	return out.data;
+}
+
+uint64
+watch_tables_execute(const WatchTables *t, const char *text, int nargs, const Oid *types,
+					 const Datum *values, const char *nulls)
+{
+	int			rc = SPI_execute_with_args(fill_in_tables(t, text), nargs, unconstify(Oid *, types),
+								   unconstify(Datum *, values), nulls, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+Datum
+watch_tables_value(int row, int number, Oid type, bool *isnull)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		null;
+	Datum		value;
+
+	if (SPI_gettypeid(desc, number) != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of a table of extension amad does not have type %s",
+						SPI_fname(desc, number), format_type_be(type))));
+	value = SPI_getbinval(SPI_tuptable->vals[row], desc, number, &null);
+	if (isnull != NULL)
+		*isnull = null;
+	else if (null)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("column \"%s\" of a table of extension amad is null",
+						SPI_fname(desc, number))));
+	return value;
+}
+
+/* ---- watches ----------------------------------------------------------------------------- */
+
+#define WATCH_COLUMNS \
+	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
+	" source_oid, depth, lookahead, newest_ts, polled_until"
+
+static char *
+copy_text(MemoryContext context, int row, int number)
+{
+	return MemoryContextStrdup(context,
+							   TextDatumGetCString(watch_tables_value(row, number, TEXTOID, NULL)));
+}
+
+static Interval *
+copy_interval(MemoryContext context, int row, int number)
+{
+	bool		isnull;
+	Datum		value = watch_tables_value(row, number, INTERVALOID, &isnull);
+	Interval   *copy;
+
+	if (isnull)
+		return NULL;
+	copy = MemoryContextAlloc(context, sizeof(Interval));
+	*copy = *DatumGetIntervalP(value);
+	return copy;
+}
+
+/* The owner in a row of the result. */
+static Owner
+read_owner(int row, bool *same_cluster)
+{
+	Owner		owner = {0};
+	bool		no_oid;
+	bool		no_cluster;
+	Datum		oid = watch_tables_value(row, 2, OIDOID, &no_oid);
+	Datum		cluster = watch_tables_value(row, 3, INT8OID, &no_cluster);
+
+	owner.name = *DatumGetName(watch_tables_value(row, 1, NAMEOID, NULL));
+	owner.has_oid = !no_oid && !no_cluster;
+	if (owner.has_oid)
+	{
+		owner.oid = DatumGetObjectId(oid);
+		owner.cluster = DatumGetInt64(cluster);
+	}
+	*same_cluster = owner.has_oid && owner.cluster == owner_cluster();
+	return owner;
+}
+
+static void
+read_watch(MemoryContext context, int row, Watch *w)
+{
+	Owner		owner;
+	bool		isnull;
+	Datum		value;
+
+	memset(w, 0, sizeof(Watch));
+	owner = read_owner(row, &w->same_cluster);
+	w->role = owner_role(&owner);
+	w->id = *DatumGetUUIDP(watch_tables_value(row, 4, UUIDOID, NULL));
+	w->model_name = copy_text(context, row, 5);
+	w->target = copy_text(context, row, 6);
+	w->delay = *DatumGetIntervalP(watch_tables_value(row, 7, INTERVALOID, NULL));
+	w->late = copy_interval(context, row, 8);
+	w->retain = copy_interval(context, row, 9);
+	w->paused = DatumGetBool(watch_tables_value(row, 10, BOOLOID, NULL));
+	value = watch_tables_value(row, 11, OIDOID, &isnull);
+	w->source = isnull || !w->same_cluster ? InvalidOid : DatumGetObjectId(value);
+	w->depth = DatumGetInt32(watch_tables_value(row, 12, INT4OID, NULL));
+	w->lookahead = DatumGetInt32(watch_tables_value(row, 13, INT4OID, NULL));
+	value = watch_tables_value(row, 14, INT8OID, &isnull);
+	w->has_newest = !isnull;
+	w->newest = isnull ? 0 : DatumGetInt64(value);
+	value = watch_tables_value(row, 15, INT8OID, &isnull);
+	w->has_polled = !isnull;
+	w->polled_until = isnull ? 0 : DatumGetInt64(value);
+}
+
+bool
+watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch)
+{
+	const Oid	types[] = {TEXTOID};
+	const Datum values[] = {CStringGetTextDatum(model_name)};
+	uint64		n;
+	int			found = -1;
+	Oid			first = InvalidOid;
+
+	n = watch_tables_execute(t, "SELECT " WATCH_COLUMNS " FROM {watches} WHERE model_name = $1", 1,
+							 types, values, NULL);
+	for (int i = 0; i < (int) n; i++)
+	{
+		bool		same;
+		Owner		owner = read_owner(i, &same);
+		Oid			role = owner_role(&owner);
+
+		if (role == t->caller)
+		{
+			found = i;
+			break;
+		}
+		if (own || !OidIsValid(role) || !has_privs_of_role(t->caller, role))
+			continue;
+		/* reported only if the caller has none of its own */
+		if (found >= 0)
+			first = role;
+		else
+			found = i;
+	}
+	if (found < 0)
+		return false;
+	read_watch(t->context, found, watch);
+	if (watch->role != t->caller && OidIsValid(first))
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
+				 errmsg("model name \"%s\" is ambiguous", model_name),
+				 errdetail("Several roles have a watch of a model of that name."),
+				 errhint("Use SET ROLE to become the owner of the watch.")));
+	return true;
+}
+
+bool
+watch_read(const WatchTables *t, const pg_uuid_t *id, Watch *watch)
+{
+	const Oid	types[] = {UUIDOID};
+	const Datum values[] = {UUIDPGetDatum(id)};
+
+	if (watch_tables_execute(t,
+							 "SELECT " WATCH_COLUMNS
+							 " FROM {watches} WHERE watch = $1 FOR KEY SHARE",
+							 1, types, values, NULL) != 1)
+		return false;
+	read_watch(t->context, 0, watch);
+	return true;
+}
+
+void
+watch_report_missing(const char *model_name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no watch of model \"%s\"", model_name),
+			 errhint("Create it with amad_watch(). The table amad_watches lists the watches that "
+					 "you can use.")));
+}
+
+void
+watch_log_range(const WatchTables *t, const pg_uuid_t *id, Datum series, const int64 *first,
+				const int64 *last)
+{
+	const Oid	types[] = {UUIDOID, TEXTARRAYOID, INT8OID, INT8OID};
+	const Datum values[] = {UUIDPGetDatum(id), series, Int64GetDatum(first ? *first : 0),
+							Int64GetDatum(last ? *last : 0)};
+	char		nulls[] = {' ', series ? ' ' : 'n', first ? ' ' : 'n', last ? ' ' : 'n', '\0'};
+
+	(void) watch_tables_execute(t, "INSERT INTO {changes} VALUES ($1, $2, $3, $4, now())", 4, types,
+								values, nulls);
+}
+
+char *
+watch_id_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* ---- the lock of a watch ----------------------------------------------------------------- */
+
+/*
+ * A lock of PostgreSQL's own method, not an advisory lock: users' locks have other numbers,
+ * and after an error a session-level lock of this method is released automatically.
+ */
+static LOCKTAG
+watch_lock_tag(Oid watches, const pg_uuid_t *id, WatchLock lock)
+{
+	LOCKTAG		tag;
+
+	/* the fourth number is not 0, as it is in PostgreSQL's locks of objects */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, watches, hash_bytes(id->data, UUID_LEN), lock);
+	return tag;
+}
+
+bool
+watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode, bool session, bool wait)
+{
+	LOCKTAG		tag = watch_lock_tag(watches, id, lock);
+
+	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+watch_unlock_session(Oid watches, const pg_uuid_t *id)
+{
+	LOCKTAG		tag = watch_lock_tag(watches, id, WATCH_REFRESH);
+
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}
