@@ -287,6 +287,9 @@ SELECT amad_train('x', 'narrow', aggregate => 'avg');
 SELECT amad_train('x', 'narrow', metric_col => 'what''s', value_col => 'value', aggregate => 'median');
 SELECT amad_train('x', 'narrow', metric_col => 'whats', value_col => 'device');
 SELECT amad_train('x', 'SELECT ts, value, ''(1,2)''::point AS m FROM narrow', metric_col => 'm', value_col => 'value');
+-- the text of these types depends on settings
+SELECT amad_train('x', 'SELECT ts, value, value AS m FROM narrow', 'ts', metric_col => 'm', value_col => 'value');
+SELECT amad_train('x', 'SELECT ts, value, ts::date AS m FROM narrow', 'ts', metric_col => 'm', value_col => 'value');
 SELECT amad_train('x', 'narrow', metric_col => 'what''s', value_col => 'what''s');
 SELECT amad_train('x', 'narrow', metric_col => 'device', value_col => 'value', series_cols => '{device}');
 SELECT amad_train('x', 'narrow', feature_cols => '{cpu,cpu}', metric_col => 'what''s', value_col => 'value');
