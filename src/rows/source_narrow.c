@@ -20,6 +20,7 @@
 
 #include "pg/timestamps.h"
 #include "rows/pivot.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
 
@@ -486,7 +487,10 @@ source_find_metrics(Source *s, const SourceRange *range)
 	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no rows", s->spec.source)));
+				 range->has_since || range->has_until
+					 ? errmsg("%s has no rows in the range", source_label(s->spec.source))
+					 : errmsg("%s has no rows", source_label(s->spec.source)),
+				 source_errcontext(s->spec.source)));
 	if (n > METRICS_MAX)
 	{
 		SPI_execute(psprintf("SELECT pg_catalog.count(DISTINCT %s::pg_catalog.text)"

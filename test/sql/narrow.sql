@@ -295,6 +295,7 @@ SELECT amad_train('x', 'narrow', metric_col => 'device', value_col => 'value', s
 SELECT amad_train('x', 'narrow', feature_cols => '{cpu,cpu}', metric_col => 'what''s', value_col => 'value');
 SELECT amad_train('x', 'narrow', feature_cols => '{nosuch}', metric_col => 'what''s', value_col => 'value');
 SELECT amad_train('x', 'SELECT * FROM narrow WHERE false', metric_col => 'what''s', value_col => 'value');
+SELECT amad_train('x', 'narrow', since => '2030-01-01', metric_col => 'what''s', value_col => 'value');
 SELECT amad_train('x', 'SELECT n AS t, n AS m, 1 AS v FROM generate_series(1, 5000) n', 't', metric_col => 'm', value_col => 'v');
 SELECT amad_train('x', 'SELECT n AS t, n AS m, 1 AS v FROM generate_series(1, 50) n', 't', '{one}', metric_col => 'm', value_col => 'v');
 \set VERBOSITY terse
