@@ -336,6 +336,12 @@ SELECT amad_detect('forged');
 SELECT forge('{"feature_cols": []}');
 SELECT amad_retrain('forged')->'features' AS features;
 
+-- ---- a bucket that begins before the least bigint
+CREATE TABLE extremes AS SELECT n::bigint AS ts, 'x' AS metric, noise(n) AS value FROM generate_series(1, 300) n;
+INSERT INTO extremes VALUES (-9223372036854775808, 'x', 1), (-9223372036854775806, 'x', 2), (9223372036854775807, 'x', 3), (NULL, 'x', 4);
+SELECT amad_train('extremes', 'extremes', 'ts', options => :'o', metric_col => 'metric', value_col => 'value', bucket => '7')->'rows' AS rows;
+SELECT ts, status FROM amad_detect_bigint('extremes') WHERE ts NOT BETWEEN 0 AND 300 OR ts IS NULL;
+
 -- ---- source queries of tables whose names the query around them might use
 CREATE FUNCTION read_as(name text, OUT rows jsonb, OUT newest bigint, OUT range bigint) LANGUAGE plpgsql AS $$
 BEGIN
