@@ -59,7 +59,7 @@ BEGIN
   RETURN best / 1e6 / executions;
 END $$;
 
--- Rows that the scans of a query return or drop
+-- Rows that the scans of a query return or drop; ChunkAppend of TimescaleDB, a custom scan, returns those of the scans below it
 CREATE FUNCTION bench_reading.rows_read(query text) RETURNS float8 LANGUAGE plpgsql AS $$
 DECLARE
   plan jsonb;
@@ -67,7 +67,8 @@ BEGIN
   EXECUTE 'EXPLAIN (ANALYZE, TIMING off, FORMAT json) ' || query INTO plan;
   RETURN (SELECT sum(((n->>'Actual Rows')::float8 + coalesce((n->>'Rows Removed by Filter')::float8, 0)
     + coalesce((n->>'Rows Removed by Index Recheck')::float8, 0)) * (n->>'Actual Loops')::float8)
-    FROM jsonb_path_query(plan, 'strict $.**') n WHERE jsonb_typeof(n) = 'object' AND n ? 'Relation Name');
+    FROM jsonb_path_query(plan, 'strict $.**') n WHERE jsonb_typeof(n) = 'object' AND n ? 'Relation Name'
+      AND n->>'Node Type' <> 'Custom Scan');
 END $$;
 
 CREATE FUNCTION bench_reading.plain(name text, series int, rows int) RETURNS void LANGUAGE plpgsql AS $$

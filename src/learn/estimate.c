@@ -43,6 +43,7 @@
 
 #define RNG_ROWS 9				/* stream of random numbers for the rows */
 #define RANDOM_ROWS 4000 /* random rows for steps and calibration, if the series are so long */
+#define BASELINE_ROWS 20000		/* likewise for the methods without a network, which are faster */
 #define SAMPLE_ROWS 20000		/* rows of the source that are read */
 #define FIRST_STEPS 1			/* of the short run */
 #define RUN_SECONDS 0.4			/* of the long run */
@@ -199,6 +200,7 @@ add_random_series(Dataset *d, const char *key, int64 n, int64 step, nn_rng *rng)
 	dataset_begin(d, key);
 	for (int64 row = 0; row < n; row++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		for (int c = 0; c < d->features; c++)
 		{
 			/* positive, for logarithms, and growing, for rates */
@@ -218,10 +220,11 @@ create_random_rows(Estimate *e)
 	const SourceSize *size = &e->size;
 	const bool	fleet = e->source->spec.nseries > 0;
 	const int	C = e->source->spec.nfeatures;
+	const int64 most = e->options.method == METHOD_AMAD ? RANDOM_ROWS : BASELINE_ROWS;
 	const double mean = e->share * size->used_rows / size->used_series;
 	Dataset *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type, false, 0);
-	int64		rows = Max((int64) Min(mean, RANDOM_ROWS), dataset_least_rows(d));
-	int			n = fleet ? (int) Min(ceil((double) RANDOM_ROWS / rows), size->used_series) : 1;
+	int64		rows = Max((int64) Min(mean, most), dataset_least_rows(d));
+	int			n = fleet ? (int) Min(ceil((double) most / rows), size->used_series) : 1;
 	int64		step = (int64) Max(Min(size->span / Max(size->largest - 1, 1), 1e18 / rows), 1);
 	nn_rng		rng;
 
@@ -321,56 +324,49 @@ peak_memory(const Estimate *e)
 	return series + Max(reading, Max(training, calibration));
 }
 
-/* Sets the size of the version, which is encoded in memory while the model is still there. */
-static void
-measure_version(Estimate *e)
-{
-	Model	   *m = e->model;
-
-	m->nseries_cols = e->source->spec.nseries;
-	m->series_cols = e->source->spec.series_cols;
-	e->version_bytes = VARSIZE(model_encode(m)) +
-		(e->size.used_series - Max(m->nseries, 1)) *
-			(figures_stored_bytes(&m->sizes) + (m->nseries > 0 ? strlen(m->series[0].key) : 0));
-	e->memory = Max(e->memory, 2 * e->version_bytes);
-}
-
 /* Trains a model on the random rows as train_model() does, and measures the parts. */
 static void
 measure_training(Estimate *e)
 {
-	Options    *o = &e->options;
-	const int	C = e->source->spec.nfeatures;
+	Dataset    *d = e->dataset;
 	const nn_season season = choose_season(e);
-	TrainFacts	facts;
 	instr_time	start;
 	double		passed;
 
-	if (o->method != METHOD_AMAD)
-	{
-		/* all of it is counted as calibration */
-		e->model = train_model(e->dataset, NULL, &facts);
-		e->seconds.calibrate = facts.seconds * e->scale;
-		e->memory = peak_memory(e);
-		measure_version(e);
-		return;
-	}
-	e->model = model_create(o, C, 0);
-	e->model->ts_type = e->source->ts_type;
+	e->model = model_create(&e->options, d->features, 0);
+	e->model->ts_type = d->ts_type;
 	INSTR_TIME_SET_CURRENT(start);
-	dataset_finish(e->dataset, &e->model->stats);
+	dataset_finish(d, &e->model->stats);
 	e->seconds.read += seconds_since(start) * e->scale;
 	model_set_season(e->model, &season);
-	find_binary_features(e->model, e->dataset);
+	find_binary_features(e->model, d);
 	e->memory = peak_memory(e);
-	measure_steps(e);
+	if (d->plan.has_network)
+	{
+		measure_steps(e);
+		/* states are fitted to a sample of the rows, so their number hardly matters */
+		INSTR_TIME_SET_CURRENT(start);
+		fit_states(e->model, d);
+		e->seconds.train += seconds_since(start);
+	}
+	else if (e->options.method == METHOD_PCA)
+	{
+		INSTR_TIME_SET_CURRENT(start);
+		train_components(e->model, d, CurrentMemoryContext);
+		e->seconds.train = seconds_since(start) * e->scale;
+	}
+	passed = calibrate_passed_rows(e->model, d, e->scale) / calibrate_passed_rows(e->model, d, 1);
 	INSTR_TIME_SET_CURRENT(start);
-	passed = calibrate_passed_rows(e->model, e->dataset, e->scale) /
-		calibrate_passed_rows(e->model, e->dataset, 1);
-	fit_states(e->model, e->dataset);
-	calibrate_model(e->model, e->dataset);
+	calibrate_model(e->model, d);
 	e->seconds.calibrate = seconds_since(start) * passed;
-	measure_version(e);
+	e->model->nseries_cols = e->source->spec.nseries;
+	e->model->series_cols = e->source->spec.series_cols;
+	e->version_bytes = VARSIZE(model_encode(e->model)) +
+		(e->size.used_series - Max(e->model->nseries, 1)) *
+			(figures_stored_bytes(&e->model->sizes) +
+			 (e->model->nseries > 0 ? strlen(e->model->series[0].key) : 0));
+	/* it is encoded while the model is in memory */
+	e->memory = Max(e->memory, 2 * e->version_bytes);
 }
 
 /* ---- amad_estimate ------------------------------------------------------------------------ */

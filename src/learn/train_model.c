@@ -158,9 +158,8 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 	facts->workers = report->workers;
 }
 
-/* Sets params, which are allocated here because their number was not known before. */
-static void
-learn_components(Model *model, const Dataset *dataset, MemoryContext result)
+void
+train_components(Model *model, const Dataset *dataset, MemoryContext result)
 {
 	const int	C = model->features;
 	void	   *memory = palloc_extended(nn_pca_bytes(C), MCXT_ALLOC_HUGE);
@@ -323,7 +322,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 		fit_states(model, d);
 	}
 	else if (o->method == METHOD_PCA)
-		learn_components(model, d, result);
+		train_components(model, d, result);
 	MemoryContextSwitchTo(result);
 	calibrate_model(model, d);
 	model->training = facts_text(d, facts, &report);

@@ -12,6 +12,7 @@
 #include "pg/compat.h"
 
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -327,6 +328,7 @@ shifted_label(const Source *s, int64 buckets)
 	const bool	number = s->ts_type == INT8OID;
 	const int64 most = PG_INT64_MAX / 4 / s->bucket;
 	const int64 time = Max(-most, Min(most, buckets)) * s->bucket;
+	const int64 distance = time < 0 ? -time : time;
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -344,8 +346,8 @@ shifted_label(const Source *s, int64 buckets)
 						out.data, time / USECS_PER_DAY, time < 0 ? "-" : "");
 	return psprintf("CASE WHEN %s THEN c0 OPERATOR(pg_catalog.%c) '" INT64_FORMAT
 					".%06d seconds'::pg_catalog.interval ELSE '%sinfinity'::pg_catalog.%s END",
-					out.data, time < 0 ? '-' : '+', Abs(time) / USECS_PER_SEC,
-					(int) (Abs(time) % USECS_PER_SEC), time < 0 ? "-" : "",
+					out.data, time < 0 ? '-' : '+', distance / USECS_PER_SEC,
+					(int) (distance % USECS_PER_SEC), time < 0 ? "-" : "",
 					timestamps_type_name(s->ts_type));
 }
 

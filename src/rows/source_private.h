@@ -33,6 +33,12 @@ extern void source_append_bound(StringInfo out, const struct Source *source, con
 /* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
 extern void source_append_series(StringInfo where, const struct Source *source, Jsonb *series);
 
+/*
+ * What to append to a series column, and to values that it is compared with: a cast to the base type
+ * where the operators of enums or arrays do not accept the domain, otherwise nothing.
+ */
+extern char *source_cast(const struct Source *source, int number);
+
 /* Appends an operator with its schema. */
 extern void source_append_operator(StringInfo out, Oid operator);
 

@@ -186,6 +186,20 @@ source_append_operator(StringInfo out, Oid operator)
 	ReleaseSysCache(tuple);
 }
 
+char *
+source_cast(const Source *s, int number)
+{
+	const Oid	type = s->series_types[number];
+	const Oid	base = getBaseType(type);
+	Oid			left;
+	Oid			right;
+
+	if (type == base)
+		return "";
+	op_input_types(lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr, &left, &right);
+	return IsPolymorphicType(left) ? psprintf("::%s", format_type_be_qualified(base)) : "";
+}
+
 /*
  * Appends conditions that the series columns equal prefix1, prefix2 …; with nulls, null where
  * these are null.
@@ -196,6 +210,8 @@ append_equalities(StringInfo where, const Source *s, const char *prefix, int fir
 {
 	for (int i = 0; i < s->spec.nseries; i++)
 	{
+		const char *cast = source_cast(s, i);
+
 		appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "",
 						 quote_identifier(s->spec.series_cols[i]));
 		if (nulls && nulls[i])
@@ -203,9 +219,10 @@ append_equalities(StringInfo where, const Source *s, const char *prefix, int fir
 			appendStringInfoString(where, " IS NULL");
 			continue;
 		}
+		appendStringInfoString(where, cast);
 		source_append_operator(where,
 							   lookup_type_cache(s->series_types[i], TYPECACHE_EQ_OPR)->eq_opr);
-		appendStringInfo(where, "%s%d", prefix, first + i);
+		appendStringInfo(where, "%s%d%s", prefix, first + i, cast);
 	}
 }
 
@@ -527,7 +544,7 @@ append_next_series(StringInfo out, const Writing *q, const char *conditions, con
 	{
 		Oid operator= lookup_type_cache(s->series_types[i], TYPECACHE_GT_OPR)->gt_opr;
 
-		if (!OidIsValid(operator))
+		if (!OidIsValid(operator) || source_cast(s, i)[0] != '\0')
 			return false;
 		initStringInfo(&row);
 		source_append_operator(&row, operator);

@@ -12,12 +12,9 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_operator.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "pg/json.h"
@@ -102,25 +99,18 @@ append_series_value(StringInfo out, const Source *s, int number, JsonbValue *val
 	return true;
 }
 
-/* The equality operator of a series column's type, with its schema. */
+/* A series column and the equality operator of its type. */
 static char *
-equality_operator(const Source *s, int number)
+column_equals(const Source *s, int number)
 {
-	Oid operator= lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	char	   *schema = HeapTupleIsValid(tuple)
-		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)
-		: NULL;
-	char	   *result;
+	StringInfoData out;
 
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("operator with OID %u was concurrently dropped", operator)));
-	result = psprintf("OPERATOR(%s.%s)", quote_identifier(schema),
-					  NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
-	ReleaseSysCache(tuple);
-	return result;
+	initStringInfo(&out);
+	appendStringInfo(&out, "%s%s", quote_identifier(s->spec.series_cols[number]),
+					 source_cast(s, number));
+	source_append_operator(&out,
+						   lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr);
+	return out.data;
 }
 
 /* Appends the condition that a series column has one of the values of an array. */
@@ -129,7 +119,7 @@ append_any_value(StringInfo out, const Source *s, int number, JsonbContainer *ar
 {
 	const Oid	type = getBaseType(s->series_types[number]);
 	const char *column = quote_identifier(s->spec.series_cols[number]);
-	const char *equal = psprintf("%s %s ", column, equality_operator(s, number));
+	const char *equal = column_equals(s, number);
 
 	/* of several arrays, ANY would compare the elements */
 	const bool	one_by_one = type_is_array(type) || !OidIsValid(get_array_type(type));
@@ -180,8 +170,7 @@ append_series_object(StringInfo out, const Source *s, JsonbContainer *object)
 		}
 		initStringInfo(&literal);
 		if (append_series_value(&literal, s, number, &value))
-			appendStringInfo(out, "%s %s %s", quote_identifier(name), equality_operator(s, number),
-							 literal.data);
+			appendStringInfo(out, "%s%s", column_equals(s, number), literal.data);
 		else
 			appendStringInfo(out, "%s IS NULL", quote_identifier(name));
 	}

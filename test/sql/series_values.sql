@@ -66,17 +66,25 @@ SELECT found('"a"');
 -- other types of series columns; values of array types are written as text
 CREATE TYPE color AS ENUM ('red', 'green');
 CREATE DOMAIN small_text AS varchar(3) CHECK (value <> 'bad');
+CREATE DOMAIN warm AS color;
 CREATE TABLE typed AS SELECT n, ts, flow, ARRAY[device, 1] AS list, jsonb_build_array(device) AS doc, ts::date AS day,
 	(CASE device WHEN 1 THEN 'red' ELSE 'green' END)::color AS color, device::text::small_text AS dom, int4range(0, device) AS range,
-	(ARRAY[true, false])[device % 2 + 1] AS flag, (device || 'x')::char(5) AS padded, device::bit(3) AS bits
+	(ARRAY[true, false])[device % 2 + 1] AS flag, (CASE device WHEN 1 THEN 'red' ELSE 'green' END)::color::warm AS warm,
+	('x' || device)::char(5) AS padded, device::bit(3) AS bits
 FROM (SELECT row_number() OVER (ORDER BY ts) AS n, ts, device, flow FROM readings WHERE site = 'a' AND device IS NOT NULL) r;
 SELECT c, amad_train(c, 'typed', 'n', '{flow}', ARRAY[c], options => tiny('{"max_gap": 10}'))->'series' AS series
-FROM unnest('{list,doc,day,color,dom,range,flag,padded,bits}'::text[]) c;
+FROM unnest('{list,doc,day,color,dom,range,flag,warm,padded,bits}'::text[]) c;
 SELECT c, (SELECT string_agg(DISTINCT series->>c, ' ') FROM amad_detect_bigint(c, last_n => 1, series => f)) AS found
 FROM (VALUES ('list', '{"list": ["{2,1}", "{3,1}"]}'::jsonb), ('list', '{"list": "{2,1}"}'), ('doc', '{"doc": [[2], [3]]}'),
 	('day', '{"day": ["2026-01-01", "2026-01-09"]}'), ('color', '{"color": ["red"]}'), ('dom', '{"dom": [1, "3"]}'),
 	('range', '{"range": ["[0,1)", "empty"]}'), ('flag', '{"flag": [true]}'),
-	('padded', '{"padded": ["1x", "2x  "]}'), ('padded', '[{"padded": "3x"}]'), ('bits', '{"bits": ["001", "010"]}')) v(c, f);
+	('warm', '{"warm": "red"}'), ('warm', '{"warm": ["red", "green"]}'), ('padded', '{"padded": "x1"}'),
+	('padded', '{"padded": ["x2  ", "x3"]}'), ('bits', '{"bits": ["001", "010"]}')) v(c, f);
+-- by count and index
+CREATE INDEX ON typed (warm, n);
+SELECT count(*) AS newest FROM amad_detect_bigint('warm', last_n => 1);
+SELECT count(*) AS newest FROM amad_detect_bigint('warm', since => 1500);
+
 SELECT count(*) FROM amad_detect_bigint('color', series => '{"color": ["red", "blue"]}');
 SELECT count(*) FROM amad_detect_bigint('day', series => '{"day": "someday"}');
 
