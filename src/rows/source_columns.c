@@ -272,7 +272,30 @@ bind_series_column(Source *s, TupleDesc desc, int number, Difference *difference
 		note_wrong_type(difference, name, type, "a type that can be sorted");
 }
 
-/* Finds the column of a metric, which must have an equality and an array type. */
+/* Whether the values of a type have the same text with all settings of a session. */
+static bool
+has_constant_text(Oid type)
+{
+	char		category;
+	bool		preferred;
+
+	switch (type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case BOOLOID:
+		case UUIDOID:
+		case CHAROID:
+			return true;
+		default:
+			get_type_category_preferred(type, &category, &preferred);
+			return category == TYPCATEGORY_STRING || category == TYPCATEGORY_ENUM;
+	}
+}
+
+/* Finds the column of a metric, whose text is stored with the model. */
 static void
 bind_metric_column(Source *s, TupleDesc desc, Difference *difference)
 {
@@ -281,10 +304,10 @@ bind_metric_column(Source *s, TupleDesc desc, Difference *difference)
 	s->metric_type = bind_column(desc, s->spec.metric_col, difference);
 	base = OidIsValid(s->metric_type) ? getBaseType(s->metric_type) : InvalidOid;
 	if (OidIsValid(base) &&
-		(!OidIsValid(lookup_type_cache(base, TYPECACHE_EQ_OPR)->eq_opr) ||
-		 !OidIsValid(get_array_type(base))))
+		(!has_constant_text(base) || !OidIsValid(get_array_type(base)) ||
+		 !OidIsValid(lookup_type_cache(base, TYPECACHE_EQ_OPR)->eq_opr)))
 		note_wrong_type(difference, s->spec.metric_col, s->metric_type,
-						"a type that can be compared");
+						"a string, enum, integer, numeric, boolean or uuid");
 }
 
 /* Appends a part of the detail, such as: Missing: "a", "b". */

@@ -21,6 +21,7 @@
 
 #include "pg/timestamps.h"
 #include "rows/pivot.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
 
@@ -162,11 +163,19 @@ append_bucket(StringInfo out, const Source *s, const char *ts)
 						 ts, ts, ts, days, days, days, ts);
 	}
 	else if (s->ts_type == INT8OID)
+	{
+		const char *rest =
+			psprintf("pg_catalog.mod(pg_catalog.int8pl(pg_catalog.mod(%s, " INT64_FORMAT
+					 "), " INT64_FORMAT "), " INT64_FORMAT ")",
+					 ts, s->bucket, s->bucket, s->bucket);
+
+		/* the first bucket may begin before the least number */
 		appendStringInfo(out,
-						 "pg_catalog.int8mi(%s, "
-						 "pg_catalog.mod(pg_catalog.int8pl(pg_catalog.mod(%s, " INT64_FORMAT
-						 "), " INT64_FORMAT "), " INT64_FORMAT "))",
-						 ts, ts, s->bucket, s->bucket, s->bucket);
+						 "CASE WHEN %s OPERATOR(pg_catalog.<) pg_catalog.int8pl('" INT64_FORMAT
+						 "'::pg_catalog.int8, %s) THEN '" INT64_FORMAT
+						 "'::pg_catalog.int8 ELSE pg_catalog.int8mi(%s, %s) END",
+						 ts, PG_INT64_MIN, rest, PG_INT64_MIN, ts, rest);
+	}
 	else
 		appendStringInfo(out,
 						 "pg_catalog.date_bin('" INT64_FORMAT
@@ -488,7 +497,10 @@ source_find_metrics(Source *s, const SourceRange *range)
 	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no rows", s->spec.source)));
+				 range->has_since || range->has_until
+					 ? errmsg("%s has no rows in the range", source_label(s->spec.source))
+					 : errmsg("%s has no rows", source_label(s->spec.source)),
+				 source_errcontext(s->spec.source)));
 	if (n > METRICS_MAX)
 	{
 		SPI_execute(psprintf("SELECT pg_catalog.count(DISTINCT %s::pg_catalog.text)"

@@ -287,11 +287,15 @@ SELECT amad_train('x', 'narrow', aggregate => 'avg');
 SELECT amad_train('x', 'narrow', metric_col => 'what''s', value_col => 'value', aggregate => 'median');
 SELECT amad_train('x', 'narrow', metric_col => 'whats', value_col => 'device');
 SELECT amad_train('x', 'SELECT ts, value, ''(1,2)''::point AS m FROM narrow', metric_col => 'm', value_col => 'value');
+-- the text of these types depends on settings
+SELECT amad_train('x', 'SELECT ts, value, value AS m FROM narrow', 'ts', metric_col => 'm', value_col => 'value');
+SELECT amad_train('x', 'SELECT ts, value, ts::date AS m FROM narrow', 'ts', metric_col => 'm', value_col => 'value');
 SELECT amad_train('x', 'narrow', metric_col => 'what''s', value_col => 'what''s');
 SELECT amad_train('x', 'narrow', metric_col => 'device', value_col => 'value', series_cols => '{device}');
 SELECT amad_train('x', 'narrow', feature_cols => '{cpu,cpu}', metric_col => 'what''s', value_col => 'value');
 SELECT amad_train('x', 'narrow', feature_cols => '{nosuch}', metric_col => 'what''s', value_col => 'value');
 SELECT amad_train('x', 'SELECT * FROM narrow WHERE false', metric_col => 'what''s', value_col => 'value');
+SELECT amad_train('x', 'narrow', since => '2030-01-01', metric_col => 'what''s', value_col => 'value');
 SELECT amad_train('x', 'SELECT n AS t, n AS m, 1 AS v FROM generate_series(1, 5000) n', 't', metric_col => 'm', value_col => 'v');
 SELECT amad_train('x', 'SELECT n AS t, n AS m, 1 AS v FROM generate_series(1, 50) n', 't', '{one}', metric_col => 'm', value_col => 'v');
 \set VERBOSITY terse
@@ -331,6 +335,12 @@ SELECT forge('{"metric_col": "k", "value_col": "t"}');
 SELECT amad_detect('forged');
 SELECT forge('{"feature_cols": []}');
 SELECT amad_retrain('forged')->'features' AS features;
+
+-- ---- a bucket that begins before the least bigint
+CREATE TABLE extremes AS SELECT n::bigint AS ts, 'x' AS metric, noise(n) AS value FROM generate_series(1, 300) n;
+INSERT INTO extremes VALUES (-9223372036854775808, 'x', 1), (-9223372036854775806, 'x', 2), (9223372036854775807, 'x', 3), (NULL, 'x', 4);
+SELECT amad_train('extremes', 'extremes', 'ts', options => :'o', metric_col => 'metric', value_col => 'value', bucket => '7')->'rows' AS rows;
+SELECT ts, status FROM amad_detect_bigint('extremes') WHERE ts NOT BETWEEN 0 AND 300 OR ts IS NULL;
 
 -- ---- source queries of tables whose names the query around them might use
 CREATE FUNCTION read_as(name text, OUT rows jsonb, OUT newest bigint, OUT range bigint) LANGUAGE plpgsql AS $$
