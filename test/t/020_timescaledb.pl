@@ -89,6 +89,33 @@ is(sql('SELECT count(*) FROM (SELECT ts, amad_score(m, ts, a, b, c) OVER (ORDER 
 		  . 'FROM numbers, (SELECT amad_fit(' . options() . ', ts, a, b, c) AS m FROM numbers) m) n USING (ts) WHERE float8send(h.score) IS DISTINCT FROM float8send(n.score)'),
 	0, 'the same scores');
 
+# ---- detection of the newest rows, of wide and narrow hypertables ------------------------------
+
+sql(q(
+CREATE TABLE narrow_plain AS SELECT ts, device, metric, value FROM plain, LATERAL (VALUES ('a', a), ('b', b), ('c', c)) v (metric, value);
+CREATE TABLE narrow (LIKE narrow_plain);
+SELECT create_hypertable('narrow', 'ts', chunk_time_interval => interval '97 minutes');
+INSERT INTO narrow SELECT * FROM narrow_plain;
+CREATE INDEX ON hyper (device, ts);
+CREATE INDEX ON narrow (device, ts);
+ANALYZE hyper, narrow;));
+sql("SELECT amad_train('wide', 'plain', 'ts', '{a,b,c}', '{device}', options => " . options() . ')');
+sql("SELECT amad_train('narrow', 'narrow', 'ts', '{a,b,c}', '{device}', options => " . options() . ", metric_col => 'metric', value_col => 'value')");
+is(sql(q(SELECT count(DISTINCT model::text) FROM amad_models WHERE model_name IN ('wide', 'narrow') AND deployed)), 1,
+	'a narrow hypertable gives the same model');
+
+my $detected = q(SELECT md5(string_agg(concat(series, ts, encode(float8send(severity), 'hex'), expected_values, contributions, status), ' '
+	ORDER BY series, ts)) || ' ' || count(severity) FROM amad_detect(%s));
+foreach my $range ('last_n => 1', 'last_n => 7', q(since => '2024-05-01 09:50+00'), q(since => '2024-05-01 01:15+00', until => '2024-05-01 08:07+00'),
+	q(last_n => 3, series => '{"device": "one"}'))
+{
+	my $wide = sql(sprintf($detected, "'wide', $range"));
+	like($wide, qr/ [1-9]\d*$/, "$range: rows have scores");
+	is(sql(sprintf($detected, "'wide', $range, source => 'hyper'")), $wide, "$range: the same of a hypertable");
+	is(sql(sprintf($detected, "'narrow', $range")), $wide, "$range: the same of a narrow hypertable");
+}
+like(sql(q(SELECT amad_detect_query('wide', last_n => 1, source => 'hyper'))), qr/LIMIT/, 'rows of a hypertable are read by count');
+
 # ---- views over them ---------------------------------------------------------------------------
 
 sql(q(CREATE VIEW view AS SELECT ts, device, a, b, c FROM hyper WHERE ts > '2000-01-01'));
