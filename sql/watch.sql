@@ -192,7 +192,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		r.rows_scored AS last_rows, r.model_version, r.sqlstate, r.message, f.done AS last_done, f.failures,
 		c.changes, c.oldest_change, (SELECT pg_catalog.count(*) FROM amad_pending p WHERE p.watch = w.watch) AS pending,
 		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
-		d.flagged_share, d.learning_share, u.unseen
+		d.flagged_share, d.learning_share, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
 	FROM amad_watches w
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
@@ -209,6 +209,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
 		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
+	CROSS JOIN LATERAL amad_find_job(w.watch, w.model_name, w.owner) j
 	CROSS JOIN LATERAL (
 		SELECT pg_catalog.array_agg(what ORDER BY what) AS unseen FROM (
 			SELECT pg_catalog.format('rows more than %s late, which are not scored again', w.late) AS what WHERE w.late IS NOT NULL
@@ -251,6 +252,10 @@ COMMENT ON COLUMN amad_status.pending IS 'entries in amad_pending';
 COMMENT ON COLUMN amad_status.overflow IS 'whether the next refresh will score everything, because the change log was full';
 COMMENT ON COLUMN amad_status.flagged_share IS 'share of anomalies among the rows scored by runs of the last day';
 COMMENT ON COLUMN amad_status.learning_share IS 'share of rows whose series the model does not contain, likewise';
+COMMENT ON COLUMN amad_status.scheduler IS 'extension that has a job for it, pg_cron or timescaledb; null: no job that the role can see';
+COMMENT ON COLUMN amad_status.job IS 'identifier of the job';
+COMMENT ON COLUMN amad_status.job_state IS 'not scheduled, scheduled, inactive, or failing (its last run failed); null: jobs cannot be seen from here';
+COMMENT ON COLUMN amad_status.job_message IS 'what pg_cron reported about the last run, if that failed';
 COMMENT ON COLUMN amad_status.unseen IS 'what the watch cannot see; null: nothing that is known';
 ALTER VIEW amad_status OWNER TO @extowner@;
 GRANT SELECT ON amad_status TO PUBLIC;

@@ -224,6 +224,37 @@ CREATE FUNCTION amad_compare_bigint(model_name text, version integer, other_vers
 COMMENT ON FUNCTION amad_compare_bigint IS
 	'what two versions make of the same rows of a source that has an integer time column; otherwise as amad_compare';
 
+CREATE FUNCTION amad_schedule(model_name text, schedule text DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'amad_schedule' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION amad_schedule IS
+	'create the job that refreshes a watch, by pg_cron or TimescaleDB, or replace it; without them, return how an administrator can';
+
+CREATE FUNCTION amad_unschedule(model_name text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_unschedule' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION amad_unschedule IS
+	'remove the job that refreshes a watch; false if there is none';
+
+CREATE FUNCTION amad_find_job(watch uuid, model_name text, owner name,
+		OUT scheduler text, OUT job bigint, OUT state text, OUT message text)
+	AS 'MODULE_PATHNAME', 'amad_find_job' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION amad_find_job IS
+	'the job that refreshes a watch, as amad_status shows it';
+
+CREATE PROCEDURE amad_job(job_id integer, config jsonb)
+	AS 'MODULE_PATHNAME', 'amad_job' LANGUAGE C;
+
+COMMENT ON PROCEDURE amad_job IS
+	'amad_refresh() for jobs of TimescaleDB, which have the name of the model in their configuration';
+
+CREATE FUNCTION amad_check_job(config jsonb) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_check_job' LANGUAGE C STABLE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION amad_check_job IS
+	'raise an error if amad_job() cannot have this configuration';
+
 CREATE TABLE amad_watches (
 	watch uuid PRIMARY KEY,
 	owner name NOT NULL,
@@ -491,7 +522,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		r.rows_scored AS last_rows, r.model_version, r.sqlstate, r.message, f.done AS last_done, f.failures,
 		c.changes, c.oldest_change, (SELECT pg_catalog.count(*) FROM amad_pending p WHERE p.watch = w.watch) AS pending,
 		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
-		d.flagged_share, d.learning_share, u.unseen
+		d.flagged_share, d.learning_share, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
 	FROM amad_watches w
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
@@ -508,6 +539,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
 		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
+	CROSS JOIN LATERAL amad_find_job(w.watch, w.model_name, w.owner) j
 	CROSS JOIN LATERAL (
 		SELECT pg_catalog.array_agg(what ORDER BY what) AS unseen FROM (
 			SELECT pg_catalog.format('rows more than %s late, which are not scored again', w.late) AS what WHERE w.late IS NOT NULL
@@ -574,6 +606,14 @@ COMMENT ON COLUMN amad_status.overflow IS 'whether the next refresh will score e
 COMMENT ON COLUMN amad_status.flagged_share IS 'share of anomalies among the rows scored by runs of the last day';
 
 COMMENT ON COLUMN amad_status.learning_share IS 'share of rows whose series the model does not contain, likewise';
+
+COMMENT ON COLUMN amad_status.scheduler IS 'extension that has a job for it, pg_cron or timescaledb; null: no job that the role can see';
+
+COMMENT ON COLUMN amad_status.job IS 'identifier of the job';
+
+COMMENT ON COLUMN amad_status.job_state IS 'not scheduled, scheduled, inactive, or failing (its last run failed); null: jobs cannot be seen from here';
+
+COMMENT ON COLUMN amad_status.job_message IS 'what pg_cron reported about the last run, if that failed';
 
 COMMENT ON COLUMN amad_status.unseen IS 'what the watch cannot see; null: nothing that is known';
 

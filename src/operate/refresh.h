@@ -41,6 +41,8 @@ typedef struct Refresh
 	StringInfoData notices;
 } Refresh;
 
+extern PGDLLEXPORT Datum amad_refresh(PG_FUNCTION_ARGS);
+
 /*
  * Steps of a refresh; each is a transaction if the refresh can commit.  They run as the watch's
  * owner in a security-restricted operation.

@@ -19,6 +19,7 @@
 
 #include "model/owners.h"
 #include "model/registry.h"
+#include "operate/schedule.h"
 #include "operate/watch_tables.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
@@ -261,6 +262,7 @@ amad_unwatch(PG_FUNCTION_ARGS)
 	/* a refresh that runs is not interrupted */
 	(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
 	watch_drop_triggers(function, &watch.id, NIL);
+	(void) schedule_remove(function, &watch);
 	watch_tables_enter(&t, function);
 	values[0] = UUIDPGetDatum(&watch.id);
 	(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types, values,

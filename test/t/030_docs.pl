@@ -1,5 +1,6 @@
 # Every SQL example of README.md, docs/ and SECURITY.md runs, in the order in which it is printed.  README.md begins in an
-# empty database and creates all it uses; the pages of docs/ run in copies of what README.md leaves behind.  An
+# empty database and creates all it uses, as does docs/operations.md; the other pages of docs/ run in copies of what
+# README.md leaves behind.  The macro of Grafana for a range of time stands for the last day.  An
 # example that cannot run here says so in its fence: ```sql needs=EXTENSION.  Every error message that the pages quote
 # is raised by some test.
 use strict;
@@ -59,6 +60,7 @@ sub run_page
 			next;
 		}
 		is($example->{attributes}, '', "attributes of example $number of $page");
+		$example->{text} =~ s/\$__timeFilter\((\w+)\)/$1 BETWEEN now() - interval '1 day' AND now()/g;
 		# the sessions of a page are one; workers would only take turns with other tests
 		$ret = $node->psql($db, "SET amad.max_parallel_workers = 0;\n$example->{text}",
 			stdout => \$out, stderr => \$err, on_error_stop => 1);
@@ -109,9 +111,14 @@ foreach my $page (map { s/^\Q$root\E\///r } sort glob "$root/docs/*.md")
 	next unless examples(slurp_file("$root/$page"));
 	my ($name) = $page =~ m{([^/]+)\.md$};
 
-	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE readme");
+	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE " . ($name eq 'operations' ? 'template0' : 'readme'));
 	run_page($page, $name);
 }
+
+# docs/operations.md shows an anomaly of one device
+is($node->safe_psql('operations', q(SELECT device FROM fleet_scores WHERE severity > 3 AND status IS NULL AND ts > now() - interval '2 hours'
+	GROUP BY 1 HAVING count(*) > 4)), 3, 'the server with the busy disk is found');
+
 if (-e "$root/SECURITY.md")
 {
 	$node->safe_psql('postgres', 'CREATE DATABASE security TEMPLATE template0');
