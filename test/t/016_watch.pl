@@ -171,8 +171,19 @@ sub session
 	return ($session, $session->query_safe('SELECT pg_backend_pid()'));
 }
 
-sub wait_for_server
+# Kills a backend, and waits for the restart of the server
+sub kill_backend
 {
+	my ($pid) = @_;
+	my $offset = -s $node->logfile;
+
+	if (kill('KILL', $pid))
+	{
+		for (my $i = 0; $i < 1000 && slurp_file($node->logfile, $offset) !~ /all server processes terminated; reinitializing/; $i++)
+		{
+			usleep(100_000);
+		}
+	}
 	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no recovery';
 	eval { $_->quit } for @sessions;
 	@sessions = ();
@@ -236,7 +247,7 @@ sub operate
 		my $refresh = refresh();
 		if ($end < 0.3) { $done{terminated}++; try_sql("SELECT pg_terminate_backend($pid)"); }
 		elsif ($end < 0.6) { $done{cancelled}++; try_sql("SELECT pg_cancel_backend($pid)"); }
-		elsif ($end < 0.75) { $done{killed}++; kill 'KILL', $pid; usleep(200_000); wait_for_server(); }
+		elsif ($end < 0.75) { $done{killed}++; kill_backend($pid); }
 		else { $done{twice}++; try_sql($refresh); }
 		eval { $session->query('SELECT 1'); $session->quit };
 	}
@@ -327,9 +338,7 @@ is(sql("SELECT state || ' ' || sqlstate FROM amad_runs WHERE run = 2"), 'cancell
 
 $session->query_until(qr/again/, "\\echo again\nCALL amad_refresh('m');\n");
 $node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $pid") or die 'it does not wait';
-kill 'KILL', $pid;
-usleep(200_000);
-wait_for_server();
+kill_backend($pid);
 eval { $_->quit } for ($session, $blocker);
 is(sql($state), 'running', 'the record of a killed run remains');
 sql("CALL amad_refresh('m')");
