@@ -67,10 +67,12 @@ UPDATE pg_catalog.pg_proc SET provolatile = 'v'
 CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
 		options jsonb DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, last_n bigint DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL,
 		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train(model_name text, source text, timestamp_col text, feature_cols text[],
 		series_cols text[], label_col text, options jsonb, since timestamptz, until timestamptz, last_n bigint,
+		metric_col text, value_col text, bucket text, aggregate text,
 		deploy "any", keep integer) IS
 	'train a model on a relation or query, store both as the next version of model_name, and return a summary';
 
@@ -84,6 +86,7 @@ COMMENT ON FUNCTION amad_retrain IS
 CREATE FUNCTION amad_train_bigint(model_name text, source text, timestamp_col text DEFAULT NULL,
 		feature_cols text[] DEFAULT NULL, series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL,
 		options jsonb DEFAULT NULL, since bigint DEFAULT NULL, until bigint DEFAULT NULL, last_n bigint DEFAULT NULL,
+		metric_col text DEFAULT NULL, value_col text DEFAULT NULL, bucket text DEFAULT NULL, aggregate text DEFAULT NULL,
 		deploy "any" DEFAULT true, keep integer DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_train_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_train_bigint IS
@@ -95,3 +98,15 @@ CREATE FUNCTION amad_retrain_bigint(model_name text, warm_start boolean DEFAULT 
 	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_retrain_bigint IS
 	'train the deployed version of a model whose source has an integer time column again; otherwise as amad_retrain';
+
+-- ---- estimates -----------------------------------------------------------------
+
+CREATE FUNCTION amad_estimate(source text, timestamp_col text DEFAULT NULL, feature_cols text[] DEFAULT NULL,
+		series_cols text[] DEFAULT NULL, label_col text DEFAULT NULL, options jsonb DEFAULT NULL,
+		OUT rows bigint, OUT series bigint, OUT short_series bigint, OUT features integer, OUT sampled double precision,
+		OUT steps bigint, OUT passes double precision, OUT workers integer, OUT seconds double precision,
+		OUT read_seconds double precision, OUT train_seconds double precision, OUT calibrate_seconds double precision,
+		OUT memory bigint, OUT memory_required bigint, OUT maintenance_work_mem bigint, OUT version_bytes bigint)
+	AS 'MODULE_PATHNAME', 'amad_estimate' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_estimate IS
+	'time and memory that amad_train will need on a relation or query, from a count of the rows and some real steps';

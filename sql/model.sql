@@ -116,3 +116,32 @@ CREATE FUNCTION amad_weights(model amad_model, OUT name text, OUT shape integer[
 	AS 'MODULE_PATHNAME', 'amad_weights' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 60;
 COMMENT ON FUNCTION amad_weights IS
 	'weights of a model, one row per tensor, in row-major order';
+
+-- ---- progress of long commands ---------------------------------------------------
+
+CREATE FUNCTION amad_progress() RETURNS TABLE (pid integer, datid oid, usesysid oid, command text, phase text,
+		share double precision, started timestamptz, eta timestamptz, rows_done bigint, rows_total bigint, workers integer)
+	AS 'MODULE_PATHNAME', 'amad_progress' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION amad_progress IS
+	'progress of the trainings, detections and recalibrations that run now; the view amad_progress also has names';
+
+CREATE VIEW amad_progress AS
+	SELECT p.pid, p.datid, d.datname, pg_catalog.pg_get_userbyid(p.usesysid) AS usename, p.command, p.phase, p.share, p.started,
+		p.eta, p.rows_done, p.rows_total, p.workers
+	FROM amad_progress() AS p LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) p.datid;
+COMMENT ON VIEW amad_progress IS 'progress of the trainings, detections and recalibrations that run now, in all databases';
+COMMENT ON COLUMN amad_progress.pid IS 'process of the backend, as in pg_stat_activity';
+COMMENT ON COLUMN amad_progress.datid IS 'database';
+COMMENT ON COLUMN amad_progress.datname IS 'name of the database';
+COMMENT ON COLUMN amad_progress.usename IS 'role of the session';
+COMMENT ON COLUMN amad_progress.command IS
+	'train, retrain, detect, events, drift, recalibrate, evaluate or estimate; null, like all that follows, without privileges of the role';
+COMMENT ON COLUMN amad_progress.phase IS
+	'starting, reading rows, preparing rows, training, calibrating, storing or scoring rows';
+COMMENT ON COLUMN amad_progress.share IS 'time spent as a share of the expected time, 0 to 1; null: not known yet';
+COMMENT ON COLUMN amad_progress.started IS 'time at which the command began';
+COMMENT ON COLUMN amad_progress.eta IS 'time at which the command is expected to end';
+COMMENT ON COLUMN amad_progress.rows_done IS 'rows processed in this phase; in training, each time that a row is used';
+COMMENT ON COLUMN amad_progress.rows_total IS 'rows to process in this phase, partly estimated';
+COMMENT ON COLUMN amad_progress.workers IS 'parallel workers at work, without the backend itself';
+GRANT SELECT ON amad_progress TO PUBLIC;

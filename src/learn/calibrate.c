@@ -36,6 +36,7 @@
 #include "learn/fit_recurrence.h"
 #include "learn/fit_relations.h"
 #include "learn/fit_season.h"
+#include "pg/progress.h"
 
 /* With more rows, only evenly spread blocks and held-out rows are used. */
 #define ENOUGH_ROWS 262144
@@ -126,7 +127,7 @@ report_too_few_scored(const Calibration *c, int64 scored)
 			 errdetail("At least " INT64_FORMAT
 					   " rows with a score are needed. A row has a score if %d rows "
 					   "precede it without a gap.",
-					   calibrate_least_rows(&c->model->options), c->model->plan.warmup),
+					   calibrate_least_rows(&c->model->options), model_warmup(c->model)),
 			 errhint("Specify an earlier since or a greater last_n.")));
 }
 
@@ -158,7 +159,7 @@ find_own_series(Calibration *c)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("no gap-free run of training rows is long enough to be scored"),
 				 errdetail("A row has a score if %d rows precede it without a gap.",
-						   c->model->plan.warmup),
+						   model_warmup(c->model)),
 				 errhint(
 					 "Choose a greater max_gap, or smaller values of the options window, layers "
 					 "and horizons.")));
@@ -725,11 +726,31 @@ open_calibration(Model *m, const Dataset *d, const Recorded *recorded)
 	return c;
 }
 
+double
+calibrate_passed_rows(const Model *m, const Dataset *d, double scale)
+{
+	const double rows = scale * d->nrows;
+	const double stride = Max(ceil(rows / ENOUGH_ROWS), 1);
+	double		held_out = 0;
+	double		all;
+
+	for (int i = 0; i < d->nruns; i++)
+		for (int64 place = 0, end; place < d->runs[i].rows; place = end)
+			if (dataset_held_out(d, &d->runs[i], place, &end))
+				held_out += end - place + m->plan.context;
+	held_out *= scale;
+	all = rows / stride + (stride > 1 ? held_out : 0);
+	return 2 * all +			/* means, raw scores */
+		(m->features > 1 && m->options.method != METHOD_ZSCORE ? DROPS * held_out : 0) +
+		(m->plan.has_relations ? (d->series[0].key ? 3 : 2) * held_out : 0);
+}
+
 void
 calibrate_model(Model *m, const Dataset *d)
 {
 	Calibration c;
 
+	progress_phase(PROGRESS_CALIBRATING, calibrate_passed_rows(m, d, 1), 0);
 	create_series(m, d);
 	c = open_calibration(m, d, NULL);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
@@ -757,6 +778,7 @@ recalibrate_model(Model *m, const Dataset *d, const Recorded *recorded, Recalibr
 {
 	Calibration c = open_calibration(m, d, recorded);
 
+	progress_phase(PROGRESS_CALIBRATING, 0, 0);
 	memset(result, 0, sizeof(*result));
 	c.result = result;
 	c.stride = 1;

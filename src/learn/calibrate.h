@@ -29,4 +29,10 @@ extern void calibrate_model(Model *model, const Dataset *dataset);
 extern void recalibrate_model(Model *model, const Dataset *dataset, const Recorded *recorded,
 							  Recalibrated *result);
 
+/*
+ * Rows that a training's calibration passes through the network, some of them several times;
+ * scale: of a dataset that has so many times the rows.
+ */
+extern double calibrate_passed_rows(const Model *model, const Dataset *dataset, double scale);
+
 #endif							/* AMAD_LEARN_CALIBRATE_H */

@@ -10,6 +10,7 @@
 #include "core/evidence/quantile.h"
 #include "learn/calibration_rows.h"
 #include "pg/interrupts.h"
+#include "pg/progress.h"
 #include "rows/fill.h"
 
 Size
@@ -120,6 +121,7 @@ calibration_rows_visit(CalibrationRows *r, const DatasetRun *run, int64 place, i
 
 		CHECK_FOR_INTERRUPTS();
 		imputed = predict_rows(r, run->first + at, n);
+		progress_add(n);
 		for (int i = 0; i < n; i++)
 		{
 			CHECK_FOR_INTERRUPTS();

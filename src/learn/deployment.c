@@ -15,18 +15,20 @@
 
 #include "learn/deployment.h"
 #include "learn/if_better.h"
+#include "pg/call_arguments.h"
 #include "pg/json.h"
 
 /* The argument deploy is declared "any", as there is no implicit cast from boolean to text. */
 static DeployWhen
 read_deploy(FunctionCallInfo fcinfo, int number)
 {
-	Oid			type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, number));
+	Oid			type;
 	bool		deploy;
 	char	   *word;
 
-	if (PG_ARGISNULL(number))
+	if (argument_is_null(fcinfo, number))
 		return DEPLOY_ALWAYS;
+	type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, number));
 	if (type == BOOLOID)
 		return PG_GETARG_BOOL(number) ? DEPLOY_ALWAYS : DEPLOY_NEVER;
 	if (type == UNKNOWNOID)
@@ -53,7 +55,7 @@ read_deploy_arguments(FunctionCallInfo fcinfo, int deploy, int keep)
 {
 	DeployArguments arguments = {.when = read_deploy(fcinfo, deploy)};
 
-	if (PG_ARGISNULL(keep))
+	if (argument_is_null(fcinfo, keep))
 		return arguments;
 	arguments.keep = PG_GETARG_INT32(keep);
 	if (arguments.keep < 1)
@@ -106,7 +108,8 @@ deployment_store(Deployment *d, const Model *model, Jsonb *training, Jsonb *sour
 				(errmsg("version %d of model \"%s\" is not deployed", d->stored.version,
 						d->rows.model_name),
 				 errdetail("It is not better than version %d: %s.", d->from_version,
-						   verdict.reason)));
+						   verdict.reason),
+				 errhint("Deploy it with amad_deploy() to use it nevertheless.")));
 }
 
 Jsonb *
@@ -120,10 +123,7 @@ deployment_summary(const Deployment *d, Jsonb *summary)
 	if (d->verdict)
 		json_put_json(&text, "deploy", d->verdict);
 	if (d->arguments.keep > 0)
-	{
-		json_key(&text, "dropped");
-		json_ints(&text, d->stored.ndropped, d->stored.dropped);
-	}
+		json_put_ints(&text, "dropped", d->stored.ndropped, d->stored.dropped);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
 }

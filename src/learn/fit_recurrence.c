@@ -4,7 +4,7 @@
  *	  (docs/model.md, Recurrence).
  *
  * A cell consists of the rows of one bin in one cycle of a period, for example from 2:00 to
- * 2:15 on one day; its value is their greatest raw score.  The evidence of a bin is the median
+ * 2:15 on one day, or on the last day of one month; its value is their greatest raw score.  The evidence of a bin is the median
  * of its cells, so that a single incident has no effect.  If it is several times that of the
  * other bins, something recurs.  The network has learned most of these cells; new ones have
  * more evidence.  How much more is measured on held-out rows.
@@ -30,9 +30,10 @@
 #define FEW_CELLS 4.0			/* … and 1 + FEW_CELLS / cells is the factor for few cells */
 #define LEAST_GAP 2.0			/* least and greatest ratio of new cells to learned ones */
 #define MOST_GAP 10.0
+#define LEAST_MONTH_GAP 5.0		/* months have few cells, and hardly any new ones */
 #define ROUNDS 3				/* of finding bins: the first ones conceal weaker ones */
 #define LEAST_SPREAD 1e-4		/* of scaled values, squared */
-#define WEIGHT 0.1				/* of deviations from the usual values */
+#define WEIGHT 0.3 /* of usual deviations from the usual values, in units of the quantile */
 
 /* ---- cells ---------------------------------------------------------------------------- */
 
@@ -45,12 +46,6 @@ typedef struct Cell
 
 /* What to do with a cell. */
 typedef void (*visit_cell) (const Cell *cell, void *arg);
-
-static int64
-cycle_of(int64 time, int64 period)
-{
-	return time / period - (time % period < 0);
-}
 
 /* The raw score of a row, divided by the profile so far; negative if the row does not count. */
 static double
@@ -89,11 +84,11 @@ visit_cells(CalibrationRows *r, RunRange runs, int period, const ModelStats *sta
 				continue;
 			bin = nn_recurrence_bin(season, period, time);
 			held_out = calibration_rows_held_out(r, run, place, &end);
-			if (bin != cell.bin || cycle_of(time, season->period[period]) != cycle)
+			if (bin != cell.bin || nn_recurrence_cycle(season, period, time) != cycle)
 			{
 				if (cell.bin >= 0)
 					visit(&cell, arg);
-				cycle = cycle_of(time, season->period[period]);
+				cycle = nn_recurrence_cycle(season, period, time);
 				cell = (Cell){.bin = bin, .held_out = true};
 			}
 			cell.evidence = Max(cell.evidence, evidence);
@@ -212,9 +207,12 @@ choose_slots(const Profile *p, double *slots, double *usual)
 	}
 }
 
-/* Sets the mean and the scale of each feature in each slot. */
+/*
+ * Sets the mean and the scale of each feature in each slot; high: the quantile of the evidence
+ * relative to the profile.
+ */
 static void
-fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
+fit_usual_values(const CalibrationRows *r, RunRange runs, double high, ModelStats *stats)
 {
 	const Model *m = r->model;
 	const Dataset *d = r->dataset;
@@ -250,13 +248,14 @@ fit_usual_values(const CalibrationRows *r, RunRange runs, ModelStats *stats)
 		double	   *spread = squares + (size_t) slot * C;
 		double		sum = 0.0;
 
+		/* what is to be expected of a new value, which differs from the mean of n others */
 		for (int c = 0; c < C; c++)
-			sum += spread[c] /= Max(n[c], 1.0);
+			sum += spread[c] *= (n[c] + 1.0) / Max(n[c] * (n[c] - 1.0), 1.0);
 		/* the floor keeps a feature that hardly varies from outweighing all others */
 		for (int c = 0; c < C; c++)
-			spread[c] = n[c] == 0
-				? 0.0
-				: WEIGHT / Max(spread[c], Max(sum / C * m->options.residual_floor, LEAST_SPREAD));
+			spread[c] = n[c] == 0 ? 0.0
+								  : WEIGHT * high /
+					Max(spread[c], Max(sum / C * m->options.residual_floor, LEAST_SPREAD));
 	}
 	pfree(given);
 }
@@ -268,7 +267,8 @@ static bool
 fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high, ModelStats *stats,
 		   double *slot_usual)
 {
-	const int	bins = r->model->season.bins[period];
+	const nn_season *season = &r->model->season;
+	const int	bins = nn_recurrence_bins(season, period);
 	double	   *profile = stats->recurrence + first;
 	Profile		p = {
 		.first = first,
@@ -293,11 +293,14 @@ fit_period(CalibrationRows *r, RunRange runs, int period, int first, double high
 	set_usual(&p);
 	visit_cells(r, runs, period, stats, compare_held_out_cell, &p);
 	gap = p.held_out > 0 ? exp(p.gap / p.held_out) : 1.0;
-	gap = Min(Max(gap, LEAST_GAP), MOST_GAP);
-	/* a job can begin a little earlier or later */
+	gap = Min(Max(gap, period < season->nperiods ? LEAST_GAP : LEAST_MONTH_GAP), MOST_GAP);
+	/* a job can begin a little earlier or later; the two days of months are not a circle */
 	for (int b = 0; b < bins; b++)
 	{
-		double most = Max(p.usual[b], Max(p.usual[(b + 1) % bins], p.usual[(b + bins - 1) % bins]));
+		const bool	circle = period < season->nperiods;
+		double		before = b > 0 || circle ? p.usual[(b + bins - 1) % bins] : 1.0;
+		double		after = b < bins - 1 || circle ? p.usual[(b + 1) % bins] : 1.0;
+		double		most = Max(p.usual[b], Max(before, after));
 
 		recurs = recurs || most > 1.0;
 		if (most > 1.0)
@@ -360,15 +363,15 @@ fit_recurrence(CalibrationRows *r, RunRange runs, const ModelStats *others, Mode
 		double		high = high_evidence(r, runs, stats);
 
 		recurs = false;
-		for (int i = 0; i < m->season.nperiods; i++)
+		for (int i = 0; i < nn_recurrence_periods(&m->season); i++)
 		{
 			recurs = fit_period(r, runs, i, first, high, stats, usual) || recurs;
-			first += m->season.bins[i];
+			first += nn_recurrence_bins(&m->season, i);
 		}
 		any = any || recurs;
 	}
 	if (any)
-		fit_usual_values(r, runs, stats);
+		fit_usual_values(r, runs, high_evidence(r, runs, stats), stats);
 	else
 		figures_drop_profile(stats);
 }

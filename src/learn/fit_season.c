@@ -18,6 +18,7 @@
 
 #define AUTO_REPEATS 3			/* the rows must span three periods for one to be chosen */
 #define GIVEN_REPEATS 2			/* … and two for one that was specified */
+#define MONTHS_SPAN (3.0 * 31 * USECS_PER_DAY)	/* contains three ends of months */
 #define LEAST 1e-12				/* of a number that divides */
 
 /* ---- periods ----------------------------------------------------------------------- */
@@ -104,6 +105,9 @@ fit_season_periods(const Options *o, const Dataset *d, double step)
 		else if (given)
 			report_refused_period(period, span, step, seconds);
 	}
+	/* weeks of daily rows are a season, too */
+	if (!given && season.nperiods > 0 && step <= USECS_PER_DAY && span >= MONTHS_SPAN)
+		season.month_bins = count_bins(USECS_PER_DAY, USECS_PER_DAY, step);
 	return season;
 }
 

@@ -317,7 +317,11 @@ find_tail(Trial *t, const Model *model)
 	length = timestamps_distance(span.begin, span.end);
 	least = Max(Min(TAIL_ROWS / Max(model->nseries, 1), TAIL_STEPS), TAIL_LEAST_STEPS);
 	tail = Min(Max(length * TAIL_SHARE, Min(length, step * least)), step * most);
-	t->tail = span.end - (int64) Min(tail, (double) PG_INT64_MAX / 2);
+	/* anything may be stored as the step of a model that was recalibrated */
+	if (tail < length && tail <= (double) PG_INT64_MAX / 2)
+		t->tail = span.end - (int64) Max(tail, 0);
+	else
+		t->tail = span.begin;
 	/* in the type of the time column; labelled rows count wherever they are */
 	whole = detect_has_labels(detection) && range.last_n == 0;
 	for (int i = 0; i < 2; i++)
@@ -477,10 +481,15 @@ decide(const Trial *t, const Compared *c, int version, double contamination)
 void
 if_better_check(const DetectSpec *rows, int version)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad comparison",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	DetectSpec	spec = *rows;
 
 	spec.version = version;
 	(void) detect_open(&spec);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 Verdict

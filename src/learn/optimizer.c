@@ -12,7 +12,6 @@
 
 #include <math.h>
 
-#include "access/parallel.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -20,7 +19,7 @@
 #include "learn/optimizer.h"
 #include "pg/interrupts.h"
 #include "pg/parallel.h"
-#include "pg/settings.h"
+#include "pg/progress.h"
 
 #define RNG_CHUNKS 1			/* stream of random numbers for chunk positions */
 #define RNG_FAULTS (UINT64CONST(1) << 32)	/* the first of the streams for faults, one a chunk */
@@ -340,7 +339,7 @@ take_step(Optimizer *s, int64 step, const nn_losses *losses)
 static void
 report_progress(const Optimizer *s, int64 step, const nn_losses *losses)
 {
-	if (settings_report_progress && !IsParallelWorker())
+	if (progress_notice_due())
 		ereport(NOTICE,
 				(errmsg("step " INT64_FORMAT " of " INT64_FORMAT
 						": loss %.4f, reconstruction %.4f, "
@@ -366,10 +365,11 @@ run_steps(Optimizer *s)
 		take_step(s, step, &losses);
 		part += losses.total;
 		part_steps++;
+		progress_add((int64) s->plan->batch_size * s->plan->chunk_length);
+		report_progress(s, step, &losses);
 		if ((step + 1) * LOSS_POINTS / steps > step * LOSS_POINTS / steps)
 		{
 			s->report->curve[s->report->points++] = part / part_steps;
-			report_progress(s, step, &losses);
 			part = 0.0;
 			part_steps = 0;
 		}
@@ -439,6 +439,8 @@ void
 optimizer_run(const OptimizerPlan *plan, const OptimizerRows *rows, float *params, int workers,
 			  OptimizerReport *report)
 {
+	progress_phase(PROGRESS_TRAINING, (double) plan->steps * plan->batch_size * plan->chunk_length,
+				   plan->later);
 	report->workers = 0;
 	if (workers > 0 && optimizer_run_parallel(plan, rows, params, workers, report))
 		return;

@@ -31,6 +31,7 @@ typedef struct OptimizerPlan
 	uint64		seed;
 	int64		steps;
 	double		passes;			/* over the training rows, on average */
+	double		later;			/* work that follows, in rows that take as long; for progress */
 	int			batch_size;		/* chunks */
 	int			chunk_length;	/* rows */
 
@@ -69,6 +70,12 @@ extern int	optimizer_shards(const OptimizerPlan *plan);
 
 /* Bytes that a process allocates besides rows and weights. */
 extern Size optimizer_bytes(const nn_shape *shape, int batch_size, int chunk_length);
+
+/*
+ * Shared memory for `workers` workers and the leader, including the training rows, and the
+ * weights and moments of each worker.
+ */
+extern Size optimizer_shared_bytes(const OptimizerPlan *plan, int workers);
 
 /*
  * The number of workers to request.  0 for a small training and in a worker; as many as

@@ -24,6 +24,7 @@
 
 #include "learn/optimizer.h"
 #include "pg/parallel.h"
+#include "pg/progress.h"
 #include "pg/settings.h"
 
 #define KEY_SHARED UINT64CONST(0xA3AD000000000001)
@@ -79,11 +80,7 @@ losses_bytes(const OptimizerPlan *plan)
 	return 2 * optimizer_shards(plan) * sizeof(nn_losses);
 }
 
-/*
- * Shared memory for `workers` workers and the leader, including the training rows.  Each
- * worker has its own weights and moments.
- */
-static Size
+Size
 optimizer_shared_bytes(const OptimizerPlan *plan, int workers)
 {
 	return workers == 0 ? 0
@@ -255,8 +252,10 @@ optimizer_run_parallel(const OptimizerPlan *plan, const OptimizerRows *rows, flo
 	release_workers(pcxt, shared);
 	report->workers = pcxt->nworkers_launched;
 	ereport(DEBUG1, (errmsg_internal("training with %d parallel workers", report->workers)));
+	progress_set_workers(report->workers);
 	exchange = open_exchange(shared, pcxt->toc, 0);
 	optimizer_participate(plan, rows, params, report, &exchange);
 	parallel_close(pcxt);
+	progress_set_workers(0);
 	return true;
 }

@@ -24,6 +24,7 @@
 #include "model/codec.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
+#include "pg/progress.h"
 #include "pg/timestamps.h"
 #include "rows/features.h"
 #include "rows/holidays.h"
@@ -238,11 +239,13 @@ train_group(FitState *state, TrainFacts *facts)
 		.callback = train_error_context,
 		.arg = state->name,
 	};
+	const bool	begun = progress_begin(PROGRESS_TRAIN);
 	Model	   *model;
 
 	error_context_stack = &context;
 	model = train_model(state->dataset, NULL, facts);
 	error_context_stack = context.previous;
+	progress_end(begun);
 	state->dataset = NULL;
 	return model;
 }

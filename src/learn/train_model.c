@@ -27,6 +27,7 @@
 #include "pg/interrupts.h"
 #include "pg/json.h"
 #include "pg/parallel.h"
+#include "pg/progress.h"
 
 /* ---- how much is needed ------------------------------------------------------------ */
 
@@ -132,6 +133,9 @@ check_initial(const Model *model, const Model *initial)
 						   shape->layers)));
 }
 
+/* Time that calibration takes for a row, relative to a training step. */
+#define CALIBRATION_COST 0.4
+
 static void
 learn_network(Model *model, const Dataset *dataset, const Model *initial, Size others,
 			  OptimizerReport *report, TrainFacts *facts)
@@ -146,6 +150,7 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 		plan.warm = true;
 	}
 	report_few_passes(dataset->options, &plan);
+	plan.later = CALIBRATION_COST * calibrate_passed_rows(model, dataset, 1);
 	optimizer_run(&plan, &rows, model->params, optimizer_workers(&plan, others), report);
 	facts->steps = plan.steps;
 	facts->passes = strtod(psprintf("%.3g", plan.passes), NULL);	/* three digits */
@@ -153,9 +158,8 @@ learn_network(Model *model, const Dataset *dataset, const Model *initial, Size o
 	facts->workers = report->workers;
 }
 
-/* Sets params, which are allocated here because their number was not known before. */
-static void
-learn_components(Model *model, const Dataset *dataset, MemoryContext result)
+void
+train_components(Model *model, const Dataset *dataset, MemoryContext result)
 {
 	const int	C = model->features;
 	void	   *memory = palloc_extended(nn_pca_bytes(C), MCXT_ALLOC_HUGE);
@@ -299,6 +303,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	model = model_create(o, d->features, 0);
 	model->ts_type = d->ts_type;
 	MemoryContextSwitchTo(work);
+	progress_phase(PROGRESS_PREPARING, 0, 0);
 	dataset_finish(d, &model->stats);
 	facts->rows = d->facts;
 	report_sampling(d);
@@ -317,7 +322,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 		fit_states(model, d);
 	}
 	else if (o->method == METHOD_PCA)
-		learn_components(model, d, result);
+		train_components(model, d, result);
 	MemoryContextSwitchTo(result);
 	calibrate_model(model, d);
 	model->training = facts_text(d, facts, &report);

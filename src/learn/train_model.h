@@ -28,6 +28,12 @@ typedef struct TrainFacts
  */
 extern Model *train_model(Dataset *dataset, const Model *initial, TrainFacts *facts);
 
+/*
+ * Finds the principal components of the rows that are not held out.  They become the params
+ * of the model, allocated in `result` because their number was not known before.
+ */
+extern void train_components(Model *model, const Dataset *dataset, MemoryContext result);
+
 /* Error context callback: adds the model's name, as there may be many groups.  NULL: none. */
 extern void train_error_context(void *name);
 

@@ -3,7 +3,8 @@
  *	  The functions amad_train on a source, and amad_retrain.
  *
  *		amad_train(model_name, source, timestamp_col, feature_cols, series_cols,
- *				   label_col, options, since, until, last_n, deploy, keep) → jsonb
+ *				   label_col, options, since, until, last_n, metric_col, value_col, bucket,
+ *				   aggregate, deploy, keep) → jsonb
  *		amad_retrain(model_name, warm_start, since, until, last_n, deploy, keep) → jsonb
  *
  * The source is read once, sorted by series and time, in the range given by since, until and
@@ -15,17 +16,19 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "learn/deployment.h"
 #include "learn/train_model.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 #include "pg/timestamps.h"
 #include "rows/duplicate_rows.h"
 #include "rows/holidays.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 #include "score/detect_arguments.h"
 
@@ -42,6 +45,10 @@ enum
 	ARG_SINCE,
 	ARG_UNTIL,
 	ARG_LAST_N,
+	ARG_METRIC_COL,
+	ARG_VALUE_COL,
+	ARG_BUCKET,
+	ARG_AGGREGATE,
 	ARG_DEPLOY,
 	ARG_KEEP
 };
@@ -65,6 +72,7 @@ SQL_FUNCTION(amad_retrain);
 typedef struct Reading
 {
 	const Source *source;
+	SourceRange range;
 	Dataset    *dataset;
 	int64		rows;
 } Reading;
@@ -76,6 +84,7 @@ read_row(const SourceRow *row, void *arg)
 	DatasetFacts *facts = &r->dataset->facts;
 
 	r->rows++;
+	source_report_row(r->source, &r->range);
 	if (row->new_series)
 		dataset_begin(r->dataset, r->source->spec.nseries > 0 ? row->new_series : NULL);
 	if (!row->ts_valid)
@@ -92,15 +101,20 @@ read_row(const SourceRow *row, void *arg)
 }
 
 static void
-check_reading(const Reading *r, const SourceRange *range)
+check_reading(const Reading *r)
 {
-	const bool	limited = range->has_since || range->has_until;
+	const bool	limited = r->range.has_since || r->range.has_until;
 
 	if (r->rows == 0 || (limited && r->rows == r->dataset->facts.without_ts))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 limited ? errmsg("source %s has no rows in the range", r->source->spec.source)
-						 : errmsg("source %s has no rows", r->source->spec.source)));
+				 limited
+					 ? errmsg("%s has no rows in the range", source_label(r->source->spec.source))
+					 : errmsg("%s has no rows", source_label(r->source->spec.source)),
+				 r->source->spec.metric_col
+					 ? errhint("The names in feature_cols must be values of metric_col.")
+					 : 0,
+				 source_errcontext(r->source->spec.source)));
 	if (r->dataset->facts.duplicates > DUPLICATE_SHARE * r->rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -124,6 +138,36 @@ set_columns(Model *model, const Source *source)
 		model->types[i] = format_type_be(source->feature_types[i]);
 	model->nseries_cols = spec->nseries;
 	model->series_cols = spec->series_cols;
+}
+
+/*
+ * Reports likely mistakes.  A narrow table that is taken for a wide one has one feature, and its
+ * metrics are series.  In a narrow table without all of its series columns, rows of different
+ * series have the same metric and time.
+ */
+static void
+notice_mistakes(const Source *source, const SourceRange *range)
+{
+	const SourceSpec *spec = &source->spec;
+	int64		rows = 0;
+	int64 repeated = spec->metric_col && !spec->stored ? source_repeated_rows(source, range, &rows)
+													   : 0;
+	const char *last = spec->nseries > 1 ? spec->series_cols[spec->nseries - 1] : NULL;
+	Oid			type = last ? getBaseType(source->series_types[spec->nseries - 1]) : InvalidOid;
+
+	if (spec->metric_col == NULL && !spec->stored && spec->nfeatures == 1 &&
+		(type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == NAMEOID))
+		ereport(NOTICE,
+				(errmsg("each combination of the series columns is a series with only one feature"),
+				 errhint("If \"%s\" names what is measured, specify metric_col and value_col.",
+						 last)));
+	if (repeated > DUPLICATE_SHARE * rows)
+		ereport(NOTICE,
+				(errmsg(INT64_FORMAT " of the newest " INT64_FORMAT
+									 " rows repeat the series, metric and time of another row",
+						repeated, rows),
+				 errdetail("Their values are combined by %s.", spec->aggregate),
+				 errhint("If the values belong to several series, specify series_cols.")));
 }
 
 /* A bound as JSON: a number or, in UTC, a time. */
@@ -186,13 +230,16 @@ train_on_source(TrainCall *call)
 	};
 	Source	   *source = source_open(&call->spec);
 	SourceRange range = range_of_source(&call->range, source->ts_type);
-	Reading		reading = {.source = source};
+	Reading		reading = {.source = source, .range = range};
 	TrainFacts	facts;
 	Deployment	deployment;
 	Model	   *model;
 	Jsonb	   *summary;
 
 	error_context_stack = &context;
+	if (source->spec.nfeatures == 0)
+		source_find_metrics(source, &range);
+	notice_mistakes(source, &range);
 	options->nnames = source->spec.nfeatures;
 	options->names = source->spec.features;
 	options_check_transforms(options, options->nnames);
@@ -207,12 +254,14 @@ train_on_source(TrainCall *call)
 	call->range.has_until = range.has_until;
 	call->range.until = Int64GetDatum(range.until);
 	deployment = deployment_open(&call->deploy, &call->range, call->from_version);
+	progress_phase(PROGRESS_READING, 0, 0);
 	source_scan(source, &range, false, read_row, &reading);
-	check_reading(&reading, &range);
+	check_reading(&reading);
 	model = train_model(reading.dataset, call->initial, &facts);
 	set_columns(model, source);
 	model->training =
 		JsonbToCString(NULL, &add_range(json_to_jsonb(model->training), source, &range)->root, -1);
+	progress_phase(PROGRESS_STORING, 0, 0);
 	deployment_store(&deployment, model, train_facts_to_jsonb(model, &facts),
 					 source_to_jsonb(&source->spec));
 	error_context_stack = context.previous;
@@ -222,69 +271,43 @@ train_on_source(TrainCall *call)
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
-static char *
-required_text(FunctionCallInfo fcinfo, int number, const char *name)
+/* The arguments that describe a narrow source. */
+static void
+read_narrow_arguments(FunctionCallInfo fcinfo, SourceSpec *spec)
 {
-	char	   *text = text_argument(fcinfo, number);
-
-	if (text == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	if (text[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
-	return text;
-}
-
-static int
-optional_names(FunctionCallInfo fcinfo, int number, const char *name, char ***names)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-
-	*names = NULL;
-	if (PG_ARGISNULL(number))
-		return 0;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  &nulls, &n);
-	if (n > FEATURES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("%s has %d names, the limit is %d", name, n, FEATURES_MAX)));
-	*names = palloc(sizeof(char *) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain nulls", name)));
-		(*names)[i] = TextDatumGetCString(elements[i]);
-	}
-	return n;
+	spec->function = fcinfo->flinfo->fn_oid;
+	spec->metric_col = text_argument(fcinfo, ARG_METRIC_COL);
+	spec->value_col = text_argument(fcinfo, ARG_VALUE_COL);
+	spec->bucket = text_argument(fcinfo, ARG_BUCKET);
+	spec->aggregate = text_argument(fcinfo, ARG_AGGREGATE);
 }
 
 Datum
 amad_train_source(PG_FUNCTION_ARGS)
 {
 	TrainCall	call = {
-		.name = required_text(fcinfo, ARG_MODEL_NAME, "model_name"),
-		.spec.source = required_text(fcinfo, ARG_SOURCE, "source"),
+		.name = required_text_argument(fcinfo, ARG_MODEL_NAME, "model_name"),
+		.spec.source = required_text_argument(fcinfo, ARG_SOURCE, "source"),
 		.spec.timestamp_col = text_argument(fcinfo, ARG_TIMESTAMP_COL),
 		.spec.label_col = text_argument(fcinfo, ARG_LABEL_COL),
 		.range = read_range_arguments(fcinfo, ARG_SINCE),
 		.deploy = read_deploy_arguments(fcinfo, ARG_DEPLOY, ARG_KEEP),
 	};
 	SourceSpec *spec = &call.spec;
+	bool		begun = progress_begin(PROGRESS_TRAIN);
+	Jsonb	   *summary;
 
 	/* not after an hour of training */
 	PreventCommandIfReadOnly("amad_train()");
-	spec->nfeatures = optional_names(fcinfo, ARG_FEATURE_COLS, "feature_cols", &spec->features);
+	spec->nfeatures = names_argument(fcinfo, ARG_FEATURE_COLS, "feature_cols", FEATURES_MAX,
+									 &spec->features);
 	if (!PG_ARGISNULL(ARG_FEATURE_COLS) && spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("feature_cols must not be empty"),
-				 errhint("Omit it to use all numeric and boolean columns.")));
-	spec->nseries = optional_names(fcinfo, ARG_SERIES_COLS, "series_cols", &spec->series_cols);
+				 errhint("Omit it to use all numeric and boolean columns, or all metrics.")));
+	spec->nseries = names_argument(fcinfo, ARG_SERIES_COLS, "series_cols", FEATURES_MAX,
+								   &spec->series_cols);
+	read_narrow_arguments(fcinfo, spec);
 	options_parse(&call.options,
 				  PG_ARGISNULL(ARG_OPTIONS) ? NULL : holidays_read(PG_GETARG_JSONB_P(ARG_OPTIONS)));
 	if (call.options.nnames > 0)
@@ -292,7 +315,9 @@ amad_train_source(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"features\" cannot be combined with a source"),
 				 errhint("Specify the columns in feature_cols.")));
-	PG_RETURN_JSONB_P(train_on_source(&call));
+	summary = train_on_source(&call);
+	progress_end(begun);
+	PG_RETURN_JSONB_P(summary);
 }
 
 /*
@@ -304,18 +329,23 @@ amad_retrain(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
 	TrainCall	call = {
-		.name = required_text(fcinfo, RETRAIN_ARG_MODEL_NAME, "model_name"),
+		.name = required_text_argument(fcinfo, RETRAIN_ARG_MODEL_NAME, "model_name"),
 		.range = read_range_arguments(fcinfo, RETRAIN_ARG_SINCE),
 		.deploy = read_deploy_arguments(fcinfo, RETRAIN_ARG_DEPLOY, RETRAIN_ARG_KEEP),
 	};
 	RegistryEntry entry;
+	bool		begun = progress_begin(PROGRESS_RETRAIN);
+	Jsonb	   *summary;
 
 	PreventCommandIfReadOnly("amad_retrain()");
 	entry = registry_find(function, call.name, 0);
 	call.from_version = entry.version;
 	call.spec = source_from_jsonb(registry_trusted_source(function, &entry, call.name));
+	call.spec.function = function;
 	options_parse(&call.options, registry_options(function, &entry));
 	if (!PG_ARGISNULL(RETRAIN_ARG_WARM_START) && PG_GETARG_BOOL(RETRAIN_ARG_WARM_START))
 		call.initial = registry_model(function, &entry);
-	PG_RETURN_JSONB_P(train_on_source(&call));
+	summary = train_on_source(&call);
+	progress_end(begun);
+	PG_RETURN_JSONB_P(summary);
 }

@@ -26,6 +26,7 @@
 #include "pg/budget.h"
 #include "pg/call_arguments.h"
 #include "pg/interrupts.h"
+#include "pg/progress.h"
 #include "pg/timestamps.h"
 
 /* Numbers and types of a call's arguments; 0: the call does not have it. */
@@ -448,12 +449,15 @@ amad_evaluate_final(PG_FUNCTION_ARGS)
 {
 	EvaluateState *state;
 	Evaluation	evaluation;
+	bool		begun;
 
 	(void) aggregate_group_context(fcinfo, "amad_evaluate");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (EvaluateState *) PG_GETARG_POINTER(0);
+	begun = progress_begin(PROGRESS_EVALUATE);
 	measure_rows(state, &evaluation);
+	progress_end(begun);
 	/* many groups may be kept until the end of the query */
 	MemoryContextDelete(state->context);
 	PG_RETURN_JSONB_P(evaluate_result(&state->options, &evaluation));

@@ -161,6 +161,8 @@ write_season_periods(const Model *m, StringInfo out)
 		appendStringInfo(out, "%s" INT64_FORMAT ", %d, %d", i > 0 ? ", " : "", m->season.period[i],
 						 m->season.harmonics[i], m->season.bins[i]);
 	appendStringInfoChar(out, ']');
+	if (m->season.month_bins > 0)
+		json_put_int(out, "month_bins", m->season.month_bins);
 }
 
 /* The metadata as JSON text. */
@@ -482,6 +484,7 @@ read_season(Jsonb *json)
 	nn_season	season = {0};
 	JsonbValue *value = json_get(&json->root, "season");
 	JsonbContainer *array;
+	double		month_bins;
 	int			n;
 
 	array = get_array(value);
@@ -503,6 +506,12 @@ read_season(Jsonb *json)
 		season.harmonics[i] = (int) harmonics;
 		season.bins[i] = (int) bins;
 	}
+	month_bins = json_number(json_get(&json->root, "month_bins"), 0);
+	if (!(month_bins >= 0 && month_bins <= NN_SEASON_FIRST_BINS &&
+		  month_bins == floor(month_bins)) ||
+		(month_bins > 0 && n == 0))
+		report_invalid_model("The season is invalid.");
+	season.month_bins = (int) month_bins;
 	return season;
 }
 
@@ -705,7 +714,8 @@ read_header(Reader *in, const char *data, size_t bytes)
 	if (h.features < 1 || h.features > FEATURES_MAX || h.signals > SIGNALS_MOST || h.horizons < 1 ||
 		h.horizons > NN_HORIZONS_MAX || h.nparams > bytes / sizeof(float) ||
 		h.nseries > bytes / sizeof(double) || h.terms > NN_SEASON_TERMS ||
-		h.evidence > FIGURES_EVIDENCE || h.bins > NN_SEASON_PERIODS * NN_SEASON_BINS ||
+		h.evidence > FIGURES_EVIDENCE ||
+		h.bins > NN_SEASON_PERIODS * NN_SEASON_BINS + 2 * NN_SEASON_FIRST_BINS ||
 		h.profiles > (h.bins > 0 ? 1 + (uint64) h.nseries : 0))
 		report_invalid_model("A size is out of range.");
 	sizes = figure_sizes(h.features, h.signals, h.horizons, h.terms, h.bins, h.evidence);

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "core/evidence/recurrence.h"
 #include "core/evidence/relations.h"
 #include "core/evidence/states.h"
 #include "core/network/network.h"
@@ -82,30 +83,38 @@ write_season(const Model *m, StringInfo out)
 
 /*
  * What recurs in the rows of all series: each bin of a period in which evidence is divided, as
- * its beginning and end within the period.
+ * its beginning and end within the period, or within the last or first day of a month.
  */
 static void
 write_recurrence(const Model *m, StringInfo out)
 {
+	const nn_season *season = &m->season;
 	const double *profile = m->stats.recurrence;
-	bool		first = true;
+	const char *separator = "{";
 
 	json_key(out, "recurrence");
 	appendStringInfoChar(out, '[');
-	for (int i = 0; profile != NULL && i < m->season.nperiods; profile += m->season.bins[i++])
-		for (int bin = 0; bin < m->season.bins[i]; bin++)
+	for (int i = 0; profile != NULL && i < nn_recurrence_periods(season);
+		 profile += nn_recurrence_bins(season, i++))
+		for (int bin = 0; bin < nn_recurrence_bins(season, i); bin++)
 		{
-			double		period = distance(m, (double) m->season.period[i]);
+			const bool	month = i == season->nperiods;
+			const int	bins = month ? season->month_bins : season->bins[i];
+			const double length = distance(m, month ? USECS_PER_DAY : season->period[i]);
 
 			if (profile[bin] == 1.0)
 				continue;
-			appendStringInfoString(out, first ? "{" : ", {");
-			json_put_double(out, "period", period);
-			json_put_double(out, "from", period * bin / m->season.bins[i]);
-			json_put_double(out, "to", period * (bin + 1) / m->season.bins[i]);
+			appendStringInfoString(out, separator);
+			if (month)
+				json_put_string(out, "day",
+								bin < bins ? "last of the month" : "first of the month");
+			else
+				json_put_double(out, "period", length);
+			json_put_double(out, "from", length * (bin % bins) / bins);
+			json_put_double(out, "to", length * (bin % bins + 1) / bins);
 			json_put_double(out, "factor", profile[bin]);
 			appendStringInfoChar(out, '}');
-			first = false;
+			separator = ", {";
 		}
 	appendStringInfoChar(out, ']');
 }

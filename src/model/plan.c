@@ -95,5 +95,7 @@ plan_largest_season(const Options *o)
 		season.harmonics[i] = o->season_harmonics;
 		season.bins[i] = i == 0 ? NN_SEASON_FIRST_BINS : NN_SEASON_BINS;
 	}
+	if (o->season == SEASON_AUTO && season.nperiods > 0)
+		season.month_bins = NN_SEASON_FIRST_BINS;
 	return season;
 }

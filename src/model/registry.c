@@ -26,6 +26,7 @@
 #include "model/codec.h"
 #include "model/owners.h"
 #include "model/registry.h"
+#include "pg/call_arguments.h"
 #include "pg/json.h"
 
 #define IN_USE 0				/* in place of a version */
@@ -402,9 +403,10 @@ registry_store(Oid function, const char *name, const Model *model, Jsonb *traini
 int
 registry_version(FunctionCallInfo fcinfo, int number)
 {
-	int			version = PG_ARGISNULL(number) ? 0 : PG_GETARG_INT32(number);
+	const bool	given = !argument_is_null(fcinfo, number);
+	int			version = given ? PG_GETARG_INT32(number) : 0;
 
-	if (!PG_ARGISNULL(number) && version < 1)
+	if (given && version < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("version must be at least 1")));
 	return version;

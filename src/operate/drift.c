@@ -24,6 +24,7 @@
 #include "core/evidence/quantile.h"
 #include "operate/recent.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 #include "pg/rowset.h"
 
 #define MOST_RESIDUAL 4.0		/* mean squared residual, in units of rho */
@@ -224,6 +225,7 @@ Datum
 amad_drift(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = recent_spec(fcinfo);
+	const bool	begun = progress_begin(PROGRESS_DRIFT);
 	Recent	   *recent;
 	Output		out;
 
@@ -233,5 +235,6 @@ amad_drift(PG_FUNCTION_ARGS)
 	out.model = detect_model(recent->detection)->model;
 	for (int i = 0; i < recent->dataset->nseries; i++)
 		put_series(&out, i);
+	progress_end(begun);
 	return (Datum) 0;
 }

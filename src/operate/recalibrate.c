@@ -32,6 +32,7 @@
 #include "operate/adopt.h"
 #include "operate/recent.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 
 /* Arguments after those of recent_spec(), in their order. */
 enum
@@ -551,6 +552,7 @@ Datum
 amad_recalibrate(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = recent_spec(fcinfo);
+	const bool	begun = progress_begin(PROGRESS_RECALIBRATE);
 	Choices		choices = parse_choices(PG_ARGISNULL(ARG_OPTIONS) ? NULL
 															  : PG_GETARG_JSONB_P(ARG_OPTIONS),
 									spec.series != NULL);
@@ -604,10 +606,12 @@ amad_recalibrate(PG_FUNCTION_ARGS)
 		model = model_decode(model_encode(model));
 		MemoryContextDelete(recent->context);
 	}
+	progress_phase(PROGRESS_STORING, 0, 0);
 	deployment_store(&deployment, model,
 					 copy_training_facts(model, registry_facts(spec.function, &entry)),
 					 registry_source(spec.function, &entry));
 	json = summary(spec.model_name, deployment.stored.version, entry.version, model, &counts, &new,
 				   rescaled, &result, seconds_since(start));
+	progress_end(begun);
 	PG_RETURN_JSONB_P(deployment_summary(&deployment, json));
 }

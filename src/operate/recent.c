@@ -30,6 +30,7 @@ recent_spec(FunctionCallInfo fcinfo)
 											RECENT_TIMESTAMP_COL);
 
 	spec.labels = true;
+	spec.scores_only = true;
 	spec.label_col = text_argument(fcinfo, RECENT_LABEL_COL);
 	spec.last_n = read_last_n_argument(fcinfo, RECENT_LAST_N, &spec);
 	if (spec.last_n == 0 && !spec.has_since)

@@ -147,7 +147,7 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 					  ObjectIdGetDatum(r->watch.role),
 					  Int64GetDatum(owner_cluster()),
 					  CStringGetTextDatum(timestamps_type_name(source->ts_type))};
-	const int	depth = Max(r->watch.depth, scorer_depth(model));
+	const int	depth = Max(r->watch.depth, scorer_depth(model, true));
 	const int	lookahead = Max(r->watch.lookahead, model->options.lookahead);
 
 	if (depth == r->watch.depth && lookahead == r->watch.lookahead && r->watch.same_cluster &&

@@ -319,14 +319,11 @@ find_end(const Batch *b, int64 last)
 static int
 score_ranges(Batch *b, const Pending *ranges, int n)
 {
-	const int	depth = Max(scorer_depth(detect_model(b->detection)->model), 1);
 	const int	lookahead = b->refresh->watch.lookahead;
 	int64		first = ranges->first;
 	int64		last = ranges->last;
 	int64		end;
 	int64		until;
-	int64		before;
-	bool		has_before;
 	int64		ts;
 	int			covered = 1;
 
@@ -352,11 +349,8 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	until = Min(end, b->horizon);
 	if (until < PG_INT64_MAX)
 		until++;				/* exclusive */
-	has_before = first > PG_INT64_MIN &&
-		source_nth_time(b->source, b->pending->condition, false, first, depth, &before);
 	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
-					 has_before ? &before : NULL, until < PG_INT64_MAX ? &until : NULL,
-					 b->pending->condition);
+					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
 	start_rows(b);
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);

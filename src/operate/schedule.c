@@ -281,12 +281,12 @@ Datum
 amad_schedule(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *model_name = text_argument(fcinfo, 0);
+	char	   *model_name = required_text_argument(fcinfo, 0, "model_name");
 	char	   *schedule = text_argument(fcinfo, 1);
 	char	   *database = get_database_name(MyDatabaseId);
 	char	   *caller = GetUserNameFromId(GetUserId(), false);
 	Watch		watch;
-	Interval   *every;
+	Interval   *every = find_watch_to_schedule(function, model_name, &watch);
 	char	   *interval;
 	char	   *command;
 	char	   *scheduler = NULL;
@@ -294,11 +294,6 @@ amad_schedule(PG_FUNCTION_ARGS)
 	Schedulers	s;
 	StringInfoData result;
 	int			level;
-
-	if (model_name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
-	every = find_watch_to_schedule(function, model_name, &watch);
 
 	/* an interval, or the syntax of crontab */
 	if (schedule == NULL && every == NULL)

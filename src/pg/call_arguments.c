@@ -10,16 +10,65 @@
 #include "pg/compat.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 
+bool
+argument_is_null(FunctionCallInfo fcinfo, int number)
+{
+	return number >= PG_NARGS() || PG_ARGISNULL(number);
+}
+
 char *
 text_argument(FunctionCallInfo fcinfo, int number)
 {
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+	return argument_is_null(fcinfo, number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+char *
+required_text_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	char	   *text = text_argument(fcinfo, number);
+
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+	if (text[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
+	return text;
+}
+
+int
+names_argument(FunctionCallInfo fcinfo, int number, const char *name, int most, char ***names)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	*names = NULL;
+	if (PG_ARGISNULL(number))
+		return 0;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &n);
+	if (n > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("%s has %d names, the limit is %d", name, n, most)));
+	*names = palloc(sizeof(char *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name)));
+		(*names)[i] = TextDatumGetCString(elements[i]);
+	}
+	return n;
 }
 
 Oid

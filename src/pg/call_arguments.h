@@ -8,8 +8,19 @@
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
-/* A text argument, or NULL. */
+/*
+ * Whether an argument is null, or missing because the function was created by an earlier version
+ * of the extension, which declared fewer.
+ */
+extern bool argument_is_null(FunctionCallInfo fcinfo, int number);
+
+/* A text argument, or NULL; and one that must not be null or empty. */
 extern char *text_argument(FunctionCallInfo fcinfo, int number);
+extern char *required_text_argument(FunctionCallInfo fcinfo, int number, const char *name);
+
+/* An array of at most `most` names; 0 and NULL if it is null. */
+extern int	names_argument(FunctionCallInfo fcinfo, int number, const char *name, int most,
+						  char ***names);
 
 /*
  * The base type of the argument ts, which is number `number` and may be declared "any", for

@@ -24,6 +24,11 @@
 #include "utils/wait_event.h"
 #endif
 
+/* The status of the i-th backend, from 1. */
+#if PG_VERSION_NUM < 160000
+#define pgstat_get_local_beentry_by_index(i) pgstat_fetch_stat_local_beentry(i)
+#endif
+
 /* Before 19 no window function could be called with IGNORE NULLS. */
 #if PG_VERSION_NUM < 190000
 #define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)
@@ -51,6 +56,14 @@
 #define stat_live_tuples(entry) ((entry)->n_live_tuples)
 #else
 #define stat_live_tuples(entry) ((entry)->live_tuples)
+#endif
+
+/* Whether column i (from 0) cannot be null; a NOT NULL constraint may be invalid since 18. */
+#if PG_VERSION_NUM >= 180000
+#define column_is_not_null(desc, i) \
+	(TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID)
+#else
+#define column_is_not_null(desc, i) (TupleDescAttr(desc, i)->attnotnull)
 #endif
 
 /* declared by fmgr.h in some versions only; a repeated declaration is harmless */

@@ -21,9 +21,9 @@ static int	max_parallel_workers_setting = -1;
 void
 settings_define(void)
 {
-	DefineCustomBoolVariable("amad.report_progress", "Reports the progress of trainings as notices",
-							 NULL, &settings_report_progress, false, PGC_USERSET, 0, NULL, NULL,
-							 NULL);
+	DefineCustomBoolVariable("amad.report_progress",
+							 "Reports progress as a notice every five seconds", NULL,
+							 &settings_report_progress, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("amad.max_parallel_workers",
 							"Maximum number of parallel workers of a training or a detection",
 							"-1 takes max_parallel_maintenance_workers.",

@@ -5,7 +5,7 @@
 #ifndef AMAD_PG_SETTINGS_H
 #define AMAD_PG_SETTINGS_H
 
-/* amad.report_progress: trainings report their progress as NOTICEs. */
+/* amad.report_progress: commands report their progress as NOTICEs. */
 extern bool settings_report_progress;
 
 /* amad.change_log_limit: entries in the change log beyond which series are not logged one by one. */

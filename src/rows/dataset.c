@@ -38,9 +38,8 @@ plan_held_out(const Dataset *d, int64 rows)
 						 Max(d->plan.warmup, d->plan.chunk_rows) + d->transforms.lead);
 }
 
-/* The least number of rows of a series that can be trained on and calibrated. */
-static int64
-least_rows(const Dataset *d)
+int64
+dataset_least_rows(const Dataset *d)
 {
 	int64		least = d->plan.chunk_rows + d->transforms.lead;
 
@@ -62,8 +61,8 @@ options_for_fewer_rows(const Dataset *d)
 	other.plan = plan_make(&options, d->features);
 	other.transforms.mean_rows = transforms_make(&options, d->features).mean_rows;
 	transforms_settle(&other.transforms);
-	least = least_rows(&other);
-	if (least >= least_rows(d) || options.lookahead > other.plan.max_horizon / 2)
+	least = dataset_least_rows(&other);
+	if (least >= dataset_least_rows(d) || options.lookahead > other.plan.max_horizon / 2)
 		return d->plan.has_network
 			? "smaller values of the options window, layers and horizons, or "
 			  "\"method\": \"pca\", which needs fewer"
@@ -77,12 +76,24 @@ options_for_fewer_rows(const Dataset *d)
 	return psprintf("\"preset\": \"short\" without the options window, layers, horizons and "
 					"chunk_length: " INT64_FORMAT " rows are then enough, or " INT64_FORMAT
 					" with \"method\": \"pca\"",
-					least, least_rows(&other));
+					least, dataset_least_rows(&other));
 }
 
 static void
 too_few_rows(const Dataset *d)
 {
+	if (d->level > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too few rows to train a model fit in maintenance_work_mem (%d MB)",
+						maintenance_work_mem / 1024),
+				 errdetail("Blocks of rows were left out until the others fit: " INT64_FORMAT
+						   " of " INT64_FORMAT " rows are left.",
+						   d->nrows, d->facts.offered),
+				 errhint("Raise maintenance_work_mem: %zu MB are enough for all rows.",
+						 dataset_bytes(d, d->nseries, d->facts.offered, d->largest) /
+								 (1024 * 1024) +
+							 1)));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to train a model: " INT64_FORMAT,
@@ -90,15 +101,11 @@ too_few_rows(const Dataset *d)
 			 errdetail("These options need at least " INT64_FORMAT
 					   " rows of a series without a gap: "
 					   "%d to train on, and rows held out for the threshold.",
-					   least_rows(d), d->plan.chunk_rows + d->transforms.lead),
+					   dataset_least_rows(d), d->plan.chunk_rows + d->transforms.lead),
 			 d->facts.gaps > 0
 				 ? errhint("There are " INT64_FORMAT
 						   " gaps longer than max_gap: choose a greater one, or use %s.",
 						   d->facts.gaps, options_for_fewer_rows(d))
-				 : d->level > 0
-				 ? errhint("Only a sample of the rows fits into "
-						   "maintenance_work_mem: raise it, or train on "
-						   "fewer series.")
 				 : errhint("Give more rows, or use %s.", options_for_fewer_rows(d))));
 }
 
@@ -248,7 +255,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 	make_room(d, series_rows(d->open));
 	if (!series_complete(d->open))
 		make_imputed(d);
-	for (int64 at = 0; at < series_rows(d->open);)
+	for (int64 at = 0, next = 0; at < series_rows(d->open);)
 	{
 		SeriesRun	run = series_run(d->open, at, s->max_gap);
 		int64		lead = Min(d->transforms.lead, run.rows);
@@ -259,8 +266,10 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 			.number = run.number + lead,
 		};
 
+		/* where rows have been left out there is no gap */
+		d->facts.gaps += at > 0 && (d->level == 0 || run.number == next);
+		next = run.number + run.rows;
 		at += run.rows;
-		d->facts.gaps += at < series_rows(d->open);
 		if (to.rows == 0)
 			continue;
 		/* like scoring, which does not see rows before all features have a value */
@@ -355,6 +364,7 @@ end_series(Dataset *d)
 		scale_runs(d, &s);
 		add_series(d, s);
 		d->facts.offered += offered;
+		d->largest = Max(d->largest, offered);
 	}
 	else
 		d->facts.short_series++;

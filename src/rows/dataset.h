@@ -66,6 +66,7 @@ typedef struct Dataset
 	Size		reserve;		/* bytes to leave for the training */
 	bool		sampling;		/* omit rows beyond the budget, instead of an ERROR */
 	int			level;			/* one of 2^level blocks is kept */
+	int64		largest;		/* rows of the longest series, including omitted ones */
 
 	Series	   *open;			/* the series being collected, or NULL */
 	char	   *open_key;
@@ -92,6 +93,9 @@ extern Dataset *dataset_open(MemoryContext parent, const Options *options, int f
 							 Oid ts_type, bool sampling, Size reserve);
 extern void dataset_close(Dataset *dataset);
 
+/* The least number of rows of a series that can be trained on and calibrated. */
+extern int64 dataset_least_rows(const Dataset *dataset);
+
 /* Begins a series, whose rows follow.  key is copied; NULL: the only series. */
 extern void dataset_begin(Dataset *dataset, const char *key);
 extern void dataset_add(Dataset *dataset, int64 ts, const double *values);
@@ -112,6 +116,12 @@ extern void dataset_finish(Dataset *dataset, ModelStats *stats);
 extern void dataset_begin_scaled(Dataset *dataset, const char *key);
 extern void dataset_add_scaled(Dataset *dataset, bool begins, int64 ts, const float *scaled,
 							   const uint8 *imputed);
+
+/*
+ * The maintenance_work_mem with which no row is left out, in the worst order of the series;
+ * largest: rows of the longest one.
+ */
+extern Size dataset_bytes(const Dataset *dataset, int64 nseries, int64 rows, int64 largest);
 
 /* All runs, and the runs of the series that begins with a run; they are consecutive. */
 extern RunRange dataset_all_runs(const Dataset *dataset);

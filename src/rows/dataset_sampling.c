@@ -143,13 +143,27 @@ bytes_without_rows(const Dataset *d)
 		Min(d->nseries, figures_most_profiles(&sizes)) * figures_profile_bytes(&sizes);
 }
 
+/* Memory per scaled row, in the dataset and in the calibration. */
+static Size
+scaled_bytes(const Dataset *d)
+{
+	return sizeof(float) * d->features + sizeof(int64) + IMPUTED_BYTES(d->features) +
+		CALIBRATION_BYTES;
+}
+
+Size
+dataset_bytes(const Dataset *d, int64 nseries, int64 rows, int64 largest)
+{
+	return d->reserve + nseries * series_bytes(d) + rows * scaled_bytes(d) +
+		rows / 8 * scaled_bytes(d) + largest * series_row_bytes(d->features);
+}
+
 /* Memory for all rows, those of the open series raw and scaled, and for the training. */
 static Size
 bytes_wanted(const Dataset *d)
 {
 	Size		raw = series_row_bytes(d->features);
-	Size		scaled = sizeof(float) * d->features + sizeof(int64) + IMPUTED_BYTES(d->features) +
-		CALIBRATION_BYTES;
+	Size		scaled = scaled_bytes(d);
 	int64		open = series_rows(d->open);
 
 	return bytes_without_rows(d) + open * (raw + scaled) +

@@ -65,6 +65,18 @@ is_query(const char *source)
 		begins_with(source, "values") || begins_with(source, "table");
 }
 
+char *
+source_label(const char *source)
+{
+	return is_query(source) ? "source query" : psprintf("source %s", source);
+}
+
+int
+source_errcontext(const char *source)
+{
+	return is_query(source) ? errcontext("source query \"%s\"", source) : 0;
+}
+
 /* Makes the position of a syntax error refer to the source's text, not to the caller's query. */
 static void
 parse_context(void *arg)

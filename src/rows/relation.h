@@ -25,6 +25,13 @@ typedef struct RelationSource
  */
 extern RelationSource relation_open_source(const char *source, const char *alias);
 
+/*
+ * What to call a source in a message: "source" and the relation's name, or "source query".
+ * The context of the message then has the query, whose text can be long.
+ */
+extern char *source_label(const char *source);
+extern int	source_errcontext(const char *source);
+
 /* The columns of the source, in the current context; what: name of the argument. */
 extern TupleDesc relation_columns(RelationSource *source, const char *what);
 

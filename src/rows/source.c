@@ -3,8 +3,8 @@
  *	  Opening a source, and storing it with a model.
  *
  * source_open() looks the relation up, or parses the query, under the search_path it was
- * first named with, and binds its columns (source_columns.c).  source_query.c writes the query,
- * source_scan.c reads the rows.  A source that comes from the table amad_models was written by
+ * first named with, and binds its columns (source_columns.c).  source_query.c writes the query
+ * (source_narrow.c that of a narrow source), source_scan.c reads the rows.  A source that comes from the table amad_models was written by
  * its owner, perhaps another role: it is opened and read as a security-restricted operation.
  */
 #include "postgres.h"
@@ -30,6 +30,9 @@ source_enter(const SourceSpec *spec)
 							   scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 	scope.guc_level = NewGUCNestLevel();
+	/* compiling a query takes longer than reading most ranges */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 	if (spec->search_path)
 		(void) set_config_option("search_path", spec->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
@@ -66,8 +69,10 @@ source_open(const SourceSpec *spec)
 	TupleDesc	desc = relation_columns(&relation, "source");
 
 	s->spec = *spec;
+	source_check_narrow(&s->spec);
 	s->spec.source = relation.text;
 	s->from = relation.from;
+	s->relation = relation.relation;
 	if (OidIsValid(relation.relation))
 		s->spec.search_path = NULL; /* its name is qualified */
 	else if (s->spec.search_path == NULL)
@@ -92,6 +97,16 @@ source_to_jsonb(const SourceSpec *spec)
 	json_put_strings(&text, "series_cols", spec->nseries, spec->series_cols);
 	if (spec->label_col)
 		json_put_string(&text, "label_col", spec->label_col);
+	if (spec->metric_col)
+	{
+		json_put_string(&text, "metric_col", spec->metric_col);
+		json_put_string(&text, "value_col", spec->value_col);
+		if (spec->bucket)
+			json_put_string(&text, "bucket", spec->bucket);
+		json_put_string(&text, "aggregate", spec->aggregate);
+		if (spec->all_metrics)
+			json_put_json(&text, "all_metrics", "true");
+	}
 	if (spec->search_path)
 		json_put_string(&text, "search_path", spec->search_path);
 	appendStringInfoChar(&text, '}');
@@ -121,11 +136,26 @@ read_names(Jsonb *json, const char *key, char ***names)
 	return n;
 }
 
+/* Reads what describes a narrow source; source_check_narrow() checks it. */
+static void
+read_narrow_shape(SourceSpec *spec, Jsonb *json)
+{
+	JsonbValue *all = json_get(&json->root, "all_metrics");
+
+	spec->metric_col = json_string_text(json_get(&json->root, "metric_col"));
+	spec->value_col = json_string_text(json_get(&json->root, "value_col"));
+	spec->bucket = json_string_text(json_get(&json->root, "bucket"));
+	spec->aggregate = json_string_text(json_get(&json->root, "aggregate"));
+	spec->all_metrics = all && all->type == jbvBool && all->val.boolean;
+}
+
 void
 source_take_names(SourceSpec *spec, Jsonb *json, bool label)
 {
 	spec->usual_timestamp_col = json_string_text(json_get(&json->root, "timestamp_col"));
 	spec->usual_label_col = label ? json_string_text(json_get(&json->root, "label_col")) : NULL;
+	spec->usual_shape = true;
+	read_narrow_shape(spec, json);
 }
 
 SourceSpec
@@ -141,6 +171,7 @@ source_from_jsonb(Jsonb *json)
 
 	spec.nfeatures = read_names(json, "feature_cols", &spec.features);
 	spec.nseries = read_names(json, "series_cols", &spec.series_cols);
+	read_narrow_shape(&spec, json);
 	if (spec.source == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

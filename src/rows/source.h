@@ -6,6 +6,10 @@
  * lasts until the transaction ends.  source_scan() reads the rows with a query that runs
  * with the caller's privileges, sorted by series and time, and passes them on one by one.  Each
  * time it checks that the types of the columns are still those found by source_open().
+ *
+ * Rows on which the scores of a range depend are read by count, if an index helps: `before`
+ * timestamps of each series before the range and `after` timestamps after it.  Otherwise one
+ * pass reads all rows from read_since to read_until (source_form.c).
  */
 #ifndef AMAD_ROWS_SOURCE_H
 #define AMAD_ROWS_SOURCE_H
@@ -27,6 +31,15 @@ typedef struct SourceSpec
 	bool		stored;			/* comes from amad_models: see source_from_jsonb() */
 	char	   *usual_timestamp_col;	/* instead of NULL, if the source has such a column */
 	char	   *usual_label_col;	/* likewise */
+
+	/* a narrow source has a row for each value of a feature */
+	char	   *metric_col;		/* names the feature; NULL: the features are columns */
+	char	   *value_col;
+	char	   *bucket;			/* width: an interval, or a number if times are; NULL: none */
+	char	   *aggregate;		/* of the values in a bucket (pivot.h); NULL: avg */
+	bool		all_metrics;	/* the features are all metrics that were found in training */
+	bool		usual_shape;	/* these apply if the source has such columns */
+	Oid			function;		/* the calling SQL function, in the schema of the extension */
 } SourceSpec;
 
 /* A source whose columns have been found. */
@@ -34,13 +47,27 @@ typedef struct Source
 {
 	SourceSpec	spec;			/* with defaults filled in, the relation's name qualified */
 	char	   *from;			/* what follows FROM in a query */
+	Oid			relation;		/* InvalidOid: a query */
 	Oid			ts_column_type; /* base type of the time column */
 	Oid			ts_type;		/* timestamps_scored_type() of it */
 	Oid		   *series_types;	/* (nseries) */
 	Oid		   *series_collations;	/* (nseries) */
 	Oid		   *feature_types;	/* (nfeatures) */
 	Oid			label_type;
+	Oid			metric_type;	/* of metric_col */
+	int64		bucket;			/* width in units of the scored type; 0: none */
+	bool		label_is_number;	/* in a narrow source */
 } Source;
+
+/* The form of the query that reads a range. */
+typedef enum SourceForm
+{
+	SOURCE_ONCE,				/* one pass over all series */
+	/* by index and count: */
+	SOURCE_SINGLE,				/* one series */
+	SOURCE_IN_RANGE,			/* each series that has rows in the range; with last_n, all */
+	SOURCE_STEPS				/* the same; the index also finds one series after another */
+} SourceForm;
 
 /* The rows to read; times in units of the scored type. */
 typedef struct SourceRange
@@ -49,9 +76,18 @@ typedef struct SourceRange
 	int64		since;			/* first timestamp */
 	bool		has_until;
 	int64		until;			/* first timestamp after the range */
-	int64		read_until;		/* with until: end of what is read; last_n ends at until */
-	int64		last_n;			/* newest timestamps of each series; 0: all */
+	int64		last_n;			/* newest timestamps of each series before until; 0: all */
 	Jsonb	   *series;			/* values that series columns must have; NULL: all series */
+	const Datum *series_values; /* (nseries) values of all series columns, instead */
+	const bool *series_nulls;
+
+	/* rows around the range, of each series */
+	bool		around;			/* the members below are set */
+	int			before;			/* timestamps before since, or before the last_n newest */
+	int			after;			/* timestamps from until on */
+	int64		read_since;		/* SOURCE_ONCE: times that include them; PG_INT64_MIN: no bound */
+	int64		read_until;
+	SourceForm	form;			/* by source_choose_form() */
 } SourceRange;
 
 /*
@@ -62,7 +98,10 @@ typedef struct SourceRange
 typedef struct SourceRow
 {
 	const char *new_series;		/* its key if the row is the first of a series, else NULL */
-	const Datum *series;		/* (nseries) values, with new_series */
+	const Datum *series;		/* (nseries) values … */
+	const bool *series_nulls;	/* … and whether they are null, with new_series */
+	bool		unread;			/* with new_series: read the series by its values instead … */
+	bool		cut;			/* … or without SOURCE_SINGLE, because of its duplicates */
 	int64		number_from_end;	/* 1: newest timestamp of the series; 0 without last_n */
 	int64		ts;
 	bool		ts_valid;		/* a finite time */
@@ -79,16 +118,38 @@ typedef void (*source_visit) (const SourceRow *row, void *arg);
  */
 extern Source *source_open(const SourceSpec *spec);
 
-/* The query that reads it. */
+/* The form in which the rows of a range and around it are best read. */
+extern SourceForm source_choose_form(const Source *source, const SourceRange *range);
+
+/* The query that reads it, for EXPLAIN: with literals instead of parameters. */
 extern char *source_query(const Source *source, const SourceRange *range);
 
 /*
  * Calls visit for every row, ordered by series and time.  Without series columns all rows
  * form one series, whose first row has new_series "".  read_only: the query uses the
  * snapshot of the calling query.
+ *
+ * By count, rows are counted with duplicates: if there are duplicates among the rows around
+ * the range, a visitor that needs `before` timestamps scans again, in the form SOURCE_ONCE.
  */
 extern void source_scan(const Source *source, const SourceRange *range, bool read_only,
 						source_visit visit, void *arg);
+
+/*
+ * Calls visit for the rows with the newest timestamps of one series before a time, oldest first.  An
+ * index must be able to serve it (source_choose_form()).  values and nulls: of the series columns.
+ */
+extern void source_scan_before(const Source *source, const Datum *values, const bool *nulls,
+							   int64 until, int64 timestamps, source_visit visit, void *arg);
+
+/*
+ * Calls visit with the key of each series that has rows before read_since, and the time of the last
+ * of them; or from read_until on, and the first.
+ */
+typedef void (*source_outside_visit) (const char *key, int64 ts, void *arg);
+
+extern void source_scan_outside(const Source *source, const SourceRange *range, bool before,
+								source_outside_visit visit, void *arg);
 
 /*
  * Finds the first and the last finite time of the rows from since to until, in all series; false
@@ -102,6 +163,37 @@ extern bool source_span(const Source *source, const SourceRange *range, int64 *f
  */
 extern bool source_nth_time(const Source *source, Jsonb *series, bool after, int64 from, int64 n,
 							int64 *ts);
+/* The rows of a source. */
+typedef struct SourceSize
+{
+	int64		rows;
+	int64		series;
+	int64		used_rows;		/* of series with at least `least` rows */
+	int64		used_series;
+	int64		largest;		/* rows of the longest series */
+	double		span;			/* from the first to the last time, in all series */
+	double		seconds;		/* that counting took */
+} SourceSize;
+
+extern SourceSize source_count(const Source *source, int64 least);
+
+/* Counts a row for amad_progress, with the planner's estimate of all once reading takes long. */
+extern void source_report_row(const Source *source, const SourceRange *range);
+
+/* Features of a narrow source at most: they are columns of a query. */
+#define METRICS_MAX 1500
+
+/*
+ * Makes the metrics of a narrow source, sorted, its features: those of the rows from since to
+ * until.  ERROR if there are none, or more than METRICS_MAX.
+ */
+extern void source_find_metrics(Source *source, const SourceRange *range);
+
+/*
+ * Among the newest rows of a narrow source from since to until, of which `rows` receives the
+ * number: those that repeat the series, metric and time of another one.
+ */
+extern int64 source_repeated_rows(const Source *source, const SourceRange *range, int64 *rows);
 
 /* Whether no part of the query, views included, is parallel unsafe, as data changes are. */
 extern bool source_parallel_mode_ok(const Source *source, const SourceRange *range);
@@ -116,7 +208,7 @@ extern Jsonb *source_to_jsonb(const SourceSpec *spec);
  */
 extern SourceSpec source_from_jsonb(Jsonb *json);
 
-/* Sets the usual column names from the source stored in a row of amad_models. */
+/* Sets the usual column names and shape from the source stored in a row of amad_models. */
 extern void source_take_names(SourceSpec *spec, Jsonb *json, bool label);
 
 #endif							/* AMAD_ROWS_SOURCE_H */

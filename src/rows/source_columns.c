@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "pg/timestamps.h"
+#include "rows/relation.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
 
@@ -72,6 +73,9 @@ choose_usual_columns(SourceSpec *spec, TupleDesc desc)
 		(i = find_column(desc, spec->usual_label_col)) >= 0 &&
 		features_type(column_type(desc, i), &how))
 		spec->label_col = spec->usual_label_col;
+	if (spec->metric_col && spec->usual_shape && find_column(desc, spec->metric_col) == -1 &&
+		find_column(desc, spec->value_col) == -1)
+		spec->metric_col = spec->value_col = spec->bucket = spec->aggregate = NULL;
 }
 
 /* Chooses the only column of a timestamp type or date as the time column. */
@@ -94,11 +98,12 @@ choose_timestamp_col(SourceSpec *spec, TupleDesc desc)
 	if (found < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timestamp_col must be specified for source %s", spec->source),
+				 errmsg("timestamp_col must be specified for %s", source_label(spec->source)),
 				 found == -1
 					 ? errdetail("The source has no column of type timestamp with or without "
 								 "time zone, or date.")
-					 : errdetail("The candidates are %s.", candidates.data)));
+					 : errdetail("The candidates are %s.", candidates.data),
+				 source_errcontext(spec->source)));
 	spec->timestamp_col = pstrdup(column_name(desc, found));
 }
 
@@ -156,8 +161,9 @@ choose_features(SourceSpec *spec, TupleDesc desc, Oid relation)
 	if (spec->nfeatures == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source %s has no numeric or boolean column to use as a feature",
-						spec->source)));
+				 errmsg("%s has no numeric or boolean column to use as a feature",
+						source_label(spec->source)),
+				 source_errcontext(spec->source)));
 }
 
 /* ---- checks ----------------------------------------------------------------------------- */
@@ -177,14 +183,22 @@ check_uses(const SourceSpec *spec)
 {
 	const char *name;
 
-	check_count("features", spec->nfeatures, FEATURES_MAX);
+	check_count("features", spec->nfeatures, spec->metric_col ? METRICS_MAX : FEATURES_MAX);
 	check_count("series columns", spec->nseries, SERIES_COLS_MAX);
 	name = feature_names_repeated(spec->nfeatures, spec->features);
 	if (name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
-				 errmsg("column \"%s\" appears twice in feature_cols", name)));
-	for (int i = 0; i < spec->nfeatures; i++)
+				 errmsg("%s \"%s\" appears twice in feature_cols",
+						spec->metric_col ? "metric" : "column", name)));
+	if (spec->metric_col &&
+		(has_other_use(spec, spec->metric_col) || has_other_use(spec, spec->value_col) ||
+		 strcmp(spec->metric_col, spec->value_col) == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_COLUMN),
+				 errmsg("metric_col and value_col must differ from each other and from the time "
+						"column, the series columns and the label")));
+	for (int i = 0; spec->metric_col == NULL && i < spec->nfeatures; i++)
 		if (has_other_use(spec, spec->features[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
@@ -258,6 +272,21 @@ bind_series_column(Source *s, TupleDesc desc, int number, Difference *difference
 		note_wrong_type(difference, name, type, "a type that can be sorted");
 }
 
+/* Finds the column of a metric, which must have an equality and an array type. */
+static void
+bind_metric_column(Source *s, TupleDesc desc, Difference *difference)
+{
+	Oid			base;
+
+	s->metric_type = bind_column(desc, s->spec.metric_col, difference);
+	base = OidIsValid(s->metric_type) ? getBaseType(s->metric_type) : InvalidOid;
+	if (OidIsValid(base) &&
+		(!OidIsValid(lookup_type_cache(base, TYPECACHE_EQ_OPR)->eq_opr) ||
+		 !OidIsValid(get_array_type(base))))
+		note_wrong_type(difference, s->spec.metric_col, s->metric_type,
+						"a type that can be compared");
+}
+
 /* Appends a part of the detail, such as: Missing: "a", "b". */
 static void
 append_part(StringInfo detail, const char *what, const StringInfo part)
@@ -285,8 +314,9 @@ report_difference(const Source *s, TupleDesc desc, Difference *difference)
 			(errcode(difference->missing.len > 0		 ? ERRCODE_UNDEFINED_COLUMN
 						 : difference->ambiguous.len > 0 ? ERRCODE_AMBIGUOUS_COLUMN
 														 : ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("source %s does not have all required columns", s->spec.source),
-			 errdetail("%s", detail.data), errhint("The columns of the source are %s.", has.data)));
+			 errmsg("%s does not have all required columns", source_label(s->spec.source)),
+			 errdetail("%s", detail.data), errhint("The columns of the source are %s.", has.data),
+			 source_errcontext(s->spec.source)));
 }
 
 void
@@ -298,7 +328,7 @@ source_bind_columns(Source *s, TupleDesc desc, Oid relation)
 	choose_usual_columns(spec, desc);
 	if (spec->timestamp_col == NULL)
 		choose_timestamp_col(spec, desc);
-	if (spec->nfeatures == 0)
+	if (spec->nfeatures == 0 && spec->metric_col == NULL)
 		choose_features(spec, desc, relation);
 	check_uses(spec);
 
@@ -318,11 +348,19 @@ source_bind_columns(Source *s, TupleDesc desc, Oid relation)
 	s->series_collations = palloc0(sizeof(Oid) * Max(spec->nseries, 1));
 	for (int i = 0; i < spec->nseries; i++)
 		bind_series_column(s, desc, i, &difference);
-	s->feature_types = palloc(sizeof(Oid) * spec->nfeatures);
+	s->feature_types = palloc(sizeof(Oid) * Max(spec->nfeatures, 1));
 	for (int i = 0; i < spec->nfeatures; i++)
-		s->feature_types[i] = bind_number(desc, spec->features[i], "numeric or boolean",
-										  &difference);
+		s->feature_types[i] = spec->metric_col
+			? FLOAT8OID
+			: bind_number(desc, spec->features[i], "numeric or boolean", &difference);
+	if (spec->metric_col)
+	{
+		bind_metric_column(s, desc, &difference);
+		(void) bind_number(desc, spec->value_col, "numeric or boolean", &difference);
+	}
 	if (spec->label_col)
 		s->label_type = bind_number(desc, spec->label_col, "boolean or numeric", &difference);
 	report_difference(s, desc, &difference);
+	if (spec->metric_col)
+		source_bind_narrow(s);
 }

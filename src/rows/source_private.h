@@ -6,10 +6,12 @@
 #define AMAD_ROWS_SOURCE_PRIVATE_H
 
 #include "access/tupdesc.h"
+#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 struct Source;
+struct SourceRange;
 struct SourceSpec;				/* rows/source.h */
 
 /* What is restored when a source is left. */
@@ -45,10 +47,89 @@ extern const char *source_ts_read_name(const struct Source *source);
 extern void source_append_bound(StringInfo out, const struct Source *source, const char *column,
 								const char *operator, int64 ts);
 
-/* Appends the conditions for a JSON object of series columns and their values. */
+/* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
 extern void source_append_series(StringInfo where, const struct Source *source, Jsonb *series);
+
+/* Appends an operator with its schema. */
+extern void source_append_operator(StringInfo out, Oid operator);
+
+/*
+ * Parameters of a query.  Those of a series are used when one series is read, and by the
+ * queries of source_form.c.
+ */
+enum
+{
+	PARAM_SINCE = 1,
+	PARAM_UNTIL,
+	PARAM_SERIES				/* the first of them */
+};
+
+/* The query that reads a range, with parameters. */
+extern char *source_parameter_query(const struct Source *source, const struct SourceRange *range);
+
+/* The query for the last row of each series before what is read once, or the first one after it. */
+extern char *source_outside_query(const struct Source *source, const struct SourceRange *range,
+								  bool before);
+
+/*
+ * Queries whose plans show whether an index helps: the newest rows of a series before a time, the
+ * series of the rows from a time on, and the series after another one (NULL if no operator
+ * of pg_catalog finds it).
+ */
+extern char *source_history_query(const struct Source *source, int rows);
+extern char *source_series_query(const struct Source *source);
+extern char *source_step_query(const struct Source *source);
+
+/*
+ * Whether a range contains one series only, because it gives all of the series columns one
+ * value.  values and nulls: (nseries) receive them.
+ */
+extern bool source_single_series(const struct Source *source, const struct SourceRange *range,
+								 Datum *values, bool *nulls);
+
+/* Whether a column of the source cannot be null. */
+extern bool source_not_null(const struct Source *source, const char *column);
+
+/*
+ * Returns a plan for a query with the parameters above, from those that the session keeps, or
+ * new.  It is valid until the current context is reset.  Call it between SPI_connect() and
+ * SPI_finish().
+ */
+extern SPIPlanPtr source_plan(const struct Source *source, const char *query, int cursor_options);
 
 /* Appends a name to a list for a message: "a", "b". */
 extern void source_append_name(StringInfo list, const char *name);
+
+/* ---- narrow sources: source_narrow.c ------------------------------------------------------- */
+
+/* The start of the bucket that a time belongs to, which is its label. */
+extern int64 source_bucket_start(const struct Source *source, int64 ts);
+
+/* Checks the arguments that describe a narrow source, before its columns are looked up. */
+extern void source_check_narrow(struct SourceSpec *spec);
+
+/* Reads the bucket and checks the metrics, when the columns have been found. */
+extern void source_bind_narrow(struct Source *source);
+
+/*
+ * The first time of the time column that belongs to a bucket which begins at ts or later:
+ * labels from a to b are those of times from this of a to this of b.
+ */
+extern int64 source_first_time(const struct Source *source, int64 ts);
+
+/*
+ * Appends queries for c0, c1 ... of the rows that meet conditions on columns of the source: in
+ * groups, in the groups with the n newest or oldest times, and for the time and the series
+ * columns without grouping.
+ */
+extern void source_append_narrow(StringInfo out, const struct Source *source, const char *where);
+extern void source_append_newest(StringInfo out, const struct Source *source, const char *where,
+								 int64 n);
+extern void source_append_oldest(StringInfo out, const struct Source *source, const char *where,
+								 int64 n);
+extern void source_append_keys(StringInfo out, const struct Source *source, const char *where);
+
+/* Appends the condition that a row's metric is one of the features. */
+extern void source_append_metrics(StringInfo where, const struct Source *source);
 
 #endif							/* AMAD_ROWS_SOURCE_PRIVATE_H */

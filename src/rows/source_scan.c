@@ -2,23 +2,26 @@
  * rows/source_scan.c
  *	  Reading a source: its rows, and the order of rows with the same timestamp.
  *
- * SPI runs the query (source_query.c) and sends its rows to a DestReceiver, which converts
- * each row and passes it on at once, so no result is kept in memory.  SQL leaves rows with the
- * same timestamp in any order.  To make the result independent of it, the receiver holds one
- * row back: the first, in the order of the features' values, of those with the current
- * timestamp.  The others are passed on as duplicates when they come, and the row held when a
- * later one arrives.
+ * SPI runs the query (source_query.c), whose plan is kept (source_plan.c), and sends its rows
+ * to a DestReceiver, which converts each row and passes it on at once, so no result is kept in
+ * memory.  SQL leaves rows with the same timestamp in any order.  To make the result independent
+ * of it, the receiver holds one row back: the first, in the order of the features' values, of
+ * those with the current timestamp.  The others are passed on as duplicates when they come, and
+ * the row held when a later one arrives.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "optimizer/clauses.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/typcache.h"
@@ -29,6 +32,8 @@
 #include "rows/series_key.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
+
+#define FETCH_ROWS 1000			/* of a cursor at once */
 
 /* The first row so far with the current timestamp; it is passed on when a later one comes. */
 typedef struct HeldRow
@@ -43,7 +48,9 @@ typedef struct Receiver
 {
 	DestReceiver pub;
 	const Source *source;
-	bool		numbered;		/* the last column is number_from_end */
+	SourceForm	form;
+	bool		numbered;		/* the column after the row is number_from_end … */
+	int64		limit;			/* … and then the row's place; rows of a series at most */
 	source_visit visit;
 	void	   *arg;
 	MemoryContext context;		/* of the receiver */
@@ -63,7 +70,8 @@ typedef struct Receiver
 	bool	   *byval;			/* (nseries) */
 	Datum	   *series;			/* (nseries) values of the current one */
 	bool	   *series_null;
-	const char *new_series;		/* its key, until its first row is passed on */
+	const char *new_series;		/* its key, until its first row is passed on … */
+	bool		cut;			/* … and whether duplicates take the place of other rows */
 } Receiver;
 
 /* Whether a row belongs to the series of the row before: identical, or else equal, values. */
@@ -111,6 +119,12 @@ pass_source_row(Receiver *r, SourceRow *row)
 {
 	row->new_series = r->new_series;
 	row->series = r->series;
+	row->series_nulls = r->series_null;
+	row->cut = r->cut;
+	row->unread = false;
+	for (int i = 0; i < r->source->spec.nseries; i++)
+		row->unread = row->unread ||
+			(r->series_null[i] && (r->form == SOURCE_IN_RANGE || r->form == SOURCE_STEPS));
 	r->new_series = NULL;
 	r->visit(row, r->arg);
 }
@@ -171,13 +185,15 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old;
 	SourceRow	row = {.values = r->values};
 	int			at = 1;
+	bool		first;
 
 	MemoryContextReset(r->row_context);
 	old = MemoryContextSwitchTo(r->row_context);
 	slot_getallattrs(slot);
 	row.ts_valid = !slot->tts_isnull[0] &&
 		timestamps_value(source_ts_read_type(r->source), slot->tts_values[0], &row.ts);
-	if (!is_same_series(r, slot->tts_values + at, slot->tts_isnull + at))
+	first = !is_same_series(r, slot->tts_values + at, slot->tts_isnull + at);
+	if (first)
 	{
 		pass_held_row(r);
 		receive_series(r, slot->tts_values + at, slot->tts_isnull + at);
@@ -193,7 +209,10 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		at++;
 	}
 	if (r->numbered)
-		row.number_from_end = DatumGetInt64(slot->tts_values[at]);
+		row.number_from_end = DatumGetInt64(slot->tts_values[at++]);
+	if (first)
+		r->cut = r->numbered && r->form != SOURCE_ONCE && row.number_from_end < r->limit &&
+			DatumGetInt64(slot->tts_values[at]) == r->limit;
 	if (row.ts_valid)
 		order_row(r, &row);
 	else
@@ -212,7 +231,7 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 	Receiver   *r = (Receiver *) self;
 	const Source *s = r->source;
 	TypeCacheEntry *cache;
-	const char *what = psprintf("source %s", s->spec.source);
+	const char *what = source_label(s->spec.source);
 	int			at = 0;
 
 	relation_check_column(what, desc, at++, source_ts_read_type(s), InvalidOid);
@@ -229,6 +248,8 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 	if (s->spec.label_col)
 		relation_check_column(what, desc, at++, s->label_type, InvalidOid);
 	if (r->numbered)
+		relation_check_column(what, desc, at++, INT8OID, InvalidOid);
+	if (r->numbered && r->form != SOURCE_ONCE)
 		relation_check_column(what, desc, at, INT8OID, InvalidOid);
 }
 
@@ -268,24 +289,183 @@ open_receiver(Receiver *r, const Source *s)
 	r->held.values = palloc(sizeof(double) * spec->nfeatures);
 }
 
+/*
+ * Makes the planner count rows, not pages, until source_leave().  If rows are stored in order of
+ * time, an index on the time alone looks cheaper than one on series and time, but each series
+ * would be looked for among the rows of all.
+ */
+static void
+plan_by_rows(void)
+{
+	static const char *const costs[] = {"random_page_cost", "seq_page_cost"};
+
+	for (int i = 0; i < lengthof(costs); i++)
+		(void) set_config_option(costs[i], "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+								 0, false);
+}
+
+/* The values of the parameters of a query. */
+static ParamListInfo
+make_parameters(const Source *s, const SourceRange *range)
+{
+	const int	nseries = s->spec.nseries;
+	Datum	   *values = palloc0(sizeof(Datum) * Max(nseries, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * Max(nseries, 1));
+	ParamListInfo params = makeParamList(PARAM_SERIES - 1 + nseries);
+	ParamExternData *param = params->params;
+
+	param[PARAM_SINCE - 1] = (ParamExternData){
+		.value = Int64GetDatum(source_first_time(s, range->since)),
+		.ptype = s->ts_type,
+	};
+	param[PARAM_UNTIL - 1] = (ParamExternData){
+		.value = Int64GetDatum(source_first_time(s, range->until)),
+		.ptype = s->ts_type,
+	};
+	if (!source_single_series(s, range, values, nulls))
+		memset(nulls, true, sizeof(bool) * nseries);
+	for (int i = 0; i < nseries; i++)
+		param[PARAM_SERIES - 1 + i] = (ParamExternData){
+			.value = nulls[i] ? (Datum) 0 : values[i],
+			.isnull = nulls[i],
+			.ptype = s->series_types[i],
+		};
+	for (int i = 0; i < params->numParams; i++)
+		param[i].pflags = PARAM_FLAG_CONST;
+	return params;
+}
+
+/*
+ * Without the values of its parameters, a plan for one series or for the newest rows is as good.
+ * Otherwise they determine how many rows are in the range.
+ */
+static int
+range_plan_options(const SourceRange *range)
+{
+	return CURSOR_OPT_PARALLEL_OK |
+		(range->form == SOURCE_SINGLE || (range->last_n > 0 && range->form != SOURCE_ONCE)
+			 ? CURSOR_OPT_GENERIC_PLAN
+			 : CURSOR_OPT_CUSTOM_PLAN);
+}
+
 void
 source_scan(const Source *s, const SourceRange *range, bool read_only, source_visit visit,
 			void *arg)
 {
-	const char *query = source_query(s, range);
+	const char *query = source_parameter_query(s, range);
 	SPIExecuteOptions options = {.read_only = read_only};
-	Receiver	r = {.numbered = range->last_n > 0, .visit = visit, .arg = arg};
+	Receiver	r = {
+		.form = range->form,
+		.numbered = range->last_n > 0,
+		.limit = range->last_n + range->before + 1,
+		.visit = visit,
+		.arg = arg,
+	};
 	SourceScope scope = source_enter(&s->spec);
 	int			rc;
 
 	ereport(DEBUG1, (errmsg_internal("amad reads its source by: %s", query)));
+	if (range->form != SOURCE_ONCE)
+		plan_by_rows();
 	SPI_connect();
 	open_receiver(&r, s);
+	options.params = make_parameters(s, range);
 	options.dest = &r.pub;
-	rc = SPI_execute_extended(query, &options);
+	rc = SPI_execute_plan_extended(source_plan(s, query, range_plan_options(range)), &options);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	pass_held_row(&r);
+	SPI_finish();
+	source_leave(&scope);
+}
+
+/* What pass_newest_row() needs. */
+typedef struct NewestRows
+{
+	int64		timestamps;
+	bool		cut;
+	source_visit visit;
+	void	   *arg;
+} NewestRows;
+
+static void
+pass_newest_row(const SourceRow *row, void *arg)
+{
+	NewestRows *newest = arg;
+
+	if (row->new_series)
+		newest->cut = row->cut;
+	if (!newest->cut && row->number_from_end <= newest->timestamps)
+		newest->visit(row, newest->arg);
+}
+
+void
+source_scan_before(const Source *s, const Datum *values, const bool *nulls, int64 until,
+				   int64 timestamps, source_visit visit, void *arg)
+{
+	NewestRows	newest = {.timestamps = timestamps, .visit = visit, .arg = arg};
+	SourceRange range = {
+		.has_until = true,
+		.until = until,
+		.last_n = timestamps,
+		.series_values = values,
+		.series_nulls = nulls,
+		.form = SOURCE_SINGLE,
+	};
+
+	source_scan(s, &range, true, pass_newest_row, &newest);
+	if (!newest.cut)
+		return;
+	range.form = SOURCE_ONCE;
+	source_scan(s, &range, true, visit, arg);
+}
+
+void
+source_scan_outside(const Source *s, const SourceRange *range, bool before,
+					source_outside_visit visit, void *arg)
+{
+	const int	nseries = s->spec.nseries;
+	const char *query = source_outside_query(s, range, before);
+	Datum	   *values = palloc(sizeof(Datum) * (nseries + 1));
+	bool	   *nulls = palloc(sizeof(bool) * (nseries + 1));
+	SourceScope scope = source_enter(&s->spec);
+	MemoryContext context;
+	MemoryContext old;
+	Portal		portal;
+
+	ereport(DEBUG1, (errmsg_internal("amad looks for other rows by: %s", query)));
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
+	context = AllocSetContextCreate(CurrentMemoryContext, "amad outside row",
+									ALLOCSET_DEFAULT_SIZES);
+	for (SPI_cursor_fetch(portal, true, FETCH_ROWS); SPI_processed > 0;
+		 SPI_cursor_fetch(portal, true, FETCH_ROWS))
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		relation_check_column(psprintf("source %s", s->spec.source), desc, 0,
+							  source_ts_read_type(s), InvalidOid);
+		for (int i = 0; i < nseries; i++)
+			relation_check_column(psprintf("source %s", s->spec.source), desc, i + 1,
+								  s->series_types[i], s->series_collations[i]);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			int64		ts;
+
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextReset(context);
+			old = MemoryContextSwitchTo(context);
+			heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
+			if (!nulls[0] && timestamps_value(source_ts_read_type(s), values[0], &ts))
+				visit(nseries == 0 ? ""
+								   : series_key_of_row(nseries, s->spec.series_cols,
+													   s->series_types, values + 1, nulls + 1),
+					  source_bucket_start(s, ts), arg);
+			MemoryContextSwitchTo(old);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
 	SPI_finish();
 	source_leave(&scope);
 }
@@ -302,9 +482,11 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 
 	initStringInfo(&where);
 	if (range->has_since)
-		source_append_bound(&where, s, ts, ">=", range->since);
+		source_append_bound(&where, s, ts, ">=", source_first_time(s, range->since));
 	if (range->has_until)
-		source_append_bound(&where, s, ts, "<", range->until);
+		source_append_bound(&where, s, ts, "<", source_first_time(s, range->until));
+	if (s->spec.metric_col)
+		source_append_metrics(&where, s);
 	if (s->ts_type != INT8OID)
 	{
 		source_append_bound(&where, s, ts, ">", DT_NOBEGIN);
@@ -328,6 +510,11 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 	}
 	SPI_finish();
 	source_leave(&scope);
+	if (any)
+	{
+		*first = source_bucket_start(s, *first);
+		*last = source_bucket_start(s, *last);
+	}
 	return any;
 }
 

@@ -1,12 +1,20 @@
 /*
  * rows/source_series.c
  *	  The conditions of a query that reads some of the series of a source.
+ *
+ * The argument `series` is an object of series columns and their values, or an array of such
+ * objects: a row has to match one of them.  A value is a scalar, null, or an array of scalars
+ * and nulls, of which the row has to have one.  An empty array matches no row.
+ *
+ * Each value is converted by the input function of its column's type before it is written
+ * into the query, so that an error can name the column.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_operator.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -31,28 +39,6 @@ refuse_series_column(const Source *s, const char *name)
 								 : errhint("The model was not trained with series columns.")));
 }
 
-/* Appends "= value" with the equality operator of a series column's type, and that type. */
-static void
-append_equal(StringInfo where, const Source *s, int number, const char *text)
-{
-	Oid operator= lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	char	   *schema = HeapTupleIsValid(tuple)
-		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)
-		: NULL;
-
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("operator with OID %u was concurrently dropped", operator)));
-	appendStringInfo(where, " OPERATOR(%s.%s) %s::%s", quote_identifier(schema),
-					 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname),
-					 quote_literal_cstr(text),
-					 format_type_extended(getBaseType(s->series_types[number]), -1,
-										  FORMAT_TYPE_FORCE_QUALIFY));
-	ReleaseSysCache(tuple);
-}
-
 /* Position of a series column in series_cols. */
 static int
 find_series_column(const Source *s, const char *name)
@@ -64,33 +50,178 @@ find_series_column(const Source *s, const char *name)
 	return -1;					/* not reached */
 }
 
-/* Appends the conditions for a JSON object of series columns and their values. */
-void
-source_append_series(StringInfo where, const Source *s, Jsonb *series)
+/* ERROR, in terms of the column, unless its type accepts a value. */
+static void
+check_series_value(const Source *s, int number, Oid type, char *text)
 {
-	JsonbIterator *it;
+	MemoryContext context = CurrentMemoryContext;
+	Oid			input;
+	Oid			parameter;
+
+	getTypeInputInfo(type, &input, &parameter);
+	PG_TRY();
+	{
+		(void) OidInputFunctionCall(input, text, parameter, -1);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(error->sqlerrcode),
+				 errmsg("value \"%s\" does not fit series column \"%s\"", text,
+						s->spec.series_cols[number]),
+				 errdetail("The type of the column is %s: %s.", format_type_be(type),
+						   error->message)));
+	}
+	PG_END_TRY();
+}
+
+/* Appends a value of a series column as a literal of its type; false if it is null. */
+static bool
+append_series_value(StringInfo out, const Source *s, int number, JsonbValue *value)
+{
+	const Oid	type = getBaseType(s->series_types[number]);
+	char	   *text;
+
+	CHECK_FOR_INTERRUPTS();
+	if (value->type == jbvNull)
+		return false;
+	text = value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len)
+									: JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+	check_series_value(s, number, type, text);
+	appendStringInfo(out, "%s::%s", quote_literal_cstr(text),
+					 format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY));
+	return true;
+}
+
+/* The equality operator of a series column's type, with its schema. */
+static char *
+equality_operator(const Source *s, int number)
+{
+	Oid operator= lookup_type_cache(s->series_types[number], TYPECACHE_EQ_OPR)->eq_opr;
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	char	   *schema = HeapTupleIsValid(tuple)
+		? get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)
+		: NULL;
+	char	   *result;
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("operator with OID %u was concurrently dropped", operator)));
+	result = psprintf("OPERATOR(%s.%s)", quote_identifier(schema),
+					  NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Appends the condition that a series column has one of the values of an array. */
+static void
+append_any_value(StringInfo out, const Source *s, int number, JsonbContainer *array)
+{
+	const Oid	type = getBaseType(s->series_types[number]);
+	const char *column = quote_identifier(s->spec.series_cols[number]);
+	const char *equal = psprintf("%s %s ", column, equality_operator(s, number));
+
+	/* of several arrays, ANY would compare the elements */
+	const bool	one_by_one = type_is_array(type) || !OidIsValid(get_array_type(type));
+	StringInfoData list;
+	bool		null = false;
+
+	initStringInfo(&list);
+	for (int i = 0; i < JsonContainerSize(array); i++)
+	{
+		const int	before = list.len;
+
+		if (before > 0)
+			appendStringInfoString(&list, one_by_one ? psprintf(" OR %s", equal) : ", ");
+		if (append_series_value(&list, s, number, getIthJsonbValueFromContainer(array, i)))
+			continue;
+		null = true;
+		list.len = before;
+		list.data[before] = '\0';
+	}
+	if (list.len == 0)
+		appendStringInfo(out, "%s", null ? psprintf("%s IS NULL", column) : "false");
+	else
+		appendStringInfo(out, one_by_one ? "(%s%s%s)" : "(%sANY (ARRAY[%s])%s)", equal, list.data,
+						 null ? psprintf(" OR %s IS NULL", column) : "");
+}
+
+/* Appends the conditions for an object of series columns and their values. */
+static void
+append_series_object(StringInfo out, const Source *s, JsonbContainer *object)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbValue	value;
 	char	   *name;
 
-	if (!JB_ROOT_IS_OBJECT(series))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("series must be a JSON object"),
-				 errhint("For example '{\"device\": \"a\"}'.")));
-	it = JsonbIteratorInit(&series->root);
-	while ((name = json_next_member(&it, &value)) != NULL)
+	if (JsonContainerSize(object) == 0)
+		appendStringInfoString(out, "true");
+	for (int n = 0; (name = json_next_member(&it, &value)) != NULL; n++)
 	{
-		char	   *text;
-		int			number;
+		const int	number = find_series_column(s, name);
+		StringInfoData literal;
 
-		number = find_series_column(s, name);
-		appendStringInfo(where, "%s%s", where->len > 0 ? " AND " : "", quote_identifier(name));
-		if (value.type == jbvNull)
+		if (n > 0)
+			appendStringInfoString(out, " AND ");
+		if (value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data))
 		{
-			appendStringInfoString(where, " IS NULL");
+			append_any_value(out, s, number, value.val.binary.data);
 			continue;
 		}
-		text = value.type == jbvString ? pnstrdup(value.val.string.val, value.val.string.len)
-									   : JsonbToCString(NULL, &JsonbValueToJsonb(&value)->root, -1);
-		append_equal(where, s, number, text);
+		initStringInfo(&literal);
+		if (append_series_value(&literal, s, number, &value))
+			appendStringInfo(out, "%s %s %s", quote_identifier(name), equality_operator(s, number),
+							 literal.data);
+		else
+			appendStringInfo(out, "%s IS NULL", quote_identifier(name));
 	}
+}
+
+static void
+refuse_series(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("series must be a JSON object or an array of JSON objects"),
+			 errhint("For example '{\"device\": \"a\"}' or '{\"device\": [\"a\", \"b\"]}'.")));
+}
+
+void
+source_append_series(StringInfo where, const Source *s, Jsonb *series)
+{
+	/* input functions can run code of the source's owner */
+	SourceScope scope = source_enter(&s->spec);
+
+	if (where->len > 0)
+		appendStringInfoString(where, " AND ");
+	if (JB_ROOT_IS_OBJECT(series))
+		append_series_object(where, s, &series->root);
+	else if (!JB_ROOT_IS_ARRAY(series) || JB_ROOT_IS_SCALAR(series))
+		refuse_series();
+	else if (JB_ROOT_COUNT(series) == 0)
+		appendStringInfoString(where, "false");
+	else
+	{
+		appendStringInfoChar(where, '(');
+		for (int i = 0; i < JB_ROOT_COUNT(series); i++)
+		{
+			JsonbValue *element = getIthJsonbValueFromContainer(&series->root, i);
+
+			if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+				refuse_series();
+			appendStringInfoString(where, i > 0 ? " OR (" : "(");
+			append_series_object(where, s, element->val.binary.data);
+			appendStringInfoChar(where, ')');
+		}
+		appendStringInfoChar(where, ')');
+	}
+	source_leave(&scope);
 }

@@ -99,6 +99,7 @@ blocks_fill(BlockQueue *queue, SeriesInHand *series, int64 stretch_rows)
 	queue->filling = true;
 	b->series = *series;
 	series->key = NULL;
+	series->origin = NULL;
 	b->rows = 0;
 	b->task.n = 0;
 	b->task.carried = 0;

@@ -43,6 +43,7 @@ typedef struct SeriesInHand
 {
 	int64		number;			/* 1 … in the order in which series began */
 	char	   *key;			/* NULL: not given, or handed on */
+	void	   *origin;			/* of scorer_cut_series(); NULL likewise */
 	const ModelStats *stats;
 	bool		unknown;		/* the model is a fleet's without this series */
 } SeriesInHand;

@@ -3,15 +3,21 @@
  *	  Reads a model's source and scores its rows.
  *
  * The source returns the rows by series, then by time.  Its query covers more than the
- * range: a row depends on up to scorer_depth() rows before it, and neighbours among them are
- * at most max_gap apart, otherwise a new stretch would begin.  The rows that only the level
- * of a row depends on are also limited by time.  So it is enough to read longest_context()
- * before the range, for any series, and with the option lookahead, lookahead · max_gap
- * after it.
+ * range: a row depends on up to scorer_depth() rows before it, and with the option lookahead
+ * on `lookahead` rows after it.  If an index helps, the query reads these rows of each
+ * series (rows/source_form.c), and the few rows that only the status of a row can depend on
+ * are read when they are needed (earlier_rows.c).
  *
- * The newest scorer_depth() rows before the range are kept in a ring.  When the first row of
- * a series in the range arrives, they are added to the scorer before it.  Rows come out of
- * the scorer with their mark, and those of the range are visited.
+ * Otherwise the query reads all rows near the range once.  Neighbours among the rows that a
+ * row depends on are at most max_gap apart, otherwise a new stretch would begin.  The rows that
+ * only the level of a row depends on are also limited by time.  So it is enough to read
+ * longest_context() before the range, for any series, and lookahead · max_gap after it.  A
+ * series that has too few rows in these times has had a gap or has just begun
+ * (outside_rows.c).
+ *
+ * The newest rows before the range are kept in a ring.  When the first row of a series in the
+ * range arrives, they are added to the scorer before it.  Rows come out of the scorer with their
+ * mark, and those of the range are visited.
  *
  * The rows of a series can be collected until it ends, so that the caller of detect_run()
  * can give figures of its own to score them with.
@@ -35,9 +41,12 @@
 
 #include "core/evidence/level.h"
 #include "model/registry.h"
+#include "pg/progress.h"
 #include "pg/timestamps.h"
 #include "rows/series_key.h"
 #include "score/detect.h"
+#include "score/earlier_rows.h"
+#include "score/outside_rows.h"
 
 #define VISIT_BYTES (64 * 1024) /* a visit seldom allocates more */
 
@@ -48,8 +57,9 @@
 /* The newest rows of a series before the range. */
 typedef struct History
 {
-	int			room;			/* scorer_depth() */
-	int64		count;			/* rows added */
+	int			room;			/* range.before */
+	int64		rows;			/* read, including duplicates */
+	int64		count;			/* added */
 	int64	   *ts;				/* (room) */
 	double	   *values;			/* (room, features) */
 } History;
@@ -58,17 +68,21 @@ struct Detection
 {
 	/* settings */
 	DetectSpec	spec;
+	MemoryContext context;
 	LoadedModel *loaded;
 	MemoryContextCallback release;
 	Source	   *source;
 	SeriesFinder *finder;		/* NULL: the model has no series of its own */
 	SourceRange range;			/* what is read */
+	EarlierRows *earlier;		/* NULL: all rows are read that a status depends on */
+	OutsideRows *outside;		/* NULL: rows are not limited by time */
 	int64		since;			/* the bound asked for, in the source's units */
 	int			lookahead;		/* rows to read after the range; 0 without until */
 	detect_visit visit;
 	void	   *arg;
 
 	/* the series being read */
+	char	   *key;			/* as in SourceRow, if `outside` is used */
 	History		history;
 	bool		inside;			/* a row of the range has arrived */
 	int			after;			/* rows read after the range */
@@ -80,6 +94,14 @@ struct Detection
 	bool		visited;		/* a row of the series being visited was */
 	MemoryContext visit_context;	/* reset after each visit */
 };
+
+/* A scan of the source: of all series, or of one of them. */
+typedef struct Reading
+{
+	Detection  *detection;
+	bool		one_series;		/* which has begun already */
+	bool		skip;			/* the rows of the series have been read by another scan */
+} Reading;
 
 /* ---- time --------------------------------------------------------------------------- */
 
@@ -171,6 +193,7 @@ find_source(const Detection *d)
 	spec.features = m->options.names;
 	spec.nseries = m->nseries_cols;
 	spec.series_cols = m->series_cols;
+	spec.function = asked->function;
 	if (asked->timestamp_col)
 		spec.timestamp_col = pstrdup(asked->timestamp_col);
 	if (!asked->labels)
@@ -217,25 +240,32 @@ set_range(Detection *d)
 	const DetectSpec *spec = &d->spec;
 	const Model *m = d->loaded->model;
 	const Oid	type = d->source->ts_type;
-	const int	depth = scorer_depth(m);
 	SourceRange *range = &d->range;
+	bool		finite = true;
 
+	range->around = true;
 	range->has_since = spec->has_since;
 	range->has_until = spec->has_until;
 	range->series = spec->series;
+	range->last_n = Min(spec->last_n, PG_INT64_MAX / 2);
 	if (spec->has_since)
 	{
 		int64		time = longest_context(m);
 		int64		least = type == INT8OID ? PG_INT64_MIN : MIN_TIMESTAMP;
 
-		d->since = DatumGetInt64(
+		range->since = d->since = DatumGetInt64(
 			detect_convert_bound(spec->function, spec->bound_type, type, spec->since));
-		if (!timestamps_finite(type, d->since) && !TIMESTAMP_IS_NOBEGIN(d->since))
-			range->since = d->since;	/* no row with a score is so late */
+		finite = timestamps_finite(type, d->since);
+		if (!finite)
+		{
+			/* all rows, or none with a score */
+			range->has_since = !TIMESTAMP_IS_NOBEGIN(d->since);
+			range->read_since = d->since;
+		}
 		/* without a bound if no timestamp can be before it */
-		else if (time == 0 || pg_sub_s64_overflow(d->since, time, &range->since) ||
-				 range->since <= least)
-			range->has_since = false;
+		else if (time == 0 || pg_sub_s64_overflow(d->since, time, &range->read_since) ||
+				 range->read_since <= least)
+			range->read_since = PG_INT64_MIN;
 	}
 	if (spec->has_until)
 	{
@@ -247,12 +277,42 @@ set_range(Detection *d)
 		d->lookahead = m->options.lookahead;
 		if (d->lookahead == 0 || !timestamps_finite(type, range->until))
 			range->read_until = range->until;
-		else if (time == 0 || pg_add_s64_overflow(range->until, time, &range->read_until) ||
-				 range->read_until > most)
-			range->read_until = most;
+		else
+		{
+			range->after = d->lookahead;
+			if (time == 0 || pg_add_s64_overflow(range->until, time, &range->read_until) ||
+				range->read_until > most)
+				range->read_until = most;
+		}
 	}
-	if (spec->last_n > 0)
-		range->last_n = Min(spec->last_n, PG_INT64_MAX / 2) + depth;
+	range->before = scorer_depth(m, false);
+	if (finite)
+		range->form = source_choose_form(d->source, range);
+	if (finite && range->form == SOURCE_ONCE)
+		d->outside = outside_rows_open(d->source, range);
+	if (!m->plan.has_levels || (spec->scores_only && range->form != SOURCE_ONCE))
+		return;
+	/* with lookahead, the level of each row is computed when the row is added */
+	if (range->form == SOURCE_ONCE || m->options.lookahead > 0)
+		range->before = scorer_depth(m, true);
+	else if (d->earlier == NULL)
+		d->earlier = earlier_rows_open(d->loaded, d->source);
+}
+
+/* Makes room for the rows before the range, and lets the scorer read others if it needs them. */
+static void
+prepare_history(Detection *d)
+{
+	const Model *m = d->loaded->model;
+	const Size	rows = d->range.before;
+	const bool	reads = rows < scorer_depth(m, true);
+
+	scorer_set_earlier(d->scorer, earlier_rows_level, reads ? d->earlier : NULL);
+	if (d->history.room >= d->range.before)
+		return;
+	d->history.room = d->range.before;
+	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
+	d->history.values = palloc_extended(sizeof(double) * rows * m->features, MCXT_ALLOC_HUGE);
 }
 
 Detection *
@@ -260,8 +320,8 @@ detect_open(const DetectSpec *spec)
 {
 	Detection  *d = palloc0(sizeof(Detection));
 	SourceSpec	source;
-	Size		rows;
 
+	d->context = CurrentMemoryContext;
 	d->spec = *spec;
 	d->loaded = spec->value ? cache_by_value(spec->value)
 							: cache_by_name(spec->function, spec->model_name, spec->version);
@@ -281,11 +341,7 @@ detect_open(const DetectSpec *spec)
 	d->scorer = scorer_open(d->loaded, spec->parallel);
 	if (spec->collect)
 		d->learning = learning_rows_open(d->loaded->model->features);
-	d->history.room = scorer_depth(d->loaded->model);
-	rows = d->history.room;
-	d->history.ts = palloc_extended(sizeof(int64) * rows, MCXT_ALLOC_HUGE);
-	d->history.values = palloc_extended(sizeof(double) * rows * d->loaded->model->features,
-										MCXT_ALLOC_HUGE);
+	prepare_history(d);
 	/* a block of memory used again for each row is faster than one for all rows of a block */
 	d->visit_context = AllocSetContextCreate(CurrentMemoryContext, "amad detected row", VISIT_BYTES,
 											 VISIT_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
@@ -293,9 +349,9 @@ detect_open(const DetectSpec *spec)
 }
 
 void
-detect_set_range(Detection *d, const int64 *since, const int64 *read_since, const int64 *until,
-				 Jsonb *series)
+detect_set_range(Detection *d, const int64 *since, const int64 *until, Jsonb *series)
 {
+	MemoryContext old = MemoryContextSwitchTo(d->context);
 	DetectSpec *spec = &d->spec;
 
 	spec->bound_type = d->source->ts_type;
@@ -307,9 +363,10 @@ detect_set_range(Detection *d, const int64 *since, const int64 *read_since, cons
 	memset(&d->range, 0, sizeof(SourceRange));
 	d->since = 0;
 	d->lookahead = 0;
+	d->outside = NULL;
 	set_range(d);
-	d->range.has_since = read_since != NULL;
-	d->range.since = read_since ? *read_since : 0;
+	prepare_history(d);
+	MemoryContextSwitchTo(old);
 }
 
 const Source *
@@ -434,12 +491,56 @@ remember_row(Detection *d, const SourceRow *row)
 	memcpy(d->history.values + (size_t) at * C, row->values, sizeof(double) * C);
 }
 
+/*
+ * If a series has had fewer rows before or after the range than scores depend on, adds the next
+ * row, without its values: there is a gap in between.
+ */
+static void
+score_outside_row(Detection *d, bool before)
+{
+	const Model *m = d->loaded->model;
+	SourceRow	row = {.ts_valid = true};
+	double	   *values;
+
+	if (d->outside == NULL ||
+		(before ? !d->range.has_since || d->range.read_since == PG_INT64_MIN ||
+				 d->history.count >= scorer_depth(m, false)
+				: d->range.after == 0 || !d->inside || d->after >= d->lookahead) ||
+		!outside_rows_find(d->outside, d->key, before, &row.ts))
+		return;
+	values = palloc(sizeof(double) * m->features);
+	for (int c = 0; c < m->features; c++)
+		values[c] = NAN;
+	row.values = values;
+	score_source_row(d, &row, 0);
+	pfree(values);
+}
+
+/* Remembers a row that a scan of one series before the range returns. */
+static void
+read_history_row(const SourceRow *row, void *arg)
+{
+	if (row->ts_valid && !row->duplicate)
+		remember_row(arg, row);
+}
+
 /* Scores the rows before the range, when its first row of a series has come. */
 static void
-score_history(Detection *d)
+score_history(Detection *d, const SourceRow *first)
 {
 	History    *h = &d->history;
 
+	/* duplicates have taken the place of other rows */
+	if (d->range.form != SOURCE_ONCE && d->range.last_n == 0 && h->rows > d->range.before &&
+		h->count <= d->range.before)
+	{
+		h->count = 0;
+		source_scan_before(d->source, first->series, first->series_nulls, d->since, d->range.before,
+						   read_history_row, d);
+	}
+	if (d->earlier && h->count >= d->range.before)
+		scorer_cut_series(d->scorer, earlier_rows_origin(d->earlier, first));
+	score_outside_row(d, true);
 	for (int64 i = Max(h->count - h->room, 0); i < h->count; i++)
 	{
 		SourceRow	row = {
@@ -450,7 +551,7 @@ score_history(Detection *d)
 
 		score_source_row(d, &row, 0);
 	}
-	h->count = 0;
+	h->count = h->rows = 0;
 }
 
 /* Scores the rows that have been collected, when their series has ended. */
@@ -478,6 +579,14 @@ score_learning_rows(Detection *d)
 	}
 }
 
+/* Ends the series being read. */
+static void
+finish_read_series(Detection *d)
+{
+	score_outside_row(d, false);
+	score_learning_rows(d);
+}
+
 /* Begins a series, by the model's own key for it if there is one: '1' may be the series 1. */
 static void
 begin_detected_series(Detection *d, const SourceRow *row)
@@ -486,7 +595,13 @@ begin_detected_series(Detection *d, const SourceRow *row)
 	const char *key = d->source->spec.nseries > 0 ? row->new_series : NULL;
 	const char *known = key;
 
-	score_learning_rows(d);
+	finish_read_series(d);
+	if (d->outside)
+	{
+		if (d->key)
+			pfree(d->key);
+		d->key = MemoryContextStrdup(d->context, row->new_series);
+	}
 	if (key && d->finder && model_series_stats(m, key) == NULL)
 		known = series_finder_find(d->finder, key, row->series);
 	known = known ? known : key;
@@ -500,24 +615,56 @@ begin_detected_series(Detection *d, const SourceRow *row)
 		scorer_begin(d->scorer, known, NULL);
 		visit_scored_rows(d);
 	}
-	d->history.count = 0;
+	d->history.count = d->history.rows = 0;
 	d->inside = false;
 	d->after = 0;
+}
+
+static void read_source_row(const SourceRow *row, void *arg);
+
+/*
+ * Scans one series, because the scan of all series does not have its rows, or does not have
+ * enough of them before `until`.
+ */
+static void
+read_one_series(Detection *d, const SourceRow *row)
+{
+	Reading		reading = {.detection = d, .one_series = true};
+	SourceRange range = d->range;
+
+	range.series = NULL;
+	range.series_values = row->series;
+	range.series_nulls = row->series_nulls;
+	range.form = row->unread ? SOURCE_SINGLE : SOURCE_ONCE;
+	if (!row->unread)
+		range.read_until = range.until;
+	source_scan(d->source, &range, true, read_source_row, &reading);
 }
 
 /* Takes a row of the source: before the range, in it, or after it. */
 static void
 read_source_row(const SourceRow *row, void *arg)
 {
-	Detection  *d = arg;
+	Reading    *reading = arg;
+	Detection  *d = reading->detection;
 	const DetectSpec *spec = &d->spec;
 	const bool	placed = row->ts_valid && !row->duplicate;
+	const bool	after = d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until;
 
+	source_report_row(d->source, &d->range);
 	if (row->new_series)
-		begin_detected_series(d, row);
+	{
+		if (!reading->one_series)
+			begin_detected_series(d, row);
+		reading->skip = row->unread || row->cut;
+		if (reading->skip)
+			read_one_series(d, row);
+	}
+	if (reading->skip && !after)
+		return;
 
 	/* after: scores of the range may see `lookahead` rows */
-	if (d->lookahead > 0 && row->ts_valid && row->ts >= d->range.until)
+	if (after)
 	{
 		if (placed && d->inside && d->after < d->lookahead)
 		{
@@ -527,34 +674,42 @@ read_source_row(const SourceRow *row, void *arg)
 		return;
 	}
 
-	/* before */
+	/* before; by index, rows at -infinity may be among them */
+	if (spec->has_since && d->range.form != SOURCE_ONCE && !row->ts_valid &&
+		TIMESTAMP_IS_NOBEGIN(row->ts))
+		return;
 	if ((spec->has_since && row->ts_valid && row->ts < d->since) ||
 		(spec->last_n > 0 && row->number_from_end > spec->last_n))
 	{
+		d->history.rows++;
 		if (placed)
 			remember_row(d, row);
 		return;
 	}
 
 	/* inside; a range that has proved to be large is worth the start of workers */
-	d->inside = true;
 	if (spec->parallel && scorer_wants_workers(d->scorer))
 	{
 		d->spec.parallel = false;	/* ask once */
 		if (source_parallel_mode_ok(d->source, &d->range))
 			scorer_start_workers(d->scorer);
 	}
-	score_history(d);
+	if (!d->inside || d->history.rows > 0)
+		score_history(d, row);
+	d->inside = true;
 	score_source_row(d, row, MARK_IN_RANGE | (row->bad ? MARK_BAD : 0));
 }
 
 void
 detect_run(Detection *d, detect_visit visit, void *arg)
 {
+	Reading		reading = {.detection = d};
+
 	d->visit = visit;
 	d->arg = arg;
-	source_scan(d->source, &d->range, true, read_source_row, d);
-	score_learning_rows(d);
+	progress_phase(PROGRESS_SCORING, 0, 0);
+	source_scan(d->source, &d->range, true, read_source_row, &reading);
+	finish_read_series(d);
 	scorer_end(d->scorer);
 	visit_scored_rows(d);
 }

@@ -47,6 +47,7 @@ typedef struct DetectSpec
 	int64		last_n;			/* newest timestamps of each series; 0: all */
 	Jsonb	   *series;			/* values of series columns; NULL: all series */
 
+	bool		scores_only;	/* the visit does not use the status of a row */
 	bool		parallel;		/* workers may score: the visit does not write */
 	detect_collect collect;		/* NULL: rows are not collected */
 	detect_adopt adopt;
@@ -84,12 +85,11 @@ extern Detection *detect_open(const DetectSpec *spec);
 extern void detect_run(Detection *detection, detect_visit visit, void *arg);
 
 /*
- * Sets the range of the next detect_run(), in units of the source; NULL: no bound.  read_since: the
- * time of the row that is scorer_depth() rows before it; NULL: there is none.  series: as in
+ * Sets the range of the next detect_run(), in units of the source; NULL: no bound.  series: as in
  * DetectSpec.
  */
-extern void detect_set_range(Detection *detection, const int64 *since, const int64 *read_since,
-							 const int64 *until, Jsonb *series);
+extern void detect_set_range(Detection *detection, const int64 *since, const int64 *until,
+							 Jsonb *series);
 
 /* Finds out what it covers; may read the first and last time from the source. */
 extern DetectSpan detect_span(const Detection *detection);

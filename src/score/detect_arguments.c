@@ -19,10 +19,10 @@ read_bounds(FunctionCallInfo fcinfo, int since)
 	return (DetectSpec){
 		.function = fcinfo->flinfo->fn_oid,
 		.bound_type = get_fn_expr_argtype(fcinfo->flinfo, since),
-		.has_since = !PG_ARGISNULL(since),
-		.since = PG_GETARG_DATUM(since),
-		.has_until = !PG_ARGISNULL(since + 1),
-		.until = PG_GETARG_DATUM(since + 1),
+		.has_since = !argument_is_null(fcinfo, since),
+		.since = since < PG_NARGS() ? PG_GETARG_DATUM(since) : (Datum) 0,
+		.has_until = !argument_is_null(fcinfo, since + 1),
+		.until = since + 1 < PG_NARGS() ? PG_GETARG_DATUM(since + 1) : (Datum) 0,
 	};
 }
 
@@ -43,7 +43,7 @@ read_detect_arguments(FunctionCallInfo fcinfo, int since, int source, int timest
 int64
 read_last_n_argument(FunctionCallInfo fcinfo, int number, const DetectSpec *spec)
 {
-	if (PG_ARGISNULL(number))
+	if (argument_is_null(fcinfo, number))
 		return 0;
 	if (PG_GETARG_INT64(number) < 1)
 		ereport(ERROR,

@@ -16,6 +16,7 @@
 
 #include "model/registry.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 #include "pg/rowset.h"
 #include "score/detect_arguments.h"
 #include "score/explanation.h"
@@ -95,11 +96,14 @@ amad_detect(PG_FUNCTION_ARGS)
 		.only_anomalies = !PG_ARGISNULL(ARG_ONLY_ANOMALIES) && PG_GETARG_BOOL(ARG_ONLY_ANOMALIES),
 		.details = PG_ARGISNULL(ARG_EXPLAIN) || PG_GETARG_BOOL(ARG_EXPLAIN),
 	};
+	bool		begun;
 
+	begun = progress_begin(PROGRESS_DETECT);
 	out.rowset = rowset_open(fcinfo);
 	out.detection = detect_open(&spec);
 	out.writer = explanation_open(detect_model(out.detection));
 	detect_run(out.detection, put_detected_row, &out);
+	progress_end(begun);
 	return (Datum) 0;
 }
 

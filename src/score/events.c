@@ -30,6 +30,7 @@
 #include "model/registry.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
+#include "pg/progress.h"
 #include "pg/rowset.h"
 #include "pg/timestamps.h"
 #include "score/detect_arguments.h"
@@ -602,6 +603,7 @@ amad_events(PG_FUNCTION_ARGS)
 {
 	Events		e = {.rules = get_rules(fcinfo)};
 	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SINCE, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	const bool	begun = progress_begin(PROGRESS_EVENTS);
 	const Model *model;
 
 	spec.version = registry_version(fcinfo, ARG_VERSION);
@@ -629,5 +631,6 @@ amad_events(PG_FUNCTION_ARGS)
 	end_event_series(&e);
 	if (e.silence)
 		report_absent_series(&e, spec.series);
+	progress_end(begun);
 	return (Datum) 0;
 }

@@ -22,6 +22,7 @@
 
 #include "pg/interrupts.h"
 #include "pg/parallel.h"
+#include "pg/progress.h"
 #include "pg/settings.h"
 #include "score/predict_parallel.h"
 
@@ -306,6 +307,7 @@ predict_pool_open(Prediction *own, int workers, int tasks, int rows)
 	if (!parallel_launch(pcxt))
 		return NULL;
 	ereport(DEBUG1, (errmsg_internal("scoring with %d parallel workers", pcxt->nworkers_launched)));
+	progress_set_workers(pcxt->nworkers_launched);
 	pool = palloc(sizeof(PredictPool));
 	*pool = (PredictPool){.pcxt = pcxt, .leader = leader};
 	return pool;
@@ -390,5 +392,6 @@ predict_pool_close(PredictPool *pool)
 	SpinLockRelease(&shared->mutex);
 	ConditionVariableBroadcast(&shared->work);
 	parallel_close(pool->pcxt);
+	progress_set_workers(0);
 	pfree(pool);
 }

@@ -20,8 +20,6 @@
 
 #include "miscadmin.h"
 
-#include "core/evidence/level.h"
-
 #include "rows/incomplete_rows.h"
 #include "score/feed.h"
 #include "score/held_rows.h"
@@ -39,6 +37,8 @@ struct Scorer
 	int			most_held;
 	int			workers;		/* to start, if enough rows come; 0: none */
 	int64		patience;		/* rows after which they are worth it */
+	scorer_earlier earlier;
+	void	   *earlier_arg;
 
 	/* input: the series that rows are added to */
 	SeriesInHand adding;
@@ -53,6 +53,7 @@ struct Scorer
 	/* the series whose rows are scored */
 	SeriesInHand scoring;
 	bool		new_series;		/* no row of it was returned */
+	int			stretches;		/* of its rows so far */
 	nn_calibration calibration;
 	nn_horizons horizons;
 	IncompleteRows incomplete;
@@ -139,6 +140,9 @@ scorer_begin(Scorer *s, const char *key, const ModelStats *figures)
 	blocks_submit(&s->blocks);
 	if (s->adding.key)
 		pfree(s->adding.key);
+	if (s->adding.origin)
+		pfree(s->adding.origin);
+	s->adding.origin = NULL;
 	s->adding.key = key ? MemoryContextStrdup(s->memory, key) : NULL;
 	s->adding.number++;
 	s->adding.stats = figures ? figures : model_series_stats(m, key);
@@ -147,6 +151,20 @@ scorer_begin(Scorer *s, const char *key, const ModelStats *figures)
 		s->adding.stats = &m->stats;
 	feed_begin_series(&s->feed, m, s->adding.stats);
 	s->ended = false;
+}
+
+void
+scorer_set_earlier(Scorer *s, scorer_earlier earlier, void *arg)
+{
+	s->earlier = earlier;
+	s->earlier_arg = arg;
+}
+
+void
+scorer_cut_series(Scorer *s, void *origin)
+{
+	Assert(s->adding.origin == NULL && !s->blocks.filling);
+	s->adding.origin = origin;
 }
 
 void
@@ -207,14 +225,32 @@ level_of_last_row(const Scorer *s)
 						   s->calibration.level_limit);
 }
 
+/* Adds the raw scores of rows that were not added, if the level of the last row needs them. */
+static void
+complete_level(Scorer *s)
+{
+	const nn_level *earlier;
+
+	if (s->scoring.origin == NULL || nn_level_complete(&s->level, s->scoring.stats->step))
+		return;
+	earlier = s->earlier(s->scoring.origin, s->scoring.key, nn_level_begin(&s->level),
+						 NN_LEVEL_ROWS - s->level.rows, s->earlier_arg);
+	if (earlier)
+		nn_level_prepend(&s->level, earlier);
+	pfree(s->scoring.origin);
+	s->scoring.origin = NULL;
+}
+
 /* Whether a row is above the threshold only because the level of its series is. */
 static bool
-has_drifted(const Scorer *s, const BlockRow *row)
+has_drifted(Scorer *s, const BlockRow *row)
 {
 	const nn_calibration *cal = &s->calibration;
 
 	if (!(cal->level_limit > 0 && row->score > cal->threshold))
 		return false;
+	if (cal->lookahead == 0)
+		complete_level(s);
 	/* without lookahead it is the row added last, and its level is computed only here */
 	return row->score <= cal->threshold * (cal->lookahead > 0 ? row->level : level_of_last_row(s));
 }
@@ -265,6 +301,12 @@ add_raw_score(Scorer *s, RowBlock *b, int i)
 		nn_horizons_reset(&s->horizons);
 		nn_level_reset(&s->level);
 		incomplete_rows_reset(&s->incomplete);
+		/* no row before a gap matters */
+		if (s->stretches++ > 0 && s->scoring.origin)
+		{
+			pfree(s->scoring.origin);
+			s->scoring.origin = NULL;
+		}
 	}
 	values.incomplete = row->incomplete = incomplete_rows_add(&s->incomplete, row->missing);
 	if (s->activity_stream)
@@ -351,8 +393,12 @@ score_block(Scorer *s, RowBlock *b)
 	{
 		if (s->scoring.key)
 			pfree(s->scoring.key);
+		if (s->scoring.origin)
+			pfree(s->scoring.origin);
 		s->scoring = b->series;
 		s->new_series = true;
+		s->stretches = 0;
+		nn_level_reset(&s->level);
 		s->calibration = model_calibration(s->loaded->model, s->scoring.stats);
 		nn_horizons_open(&s->horizons, &s->calibration, s->horizons.ring);
 	}
@@ -491,11 +537,17 @@ scorer_start_workers(Scorer *s)
 
 /* ---- the rest ----------------------------------------------------------------------------- */
 
+const nn_level *
+scorer_level(const Scorer *s)
+{
+	return &s->level;
+}
+
 int
-scorer_depth(const Model *m)
+scorer_depth(const Model *m, bool status)
 {
 	/* raw scores of the rows that the longest horizon and the level of a row consist of */
-	const int	raw = Max(m->plan.max_horizon - 1, m->plan.has_levels ? NN_LEVEL_TO : 0);
+	const int	raw = Max(m->plan.max_horizon - 1, status && m->plan.has_levels ? NN_LEVEL_TO : 0);
 
 	return m->plan.context + raw + m->options.fill_limit + transforms_longest_reach(&m->transforms);
 }

@@ -15,15 +15,24 @@
  * Rows are returned in the order in which they were added, each once, when they are
  * scored: block by block, and with the option lookahead when that many rows of the series
  * have followed.  A row depends on the model, on scorer_depth() rows before it and
- * `lookahead` rows after it, but not on how rows are cut into blocks.
+ * `lookahead` rows after it, but not on how rows are cut into blocks.  Only its status can depend
+ * on rows further back, which the scorer asks for when it needs them.
  */
 #ifndef AMAD_SCORE_SCORER_H
 #define AMAD_SCORE_SCORER_H
 
+#include "core/evidence/level.h"
 #include "score/cache.h"
 #include "score/scored_row.h"
 
 typedef struct Scorer Scorer;
+
+/*
+ * Returns at least `scores` raw scores of the rows of a series before a time, or all there are;
+ * NULL: there are none.  origin: of scorer_cut_series().
+ */
+typedef const nn_level *(*scorer_earlier) (const void *origin, const char *series, int64 before,
+										  int scores, void *arg);
 
 /*
  * Opens a scorer in the current context; it keeps a pointer to the model.  parallel: it
@@ -37,6 +46,15 @@ extern Scorer *scorer_open(const LoadedModel *loaded, bool parallel);
  * with, as long as it lasts; NULL: those of the model.
  */
 extern void scorer_begin(Scorer *scorer, const char *key, const ModelStats *figures);
+
+/* Sets the function that returns raw scores of series that are cut. */
+extern void scorer_set_earlier(Scorer *scorer, scorer_earlier earlier, void *arg);
+
+/*
+ * The series begun last has rows before those that will be added.  origin: what finds them, in
+ * memory that the scorer frees.
+ */
+extern void scorer_cut_series(Scorer *scorer, void *origin);
 
 /* Adds the next row of the series.  ts_valid: ts is neither null nor infinite. */
 extern void scorer_add(Scorer *scorer, int64 ts, bool ts_valid, const double *values, int mark);
@@ -79,8 +97,11 @@ extern bool scorer_wants_workers(const Scorer *scorer);
  */
 extern void scorer_start_workers(Scorer *scorer);
 
-/* Rows before a row that its score and status can depend on. */
-extern int	scorer_depth(const Model *model);
+/* The raw scores of the last rows of the series of the row taken last. */
+extern const nn_level *scorer_level(const Scorer *scorer);
+
+/* Rows before a row that its score can depend on; with status, that its status can depend on. */
+extern int	scorer_depth(const Model *model, bool status);
 
 /* "warmup" …; NULL for SCORE_FINE. */
 extern const char *scorer_status_text(ScoreStatus status);

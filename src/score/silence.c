@@ -294,23 +294,43 @@ silence_end_series(Silence *s)
 
 /* ---- series without rows ------------------------------------------------------------------ */
 
-/* Whether the series with a key has the values of a filter. */
+/* Whether a value of a series is the one of a filter, or one of an array of them. */
 static bool
-series_matches(const char *key, Jsonb *filter)
+value_matches(const JsonbValue *value, const JsonbValue *asked)
 {
-	Jsonb	   *series = json_to_jsonb(key);
-	JsonbIterator *it = JsonbIteratorInit(&filter->root);
-	JsonbValue	value;
+	const char *has = series_value_text(value);
+	const char *wants;
+
+	if (asked->type == jbvBinary && JsonContainerIsArray(asked->val.binary.data))
+	{
+		for (int i = 0; i < JsonContainerSize(asked->val.binary.data); i++)
+			if (value_matches(value, getIthJsonbValueFromContainer(asked->val.binary.data, i)))
+				return true;
+		return false;
+	}
+	wants = series_value_text(asked);
+	return has && wants ? strcmp(has, wants) == 0 : has == wants;
+}
+
+/* Whether a series has the values of an object, or of one of an array of objects. */
+static bool
+series_matches(JsonbContainer *series, JsonbContainer *filter)
+{
+	JsonbIterator *it;
+	JsonbValue	asked;
 	char	   *name;
 
-	while ((name = json_next_member(&it, &value)) != NULL)
+	if (JsonContainerIsArray(filter))
 	{
-		const char *asked = series_value_text(&value);
-		const char *has = series_value_text(json_get(&series->root, name));
-
-		if (asked && has ? strcmp(asked, has) != 0 : asked != has)
-			return false;
+		for (int i = 0; i < JsonContainerSize(filter); i++)
+			if (series_matches(series, getIthJsonbValueFromContainer(filter, i)->val.binary.data))
+				return true;
+		return false;
 	}
+	it = JsonbIteratorInit(filter);
+	while ((name = json_next_member(&it, &asked)) != NULL)
+		if (!value_matches(json_get(series, name), &asked))
+			return false;
 	return true;
 }
 
@@ -321,7 +341,8 @@ silence_absent_series(Silence *s, Jsonb *filter)
 	{
 		const char *key = s->model->series[s->absent].key;
 
-		if (!s->begun[s->absent] && (filter == NULL || series_matches(key, filter)))
+		if (!s->begun[s->absent] &&
+			(filter == NULL || series_matches(&json_to_jsonb(key)->root, &filter->root)))
 			return key;
 	}
 	return s->model->nseries == 0 && !s->begun[0] ? "" : NULL;

@@ -209,6 +209,42 @@ SELECT run('weekly', v) FROM grid(noise => '{1}') v;
 SELECT run('weekly', v) FROM grid(noise => '{0.2,1,5}', seed => '{1,2}') v;
 \endif
 
+-- ---- once a month
+
+SELECT expect('monthly', 'end of the month: months alarmed', 'of three months, at most one', 'months', at_most => 1);
+SELECT expect('monthly', 'end of the month: the same on the fifteenth', 'is found', '', at_least => 1);
+
+-- Rows of an hour: six months of training, three of judgement. Invoices on the last day from eight to eleven in the
+-- evening, or on the first at three
+CREATE FUNCTION monthly(what text, noise float8, seed int) RETURNS TABLE (scenario text, measured float8) LANGUAGE plpgsql AS $$
+DECLARE
+	m text := format('monthly %s %s %s', what, noise, seed);
+	months bigint[] := ARRAY(SELECT extract(epoch FROM timestamptz '2026-10-01 00:00+00' + month * interval '1 month' - at(0))::bigint / 3600
+		FROM generate_series(0, 9) month);
+	job bigint[] := ARRAY(SELECT hour FROM unnest(months) first, generate_series(first - 48, first + 48) hour
+		WHERE CASE what WHEN 'last day' THEN hour - first BETWEEN -4 AND -2 ELSE hour - first BETWEEN 3 AND 4 END);
+BEGIN
+	INSERT INTO rows (model, n, ts, c)
+	SELECT m, n, at(n * 12), ARRAY[20 + 10 * daily(n * 12) + 4 * noise * noise(seed + 1, n) + 60 * batch,
+		5 + 2 * noise * noise(seed + 2, n) + 80 * batch]
+	FROM (SELECT n, (n = ANY (job))::int AS batch FROM generate_series(0, months[9] + 48) n) q;
+	PERFORM train(m, months[6] + 48);
+	RETURN QUERY
+	SELECT 'end of the month: months alarmed', count(DISTINCT first)::float8 FROM rows, unnest(months[7:9]) first
+	WHERE model = m AND n BETWEEN first - 5 AND first + 12 AND base >= 1
+	UNION ALL
+	SELECT 'end of the month: the same on the fifteenth', max(severity)
+	FROM severities(m, format('CASE WHEN n BETWEEN %1$s AND %1$s + 2 THEN ARRAY[c[1] + 60, c[2] + 80] ELSE c END',
+		months[8] + 14 * 24 + 20), months[8] + 12)
+	WHERE n BETWEEN months[8] + 14 * 24 + 20 AND months[8] + 14 * 24 + 26;
+END $$;
+
+SELECT run('monthly', json_build_object('what', 'last day', 'noise', 1, 'seed', 1));
+\if :full
+SELECT run('monthly', json_build_object('what', w, 'noise', n, 'seed', 1))
+FROM unnest('{last day,first day}'::text[]) w, unnest('{0.2,1,5}'::float8[]) n;
+\endif
+
 -- ---- devices that restart every night, each at a minute of its own
 
 SELECT expect('staggered', 'nightly restarts, each device at its own time: nights alarmed',

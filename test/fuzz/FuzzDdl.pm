@@ -88,7 +88,9 @@ sub statement
 		sub { ("SELECT count(*), $bad FROM (SELECT peak_severity AS s FROM amad_events$form($model) x) x", 'events') },
 		sub { ("SELECT count(*), $bad FROM (SELECT severity AS s FROM amad_drift$form($model) x) x", 'drift') },
 		sub { ("SELECT length(amad_recalibrate$form($model)::text)", 'recalibrate') },
-		sub { ("SELECT length(amad_retrain($model)::text)", 'retrain') },
+		sub { ("SELECT length(amad_retrain$form($model, last_n => 100, deploy => " . pick("'if_better'", 'false', 'true') . ', keep => '
+			  . pick('NULL', 1, 2) . ')::text)', 'retrain') },
+		sub { ("SELECT count(*) FROM amad_compare$form($model, " . pick('NULL', 1, 2, 3) . ')', 'compare') },
 		sub { ("SELECT length(amad_detect_query$form($model))", 'detect query') },
 		sub { ("SELECT amad_deploy($model, 1)", 'deploy') },
 		sub { ("SELECT count(amad_describe(model)) FROM amad_models", 'describe') },

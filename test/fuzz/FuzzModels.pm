@@ -83,7 +83,7 @@ sub find_forms
 	my ($session) = @_;
 	my $names = $session->run("SELECT string_agg(DISTINCT proname, ' ') FROM pg_proc WHERE proname LIKE 'amad\\_%'", 60)->{out};
 
-	for my $function (qw(detect detect_query events drift recalibrate))
+	for my $function (qw(detect detect_query events drift recalibrate compare))
 	{
 		for my $time (sort keys %time)
 		{
@@ -571,7 +571,10 @@ sub calls
 			[ 'detect new series' => "SELECT count(*), $bad FROM (SELECT severity AS s FROM " . $of->('detect') . "($name, source => $new) x) x" ])
 		: (),
 		[ deploy => "SELECT amad_deploy($name, 1)" ],
-		[ retrain => "SELECT length(amad_retrain($name" . ($plain || chance(50) ? '' : ', true') . ')::text)' ],
+		[ compare => 'SELECT count(*), min(length(x::text)) FROM ' . $of->('compare') . "($name, NULL) x" ],
+		[ 'recalibrate if better' => 'SELECT length(' . $of->('recalibrate') . "($name$range$options, deploy => 'if_better')::text)" ],
+		[ retrain => "SELECT length(amad_retrain($name" . ($plain || chance(50) ? '' : ', true')
+			  . ($plain ? '' : pick('', ', last_n => 200') . pick('', ", deploy => 'if_better'") . pick('', ', keep => 1')) . ')::text)' ],
 		[ drop => "SELECT amad_drop($name)" ]);
 }
 

@@ -140,6 +140,13 @@ sub arguments
 	push @arguments, 'feature_cols => ' . columns() if chance(80);
 	push @arguments, 'series_cols => ' . pick("'{dev}'", "'{dev}'", "'{dev}'", "'{}'", 'NULL', columns(), "'{dev,label}'", "'{dev,dev}'", "'{pair}'", "'{list}'", "'{range}'", "'{j}'",
 		"'{plain_json}'", "'{c,o,ip,iv,m,bits,nm}'", "'{pt}'", "'{x}'", "'{d,tsn,tm}'") if chance(40);
+	if (chance(15))
+	{
+		push @arguments, 'metric_col => ' . pick("'dev'", "'dev'", "'b'", "'label'", "'ts'", "'pair'", "'list'", "'pt'", "'plain_json'", "'nowhere'", "''", 'NULL');
+		push @arguments, 'value_col => ' . pick("'a'", "'a'", "'b'", "'label'", "'dev'", "'ts'", "'nu'", "''") if chance(90);
+		push @arguments, 'bucket => ' . pick("'1 min'", "'7 min'", "'2 days'", "'1 month'", "'0'", "'-1'", "'10'", "'9223372036854775807'", "'infinity'", "'1e30 days'", "''") if chance(50);
+		push @arguments, 'aggregate => ' . pick("'avg'", "'max'", "'min'", "'sum'", "'last'", "'median'", "''", "'AVG'") if chance(50);
+	}
 	push @arguments, 'label_col => ' . pick("'label'", "'b'", "'dev'", "'a'", "''", "'nowhere'") if chance(15);
 	return join('', map { ", $_" } @arguments);
 }
@@ -203,7 +210,7 @@ sub changing
 	$call->(events => "SELECT count(*), $bad FROM amad_events$form('sources', maintenance => " . literal($maintenance)
 		  . pick('', '', ", source => '$source'") . ')');
 	$call->(detect => "SELECT count(*), min(length(x::text)) FROM amad_detect$form('sources', source => " . literal($in_query) . ") x") if $in_query && chance(40);
-	$call->(retrain => "SELECT length(amad_retrain('sources')::text)") if chance(30);
+	$call->(retrain => "SELECT length(amad_retrain('sources'" . pick('', ", deploy => 'if_better'") . ')::text)') if chance(30);
 	return;
 }
 
@@ -247,7 +254,7 @@ sub case
 		: pick(", since => '2026-01-01 00:10', until => '2026-01-01 00:50'", ", since => 'infinity'", ", until => '-infinity'", ", since => '-infinity', until => 'infinity'",
 			", since => '294276-12-31'", ", until => '4713-01-01 BC'"));
 	my $other = chance(50) ? '' : ', source => ' . source() . pick('', ", timestamp_col => 'ts'", ", timestamp_col => 'a'");
-	my $series = chance(70) ? '' : ', series => ' . literal(pick('{"dev": "x"}', '{"dev": 1}', '{"dev": null}', '{}', '{"dev": [1]}', '{"nowhere": 1}', '{"dev": "x", "a": 1}', odd_json()));
+	my $series = chance(70) ? '' : ', series => ' . literal(pick('{"dev": "x"}', '{"dev": 1}', '{"dev": ["x", "y", null]}', '[{"dev": "x"}, {"dev": ["y", 2]}]', '[]', '{"pair": ["(1,2)", "x"]}', '{"dev": null}', '{}', '{"dev": [1]}', '{"nowhere": 1}', '{"dev": "x", "a": 1}', odd_json()));
 	my $bad = Fuzz::bad_severities('s');
 	my %calls = (
 		detect => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_detect$form('sources'$range$series$other) x) x",
@@ -260,7 +267,11 @@ sub case
 			  : pick("'1 second'", "'10 min'", "'0'", "'-1 day'", "'178000000 years'")) . pick('', ', learning => true')) . ') x) x',
 		drift => "SELECT count(*), min(length(x::text)), $bad FROM (SELECT x, severity AS s FROM amad_drift$form('sources'$range$other) x) x",
 		recalibrate => "SELECT length(amad_recalibrate$form('sources'$range$other)::text)",
-		retrain => "SELECT length(amad_retrain('sources')::text)",
+		retrain => "SELECT length(amad_retrain$form('sources'$range" . pick('', ", deploy => 'if_better'", ', deploy => false') . pick('', ', keep => 1') . ')::text)',
+		compare => "SELECT count(*), min(length(x::text)) FROM amad_compare$form('sources', NULL"
+		  . ($range =~ /last_n/ ? '' : $range) . "$series$other) x",
+		estimate => "SELECT length(e::text), e.seconds >= 0 FROM amad_estimate(source => $source" . arguments() . ", options => $options) e",
+		progress => 'SELECT count(*), max(length(p::text)) FROM amad_progress p',
 	);
 	for my $what (sort keys %calls)
 	{

@@ -62,6 +62,23 @@ SELECT amad_train('many', 'SELECT 100 * copy + d AS d, ts, a FROM recurrence_tes
 SELECT get_byte(amad_model_send(model), 52) BETWEEN 1 AND 37 AS profiles_fit FROM amad_models WHERE model_name = 'many';
 RESET maintenance_work_mem;
 
+-- ---- the end of a month: rows of six hours, a job in the evening of the last day
+
+CREATE TABLE m AS SELECT n, timestamptz '2026-01-01 00:00+00' + n * interval '6 hours' AS ts,
+	0.3 * noise(n) AS a, 0.3 * noise(-n) AS b,
+	n % 4 = 3 AND extract(day FROM timestamptz '2026-01-01 00:00+00' + (n + 1) * interval '6 hours') = 1 AS job FROM generate_series(0, 4 * 330) n;
+SELECT amad_train('months', options, ts, a + load(job), b + load(job)) IS NOT NULL AS trained
+FROM m, tiny('{"steps": 300}') options WHERE ts < '2026-09-02' GROUP BY options;
+SELECT x->>'day' AS day, (x->>'from')::float8 / 3600 AS from, (x->>'to')::float8 / 3600 AS to, (x->>'factor')::float8 > 2 AS divides
+FROM jsonb_array_elements(amad_describe('months')->'recurrence') x WHERE x ? 'day' ORDER BY 1, 2;
+SELECT version, count(*) FILTER (WHERE severity > 1) > 0 AS found FROM (
+	SELECT version, ts, amad_score('months', ts, a + load(job), b + load(job)) OVER (PARTITION BY version ORDER BY ts) AS severity
+	FROM (SELECT version, ts, a, b, CASE version WHEN 'as ever' THEN job WHEN 'none' THEN false ELSE ts = '2026-10-15 18:00+00' END AS job
+		FROM m, unnest('{as ever,none,on the fifteenth}'::text[]) version WHERE ts BETWEEN '2026-08-10' AND '2026-11-02') x) y
+WHERE ts > '2026-09-20' GROUP BY version ORDER BY version;
+-- not with three weeks
+SELECT count(*) AS days FROM jsonb_array_elements(amad_describe('job')->'recurrence') x WHERE x ? 'day';
+
 -- ---- local time
 
 -- a job at four in Berlin; daylight saving time ends on October 25

@@ -498,6 +498,10 @@ SELECT what, verdict(signed(b)) FROM (VALUES
 	(13, 'divisor below 1', put(with_profile(:'pr', 2, 1, 88), 256, f64(0.5))),
 	(14, 'slot that does not exist, which is allowed', put(with_profile(:'pr', 2, 1, 88), 320, f64(1e9))),
 	(15, 'scale negative', put(with_profile(:'pr', 2, 1, 88), 256 + 8 * 87, f64(-1)))) AS v(n, what, b) ORDER BY n;
+SELECT what, verdict(signed(with_json(:'pr', replace(json_of(:'pr'), '"season": [8, 1, 8]', '"month_bins": ' || bins || ', "season": [8, 1, 8]')))) FROM (VALUES
+	(1, 'bins of months that the header does not count', '4'), (2, 'none', '0'), (3, 'too many', '97'), (4, 'a fraction', '0.5'),
+	(5, 'negative', '-1')) AS v(n, what, bins) ORDER BY n;
+SELECT verdict(signed(put(with_json(:'pr', replace(json_of(:'pr'), '"season": [8, 1, 8]', '"month_bins": 4, "season": [8, 1, 8]')), 48, u32(16)))) AS counted;
 -- where everything is divided by the same, the evidence is lower
 SELECT count(*) FILTER (WHERE s < plain) > 50 AS lower FROM (
 	SELECT amad_score(('\x' || encode(signed(put(with_profile(:'pr', 2, 1, 88), 256, decode(repeat(encode(f64(3), 'hex'), 8), 'hex')

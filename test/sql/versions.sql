@@ -183,7 +183,8 @@ SELECT (decision(amad_recalibrate('m', since => '2026-01-05', options => '{"cont
 SELECT versions();
 -- the deployed version cannot read the source: an error before the training
 SELECT amad_train('m', 'SELECT ts, a FROM r WHERE device = 1', deploy => 'if_better');
--- other features and other series columns, which both can read
+SELECT amad_train('m', 'r', 'number', feature_cols => '{a,b,c}', series_cols => '{device}', deploy => 'if_better');
+-- other features, which both can read
 SELECT s->'deploy'->'decision' IS NOT NULL AS judged
 FROM amad_train('m', 'source', 'ts', feature_cols => '{c,a}', options => '{"method": "zscore", "season": "none"}', series_cols => '{device}',
 	deploy => 'if_better') s;

@@ -142,6 +142,26 @@ foreach my $old (sort keys %old)
 {
 	ok(-e "$folder/amad--$old.sql", "the install script of version $old is installed") or next;
 	is(join("\n", differences($old)), '', "version $old, updated, equals a fresh installation");
+
+	# until then, its functions call the new library
+	$node->safe_psql('postgres', "CREATE DATABASE old$databases");
+	is($node->safe_psql("old$databases", qq(CREATE EXTENSION amad VERSION '$old';
+		CREATE TABLE r AS SELECT timestamptz '2026-01-01' + n * interval '1 min' AS ts, n, sin(n * 0.1) AS a, cos(n * 0.1) AS b
+			FROM generate_series(1, 1000) n;
+		SELECT amad_train('m', 'r', 'ts', feature_cols => '{a,b}', options => '@{[TINY]}') IS NOT NULL;
+		SELECT amad_retrain('m') ->> 'version';
+		SELECT amad_recalibrate('m', last_n => 500) ->> 'version';
+		SELECT count(*) FROM amad_detect('m');
+		SELECT count(*) > 0 FROM amad_drift('m', last_n => 500);
+		SELECT count(*) >= 0 FROM amad_events('m', silence => '1 hour');
+		SELECT amad_detect_query('m', last_n => 1) LIKE '%SELECT%';
+		SELECT amad_train('i', 'r', 'n', feature_cols => '{a,b}', options => '@{[TINY]}') IS NOT NULL;
+		SELECT amad_recalibrate_bigint('i', last_n => 500) ->> 'version';
+		SELECT count(*) FROM amad_detect_bigint('i', last_n => 10);
+		SELECT count(*) >= 0 FROM amad_events_bigint('i');
+		SELECT count(*) > 0 FROM amad_drift_bigint('i', last_n => 500);
+		SELECT amad_detect_query_bigint('i', last_n => 1) LIKE '%SELECT%')),
+		join("\n", qw(t 2 3 1000 t t t t 2 10 t t t)), "the functions of version $old work with the new library");
 }
 
 done_testing();

@@ -8,6 +8,7 @@
 # indexes, policies, triggers, rules, privileges (present and initial), comments, dependencies, and the
 # configuration tables. Every column of a catalog is compared, also in newer servers, unless it is listed as
 # irrelevant: file numbers, statistics, positions of dropped columns.
+# Rules are compared by their definitions.
 package AmadCatalog;
 
 use strict;
@@ -20,7 +21,7 @@ our @EXPORT = qw(catalog catalog_differences);
 my @ignored = qw(oid relfilenode reltablespace relpages reltuples relallvisible relallfrozen relfrozenxid
   relminmxid reltoastrelid relhastriggers relnatts attnum attrelid attcacheoff attmissingval atthasmissing attstattarget
   conkey confkey indkey indexrelid adrelid adnum polrelid tgrelid ev_class objoid classoid objsubid privtype
-  aggfnoid);
+  aggfnoid ev_qual ev_action);
 my $ignored = join ', ', map { "'$_'" } @ignored;
 
 # A function that reads rows of a catalog: oids become descriptions of objects, by the foreign keys of the

@@ -54,6 +54,91 @@ test_bins(void)
 	}
 }
 
+static int
+days_of_month(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool		leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+	return days[month] + (month == 1 && leap);
+}
+
+/* Day by day from 1580 to 2420, whose months are counted here. */
+static void
+test_months(void)
+{
+	const int64_t day = INT64_C(86400000000);
+	const nn_season season = {.nperiods = 1,
+							  .period = {INT64_C(604800000000)},
+							  .bins = {7},
+							  .month_bins = 24};
+	const int	last = 7;
+	const int	first = 7 + 24;
+	int64_t		time = -153402 * day;	/* 1580-01-01 */
+	int64_t		cycle = nn_recurrence_cycle(&season, 1, time);
+	int			in_month = 0;
+	bool		right = true;
+	bool		counted = true;
+
+	ok(nn_recurrence_periods(&season) == 2 && nn_recurrence_bins(&season, 1) == 48 &&
+		   nn_recurrence_size(&season) == 55,
+	   "months are a period after those of the season");
+	for (int year = 1580, month = 0; year < 2420; time += day)
+	{
+		const int	days = days_of_month(year, month);
+
+		for (int hour = 0; hour < 24; hour += 23)
+		{
+			const int64_t at = time + day / 24 * hour;
+			const int	wanted = in_month == 0 ? first + hour
+				: in_month == days - 1		 ? last + hour
+											 : -1;
+
+			right = right && nn_recurrence_bin(&season, 1, at) == wanted &&
+				nn_recurrence_bin(&season, 1, at + day / 24 - 1) == wanted;
+			counted = counted && nn_recurrence_cycle(&season, 1, at + day / 24 - 1) == cycle;
+		}
+		if (++in_month < days)
+			continue;
+		in_month = 0;
+		cycle++;
+		month = (month + 1) % 12;
+		year += month == 0;
+	}
+	ok(right, "bins of the last and the first days of months");
+	ok(counted, "the number of the month");
+	for (int i = 0; i < 2; i++)
+	{
+		const int	bin = nn_recurrence_bin(&season, 1, i == 0 ? INT64_MIN : INT64_MAX);
+
+		ok(bin == -1 || (bin >= last && bin < last + 48), "the least and the greatest time");
+	}
+}
+
+/* Other days have no number of the months. */
+static void
+test_month_divisor(void)
+{
+	const int64_t day = INT64_C(86400000000);
+	const nn_season season = {.nperiods = 1,
+							  .period = {INT64_C(604800000000)},
+							  .bins = {7},
+							  .month_bins = 24};
+	double		profile[55];
+	double		slots[NN_RECURRENCE_SLOTS] = {0};
+
+	for (int i = 0; i < 55; i++)
+		profile[i] = i < 7 ? 1.0 : 5.0;
+	slots[3] = 1 + 7 + 24 + 2;	/* 2:00 on the first day */
+	ok(nn_recurrence_divisor(&season, profile, 0) == 5.0 &&
+		   nn_recurrence_divisor(&season, profile, -1) == 5.0 &&
+		   nn_recurrence_divisor(&season, profile, day) == 1.0,
+	   "divisor on the first and last day of a month");
+	ok(nn_recurrence_slot(&season, slots, day / 12) == 3 &&
+		   nn_recurrence_slot(&season, slots, day / 12 + day) == -1,
+	   "a slot on the first day");
+}
+
 static void
 test_slots(void)
 {
@@ -248,6 +333,8 @@ int
 main(void)
 {
 	test_bins();
+	test_months();
+	test_month_divisor();
 	test_slots();
 	test_divisor();
 	test_score();

@@ -50,6 +50,35 @@ nn_level_of_last(const nn_level *level, double step)
 	return n >= WINDOW / 2 ? nn_quantile(known, n, 0.5) : 0.0;
 }
 
+void
+nn_level_prepend(nn_level *level, const nn_level *earlier)
+{
+	nn_level	both = *earlier;
+
+	for (int back = level->rows - 1; back >= 0; back--)
+	{
+		int			i = ring_place(level, back);
+
+		nn_level_add(&both, level->time[i], level->raw[i]);
+	}
+	*level = both;
+}
+
+int64_t
+nn_level_begin(const nn_level *level)
+{
+	return level->time[ring_place(level, level->rows - 1)];
+}
+
+bool
+nn_level_complete(const nn_level *level, double step)
+{
+	const int64_t time = level->time[ring_place(level, 0)];
+
+	return level->rows == NN_LEVEL_ROWS ||
+		(double) ((uint64_t) time - (uint64_t) nn_level_begin(level)) > NN_LEVEL_STEPS * step;
+}
+
 double
 nn_level_push(nn_level *level, int64_t time, double raw, double step)
 {

@@ -10,6 +10,7 @@
 #ifndef AMAD_CORE_EVIDENCE_LEVEL_H
 #define AMAD_CORE_EVIDENCE_LEVEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NN_LEVEL_FROM 64		/* rows before a row */
@@ -37,6 +38,15 @@ extern void nn_level_add(nn_level *level, int64_t time, double raw);
  * median step of the series.
  */
 extern double nn_level_of_last(const nn_level *level, double step);
+
+/* Puts the rows of an earlier stretch of the same series before those of this one. */
+extern void nn_level_prepend(nn_level *level, const nn_level *earlier);
+
+/* Time of the first row that is kept. */
+extern int64_t nn_level_begin(const nn_level *level);
+
+/* Whether the level of the row added last does not depend on rows before the first one. */
+extern bool nn_level_complete(const nn_level *level, double step);
 
 /* Does both. */
 extern double nn_level_push(nn_level *level, int64_t time, double raw, double step);

@@ -144,7 +144,9 @@ nn_find_recurrence(const nn_calibration *cal, int64_t time)
 	if (cal->recurrence)
 	{
 		place.divisor = nn_recurrence_divisor(cal->season, cal->recurrence, time);
-		place.slot = nn_recurrence_slot(cal->season, cal->recurrence_slots, time);
+		/* usual values are known only of bins in which something recurs */
+		if (place.divisor > 1.0)
+			place.slot = nn_recurrence_slot(cal->season, cal->recurrence_slots, time);
 	}
 	return place;
 }

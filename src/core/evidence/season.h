@@ -25,7 +25,10 @@ typedef struct nn_season
 	int			nperiods;		/* 0: no season */
 	int64_t		period[NN_SEASON_PERIODS];	/* 2 … : in units of time, e.g. a day, a week */
 	int			harmonics[NN_SEASON_PERIODS];	/* 1 … NN_SEASON_HARMONICS, of each period */
-	int			bins[NN_SEASON_PERIODS];	/* 1 … NN_SEASON_BINS, of each period (recurrence.h) */
+	/* for recurrence.h */
+	int			bins[NN_SEASON_PERIODS];	/* 1 … NN_SEASON_BINS, of each period */
+	int month_bins; /* 0 … NN_SEASON_FIRST_BINS, of the last and of the first day of a month;
+								 * time is in microseconds then */
 } nn_season;
 
 /* Number of functions in the basis; 0 without a season. */
