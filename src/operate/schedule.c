@@ -4,7 +4,7 @@
  *
  * Schedulers are other extensions, on which amad does not depend: they are looked for at each
  * call, by the catalogs.  Everything runs with the caller's privileges, and a job is the
- * caller's.
+ * caller's; of a superuser who schedules another role's watch, it is that role's.
  *
  * pg_cron has a job for a name, a role and all databases.  It reads jobs in the database
  * cron.database_name only.  If that is another one, or the caller may not use it, the result has the
@@ -281,12 +281,14 @@ Datum
 amad_schedule(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *model_name = text_argument(fcinfo, 0);
+	char	   *model_name = required_text_argument(fcinfo, 0, "model_name");
 	char	   *schedule = text_argument(fcinfo, 1);
 	char	   *database = get_database_name(MyDatabaseId);
-	char	   *caller = GetUserNameFromId(GetUserId(), false);
 	Watch		watch;
-	Interval   *every;
+	Interval   *every = find_watch_to_schedule(function, model_name, &watch);
+	/* a superuser's job does not need its privileges */
+	const bool	for_owner = superuser() && watch.role != GetUserId();
+	char	   *role = GetUserNameFromId(for_owner ? watch.role : GetUserId(), false);
 	char	   *interval;
 	char	   *command;
 	char	   *scheduler = NULL;
@@ -294,11 +296,6 @@ amad_schedule(PG_FUNCTION_ARGS)
 	Schedulers	s;
 	StringInfoData result;
 	int			level;
-
-	if (model_name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
-	every = find_watch_to_schedule(function, model_name, &watch);
 
 	/* an interval, or the syntax of crontab */
 	if (schedule == NULL && every == NULL)
@@ -328,9 +325,13 @@ amad_schedule(PG_FUNCTION_ARGS)
 		schedule = crontab_round_interval(every, s.pg_cron && s.pg_cron_seconds);
 	if (s.pg_cron)
 	{
-		const char *const arguments[] = {job_name(&watch.id, model_name, false), schedule, command};
+		const char *const arguments[] = {job_name(&watch.id, model_name, false), schedule, command,
+										 role};
 
-		(void) run_query("SELECT cron.schedule($1, $2, $3)", 3, arguments, false);
+		(void) run_query(for_owner ? "SELECT cron.schedule_in_database($1, $2, $3,"
+									 " current_database()::text, $4)"
+								   : "SELECT cron.schedule($1, $2, $3)",
+						 for_owner ? 4 : 3, arguments, false);
 		scheduler = "pg_cron";
 		job = result_text(0, 1);
 	}
@@ -359,11 +360,11 @@ amad_schedule(PG_FUNCTION_ARGS)
 			? psprintf("SELECT cron.schedule_in_database(%s, %s, %s, %s, %s)",
 					   crontab_sql_literal(job_name(&watch.id, model_name, true)),
 					   crontab_sql_literal(schedule), crontab_sql_literal(command),
-					   crontab_sql_literal(database), crontab_sql_literal(caller))
+					   crontab_sql_literal(database), crontab_sql_literal(role))
 			: NULL;
 
 		json_put_string(&result, "statement", statement);
-		json_put_string(&result, "crontab", crontab_psql_line(schedule, database, caller, command));
+		json_put_string(&result, "crontab", crontab_psql_line(schedule, database, role, command));
 	}
 	appendStringInfoChar(&result, '}');
 	/* in the caller's memory, not in that of SPI */

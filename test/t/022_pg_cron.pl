@@ -77,6 +77,10 @@ sql("SET ROLE ann; SELECT amad_schedule('$long'), amad_schedule('o''br%')");
 is(sql(q(SELECT command FROM cron.job WHERE jobname::text = $$amad_refresh o'br%$$)), q(CALL public.amad_refresh('o''br%')), 'a name with a quote');
 is(sql(q(SELECT count(*) FROM cron.job JOIN amad_watches ON jobname::text = 'amad_refresh ' || watch WHERE length(model_name) = 60)), 1, 'a long name');
 
+sql("SELECT amad_unschedule('$long')");
+is(sql("SELECT r->>'scheduler' FROM amad_schedule('$long') r; SELECT username FROM cron.job WHERE jobname::text LIKE '%-%'"), "pg_cron\nann",
+	'a superuser schedules a job of the watch\'s owner');
+
 # without the privileges: what an administrator can run, and does
 my $statement = sql(q(SET ROLE bob; SELECT amad_schedule('fleet')->>'statement'));
 is($statement, q(SELECT cron.schedule_in_database('amad_refresh fleet in postgres', '* * * * *', 'CALL public.amad_refresh(''fleet'')', 'postgres', 'bob')),
