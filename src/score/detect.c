@@ -588,6 +588,9 @@ finish_read_series(Detection *d)
 {
 	score_outside_row(d, false);
 	score_learning_rows(d);
+	d->history.count = d->history.rows = 0;
+	d->inside = false;
+	d->after = 0;
 }
 
 /* Begins a series, by the model's own key for it if there is one: '1' may be the series 1. */
@@ -618,9 +621,6 @@ begin_detected_series(Detection *d, const SourceRow *row)
 		scorer_begin(d->scorer, known, NULL);
 		visit_scored_rows(d);
 	}
-	d->history.count = d->history.rows = 0;
-	d->inside = false;
-	d->after = 0;
 }
 
 static void read_source_row(const SourceRow *row, void *arg);
