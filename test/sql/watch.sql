@@ -265,9 +265,9 @@ SELECT amad_unwatch('p');
 
 -- every type that is logged
 CREATE TYPE color AS ENUM ('red', 'deep blue');
-CREATE DOMAIN short AS varchar(9);
+CREATE DOMAIN nine_letters AS varchar(9);
 CREATE TABLE typed AS SELECT n % 2 = 0 AS s1, n::int2 AS s2, n::int8 AS s3, n / 3.0::float4 AS s4, n / 7.0::float8 AS s5, n / 7.0 AS s6,
-    ('''"' || n)::text AS s7, n::text::short AS s8, n::text::char(5) AS s9, n::text::name AS s10, md5(n::text)::uuid AS s11,
+    ('''"' || n)::text AS s7, n::text::nine_letters AS s8, n::text::char(5) AS s9, n::text::name AS s10, md5(n::text)::uuid AS s11,
     date '2024-01-01' + n AS s12, timestamp '2024-01-01' + n * interval '1.5 hours' AS s13, timestamptz '2024-01-01' + n * interval '0.1 s' AS s14,
     (enum_range(NULL::color))[n % 2 + 1] AS s15, n::oid AS s16, date '2024-01-01' + i AS day, sin(i + n) AS a, cos(i * 0.3) AS b
   FROM generate_series(1, 50) i, generate_series(1, 3) n;
@@ -309,7 +309,7 @@ SELECT (SELECT count(*) FROM amad_watches) AS watches, (SELECT count(*) FROM ama
 
 DROP TABLE m_scores, ticks, t_scores, pairs, p_scores, typed, typed_scores, q_scores;
 DROP TYPE pair, color;
-DROP DOMAIN short;
+DROP DOMAIN nine_letters;
 DROP SCHEMA w CASCADE;
 DROP FUNCTION wrong, tiny;
 DELETE FROM amad_models;
