@@ -8,7 +8,7 @@
 # isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
 # tap        test/t/*.pl, with PostgreSQL::Test::Cluster
 # behaviour  some variants of the scenarios of test/behaviour, by tools/behaviour.sh
-# most       everything that runs without an argument, except behaviour
+# most       everything that runs without an argument, except behaviour and the slow test of the documentation
 # asan-server
 #            as sql, in a server that runs the whole extension under sanitizers, then MINUTES=n (1) of
 #            tools/fuzz.sh there; AMAD_SANITIZE=1 does that to the servers of the other parts
@@ -168,6 +168,7 @@ test_tap() {
   local t
   as_server mkdir -p "$scratch/tap"
   for t in $(names test/t .pl "$@"); do
+    if [[ $part == most && $t == 030_docs ]]; then continue; fi
     run_tap "tap $t" as_server env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
       TESTDIR="$scratch/tap" TESTDATADIR="$scratch/tap" TESTLOGDIR="$scratch/tap/log" \
       TMPDIR="$scratch" PG_TEST_PORT_DIR="$scratch/tap/ports" PG_ABS_SRCDIR="$tests" \
