@@ -193,7 +193,7 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 							 list.data));
 		if (owner)
 			statements = lappend(statements,
-								 psprintf("ALTER TABLE ONLY %s %s TRIGGER %s", name,
+								 psprintf("ALTER TABLE %s %s TRIGGER %s", name,
 										  disabled ? "DISABLE" : "ENABLE ALWAYS", trigger));
 	}
 	/* a table that is open cannot be altered */
