@@ -20,6 +20,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -151,6 +152,19 @@ has_arguments(const Trigger *t, List *arguments)
 	return true;
 }
 
+/* Whether TimescaleDB has made a relation a hypertable, whose triggers cannot be altered. */
+static bool
+is_hypertable(Relation rel)
+{
+	if (!OidIsValid(get_extension_oid("timescaledb", true)))
+		return false;
+	execute(psprintf("SELECT FROM _timescaledb_catalog.hypertable WHERE schema_name "
+					 "OPERATOR(pg_catalog.=) %s AND table_name OPERATOR(pg_catalog.=) %s",
+					 quote_literal_cstr(get_namespace_name_or_temp(RelationGetNamespace(rel))),
+					 quote_literal_cstr(RelationGetRelationName(rel))));
+	return SPI_processed > 0;
+}
+
 /*
  * Creates the triggers that a relation lacks and replaces those whose arguments differ.  Returns
  * whether any were missing.  The owner of the relation makes them fire in all sessions, also
@@ -160,7 +174,8 @@ static bool
 create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 {
 	Relation	rel = relation_open(relation, AccessShareLock);
-	const bool	owner = has_privs_of_role(GetUserId(), rel->rd_rel->relowner);
+	const bool	alters = has_privs_of_role(GetUserId(), rel->rd_rel->relowner) &&
+		!is_hypertable(rel);
 	char	   *id = watch_id_text(&w->id);
 	char	   *log_name = quote_qualified_identifier(get_namespace_name(get_func_namespace(log)),
 												get_func_name(log));
@@ -191,7 +206,7 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 							 "EXECUTE FUNCTION %s(%s)",
 							 trigger, events[i].event, name, events[i].referencing, log_name,
 							 list.data));
-		if (owner)
+		if (alters)
 			statements = lappend(statements,
 								 psprintf("ALTER TABLE %s %s TRIGGER %s", name,
 										  disabled ? "DISABLE" : "ENABLE ALWAYS", trigger));
