@@ -156,7 +156,10 @@ has_arguments(const Trigger *t, List *arguments)
 static bool
 is_hypertable(Relation rel)
 {
-	if (!OidIsValid(get_extension_oid("timescaledb", true)))
+	const Oid	catalog = get_namespace_oid("_timescaledb_catalog", true);
+
+	if (!OidIsValid(get_extension_oid("timescaledb", true)) || !OidIsValid(catalog) ||
+		!OidIsValid(get_relname_relid("hypertable", catalog)))
 		return false;
 	execute(psprintf("SELECT FROM _timescaledb_catalog.hypertable WHERE schema_name "
 					 "OPERATOR(pg_catalog.=) %s AND table_name OPERATOR(pg_catalog.=) %s",
