@@ -31,7 +31,7 @@ extern void recalibrate_model(Model *model, const Dataset *dataset, const Record
 
 /*
  * Rows that a training's calibration passes through the network, some of them several times;
- * scale: of a dataset that has so many times the rows.
+ * scale: how many times as many rows the dataset would have.
  */
 extern double calibrate_passed_rows(const Model *model, const Dataset *dataset, double scale);
 

@@ -9,7 +9,7 @@
 
 /*
  * Computes the profile of a series, or of all, from the raw scores, which it does not change
- * yet; overwrites scratch.  Where nothing recurs there is none.  A series that is too short has
+ * yet; overwrites scratch.  If nothing recurs, it has no profile.  A series that is too short has
  * the profile of `others`.
  */
 extern void fit_recurrence(CalibrationRows *rows, RunRange runs, const ModelStats *others,

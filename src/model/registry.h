@@ -81,7 +81,7 @@ extern int	registry_version(FunctionCallInfo fcinfo, int number);
  */
 extern RegistryEntry registry_find(Oid function, const char *name, int version);
 
-/* The deployed version of the caller's own model; false if there is none. */
+/* The deployed version of the caller's own model; false if no version is deployed. */
 extern bool registry_find_own(Oid function, const char *name, RegistryEntry *entry);
 
 /* The value of an entry, its facts, source (NULL: none) and options, in the current context. */

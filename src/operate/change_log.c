@@ -401,7 +401,7 @@ read_changed_rows(ChangedRows *c, Relation rel, Tuplestorestate *rows)
 
 /* ---- the watch --------------------------------------------------------------------------- */
 
-/* The type of a column, InvalidOid if there is none. */
+/* The type of a column, InvalidOid if it does not exist. */
 static Oid
 column_type_of(TupleDesc desc, int number)
 {

@@ -51,7 +51,7 @@ extern PGDLLEXPORT Datum amad_refresh(PG_FUNCTION_ARGS);
 /* Finds model and source, looks after the triggers, and moves the change log to amad_pending. */
 extern bool refresh_take_changes(Refresh *refresh);
 
-/* Scores some of the ranges in amad_pending; false if there are none left. */
+/* Scores some of the ranges in amad_pending; false if all were scored. */
 extern bool refresh_score_batch(Refresh *refresh);
 
 /* The time up to which rows are scored, in units of the source. */

@@ -14,7 +14,7 @@ typedef enum PivotKind
 	PIVOT_LAST
 } PivotKind;
 
-/* The kind of a name; ERROR if there is none. */
+/* The kind of a name; ERROR if it is not the name of an aggregate. */
 extern PivotKind pivot_kind(const char *name);
 
 #endif							/* AMAD_ROWS_PIVOT_H */

@@ -1,6 +1,6 @@
 -- Series and columns that stop
 --
--- Nothing arrives: there is no row that could be flagged. With `silence => '30 min'`, `amad_events` reports what has stopped,
+-- A series that has stopped has no rows that could be flagged. With `silence => '30 min'`, `amad_events` reports what has stopped,
 -- because rows of others have arrived, or because the end of the range is given. What is usual is not reported.
 
 SELECT expect('device_stops', 'device stops: found', 'an open event from its last row on', 'devices', at_least => 1);
