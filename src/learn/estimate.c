@@ -24,7 +24,6 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "utils/memutils.h"
 
 #include "core/rng.h"
@@ -36,6 +35,7 @@
 #include "learn/train_model.h"
 #include "model/codec.h"
 #include "pg/call_arguments.h"
+#include "pg/elapsed.h"
 #include "pg/progress.h"
 #include "rows/holidays.h"
 #include "rows/relation.h"
@@ -83,16 +83,6 @@ typedef struct Estimate
 	bool		missing;		/* rows of the source have missing values */
 	Seconds		seconds;
 } Estimate;
-
-static double
-seconds_since(instr_time start)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, start);
-	return INSTR_TIME_GET_DOUBLE(now);
-}
 
 /* ---- rows and memory -------------------------------------------------------------------- */
 

@@ -121,10 +121,10 @@ visit_trial_row(const DetectedRow *row, void *arg)
 		t->place = 0;
 	if (t->comparison)
 		comparison_add(t->comparison, row, newest);
-	if (!newest || !row_has_place(&row->row))
+	if (!newest || !score_has_place(row->row.status))
 		return;
 	severity = explanation_severity(detect_scorer(t->detection), &row->row);
-	flagged = score_is_judged(row->row.status) && severity > 1.0;
+	flagged = score_is_anomaly(row->row.status, severity);
 	w->scored += !isnan(severity);
 	w->flagged += flagged;
 	round = round_of_place(t->place);

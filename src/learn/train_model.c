@@ -11,7 +11,6 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -24,6 +23,7 @@
 #include "learn/train_model.h"
 #include "model/codec.h"
 #include "pg/blas.h"
+#include "pg/elapsed.h"
 #include "pg/interrupts.h"
 #include "pg/json.h"
 #include "pg/parallel.h"
@@ -293,7 +293,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	Model	   *model;
 	Size		bytes;
 	nn_season	season;
-	instr_time	start, end;
+	instr_time	start;
 
 	INSTR_TIME_SET_CURRENT(start);
 	memset(facts, 0, sizeof(*facts));
@@ -331,9 +331,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	facts->sampled = 1 << d->level;
 	MemoryContextDelete(work);
 	dataset_close(d);
-	INSTR_TIME_SET_CURRENT(end);
-	INSTR_TIME_SUBTRACT(end, start);
-	facts->seconds = INSTR_TIME_GET_DOUBLE(end);
+	facts->seconds = seconds_since(start);
 	return model;
 }
 

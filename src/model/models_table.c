@@ -192,7 +192,7 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (needed != ACL_SELECT || lock > AccessShareLock)
 		refuse_triggers(a, table->trigdesc);
 	relation_close(table, NoLock);
-	GetUserIdAndSecContext(&a->caller, &a->security_context);
+	a->caller = GetUserId();
 	/* given several privileges, pg_class_aclcheck() requires only one of them */
 	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);
 	if (result == ACLCHECK_OK && needed != ACL_SELECT)
@@ -200,21 +200,13 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_TABLE, TABLE_NAME);
 
-	SetUserIdAndSecContext(a->table_owner,
-						   a->security_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
-	a->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
+	a->scope = statements_enter(a->table_owner);
 }
 
 void
 models_table_leave(const Access *a)
 {
-	SPI_finish();
-	AtEOXact_GUC(false, a->guc_level);
-	SetUserIdAndSecContext(a->caller, a->security_context);
+	statements_leave(&a->scope);
 }
 
 /* The type amad_model, in the schema it was created in. */
@@ -283,7 +275,7 @@ static SPIPlanPtr
 plan_of(const Access *a, Statement statement)
 {
 	/* if a trigger on the table called this, the kept plans are in use and must not be freed */
-	if (a->security_context & SECURITY_RESTRICTED_OPERATION)
+	if (a->scope.security_context & SECURITY_RESTRICTED_OPERATION)
 		return prepare_statement(a, statement);
 
 	/* an invalid plan would be replanned with the old oid of amad_model */

@@ -13,6 +13,8 @@
 #include "executor/spi.h"
 #include "utils/acl.h"
 
+#include "pg/statements.h"
+
 typedef enum Statement
 {
 	FIND,
@@ -40,10 +42,7 @@ typedef struct Access
 	Oid			schema;
 	char	   *name;			/* qualified, quoted */
 	Oid			caller;
-
-	/* to be restored */
-	int			security_context;
-	int			guc_level;
+	StatementScope scope;
 } Access;
 
 /*

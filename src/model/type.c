@@ -8,13 +8,12 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "access/xact.h"
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "model/codec.h"
+#include "pg/subtransaction.h"
 
 SQL_FUNCTION(amad_model_in);
 SQL_FUNCTION(amad_model_out);
@@ -71,39 +70,29 @@ amad_model_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P((bytea *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0)));
 }
 
+static void
+decode_argument(void *model)
+{
+	(void) DatumGetModel(PointerGetDatum(model));
+}
+
 /* (model) → text, why it cannot be decoded; NULL: it can. */
 Datum
 amad_model_error(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(caller, "amad model check",
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "amad model check",
 												  ALLOCSET_DEFAULT_SIZES);
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
-	char	   *reason;
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	ErrorData  *error = subtransaction_run(decode_argument, PG_GETARG_POINTER(0));
+	char	   *reason = error ? model_damage(error) : NULL;
+	text	   *result;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(scratch);
-		(void) DatumGetModel(PG_GETARG_DATUM(0));
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(scratch);
-	if (error == NULL)
-		PG_RETURN_NULL();
-	reason = model_damage(error);
-	if (reason == NULL)
+	if (error && reason == NULL)
 		ReThrowError(error);
-	PG_RETURN_TEXT_P(cstring_to_text(reason));
+	result = reason ? cstring_to_text(reason) : NULL;
+	MemoryContextDelete(scratch);
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(result);
 }

@@ -20,7 +20,6 @@
 #include <math.h>
 
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -31,6 +30,7 @@
 #include "model/registry.h"
 #include "operate/adopt.h"
 #include "operate/recent.h"
+#include "pg/elapsed.h"
 #include "pg/json.h"
 #include "pg/progress.h"
 
@@ -536,16 +536,6 @@ summary(const char *name, int version, int from_version, const Model *model, con
 	json_put_double(&text, "seconds", seconds);
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
-}
-
-static double
-seconds_since(instr_time start)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, start);
-	return INSTR_TIME_GET_DOUBLE(now);
 }
 
 Datum

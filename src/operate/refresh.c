@@ -23,13 +23,12 @@
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "operate/refresh.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
-#include "rows/source_private.h"
+#include "pg/subtransaction.h"
 
 SQL_FUNCTION(amad_refresh);
 
@@ -182,34 +181,34 @@ is_cancel(const ErrorData *error)
 	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
+/* The arguments and the result of run_as_owner(). */
+typedef struct StepCall
+{
+	Refresh    *refresh;
+	bool		(*step) (Refresh *);
+	bool		more;
+} StepCall;
+
+static void
+call_run_as_owner(void *arg)
+{
+	StepCall   *call = arg;
+
+	call->more = run_as_owner(call->refresh, call->step);
+}
+
 /* Runs a step in a transaction of its own, if that is possible, and commits it. */
 static bool
 run_step(Refresh *r, bool (*step)(Refresh *r))
 {
-	ResourceOwner owner = CurrentResourceOwner;
 	const RefreshSums sums = r->sums;
-	ErrorData *volatile error = NULL;
-	volatile bool more = false;
+	StepCall	call = {.refresh = r, .step = step};
+	ErrorData  *error;
 
 	if (r->atomic)
 		return run_as_owner(r, step);
-	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(r->context);
-	PG_TRY();
-	{
-		more = run_as_owner(r, step);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(r->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(r->context);
-	CurrentResourceOwner = owner;
+	error = subtransaction_run(call_run_as_owner, &call);
 	if (error)
 	{
 		r->sums = sums;
@@ -219,7 +218,7 @@ run_step(Refresh *r, bool (*step)(Refresh *r))
 		ReThrowError(error);
 	}
 	SPI_commit();
-	return more;
+	return call.more;
 }
 
 /* ---- amad_refresh ------------------------------------------------------------------------ */
@@ -249,8 +248,7 @@ find_watch(Refresh *r, const char *model_name)
 
 	watch_tables_enter(&t, r->function);
 	t.context = r->context;
-	if (!watch_find(&t, model_name, false, &r->watch))
-		watch_report_missing(model_name);
+	watch_require(&t, model_name, false, &r->watch);
 	watch_tables_leave(&t);
 	r->watches = t.watches;
 }

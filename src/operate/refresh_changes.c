@@ -28,7 +28,6 @@
 #include "operate/refresh.h"
 #include "operate/watch_triggers.h"
 #include "pg/timestamps.h"
-#include "rows/source_private.h"
 
 #define FETCH_ROWS 1000			/* series that are listed at once */
 
@@ -222,7 +221,6 @@ log_series_of(const Refresh *r, const Source *s, const char *from, const TimeRan
 		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"extra_float_digits", "1"},
 		{"bytea_output", "hex"},   {"lc_monetary", "C"},
 	};
-	const char *column = quote_identifier(s->spec.timestamp_col);
 	StringInfoData columns;
 	StringInfoData texts;
 	StringInfoData where;
@@ -239,10 +237,7 @@ log_series_of(const Refresh *r, const Source *s, const char *from, const TimeRan
 						 quote_identifier(s->spec.series_cols[i]), i);
 		appendStringInfo(&texts, "%sc%d::pg_catalog.text", i > 0 ? ", " : "", i);
 	}
-	if (range->first > PG_INT64_MIN)
-		source_append_bound(&where, s, column, ">=", range->first);
-	if (range->last < PG_INT64_MAX)
-		source_append_bound(&where, s, column, "<=", range->last);
+	source_append_times(&where, s, range->first, range->last);
 
 	SPI_connect();
 	level = NewGUCNestLevel();

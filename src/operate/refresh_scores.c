@@ -26,7 +26,6 @@
 #include "operate/refresh.h"
 #include "operate/watch_triggers.h"
 #include "pg/json.h"
-#include "rows/source_private.h"
 #include "score/explanation.h"
 
 #define BATCH_RANGES 64			/* scored in one transaction */
@@ -162,13 +161,13 @@ take_scored_row(const DetectedRow *row, void *arg)
 	Batch	   *b = arg;
 	const Scorer *scorer = detect_scorer(b->detection);
 	const ScoreStatus status = row->row.status;
-	const bool	flagged = score_is_judged(status) && explanation_severity(scorer, &row->row) > 1.0;
+	const bool	flagged = score_is_anomaly(status, explanation_severity(scorer, &row->row));
 	Datum		values[EXPLANATION_COLUMNS];
 	bool		nulls[EXPLANATION_COLUMNS];
 	static const int from[] = {-1, EXPLANATION_SEVERITY, EXPLANATION_STATUS, EXPLANATION_EXPECTED,
 							   EXPLANATION_CONTRIBUTIONS};
 
-	if (!row->row.ts_valid || status == SCORE_DUPLICATE_TS || status == SCORE_OUT_OF_ORDER)
+	if (!score_has_place(status))
 		return;
 	explanation_columns(b->writer, scorer, &row->row, flagged, values, nulls);
 	for (int i = 0; i < OUT_COLUMNS; i++)
@@ -187,14 +186,10 @@ take_scored_row(const DetectedRow *row, void *arg)
 static void
 delete_scores(const Batch *b, int64 first, int64 last)
 {
-	const char *column = quote_identifier(b->source->spec.timestamp_col);
 	StringInfoData where;
 
 	initStringInfo(&where);
-	if (first > PG_INT64_MIN)
-		source_append_bound(&where, b->source, column, ">=", first);
-	if (last < PG_INT64_MAX)
-		source_append_bound(&where, b->source, column, "<=", last);
+	source_append_times(&where, b->source, first, last);
 	if (b->pending->condition)
 		source_append_series(&where, b->source, b->pending->condition);
 	if (SPI_execute(psprintf("DELETE FROM %s%s%s", b->target, where.len > 0 ? " WHERE " : "",
@@ -272,17 +267,8 @@ set_condition(const Batch *b, Pending *p)
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
 	for (int i = 0; i < n; i++)
-	{
-		if (!nulls[i])
-		{
-			json_put_string(&json, spec->series_cols[i], TextDatumGetCString(values[i]));
-			continue;
-		}
-		if (json.len > 1)
-			appendStringInfoString(&json, ", ");
-		json_string(&json, spec->series_cols[i]);
-		appendStringInfoString(&json, ": null");
-	}
+		json_put_string(&json, spec->series_cols[i],
+						nulls[i] ? NULL : TextDatumGetCString(values[i]));
 	appendStringInfoChar(&json, '}');
 	p->condition = json_to_jsonb(json.data);
 }

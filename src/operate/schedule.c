@@ -14,7 +14,6 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "funcapi.h"
@@ -23,13 +22,14 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
 #include "operate/crontab.h"
 #include "operate/refresh.h"
 #include "operate/schedule.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
+#include "pg/statements.h"
+#include "pg/subtransaction.h"
 
 SQL_FUNCTION(amad_schedule);
 SQL_FUNCTION(amad_unschedule);
@@ -50,24 +50,6 @@ typedef struct Schedulers
 } Schedulers;
 
 /* ---- statements with the caller's privileges --------------------------------------------- */
-
-static int
-enter_spi(void)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
-	return level;
-}
-
-static void
-leave_spi(int level)
-{
-	SPI_finish();
-	AtEOXact_GUC(false, level);
-}
 
 /* Runs a query whose parameters are texts and returns the number of rows. */
 static int
@@ -180,9 +162,9 @@ job_name(const pg_uuid_t *id, const char *model_name, bool other_database)
 	" AND j.config->>'model_name' = $1 AND j.owner::text IN (current_user, $2)"
 
 int
-schedule_remove(Oid function, const Watch *watch)
+schedule_remove(const Watch *watch)
 {
-	const int	level = enter_spi();
+	const StatementScope scope = statements_enter(InvalidOid);
 	const char *owner = OidIsValid(watch->role) ? GetUserNameFromId(watch->role, true) : NULL;
 	const char *const names[] = {job_name(&watch->id, watch->model_name, false),
 								 job_name(&watch->id, watch->model_name, true), owner};
@@ -200,8 +182,25 @@ schedule_remove(Oid function, const Watch *watch)
 							   " FROM timescaledb_information.jobs j WHERE " TIMESCALEDB_JOBS,
 							   s.timescaledb),
 					  2, model, false);
-	leave_spi(level);
+	statements_leave(&scope);
 	return removed;
+}
+
+/* What add_timescaledb_job() needs, and its result. */
+typedef struct JobCall
+{
+	const char *query;
+	const char *arguments[4];
+	char	   *job;
+} JobCall;
+
+static void
+call_add_job(void *arg)
+{
+	JobCall    *call = arg;
+
+	(void) run_query(call->query, lengthof(call->arguments), call->arguments, false);
+	call->job = result_text(0, 1);
 }
 
 /* Adds a job to TimescaleDB.  NULL if its edition has no jobs. */
@@ -209,71 +208,32 @@ static char *
 add_timescaledb_job(const Schedulers *s, Oid function, const Watch *watch, const char *every)
 {
 	const char *schema = quote_identifier(get_namespace_name(get_func_namespace(function)));
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	const char *const arguments[] = {psprintf("%s.amad_job", schema), every, watch->model_name,
-									 psprintf("%s.amad_check_job", schema)};
-	char *volatile job = NULL;
+	JobCall		call = {
+		.query = psprintf("SELECT %s.add_job(proc => $1::regproc,"
+						  " schedule_interval => $2::interval,"
+						  " config => jsonb_build_object('model_name', $3),"
+						  " check_config => $4::regproc)",
+						  s->timescaledb),
+		.arguments = {psprintf("%s.amad_job", schema), every, watch->model_name,
+					  psprintf("%s.amad_check_job", schema)},
+	};
+	ErrorData  *error = subtransaction_run(call_add_job, &call);
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		(void) run_query(psprintf("SELECT %s.add_job(proc => $1::regproc,"
-								  " schedule_interval => $2::interval,"
-								  " config => jsonb_build_object('model_name', $3),"
-								  " check_config => $4::regproc)",
-								  s->timescaledb),
-						 4, arguments, false);
-		job = result_text(0, 1);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED)
-		{
-			CurrentResourceOwner = owner;
-			ReThrowError(error);
-		}
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return job;
+	if (error && error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED)
+		ReThrowError(error);
+	return error ? NULL : call.job;
 }
 
 /* ---- amad_schedule ----------------------------------------------------------------------- */
 
-/* The watch of a model, and its setting "every", or NULL. */
-static Interval *
+static void
 find_watch_to_schedule(Oid function, const char *model_name, Watch *watch)
 {
-	const Oid	types[] = {UUIDOID};
-	Datum		values[1];
 	WatchTables t;
-	Interval   *every = NULL;
-	bool		isnull = true;
-	Datum		value = 0;
 
 	watch_tables_enter(&t, function);
-	if (!watch_find(&t, model_name, false, watch))
-		watch_report_missing(model_name);
-	values[0] = UUIDPGetDatum(&watch->id);
-	if (watch_tables_execute(&t, "SELECT every FROM {watches} WHERE watch = $1", 1, types, values,
-							 NULL) == 1)
-		value = watch_tables_value(0, 1, INTERVALOID, &isnull);
-	if (!isnull)
-	{
-		every = MemoryContextAlloc(t.context, sizeof(Interval));
-		*every = *DatumGetIntervalP(value);
-	}
+	watch_require(&t, model_name, false, watch);
 	watch_tables_leave(&t);
-	return every;
 }
 
 /* (model_name, schedule) → jsonb */
@@ -285,17 +245,22 @@ amad_schedule(PG_FUNCTION_ARGS)
 	char	   *schedule = text_argument(fcinfo, 1);
 	char	   *database = get_database_name(MyDatabaseId);
 	Watch		watch;
-	Interval   *every = find_watch_to_schedule(function, model_name, &watch);
-	/* a superuser's job does not need its privileges */
-	const bool	for_owner = superuser() && watch.role != GetUserId();
-	char	   *role = GetUserNameFromId(for_owner ? watch.role : GetUserId(), false);
+	Interval   *every;
+	bool		for_owner;
+	char	   *role;
 	char	   *interval;
 	char	   *command;
 	char	   *scheduler = NULL;
 	char	   *job = NULL;
 	Schedulers	s;
 	StringInfoData result;
-	int			level;
+	StatementScope scope;
+
+	find_watch_to_schedule(function, model_name, &watch);
+	every = watch.every;
+	/* a superuser's job does not need its privileges */
+	for_owner = superuser() && watch.role != GetUserId();
+	role = GetUserNameFromId(for_owner ? watch.role : GetUserId(), false);
 
 	/* an interval, or the syntax of crontab */
 	if (schedule == NULL && every == NULL)
@@ -317,9 +282,12 @@ amad_schedule(PG_FUNCTION_ARGS)
 												  "amad_refresh"),
 					   crontab_sql_literal(model_name));
 
+	initStringInfo(&result);	/* not in the memory of SPI */
+	appendStringInfoChar(&result, '{');
+
 	/* instead of the job that it has */
-	(void) schedule_remove(function, &watch);
-	level = enter_spi();
+	(void) schedule_remove(&watch);
+	scope = statements_enter(InvalidOid);
 	find_schedulers(&s);
 	if (every && (s.pg_cron || !s.timescaledb))
 		schedule = crontab_round_interval(every, s.pg_cron && s.pg_cron_seconds);
@@ -347,8 +315,6 @@ amad_schedule(PG_FUNCTION_ARGS)
 			schedule = crontab_round_interval(every, false);
 	}
 
-	initStringInfo(&result);
-	appendStringInfoChar(&result, '{');
 	json_put_string(&result, "scheduler", scheduler);
 	if (job)
 		json_put_int(&result, "job", strtoll(job, NULL, 10));
@@ -367,15 +333,8 @@ amad_schedule(PG_FUNCTION_ARGS)
 		json_put_string(&result, "crontab", crontab_psql_line(schedule, database, role, command));
 	}
 	appendStringInfoChar(&result, '}');
-	/* in the caller's memory, not in that of SPI */
-	{
-		MemoryContext spi = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-		char	   *text = pstrdup(result.data);
-
-		MemoryContextSwitchTo(spi);
-		leave_spi(level);
-		PG_RETURN_DATUM(JsonbPGetDatum(json_to_jsonb(text)));
-	}
+	statements_leave(&scope);
+	PG_RETURN_DATUM(JsonbPGetDatum(json_to_jsonb(result.data)));
 }
 
 /* (model_name) → boolean */
@@ -386,7 +345,7 @@ amad_unschedule(PG_FUNCTION_ARGS)
 
 	(void) find_watch_to_schedule(fcinfo->flinfo->fn_oid, text_to_cstring(PG_GETARG_TEXT_PP(0)),
 								  &watch);
-	PG_RETURN_BOOL(schedule_remove(fcinfo->flinfo->fn_oid, &watch) > 0);
+	PG_RETURN_BOOL(schedule_remove(&watch) > 0);
 }
 
 /* ---- amad_find_job ----------------------------------------------------------------------- */
@@ -406,12 +365,12 @@ amad_find_job(PG_FUNCTION_ARGS)
 	bool		found = false;
 	Schedulers	s;
 	TupleDesc	desc;
-	int			level;
+	StatementScope scope;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
 		desc->natts != lengthof(values))
 		elog(ERROR, "function amad_find_job has another result type");
-	level = enter_spi();
+	scope = statements_enter(InvalidOid);
 	find_schedulers(&s);
 	if (s.pg_cron_visible)
 	{
@@ -446,7 +405,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 
 		values[i] = text ? MemoryContextStrdup(caller, text) : NULL;
 	}
-	leave_spi(level);
+	statements_leave(&scope);
 	/* unknown where jobs cannot be seen */
 	if (!found && !s.hidden)
 		values[2] = "not scheduled";

@@ -11,6 +11,6 @@
  * Removes the jobs of a watch that belong to the current role or to the watch's owner, where the
  * current role may.  Returns their number.
  */
-extern int	schedule_remove(Oid function, const Watch *watch);
+extern int	schedule_remove(const Watch *watch);
 
 #endif							/* AMAD_OPERATE_SCHEDULE_H */

@@ -221,13 +221,8 @@ amad_watch(PG_FUNCTION_ARGS)
 		/* instead of everything, which new triggers log */
 		if (!exists || created || strcmp(old_target, qualified) != 0)
 		{
-			const Oid	types[] = {UUIDOID};
-			const Datum values[] = {UUIDPGetDatum(&watch.id)};
-
-			(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types,
-										values, NULL);
-			(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types,
-										values, NULL);
+			watch_clear(&t, &watch.id, "changes");
+			watch_clear(&t, &watch.id, "pending");
 		}
 		watch_log_range(&t, &watch.id, 0, PG_ARGISNULL(ARG_SINCE) ? NULL : &since, NULL);
 		watch_tables_leave(&t);
@@ -248,32 +243,22 @@ amad_watch(PG_FUNCTION_ARGS)
 Datum
 amad_unwatch(PG_FUNCTION_ARGS)
 {
+	static const char *const tables[] = {"changes", "overflow", "pending", "runs", "watches"};
 	Oid			function = fcinfo->flinfo->fn_oid;
 	char	   *model_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	const Oid	types[] = {UUIDOID};
-	Datum		values[1];
 	WatchTables t;
 	Watch		watch;
 
 	watch_tables_enter(&t, function);
-	if (!watch_find(&t, model_name, true, &watch))
-		watch_report_missing(model_name);
+	watch_require(&t, model_name, true, &watch);
 	watch_tables_leave(&t);
 	/* a refresh that runs is not interrupted */
 	(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
 	watch_drop_triggers(function, &watch.id, NIL);
-	(void) schedule_remove(function, &watch);
+	(void) schedule_remove(&watch);
 	watch_tables_enter(&t, function);
-	values[0] = UUIDPGetDatum(&watch.id);
-	(void) watch_tables_execute(&t, "DELETE FROM {changes} WHERE watch = $1", 1, types, values,
-								NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {overflow} WHERE watch = $1", 1, types, values,
-								NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {pending} WHERE watch = $1", 1, types, values,
-								NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {runs} WHERE watch = $1", 1, types, values, NULL);
-	(void) watch_tables_execute(&t, "DELETE FROM {watches} WHERE watch = $1", 1, types, values,
-								NULL);
+	for (int i = 0; i < lengthof(tables); i++)
+		watch_clear(&t, &watch.id, tables[i]);
 	watch_tables_leave(&t);
 	PG_RETURN_VOID();
 }
@@ -281,20 +266,15 @@ amad_unwatch(PG_FUNCTION_ARGS)
 static void
 set_paused(FunctionCallInfo fcinfo, bool paused)
 {
-	char	   *model_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const Oid	types[] = {UUIDOID, BOOLOID};
 	WatchTables t;
 	Watch		watch;
+	const Datum values[] = {UUIDPGetDatum(&watch.id), BoolGetDatum(paused)};
 
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
-	if (!watch_find(&t, model_name, false, &watch))
-		watch_report_missing(model_name);
-	{
-		const Datum values[] = {UUIDPGetDatum(&watch.id), BoolGetDatum(paused)};
-
-		(void) watch_tables_execute(&t, "UPDATE {watches} SET paused = $2 WHERE watch = $1", 2,
-									types, values, NULL);
-	}
+	watch_require(&t, text_to_cstring(PG_GETARG_TEXT_PP(0)), false, &watch);
+	(void) watch_tables_execute(&t, "UPDATE {watches} SET paused = $2 WHERE watch = $1", 2, types,
+								values, NULL);
 	watch_tables_leave(&t);
 }
 

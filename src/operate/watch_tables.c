@@ -72,7 +72,7 @@ watch_tables_enter(WatchTables *t, Oid function)
 	t->schema = get_func_namespace(function);
 	if (!OidIsValid(t->schema))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
-	GetUserIdAndSecContext(&t->caller, &t->security_context);
+	t->caller = GetUserId();
 	t->watches = lock_table(t->schema, tables[0], &t->owner);
 	if (pg_class_aclcheck(t->watches, t->caller, ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, WATCHES_TABLE);
@@ -84,21 +84,13 @@ watch_tables_enter(WatchTables *t, Oid function)
 		if (owner != t->owner)
 			refuse_table(tables[i], "has an owner of its own");
 	}
-	SetUserIdAndSecContext(t->owner,
-						   t->security_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
-	t->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
+	t->scope = statements_enter(t->owner);
 }
 
 void
 watch_tables_leave(const WatchTables *t)
 {
-	SPI_finish();
-	AtEOXact_GUC(false, t->guc_level);
-	SetUserIdAndSecContext(t->caller, t->security_context);
+	statements_leave(&t->scope);
 }
 
 /* The text of a statement, with the qualified names of the tables. */
@@ -159,7 +151,7 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 
 #define WATCH_COLUMNS \
 	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
-	" source_oid, depth, lookahead, newest_ts, polled_until"
+	" source_oid, depth, lookahead, newest_ts, polled_until, every"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -230,6 +222,7 @@ read_watch(MemoryContext context, int row, Watch *w)
 	value = watch_tables_value(row, 15, INT8OID, &isnull);
 	w->has_polled = !isnull;
 	w->polled_until = isnull ? 0 : DatumGetInt64(value);
+	w->every = copy_interval(context, row, 16);
 }
 
 bool
@@ -274,6 +267,13 @@ watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch)
 	return true;
 }
 
+void
+watch_require(const WatchTables *t, const char *model_name, bool own, Watch *watch)
+{
+	if (!watch_find(t, model_name, own, watch))
+		watch_report_missing(model_name);
+}
+
 bool
 watch_read(const WatchTables *t, const pg_uuid_t *id, Watch *watch)
 {
@@ -297,6 +297,16 @@ watch_report_missing(const char *model_name)
 			 errmsg("there is no watch of model \"%s\"", model_name),
 			 errhint("Create it with amad_watch(). The table amad_watches lists the watches that "
 					 "you can use.")));
+}
+
+void
+watch_clear(const WatchTables *t, const pg_uuid_t *id, const char *table)
+{
+	const Oid	types[] = {UUIDOID};
+	const Datum values[] = {UUIDPGetDatum(id)};
+
+	(void) watch_tables_execute(t, psprintf("DELETE FROM {%s} WHERE watch = $1", table), 1, types,
+								values, NULL);
 }
 
 void

@@ -14,6 +14,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/statements.h"
+
 #define WATCHES_TABLE "amad_watches"
 #define CHANGES_TABLE "amad_changes"
 #define OVERFLOW_TABLE "amad_overflow"
@@ -51,10 +53,7 @@ typedef struct WatchTables
 	Oid			watches;		/* the table amad_watches */
 	Oid			caller;
 	MemoryContext context;		/* that of the caller, for results */
-
-	/* to be restored */
-	int			security_context;
-	int			guc_level;
+	StatementScope scope;
 } WatchTables;
 
 /* A row of amad_watches. */
@@ -64,6 +63,7 @@ typedef struct Watch
 	Oid			role;			/* the owner now; InvalidOid if there is no such role */
 	char	   *model_name;
 	char	   *target;
+	Interval   *every;			/* NULL: not set */
 	Interval	delay;
 	Interval   *late;			/* NULL: triggers log what changes */
 	Interval   *retain;			/* NULL: scores are kept */
@@ -97,14 +97,20 @@ extern Datum watch_tables_value(int row, int number, Oid type, bool *isnull);
 
 /*
  * Finds the watch of a model: the caller's own, or that of the only role
- * whose privileges the caller has.  False if there is none.  own: only the caller's own.
+ * whose privileges the caller has.  False if no such watch exists.  own: only the caller's own.
  */
 extern bool watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch);
+
+/* The same; ERROR instead of false. */
+extern void watch_require(const WatchTables *t, const char *model_name, bool own, Watch *watch);
 
 /* The same by its identifier, locked against being dropped until the transaction ends. */
 extern bool watch_read(const WatchTables *t, const pg_uuid_t *id, Watch *watch);
 
 extern void watch_report_missing(const char *model_name);
+
+/* Deletes the rows of a watch from a table, such as "changes". */
+extern void watch_clear(const WatchTables *t, const pg_uuid_t *id, const char *table);
 
 /*
  * Adds an entry to the change log.  series: text[], 0: all series; first and last: NULL: no

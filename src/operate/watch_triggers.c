@@ -37,7 +37,6 @@
 #include "operate/watch_triggers.h"
 #include "pg/timestamps.h"
 #include "rows/relation.h"
-#include "rows/source_private.h"
 
 #define CHUNKS_SCHEMA "_timescaledb_internal"
 
@@ -121,7 +120,7 @@ trigger_arguments(const Watch *w, const Source *s, Relation rel)
 	return arguments;
 }
 
-/* The trigger of a watch for an event; NULL if there is none. */
+/* The trigger of a watch for an event; NULL if it does not exist. */
 static const Trigger *
 find_trigger(Relation rel, Oid function, const char *id, int16 type)
 {

@@ -178,6 +178,14 @@ json_string_text(const JsonbValue *value)
 }
 
 char *
+json_scalar_text(JsonbValue *value)
+{
+	char	   *text = json_string_text(value);
+
+	return text ? text : JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+}
+
+char *
 json_value_text(JsonbValue *value)
 {
 	char	   *text = JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);

@@ -41,6 +41,9 @@ extern char *json_next_member(JsonbIterator **iterator, JsonbValue *value);
 /* The text of a string; NULL if the value is NULL or not a string. */
 extern char *json_string_text(const JsonbValue *value);
 
+/* The text of a scalar: that of a string, otherwise as JSON. */
+extern char *json_scalar_text(JsonbValue *value);
+
 /* A value as text for a message, truncated to fit a line. */
 extern char *json_value_text(JsonbValue *value);
 

@@ -12,7 +12,6 @@
 #include "pg/compat.h"
 
 #include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
@@ -24,11 +23,11 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "pg/json.h"
+#include "pg/subtransaction.h"
 #include "rows/series_key.h"
 
 /* ---- keys -------------------------------------------------------------------------------- */
@@ -376,40 +375,36 @@ reads_any_text(Oid type)
 	return type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
 }
 
-/* read_values() in a subtransaction; false if an input function does not accept a text. */
+/* The arguments of read_values(). */
+typedef struct ReadCall
+{
+	const SeriesFinder *finder;
+	FinderValue *values;
+} ReadCall;
+
+static void
+call_read_values(void *arg)
+{
+	const ReadCall *call = arg;
+
+	read_values(call->finder, call->values);
+}
+
+/* read_values(); false if an input function does not accept a text. */
 static bool
 try_read_values(const SeriesFinder *f, FinderValue *values)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool fits = true;
+	ReadCall	call = {f, values};
+	ErrorData  *error = subtransaction_run(call_read_values, &call);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		read_values(f, values);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		/* errors about the text are expected, a cancel or a lack of memory is not */
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
-			ReThrowError(error);
-		FreeErrorData(error);
-		fits = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return fits;
+	if (error == NULL)
+		return true;
+	/* errors about the text are expected, a cancel or a lack of memory is not */
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /*

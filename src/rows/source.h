@@ -202,7 +202,7 @@ extern void source_report_row(const Source *source, const SourceRange *range);
 
 /*
  * Makes the metrics of a narrow source, sorted, its features: those of the rows from since to
- * until.  ERROR if there are none, or more than METRICS_MAX.
+ * until.  ERROR if no metric is found, or more than METRICS_MAX are.
  */
 extern void source_find_metrics(Source *source, const SourceRange *range);
 
@@ -227,5 +227,23 @@ extern SourceSpec source_from_jsonb(Jsonb *json);
 
 /* Sets the usual column names and shape from the source stored in a row of amad_models. */
 extern void source_take_names(SourceSpec *spec, Jsonb *json, bool label);
+
+/* ---- parts of other queries of the source, and of tables with its columns ------------------- */
+
+/* The type that the query casts the time column to; dates are converted by timestamps_value(). */
+extern Oid	source_ts_read_type(const Source *source);
+
+/* Its name, in pg_catalog. */
+extern const char *source_ts_read_name(const Source *source);
+
+/* Appends a condition on the bare time column, so that indexes and partitions can be used. */
+extern void source_append_bound(StringInfo out, const Source *source, const char *column,
+								const char *operator, int64 ts);
+
+/* Appends conditions that it is from first to last; PG_INT64_MIN and PG_INT64_MAX: no bound. */
+extern void source_append_times(StringInfo out, const Source *source, int64 first, int64 last);
+
+/* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
+extern void source_append_series(StringInfo where, const Source *source, Jsonb *series);
 
 #endif							/* AMAD_ROWS_SOURCE_H */

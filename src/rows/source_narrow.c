@@ -425,30 +425,17 @@ source_append_oldest(StringInfo out, const Source *s, const char *where, int64 n
 
 /* ---- metrics -------------------------------------------------------------------------------- */
 
-/* Conditions for the rows from since to until. */
-static StringInfoData
-begin_conditions(const Source *s, const SourceRange *range)
-{
-	const char *ts = quote_identifier(s->spec.timestamp_col);
-	StringInfoData conditions;
-
-	initStringInfo(&conditions);
-	if (range->has_since)
-		source_append_bound(&conditions, s, ts, ">=", source_first_time(s, range->since));
-	if (range->has_until)
-		source_append_bound(&conditions, s, ts, "<", source_first_time(s, range->until));
-	return conditions;
-}
-
 int64
 source_repeated_rows(const Source *s, const SourceRange *range, int64 *rows)
 {
 	const char *ts = quote_identifier(s->spec.timestamp_col);
 	SourceScope scope = source_enter(&s->spec);
-	StringInfoData where = begin_conditions(s, range);
+	StringInfoData where;
 	StringInfoData query;
 	int64		counts[2];
 
+	initStringInfo(&where);
+	source_append_range(&where, s, range);
 	appendStringInfo(&where, "%s%s IS NOT NULL", where.len > 0 ? " AND " : "", ts);
 	initStringInfo(&query);
 	appendStringInfo(&query, "WITH amad_newest AS MATERIALIZED (SELECT %s", ts);
@@ -483,9 +470,11 @@ source_find_metrics(Source *s, const SourceRange *range)
 	const char *metric = quote_identifier(s->spec.metric_col);
 	MemoryContext caller = CurrentMemoryContext;
 	SourceScope scope = source_enter(&s->spec);
-	StringInfoData from = begin_conditions(s, range);
+	StringInfoData from;
 	uint64		n;
 
+	initStringInfo(&from);
+	source_append_range(&from, s, range);
 	appendStringInfo(&from, "%s%s IS NOT NULL", from.len > 0 ? " AND " : "", metric);
 	SPI_connect();
 	if (SPI_execute(psprintf("SELECT DISTINCT %s::pg_catalog.text COLLATE pg_catalog.\"C\""

@@ -20,18 +20,9 @@ struct SourceSpec;				/* rows/source.h */
  */
 extern void source_bind_columns(struct Source *source, TupleDesc desc, Oid relation);
 
-/* The type that the query casts the time column to; dates are converted by timestamps_value(). */
-extern Oid	source_ts_read_type(const struct Source *source);
-
-/* Its name, in pg_catalog. */
-extern const char *source_ts_read_name(const struct Source *source);
-
-/* Appends a condition on the bare time column, so that indexes and partitions can be used. */
-extern void source_append_bound(StringInfo out, const struct Source *source, const char *column,
-								const char *operator, int64 ts);
-
-/* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
-extern void source_append_series(StringInfo where, const struct Source *source, Jsonb *series);
+/* Appends conditions that the time column is in a range, without the rows around it. */
+extern void source_append_range(StringInfo where, const struct Source *source,
+								const struct SourceRange *range);
 
 /*
  * What to append to a series column, and to values that it is compared with: a cast to the base type

@@ -144,6 +144,28 @@ source_append_bound(StringInfo out, const Source *s, const char *column, const c
 					 timestamps_type_name(s->ts_type));
 }
 
+void
+source_append_range(StringInfo out, const Source *s, const SourceRange *range)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+
+	if (range->has_since)
+		source_append_bound(out, s, ts, ">=", source_first_time(s, range->since));
+	if (range->has_until)
+		source_append_bound(out, s, ts, "<", source_first_time(s, range->until));
+}
+
+void
+source_append_times(StringInfo out, const Source *s, int64 first, int64 last)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+
+	if (first > PG_INT64_MIN)
+		source_append_bound(out, s, ts, ">=", first);
+	if (last < PG_INT64_MAX)
+		source_append_bound(out, s, ts, "<=", last);
+}
+
 /* Appends a condition that compares the time column with a bound of the range. */
 static void
 append_range_bound(StringInfo where, const Writing *q, const char *operator, int number)
@@ -263,7 +285,6 @@ source_single_series(const Source *s, const SourceRange *range, Datum *values, b
 		JsonbValue *value = json_get(&range->series->root, s->spec.series_cols[i]);
 		Oid			input;
 		Oid			element;
-		char	   *text;
 
 		if (value == NULL || value->type == jbvBinary)
 			break;
@@ -271,10 +292,8 @@ source_single_series(const Source *s, const SourceRange *range, Datum *values, b
 		nulls[i] = value->type == jbvNull;
 		if (nulls[i])
 			continue;
-		text = value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len)
-										: JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
 		getTypeInputInfo(getBaseType(s->series_types[i]), &input, &element);
-		values[i] = OidInputFunctionCall(input, text, element, -1);
+		values[i] = OidInputFunctionCall(input, json_scalar_text(value), element, -1);
 	}
 	return n == s->spec.nseries;
 }

@@ -481,10 +481,7 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 	int			rc;
 
 	initStringInfo(&where);
-	if (range->has_since)
-		source_append_bound(&where, s, ts, ">=", source_first_time(s, range->since));
-	if (range->has_until)
-		source_append_bound(&where, s, ts, "<", source_first_time(s, range->until));
+	source_append_range(&where, s, range);
 	if (s->spec.metric_col)
 		source_append_metrics(&where, s);
 	if (s->ts_type != INT8OID)

@@ -89,8 +89,7 @@ append_series_value(StringInfo out, const Source *s, int number, JsonbValue *val
 	CHECK_FOR_INTERRUPTS();
 	if (value->type == jbvNull)
 		return false;
-	text = value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len)
-									: JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, -1);
+	text = json_scalar_text(value);
 	check_series_value(s, number, type, text);
 	/* bpchar, not "character", which is character(1) */
 	appendStringInfo(out, "%s::%s", quote_literal_cstr(text),

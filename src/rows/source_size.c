@@ -7,10 +7,10 @@
 
 #include "executor/spi.h"
 #include "nodes/plannodes.h"
-#include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/plancache.h"
 
+#include "pg/elapsed.h"
 #include "pg/progress.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
@@ -50,7 +50,6 @@ source_count(const Source *s, int64 least)
 	int64 *counts[] = {&size.series, &size.rows, &size.used_series, &size.used_rows, &size.largest};
 	StringInfoData query;
 	instr_time	start;
-	instr_time	end;
 	int64		first;
 	int64		last;
 
@@ -78,9 +77,7 @@ source_count(const Source *s, int64 least)
 		*counts[i] = isnull ? 0 : DatumGetInt64(value);
 	}
 	SPI_finish();
-	INSTR_TIME_SET_CURRENT(end);
-	INSTR_TIME_SUBTRACT(end, start);
-	size.seconds = INSTR_TIME_GET_DOUBLE(end);
+	size.seconds = seconds_since(start);
 	source_leave(&scope);
 	if (source_span(s, &everything, &first, &last))
 		size.span = (double) last - first;

@@ -187,7 +187,7 @@ comparison_add(Comparison *c, const DetectedRow *detected, bool counted)
 	ComparedVersion *v = &c->result.version[c->which];
 	const double max_gap = scorer_stats(c->scorer)->max_gap;
 	const double severity = explanation_severity(c->scorer, row);
-	const bool	flagged = score_is_judged(row->status) && severity > 1.0;
+	const bool	flagged = score_is_anomaly(row->status, severity);
 
 	if (detected->new_series)
 	{
@@ -205,7 +205,7 @@ comparison_add(Comparison *c, const DetectedRow *detected, bool counted)
 		if (!isnan(severity))
 			tuplesort_putdatum(c->severities[c->which], Float8GetDatum(severity), false);
 	}
-	if (!row_has_place(row))
+	if (!score_has_place(row->status))
 		return;
 
 	/* a gap, and a row that does not belong to it, end a stretch */

@@ -47,12 +47,4 @@ extern void comparison_end(Comparison *comparison);
 /* Compares the two, after the rows of both. */
 extern Compared comparison_result(Comparison *comparison);
 
-/* Whether a row has a place in its series; the others have no score. */
-static inline bool
-row_has_place(const ScoredRow *row)
-{
-	return row->status != SCORE_INVALID_TS && row->status != SCORE_DUPLICATE_TS &&
-		row->status != SCORE_OUT_OF_ORDER;
-}
-
 #endif							/* AMAD_SCORE_COMPARISON_H */

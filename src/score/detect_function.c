@@ -75,7 +75,7 @@ put_detected_row(const DetectedRow *row, void *arg)
 	const Scorer *scorer = detect_scorer(out->detection);
 
 	if (out->only_anomalies &&
-		!(score_is_judged(row->row.status) && explanation_severity(scorer, &row->row) > 1.0))
+		!score_is_anomaly(row->row.status, explanation_severity(scorer, &row->row)))
 		return;
 	out->nulls[0] = row->series == NULL;
 	if (row->series)

@@ -559,8 +559,7 @@ visit_detected_row(const DetectedRow *detected, void *arg)
 		begin_event_series(e, detected->series);
 
 	/* rows without a place in the series do not count */
-	if (row->status == SCORE_INVALID_TS || row->status == SCORE_DUPLICATE_TS ||
-		row->status == SCORE_OUT_OF_ORDER)
+	if (!score_has_place(row->status))
 		return;
 
 	/* a gap separates what is before it from what follows */

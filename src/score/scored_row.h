@@ -30,6 +30,21 @@ score_is_judged(ScoreStatus status)
 	return status != SCORE_LEARNING && status != SCORE_DRIFT;
 }
 
+/* Whether a row with this status and severity is an anomaly. */
+static inline bool
+score_is_anomaly(ScoreStatus status, double severity)
+{
+	return score_is_judged(status) && severity > 1.0;
+}
+
+/* Whether a row with this status has a place in its series; the others have no score. */
+static inline bool
+score_has_place(ScoreStatus status)
+{
+	return status != SCORE_INVALID_TS && status != SCORE_DUPLICATE_TS &&
+		status != SCORE_OUT_OF_ORDER;
+}
+
 typedef struct ScoredRow
 {
 	/* as it was added */
