@@ -127,18 +127,18 @@ compare_memory(Estimate *e)
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
-typedef struct Sample
+typedef struct ReadingSample
 {
 	Dataset    *dataset;
 	int			features;
 	int64		rows;
 	bool		missing;
-} Sample;
+} ReadingSample;
 
 static void
 read_sample_row(const SourceRow *row, void *arg)
 {
-	Sample	   *s = arg;
+	ReadingSample *s = arg;
 
 	for (int i = 0; i < s->features && !s->missing; i++)
 		s->missing = isnan(row->values[i]);
@@ -152,7 +152,7 @@ time_reading(Estimate *e, int64 n)
 	const SourceRange everything = {.last_n = 0};
 	const int	C = e->source->spec.nfeatures;
 	Source		some = *e->source;
-	Sample		sample = {.features = C};
+	ReadingSample sample = {.features = C};
 	instr_time	start;
 	double		seconds;
 
@@ -263,7 +263,7 @@ time_steps(OptimizerPlan *plan, const OptimizerRows *rows, Model *m, int workers
 
 /* Trains some steps of the network. */
 static void
-measure_steps(Estimate *e)
+measure_training_steps(Estimate *e)
 {
 	const Options *o = &e->options;
 	OptimizerRows rows;
@@ -333,7 +333,7 @@ measure_training(Estimate *e)
 	e->memory = peak_memory(e);
 	if (d->plan.has_network)
 	{
-		measure_steps(e);
+		measure_training_steps(e);
 		/* states are fitted to a sample of the rows, so their number hardly matters */
 		INSTR_TIME_SET_CURRENT(start);
 		fit_states(e->model, d);

@@ -139,7 +139,7 @@ visit_trial_row(const DetectedRow *row, void *arg)
 
 /* Means and standard deviations of the rows of a series that count. */
 static void
-measure_rows(const LearningRows *rows, double *mean, double *std)
+measure_trial_rows(const LearningRows *rows, double *mean, double *std)
 {
 	int64	   *n = palloc0(sizeof(int64) * rows->features);
 
@@ -200,7 +200,7 @@ inject_anomalies(LearningRows *rows, void *arg)
 	double		sign = 1;
 	int64		place = 0;
 
-	measure_rows(rows, mean, std);
+	measure_trial_rows(rows, mean, std);
 	for (int64 i = 0; i < rows->nrows; i++)
 	{
 		LearningRow *row = learning_rows_get(rows, i);

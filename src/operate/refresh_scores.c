@@ -126,7 +126,7 @@ prepare_insert(const Batch *b)
 }
 
 static void
-start_rows(Batch *b)
+start_output(Batch *b)
 {
 	MemoryContextReset(b->rows_context);
 	b->nrows = 0;
@@ -151,7 +151,7 @@ insert_rows(Batch *b)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	SPI_finish();
 	b->refresh->sums.rows += b->nrows;
-	start_rows(b);
+	start_output(b);
 }
 
 /* Takes a scored row, unless it has no place in the series. */
@@ -337,7 +337,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 		until++;				/* exclusive */
 	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
 					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
-	start_rows(b);
+	start_output(b);
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);
 	b->refresh->sums.series++;

@@ -74,13 +74,13 @@ typedef struct ExactSum
 } ExactSum;
 
 /* The values of a metric so far. */
-typedef struct Cell
+typedef struct PivotCell
 {
 	int64		count;			/* of values */
 	int64		ts;				/* last: of the value */
 	double		value;			/* max, min, last; with a sum: the only one */
 	ExactSum   *sum;			/* NULL: fewer than two values */
-} Cell;
+} PivotCell;
 
 /* State of one group. */
 typedef struct PivotState
@@ -88,7 +88,7 @@ typedef struct PivotState
 	PivotKind	kind;
 	bool		any;			/* a row has one of the metrics */
 	int			ncells;
-	Cell		cells[FLEXIBLE_ARRAY_MEMBER];
+	PivotCell	cells[FLEXIBLE_ARRAY_MEMBER];
 } PivotState;
 
 PivotKind
@@ -233,7 +233,7 @@ round_sum(const ExactSum *sum)
 
 /* Adds a value to those of its metric; context: of the group. */
 static void
-add_value(Cell *cell, PivotKind kind, double value, int64 ts, MemoryContext context)
+add_value(PivotCell *cell, PivotKind kind, double value, int64 ts, MemoryContext context)
 {
 	bool		first = cell->count++ == 0;
 
@@ -305,7 +305,8 @@ amad_pivot_step(PG_FUNCTION_ARGS)
 	if (state == NULL)
 	{
 		state = MemoryContextAllocZero(context,
-									   offsetof(PivotState, cells) + sizeof(Cell) * call->nmetrics);
+									   offsetof(PivotState, cells) +
+										   sizeof(PivotCell) * call->nmetrics);
 		state->kind = call->kind;
 		state->ncells = call->nmetrics;
 	}
@@ -348,7 +349,7 @@ amad_pivot_final(PG_FUNCTION_ARGS)
 	values = (float8 *) ARR_DATA_PTR(result);
 	for (int i = 0; i < state->ncells; i++)
 	{
-		const Cell *cell = &state->cells[i];
+		const PivotCell *cell = &state->cells[i];
 
 		values[i] = cell->count == 0 ? NAN : cell->value;
 		if (cell->sum)

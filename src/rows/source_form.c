@@ -41,7 +41,7 @@ typedef enum IndexUse
 } IndexUse;
 
 /* The columns of a table that a query compares with its parameters. */
-typedef struct Compared
+typedef struct ComparedColumns
 {
 	PlannedStmt *statement;
 	Oid			index;			/* of an index-only scan */
@@ -51,7 +51,7 @@ typedef struct Compared
 	AttrNumber *series;			/* (nseries) */
 	Bitmapset  *constant;		/* columns that equal a constant, as in a view or a policy */
 	Bitmapset  *decided;		/* parameters of series that must equal such a constant */
-} Compared;
+} ComparedColumns;
 
 /* The column of the table that an index has at a place; 0: none. */
 static AttrNumber
@@ -70,7 +70,7 @@ index_column(Oid index, AttrNumber place)
 
 /* Notes which column is compared with a parameter or a constant. */
 static void
-note_comparison(Compared *c, Node *left, Node *right, Oid operator)
+note_comparison(ComparedColumns *c, Node *left, Node *right, Oid operator)
 {
 	AttrNumber	column;
 
@@ -97,7 +97,7 @@ note_comparison(Compared *c, Node *left, Node *right, Oid operator)
 
 /* Notes the parameters in a condition that does not depend on rows. */
 static bool
-note_decided(Node *node, Compared *c)
+note_decided(Node *node, ComparedColumns *c)
 {
 	if (node == NULL)
 		return false;
@@ -108,7 +108,7 @@ note_decided(Node *node, Compared *c)
 
 /* Notes the comparisons among conditions. */
 static void
-note_conditions(Compared *c, List *conditions)
+note_conditions(ComparedColumns *c, List *conditions)
 {
 	ListCell   *cell;
 	ListCell   *left;
@@ -129,7 +129,7 @@ note_conditions(Compared *c, List *conditions)
 
 /* Whether the columns of an index are those that are needed. */
 static bool
-index_serves(const Compared *c, const Form_pg_index index)
+index_serves(const ComparedColumns *c, const Form_pg_index index)
 {
 	int			needed = 0;
 	int			at = 0;
@@ -175,7 +175,7 @@ is_btree(Oid index)
 
 /* Whether a table has such an index. */
 static bool
-table_has_index(const Compared *c, Oid table)
+table_has_index(const ComparedColumns *c, Oid table)
 {
 	Relation	relation = relation_open(table, AccessShareLock);
 	List	   *indexes = RelationGetIndexList(relation);
@@ -200,7 +200,7 @@ table_has_index(const Compared *c, Oid table)
 
 /* Whether the table that a scan reads has an index. */
 static bool
-scan_has_index(Compared *c, Plan *plan, List *conditions)
+scan_has_index(ComparedColumns *c, Plan *plan, List *conditions)
 {
 	RangeTblEntry *table = rt_fetch(((Scan *) plan)->scanrelid, c->statement->rtable);
 
@@ -219,7 +219,7 @@ scan_has_index(Compared *c, Plan *plan, List *conditions)
 
 /* Whether all tables that a plan reads have indexes. */
 static bool
-plan_has_indexes(Compared *c, Plan *plan)
+plan_has_indexes(ComparedColumns *c, Plan *plan)
 {
 	List	   *plans = NIL;
 	ListCell   *cell;
@@ -273,7 +273,7 @@ indexes_can_serve(const Source *s, const char *query, IndexUse use)
 	SPIPlanPtr	plan = source_plan(s, query, CURSOR_OPT_GENERIC_PLAN);
 	CachedPlanSource *planned = linitial(SPI_plan_get_plan_sources(plan));
 	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-	Compared	c = {.use = use, .nseries = s->spec.nseries};
+	ComparedColumns c = {.use = use, .nseries = s->spec.nseries};
 	bool		result;
 
 	if (cached == NULL)

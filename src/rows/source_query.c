@@ -111,13 +111,13 @@ append_columns(StringInfo out, const Source *s)
 
 /* The names of the series columns in a list, for example "c1, c2, ". */
 static char *
-list_series(const Source *s, const char *prefix, const char *suffix)
+list_series_columns(const Source *s, const char *prefix)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
 	for (int i = 0; i < s->spec.nseries; i++)
-		appendStringInfo(&list, "%s%d%s", prefix, i + 1, suffix);
+		appendStringInfo(&list, "%s%d, ", prefix, i + 1);
 	return list.data;
 }
 
@@ -125,7 +125,7 @@ list_series(const Source *s, const char *prefix, const char *suffix)
 static char *
 join_series(const Source *s, const char *prefix)
 {
-	char	   *list = list_series(s, prefix, ", ");
+	char	   *list = list_series_columns(s, prefix);
 
 	list[strlen(list) - 2] = '\0';
 	return list;
@@ -305,7 +305,7 @@ source_single_series(const Source *s, const SourceRange *range, Datum *values, b
  * forms of the query consist of such parts, which end with a WHERE clause or with the source.
  */
 static void
-append_rows(StringInfo out, const Source *s, const char *conditions)
+append_source_rows(StringInfo out, const Source *s, const char *conditions)
 {
 	if (s->spec.metric_col)
 	{
@@ -325,7 +325,7 @@ append_keys(StringInfo out, const Source *s, const char *conditions)
 	if (s->spec.metric_col)
 		source_append_keys(out, s, conditions);
 	else
-		append_rows(out, s, conditions);
+		append_source_rows(out, s, conditions);
 }
 
 /* The time column in ORDER BY, where c0 is not the column itself if it was cast. */
@@ -344,7 +344,7 @@ append_newest(StringInfo out, const Source *s, const char *conditions, int64 n)
 		source_append_newest(out, s, conditions, n);
 		return;
 	}
-	append_rows(out, s, conditions);
+	append_source_rows(out, s, conditions);
 	appendStringInfo(out, " ORDER BY %s DESC LIMIT " INT64_FORMAT, ts_order(s), n);
 }
 
@@ -375,7 +375,7 @@ begin_range_part(const Writing *q, const char *equalities)
 static void
 append_range_part(StringInfo out, const Writing *q, const char *equalities)
 {
-	append_rows(out, q->source, begin_range_part(q, equalities).data);
+	append_source_rows(out, q->source, begin_range_part(q, equalities).data);
 }
 
 /*
@@ -401,13 +401,13 @@ append_part_after(StringInfo out, const Writing *q, const char *equalities, cons
 		appendStringInfo(out, " UNION ALL (SELECT r.*%s FROM (%s) AS r)", numbers, last.data);
 		return;
 	}
-	append_rows(&last, q->source, where.data);
+	append_source_rows(&last, q->source, where.data);
 	appendStringInfo(&where,
 					 " AND %s OPERATOR(pg_catalog.<=) (SELECT pg_catalog.max(c0) FROM "
 					 "(SELECT DISTINCT c0 FROM (%s) AS r ORDER BY c0 LIMIT %d) AS m)",
 					 ts, last.data, q->range->after);
 	resetStringInfo(&last);
-	append_rows(&last, q->source, where.data);
+	append_source_rows(&last, q->source, where.data);
 	appendStringInfo(out, " UNION ALL (SELECT r.*%s FROM (%s) AS r)", numbers, last.data);
 }
 
@@ -462,7 +462,7 @@ series_last(const Writing *q, const char *equalities)
 		where = begin_part(equalities);
 		appendStringInfo(&where, "%s%s IS NULL", where.len > 0 ? " AND " : "", ts);
 		appendStringInfoString(&out, " UNION ALL (");
-		append_rows(&out, q->source, where.data);
+		append_source_rows(&out, q->source, where.data);
 		appendStringInfoChar(&out, ')');
 	}
 	appendStringInfo(&out, ") AS r WINDOW w AS (ORDER BY c0 DESC%s))", nulls ? " NULLS LAST" : "");
@@ -480,7 +480,7 @@ static char *
 newest_rows(const Writing *q, const char *rows, int64 timestamps)
 {
 	const SourceRange *range = q->range;
-	const char *series = q->single ? "" : list_series(q->source, "c", ", ");
+	const char *series = q->single ? "" : list_series_columns(q->source, "c");
 	StringInfoData partition;
 	StringInfoData after;
 
@@ -505,7 +505,7 @@ read_once(const Writing *q)
 {
 	const SourceRange *range = q->range;
 	const char *ts = quote_identifier(q->source->spec.timestamp_col);
-	const char *series = q->single ? "" : list_series(q->source, "c", ", ");
+	const char *series = q->single ? "" : list_series_columns(q->source, "c");
 	StringInfoData where = begin_part("");
 	StringInfoData rows;
 
@@ -522,7 +522,7 @@ read_once(const Writing *q)
 	if (q->series[0] != '\0')
 		appendStringInfo(&where, "%s%s", where.len > 0 ? " AND " : "", q->series);
 	initStringInfo(&rows);
-	append_rows(&rows, q->source, where.data);
+	append_source_rows(&rows, q->source, where.data);
 	return psprintf("%s ORDER BY %sc0",
 					range->last_n > 0 ? newest_rows(q, rows.data, range->last_n + range->before)
 									  : rows.data,
@@ -616,7 +616,7 @@ read_by_series(const Writing *q)
 {
 	const Source *s = q->source;
 	const SourceRange *range = q->range;
-	const char *keys = list_series(s, "k.k", ", ");
+	const char *keys = list_series_columns(s, "k.k");
 	const char *order = range->last_n > 0 ? ", place DESC" : "";
 	StringInfoData equalities = begin_part("");
 	StringInfoData where = begin_part(q->series);
@@ -658,7 +658,7 @@ read_by_series(const Writing *q)
 		parts = psprintf("%s) UNION ALL (SELECT %s, n.* FROM (%s) AS n", parts,
 						 join_series(s, "n.c"), where.data);
 	return psprintf("SELECT %s FROM ((SELECT k.*, h.* %s ORDER BY %sn.c0)) AS u ORDER BY %sc0%s",
-					columns.data, parts, list_series(s, "n.c", ", "), list_series(s, "k", ", "),
+					columns.data, parts, list_series_columns(s, "n.c"), list_series_columns(s, "k"),
 					order);
 }
 

@@ -176,7 +176,7 @@ append_series_object(StringInfo out, const Source *s, JsonbContainer *object)
 }
 
 static void
-refuse_series(void)
+refuse_series_argument(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -195,7 +195,7 @@ source_append_series(StringInfo where, const Source *s, Jsonb *series)
 	if (JB_ROOT_IS_OBJECT(series))
 		append_series_object(where, s, &series->root);
 	else if (!JB_ROOT_IS_ARRAY(series) || JB_ROOT_IS_SCALAR(series))
-		refuse_series();
+		refuse_series_argument();
 	else if (JB_ROOT_COUNT(series) == 0)
 		appendStringInfoString(where, "false");
 	else
@@ -206,7 +206,7 @@ source_append_series(StringInfo where, const Source *s, Jsonb *series)
 			JsonbValue *element = getIthJsonbValueFromContainer(&series->root, i);
 
 			if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
-				refuse_series();
+				refuse_series_argument();
 			appendStringInfoString(where, i > 0 ? " OR (" : "(");
 			append_series_object(where, s, element->val.binary.data);
 			appendStringInfoChar(where, ')');

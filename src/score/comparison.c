@@ -261,7 +261,7 @@ find_median(Tuplesortstate *sort, int64 n)
 }
 
 static uint64
-read_time(const char *bytes)
+read_finding_time(const char *bytes)
 {
 	uint64		ts;
 
@@ -281,9 +281,9 @@ next_finding(Comparison *c, Finding *f)
 	length = VARSIZE(DatumGetPointer(f->datum)) - VARHDRSZ;
 	f->prefix = length - FINDING_TIMES;
 	f->kind = f->text[0];
-	f->start = read_time(f->text + f->prefix);
+	f->start = read_finding_time(f->text + f->prefix);
 	f->which = f->text[f->prefix + 8];
-	f->end = read_time(f->text + f->prefix + 9);
+	f->end = read_finding_time(f->text + f->prefix + 9);
 	f->kept = false;
 	return true;
 }

@@ -96,12 +96,12 @@ struct Detection
 };
 
 /* A scan of the source: of all series, or of one of them. */
-typedef struct Reading
+typedef struct RangeReading
 {
 	Detection  *detection;
 	bool		one_series;		/* which has begun already */
 	bool		skip;			/* the rows of the series have been read by another scan */
-} Reading;
+} RangeReading;
 
 /* ---- time --------------------------------------------------------------------------- */
 
@@ -632,7 +632,7 @@ static void read_source_row(const SourceRow *row, void *arg);
 static void
 read_one_series(Detection *d, const SourceRow *row)
 {
-	Reading		reading = {.detection = d, .one_series = true};
+	RangeReading reading = {.detection = d, .one_series = true};
 	SourceRange range = d->range;
 
 	range.series = NULL;
@@ -648,7 +648,7 @@ read_one_series(Detection *d, const SourceRow *row)
 static void
 read_source_row(const SourceRow *row, void *arg)
 {
-	Reading    *reading = arg;
+	RangeReading *reading = arg;
 	Detection  *d = reading->detection;
 	const DetectSpec *spec = &d->spec;
 	const bool	placed = row->ts_valid && !row->duplicate;
@@ -706,7 +706,7 @@ read_source_row(const SourceRow *row, void *arg)
 void
 detect_run(Detection *d, detect_visit visit, void *arg)
 {
-	Reading		reading = {.detection = d};
+	RangeReading reading = {.detection = d};
 
 	d->visit = visit;
 	d->arg = arg;
