@@ -1,14 +1,17 @@
 /*
  * operate/watch.c
- *	  The functions amad_watch, amad_unwatch, amad_pause, amad_resume.
+ *	  The functions amad_watch, amad_unwatch, amad_pause, amad_resume, and amad_drop.
  *
  * A watch belongs to the owner of its model, who creates it: the triggers and the table of scores
  * are created with the caller's privileges.  What it has to score first is an entry of the
  * change log, so the first refresh is like any other.
+ *
+ * amad_drop, which drops versions of a model, is here because the last one takes the watch with it.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -41,6 +44,7 @@ SQL_FUNCTION(amad_watch);
 SQL_FUNCTION(amad_unwatch);
 SQL_FUNCTION(amad_pause);
 SQL_FUNCTION(amad_resume);
+SQL_FUNCTION(amad_drop);
 
 /* ---- amad_watch -------------------------------------------------------------------------- */
 
@@ -239,28 +243,72 @@ amad_watch(PG_FUNCTION_ARGS)
 
 /* ---- the others -------------------------------------------------------------------------- */
 
+/* Drops a watch with its triggers, its job and its rows of all tables; the table of scores is kept. */
+static void
+drop_watch(Oid function, const WatchTables *tables, const Watch *watch)
+{
+	static const char *const names[] = {"changes", "overflow", "pending", "runs", "watches"};
+	WatchTables t;
+
+	/* a refresh that runs is not interrupted */
+	(void) watch_lock(tables->watches, &watch->id, WATCH_REFRESH, ExclusiveLock, false, true);
+	watch_drop_triggers(function, &watch->id, NIL);
+	(void) schedule_remove(watch);
+	watch_tables_enter(&t, function);
+	for (int i = 0; i < lengthof(names); i++)
+		watch_clear(&t, &watch->id, names[i]);
+	watch_tables_leave(&t);
+}
+
 /* (model_name) */
 Datum
 amad_unwatch(PG_FUNCTION_ARGS)
 {
-	static const char *const tables[] = {"changes", "overflow", "pending", "runs", "watches"};
 	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *model_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	WatchTables t;
 	Watch		watch;
 
 	watch_tables_enter(&t, function);
-	watch_require(&t, model_name, true, &watch);
+	watch_require(&t, text_to_cstring(PG_GETARG_TEXT_PP(0)), true, &watch);
 	watch_tables_leave(&t);
-	/* a refresh that runs is not interrupted */
-	(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
-	watch_drop_triggers(function, &watch.id, NIL);
-	(void) schedule_remove(&watch);
-	watch_tables_enter(&t, function);
-	for (int i = 0; i < lengthof(tables); i++)
-		watch_clear(&t, &watch.id, tables[i]);
-	watch_tables_leave(&t);
+	drop_watch(function, &t, &watch);
 	PG_RETURN_VOID();
+}
+
+/* (model_name, version) → bigint, versions dropped; version NULL: all */
+Datum
+amad_drop(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	int			version = registry_version(fcinfo, 1);
+	char	   *model_name = text_argument(fcinfo, 0);
+	RegistryEntry deployed;
+	bool		was_deployed;
+	int64		ndropped;
+	WatchTables t;
+	Watch		watch;
+	bool		exists;
+
+	if (model_name == NULL)
+		PG_RETURN_NULL();
+	PreventCommandIfReadOnly("amad_drop()");
+	was_deployed = registry_find_own(function, model_name, &deployed);
+	ndropped = registry_drop(function, model_name, version);
+
+	/* the deployed version can only be dropped as the last one; see what was dropped */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (was_deployed && !registry_find_own(function, model_name, &deployed) &&
+		watch_tables_exist(function))
+	{
+		watch_tables_enter(&t, function);
+		exists = watch_find(&t, model_name, true, &watch);
+		watch_tables_leave(&t);
+		if (exists)
+			drop_watch(function, &t, &watch);
+	}
+	PopActiveSnapshot();
+	PG_RETURN_INT64(ndropped);
 }
 
 static void

@@ -65,6 +65,12 @@ lock_table(Oid schema, const char *name, Oid *owner)
 	return oid;
 }
 
+bool
+watch_tables_exist(Oid function)
+{
+	return OidIsValid(get_relname_relid(WATCHES_TABLE, get_func_namespace(function)));
+}
+
 void
 watch_tables_enter(WatchTables *t, Oid function)
 {

@@ -78,6 +78,9 @@ typedef struct Watch
 	int64		polled_until;
 } Watch;
 
+/* Whether the tables exist: the extension's version 0.1.0, which this library serves, too, has none. */
+extern bool watch_tables_exist(Oid function);
+
 /*
  * Becomes the owner of the tables in the schema of a function.  An ERROR needs no
  * watch_tables_leave(): the abort of the (sub)transaction restores everything.

@@ -300,12 +300,26 @@ SELECT rows_scored FROM amad_runs JOIN amad_watches USING (watch) WHERE model_na
 SELECT amad_unwatch('q');
 
 -- the source, or the model, is dropped
-SELECT amad_drop('m');
+DELETE FROM amad_models WHERE model_name = 'm';
 CALL amad_refresh('m');
 SELECT state, sqlstate FROM amad_runs ORDER BY started DESC LIMIT 1;
 DROP TABLE readings;
 SELECT amad_unwatch('m');
 SELECT (SELECT count(*) FROM amad_watches) AS watches, (SELECT count(*) FROM amad_runs) AS runs, count(*) > 0 AS scores FROM m_scores;
+
+-- the last version takes the watch with it
+CREATE TABLE ticker (device int, ts timestamptz, a float8, b float8);
+INSERT INTO ticker SELECT 1, timestamptz '2024-05-01' + i * interval '1 min', sin(i), cos(i) FROM generate_series(1, 400) i;
+SELECT amad_train('k', 'ticker', feature_cols => '{a,b}', series_cols => '{device}', options => tiny())->'version' AS version;
+SELECT amad_train('k', 'ticker', feature_cols => '{a,b}', series_cols => '{device}', options => tiny())->'version' AS version;
+SELECT amad_watch('k') - 'watch' AS watch;
+CALL amad_refresh('k');
+SELECT amad_drop('k', 1);
+SELECT count(*) AS watches FROM amad_watches;
+SELECT amad_drop('k', 2);
+SELECT (SELECT count(*) FROM amad_watches) AS watches, (SELECT count(*) FROM amad_runs) AS runs,
+	(SELECT count(*) FROM pg_trigger WHERE tgrelid = 'ticker'::regclass) AS triggers, count(*) > 0 AS scores FROM k_scores;
+DROP TABLE ticker, k_scores;
 
 DROP TABLE m_scores, ticks, t_scores, pairs, p_scores, typed, typed_scores, q_scores;
 DROP TYPE pair, color;
