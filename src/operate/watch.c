@@ -180,6 +180,7 @@ amad_watch(PG_FUNCTION_ARGS)
 					 "delay, late, retain and since need a time column that is not an integer")));
 
 	/* the table of scores */
+	relation = watch_source_relation(source);
 	if (target == NULL)
 		target = exists ? old_target
 						: psprintf("%s", quote_identifier(psprintf("%s_scores", model_name)));
@@ -196,7 +197,6 @@ amad_watch(PG_FUNCTION_ARGS)
 		? exists && watch.late != NULL
 		: DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(ARG_LATE),
 										   IntervalPGetDatum(&(const Interval){0})));
-	relation = watch_source_relation(source);
 	if (!polled && !OidIsValid(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),

@@ -35,6 +35,7 @@
 
 #include "operate/change_log.h"
 #include "operate/watch_triggers.h"
+#include "pg/subtransaction.h"
 #include "pg/timestamps.h"
 #include "rows/relation.h"
 
@@ -407,6 +408,55 @@ append_series_column(StringInfo out, const Source *s, int i)
 		appendStringInfo(out, " COLLATE %s", generate_collation_name(collation));
 }
 
+static void
+call_execute(void *statement)
+{
+	execute(statement);
+}
+
+/*
+ * Makes a table a hypertable with the chunks of another one.  Calls nothing but the function of
+ * the extension timescaledb.  If that refuses, the table remains as it is, with a NOTICE.
+ */
+static void
+make_hypertable(const char *table, const char *ts_column, Relation like)
+{
+	ErrorData  *error;
+
+	execute(
+		psprintf("SELECT pg_catalog.format('SELECT %%I.create_hypertable(relation => %%L::regclass,"
+				 " time_column_name => %%L::name, chunk_time_interval => %%s::bigint,"
+				 " create_default_indexes => false)', n.nspname, %s, %s, d.interval_length)"
+				 " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid"
+				 " OPERATOR(pg_catalog.=) e.extnamespace, _timescaledb_catalog.hypertable h JOIN"
+				 " _timescaledb_catalog.dimension d ON d.hypertable_id OPERATOR(pg_catalog.=) h.id"
+				 " WHERE e.extname OPERATOR(pg_catalog.=) 'timescaledb'"
+				 " AND h.schema_name OPERATOR(pg_catalog.=) %s AND h.table_name "
+				 "OPERATOR(pg_catalog.=) %s"
+				 " AND d.interval_length IS NOT NULL"
+				 " AND (SELECT pg_catalog.bool_and(EXISTS (SELECT FROM pg_catalog.pg_depend x"
+				 " WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass"
+				 " AND x.objid OPERATOR(pg_catalog.=) p.oid AND x.refobjid OPERATOR(pg_catalog.=) "
+				 "e.oid"
+				 " AND x.deptype OPERATOR(pg_catalog.=) 'e')) FROM pg_catalog.pg_proc p"
+				 " WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid"
+				 " AND p.proname OPERATOR(pg_catalog.=) 'create_hypertable')",
+				 quote_literal_cstr(table), quote_literal_cstr(ts_column),
+				 quote_literal_cstr(get_namespace_name_or_temp(RelationGetNamespace(like))),
+				 quote_literal_cstr(RelationGetRelationName(like))));
+	if (SPI_processed == 0)
+		return;
+	error = subtransaction_run(call_execute,
+							   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	ereport(NOTICE,
+			(errmsg("target %s is not a hypertable, as its source is", table),
+			 errdetail("create_hypertable() failed: %s", error->message)));
+}
+
 void
 watch_create_target(const char *target, const Source *s, Oid relation)
 {
@@ -435,6 +485,14 @@ watch_create_target(const char *target, const Source *s, Oid relation)
 	execute(create.data);
 	/* a null can be the value of a series column, so this cannot be a primary key */
 	execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", table, key.data));
+	if (OidIsValid(relation))
+	{
+		Relation	rel = relation_open(relation, AccessShareLock);
+
+		if (is_hypertable(rel))
+			make_hypertable(table, s->spec.timestamp_col, rel);
+		relation_close(rel, NoLock);
+	}
 	SPI_finish();
 }
 

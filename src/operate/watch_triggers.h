@@ -23,7 +23,10 @@ extern void watch_ensure_triggers(Oid function, const Watch *watch, const Source
 /* Drops the triggers of a watch, except those on the relations of a list. */
 extern void watch_drop_triggers(Oid function, const pg_uuid_t *id, List *except);
 
-/* Creates the table of scores for a source, as the current role. */
+/*
+ * Creates the table of scores for a source, as the current role; a hypertable if the source, which is
+ * the relation or InvalidOid, is one.
+ */
 extern void watch_create_target(const char *target, const Source *source, Oid relation);
 
 /*

@@ -291,6 +291,9 @@ for my $kind (@kinds)
 		my $name = $kind . ($more ? ' with lookahead' : '');
 
 		sql("SELECT amad_watch('m', target => 'source_scores', delay => '2 minutes')");
+		is(sql("SELECT count(*) FROM _timescaledb_catalog.dimension d JOIN _timescaledb_catalog.hypertable h ON h.id = d.hypertable_id "
+				  . "WHERE h.table_name = 'source_scores' AND d.interval_length = 40 * 60 * 1000000::bigint"),
+			1, "$name, the target is a hypertable with chunks of the same length") if $kind eq 'hypertable';
 		sql("CALL amad_refresh('m')");
 		is_exact("$name, the first refresh");
 		for my $round (1 .. $rounds)
