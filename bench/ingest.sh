@@ -21,14 +21,13 @@ rounds=${1:-7}
 statements=${STATEMENTS:-2000}
 kinds=${KINDS:-one devices times}
 schema=amad_bench_ingest
-tables="bare empty watched"
+tables=bare,empty,watched
 scratch=$(mktemp -d)
 
 run() { PGOPTIONS='-c client_min_messages=warning' psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
 finish() {
   trap - EXIT
-  run -c "SELECT amad_unwatch(model_name) FROM amad_watches WHERE model_name = '$schema'" \
-    -c "SELECT amad_drop('$schema') FROM amad_models WHERE model_name = '$schema' LIMIT 1" \
+  run -c "SELECT amad_drop('$schema') FROM amad_models WHERE model_name = '$schema' LIMIT 1" \
     -c "DROP SCHEMA IF EXISTS $schema CASCADE" >/dev/null || true
   rm -rf "$scratch"
 }
@@ -93,7 +92,7 @@ time=0
 printf 'Processor time of a statement in microseconds, median (minimum); ratio to the table without triggers; WAL in bytes\n'
 for kind in $kinds; do
   for ((i = 1; i <= rounds; i++)); do
-    for table in $tables; do measure "$kind" "$table" "$i"; done
+    for table in ${tables//,/ }; do measure "$kind" "$table" "$i"; done
   done
 done
 run -F ' ' <<SQL
@@ -102,5 +101,5 @@ SELECT format('%-8s %-8s %9s (%s)  ratio %s  WAL %s', c.kind, c.relation,
   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY c.cpu_us / b.cpu_us)::numeric, 2),
   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY c.wal)::numeric))
 FROM $schema.cpu c JOIN $schema.cpu b ON b.relation = 'bare' AND b.kind = c.kind AND b.run = c.run
-GROUP BY c.kind, c.relation ORDER BY array_position('{one,devices,times}', c.kind), array_position('{bare,empty,watched}', c.relation);
+GROUP BY c.kind, c.relation ORDER BY array_position('{${kinds// /,}}', c.kind), array_position('{$tables}', c.relation);
 SQL

@@ -784,7 +784,7 @@ check_not_in_use(const Access *a, const Rows *found, const char *name, int versi
 }
 
 int64
-registry_drop(Oid function, const char *name, int version)
+registry_drop(Oid function, const char *name, int version, bool *any_left)
 {
 	Access		a;
 	Rows		found;
@@ -795,6 +795,10 @@ registry_drop(Oid function, const char *name, int version)
 	check_exists(&a, &found, name, version);
 	if (version > 0)
 		check_not_in_use(&a, &found, name, version);
+	*any_left = false;
+	for (int i = 0; i < found.n; i++)
+		if (found.rows[i].role == a.caller && !to_drop(&found.rows[i], version))
+			*any_left = true;
 	n = change_rows(&a, name, to_drop, version, DROP, 0);
 	models_table_leave(&a);
 	return n;

@@ -108,8 +108,9 @@ extern void registry_deploy(Oid function, const char *name, int version);
 
 /*
  * Drops a version of one of the caller's own models, or all versions (0).  Returns their
- * number.  ERROR if there is no such version, or if it is deployed and not the only one.
+ * number; *any_left: whether the model has others.  ERROR if there is no such version, or if it is
+ * deployed and not the only one.
  */
-extern int64 registry_drop(Oid function, const char *name, int version);
+extern int64 registry_drop(Oid function, const char *name, int version, bool *any_left);
 
 #endif							/* AMAD_MODEL_REGISTRY_H */

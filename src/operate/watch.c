@@ -11,7 +11,6 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -245,18 +244,16 @@ amad_watch(PG_FUNCTION_ARGS)
 
 /* Drops a watch with its triggers, its job and its rows of all tables; the table of scores is kept. */
 static void
-drop_watch(Oid function, const WatchTables *tables, const Watch *watch)
+drop_watch(Oid function, Oid watches, const Watch *watch)
 {
-	static const char *const names[] = {"changes", "overflow", "pending", "runs", "watches"};
 	WatchTables t;
 
 	/* a refresh that runs is not interrupted */
-	(void) watch_lock(tables->watches, &watch->id, WATCH_REFRESH, ExclusiveLock, false, true);
+	(void) watch_lock(watches, &watch->id, WATCH_REFRESH, ExclusiveLock, false, true);
 	watch_drop_triggers(function, &watch->id, NIL);
 	(void) schedule_remove(watch);
 	watch_tables_enter(&t, function);
-	for (int i = 0; i < lengthof(names); i++)
-		watch_clear(&t, &watch->id, names[i]);
+	watch_delete_rows(&t, &watch->id);
 	watch_tables_leave(&t);
 }
 
@@ -271,7 +268,7 @@ amad_unwatch(PG_FUNCTION_ARGS)
 	watch_tables_enter(&t, function);
 	watch_require(&t, text_to_cstring(PG_GETARG_TEXT_PP(0)), true, &watch);
 	watch_tables_leave(&t);
-	drop_watch(function, &t, &watch);
+	drop_watch(function, t.watches, &watch);
 	PG_RETURN_VOID();
 }
 
@@ -282,32 +279,25 @@ amad_drop(PG_FUNCTION_ARGS)
 	Oid			function = fcinfo->flinfo->fn_oid;
 	int			version = registry_version(fcinfo, 1);
 	char	   *model_name = text_argument(fcinfo, 0);
-	RegistryEntry deployed;
-	bool		was_deployed;
+	bool		any_left;
 	int64		ndropped;
-	WatchTables t;
-	Watch		watch;
-	bool		exists;
 
 	if (model_name == NULL)
 		PG_RETURN_NULL();
 	PreventCommandIfReadOnly("amad_drop()");
-	was_deployed = registry_find_own(function, model_name, &deployed);
-	ndropped = registry_drop(function, model_name, version);
-
-	/* the deployed version can only be dropped as the last one; see what was dropped */
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (was_deployed && !registry_find_own(function, model_name, &deployed) &&
-		watch_tables_exist(function))
+	ndropped = registry_drop(function, model_name, version, &any_left);
+	if (!any_left && watch_tables_exist(function))
 	{
+		WatchTables t;
+		Watch		watch;
+		bool		exists;
+
 		watch_tables_enter(&t, function);
 		exists = watch_find(&t, model_name, true, &watch);
 		watch_tables_leave(&t);
 		if (exists)
-			drop_watch(function, &t, &watch);
+			drop_watch(function, t.watches, &watch);
 	}
-	PopActiveSnapshot();
 	PG_RETURN_INT64(ndropped);
 }
 

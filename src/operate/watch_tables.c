@@ -316,6 +316,14 @@ watch_clear(const WatchTables *t, const pg_uuid_t *id, const char *table)
 }
 
 void
+watch_delete_rows(const WatchTables *t, const pg_uuid_t *id)
+{
+	/* that of the watch itself last */
+	for (int i = lengthof(tables) - 1; i >= 0; i--)
+		watch_clear(t, id, tables[i] + strlen("amad_"));
+}
+
+void
 watch_log_range(const WatchTables *t, const pg_uuid_t *id, Datum series, const int64 *first,
 				const int64 *last)
 {

@@ -115,6 +115,9 @@ extern void watch_report_missing(const char *model_name);
 /* Deletes the rows of a watch from a table, such as "changes". */
 extern void watch_clear(const WatchTables *t, const pg_uuid_t *id, const char *table);
 
+/* Deletes the rows of a watch from all of the tables. */
+extern void watch_delete_rows(const WatchTables *t, const pg_uuid_t *id);
+
 /*
  * Adds an entry to the change log.  series: text[], 0: all series; first and last: NULL: no
  * bound.

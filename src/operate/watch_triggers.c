@@ -415,46 +415,42 @@ call_execute(void *statement)
 }
 
 /*
- * Makes a table a hypertable with the chunks of another one.  Calls nothing but the function of
- * the extension timescaledb.  If that refuses, the table remains as it is, with a NOTICE.
+ * Makes a table a hypertable with the chunk interval of another one.  Calls nothing but the function
+ * of the extension timescaledb.  If that refuses, the table remains as it is, with a NOTICE.
  */
 static void
-make_hypertable(const char *table, const char *ts_column, Relation like)
+make_hypertable(Oid table, const char *ts_column, Relation like)
 {
-	ErrorData  *error;
+	StatementScope scope = statements_enter(InvalidOid);
+	ErrorData  *error = NULL;
 
-	execute(
-		psprintf("SELECT pg_catalog.format('SELECT %%I.create_hypertable(relation => %%L::regclass,"
-				 " time_column_name => %%L::name, chunk_time_interval => %%s::bigint,"
-				 " create_default_indexes => false)', n.nspname, %s, %s, d.interval_length)"
-				 " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid"
-				 " OPERATOR(pg_catalog.=) e.extnamespace, _timescaledb_catalog.hypertable h JOIN"
-				 " _timescaledb_catalog.dimension d ON d.hypertable_id OPERATOR(pg_catalog.=) h.id"
-				 " WHERE e.extname OPERATOR(pg_catalog.=) 'timescaledb'"
-				 " AND h.schema_name OPERATOR(pg_catalog.=) %s AND h.table_name "
-				 "OPERATOR(pg_catalog.=) %s"
-				 " AND d.interval_length IS NOT NULL"
-				 " AND (SELECT pg_catalog.bool_and(EXISTS (SELECT FROM pg_catalog.pg_depend x"
-				 " WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass"
-				 " AND x.objid OPERATOR(pg_catalog.=) p.oid AND x.refobjid OPERATOR(pg_catalog.=) "
-				 "e.oid"
-				 " AND x.deptype OPERATOR(pg_catalog.=) 'e')) FROM pg_catalog.pg_proc p"
-				 " WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid"
-				 " AND p.proname OPERATOR(pg_catalog.=) 'create_hypertable')",
-				 quote_literal_cstr(table), quote_literal_cstr(ts_column),
-				 quote_literal_cstr(get_namespace_name_or_temp(RelationGetNamespace(like))),
-				 quote_literal_cstr(RelationGetRelationName(like))));
-	if (SPI_processed == 0)
-		return;
-	error = subtransaction_run(call_execute,
-							   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	if (error == NULL)
-		return;
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	execute(psprintf("SELECT format('SELECT %%I.create_hypertable(relation => %%s::regclass,"
+					 " time_column_name => %%L::name, chunk_time_interval => %%s::bigint,"
+					 " create_default_indexes => false)',"
+					 " n.nspname, %u, d.column_name, d.interval_length)"
+					 " FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace,"
+					 " _timescaledb_catalog.hypertable h"
+					 " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
+					 " WHERE e.extname = 'timescaledb' AND h.schema_name = %s"
+					 " AND h.table_name = %s AND d.column_name = %s"
+					 " AND d.interval_length IS NOT NULL"
+					 " AND (SELECT bool_and(EXISTS (SELECT FROM pg_depend x"
+					 " WHERE x.classid = 'pg_proc'::regclass AND x.objid = p.oid"
+					 " AND x.refobjid = e.oid AND x.deptype = 'e')) FROM pg_proc p"
+					 " WHERE p.pronamespace = n.oid AND p.proname = 'create_hypertable')",
+					 table, quote_literal_cstr(get_namespace_name(RelationGetNamespace(like))),
+					 quote_literal_cstr(RelationGetRelationName(like)),
+					 quote_literal_cstr(ts_column)));
+	if (SPI_processed > 0)
+		error = subtransaction_run(call_execute,
+								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	if (error && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		ReThrowError(error);
-	ereport(NOTICE,
-			(errmsg("target %s is not a hypertable, as its source is", table),
-			 errdetail("create_hypertable() failed: %s", error->message)));
+	if (error)
+		ereport(NOTICE,
+				(errmsg("target \"%s\" is not a hypertable, as its source is", get_rel_name(table)),
+				 errdetail("create_hypertable() failed: %s", error->message)));
+	statements_leave(&scope);
 }
 
 void
@@ -490,7 +486,7 @@ watch_create_target(const char *target, const Source *s, Oid relation)
 		Relation	rel = relation_open(relation, AccessShareLock);
 
 		if (is_hypertable(rel))
-			make_hypertable(table, s->spec.timestamp_col, rel);
+			make_hypertable(RangeVarGetRelid(name, NoLock, false), s->spec.timestamp_col, rel);
 		relation_close(rel, NoLock);
 	}
 	SPI_finish();
