@@ -45,6 +45,20 @@ SQL_FUNCTION(amad_pause);
 SQL_FUNCTION(amad_resume);
 SQL_FUNCTION(amad_drop);
 
+/*
+ * Locks the caller's watch of a model, whether it exists or not, until the transaction ends: there is
+ * one, and those who create, alter or drop it wait for each other.
+ */
+static void
+lock_watch_name(const WatchTables *t, const char *model_name)
+{
+	LockDatabaseObject(t->watches,
+					   hash_combine(hash_bytes((const unsigned char *) model_name,
+											   strlen(model_name)),
+									hash_bytes_uint32(t->caller)),
+					   0, ExclusiveLock);
+}
+
 /* ---- amad_watch -------------------------------------------------------------------------- */
 
 /* Refuses negative intervals: a negative time would score rows of the future. */
@@ -146,13 +160,9 @@ amad_watch(PG_FUNCTION_ARGS)
 	check_interval(fcinfo, ARG_LATE, "late");
 	check_interval(fcinfo, ARG_RETAIN, "retain");
 
-	/* one watch for a model and an owner: concurrent calls wait, as for a refresh that runs */
+	/* concurrent calls wait, as for a refresh that runs */
 	watch_tables_enter(&t, function);
-	LockDatabaseObject(t.watches,
-					   hash_combine(hash_bytes((const unsigned char *) model_name,
-											   strlen(model_name)),
-									hash_bytes_uint32(t.caller)),
-					   0, ExclusiveLock);
+	lock_watch_name(&t, model_name);
 	exists = watch_find(&t, model_name, true, &watch);
 	watch_tables_leave(&t);
 	if (exists)
@@ -262,11 +272,13 @@ Datum
 amad_unwatch(PG_FUNCTION_ARGS)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *model_name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	WatchTables t;
 	Watch		watch;
 
 	watch_tables_enter(&t, function);
-	watch_require(&t, text_to_cstring(PG_GETARG_TEXT_PP(0)), true, &watch);
+	lock_watch_name(&t, model_name);
+	watch_require(&t, model_name, true, &watch);
 	watch_tables_leave(&t);
 	drop_watch(function, t.watches, &watch);
 	PG_RETURN_VOID();
@@ -293,6 +305,7 @@ amad_drop(PG_FUNCTION_ARGS)
 		bool		exists;
 
 		watch_tables_enter(&t, function);
+		lock_watch_name(&t, model_name);
 		exists = watch_find(&t, model_name, true, &watch);
 		watch_tables_leave(&t);
 		if (exists)
