@@ -78,11 +78,18 @@ CREATE FUNCTION amad_may_use(owner name, owner_oid oid, owner_cluster bigint) RE
 COMMENT ON FUNCTION amad_may_use IS
 	'whether the current role has the privileges of the owner of a row of amad_models';
 
+CREATE FUNCTION amad_may_read(owner name, owner_oid oid, owner_cluster bigint, model_name text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_may_read' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_may_read IS
+	'whether the current role has the privileges of the owner of a model, or a grant on the model';
+
 -- Only functions insert and update rows.
 ALTER TABLE amad_models ENABLE ROW LEVEL SECURITY;
-CREATE POLICY amad_models_select ON amad_models FOR SELECT USING (amad_may_use(owner, owner_oid, owner_cluster));
+CREATE POLICY amad_models_select ON amad_models FOR SELECT
+	USING (amad_may_read(owner, owner_oid, owner_cluster, model_name));
 CREATE POLICY amad_models_delete ON amad_models FOR DELETE USING (amad_may_use(owner, owner_oid, owner_cluster));
-COMMENT ON POLICY amad_models_select ON amad_models IS 'models owned by the role or by roles that it is a member of';
+COMMENT ON POLICY amad_models_select ON amad_models IS
+	'models owned by the role or by roles that it is a member of, and those that it has a grant on';
 COMMENT ON POLICY amad_models_delete ON amad_models IS 'models owned by the role or by roles that it is a member of';
 GRANT SELECT, DELETE ON amad_models TO PUBLIC;
 
@@ -93,12 +100,61 @@ SELECT pg_catalog.pg_extension_config_dump('amad_models', '');
 CREATE FUNCTION amad_deploy(model_name text, version integer) RETURNS void
 	AS 'MODULE_PATHNAME', 'amad_deploy' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_deploy IS
-	'deploy a version of one of your own models: scoring by name then uses it';
+	'deploy a version of a model that you own or may operate: scoring by name then uses it';
 
 CREATE FUNCTION amad_drop(model_name text, version integer DEFAULT NULL) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'amad_drop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_drop IS
 	'drop a version of one of your own models, or all versions (null); returns the number of versions dropped';
+
+-- ---- grants ------------------------------------------------------------------------
+
+-- granted_at is part of the key, because a new role can have the old name of one that was renamed.
+CREATE TABLE amad_grants (
+	owner name NOT NULL,
+	owner_oid oid,
+	owner_cluster bigint,
+	model_name text NOT NULL,
+	grantee name NOT NULL,
+	grantee_oid oid,
+	grantee_cluster bigint,
+	privilege text NOT NULL CHECK (privilege OPERATOR(pg_catalog.=) 'read' OR privilege OPERATOR(pg_catalog.=) 'operate'),
+	granted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (model_name, owner, grantee, privilege, granted_at)
+);
+COMMENT ON TABLE amad_grants IS 'what owners of models allow other roles to do with them';
+COMMENT ON COLUMN amad_grants.owner IS 'owner of the model';
+COMMENT ON COLUMN amad_grants.owner_oid IS 'oid of that role in owner_cluster; elsewhere, or if null, the name counts';
+COMMENT ON COLUMN amad_grants.owner_cluster IS 'system identifier of the cluster to which owner_oid belongs';
+COMMENT ON COLUMN amad_grants.model_name IS 'name of the model; a grant is on all of its versions';
+COMMENT ON COLUMN amad_grants.grantee IS 'role that has the privilege, with its members; public: all roles';
+COMMENT ON COLUMN amad_grants.grantee_oid IS 'oid of that role in grantee_cluster; elsewhere, or if null, the name counts';
+COMMENT ON COLUMN amad_grants.grantee_cluster IS 'system identifier of the cluster to which grantee_oid belongs';
+COMMENT ON COLUMN amad_grants.privilege IS 'read: see the model and its watch, and score by it; operate: also deploy, refresh, pause and schedule';
+COMMENT ON COLUMN amad_grants.granted_at IS 'time at which it was granted';
+
+ALTER TABLE amad_grants OWNER TO @extowner@;
+
+-- Only functions write.
+ALTER TABLE amad_grants ENABLE ROW LEVEL SECURITY;
+CREATE POLICY amad_grants_select ON amad_grants FOR SELECT
+	USING (amad_may_use(owner, owner_oid, owner_cluster) OR amad_may_use(grantee, grantee_oid, grantee_cluster)
+		OR grantee OPERATOR(pg_catalog.=) 'public');
+COMMENT ON POLICY amad_grants_select ON amad_grants IS
+	'grants by and to the role and roles that it is a member of, and grants to all roles';
+GRANT SELECT ON amad_grants TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('amad_grants', '');
+
+CREATE FUNCTION amad_grant(model_name text, role name, privilege text) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_grant' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_grant IS
+	'grant a role, or public, the privilege read or operate on one of your own models';
+
+CREATE FUNCTION amad_revoke(model_name text, role name, privilege text DEFAULT NULL) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_revoke' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_revoke IS
+	'revoke a privilege on one of your own models, and those that include it; null: all; false if the role did not have it';
 
 -- ---- contents of a model --------------------------------------------------------
 

@@ -126,7 +126,8 @@ ALTER TABLE amad_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_overflow ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_pending ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_runs ENABLE ROW LEVEL SECURITY;
-CREATE POLICY amad_watches_select ON amad_watches FOR SELECT USING (amad_may_use(owner, owner_oid, owner_cluster));
+CREATE POLICY amad_watches_select ON amad_watches FOR SELECT
+	USING (amad_may_read(owner, owner_oid, owner_cluster, model_name));
 CREATE POLICY amad_changes_select ON amad_changes FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_changes.watch));
 CREATE POLICY amad_overflow_select ON amad_overflow FOR SELECT
@@ -135,7 +136,7 @@ CREATE POLICY amad_pending_select ON amad_pending FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_pending.watch));
 CREATE POLICY amad_runs_select ON amad_runs FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_runs.watch));
-COMMENT ON POLICY amad_watches_select ON amad_watches IS 'watches of the role and of roles that it is a member of';
+COMMENT ON POLICY amad_watches_select ON amad_watches IS 'watches of the role and of roles that it is a member of, and of models that it has a grant on';
 COMMENT ON POLICY amad_changes_select ON amad_changes IS 'those of watches that the role can see';
 COMMENT ON POLICY amad_overflow_select ON amad_overflow IS 'those of watches that the role can see';
 COMMENT ON POLICY amad_pending_select ON amad_pending IS 'those of watches that the role can see';

@@ -26,7 +26,6 @@
 
 #include "model/models_table.h"
 
-#define TABLE_NAME "amad_models"
 #define MODEL_TYPE InvalidOid	/* amad_model, which has no fixed oid */
 #define MAX_ARGS 11
 #define MAX_COLUMNS 8
@@ -123,17 +122,17 @@ open_table(Oid schema, LOCKMODE lock)
 {
 	for (;;)
 	{
-		Oid			oid = get_relname_relid(TABLE_NAME, schema);
+		Oid			oid = get_relname_relid(MODELS_TABLE, schema);
 		Relation	table;
 
 		if (!OidIsValid(oid))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("the table \"%s\" of extension amad does not exist", TABLE_NAME),
+					 errmsg("the table \"%s\" of extension amad does not exist", MODELS_TABLE),
 					 errdetail("The extension was dropped, or the table was renamed.")));
 		table = try_relation_open(oid, lock);
 		if (table != NULL && RelationGetNamespace(table) == schema &&
-			strcmp(RelationGetRelationName(table), TABLE_NAME) == 0)
+			strcmp(RelationGetRelationName(table), MODELS_TABLE) == 0)
 			return table;
 		if (table != NULL)
 			relation_close(table, lock);
@@ -149,7 +148,7 @@ table_name(Oid schema)
 
 	if (name == NULL)
 		report_dropped();
-	return quote_qualified_identifier(name, TABLE_NAME);
+	return quote_qualified_identifier(name, MODELS_TABLE);
 }
 
 /*
@@ -198,7 +197,7 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (result == ACLCHECK_OK && needed != ACL_SELECT)
 		result = pg_class_aclcheck(a->table, a->caller, needed);
 	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_TABLE, TABLE_NAME);
+		aclcheck_error(result, OBJECT_TABLE, MODELS_TABLE);
 
 	a->scope = statements_enter(a->table_owner);
 }

@@ -15,6 +15,8 @@
 
 #include "pg/statements.h"
 
+#define MODELS_TABLE "amad_models"
+
 typedef enum Statement
 {
 	FIND,
@@ -41,7 +43,7 @@ typedef struct Access
 	Oid			table_owner;
 	Oid			schema;
 	char	   *name;			/* qualified, quoted */
-	Oid			caller;
+	Oid			caller;			/* whose models are changed: registry.c may set another owner */
 	StatementScope scope;
 } Access;
 

@@ -29,9 +29,8 @@ owner_cluster(void)
 	return (int64) GetSystemIdentifier();
 }
 
-/* Whether the oid identifies the owner, because it is one of this cluster. */
-static bool
-decided_by_oid(const Owner *owner)
+bool
+owner_is_here(const Owner *owner)
 {
 	return owner->has_oid && owner->cluster == owner_cluster();
 }
@@ -39,28 +38,34 @@ decided_by_oid(const Owner *owner)
 Oid
 owner_role(const Owner *owner)
 {
-	if (!decided_by_oid(owner))
+	if (!owner_is_here(owner))
 		return get_role_oid(NameStr(owner->name), true);
 	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner->oid)) ? owner->oid : InvalidOid;
 }
 
-/* (owner, owner_oid, owner_cluster) → boolean, for the policies of the table */
+bool
+owner_argument(FunctionCallInfo fcinfo, Owner *owner)
+{
+	memset(owner, 0, sizeof(Owner));
+	if (PG_ARGISNULL(0))
+		return false;
+	owner->name = *PG_GETARG_NAME(0);
+	owner->has_oid = !PG_ARGISNULL(1) && !PG_ARGISNULL(2);
+	if (owner->has_oid)
+	{
+		owner->oid = PG_GETARG_OID(1);
+		owner->cluster = PG_GETARG_INT64(2);
+	}
+	return true;
+}
+
+/* (owner, owner_oid, owner_cluster) → boolean, for policies */
 Datum
 amad_may_use(PG_FUNCTION_ARGS)
 {
-	Owner		owner = {0};
-	Oid			role;
+	Owner		owner;
+	Oid			role = owner_argument(fcinfo, &owner) ? owner_role(&owner) : InvalidOid;
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_BOOL(false);
-	owner.name = *PG_GETARG_NAME(0);
-	owner.has_oid = !PG_ARGISNULL(1) && !PG_ARGISNULL(2);
-	if (owner.has_oid)
-	{
-		owner.oid = PG_GETARG_OID(1);
-		owner.cluster = PG_GETARG_INT64(2);
-	}
-	role = owner_role(&owner);
 	PG_RETURN_BOOL(OidIsValid(role) && has_privs_of_role(GetUserId(), role));
 }
 
@@ -228,7 +233,7 @@ owners_update(const Access *a)
 
 		if (name == NULL)
 			continue;
-		if (!decided_by_oid(&owners[i]))
+		if (!owner_is_here(&owners[i]))
 		{
 			if (role == a->caller)
 				adopt_rows(a, &owners[i], snapshot);

@@ -19,6 +19,12 @@ typedef struct Owner
 /* The system identifier that rows of this cluster store. */
 extern int64 owner_cluster(void);
 
+/* Whether the oid identifies the owner, because it is one of this cluster. */
+extern bool owner_is_here(const Owner *owner);
+
+/* Reads the arguments owner, owner_oid and owner_cluster; false if the first is null. */
+extern bool owner_argument(FunctionCallInfo fcinfo, Owner *owner);
+
 /* The role that an owner is now; InvalidOid if there is no such role. */
 extern Oid	owner_role(const Owner *owner);
 

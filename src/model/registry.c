@@ -6,6 +6,8 @@
  * owns or may use is computed here from the stored owner (owners.h), because the
  * statements' CURRENT_USER is the owner of the table.
  *
+ * A role may also use models that it has been granted (grants.h).
+ *
  * Transactions that change the rows of a name wait for each other on a lock.  Under the
  * lock they bring the stored owners up to date, and then change rows one by one.
  */
@@ -21,9 +23,11 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "model/codec.h"
+#include "model/grants.h"
 #include "model/owners.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
@@ -160,6 +164,19 @@ present_rows(const Access *a, const char *name)
 	return found;
 }
 
+/* The caller's own row with the highest version; NULL if there is none. */
+static const Row *
+own_row(const Access *a, const Rows *found)
+{
+	const Row  *best = NULL;
+
+	for (int i = 0; i < found->n; i++)
+		if (found->rows[i].role == a->caller &&
+			(best == NULL || found->rows[i].version > best->version))
+			best = &found->rows[i];
+	return best;
+}
+
 /* ---- storing ----------------------------------------------------------------------------- */
 
 /* Locks a name of the caller until the end of the transaction. */
@@ -172,13 +189,30 @@ lock_name(const Access *a, const char *name)
 					   ExclusiveLock);
 }
 
+/* Locks a name of a->caller to change its rows. */
+static void
+prepare_to_change(const Access *a, const char *name)
+{
+	lock_name(a, name);
+	owners_update(a);
+}
+
 /* Enters the table to change the rows of a name. */
 static void
 enter_to_change(Access *a, Oid function, const char *name, AclMode needed)
 {
 	models_table_enter(a, function, RowExclusiveLock, needed);
-	lock_name(a, name);
-	owners_update(a);
+	prepare_to_change(a, name);
+}
+
+/* Drops the grants on a model of which no version is left, also if rows were deleted by SQL. */
+static void
+drop_stale_grants(const Access *a, const char *name)
+{
+	Rows		found = present_rows(a, name);
+
+	if (own_row(a, &found) == NULL)
+		(void) grants_remove(a, name, NULL, GRANT_READ);
 }
 
 /*
@@ -368,6 +402,7 @@ registry_store(Oid function, const char *name, const Model *model, Jsonb *traini
 	options_write(&model->options, &options);
 	enter_to_change(&a, function, name, rule->keep > 0 ? ACL_DELETE : ACL_SELECT);
 	namestrcpy(&owner, GetUserNameFromId(a.caller, false));
+	drop_stale_grants(&a, name);
 	stored.version = next_version(&a, name, NameStr(owner));
 	if (rule->deploy && rule->from_version > 0 && !is_deployed(&a, name, rule->from_version))
 		stored.deployed = false;
@@ -449,19 +484,6 @@ same_owner(const Row *a, const Row *b)
 	return strcmp(NameStr(a->owner.name), NameStr(b->owner.name)) == 0;
 }
 
-/* The caller's own row with the highest version; NULL if there is none. */
-static const Row *
-own_row(const Access *a, const Rows *found)
-{
-	const Row  *best = NULL;
-
-	for (int i = 0; i < found->n; i++)
-		if (found->rows[i].role == a->caller &&
-			(best == NULL || found->rows[i].version > best->version))
-			best = &found->rows[i];
-	return best;
-}
-
 /* Removes the rows that the caller may not use. */
 static void
 keep_visible(const Access *a, Rows *found)
@@ -473,6 +495,27 @@ keep_visible(const Access *a, Rows *found)
 		if (all ||
 			(OidIsValid(found->rows[i].role) && has_privs_of_role(a->caller, found->rows[i].role)))
 			found->rows[n++] = found->rows[i];
+	found->n = n;
+}
+
+/* Removes the rows of models that the caller has not been granted a privilege on. */
+static void
+keep_granted(const Access *a, const char *name, Rows *found, GrantPrivilege privilege)
+{
+	Oid			last = InvalidOid;
+	bool		allowed = false;
+	int			n = 0;
+
+	for (int i = 0; i < found->n; i++)
+	{
+		const Oid	role = found->rows[i].role;
+
+		if (i == 0 || role != last)
+			allowed = grants_allow(a->schema, a->caller, role, name, privilege);
+		last = role;
+		if (allowed)
+			found->rows[n++] = found->rows[i];
+	}
 	found->n = n;
 }
 
@@ -527,10 +570,14 @@ find_row(const Access *a, const char *name, int version, Rows *found)
 	row = own_row(a, found);
 	if (row != NULL)
 		return row;
-	keep_visible(a, found);
-	/* an own model without that version hides those of others */
+	/* own models, without that version, hide those of roles it is a member of; these those granted */
 	all = find_rows(a, name, ANY_VERSION, InvalidSnapshot);
 	own = own_row(a, &all) != NULL;
+	keep_visible(a, &all);
+	if (all.n > 0)
+		keep_visible(a, found);
+	else
+		keep_granted(a, name, found, GRANT_READ);
 	if (found->n > 0 && !own)
 		return only_row(name, found);
 	if (own && version == IN_USE)
@@ -549,6 +596,7 @@ make_entry(const Access *a, const char *name, const Row *row)
 		.model_name = name,
 		.owner = row->owner.name,
 		.version = row->version,
+		.role_oid = row->role,
 		.own = row->role == a->caller,
 		.table = a->table,
 		.table_owner = a->table_owner,
@@ -695,30 +743,8 @@ registry_model(Oid function, const RegistryEntry *entry)
 	return registry_decode(entry, registry_value(function, entry));
 }
 
-static void
-check_source_trusted(const RegistryEntry *entry, const char *name)
-{
-	if (!entry->own)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the stored source of model \"%s\" belongs to role \"%s\"", name,
-						NameStr(entry->role)),
-				 errdetail("Sources stored by other roles are not executed with your privileges."),
-				 errhint("Specify the source, or use SET ROLE to become the owner.")));
-	if (superuser() && !superuser_arg(entry->table_owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the stored source of model \"%s\" is not executed with the privileges of "
-						"a superuser",
-						name),
-				 errdetail("The table amad_models belongs to role \"%s\", which can change it.",
-						   GetUserNameFromId(entry->table_owner, false)),
-				 errhint("Specify the source, or use SET ROLE to become a role that is not a "
-						 "superuser.")));
-}
-
-Jsonb *
-registry_trusted_source(Oid function, const RegistryEntry *entry, const char *name)
+static Jsonb *
+require_source(Oid function, const RegistryEntry *entry, const char *name)
 {
 	Jsonb	   *source = registry_source(function, entry);
 
@@ -729,7 +755,67 @@ registry_trusted_source(Oid function, const RegistryEntry *entry, const char *na
 				 errdetail("It was trained by the aggregate."),
 				 errhint("Specify the source, or train the model with amad_train(model_name, "
 						 "source, ...).")));
-	check_source_trusted(entry, name);
+	return source;
+}
+
+static void
+report_not_own_source(const RegistryEntry *entry, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the stored source of model \"%s\" belongs to role \"%s\"", name,
+					NameStr(entry->role)),
+			 errdetail("Sources stored by other roles are not executed with your privileges."),
+			 errhint("Specify the source, or use SET ROLE to become the owner.")));
+}
+
+Jsonb *
+registry_trusted_source(Oid function, const RegistryEntry *entry, const char *name)
+{
+	Jsonb	   *source = require_source(function, entry, name);
+
+	if (!entry->own)
+		report_not_own_source(entry, name);
+	if (superuser() && !superuser_arg(entry->table_owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the stored source of model \"%s\" is not executed with the privileges of "
+						"a superuser",
+						name),
+				 errdetail("The table amad_models belongs to role \"%s\", which can change it.",
+						   GetUserNameFromId(entry->table_owner, false)),
+				 errhint("Specify the source, or use SET ROLE to become a role that is not a "
+						 "superuser.")));
+	return source;
+}
+
+Jsonb *
+registry_readable_source(Oid function, const RegistryEntry *entry, const char *name, Oid *role)
+{
+	Jsonb	   *source;
+
+	*role = entry->role_oid;
+	if (entry->own)
+		return registry_trusted_source(function, entry, name);
+	source = require_source(function, entry, name);
+	if (!grants_allow(get_func_namespace(function), GetUserId(), entry->role_oid, name, GRANT_READ))
+		report_not_own_source(entry, name);
+	/* who can forge a row must have the privileges that it is read with */
+	if (!superuser_arg(entry->table_owner) &&
+		!has_privs_of_role(entry->table_owner, entry->role_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the stored source of model \"%s\" is not read with the privileges of role "
+						"\"%s\"",
+						name, NameStr(entry->role)),
+				 errdetail("The table amad_models belongs to role \"%s\", which can change it and "
+						   "does not have these privileges.",
+						   GetUserNameFromId(entry->table_owner, false)),
+				 superuser_arg(entry->role_oid)
+					 ? errhint("Specify the source.")
+					 : errhint("Specify the source, or make role \"%s\" a member of role \"%s\".",
+							   GetUserNameFromId(entry->table_owner, false),
+							   NameStr(entry->role))));
 	return source;
 }
 
@@ -745,13 +831,41 @@ check_exists(const Access *a, const Rows *found, const char *name, int version)
 	report_not_found(name, version);
 }
 
+/* The owner of the model that the caller may deploy: itself, or a role that granted it that. */
+static Oid
+find_operated_owner(const Access *a, const char *name)
+{
+	Rows		found = present_rows(a, name);
+	Rows		operated = found;
+	const Row  *row;
+
+	if (own_row(a, &found) != NULL)
+		return a->caller;
+	operated.rows = palloc_extended(sizeof(Row) * Max(found.n, 1), MCXT_ALLOC_HUGE);
+	memcpy(operated.rows, found.rows, sizeof(Row) * found.n);
+	keep_granted(a, name, &operated, GRANT_OPERATE);
+	row = only_row(name, &operated);
+	if (row != NULL)
+		return row->role;
+	keep_granted(a, name, &found, GRANT_READ);
+	if (found.n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for model \"%s\"", name),
+				 errdetail("Its owner has granted you the privilege \"read\", but not "
+						   "\"operate\".")));
+	return a->caller;
+}
+
 void
 registry_deploy(Oid function, const char *name, int version)
 {
 	Access		a;
 	Rows		found;
 
-	enter_to_change(&a, function, name, ACL_SELECT);
+	models_table_enter(&a, function, RowExclusiveLock, ACL_SELECT);
+	a.caller = find_operated_owner(&a, name);
+	prepare_to_change(&a, name);
 	found = present_rows(&a, name);
 	check_exists(&a, &found, name, version);
 	(void) change_rows(&a, name, to_retire, version, SET_DEPLOYED, BoolGetDatum(false));
@@ -800,6 +914,37 @@ registry_drop(Oid function, const char *name, int version, bool *any_left)
 		if (found.rows[i].role == a.caller && !to_drop(&found.rows[i], version))
 			*any_left = true;
 	n = change_rows(&a, name, to_drop, version, DROP, 0);
+	drop_stale_grants(&a, name);
 	models_table_leave(&a);
 	return n;
+}
+
+/* ---- grants ------------------------------------------------------------------------------ */
+
+void
+registry_grant(Oid function, const char *name, const char *role, GrantPrivilege privilege)
+{
+	Access		a;
+	Rows		found;
+
+	enter_to_change(&a, function, name, ACL_SELECT);
+	found = present_rows(&a, name);
+	check_exists(&a, &found, name, 0);
+	grants_add(&a, name, role, privilege);
+	models_table_leave(&a);
+}
+
+bool
+registry_revoke(Oid function, const char *name, const char *role, GrantPrivilege privilege)
+{
+	Access		a;
+	Rows		found;
+	bool		revoked;
+
+	enter_to_change(&a, function, name, ACL_SELECT);
+	found = present_rows(&a, name);
+	check_exists(&a, &found, name, 0);
+	revoked = grants_remove(&a, name, role, privilege) > 0;
+	models_table_leave(&a);
+	return revoked;
 }

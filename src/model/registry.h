@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "storage/itemptr.h"
 
+#include "model/grants.h"
 #include "model/model.h"
 
 /* What identifies a stored model, and shows whether its row has changed. */
@@ -24,6 +25,7 @@ typedef struct RegistryEntry
 	int			version;
 
 	/* the owner */
+	Oid			role_oid;		/* InvalidOid: dropped */
 	NameData	role;			/* its name now */
 	bool		own;			/* it is the current role */
 
@@ -76,8 +78,8 @@ extern int	registry_version(FunctionCallInfo fcinfo, int number);
 
 /*
  * The deployed version of a model (version 0) or the given one.  The caller's own model
- * takes precedence over those that it can use as a member of another role.  ERROR if there
- * is no such model, or if several other roles have one.
+ * takes precedence over those that it can use as a member of another role, and these over those
+ * that it has been granted.  ERROR if there is no such model, or if several other roles have one.
  */
 extern RegistryEntry registry_find(Oid function, const char *name, int version);
 
@@ -103,7 +105,18 @@ extern Model *registry_model(Oid function, const RegistryEntry *entry);
  */
 extern Jsonb *registry_trusted_source(Oid function, const RegistryEntry *entry, const char *name);
 
-/* Deploys a version of one of the caller's own models.  ERROR if there is no such version. */
+/*
+ * The stored source of a model, and the role as which to read it: the model's owner, which is the
+ * caller or has granted it GRANT_READ.  ERROR as above; also, if that role is not the caller,
+ * unless the owner of the table, which can forge rows, is a superuser or has that role's privileges.
+ */
+extern Jsonb *registry_readable_source(Oid function, const RegistryEntry *entry, const char *name,
+									   Oid *role);
+
+/*
+ * Deploys a version of one of the caller's own models or, if it has none of that name, of one that
+ * it has been granted GRANT_OPERATE on.  ERROR if there is no such version.
+ */
 extern void registry_deploy(Oid function, const char *name, int version);
 
 /*
@@ -112,5 +125,14 @@ extern void registry_deploy(Oid function, const char *name, int version);
  * deployed and not the only one.
  */
 extern int64 registry_drop(Oid function, const char *name, int version, bool *any_left);
+
+/*
+ * Grants a role ("public": all roles) a privilege on one of the caller's own models, or revokes it
+ * and those that include it; false if the role did not have it.
+ */
+extern void registry_grant(Oid function, const char *name, const char *role,
+						   GrantPrivilege privilege);
+extern bool registry_revoke(Oid function, const char *name, const char *role,
+							GrantPrivilege privilege);
 
 #endif							/* AMAD_MODEL_REGISTRY_H */

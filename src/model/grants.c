@@ -1,0 +1,458 @@
+/*
+ * model/grants.c
+ *	  Grants: what the owner of a model allows other roles to do with it.
+ *
+ * Owners and grantees are stored as owners of models are (owners.c): the oid decides in the cluster
+ * that it comes from, elsewhere the name does.  The name "public", which no role can have, stands
+ * for all roles.
+ *
+ * The table may be missing, as in a database whose extension has not been updated; then nothing is
+ * granted.  Changes are statements that run as its owner.  They concern rows of one model and one
+ * owner, under the lock of that name.  A new grant brings the stored names and oids of these rows
+ * up to date and removes grants to roles that were dropped.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "model/grants.h"
+#include "model/owners.h"
+
+#define GRANTS_TABLE "amad_grants"
+#define EVERYBODY "public"
+
+SQL_FUNCTION(amad_may_read);
+
+/* Columns of the table, from 1; roles have three each. */
+enum
+{
+	OWNER = 1,
+	MODEL_NAME = 4,
+	GRANTEE,
+	PRIVILEGE = 8,
+	GRANTED_AT,
+	COLUMNS = GRANTED_AT
+};
+
+static const Oid column_types[COLUMNS] = {NAMEOID, OIDOID,	INT8OID, TEXTOID,		NAMEOID,
+										  OIDOID,  INT8OID, TEXTOID, TIMESTAMPTZOID};
+
+static const char *const privileges[] = {"read", "operate"};
+
+/* A grant on models of a name. */
+typedef struct Grant
+{
+	Owner		owner;
+	Oid			owner_role;		/* owner_role() */
+	Owner		grantee;
+	Oid			grantee_role;
+	bool		everybody;
+	const char *privilege_name;
+	GrantPrivilege privilege;
+	TimestampTz granted_at;
+} Grant;
+
+static int
+find_privilege(const char *name)
+{
+	for (int i = 0; i < lengthof(privileges); i++)
+		if (strcmp(name, privileges[i]) == 0)
+			return i;
+	return -1;
+}
+
+GrantPrivilege
+grant_privilege(const char *name)
+{
+	int			found = find_privilege(name);
+
+	if (found < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized privilege \"%s\"", name),
+				 errhint("Valid privileges are \"read\" and \"operate\".")));
+	return found;
+}
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+static bool
+has_usual_columns(TupleDesc desc)
+{
+	if (desc->natts < COLUMNS)
+		return false;
+	for (int i = 0; i < COLUMNS; i++)
+		if (TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->atttypid != column_types[i])
+			return false;
+	return true;
+}
+
+static Oid
+relation_owner(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/* Opens the table; NULL if there is none, or if it is not the extension's. */
+static Relation
+open_grants(Oid schema, LOCKMODE lock)
+{
+	Oid			oid = get_relname_relid(GRANTS_TABLE, schema);
+	Oid			models = get_relname_relid(MODELS_TABLE, schema);
+	Relation grants = OidIsValid(oid) && OidIsValid(models) ? try_relation_open(oid, lock) : NULL;
+
+	if (grants == NULL)
+		return NULL;
+	if (grants->rd_rel->relkind == RELKIND_RELATION && grants->rd_rel->relam == HEAP_TABLE_AM_OID &&
+		grants->rd_rel->relowner == relation_owner(models) &&
+		has_usual_columns(RelationGetDescr(grants)))
+		return grants;
+	relation_close(grants, lock);
+	return NULL;
+}
+
+/* The primary key, if it begins with the name of the model. */
+static Oid
+name_index(Relation grants)
+{
+	Oid			index = InvalidOid;
+	Relation	key;
+
+	if (!grants->rd_indexvalid)
+		list_free(RelationGetIndexList(grants));	/* finds the primary key */
+	if (!OidIsValid(grants->rd_pkindex))
+		return InvalidOid;
+	key = relation_open(grants->rd_pkindex, AccessShareLock);
+	if (key->rd_index->indkey.values[0] == MODEL_NAME)
+		index = RelationGetRelid(key);
+	relation_close(key, AccessShareLock);
+	return index;
+}
+
+/* The role in three columns: name, oid and cluster. */
+static Owner
+read_role(HeapTuple row, TupleDesc desc, int first)
+{
+	Owner		role = {0};
+	bool		no_name;
+	bool		no_oid;
+	bool		no_cluster;
+	Datum		name = heap_getattr(row, first, desc, &no_name);
+	Datum		oid = heap_getattr(row, first + 1, desc, &no_oid);
+	Datum		cluster = heap_getattr(row, first + 2, desc, &no_cluster);
+
+	if (!no_name)
+		role.name = *DatumGetName(name);
+	role.has_oid = !no_oid && !no_cluster;
+	if (role.has_oid)
+	{
+		role.oid = DatumGetObjectId(oid);
+		role.cluster = DatumGetInt64(cluster);
+	}
+	return role;
+}
+
+/* Reads a row; false if its privilege is unknown. */
+static bool
+read_grant(HeapTuple row, TupleDesc desc, Grant *grant)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(row, PRIVILEGE, desc, &isnull);
+	int			privilege;
+
+	if (isnull)
+		return false;
+	grant->privilege_name = TextDatumGetCString(value);
+	privilege = find_privilege(grant->privilege_name);
+	if (privilege < 0)
+		return false;
+	grant->privilege = privilege;
+	value = heap_getattr(row, GRANTED_AT, desc, &isnull);
+	grant->granted_at = isnull ? 0 : DatumGetTimestampTz(value);
+	grant->owner = read_role(row, desc, OWNER);
+	grant->owner_role = owner_role(&grant->owner);
+	grant->grantee = read_role(row, desc, GRANTEE);
+	grant->grantee_role = owner_role(&grant->grantee);
+	grant->everybody = strcmp(NameStr(grant->grantee.name), EVERYBODY) == 0;
+	return true;
+}
+
+typedef struct GrantScan
+{
+	Relation	grants;
+	SysScanDesc scan;
+} GrantScan;
+
+/* Begins to read the grants on models of a name; false if there is no table. */
+static bool
+begin_grants(GrantScan *s, Oid schema, const char *model_name, Snapshot snapshot)
+{
+	ScanKeyData key;
+	Oid			index;
+
+	s->grants = open_grants(schema, AccessShareLock);
+	if (s->grants == NULL)
+		return false;
+	index = name_index(s->grants);
+	ScanKeyEntryInitialize(&key, 0, MODEL_NAME, BTEqualStrategyNumber, InvalidOid,
+						   TupleDescAttr(RelationGetDescr(s->grants), MODEL_NAME - 1)->attcollation,
+						   F_TEXTEQ, CStringGetTextDatum(model_name));
+	s->scan = systable_beginscan(s->grants, index, OidIsValid(index), snapshot, 1, &key);
+	return true;
+}
+
+static bool
+next_grant(GrantScan *s, Grant *grant)
+{
+	HeapTuple	row;
+
+	while (HeapTupleIsValid(row = systable_getnext(s->scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (read_grant(row, RelationGetDescr(s->grants), grant))
+			return true;
+	}
+	return false;
+}
+
+static void
+end_grants(GrantScan *s)
+{
+	systable_endscan(s->scan);
+	relation_close(s->grants, NoLock);
+}
+
+bool
+grants_allow(Oid schema, Oid role, Oid owner, const char *model_name, GrantPrivilege privilege)
+{
+	GrantScan	scan;
+	Grant		grant;
+	bool		allowed = false;
+
+	if (!OidIsValid(owner) || !begin_grants(&scan, schema, model_name, GetActiveSnapshot()))
+		return false;
+	while (!allowed && next_grant(&scan, &grant))
+		allowed = grant.owner_role == owner && grant.privilege >= privilege &&
+			(grant.everybody ||
+			 (OidIsValid(grant.grantee_role) && has_privs_of_role(role, grant.grantee_role)));
+	end_grants(&scan);
+	return allowed;
+}
+
+/* (owner, owner_oid, owner_cluster, model_name) → boolean, for policies */
+Datum
+amad_may_read(PG_FUNCTION_ARGS)
+{
+	Owner		owner;
+	Oid			role = owner_argument(fcinfo, &owner) ? owner_role(&owner) : InvalidOid;
+
+	PG_RETURN_BOOL(OidIsValid(role) &&
+				   (has_privs_of_role(GetUserId(), role) ||
+					(!PG_ARGISNULL(3) &&
+					 grants_allow(get_func_namespace(fcinfo->flinfo->fn_oid), GetUserId(), role,
+								  text_to_cstring(PG_GETARG_TEXT_PP(3)), GRANT_READ))));
+}
+
+/* ---- changes ----------------------------------------------------------------------------- */
+
+#define KEY \
+	"model_name OPERATOR(pg_catalog.=) $1 AND owner OPERATOR(pg_catalog.=) $2" \
+	" AND grantee OPERATOR(pg_catalog.=) $3 AND privilege OPERATOR(pg_catalog.=) $4" \
+	" AND granted_at OPERATOR(pg_catalog.=) $5"
+
+/*
+ * Runs a statement; %s in its text stands for the table, $1 to $5 for the key of a grant, $6 to $11
+ * for the new owner and grantee.
+ */
+static void
+change_grant(const Access *a, const char *text, const char *model_name, const Grant *key,
+			 const Grant *new)
+{
+	Oid			types[] = {TEXTOID, NAMEOID, NAMEOID, TEXTOID, TIMESTAMPTZOID, NAMEOID,
+				   OIDOID,	INT8OID, NAMEOID, OIDOID,  INT8OID};
+	Datum		values[] = {
+		CStringGetTextDatum(model_name),	  NameGetDatum(&key->owner.name),
+		NameGetDatum(&key->grantee.name),	  CStringGetTextDatum(key->privilege_name),
+		TimestampTzGetDatum(key->granted_at), NameGetDatum(&new->owner.name),
+		ObjectIdGetDatum(new->owner.oid),	  Int64GetDatum(new->owner.cluster),
+		NameGetDatum(&new->grantee.name),	  ObjectIdGetDatum(new->grantee.oid),
+		Int64GetDatum(new->grantee.cluster),
+	};
+	char		nulls[] = "           ";
+	char	   *table = quote_qualified_identifier(get_namespace_name(a->schema), GRANTS_TABLE);
+	SPIPlanPtr	plan = SPI_prepare(psprintf(text, table), lengthof(types), types);
+	Snapshot	snapshot;
+
+	if (!new->grantee.has_oid)
+		nulls[9] = nulls[10] = 'n';
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	/* also under REPEATABLE READ, what the last holder of the lock committed */
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0) < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+	UnregisterSnapshot(snapshot);
+}
+
+/* Locks the table for changes, and refuses what would run code with its owner's privileges. */
+static void
+lock_grants(const Access *a)
+{
+	Relation	grants = open_grants(a->schema, RowExclusiveLock);
+
+	if (grants == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table \"%s\" of extension amad does not exist", GRANTS_TABLE),
+				 errdetail("The extension was not updated, or the table was renamed or altered.")));
+	if (grants->rd_rules != NULL || grants->trigdesc != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" of extension amad has a %s", GRANTS_TABLE,
+						grants->rd_rules ? "rule" : "trigger"),
+				 errdetail("Code attached to it would run with the privileges of the table's "
+						   "owner.")));
+	relation_close(grants, NoLock);
+}
+
+/* The grants on the model of a->caller, as they are now. */
+static List *
+present_grants(const Access *a, const char *model_name)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List	   *grants = NIL;
+	GrantScan	scan;
+	Grant		grant;
+
+	if (begin_grants(&scan, a->schema, model_name, snapshot))
+	{
+		while (next_grant(&scan, &grant))
+			if (grant.owner_role == a->caller)
+				grants = lappend(grants, memcpy(palloc(sizeof(Grant)), &grant, sizeof(Grant)));
+		end_grants(&scan);
+	}
+	UnregisterSnapshot(snapshot);
+	return grants;
+}
+
+/* A role as it is stored now. */
+static Owner
+present_role(Oid role)
+{
+	Owner		owner = {.has_oid = true, .oid = role, .cluster = owner_cluster()};
+
+	namestrcpy(&owner.name, GetUserNameFromId(role, false));
+	return owner;
+}
+
+static bool
+same_role(const Owner *a, const Owner *b)
+{
+	return strcmp(NameStr(a->name), NameStr(b->name)) == 0 && a->has_oid == b->has_oid &&
+		a->oid == b->oid && a->cluster == b->cluster;
+}
+
+/* Whether a grant is to the role of a name, now or, if there is none, when it was granted. */
+static bool
+is_granted_to(const Grant *grant, const char *role, Oid oid)
+{
+	if (grant->everybody || strcmp(role, EVERYBODY) == 0)
+		return grant->everybody && strcmp(role, EVERYBODY) == 0;
+	if (OidIsValid(oid))
+		return grant->grantee_role == oid;
+	return !OidIsValid(grant->grantee_role) && strcmp(NameStr(grant->grantee.name), role) == 0;
+}
+
+void
+grants_add(const Access *a, const char *model_name, const char *role, GrantPrivilege privilege)
+{
+	const bool	everybody = strcmp(role, EVERYBODY) == 0;
+	const Oid	oid = everybody ? InvalidOid : get_role_oid(role, false);
+	Grant		new = {
+		.owner = present_role(a->caller),
+		.privilege_name = privileges[privilege],
+		.granted_at = GetCurrentTimestamp(),
+	};
+	bool		exists = false;
+	ListCell   *cell;
+
+	lock_grants(a);
+	foreach(cell, present_grants(a, model_name))
+	{
+		Grant	   *grant = lfirst(cell);
+		Grant		now = *grant;
+
+		if (!grant->everybody && !OidIsValid(grant->grantee_role))
+		{
+			/* a role of another cluster can still be created here */
+			if (owner_is_here(&grant->grantee))
+				change_grant(a, "DELETE FROM %s WHERE " KEY, model_name, grant, grant);
+			continue;
+		}
+		exists = exists || (is_granted_to(grant, role, oid) && grant->privilege == privilege);
+		now.owner = new.owner;
+		if (!grant->everybody)
+			now.grantee = present_role(grant->grantee_role);
+		if (!same_role(&now.owner, &grant->owner) || !same_role(&now.grantee, &grant->grantee))
+			change_grant(a,
+						 "UPDATE %s SET owner = $6, owner_oid = $7, owner_cluster = $8,"
+						 " grantee = $9, grantee_oid = $10, grantee_cluster = $11 WHERE " KEY,
+						 model_name, grant, &now);
+	}
+	if (exists)
+		return;
+	if (everybody)
+		namestrcpy(&new.grantee.name, EVERYBODY);
+	else
+		new.grantee = present_role(oid);
+	change_grant(a,
+				 "INSERT INTO %s (model_name, owner, grantee, privilege, granted_at, owner_oid,"
+				 " owner_cluster, grantee_oid, grantee_cluster)"
+				 " VALUES ($1, $6, $9, $4, $5, $7, $8, $10, $11)",
+				 model_name, &new, &new);
+}
+
+int
+grants_remove(const Access *a, const char *model_name, const char *role, GrantPrivilege privilege)
+{
+	Oid			oid = role ? get_role_oid(role, true) : InvalidOid;
+	List	   *grants = present_grants(a, model_name);
+	int			removed = 0;
+	ListCell   *cell;
+
+	if (grants != NIL)
+		lock_grants(a);
+	foreach(cell, grants)
+	{
+		const Grant *grant = lfirst(cell);
+
+		if (role && (grant->privilege < privilege || !is_granted_to(grant, role, oid)))
+			continue;
+		change_grant(a, "DELETE FROM %s WHERE " KEY, model_name, grant, grant);
+		removed++;
+	}
+	return removed;
+}
