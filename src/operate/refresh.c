@@ -21,7 +21,9 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -155,11 +157,16 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 	MemoryContext context = AllocSetContextCreate(r->context, "amad refresh step",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	const int	guc_level = NewGUCNestLevel();
 	Oid			user;
 	int			security_context;
 	bool		more;
 
 	GetUserIdAndSecContext(&user, &security_context);
+	/* an operator could otherwise provide functions that those of the owner call by their names */
+	if (!has_privs_of_role(user, r->watch.role))
+		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	SetUserIdAndSecContext(r->watch.role,
 						   security_context | SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_RESTRICTED_OPERATION);
@@ -168,6 +175,7 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 	if (more)
 		update_record(r, "running", NULL);
 	PopActiveSnapshot();
+	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, security_context);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -24,6 +24,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "model/grants.h"
 #include "model/owners.h"
 #include "operate/watch_tables.h"
 
@@ -238,7 +239,8 @@ watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch)
 	const Datum values[] = {CStringGetTextDatum(model_name)};
 	uint64		n;
 	int			found = -1;
-	Oid			first = InvalidOid;
+	int			best = 0;
+	Oid			other = InvalidOid;
 
 	n = watch_tables_execute(t, "SELECT " WATCH_COLUMNS " FROM {watches} WHERE model_name = $1", 1,
 							 types, values, NULL);
@@ -247,24 +249,27 @@ watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch)
 		bool		same;
 		Owner		owner = read_owner(i, &same);
 		Oid			role = owner_role(&owner);
+		int			rank;
 
+		/* its own, as a member of the owner's role, or by a grant */
 		if (role == t->caller)
-		{
-			found = i;
-			break;
-		}
-		if (own || !OidIsValid(role) || !has_privs_of_role(t->caller, role))
-			continue;
-		/* reported only if the caller has none of its own */
-		if (found >= 0)
-			first = role;
+			rank = 3;
+		else if (own || !OidIsValid(role))
+			rank = 0;
+		else if (has_privs_of_role(t->caller, role))
+			rank = 2;
 		else
-			found = i;
+			rank = grants_allow(t->schema, t->caller, role, model_name, GRANT_OPERATE);
+		if (rank == 0 || rank < best)
+			continue;
+		other = rank > best ? InvalidOid : role;
+		best = rank;
+		found = i;
 	}
 	if (found < 0)
 		return false;
 	read_watch(t->context, found, watch);
-	if (watch->role != t->caller && OidIsValid(first))
+	if (OidIsValid(other))
 		ereport(ERROR,
 				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
 				 errmsg("model name \"%s\" is ambiguous", model_name),

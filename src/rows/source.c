@@ -26,13 +26,15 @@ source_enter(const SourceSpec *spec)
 
 	GetUserIdAndSecContext(&scope.user, &scope.security_context);
 	if (spec->stored)
-		SetUserIdAndSecContext(scope.user,
+		SetUserIdAndSecContext(OidIsValid(spec->reader) ? spec->reader : scope.user,
 							   scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 	scope.guc_level = NewGUCNestLevel();
 	/* compiling a query takes longer than reading most ranges */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 							 false);
+	if (OidIsValid(spec->reader))
+		source_set_reader();
 	if (spec->search_path)
 		(void) set_config_option("search_path", spec->search_path, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
@@ -66,14 +68,21 @@ source_open(const SourceSpec *spec)
 	Source	   *s = palloc0(sizeof(Source));
 	SourceScope scope = source_enter(spec);
 	RelationSource relation = relation_open_source(spec->source, "source");
-	TupleDesc	desc = relation_columns(&relation, "source");
+	TupleDesc	desc;
 
+	if (OidIsValid(spec->reader))
+	{
+		SPI_connect();
+		(void) source_prepare(spec, psprintf("SELECT FROM %s", relation.from), 0, NULL, 0);
+		SPI_finish();
+	}
+	desc = relation_columns(&relation, "source");
 	s->spec = *spec;
 	source_check_narrow(&s->spec);
 	s->spec.source = relation.text;
 	s->from = relation.from;
 	s->relation = relation.relation;
-	if (OidIsValid(relation.relation))
+	if (OidIsValid(relation.relation) && !OidIsValid(spec->reader))
 		s->spec.search_path = NULL; /* its name is qualified */
 	else if (s->spec.search_path == NULL)
 		s->spec.search_path = search_path_to_store(&relation);

@@ -29,6 +29,7 @@ typedef struct SourceSpec
 	char	   *label_col;		/* true or not 0: a row known to be bad; may be NULL */
 	char	   *search_path;	/* for a query: the one to look names up in; NULL: current */
 	bool		stored;			/* comes from amad_models: see source_from_jsonb() */
+	Oid			reader;			/* role to read it as, by source_read_as(); InvalidOid: the current one */
 	char	   *usual_timestamp_col;	/* instead of NULL, if the source has such a column */
 	char	   *usual_label_col;	/* likewise */
 
@@ -224,6 +225,12 @@ extern Jsonb *source_to_jsonb(const SourceSpec *spec);
  * SET ROLE.
  */
 extern SourceSpec source_from_jsonb(Jsonb *json);
+
+/*
+ * Lets a stored source be read with the privileges of its owner, for a caller who has been granted
+ * that (rows/source_owner.c).
+ */
+extern void source_read_as(SourceSpec *spec, Oid owner);
 
 /* Sets the usual column names and shape from the source stored in a row of amad_models. */
 extern void source_take_names(SourceSpec *spec, Jsonb *json, bool label);

@@ -6,7 +6,8 @@
  * changed.  A plan is found by the text of its query, the search_path and the types of the
  * parameters.  At most PLANS are kept, the most recently used ones.
  *
- * Plans of sources that are queries are not kept: PostgreSQL does not notice when a new relation
+ * Plans of sources that are read for another role are not kept: each must be checked
+ * (source_owner.c).  Plans of sources that are queries are not kept: PostgreSQL does not notice when a new relation
  * hides one that such a query names.
  */
 #include "postgres.h"
@@ -88,6 +89,17 @@ make_room_for_plan(void)
 }
 
 SPIPlanPtr
+source_prepare(const SourceSpec *spec, const char *query, int nargs, Oid *types, int cursor_options)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(query, nargs, types, cursor_options);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	source_check_plan(spec, plan);
+	return plan;
+}
+
+SPIPlanPtr
 source_plan(const Source *s, const char *query, int cursor_options)
 {
 	const int	nparams = PARAM_SERIES - 1 + s->spec.nseries;
@@ -103,8 +115,9 @@ source_plan(const Source *s, const char *query, int cursor_options)
 	dlist_foreach(iter, &plans)
 	{
 		kept = dlist_container(KeptPlan, node, iter.cur);
-		if (kept->nparams == nparams && kept->cursor_options == cursor_options &&
-			kept->user == GetUserId() && strcmp(kept->query, query) == 0 &&
+		if (!OidIsValid(s->spec.reader) && kept->nparams == nparams &&
+			kept->cursor_options == cursor_options && kept->user == GetUserId() &&
+			strcmp(kept->query, query) == 0 &&
 			strcmp(kept->search_path, namespace_search_path) == 0 &&
 			memcmp(kept->types, types, sizeof(Oid) * nparams) == 0)
 		{
@@ -112,10 +125,8 @@ source_plan(const Source *s, const char *query, int cursor_options)
 			return pin_plan(kept);
 		}
 	}
-	plan = SPI_prepare_cursor(query, nparams, types, cursor_options);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	if (!OidIsValid(s->relation) || strlen(query) > LONGEST_QUERY)
+	plan = source_prepare(&s->spec, query, nparams, types, cursor_options);
+	if (!OidIsValid(s->relation) || OidIsValid(s->spec.reader) || strlen(query) > LONGEST_QUERY)
 		return plan;
 
 	make_room_for_plan();

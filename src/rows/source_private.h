@@ -77,6 +77,24 @@ extern bool source_not_null(const struct Source *source, const char *column);
  */
 extern SPIPlanPtr source_plan(const struct Source *source, const char *query, int cursor_options);
 
+/* Prepares a query of the source, after source_enter() and SPI_connect(). */
+extern SPIPlanPtr source_prepare(const struct SourceSpec *spec, const char *query, int nargs,
+								 Oid *types, int cursor_options);
+
+/* ---- sources that are read as their owner for another role: source_owner.c ------------------ */
+
+/* Sets what the session could otherwise change the meaning of the source with. */
+extern void source_set_reader(void);
+
+/* ERROR unless all that a plan reads and calls belongs to roles that the source's owner relies on. */
+extern void source_check_plan(const struct SourceSpec *spec, SPIPlanPtr plan);
+
+/*
+ * In PG_CATCH(): raises the error again, without what it may contain of rows that the caller cannot
+ * read.  context: that of before PG_TRY().
+ */
+extern void source_rethrow(const struct SourceSpec *spec, MemoryContext context);
+
 /* Appends a name to a list for a message: "a", "b". */
 extern void source_append_name(StringInfo list, const char *name);
 

@@ -53,6 +53,7 @@ typedef struct Receiver
 	int64		limit;			/* … and then the row's place; rows of a series at most */
 	source_visit visit;
 	void	   *arg;
+	bool		visiting;		/* visit is being called */
 	MemoryContext context;		/* of the receiver */
 	MemoryContext row_context;	/* reset for every row */
 
@@ -126,7 +127,9 @@ pass_source_row(Receiver *r, SourceRow *row)
 		row->unread = row->unread ||
 			(r->series_null[i] && (r->form == SOURCE_IN_RANGE || r->form == SOURCE_STEPS));
 	r->new_series = NULL;
+	r->visiting = true;
 	r->visit(row, r->arg);
+	r->visiting = false;
 }
 
 static void
@@ -361,8 +364,9 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		.visit = visit,
 		.arg = arg,
 	};
+	MemoryContext context = CurrentMemoryContext;
 	SourceScope scope = source_enter(&s->spec);
-	int			rc;
+	volatile int rc = 0;
 
 	ereport(DEBUG1, (errmsg_internal("amad reads its source by: %s", query)));
 	if (range->form != SOURCE_ONCE)
@@ -371,7 +375,17 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	open_receiver(&r, s);
 	options.params = make_parameters(s, range);
 	options.dest = &r.pub;
-	rc = SPI_execute_plan_extended(source_plan(s, query, range_plan_options(range)), &options);
+	PG_TRY();
+	{
+		rc = SPI_execute_plan_extended(source_plan(s, query, range_plan_options(range)), &options);
+	}
+	PG_CATCH();
+	{
+		if (r.visiting)
+			PG_RE_THROW();
+		source_rethrow(&s->spec, context);
+	}
+	PG_END_TRY();
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	pass_held_row(&r);
@@ -420,22 +434,18 @@ source_scan_before(const Source *s, const Datum *values, const bool *nulls, int6
 	source_scan(s, &range, true, visit, arg);
 }
 
-void
-source_scan_outside(const Source *s, const SourceRange *range, bool before,
-					source_outside_visit visit, void *arg)
+/* Runs the query of source_scan_outside(). */
+static void
+read_outside_rows(const Source *s, const char *query, source_outside_visit visit, void *arg)
 {
 	const int	nseries = s->spec.nseries;
-	const char *query = source_outside_query(s, range, before);
 	Datum	   *values = palloc(sizeof(Datum) * (nseries + 1));
 	bool	   *nulls = palloc(sizeof(bool) * (nseries + 1));
-	SourceScope scope = source_enter(&s->spec);
+	SPIPlanPtr	plan = source_prepare(&s->spec, query, 0, NULL, 0);
+	Portal		portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	MemoryContext context;
 	MemoryContext old;
-	Portal		portal;
 
-	ereport(DEBUG1, (errmsg_internal("amad looks for other rows by: %s", query)));
-	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
 	context = AllocSetContextCreate(CurrentMemoryContext, "amad outside row",
 									ALLOCSET_DEFAULT_SIZES);
 	for (SPI_cursor_fetch(portal, true, FETCH_ROWS); SPI_processed > 0;
@@ -466,6 +476,27 @@ source_scan_outside(const Source *s, const SourceRange *range, bool before,
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+}
+
+void
+source_scan_outside(const Source *s, const SourceRange *range, bool before,
+					source_outside_visit visit, void *arg)
+{
+	const char *query = source_outside_query(s, range, before);
+	SourceScope scope = source_enter(&s->spec);
+	MemoryContext caller = CurrentMemoryContext;
+
+	ereport(DEBUG1, (errmsg_internal("amad looks for other rows by: %s", query)));
+	SPI_connect();
+	PG_TRY();
+	{
+		read_outside_rows(s, query, visit, arg);
+	}
+	PG_CATCH();
+	{
+		source_rethrow(&s->spec, caller);
+	}
+	PG_END_TRY();
 	SPI_finish();
 	source_leave(&scope);
 }
@@ -475,10 +506,12 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 {
 	const char *ts = quote_identifier(s->spec.timestamp_col);
 	const Oid	type = source_ts_read_type(s);
+	MemoryContext context = CurrentMemoryContext;
 	SourceScope scope = source_enter(&s->spec);
 	StringInfoData where;
+	const char *query;
 	bool		any = false;
-	int			rc;
+	volatile int rc = 0;
 
 	initStringInfo(&where);
 	source_append_range(&where, s, range);
@@ -490,12 +523,19 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 		source_append_bound(&where, s, ts, "<", DT_NOEND);
 	}
 	SPI_connect();
-	rc = SPI_execute(psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, "
-							  "pg_catalog.max(%s)::pg_catalog.%s"
-							  " FROM %s%s%s",
-							  ts, source_ts_read_name(s), ts, source_ts_read_name(s), s->from,
-							  where.len > 0 ? " WHERE " : "", where.data),
-					 true, 0);
+	query = psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, pg_catalog.max(%s)::pg_catalog.%s"
+					 " FROM %s%s%s",
+					 ts, source_ts_read_name(s), ts, source_ts_read_name(s), s->from,
+					 where.len > 0 ? " WHERE " : "", where.data);
+	PG_TRY();
+	{
+		rc = SPI_execute_plan(source_prepare(&s->spec, query, 0, NULL, 0), NULL, NULL, true, 0);
+	}
+	PG_CATCH();
+	{
+		source_rethrow(&s->spec, context);
+	}
+	PG_END_TRY();
 	if (rc != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	for (int i = 0; i < 2; i++)

@@ -171,8 +171,22 @@ find_source(const Detection *d)
 	if (asked->given)
 		spec = *asked->given;
 	else if (asked->source == NULL)
+	{
+		Oid			owner;
+
 		spec = source_from_jsonb(
-			registry_trusted_source(asked->function, &entry, asked->model_name));
+			registry_readable_source(asked->function, &entry, asked->model_name, &owner));
+		/* the columns that the owner has named are granted, and no others */
+		if (!entry.own && (asked->timestamp_col || asked->label_col))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("%s cannot be specified for the stored source of role \"%s\"",
+							asked->timestamp_col ? "timestamp_col" : "label_col",
+							NameStr(entry.role)),
+					 errhint("Specify the source, too, or use SET ROLE to become the owner.")));
+		if (!entry.own)
+			source_read_as(&spec, owner);
+	}
 	else
 	{
 		Jsonb	   *json = registry_source(asked->function, &entry);
