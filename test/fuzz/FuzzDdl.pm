@@ -93,6 +93,8 @@ sub statement
 		sub { ("SELECT count(*) FROM amad_compare$form($model, " . pick('NULL', 1, 2, 3) . ')', 'compare') },
 		sub { ("SELECT length(amad_detect_query$form($model))", 'detect query') },
 		sub { ("SELECT amad_deploy($model, 1)", 'deploy') },
+		sub { ("SELECT amad_grant($model, 'public', 'operate')", 'grant') },
+		sub { ("SELECT amad_revoke($model, 'public')", 'revoke') },
 		sub { ("SELECT count(amad_describe(model)) FROM amad_models", 'describe') },
 		sub { ("SELECT count(s), $bad FROM (SELECT amad_score($model, ts, a, b) OVER (PARTITION BY dev ORDER BY ts) AS s FROM ddl.t) x", 'direct score') },
 		sub { ("SELECT amad_train($model, '$zscore', ts, a, b) IS NOT NULL FROM ddl.t WHERE dev = 'x'", 'direct train') },

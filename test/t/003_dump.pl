@@ -37,6 +37,9 @@ create_rows($node, 500);
 sql('postgres', "SET ROLE $_;" . train('m', '"seed": 1') . ';' . train('m', '"seed": 2')) for qw(ann bob gone);
 sql('postgres', 'SET ROLE ann;' . train('n', '"features": ["a", "b", "c"]'));
 
+# ann lets bob read, and the role that will be dropped operate
+sql('postgres', q(SET ROLE ann; SELECT amad_grant('n', 'bob', 'read'), amad_grant('n', 'gone', 'operate')));
+
 my $state = "SELECT string_agg(concat_ws(' ', owner, owner_oid, owner_cluster, model_name, version, deployed, features, options, training, "
   . "created_at, md5(model::text)), E'\\n' ORDER BY owner, model_name, version) FROM %samad_models";
 my $models = sql('postgres', sprintf($state, ''));
@@ -58,7 +61,10 @@ sub check_restored
 	is(sql($db, 'SELECT count(*) FROM amad_models'), 9, "$how: there are two more models");
 	is( sql($db, 'SELECT relrowsecurity FROM pg_class WHERE oid = \'amad_models\'::regclass'),
 		't', "$how: row-level security is enabled");
-	is(sql($db, 'SET ROLE bob; SELECT count(*) FROM amad_models'), 3, "$how: bob sees his own");
+	is(sql($db, 'SET ROLE bob; SELECT count(*) FROM amad_models'), 4, "$how: bob sees his own, and the one that he was granted");
+	is(sql($db, q(SELECT string_agg(concat_ws(' ', owner, model_name, grantee, privilege), ', ' ORDER BY grantee) FROM amad_grants)),
+		'ann n bob read, ann n gone operate', "$how: the grants are the same");
+	is(sql($db, q(SET ROLE bob; SELECT amad_describe('n')->>'features')), '["a", "b", "c"]', "$how: and effective");
 	return;
 }
 
@@ -90,12 +96,14 @@ is(sql('again', sprintf($state, '')), sql('custom', sprintf($state, '')), 'a sec
 # ---- a missing owner -------------------------------------------------------------
 
 sql('postgres', 'REVOKE ALL ON SCHEMA public FROM ann');
+sql('postgres', 'DROP ROLE gone; CREATE ROLE gone LOGIN');
+is(sql('postgres', q(SET ROLE gone; SELECT count(*) FROM amad_models)), 0, 'a role with the name of a grantee that was dropped has no grant');
 sql('postgres', 'DROP ROLE gone');
 create_db('missing');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('missing'), "$dir/custom" ],
 	'pg_restore where an owner does not exist');
 is(sql('missing', sprintf($state, '')), $models, 'keeps the models of the missing role');
-is(sql('missing', 'SET ROLE bob; SELECT count(*) FROM amad_models'), 2, 'other roles do not see them');
+is(sql('missing', 'SET ROLE bob; SELECT count(*) FROM amad_models'), 3, 'other roles do not see them');
 is(sql('missing', "SET ROLE ann;" . checksum("'m'")), $scores{ann}, 'and have their scores');
 is(sql('missing', 'CREATE ROLE gone LOGIN; SET ROLE gone; SELECT count(*) FROM amad_models'), 0,
 	'a new role of its name does not see them');
@@ -143,7 +151,7 @@ $node->command_fails_like([ 'pg_dump', '-U', 'ann', '--extension', 'amad', '-d',
 	qr/row-level security/, 'a dump that cannot see all rows fails');
 my ($stdout, $stderr) = run_command([ 'pg_dump', '-U', 'ann', '--extension', 'amad', '--enable-row-security', '-d', $node->connstr('postgres') ]);
 like($stdout, qr/^COPY public\.amad_models /m, 'a dump of the visible rows succeeds');
-is(scalar(() = $stdout =~ /^ann\t\d+\t-?\d+\t/mg), 3, 'and has the rows of the role');
+is(scalar(() = $stdout =~ /^ann\t\d+\t-?\d+\t/mg), 5, 'and has the rows of the role: three models, two grants');
 unlike($stdout, qr/^bob\t/m, 'and no others');
 is($stderr, '', 'without messages');
 
