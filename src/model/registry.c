@@ -570,7 +570,7 @@ find_row(const Access *a, const char *name, int version, Rows *found)
 	row = own_row(a, found);
 	if (row != NULL)
 		return row;
-	/* own models, without that version, hide those of roles it is a member of; these those granted */
+	/* own models hide others, even without that version; those of its roles hide granted ones */
 	all = find_rows(a, name, ANY_VERSION, InvalidSnapshot);
 	own = own_row(a, &all) != NULL;
 	keep_visible(a, &all);

@@ -108,7 +108,8 @@ extern Jsonb *registry_trusted_source(Oid function, const RegistryEntry *entry, 
 /*
  * The stored source of a model, and the role as which to read it: the model's owner, which is the
  * caller or has granted it GRANT_READ.  ERROR as above; also, if that role is not the caller,
- * unless the owner of the table, which can forge rows, is a superuser or has that role's privileges.
+ * unless the owner of the table, which can forge rows, is a superuser or has the privileges of that
+ * role.
  */
 extern Jsonb *registry_readable_source(Oid function, const RegistryEntry *entry, const char *name,
 									   Oid *role);

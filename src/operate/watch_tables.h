@@ -99,9 +99,9 @@ extern uint64 watch_tables_execute(const WatchTables *t, const char *text, int n
 extern Datum watch_tables_value(int row, int number, Oid type, bool *isnull);
 
 /*
- * Finds the watch of a model: the caller's own, or that of the only role whose privileges the caller
- * has, or of the only model that it may operate.  False if no such watch exists.  own: only the
- * caller's own.
+ * Finds the watch of a model: the caller's own, or that of the only role whose privileges the
+ * caller has, or of the only model that it may operate.  False if no such watch exists.  own: only
+ * the caller's own.
  */
 extern bool watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch);
 

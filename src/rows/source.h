@@ -29,7 +29,7 @@ typedef struct SourceSpec
 	char	   *label_col;		/* true or not 0: a row known to be bad; may be NULL */
 	char	   *search_path;	/* for a query: the one to look names up in; NULL: current */
 	bool		stored;			/* comes from amad_models: see source_from_jsonb() */
-	Oid			reader;			/* role to read it as, by source_read_as(); InvalidOid: the current one */
+	Oid			reader;			/* see source_read_as(); InvalidOid: the current role */
 	char	   *usual_timestamp_col;	/* instead of NULL, if the source has such a column */
 	char	   *usual_label_col;	/* likewise */
 

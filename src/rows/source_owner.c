@@ -6,11 +6,11 @@
  * session.  So
  *
  * - settings that change the meaning of the source's text are set.  Relations are read with the
- *   search_path pg_catalog; in the one stored with a query, the schema of temporary objects is last;
+ *   search_path pg_catalog; in the one stored with a query, temporary objects come last;
  * - a source that reads a temporary relation is refused;
- * - everything that the query reads or calls must belong to the owner of the source, to a role whose
- *   privileges it has, or to a superuser.  Otherwise another role could replace a table by a view,
- *   whose functions would run with the owner's privileges;
+ * - everything that the query reads or calls must belong to the owner of the source, to a role
+ *   whose privileges it has, or to a superuser.  Otherwise another role could replace a table by a
+ *   view, whose functions would run with the owner's privileges;
  * - an error on a value is replaced, because its message and its context may contain the value.
  */
 #include "postgres.h"

@@ -6,9 +6,9 @@
  * changed.  A plan is found by the text of its query, the search_path and the types of the
  * parameters.  At most PLANS are kept, the most recently used ones.
  *
- * Plans of sources that are read for another role are not kept: each must be checked
- * (source_owner.c).  Plans of sources that are queries are not kept: PostgreSQL does not notice when a new relation
- * hides one that such a query names.
+ * Plans of sources that are queries are not kept: PostgreSQL does not notice when a new relation
+ * hides one that such a query names.  Nor are those of sources that are read for another role: each
+ * must be checked (source_owner.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"

@@ -86,7 +86,7 @@ extern SPIPlanPtr source_prepare(const struct SourceSpec *spec, const char *quer
 /* Sets what the session could otherwise change the meaning of the source with. */
 extern void source_set_reader(void);
 
-/* ERROR unless all that a plan reads and calls belongs to roles that the source's owner relies on. */
+/* ERROR unless all that a plan reads and calls belongs to roles that spec->reader relies on. */
 extern void source_check_plan(const struct SourceSpec *spec, SPIPlanPtr plan);
 
 /*

@@ -571,7 +571,7 @@ sub calls
 			[ 'detect new series' => "SELECT count(*), $bad FROM (SELECT severity AS s FROM " . $of->('detect') . "($name, source => $new) x) x" ])
 		: (),
 		[ deploy => "SELECT amad_deploy($name, 1)" ],
-		[ grant => "SELECT amad_grant($name, " . pick("'public'", 'CURRENT_USER', "''", "'no role'") . ', ' . pick("'read'", "'operate'", "''") . ')' ],
+		[ grant => "SELECT amad_grant($name, " . pick("'public'", 'CURRENT_USER') . ', ' . pick("'read'", "'operate'") . ')' ],
 		[ revoke => "SELECT amad_revoke($name, " . pick("'public'", 'CURRENT_USER', 'NULL') . pick('', ", 'operate'", ', NULL') . ')' ],
 		[ compare => 'SELECT count(*), min(length(x::text)) FROM ' . $of->('compare') . "($name, NULL) x" ],
 		[ 'recalibrate if better' => 'SELECT length(' . $of->('recalibrate') . "($name$range$options, deploy => 'if_better')::text)" ],
