@@ -789,6 +789,26 @@ registry_trusted_source(Oid function, const RegistryEntry *entry, const char *na
 	return source;
 }
 
+void
+registry_check_forgery(Oid table_owner, Oid role)
+{
+	char	   *table_role = GetUserNameFromId(table_owner, false);
+	char	   *name = GetUserNameFromId(role, false);
+
+	if (superuser_arg(table_owner) || has_privs_of_role(table_owner, role))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the stored source is not read with the privileges of role \"%s\"", name),
+			 errdetail("The tables of extension amad belong to role \"%s\", which can change them "
+					   "and does not have these privileges.",
+					   table_role),
+			 superuser_arg(role)
+				 ? errhint("Specify the source.")
+				 : errhint("Specify the source, or make role \"%s\" a member of role \"%s\".",
+						   table_role, name)));
+}
+
 Jsonb *
 registry_readable_source(Oid function, const RegistryEntry *entry, const char *name, Oid *role)
 {
@@ -800,22 +820,7 @@ registry_readable_source(Oid function, const RegistryEntry *entry, const char *n
 	source = require_source(function, entry, name);
 	if (!grants_allow(get_func_namespace(function), GetUserId(), entry->role_oid, name, GRANT_READ))
 		report_not_own_source(entry, name);
-	/* who can forge a row must have the privileges that it is read with */
-	if (!superuser_arg(entry->table_owner) &&
-		!has_privs_of_role(entry->table_owner, entry->role_oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the stored source of model \"%s\" is not read with the privileges of role "
-						"\"%s\"",
-						name, NameStr(entry->role)),
-				 errdetail("The table amad_models belongs to role \"%s\", which can change it and "
-						   "does not have these privileges.",
-						   GetUserNameFromId(entry->table_owner, false)),
-				 superuser_arg(entry->role_oid)
-					 ? errhint("Specify the source.")
-					 : errhint("Specify the source, or make role \"%s\" a member of role \"%s\".",
-							   GetUserNameFromId(entry->table_owner, false),
-							   NameStr(entry->role))));
+	registry_check_forgery(entry->table_owner, entry->role_oid);
 	return source;
 }
 

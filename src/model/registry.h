@@ -115,6 +115,12 @@ extern Jsonb *registry_readable_source(Oid function, const RegistryEntry *entry,
 									   Oid *role);
 
 /*
+ * ERROR unless the owner of the extension's tables, which can forge rows, is a superuser or has the
+ * privileges of a role that acts by these rows for another one.
+ */
+extern void registry_check_forgery(Oid table_owner, Oid role);
+
+/*
  * Deploys a version of one of the caller's own models or, if it has none of that name, of one that
  * it has been granted GRANT_OPERATE on.  ERROR if there is no such version.
  */

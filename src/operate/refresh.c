@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "model/registry.h"
 #include "operate/refresh.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
@@ -118,6 +119,7 @@ finish_run(Refresh *r)
 		.function = r->function,
 		.model_name = r->watch.model_name,
 		.version = r->version,
+		.for_other = r->for_other,
 	};
 	WatchTables t;
 
@@ -164,7 +166,7 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 
 	GetUserIdAndSecContext(&user, &security_context);
 	/* an operator could otherwise provide functions that those of the owner call by their names */
-	if (!has_privs_of_role(user, r->watch.role))
+	if (r->for_other)
 		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	SetUserIdAndSecContext(r->watch.role,
@@ -259,6 +261,9 @@ find_watch(Refresh *r, const char *model_name)
 	watch_require(&t, model_name, false, &r->watch);
 	watch_tables_leave(&t);
 	r->watches = t.watches;
+	r->for_other = !has_privs_of_role(t.caller, r->watch.role);
+	if (r->for_other)
+		registry_check_forgery(t.owner, r->watch.role);
 }
 
 /* (model_name, since, until, as_of) */

@@ -33,6 +33,7 @@ typedef struct Refresh
 	/* the watch */
 	Oid			watches;		/* the table amad_watches */
 	Watch		watch;
+	bool		for_other;		/* the caller does not have the privileges of its owner */
 	int64		run;			/* number of the run */
 	int			version;		/* of the model, for the whole run; 0 at first */
 

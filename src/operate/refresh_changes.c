@@ -344,7 +344,11 @@ merge_entries(Refresh *r, double tolerance)
 bool
 refresh_take_changes(Refresh *r)
 {
-	DetectSpec	spec = {.function = r->function, .model_name = r->watch.model_name};
+	DetectSpec	spec = {
+		.function = r->function,
+		.model_name = r->watch.model_name,
+		.for_other = r->for_other,
+	};
 	Detection  *detection = detect_open(&spec);
 	const LoadedModel *loaded = detect_model(detection);
 	const Source *source = detect_source(detection);

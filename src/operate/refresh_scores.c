@@ -356,6 +356,7 @@ refresh_score_batch(Refresh *r)
 		.function = r->function,
 		.model_name = r->watch.model_name,
 		.version = r->version,
+		.for_other = r->for_other,
 	};
 	Batch		b = {.refresh = r};
 	Pending    *ranges;

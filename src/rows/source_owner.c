@@ -7,24 +7,33 @@
  *
  * - settings that change the meaning of the source's text are set.  Relations are read with the
  *   search_path pg_catalog; in the one stored with a query, temporary objects come last;
- * - a source that reads a temporary relation is refused;
- * - everything that the query reads or calls must belong to the owner of the source, to a role
- *   whose privileges it has, or to a superuser.  Otherwise another role could replace a table by a
- *   view, whose functions would run with the owner's privileges;
- * - an error on a value is replaced, because its message and its context may contain the value.
+ * - nothing is read in a session that has temporary objects: the source, or a function that it
+ *   calls, could name one of them;
+ * - everything that the query reads or calls must belong to the owner of the source or to a
+ *   superuser.  Otherwise another role could replace a table by a view, whose functions would run
+ *   with the owner's privileges.  A role of which the owner is a member is such a role, too;
+ * - errors that the source can raise are replaced, because their messages and contexts may contain
+ *   values.
+ *
+ * An operator that refreshes a watch is such a caller, too.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
@@ -34,6 +43,42 @@
 #include "rows/source.h"
 #include "rows/source_private.h"
 
+static void
+refuse_to_read(Oid reader, const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the stored source is not read with the privileges of role \"%s\"",
+					GetUserNameFromId(reader, false)),
+			 errdetail("%s", detail), errhint("%s", hint)));
+}
+
+/* Whether the session has relations or types in its schema of temporary objects. */
+static bool
+has_temporary_objects(void)
+{
+	Oid			temp;
+	Oid			toast;
+	Relation	depend;
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	bool		found;
+
+	GetTempNamespaceState(&temp, &toast);
+	if (!OidIsValid(temp))
+		return false;
+	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(NamespaceRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(temp));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, lengthof(keys), keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
+}
+
 void
 source_read_as(SourceSpec *spec, Oid owner)
 {
@@ -42,6 +87,9 @@ source_read_as(SourceSpec *spec, Oid owner)
 	List	   *names;
 	ListCell   *cell;
 
+	if (has_temporary_objects())
+		refuse_to_read(owner, "The session has temporary objects, which the source could name.",
+					   "Drop them, for example with DISCARD TEMP.");
 	initStringInfo(&out);
 	if (!SplitIdentifierString(path, ',', &names))
 		ereport(ERROR,
@@ -72,23 +120,13 @@ source_set_reader(void)
 /* ---- what a query reads and calls -------------------------------------------------------- */
 
 static void
-refuse_object(Oid reader, const char *detail)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("the stored source is not read with the privileges of role \"%s\"",
-					GetUserNameFromId(reader, false)),
-			 errdetail("%s", detail), errhint("Specify the source.")));
-}
-
-static void
 check_owner(Oid reader, Oid owner, const char *what, const char *name)
 {
-	if (!superuser_arg(owner) && !has_privs_of_role(reader, owner))
-		refuse_object(reader,
-					  psprintf("It uses %s \"%s\" of role \"%s\", whose privileges that role does "
-							   "not have.",
-							   what, name, GetUserNameFromId(owner, false)));
+	if (owner != reader && !superuser_arg(owner))
+		refuse_to_read(reader,
+					   psprintf("It uses %s \"%s\" of role \"%s\".", what, name,
+								GetUserNameFromId(owner, false)),
+					   "Specify the source.");
 }
 
 static bool
@@ -136,9 +174,6 @@ check_relation(Oid reader, Oid relation)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relation);
 	class = (Form_pg_class) GETSTRUCT(tuple);
-	if (isAnyTempNamespace(class->relnamespace))
-		refuse_object(reader,
-					  psprintf("It uses temporary relation \"%s\".", NameStr(class->relname)));
 	check_owner(reader, class->relowner, "relation", NameStr(class->relname));
 	ReleaseSysCache(tuple);
 }
@@ -168,17 +203,21 @@ source_check_plan(const SourceSpec *spec, SPIPlanPtr plan)
 void
 source_rethrow(const SourceSpec *spec, MemoryContext context)
 {
-	const int	category = ERRCODE_TO_CATEGORY(geterrcode());
+	const int	code = geterrcode();
+	const int	category = ERRCODE_TO_CATEGORY(code);
 	ErrorData  *error;
 
-	if (!OidIsValid(spec->reader) ||
-		(category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PLPGSQL_ERROR))
+	/* refused, changed, cancelled, out of memory or disk, or a conflict with another transaction */
+	if (!OidIsValid(spec->reader) || code == ERRCODE_INSUFFICIENT_PRIVILEGE ||
+		code == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE ||
+		category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_TRANSACTION_ROLLBACK)
 		PG_RE_THROW();
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	FlushErrorState();
 	ereport(ERROR,
-			(errcode(error->sqlerrcode), errmsg("a row of the stored source cannot be read"),
+			(errcode(error->sqlerrcode), errmsg("the stored source cannot be read"),
 			 errdetail("Role \"%s\" sees the error when it reads the source.",
 					   GetUserNameFromId(spec->reader, false))));
 }

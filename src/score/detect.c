@@ -184,7 +184,9 @@ find_source(const Detection *d)
 							asked->timestamp_col ? "timestamp_col" : "label_col",
 							NameStr(entry.role)),
 					 errhint("Specify the source, too, or use SET ROLE to become the owner.")));
-		if (!entry.own)
+		if (entry.own && asked->for_other)
+			registry_check_forgery(entry.table_owner, owner);
+		if (!entry.own || asked->for_other)
 			source_read_as(&spec, owner);
 	}
 	else

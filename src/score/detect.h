@@ -35,6 +35,7 @@ typedef struct DetectSpec
 	const SourceSpec *given;	/* the source, instead of the stored one; or NULL */
 	const char *source;			/* NULL: the stored one */
 	const char *timestamp_col;	/* NULL: the stored one, or the only time column */
+	bool		for_other;		/* the current role acts for one without its privileges */
 	bool		labels;			/* whether to read the label column */
 	const char *label_col;		/* NULL: the stored one, if there is one */
 

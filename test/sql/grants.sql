@@ -256,6 +256,48 @@ DROP FUNCTION public.halved(numeric);
 RESET ROLE;
 REVOKE CREATE ON SCHEMA public FROM amad_g_reader;
 
+-- a table of the reader that it replaces by a view: not for a superuser, nor for a role that is a member of the reader's
+CREATE ROLE amad_g_chief IN ROLE amad_g_reader;
+GRANT CREATE ON SCHEMA public TO amad_g_chief;
+SET ROLE amad_g_reader;
+CREATE TABLE trap.lent AS SELECT 1 AS device, timestamptz '2024-05-01' + i * interval '1 minute' AS ts, sin(i * 0.2) AS a, 1.0::float8 AS b
+FROM generate_series(1, 100) i;
+RESET ROLE;
+SELECT plant.train('lent', 'trap.lent'), amad_grant('lent', 'amad_g_reader', 'read');
+SET ROLE amad_g_chief;
+SELECT plant.train('chief', 'trap.lent'), amad_grant('chief', 'amad_g_reader', 'operate');
+SELECT amad_watch('chief', target => 'public.chief_scores', late => '1 hour')->>'changes' AS changes;
+SET ROLE amad_g_reader;
+ALTER TABLE trap.lent RENAME TO kept;
+CREATE VIEW trap.lent AS SELECT device, ts, trap.halved(a) AS a, b FROM trap.kept;
+\set VERBOSITY default
+DO $$ BEGIN PERFORM count(*) FROM amad_detect('lent'); EXCEPTION WHEN insufficient_privilege THEN RAISE NOTICE 'refused'; END $$;
+SELECT count(*) FROM amad_detect('chief');
+-- nor in a refresh that it calls as an operator
+CALL amad_refresh('chief');
+\set VERBOSITY terse
+RESET ROLE;
+SELECT * FROM log;
+-- a temporary view instead of a table that a function of the owner names without its schema
+SET ROLE amad_g_owner;
+CREATE TABLE plant.factors AS SELECT 2.0::float8 AS k;
+CREATE FUNCTION plant.multiplied(x float8) RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN RETURN x * (SELECT k FROM factors); END $$;
+CREATE VIEW plant.multiplied AS SELECT device, ts, plant.multiplied(a) AS a, b FROM plant.raw;
+SET search_path = plant, public;
+SELECT train('multiplied', 'plant.multiplied'), amad_grant('multiplied', 'amad_g_reader', 'operate');
+SELECT amad_watch('multiplied', target => 'plant.multiplied_scores', late => '1 hour')->>'changes' AS changes;
+RESET search_path;
+SET ROLE amad_g_reader;
+CREATE TEMP VIEW factors AS SELECT trap.halved(2) AS k;
+GRANT SELECT ON factors TO PUBLIC;
+\set VERBOSITY default
+SELECT count(*) FROM amad_detect('multiplied');
+CALL amad_refresh('multiplied');
+\set VERBOSITY terse
+DISCARD TEMP;
+RESET ROLE;
+SELECT * FROM log;
+
 -- an error on a row that the reader cannot read
 SET ROLE amad_g_owner;
 CREATE TABLE plant.texts AS SELECT ts, 'one' AS device, a::text AS a, b FROM plant.raw WHERE device = 1;
@@ -268,6 +310,24 @@ SET ROLE amad_g_reader;
 SELECT count(*) FROM amad_detect('parsed');
 SELECT count(*) FROM amad_detect('parsed', since => '2024-05-01 00:30+00', until => '2024-05-01 02:00+00');
 \set VERBOSITY terse
+RESET ROLE;
+-- of any class
+SET ROLE amad_g_owner;
+CREATE FUNCTION plant.named(x float8, note text) RETURNS float8 LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_setting('grants.armed', true) = 'on' THEN
+		EXECUTE format('SELECT 1 FROM %I', note);
+	END IF;
+	RETURN x;
+END $$;
+CREATE VIEW plant.named AS SELECT device, ts, plant.named(a, note) AS a, b FROM plant.raw;
+SELECT plant.train('named', 'plant.named'), amad_grant('named', 'amad_g_reader', 'read');
+SET ROLE amad_g_reader;
+SET grants.armed = on;
+\set VERBOSITY default
+SELECT count(*) FROM amad_detect('named');
+\set VERBOSITY terse
+RESET grants.armed;
 RESET ROLE;
 
 -- code of the owner that runs for a reader cannot become the reader or the session's role
@@ -347,8 +407,32 @@ UPDATE amad_models SET source = '{"source": "plant.readings", "timestamp_col": "
 SET ROLE amad_g_reader;
 SELECT count(*) FROM amad_detect('m');
 RESET ROLE;
+-- the same with the tables of watches, in a refresh
+REVOKE amad_g_owner FROM amad_g_dba;
+UPDATE amad_models SET source = '{"source": "SELECT device, ts, a, b FROM plant.raw WHERE public.forged()", "search_path": "public"}'
+WHERE model_name = 'm';
+SET ROLE amad_g_operator;
+\set VERBOSITY default
+CALL amad_refresh('m');
+RESET ROLE;
 ALTER TABLE amad_models OWNER TO :extowner;
 ALTER TABLE amad_grants OWNER TO :extowner;
+ALTER TABLE amad_watches OWNER TO amad_g_dba;
+ALTER TABLE amad_changes OWNER TO amad_g_dba;
+ALTER TABLE amad_overflow OWNER TO amad_g_dba;
+ALTER TABLE amad_pending OWNER TO amad_g_dba;
+ALTER TABLE amad_runs OWNER TO amad_g_dba;
+SET ROLE amad_g_operator;
+CALL amad_refresh('m');
+\set VERBOSITY terse
+RESET ROLE;
+SELECT * FROM log;
+ALTER TABLE amad_watches OWNER TO :extowner;
+ALTER TABLE amad_changes OWNER TO :extowner;
+ALTER TABLE amad_overflow OWNER TO :extowner;
+ALTER TABLE amad_pending OWNER TO :extowner;
+ALTER TABLE amad_runs OWNER TO :extowner;
+UPDATE amad_models SET source = '{"source": "plant.readings", "timestamp_col": "ts"}' WHERE model_name = 'm';
 -- code attached to the table
 CREATE TRIGGER t BEFORE INSERT OR DELETE ON amad_grants FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 SET ROLE amad_g_owner;
@@ -426,6 +510,14 @@ ROLLBACK;
 SELECT amad_revoke(NULL, 'amad_g_reader') IS NULL AS none;
 RESET ROLE;
 
+SET ROLE amad_g_owner;
+SELECT amad_unwatch('loose'), amad_unwatch('multiplied');
+SET ROLE amad_g_chief;
+SELECT amad_unwatch('chief');
+RESET ROLE;
+SELECT amad_drop('lent');
+SELECT count(*) AS watches FROM amad_watches;
+DELETE FROM amad_models WHERE owner = 'amad_g_chief';
 DELETE FROM amad_models WHERE owner = 'amad_g_owner';
 DELETE FROM amad_grants;
 SET client_min_messages = warning;
@@ -433,5 +525,6 @@ DROP SCHEMA plant, trap CASCADE;
 DROP TABLE calls, digests, log;
 DROP FUNCTION outcome, digest, forged, halved_source, halved(float8);
 DROP OWNED BY amad_g_owner, amad_g_member, amad_g_operator, amad_g_readers, amad_g_reader, amad_g_stranger, amad_g_known, amad_g_other,
-	amad_g_dba CASCADE;
-DROP ROLE amad_g_owner, amad_g_member, amad_g_operator, amad_g_readers, amad_g_reader, amad_g_stranger, amad_g_known, amad_g_other, amad_g_dba;
+	amad_g_dba, amad_g_chief CASCADE;
+DROP ROLE amad_g_owner, amad_g_member, amad_g_operator, amad_g_readers, amad_g_reader, amad_g_stranger, amad_g_known, amad_g_other, amad_g_dba,
+	amad_g_chief;
