@@ -1,5 +1,6 @@
 -- amad 0.1.0 -> 0.2.0
 
+DROP POLICY amad_models_select ON amad_models;
 DROP FUNCTION amad_detect(text, timestamptz, timestamptz, bigint, jsonb, text, text, boolean, boolean);
 DROP FUNCTION amad_detect_query(text, timestamptz, timestamptz, bigint, jsonb, text, text);
 DROP FUNCTION amad_detect_bigint(text, bigint, bigint, bigint, jsonb, text, text, boolean, boolean);
@@ -10,6 +11,81 @@ DROP FUNCTION amad_train(text, text, text, text[], text[], text, jsonb);
 DROP FUNCTION amad_retrain(text, boolean);
 DROP FUNCTION amad_recalibrate(text, timestamptz, timestamptz, bigint, jsonb, text, text, text, jsonb);
 DROP FUNCTION amad_recalibrate_bigint(text, bigint, bigint, bigint, jsonb, text, text, text, jsonb);
+
+CREATE FUNCTION amad_may_read(owner name, owner_oid oid, owner_cluster bigint, model_name text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_may_read' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION amad_may_read IS
+	'whether the current role has the privileges of the owner of a model, or a grant on the model';
+
+CREATE POLICY amad_models_select ON amad_models FOR SELECT
+	USING (amad_may_read(owner, owner_oid, owner_cluster, model_name));
+
+COMMENT ON POLICY amad_models_select ON amad_models IS
+	'models owned by the role or by roles that it is a member of, and those that it has a grant on';
+
+COMMENT ON FUNCTION amad_deploy IS
+	'deploy a version of a model that you own or may operate: scoring by name then uses it';
+
+CREATE TABLE amad_grants (
+	owner name NOT NULL,
+	owner_oid oid,
+	owner_cluster bigint,
+	model_name text NOT NULL,
+	grantee name NOT NULL,
+	grantee_oid oid,
+	grantee_cluster bigint,
+	privilege text NOT NULL CHECK (privilege OPERATOR(pg_catalog.=) 'read' OR privilege OPERATOR(pg_catalog.=) 'operate'),
+	granted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (model_name, owner, grantee, privilege, granted_at)
+);
+
+COMMENT ON TABLE amad_grants IS 'what owners of models allow other roles to do with them';
+
+COMMENT ON COLUMN amad_grants.owner IS 'owner of the model';
+
+COMMENT ON COLUMN amad_grants.owner_oid IS 'oid of that role in owner_cluster; elsewhere, or if null, the name counts';
+
+COMMENT ON COLUMN amad_grants.owner_cluster IS 'system identifier of the cluster to which owner_oid belongs';
+
+COMMENT ON COLUMN amad_grants.model_name IS 'name of the model; a grant is on all of its versions';
+
+COMMENT ON COLUMN amad_grants.grantee IS 'role that has the privilege, with its members; public: all roles';
+
+COMMENT ON COLUMN amad_grants.grantee_oid IS 'oid of that role in grantee_cluster; elsewhere, or if null, the name counts';
+
+COMMENT ON COLUMN amad_grants.grantee_cluster IS 'system identifier of the cluster to which grantee_oid belongs';
+
+COMMENT ON COLUMN amad_grants.privilege IS 'read: see the model and its watch, and score by it; operate: also deploy, refresh, pause and schedule';
+
+COMMENT ON COLUMN amad_grants.granted_at IS 'time at which it was granted';
+
+ALTER TABLE amad_grants OWNER TO @extowner@;
+
+ALTER TABLE amad_grants ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY amad_grants_select ON amad_grants FOR SELECT
+	USING (amad_may_use(owner, owner_oid, owner_cluster) OR amad_may_use(grantee, grantee_oid, grantee_cluster)
+		OR grantee OPERATOR(pg_catalog.=) 'public');
+
+COMMENT ON POLICY amad_grants_select ON amad_grants IS
+	'grants by and to the role and roles that it is a member of, and grants to all roles';
+
+GRANT SELECT ON amad_grants TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('amad_grants', '');
+
+CREATE FUNCTION amad_grant(model_name text, role name, privilege text) RETURNS void
+	AS 'MODULE_PATHNAME', 'amad_grant' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION amad_grant IS
+	'grant a role, or public, the privilege read or operate on one of your own models';
+
+CREATE FUNCTION amad_revoke(model_name text, role name, privilege text DEFAULT NULL) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_revoke' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION amad_revoke IS
+	'revoke a privilege on one of your own models, and those that include it; null: all; false if the role did not have it';
 
 CREATE FUNCTION amad_progress() RETURNS TABLE (pid integer, datid oid, usesysid oid, command text, phase text,
 		share double precision, started timestamptz, eta timestamptz, rows_done bigint, rows_total bigint, workers integer)
@@ -437,7 +513,8 @@ ALTER TABLE amad_pending ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE amad_runs ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY amad_watches_select ON amad_watches FOR SELECT USING (amad_may_use(owner, owner_oid, owner_cluster));
+CREATE POLICY amad_watches_select ON amad_watches FOR SELECT
+	USING (amad_may_read(owner, owner_oid, owner_cluster, model_name));
 
 CREATE POLICY amad_changes_select ON amad_changes FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_changes.watch));
@@ -451,7 +528,7 @@ CREATE POLICY amad_pending_select ON amad_pending FOR SELECT
 CREATE POLICY amad_runs_select ON amad_runs FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_runs.watch));
 
-COMMENT ON POLICY amad_watches_select ON amad_watches IS 'watches of the role and of roles that it is a member of';
+COMMENT ON POLICY amad_watches_select ON amad_watches IS 'watches of the role and of roles that it is a member of, and of models that it has a grant on';
 
 COMMENT ON POLICY amad_changes_select ON amad_changes IS 'those of watches that the role can see';
 
