@@ -18,7 +18,10 @@ CREATE TABLE amad_watches (
 	time_type text,
 	newest_ts bigint,
 	polled_until bigint,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	silence interval,
+	step bigint,
+	source jsonb
 );
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
 COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
@@ -39,6 +42,9 @@ COMMENT ON COLUMN amad_watches.time_type IS 'type that times are handled as: tim
 COMMENT ON COLUMN amad_watches.newest_ts IS 'latest time that was scored, as in amad_changes';
 COMMENT ON COLUMN amad_watches.polled_until IS 'time up to which a polled source has been scored, as in amad_changes';
 COMMENT ON COLUMN amad_watches.created_at IS 'time at which the watch was created';
+COMMENT ON COLUMN amad_watches.silence IS 'amad_status counts a series without rows for this time as silent; null: 20 steps of the model';
+COMMENT ON COLUMN amad_watches.step IS 'median distance of rows when the model was trained: microseconds, or the integer';
+COMMENT ON COLUMN amad_watches.source IS 'what the last refresh read, in the form of amad_models; everything is scored again if that changes';
 
 -- No index: each statement that changes the source adds rows here.
 CREATE TABLE amad_changes (
@@ -79,6 +85,22 @@ COMMENT ON COLUMN amad_pending.series IS 'values of the series columns in their 
 COMMENT ON COLUMN amad_pending.first_ts IS 'first time that changed, as in amad_changes';
 COMMENT ON COLUMN amad_pending.last_ts IS 'last time that changed, as in amad_changes';
 
+-- The key is a hash, because values of series may be too long for an index.
+CREATE TABLE amad_series (
+	watch uuid NOT NULL,
+	id bytea NOT NULL,
+	series text[] NOT NULL,
+	newest timestamptz,
+	learning boolean NOT NULL,
+	PRIMARY KEY (watch, id)
+);
+COMMENT ON TABLE amad_series IS 'series of the sources of watches, as of the last refresh that scored their newest row';
+COMMENT ON COLUMN amad_series.watch IS 'the watch, as in amad_watches';
+COMMENT ON COLUMN amad_series.id IS 'SHA-256 of the text of series';
+COMMENT ON COLUMN amad_series.series IS 'values of the series columns in their order';
+COMMENT ON COLUMN amad_series.newest IS 'time of the newest row that was scored; null for integers';
+COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does not contain the series';
+
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,
 	run bigint NOT NULL,
@@ -118,6 +140,7 @@ ALTER TABLE amad_watches OWNER TO @extowner@;
 ALTER TABLE amad_changes OWNER TO @extowner@;
 ALTER TABLE amad_overflow OWNER TO @extowner@;
 ALTER TABLE amad_pending OWNER TO @extowner@;
+ALTER TABLE amad_series OWNER TO @extowner@;
 ALTER TABLE amad_runs OWNER TO @extowner@;
 
 -- Only functions and triggers of the extension write.
@@ -125,6 +148,7 @@ ALTER TABLE amad_watches ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_overflow ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_pending ENABLE ROW LEVEL SECURITY;
+ALTER TABLE amad_series ENABLE ROW LEVEL SECURITY;
 ALTER TABLE amad_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY amad_watches_select ON amad_watches FOR SELECT
 	USING (amad_may_read(owner, owner_oid, owner_cluster, model_name));
@@ -134,19 +158,23 @@ CREATE POLICY amad_overflow_select ON amad_overflow FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_overflow.watch));
 CREATE POLICY amad_pending_select ON amad_pending FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_pending.watch));
+CREATE POLICY amad_series_select ON amad_series FOR SELECT
+	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_series.watch));
 CREATE POLICY amad_runs_select ON amad_runs FOR SELECT
 	USING (EXISTS (SELECT FROM amad_watches w WHERE w.watch OPERATOR(pg_catalog.=) amad_runs.watch));
 COMMENT ON POLICY amad_watches_select ON amad_watches IS 'watches of the role and of roles that it is a member of, and of models that it has a grant on';
 COMMENT ON POLICY amad_changes_select ON amad_changes IS 'those of watches that the role can see';
 COMMENT ON POLICY amad_overflow_select ON amad_overflow IS 'those of watches that the role can see';
 COMMENT ON POLICY amad_pending_select ON amad_pending IS 'those of watches that the role can see';
+COMMENT ON POLICY amad_series_select ON amad_series IS 'those of watches that the role can see';
 COMMENT ON POLICY amad_runs_select ON amad_runs IS 'those of watches that the role can see';
-GRANT SELECT ON amad_watches, amad_changes, amad_overflow, amad_pending, amad_runs TO PUBLIC;
+GRANT SELECT ON amad_watches, amad_changes, amad_overflow, amad_pending, amad_series, amad_runs TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('amad_watches', '');
 SELECT pg_catalog.pg_extension_config_dump('amad_changes', '');
 SELECT pg_catalog.pg_extension_config_dump('amad_overflow', '');
 SELECT pg_catalog.pg_extension_config_dump('amad_pending', '');
+SELECT pg_catalog.pg_extension_config_dump('amad_series', '');
 SELECT pg_catalog.pg_extension_config_dump('amad_runs', '');
 
 CREATE FUNCTION amad_log_change() RETURNS trigger
@@ -156,7 +184,7 @@ COMMENT ON FUNCTION amad_log_change IS
 
 CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" interval DEFAULT NULL,
 		delay interval DEFAULT NULL, late interval DEFAULT NULL, retain interval DEFAULT NULL,
-		since timestamptz DEFAULT NULL) RETURNS jsonb
+		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_watch IS
 	'create a watch of one of your own models, whose scores amad_refresh() then keeps up to date in a table, or alter it';
@@ -185,7 +213,10 @@ COMMENT ON PROCEDURE amad_refresh IS
 -- The rights of the role that reads it apply, as on the tables.
 CREATE VIEW amad_status WITH (security_invoker = true) AS
 	SELECT w.watch, w.owner, w.model_name, w.target,
-		CASE WHEN w.paused THEN 'paused' WHEN f.failures > 0 THEN 'failing'
+		CASE WHEN w.paused THEN 'paused'
+			WHEN NOT EXISTS (SELECT FROM amad_models m WHERE m.deployed AND m.model_name = w.model_name
+				AND (m.owner = w.owner OR (m.owner_oid = w.owner_oid AND m.owner_cluster = w.owner_cluster))) THEN 'no model'
+			WHEN f.failures > 0 THEN 'failing'
 			WHEN w."every" IS NOT NULL AND pg_catalog.now() - coalesce(f.done, w.created_at) > w."every" * 2 THEN 'overdue'
 			ELSE 'ok' END AS state,
 		n.newest, pg_catalog.now() - n.newest AS lag,
@@ -193,7 +224,9 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		r.rows_scored AS last_rows, r.model_version, r.sqlstate, r.message, f.done AS last_done, f.failures,
 		c.changes, c.oldest_change, (SELECT pg_catalog.count(*) FROM amad_pending p WHERE p.watch = w.watch) AS pending,
 		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
-		d.flagged_share, d.learning_share, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
+		d.flagged_share, d.learning_share, s.series, s.learning_series,
+		CASE WHEN w.time_type <> 'int8' THEN s.silent_series END AS silent_series, t.silent_after,
+		j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
 	FROM amad_watches w
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
@@ -210,6 +243,11 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
 		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
+	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
+			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
+	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,
+			pg_catalog.count(*) FILTER (WHERE a.newest < pg_catalog.now() - t.silent_after) AS silent_series
+		FROM amad_series a WHERE a.watch = w.watch) s
 	CROSS JOIN LATERAL amad_find_job(w.watch, w.model_name, w.owner) j
 	CROSS JOIN LATERAL (
 		SELECT pg_catalog.array_agg(what ORDER BY what) AS unseen FROM (
@@ -234,7 +272,7 @@ COMMENT ON COLUMN amad_status.watch IS 'the watch, as in amad_watches';
 COMMENT ON COLUMN amad_status.owner IS 'role that its refreshes run as';
 COMMENT ON COLUMN amad_status.model_name IS 'name of its model';
 COMMENT ON COLUMN amad_status.target IS 'table of scores';
-COMMENT ON COLUMN amad_status.state IS 'ok, paused, failing (the last run did not succeed), or overdue (no successful run for twice the time "every")';
+COMMENT ON COLUMN amad_status.state IS 'ok, paused, no model (no version of it is deployed), failing (the last run did not succeed), or overdue (no successful run for twice the time "every")';
 COMMENT ON COLUMN amad_status.newest IS 'latest time that was scored; null for integers';
 COMMENT ON COLUMN amad_status.lag IS 'time since then';
 COMMENT ON COLUMN amad_status.last_run IS 'number of the last run that was not skipped';
@@ -253,6 +291,10 @@ COMMENT ON COLUMN amad_status.pending IS 'entries in amad_pending';
 COMMENT ON COLUMN amad_status.overflow IS 'whether the next refresh will score everything, because the change log was full';
 COMMENT ON COLUMN amad_status.flagged_share IS 'share of anomalies among the rows scored by runs of the last day';
 COMMENT ON COLUMN amad_status.learning_share IS 'share of rows whose series the model does not contain, likewise';
+COMMENT ON COLUMN amad_status.series IS 'series that have scores';
+COMMENT ON COLUMN amad_status.learning_series IS 'those of them that the model does not contain';
+COMMENT ON COLUMN amad_status.silent_series IS 'those without a row for the time silent_after: amad_series has their newest; null for integers';
+COMMENT ON COLUMN amad_status.silent_after IS 'the setting silence of the watch, or 20 steps of the model, and delay';
 COMMENT ON COLUMN amad_status.scheduler IS 'extension that has a job for it, pg_cron or timescaledb; null: no job that the role can see';
 COMMENT ON COLUMN amad_status.job IS 'identifier of the job';
 COMMENT ON COLUMN amad_status.job_state IS 'not scheduled, scheduled, inactive, or failing (its last run failed); null: jobs cannot be seen from here';

@@ -35,6 +35,6 @@ extern bool grants_allow(Oid schema, Oid role, Oid owner, const char *model_name
 extern void grants_add(const Access *access, const char *model_name, const char *role,
 					   GrantPrivilege privilege);
 extern int	grants_remove(const Access *access, const char *model_name, const char *role,
-						  GrantPrivilege privilege);
+						 GrantPrivilege privilege);
 
 #endif							/* AMAD_MODEL_GRANTS_H */

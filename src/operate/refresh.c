@@ -35,15 +35,24 @@
 
 SQL_FUNCTION(amad_refresh);
 
+#define NOTICES_SIZE 8192		/* bytes of remarks in the record, about */
+
 /* ---- the record of the run --------------------------------------------------------------- */
+
+void
+refresh_add_notice(Refresh *r, const char *notice)
+{
+	if (r->notices.len + strlen(notice) < NOTICES_SIZE)
+		appendStringInfo(&r->notices, "%s%s", r->notices.len > 0 ? "; " : "", notice);
+}
 
 /* Begins a record. */
 static void
 begin_record(Refresh *r, const char *state)
 {
-	const Oid	types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
+	const Oid	types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 	const Datum values[] = {UUIDPGetDatum(&r->watch.id), CStringGetTextDatum(state),
-							TimestampTzGetDatum(r->as_of)};
+							TimestampTzGetDatum(r->as_of), CStringGetTextDatum(r->notices.data)};
 	const bool	running = strcmp(state, "running") == 0;
 	WatchTables t;
 
@@ -57,12 +66,12 @@ begin_record(Refresh *r, const char *state)
 	if (watch_tables_execute(&t,
 							 "INSERT INTO {runs} (watch, run, started, ended, state, as_of, "
 							 "changes, series,"
-							 " rows_scored, rows_flagged, rows_learning)"
+							 " rows_scored, rows_flagged, rows_learning, notices)"
 							 " SELECT $1, coalesce(max(run), 0) + 1, clock_timestamp(),"
 							 " CASE WHEN $2 <> 'running' THEN clock_timestamp() END, $2, $3, 0, 0, "
-							 "0, 0, 0"
+							 "0, 0, 0, nullif($4, '')"
 							 " FROM {runs} WHERE watch = $1 ON CONFLICT DO NOTHING RETURNING run",
-							 3, types, values, NULL) == 1)
+							 4, types, values, NULL) == 1)
 		r->run = DatumGetInt64(watch_tables_value(0, 1, INT8OID, NULL));
 	else if (running)
 		elog(ERROR, "table \"%s\" did not accept the run", RUNS_TABLE);
@@ -140,8 +149,15 @@ finish_run(Refresh *r)
 			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
 		SPI_finish();
 	}
-	/* the newest 1,000 runs, but at least those of a month */
 	watch_tables_enter(&t, r->function);
+	if (r->watch.retain)
+		(void) watch_tables_execute(&t,
+									"DELETE FROM {series} WHERE watch = $1 AND newest < $2 - $3", 3,
+									(const Oid[]){UUIDOID, TIMESTAMPTZOID, INTERVALOID},
+									(const Datum[]){values[0], TimestampTzGetDatum(r->as_of),
+													IntervalPGetDatum(r->watch.retain)},
+									NULL);
+	/* the newest 1,000 runs, but at least those of a month */
 	(void) watch_tables_execute(&t,
 								"DELETE FROM {runs} WHERE watch = $1 AND started < "
 								"clock_timestamp() - interval '30 days'"
@@ -292,8 +308,11 @@ amad_refresh(PG_FUNCTION_ARGS)
 				 errhint(
 					 "Call it outside of a transaction block, or at the level READ COMMITTED.")));
 	if (r->atomic)
+	{
 		ereport(NOTICE,
 				(errmsg("amad_refresh runs in one transaction, because it cannot commit here")));
+		refresh_add_notice(r, "all was one transaction");
+	}
 
 	find_watch(r, model_name);
 	if (!watch_lock(r->watches, &r->watch.id, WATCH_REFRESH, ExclusiveLock, !r->atomic, false))
@@ -302,6 +321,7 @@ amad_refresh(PG_FUNCTION_ARGS)
 				(errmsg("the watch of model \"%s\" is being refreshed or altered by another "
 						"session",
 						model_name)));
+		refresh_add_notice(r, "another session was refreshing or altering the watch");
 		begin_record(r, "skipped");
 		SPI_finish();
 		PG_RETURN_NULL();

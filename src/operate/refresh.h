@@ -44,6 +44,9 @@ typedef struct Refresh
 
 extern PGDLLEXPORT Datum amad_refresh(PG_FUNCTION_ARGS);
 
+/* Adds a remark to the record of the run. */
+extern void refresh_add_notice(Refresh *refresh, const char *notice);
+
 /*
  * Steps of a refresh; each is a transaction if the refresh can commit.  They run as the watch's
  * owner in a security-restricted operation.
@@ -55,7 +58,7 @@ extern bool refresh_take_changes(Refresh *refresh);
 /* Scores some of the ranges in amad_pending; false if all were scored. */
 extern bool refresh_score_batch(Refresh *refresh);
 
-/* The time up to which rows are scored, in units of the source. */
-extern int64 refresh_horizon(const Refresh *refresh, Oid ts_type);
+/* The time up to which rows are scored, in units of the source; buckets when they have ended. */
+extern int64 refresh_horizon(const Refresh *refresh, const Source *source);
 
 #endif							/* AMAD_OPERATE_REFRESH_H */

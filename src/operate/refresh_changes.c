@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "model/owners.h"
+#include "model/registry.h"
 #include "operate/refresh.h"
 #include "operate/watch_triggers.h"
 #include "pg/timestamps.h"
@@ -57,8 +58,9 @@ typedef struct TimeRange
 } TimeRange;
 
 int64
-refresh_horizon(const Refresh *r, Oid ts_type)
+refresh_horizon(const Refresh *r, const Source *source)
 {
+	const Oid	ts_type = source->ts_type;
 	int64		horizon;
 	Datum		as_of;
 
@@ -67,15 +69,18 @@ refresh_horizon(const Refresh *r, Oid ts_type)
 	as_of = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(r->as_of),
 								IntervalPGetDatum(&r->watch.delay));
 	horizon = DatumGetInt64(detect_convert_bound(r->function, TIMESTAMPTZOID, ts_type, as_of));
+	if (source->bucket > 0 && timestamps_finite(ts_type, horizon))
+		horizon = source_bucket_start(source, Max(horizon - source->bucket, MIN_TIMESTAMP));
 	/* scores that are there already are kept up to date */
 	return r->watch.has_newest ? Max(horizon, r->watch.newest) : horizon;
 }
 
 /* Logs what the call asks for, and the time that is polled. */
 static void
-log_ranges(const Refresh *r, const WatchTables *t, Oid ts_type)
+log_ranges(const Refresh *r, const WatchTables *t, const Source *source)
 {
-	const int64 horizon = refresh_horizon(r, ts_type);
+	const Oid	ts_type = source->ts_type;
+	const int64 horizon = refresh_horizon(r, source);
 	int64		first = 0;
 	int64		last = 0;
 
@@ -99,7 +104,13 @@ log_ranges(const Refresh *r, const WatchTables *t, Oid ts_type)
 	{
 		const Oid	types[] = {UUIDOID, INT8OID};
 		const Datum values[] = {UUIDPGetDatum(&r->watch.id), Int64GetDatum(horizon)};
-		int64		from = r->watch.has_polled ? Min(r->watch.polled_until, horizon) : horizon;
+		int64		from = horizon;
+
+		/* the first time, what was added since triggers were dropped is to be scored, too */
+		if (r->watch.has_polled)
+			from = Min(r->watch.polled_until, horizon);
+		else if (r->watch.has_newest)
+			from = r->watch.newest;
 
 		first = DatumGetInt64(DirectFunctionCall2(timestamp_mi_interval, Int64GetDatum(from),
 												  IntervalPGetDatum(r->watch.late)));
@@ -127,8 +138,7 @@ log_overflow(Refresh *r, const WatchTables *t)
 							 1, types, values, NULL) == 0)
 		return;
 	watch_log_range(t, &r->watch.id, 0, NULL, NULL);
-	appendStringInfo(&r->notices, "%severything is scored again, because the change log was full",
-					 r->notices.len > 0 ? "; " : "");
+	refresh_add_notice(r, "everything is scored again, because the change log was full");
 }
 
 /* Stores what the watch must remember of the model and of the source. */
@@ -136,7 +146,9 @@ static void
 update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source *source,
 			 Oid relation)
 {
-	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID, NAMEOID, OIDOID, INT8OID, TEXTOID};
+	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID, NAMEOID,
+						 OIDOID,  INT8OID, TEXTOID, INT8OID};
+	const int64 step = (int64) Min(Max(model->stats.step, 1.0), 1e17);
 	NameData	owner;
 	Datum		values[] = {UUIDPGetDatum(&r->watch.id),
 					  0,
@@ -145,12 +157,13 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 					  NameGetDatum(&owner),
 					  ObjectIdGetDatum(r->watch.role),
 					  Int64GetDatum(owner_cluster()),
-					  CStringGetTextDatum(timestamps_type_name(source->ts_type))};
+					  CStringGetTextDatum(timestamps_type_name(source->ts_type)),
+					  Int64GetDatum(step)};
 	const int	depth = Max(r->watch.depth, scorer_depth(model, true));
 	const int	lookahead = Max(r->watch.lookahead, model->options.lookahead);
 
 	if (depth == r->watch.depth && lookahead == r->watch.lookahead && r->watch.same_cluster &&
-		relation == r->watch.source)
+		relation == r->watch.source && step == r->watch.step)
 		return;
 	values[1] = Int32GetDatum(r->watch.depth = depth);
 	values[2] = Int32GetDatum(r->watch.lookahead = lookahead);
@@ -158,9 +171,40 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 	(void) watch_tables_execute(t,
 								"UPDATE {watches} SET depth = $2, lookahead = $3, source_oid = "
 								"nullif($4, 0::oid),"
-								" owner = $5, owner_oid = $6, owner_cluster = $7, time_type = $8 "
+								" owner = $5, owner_oid = $6, owner_cluster = $7, time_type = $8,"
+								" step = $9 "
 								"WHERE watch = $1",
 								lengthof(values), types, values, NULL);
+}
+
+/*
+ * Logs everything if the deployed version does not read what the last refresh read: rows that were
+ * counted in the other source can be elsewhere now.  The features make a difference only if they are
+ * metrics, each of which can add rows.
+ */
+static void
+log_other_source(Refresh *r, const WatchTables *t, Jsonb *source)
+{
+	const Oid	types[] = {UUIDOID, JSONBOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), JsonbPGetDatum(source)};
+	bool		isnull;
+
+	if (watch_tables_execute(t,
+							 "WITH s AS (SELECT CASE WHEN $2 ? 'metric_col' THEN $2 ELSE $2 - "
+							 "'feature_cols' END - "
+							 "ARRAY['label_col','value_col','aggregate','all_metrics'] AS source),"
+							 " w AS (SELECT watch, source FROM {watches} WHERE watch = $1)"
+							 " UPDATE {watches} AS u SET source = s.source FROM s, w WHERE u.watch "
+							 "= w.watch"
+							 " AND w.source IS DISTINCT FROM s.source RETURNING w.source IS NOT "
+							 "NULL",
+							 2, types, values, NULL) != 1 ||
+		!DatumGetBool(watch_tables_value(0, 1, BOOLOID, &isnull)))
+		return;
+	watch_log_range(t, &r->watch.id, 0, NULL, NULL);
+	refresh_add_notice(r,
+					   "everything is scored again, because the deployed version reads another "
+					   "source");
 }
 
 /* ---- entries for all series -------------------------------------------------------------- */
@@ -302,6 +346,10 @@ expand_ranges(Refresh *r, const Source *s, const char *target, double tolerance)
 		/* a snapshot that is newer than that of the entries */
 		PushActiveSnapshot(GetTransactionSnapshot());
 		scope = source_enter(&s->spec);
+		/* whole buckets, which the target has at their start */
+		ranges[i].first = source_bucket_start(s, ranges[i].first);
+		if (ranges[i].last < PG_INT64_MAX)
+			ranges[i].last = source_bucket_end(s, ranges[i].last);
 		log_series_of(r, s, s->from, &ranges[i]);
 		source_leave(&scope);
 		log_series_of(r, s, target, &ranges[i]);
@@ -354,6 +402,8 @@ refresh_take_changes(Refresh *r)
 	const Source *source = detect_source(detection);
 	char	   *target = watch_open_target(r->watch.target, source, false);
 	Oid			relation = r->watch.late ? InvalidOid : watch_source_relation(source);
+	RegistryEntry entry = registry_find(r->function, r->watch.model_name, loaded->version);
+	Jsonb	   *stored = registry_source(r->function, &entry);
 	double		tolerance;
 	WatchTables t;
 
@@ -372,8 +422,10 @@ refresh_take_changes(Refresh *r)
 	}
 	watch_tables_enter(&t, r->function);
 	update_watch(r, &t, loaded->model, source, relation);
+	if (stored)
+		log_other_source(r, &t, stored);
 	log_overflow(r, &t);
-	log_ranges(r, &t, source->ts_type);
+	log_ranges(r, &t, source);
 	watch_tables_leave(&t);
 
 	tolerance = loaded->model->stats.step * r->watch.depth;

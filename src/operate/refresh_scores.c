@@ -4,6 +4,7 @@
  *
  * If the rows of a series changed from a to b, scores can change from the row that is `lookahead` rows
  * before a up to the row that is `depth` rows after b, both counted in the source as it is now.  The
+ * rows of a narrow source with buckets are its buckets.  The
  * scores of these rows are deleted and written again.  depth and lookahead are the largest of all
  * versions that have scored rows of the target, because those of an earlier version depend on the
  * changed rows, too.
@@ -19,6 +20,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -36,6 +38,7 @@ typedef struct Pending
 {
 	Datum		series;			/* text[] */
 	Jsonb	   *condition;		/* on the series columns; NULL: the model has none */
+	bool	   *nulls;			/* series columns that must be null */
 	int64		first;			/* PG_INT64_MIN: no bound */
 	int64		last;			/* PG_INT64_MAX: no bound */
 } Pending;
@@ -51,6 +54,18 @@ enum
 	OUT_COLUMNS
 };
 
+/* The columns of amad_series. */
+enum
+{
+	END_SERIES,					/* as text */
+	END_EXISTS,					/* whether the series has a score at all */
+	END_NEWEST,
+	END_LEARNING,				/* null: as before */
+	END_COLUMNS
+};
+
+static const Oid end_types[END_COLUMNS] = {TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID};
+
 typedef struct Batch
 {
 	Refresh    *refresh;
@@ -60,6 +75,8 @@ typedef struct Batch
 	int64		horizon;
 	ExplanationWriter *writer;
 	SPIPlanPtr	insert;
+	SPIPlanPtr	delete;			/* … where delete_nulls are null */
+	const bool *delete_nulls;
 	const Pending *pending;		/* the range being scored */
 
 	/* rows of it that were scored, not inserted yet */
@@ -67,9 +84,17 @@ typedef struct Batch
 	int			nrows;
 	ArrayBuildState *columns[OUT_COLUMNS];
 
+	/* the last of them */
+	bool		has_last;
+	int64		last;
+	bool		last_learning;
+
 	/* the latest time scored */
 	bool		has_newest;
 	int64		newest;
+
+	/* series whose end was scored, for amad_series, as arrays */
+	ArrayBuildState *ends[END_COLUMNS];
 } Batch;
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -82,6 +107,24 @@ output_type(const Batch *b, int column)
 	return types[column];
 }
 
+/* Appends ($1)[n] with the type of series column n. */
+static void
+append_series_value(StringInfo out, const Source *s, int n)
+{
+	appendStringInfo(out, "($1)[%d]::%s", n + 1,
+					 format_type_extended(s->series_types[n], -1, FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+static SPIPlanPtr
+prepare_statement(const char *text, int nargs, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare(text, nargs, types);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
 /* Prepares INSERT … SELECT; $1: values of the series columns, $2: version, $3 …: arrays of columns. */
 static SPIPlanPtr
 prepare_insert(const Batch *b)
@@ -92,7 +135,6 @@ prepare_insert(const Batch *b)
 	StringInfoData values;
 	StringInfoData arrays;
 	Oid			types[2 + OUT_COLUMNS] = {TEXTARRAYOID, INT4OID};
-	SPIPlanPtr	plan;
 
 	initStringInfo(&text);
 	initStringInfo(&values);
@@ -101,8 +143,8 @@ prepare_insert(const Batch *b)
 	for (int i = 0; i < s->spec.nseries; i++)
 	{
 		appendStringInfo(&text, "%s, ", quote_identifier(s->spec.series_cols[i]));
-		appendStringInfo(&values, "($1)[%d]::%s, ", i + 1,
-						 format_type_extended(s->series_types[i], -1, FORMAT_TYPE_FORCE_QUALIFY));
+		append_series_value(&values, s, i);
+		appendStringInfoString(&values, ", ");
 	}
 	for (int i = 0; i < OUT_COLUMNS; i++)
 	{
@@ -119,10 +161,32 @@ prepare_insert(const Batch *b)
 	for (int i = 0; i < OUT_COLUMNS; i++)
 		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", names[i]);
 	appendStringInfoChar(&text, ')');
-	plan = SPI_prepare(text.data, lengthof(types), types);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	return plan;
+	return prepare_statement(text.data, lengthof(types), types);
+}
+
+/* Prepares DELETE for series with these nulls; $1: values of the series columns, $2, $3: first and last time. */
+static SPIPlanPtr
+prepare_delete(const Batch *b, const bool *nulls)
+{
+	const Source *s = b->source;
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	Oid			types[] = {TEXTARRAYOID, s->ts_type, s->ts_type};
+	StringInfoData text;
+	StringInfoData where;
+
+	initStringInfo(&text);
+	initStringInfo(&where);
+	appendStringInfo(&text, "DELETE FROM %s USING (SELECT ", b->target);
+	for (int i = 0; i < s->spec.nseries; i++)
+	{
+		append_series_value(&text, s, i);
+		appendStringInfo(&text, " AS amad_k%d, ", i + 1);
+	}
+	appendStringInfo(&where, "%s OPERATOR(pg_catalog.>=) $2 AND %s OPERATOR(pg_catalog.<=) $3", ts,
+					 ts);
+	source_append_equalities(&where, s, "amad_k.amad_k", 1, nulls);
+	appendStringInfo(&text, "true) AS amad_k WHERE %s", where.data);
+	return prepare_statement(text.data, lengthof(types), types);
 }
 
 static void
@@ -176,26 +240,95 @@ take_scored_row(const DetectedRow *row, void *arg)
 								i != OUT_TS && nulls[from[i]], output_type(b, i), b->rows_context);
 	b->refresh->sums.flagged += flagged;
 	b->refresh->sums.learning += status == SCORE_LEARNING;
-	b->newest = b->has_newest ? Max(b->newest, row->row.ts) : row->row.ts;
-	b->has_newest = true;
+	b->has_last = true;
+	b->last = row->row.ts;
+	b->last_learning = status == SCORE_LEARNING;
 	if (++b->nrows == FLUSH_ROWS)
 		insert_rows(b);
 }
 
-/* Deletes the scores of a series in a range. */
+/* Deletes the scores of a series in a range.  The ends of int64 are infinite times. */
 static void
-delete_scores(const Batch *b, int64 first, int64 last)
+delete_scores(Batch *b, int64 first, int64 last)
 {
-	StringInfoData where;
+	const int	nseries = b->source->spec.nseries;
+	Datum		values[] = {b->pending->series, Int64GetDatum(first), Int64GetDatum(last)};
+	int			rc;
 
-	initStringInfo(&where);
-	source_append_times(&where, b->source, first, last);
-	if (b->pending->condition)
-		source_append_series(&where, b->source, b->pending->condition);
-	if (SPI_execute(psprintf("DELETE FROM %s%s%s", b->target, where.len > 0 ? " WHERE " : "",
-							 where.data),
-					false, 0) < 0)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+	if (b->delete == NULL ||
+		memcmp(b->delete_nulls, b->pending->nulls, sizeof(bool) * nseries) != 0)
+	{
+		b->delete = prepare_delete(b, b->pending->nulls);
+		b->delete_nulls = b->pending->nulls;
+	}
+	rc = SPI_execute_plan(b->delete, values, NULL, false, 0);
+	if (rc != SPI_OK_DELETE)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+}
+
+/* ---- ends of series ---------------------------------------------------------------------- */
+
+static void
+start_ends(Batch *b)
+{
+	for (int i = 0; i < END_COLUMNS; i++)
+		b->ends[i] = initArrayResult(end_types[i], CurrentMemoryContext, false);
+}
+
+/* Takes the end of a series, of which all rows from first on were scored. */
+static void
+take_end(Batch *b, int64 first)
+{
+	const Oid	type = b->source->ts_type;
+	int64		last = b->last;
+	bool		exists = b->has_last;
+	Datum		newest = 0;
+
+	if (!exists && first > PG_INT64_MIN)
+		exists = source_nth_time(b->source, b->pending->condition, false, first, 1, &last);
+	if (exists && type != INT8OID)
+		newest = detect_convert_bound(b->refresh->function, type, TIMESTAMPTZOID,
+									  Int64GetDatum(last));
+	(void) accumArrayResult(b->ends[END_SERIES],
+							CStringGetTextDatum(
+								OidOutputFunctionCall(F_ARRAY_OUT, b->pending->series)),
+							false, TEXTOID, CurrentMemoryContext);
+	(void) accumArrayResult(b->ends[END_EXISTS], BoolGetDatum(exists), false, BOOLOID,
+							CurrentMemoryContext);
+	(void) accumArrayResult(b->ends[END_NEWEST], newest, !exists || type == INT8OID, TIMESTAMPTZOID,
+							CurrentMemoryContext);
+	(void) accumArrayResult(b->ends[END_LEARNING], BoolGetDatum(b->last_learning), !b->has_last,
+							BOOLOID, CurrentMemoryContext);
+}
+
+static void
+store_ends(Batch *b)
+{
+	const Oid	types[] = {UUIDOID, TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, BOOLARRAYOID};
+	Datum		values[1 + END_COLUMNS] = {UUIDPGetDatum(&b->refresh->watch.id)};
+	WatchTables t;
+
+	if (b->ends[END_SERIES]->nelems == 0)
+		return;
+	for (int i = 0; i < END_COLUMNS; i++)
+		values[1 + i] = makeArrayResult(b->ends[i], CurrentMemoryContext);
+	watch_tables_enter(&t, b->refresh->function);
+	(void) watch_tables_execute(&t,
+								"WITH n AS (SELECT sha256(convert_to(s, 'UTF8')) AS id, s::text[] "
+								"AS series, e, newest, learning"
+								"   FROM unnest($2, $3, $4, $5) AS u(s, e, newest, learning)),"
+								" d AS (DELETE FROM {series} WHERE watch = $1 AND id IN (SELECT id "
+								"FROM n WHERE NOT e))"
+								" INSERT INTO {series} AS o (watch, id, series, newest, learning)"
+								"   SELECT $1, id, series, newest, coalesce(learning, false) FROM "
+								"n WHERE e"
+								"   ON CONFLICT (watch, id) DO UPDATE SET newest = "
+								"excluded.newest,"
+								"   learning = CASE WHEN excluded.id IN (SELECT id FROM n WHERE "
+								"learning IS NULL)"
+								"     THEN o.learning ELSE excluded.learning END",
+								1 + END_COLUMNS, types, values, NULL);
+	watch_tables_leave(&t);
 }
 
 /* ---- ranges ------------------------------------------------------------------------------ */
@@ -243,18 +376,20 @@ take_pending(Batch *b, Pending **ranges)
 	return n;
 }
 
-/* Writes the condition on the series columns.  ERROR if there are not as many values. */
+/* Takes a range to the model's rows, and writes its condition on the series columns. */
 static void
-set_condition(const Batch *b, Pending *p)
+prepare_pending(const Batch *b, Pending *p)
 {
 	const SourceSpec *spec = &b->source->spec;
 	StringInfoData json;
 	Datum	   *values;
-	bool	   *nulls;
 	int			n;
 
+	p->first = source_bucket_start(b->source, p->first);
+	if (p->last < PG_INT64_MAX)
+		p->last = source_bucket_start(b->source, p->last);
 	deconstruct_array(DatumGetArrayTypeP(p->series), TEXTOID, -1, false, TYPALIGN_INT, &values,
-					  &nulls, &n);
+					  &p->nulls, &n);
 	if (n != spec->nseries)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -268,7 +403,7 @@ set_condition(const Batch *b, Pending *p)
 	appendStringInfoChar(&json, '{');
 	for (int i = 0; i < n; i++)
 		json_put_string(&json, spec->series_cols[i],
-						nulls[i] ? NULL : TextDatumGetCString(values[i]));
+						p->nulls[i] ? NULL : TextDatumGetCString(values[i]));
 	appendStringInfoChar(&json, '}');
 	p->condition = json_to_jsonb(json.data);
 }
@@ -338,9 +473,17 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
 					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
 	start_output(b);
+	b->has_last = false;
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);
 	b->refresh->sums.series++;
+	if (b->has_last)
+	{
+		b->newest = b->has_newest ? Max(b->newest, b->last) : b->last;
+		b->has_newest = true;
+	}
+	if (end == PG_INT64_MAX)
+		take_end(b, first);
 
 	/* what was too new */
 	if (last > b->horizon &&
@@ -370,15 +513,17 @@ refresh_score_batch(Refresh *r)
 	b.source = detect_source(b.detection);
 	b.target = watch_open_target(r->watch.target, b.source, false);
 	b.writer = explanation_open(detect_model(b.detection));
-	b.horizon = refresh_horizon(r, b.source->ts_type);
+	b.horizon = refresh_horizon(r, b.source);
 	b.rows_context = AllocSetContextCreate(CurrentMemoryContext, "amad scores",
 										   ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)
-		set_condition(&b, &ranges[i]);
+		prepare_pending(&b, &ranges[i]);
 	SPI_connect();
 	b.insert = prepare_insert(&b);
+	start_ends(&b);
 	for (int i = 0; i < n;)
 		i += score_ranges(&b, ranges + i, n - i);
+	store_ends(&b);
 	SPI_finish();
 	PopActiveSnapshot();
 

@@ -24,6 +24,7 @@
 #include "operate/schedule.h"
 #include "operate/watch_tables.h"
 #include "operate/watch_triggers.h"
+#include "operate/watch_views.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
 #include "score/detect.h"
@@ -36,7 +37,8 @@ enum
 	ARG_DELAY,
 	ARG_LATE,
 	ARG_RETAIN,
-	ARG_SINCE
+	ARG_SINCE,
+	ARG_SILENCE
 };
 
 SQL_FUNCTION(amad_watch);
@@ -81,7 +83,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 			Oid relation)
 {
 	const Oid	types[] = {TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID,
-						 NAMEOID, OIDOID,  INT8OID,		OIDOID,		 UUIDOID};
+						 NAMEOID, OIDOID,  INT8OID,		OIDOID,		 UUIDOID,	  INTERVALOID};
 	NameData	owner;
 	Datum		values[] = {
 		PG_GETARG_DATUM(ARG_MODEL_NAME),
@@ -95,14 +97,16 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 		Int64GetDatum(owner_cluster()),
 		ObjectIdGetDatum(relation),
 		UUIDPGetDatum(id),
+		PG_GETARG_DATUM(ARG_SILENCE),
 	};
-	char		nulls[] = "           ";
+	char		nulls[] = "            ";
 
 	namestrcpy(&owner, GetUserNameFromId(t->caller, false));
 	for (int i = ARG_EVERY; i <= ARG_RETAIN; i++)
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	nulls[9] = OidIsValid(relation) ? ' ' : 'n';
 	nulls[10] = id ? ' ' : 'n';
+	nulls[11] = PG_ARGISNULL(ARG_SILENCE) ? 'n' : ' ';
 	/* an interval of 0 takes a setting back; newest_ts describes a table */
 	(void) watch_tables_execute(t,
 								id ? "UPDATE {watches} SET target = $2, every = CASE WHEN $3 = '0' "
@@ -111,6 +115,8 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 									 "NULL ELSE coalesce($5, late) END,"
 									 " retain = CASE WHEN $6 = '0' THEN NULL ELSE coalesce($6, "
 									 "retain) END,"
+									 " silence = CASE WHEN $12 = '0' THEN NULL ELSE coalesce($12, "
+									 "silence) END,"
 									 " owner = $7, owner_oid = $8, owner_cluster = $9, source_oid "
 									 "= $10,"
 									 " newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
@@ -118,11 +124,13 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 									 " WHERE watch = $11 AND model_name = $1 RETURNING watch"
 								   : "INSERT INTO {watches} (watch, owner, owner_oid, "
 									 "owner_cluster, model_name, target, every,"
-									 " delay, late, retain, source_oid, created_at, paused, depth, "
+									 " delay, late, retain, silence, source_oid, created_at, "
+									 "paused, depth, "
 									 "lookahead)"
 									 " SELECT gen_random_uuid(), $7, $8, $9, $1, $2, nullif($3, "
 									 "'0'), coalesce($4, '0'),"
-									 " nullif($5, '0'), nullif($6, '0'), $10, clock_timestamp(), "
+									 " nullif($5, '0'), nullif($6, '0'), nullif($12, '0'), $10, "
+									 "clock_timestamp(), "
 									 "false, 0, 0"
 									 " WHERE $11 IS NULL RETURNING watch",
 								lengthof(values), types, values, nulls);
@@ -131,7 +139,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	return *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
 }
 
-/* (model_name, target, every, delay, late, retain, since) → jsonb */
+/* (model_name, target, every, delay, late, retain, since, silence) → jsonb */
 Datum
 amad_watch(PG_FUNCTION_ARGS)
 {
@@ -159,6 +167,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	check_interval(fcinfo, ARG_DELAY, "delay");
 	check_interval(fcinfo, ARG_LATE, "late");
 	check_interval(fcinfo, ARG_RETAIN, "retain");
+	check_interval(fcinfo, ARG_SILENCE, "silence");
 
 	/* concurrent calls wait, as for a refresh that runs */
 	watch_tables_enter(&t, function);
@@ -182,7 +191,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	source = detect_source(detection);
 	if (source->ts_type == INT8OID &&
 		!(PG_ARGISNULL(ARG_DELAY) && PG_ARGISNULL(ARG_LATE) && PG_ARGISNULL(ARG_RETAIN) &&
-		  PG_ARGISNULL(ARG_SINCE)))
+		  PG_ARGISNULL(ARG_SINCE) && PG_ARGISNULL(ARG_SILENCE)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg(
@@ -200,6 +209,8 @@ amad_watch(PG_FUNCTION_ARGS)
 		created = true;
 		qualified = watch_open_target(target, source, false);
 	}
+	if (!exists || created || strcmp(old_target, qualified) != 0)
+		watch_create_views(qualified, source);
 
 	/* the row of the watch, then its triggers */
 	polled = PG_ARGISNULL(ARG_LATE)
@@ -236,6 +247,7 @@ amad_watch(PG_FUNCTION_ARGS)
 		{
 			watch_clear(&t, &watch.id, "changes");
 			watch_clear(&t, &watch.id, "pending");
+			watch_clear(&t, &watch.id, "series");
 		}
 		watch_log_range(&t, &watch.id, 0, PG_ARGISNULL(ARG_SINCE) ? NULL : &since, NULL);
 		watch_tables_leave(&t);

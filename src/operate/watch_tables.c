@@ -28,8 +28,8 @@
 #include "model/owners.h"
 #include "operate/watch_tables.h"
 
-static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE, PENDING_TABLE,
-									 RUNS_TABLE};
+static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE,
+									 PENDING_TABLE, SERIES_TABLE,  RUNS_TABLE};
 
 /* ---- access ------------------------------------------------------------------------------ */
 
@@ -158,7 +158,7 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 
 #define WATCH_COLUMNS \
 	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
-	" source_oid, depth, lookahead, newest_ts, polled_until, every"
+	" source_oid, depth, lookahead, newest_ts, polled_until, every, step"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -230,6 +230,8 @@ read_watch(MemoryContext context, int row, Watch *w)
 	w->has_polled = !isnull;
 	w->polled_until = isnull ? 0 : DatumGetInt64(value);
 	w->every = copy_interval(context, row, 16);
+	value = watch_tables_value(row, 17, INT8OID, &isnull);
+	w->step = isnull ? 0 : DatumGetInt64(value);
 }
 
 bool

@@ -20,6 +20,7 @@
 #define CHANGES_TABLE "amad_changes"
 #define OVERFLOW_TABLE "amad_overflow"
 #define PENDING_TABLE "amad_pending"
+#define SERIES_TABLE "amad_series"
 #define RUNS_TABLE "amad_runs"
 
 /* Columns of amad_watches and amad_changes that the trigger reads and writes, from 1. */
@@ -72,6 +73,7 @@ typedef struct Watch
 	Oid			source;			/* InvalidOid: no relation with triggers */
 	int			depth;
 	int			lookahead;
+	int64		step;
 	bool		has_newest;
 	int64		newest;
 	bool		has_polled;

@@ -521,11 +521,6 @@ watch_open_target(const char *target, const Source *s, bool missing_ok)
 	Relation	rel;
 	char	   *qualified;
 
-	if (s->bucket > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a narrow source with buckets cannot be watched"),
-				 errhint("Watch a model whose source is a view with the buckets, with late.")));
 	if (!OidIsValid(oid))
 		return NULL;
 	rel = relation_open(oid, NoLock);

@@ -177,10 +177,18 @@ extern bool source_span(const Source *source, const SourceRange *range, int64 *f
 
 /*
  * Finds the n-th distinct finite time of a series after (or before) a time; n at least 1.  False if
- * there are fewer.  series: values of the series columns; NULL: the only series.
+ * there are fewer.  series: values of all series columns; NULL: there are none.
  */
 extern bool source_nth_time(const Source *source, Jsonb *series, bool after, int64 from, int64 n,
 							int64 *ts);
+
+/*
+ * The time of the row of the model that a row of the source contributes to: that row's own time, or
+ * the start of its bucket.  And the last time of that bucket.
+ */
+extern int64 source_bucket_start(const Source *source, int64 ts);
+extern int64 source_bucket_end(const Source *source, int64 ts);
+
 /* The rows of a source. */
 typedef struct SourceSize
 {
@@ -249,6 +257,13 @@ extern void source_append_bound(StringInfo out, const Source *source, const char
 
 /* Appends conditions that it is from first to last; PG_INT64_MIN and PG_INT64_MAX: no bound. */
 extern void source_append_times(StringInfo out, const Source *source, int64 first, int64 last);
+
+/*
+ * Appends conditions that the series columns equal what is called prefix1, prefix2 … (from the number
+ * first on); with nulls, that they are null where these are true.
+ */
+extern void source_append_equalities(StringInfo out, const Source *source, const char *prefix,
+									 int first, const bool *nulls);
 
 /* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
 extern void source_append_series(StringInfo where, const Source *source, Jsonb *series);

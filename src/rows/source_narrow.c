@@ -132,6 +132,19 @@ source_bucket_start(const Source *s, int64 ts)
 }
 
 int64
+source_bucket_end(const Source *s, int64 ts)
+{
+	int64		start = source_bucket_start(s, ts);
+	int64		end;
+
+	if (s->bucket == 0 || !timestamps_finite(s->ts_type, ts))
+		return ts;
+	if (pg_add_s64_overflow(start, s->bucket - 1, &end))
+		return PG_INT64_MAX;
+	return s->ts_type != INT8OID ? Min(end, END_TIMESTAMP - 1) : end;
+}
+
+int64
 source_first_time(const Source *s, int64 ts)
 {
 	int64		start = source_bucket_start(s, ts);

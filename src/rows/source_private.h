@@ -51,6 +51,14 @@ extern char *source_parameter_query(const struct Source *source, const struct So
 extern char *source_outside_query(const struct Source *source, const struct SourceRange *range,
 								  bool before);
 
+/* The query for the n-th time of a series from since on, or before it; the range has that series. */
+extern char *source_nth_query(const struct Source *source, const struct SourceRange *range,
+							  bool after, int64 n);
+
+/* The values of the parameters of such queries. */
+extern ParamListInfo source_parameters(const struct Source *source,
+									   const struct SourceRange *range);
+
 /*
  * Queries whose plans show whether an index helps: the newest rows of a series before a time, the
  * series of the rows from a time on, and the series after another one (NULL if no operator
@@ -99,9 +107,6 @@ extern void source_rethrow(const struct SourceSpec *spec, MemoryContext context)
 extern void source_append_name(StringInfo list, const char *name);
 
 /* ---- narrow sources: source_narrow.c ------------------------------------------------------- */
-
-/* The start of the bucket that a time belongs to, which is its label. */
-extern int64 source_bucket_start(const struct Source *source, int64 ts);
 
 /* Checks the arguments that describe a narrow source, before its columns are looked up. */
 extern void source_check_narrow(struct SourceSpec *spec);

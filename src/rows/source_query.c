@@ -166,6 +166,7 @@ source_append_times(StringInfo out, const Source *s, int64 first, int64 last)
 		source_append_bound(out, s, ts, "<=", last);
 }
 
+
 /* Appends a condition that compares the time column with a bound of the range. */
 static void
 append_range_bound(StringInfo where, const Writing *q, const char *operator, int number)
@@ -222,13 +223,9 @@ source_cast(const Source *s, int number)
 	return IsPolymorphicType(left) ? psprintf("::%s", format_type_be_qualified(base)) : "";
 }
 
-/*
- * Appends conditions that the series columns equal prefix1, prefix2 …; with nulls, null where
- * these are null.
- */
-static void
-append_equalities(StringInfo where, const Source *s, const char *prefix, int first,
-				  const bool *nulls)
+void
+source_append_equalities(StringInfo where, const Source *s, const char *prefix, int first,
+						 const bool *nulls)
 {
 	for (int i = 0; i < s->spec.nseries; i++)
 	{
@@ -601,7 +598,7 @@ series_by_steps(const Writing *q)
 	appendStringInfoString(&out, ") AS n) SELECT k.* FROM amad_series AS k");
 	if (q->range->has_since)
 	{
-		append_equalities(&equalities, s, "k.k", 1, NULL);
+		source_append_equalities(&equalities, s, "k.k", 1, NULL);
 		appendStringInfoString(&out, " CROSS JOIN LATERAL (SELECT FROM (");
 		append_keys(&out, s, begin_range_part(q, equalities.data).data);
 		appendStringInfoString(&out, ") AS r LIMIT 1) AS e");
@@ -624,7 +621,7 @@ read_by_series(const Writing *q)
 	Writing		null = *q;
 	char	   *parts;
 
-	append_equalities(&equalities, s, "k.k", 1, NULL);
+	source_append_equalities(&equalities, s, "k.k", 1, NULL);
 	parts = psprintf("FROM (%s) AS k(%s) CROSS JOIN LATERAL (%s) AS h ORDER BY %sh.c0%s",
 					 range->form == SOURCE_STEPS ? series_by_steps(q) : series_in_range(q),
 					 join_series(s, "k"),
@@ -684,7 +681,7 @@ write_query(const Source *s, const SourceRange *range, bool literals)
 	if (q.single && !literals)
 	{
 		resetStringInfo(&series);
-		append_equalities(&series, s, "$", PARAM_SERIES, nulls);
+		source_append_equalities(&series, s, "$", PARAM_SERIES, nulls);
 	}
 	q.series = series.data;
 	switch (range->form)
@@ -740,6 +737,42 @@ source_outside_query(const Source *s, const SourceRange *range, bool before)
 	return out.data;
 }
 
+char *
+source_nth_query(const Source *s, const SourceRange *range, bool after, int64 n)
+{
+	Writing		q = {.source = s, .range = range, .single = true};
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	Datum	   *values = palloc(sizeof(Datum) * Max(s->spec.nseries, 1));
+	bool	   *nulls = palloc0(sizeof(bool) * Max(s->spec.nseries, 1));
+	StringInfoData where = begin_part("");
+	SourceScope scope = source_enter(&s->spec);
+	StringInfoData rows;
+
+	(void) source_single_series(s, range, values, nulls);
+	source_leave(&scope);
+	source_append_equalities(&where, s, "$", PARAM_SERIES, nulls);
+	append_range_bound(&where, &q, after ? ">=" : "<", PARAM_SINCE);
+	append_finite(&where, &q, after ? "<" : ">", after ? DT_NOEND : DT_NOBEGIN);
+	if (s->bucket > 0)
+	{
+		initStringInfo(&rows);
+		if (after)
+			source_append_oldest(&rows, s, where.data, n);
+		else
+			source_append_newest(&rows, s, where.data, n);
+		return psprintf("SELECT pg_catalog.%s(c0) FROM (%s) AS r HAVING pg_catalog.count(*) "
+						"OPERATOR(pg_catalog.=) " INT64_FORMAT,
+						after ? "max" : "min", rows.data, n);
+	}
+	if (s->spec.metric_col)
+		source_append_metrics(&where, s);
+	/* the sort is by the bare column, for indexes */
+	return psprintf("SELECT t::pg_catalog.%s FROM (SELECT DISTINCT %s AS t FROM %s WHERE %s ORDER "
+					"BY t %s LIMIT " INT64_FORMAT ") AS r OFFSET " INT64_FORMAT,
+					source_ts_read_name(s), ts, s->from, where.data, after ? "ASC" : "DESC", n,
+					n - 1);
+}
+
 /* ---- queries whose plans are looked at ---------------------------------------------------- */
 
 char *
@@ -749,7 +782,7 @@ source_history_query(const Source *s, int rows)
 	StringInfoData where = begin_part("");
 	StringInfoData out;
 
-	append_equalities(&where, s, "$", PARAM_SERIES, NULL);
+	source_append_equalities(&where, s, "$", PARAM_SERIES, NULL);
 	append_range_bound(&where, &q, "<", PARAM_SINCE);
 	initStringInfo(&out);
 	append_keys(&out, s, where.data);

@@ -307,9 +307,8 @@ plan_by_rows(void)
 								 0, false);
 }
 
-/* The values of the parameters of a query. */
-static ParamListInfo
-make_parameters(const Source *s, const SourceRange *range)
+ParamListInfo
+source_parameters(const Source *s, const SourceRange *range)
 {
 	const int	nseries = s->spec.nseries;
 	Datum	   *values = palloc0(sizeof(Datum) * Max(nseries, 1));
@@ -373,7 +372,7 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 		plan_by_rows();
 	SPI_connect();
 	open_receiver(&r, s);
-	options.params = make_parameters(s, range);
+	options.params = source_parameters(s, range);
 	options.dest = &r.pub;
 	PG_TRY();
 	{

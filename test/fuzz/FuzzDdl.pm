@@ -98,7 +98,7 @@ sub statement
 		sub { ("SELECT count(amad_describe(model)) FROM amad_models", 'describe') },
 		sub { ("SELECT count(s), $bad FROM (SELECT amad_score($model, ts, a, b) OVER (PARTITION BY dev ORDER BY ts) AS s FROM ddl.t) x", 'direct score') },
 		sub { ("SELECT amad_train($model, '$zscore', ts, a, b) IS NOT NULL FROM ddl.t WHERE dev = 'x'", 'direct train') },
-		sub { ("SELECT length(amad_watch($model, target => 'ddl.scores'" . pick('', ", late => '1 day'", ", late => '0'") . ')::text)', 'watch') },
+		sub { ("SELECT length(amad_watch($model, target => 'ddl.scores'" . pick('', ", late => '1 day'", ", late => '0'", ", silence => '1 day'") . ')::text)', 'watch') },
 		sub { ("SELECT length(amad_schedule($model" . pick('', ", '7 min'", ", '*/5 * * * *'", ", '1'") . ')::text)', 'schedule') },
 		sub { ("CALL amad_refresh($model)", 'refresh') },
 		sub { ("CALL amad_refresh($model)", 'refresh') },

@@ -421,6 +421,7 @@ ALTER TABLE amad_watches OWNER TO amad_g_dba;
 ALTER TABLE amad_changes OWNER TO amad_g_dba;
 ALTER TABLE amad_overflow OWNER TO amad_g_dba;
 ALTER TABLE amad_pending OWNER TO amad_g_dba;
+ALTER TABLE amad_series OWNER TO amad_g_dba;
 ALTER TABLE amad_runs OWNER TO amad_g_dba;
 SET ROLE amad_g_operator;
 CALL amad_refresh('m');
@@ -431,6 +432,7 @@ ALTER TABLE amad_watches OWNER TO :extowner;
 ALTER TABLE amad_changes OWNER TO :extowner;
 ALTER TABLE amad_overflow OWNER TO :extowner;
 ALTER TABLE amad_pending OWNER TO :extowner;
+ALTER TABLE amad_series OWNER TO :extowner;
 ALTER TABLE amad_runs OWNER TO :extowner;
 UPDATE amad_models SET source = '{"source": "plant.readings", "timestamp_col": "ts"}' WHERE model_name = 'm';
 -- code attached to the table

@@ -73,6 +73,6 @@ DROP ROLE regress_amad_stranger;
 
 -- what the test leaves behind
 SELECT amad_unwatch('fleet'), amad_unwatch('a''b%c\%d'), amad_unwatch(E'two\nlines');
-DROP TABLE readings, scores0, scores1, scores2;
+DROP TABLE readings, scores0, scores1, scores2 CASCADE;
 DROP FUNCTION watch, crontab_line;
 DELETE FROM amad_models;

@@ -140,6 +140,7 @@ SELECT wrong();
 
 -- a column of another type: the target must follow
 ALTER TABLE readings ALTER a TYPE numeric;
+DROP VIEW m_scores_grafana, m_scores_annotations;
 ALTER TABLE m_scores ALTER device TYPE text;
 CALL amad_refresh('m');
 ALTER TABLE m_scores ALTER device TYPE int USING device::int;
@@ -319,9 +320,9 @@ SELECT count(*) AS watches FROM amad_watches;
 SELECT amad_drop('k', 2);
 SELECT (SELECT count(*) FROM amad_watches) AS watches, (SELECT count(*) FROM amad_runs) AS runs,
 	(SELECT count(*) FROM pg_trigger WHERE tgrelid = 'ticker'::regclass) AS triggers, count(*) > 0 AS scores FROM k_scores;
-DROP TABLE ticker, k_scores;
+DROP TABLE ticker, k_scores CASCADE;
 
-DROP TABLE m_scores, ticks, t_scores, pairs, p_scores, typed, typed_scores, q_scores;
+DROP TABLE m_scores, ticks, t_scores, pairs, p_scores, typed, typed_scores, q_scores CASCADE;
 DROP TYPE pair, color;
 DROP DOMAIN nine_letters;
 DROP SCHEMA w CASCADE;

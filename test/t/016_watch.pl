@@ -55,7 +55,7 @@ sub create_source
 {
 	my ($kind) = @_;
 
-	sql('DROP TABLE IF EXISTS source CASCADE; DROP TABLE IF EXISTS source_scores');
+	sql('DROP TABLE IF EXISTS source CASCADE; DROP TABLE IF EXISTS source_scores CASCADE');
 	sql('CREATE TABLE source (device int, ts timestamptz NOT NULL, a float8, b float8, note text) '
 		  . ($kind eq 'partitioned' ? 'PARTITION BY RANGE (ts)' : ''));
 	if ($kind eq 'partitioned')
