@@ -456,7 +456,8 @@ report_not_found(const char *name, int version)
 				 errmsg("version %d of model \"%s\" does not exist", version, name)));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
-			 errhint("Train it with amad_train(). The table amad_models lists the models that you "
+			 errhint("Train it with amad_train(), or let its owner grant it with amad_grant(). The "
+					 "table amad_models lists the models that you "
 					 "can use.")));
 }
 
