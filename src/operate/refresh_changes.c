@@ -37,14 +37,14 @@
 #define MOST "'9223372036854775807'::int8"
 
 /*
- * Continues a WITH clause whose query e has series, a and b: r has the merged ranges.  $2: distance
- * at which ranges are merged.  A series with more than 16 ranges gets a single one.
+ * Continues a WITH clause whose query e has series, as a text, a and b: r has the merged ranges.
+ * $2: distance at which ranges are merged.  A series with more than 16 ranges gets a single one.
  */
 #define MERGED_RANGES \
 	" m AS (SELECT series, a, b, max(b) OVER (PARTITION BY series ORDER BY a, b" \
 	"   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached FROM e)," \
 	" i AS (SELECT series, a, b, count(*) FILTER (WHERE a::float8 - reached::float8 > $2)" \
-	"   OVER (PARTITION BY series ORDER BY a, b) AS island FROM m)," \
+	"   OVER (PARTITION BY series ORDER BY a, b ROWS UNBOUNDED PRECEDING) AS island FROM m)," \
 	" g AS (SELECT series, island, min(a) AS a, max(b) AS b," \
 	"   count(*) OVER (PARTITION BY series) AS islands FROM i GROUP BY series, island)," \
 	" r AS (SELECT series, min(a) AS a, max(b) AS b FROM g" \
@@ -374,14 +374,14 @@ merge_entries(Refresh *r, double tolerance)
 							 "   RETURNING series, first_ts, last_ts),"
 							 " p AS (DELETE FROM {pending} WHERE watch = $1 RETURNING series, "
 							 "first_ts, last_ts),"
-							 " e AS (SELECT series, coalesce(first_ts, " LEAST
-							 ") AS a, coalesce(last_ts, " MOST ") AS b"
+							 " e AS (SELECT series::text COLLATE \"C\" AS series, "
+							 "coalesce(first_ts, " LEAST ") AS a, coalesce(last_ts, " MOST ") AS b"
 							 "   FROM (TABLE c UNION ALL TABLE p) AS u)," MERGED_RANGES
 							 ", n AS (INSERT INTO {pending} (watch, number, series, first_ts, "
 							 "last_ts)"
 							 "   SELECT $1, coalesce((SELECT max(number) FROM {pending} WHERE "
 							 "watch = $1), 0)"
-							 "     + row_number() OVER (ORDER BY series COLLATE \"C\", a), series,"
+							 "     + row_number() OVER (ORDER BY series, a), series::text[],"
 							 "     nullif(a, " LEAST "), nullif(b, " MOST ") FROM r)"
 							 " SELECT count(*) FROM c",
 							 2, types, values, NULL) == 1)

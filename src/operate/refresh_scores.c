@@ -133,12 +133,10 @@ prepare_insert(const Batch *b)
 	const Source *s = b->source;
 	StringInfoData text;
 	StringInfoData values;
-	StringInfoData arrays;
 	Oid			types[2 + OUT_COLUMNS] = {TEXTARRAYOID, INT4OID};
 
 	initStringInfo(&text);
 	initStringInfo(&values);
-	initStringInfo(&arrays);
 	appendStringInfo(&text, "INSERT INTO %s (", b->target);
 	for (int i = 0; i < s->spec.nseries; i++)
 	{
@@ -149,18 +147,16 @@ prepare_insert(const Batch *b)
 	for (int i = 0; i < OUT_COLUMNS; i++)
 	{
 		types[2 + i] = get_array_type(output_type(b, i));
-		appendStringInfo(&arrays, "%spg_catalog.unnest($%d)", i > 0 ? ", " : "", 3 + i);
+		appendStringInfo(&text, "%s, ",
+						 i == OUT_TS ? quote_identifier(s->spec.timestamp_col) : names[i]);
+		appendStringInfo(&values, "pg_catalog.unnest($%d)", 3 + i);
+		if (i == OUT_TS)
+			appendStringInfo(&values, "::%s",
+							 format_type_extended(s->ts_column_type, -1,
+												  FORMAT_TYPE_FORCE_QUALIFY));
+		appendStringInfoString(&values, ", ");
 	}
-	appendStringInfo(&text,
-					 "%s, severity, status, expected, contributions, model_version) SELECT %s"
-					 "r.ts::%s, r.severity, r.status, r.expected, r.contributions, $2 FROM ROWS "
-					 "FROM (%s) AS r(",
-					 quote_identifier(s->spec.timestamp_col), values.data,
-					 format_type_extended(s->ts_column_type, -1, FORMAT_TYPE_FORCE_QUALIFY),
-					 arrays.data);
-	for (int i = 0; i < OUT_COLUMNS; i++)
-		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", names[i]);
-	appendStringInfoChar(&text, ')');
+	appendStringInfo(&text, "model_version) SELECT %s$2", values.data);
 	return prepare_statement(text.data, lengthof(types), types);
 }
 
@@ -350,9 +346,9 @@ take_pending(Batch *b, Pending **ranges)
 	r->watch.has_newest = watch.has_newest;
 	r->watch.newest = watch.newest;
 	n = (int) watch_tables_execute(&t,
-								   "WITH p AS (DELETE FROM {pending} WHERE watch = $1 AND number IN"
-								   "   (SELECT number FROM {pending} WHERE watch = $1 ORDER BY "
-								   "number LIMIT $2)"
+								   "WITH p AS (DELETE FROM {pending} WHERE watch = $1 AND number <="
+								   "   (SELECT max(number) FROM (SELECT number FROM {pending} "
+								   "WHERE watch = $1 ORDER BY number LIMIT $2) AS s)"
 								   "   RETURNING number, series, first_ts, last_ts)"
 								   " SELECT series, first_ts, last_ts FROM p ORDER BY number",
 								   2, types, values, NULL);
