@@ -5,17 +5,17 @@
 #
 # Refresh: SERIES devices with a row a minute. fill is the first refresh of a watch, which scores HISTORY rows of each device;
 # +10 is a refresh after 10 statements that each insert a row of each device. CPU is the time of the backend on a CPU
-# (/proc/self/schedstat; no workers, no JIT), the median of ROUNDS rounds, in each of which these run in turn:
+# (/proc/self/schedstat; no workers, no JIT), the median of ROUNDS rounds (least – greatest), in each of which these run in turn:
 #   amad_score    over the rows that have to be read: all of them, or warm-up + fill_limit + 10 of each device, by LATERAL
 #   amad_detect   of the rows that the refresh scores
 #   INSERT        of their scores from a table into an empty copy of the target
 #   amad_refresh  ratio: to amad_score of the same round, the median
 # The model "default" has the default options except for the steps of its training, "small" a small network.
 #
-# Writers: 8 clients of pgbench insert rows of random devices one by one into a table without triggers (bare), into the source
-# of a watch (logged), and into it while a client that connects anew each time refreshes the watch every second (watched), as
-# fast as they can. Latency percentiles and transactions per second, the median of WRITER_ROUNDS rounds of SECONDS_EACH seconds,
-# and the ratios to bare of the same round. At the end the size of the change log after each 10 refreshes.
+# Writers: 8 clients of pgbench insert rows of random devices one by one: into a table without triggers (bare), into the source of
+# a watch that nobody refreshes (logged), and into it while a client refreshes it every second, with a new connection each time
+# (watched). Latency percentiles and transactions per second, the median of WRITER_ROUNDS rounds of SECONDS_EACH seconds; ratios
+# to bare of the same round. Then the time of the refreshes, and the size of the change log after each 10 of them.
 #
 # Needs psql, pgbench, awk, Linux, and a superuser. Connects by the usual PG* variables to a database in which CREATE EXTENSION
 # amad has been run, and leaves nothing behind. Environment:
@@ -27,9 +27,9 @@
 #   NEW            new rows of a device, default "1 10 60"
 #   WRITER_ROUNDS  default 3
 #   SECONDS_EACH   default 20
-#   KINDS          default "bare logged watched"
-#   RATE           transactions per second of all writers, default as many as possible; latencies then include the time by which
-#                  a transaction begins late
+#   KINDS          default "bare watched"
+#   RATES          transactions per second of all clients; max: as many as possible. Default "2000 max". Latencies at a given rate
+#                  include the time by which a transaction begins late
 set -euo pipefail
 
 parts=${PARTS:-refresh writers}
@@ -40,8 +40,10 @@ history=${HISTORY:-1000}
 new=${NEW:-1 10 60}
 writer_rounds=${WRITER_ROUNDS:-3}
 seconds=${SECONDS_EACH:-20}
-kinds=${KINDS:-bare logged watched}
+kinds=${KINDS:-bare watched}
+rates=${RATES:-2000 max}
 schema=amad_bench_watch
+runs="(SELECT r.* FROM amad_runs r JOIN amad_watches USING (watch) WHERE model_name = '$schema') r"
 scratch=$(mktemp -d)
 
 export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c jit=off -c max_parallel_workers_per_gather=0 -c amad.max_parallel_workers=0 -c search_path=$schema,public"
@@ -65,14 +67,19 @@ options() {
   esac
 }
 
+# values_of DEVICE MINUTE: some rows have a reading that is too high
+values_of() {
+  echo "sin($2 * float8 '0.14') + $1 % 10 + CASE WHEN random() < 0.005 THEN 10 * random() ELSE 0 END, cos($2 * float8 '0.11') + random(), random(), $2 % 5 + random()"
+}
+
 run >/dev/null <<SQL
 CREATE SCHEMA $schema;
 CREATE TABLE cpu (model text, rows text, what text, round int, ms float8, PRIMARY KEY (model, rows, what, round));
-CREATE TABLE latency (kind text, round int, tps float8, p50 float8, p99 float8, PRIMARY KEY (kind, round));
-CREATE TABLE sizes (number serial, bytes bigint, dead bigint);
+CREATE TABLE latency (rate text, kind text, round int, tps float8, p50 float8, p99 float8, PRIMARY KEY (rate, kind, round));
+CREATE TABLE sizes (rate text, number serial, bytes bigint, vacuums bigint, ms float8, cpu float8);
 CREATE FUNCTION cpu() RETURNS float8 LANGUAGE sql VOLATILE AS \$\$ SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e6 \$\$;
 CREATE FUNCTION minutes(first int, last int) RETURNS TABLE (device int, ts timestamptz, a float8, b float8, c float8, d float8) LANGUAGE sql VOLATILE AS \$\$
-  SELECT device, timestamptz '2025-01-01' + n * interval '1 min', sin(n / 7.0) + device % 10 + CASE WHEN random() < 0.005 THEN 10 * random() ELSE 0 END, cos(n / 9.0) + random(), random(), n % 5 + random()
+  SELECT device, timestamptz '2025-01-01' + n * interval '1 min', $(values_of device n)
   FROM generate_series(first, last) n, generate_series(1, $series) device
 \$\$;
 SQL
@@ -148,7 +155,7 @@ if [[ " $parts " == *" refresh "* ]]; then
     } >"$scratch/refresh.sql"
     run -f "$scratch/refresh.sql"
     printf '%s: %d devices, %d rows each, context %d rows, flagged in the last refreshes: %s\n' "$model" "$series" "$history" "$depth" \
-      "$(run -c "SELECT string_agg(round(100.0 * rows_flagged / rows_scored, 1) || ' % of ' || rows_scored, ', ' ORDER BY run) FROM amad_runs")"
+      "$(run -c "SELECT string_agg(round(100.0 * rows_flagged / rows_scored, 1) || ' % of ' || rows_scored, ', ' ORDER BY run) FROM $runs")"
   done
   printf '\n%-8s %-6s %26s %26s %26s %26s  %s\n' model rows 'amad_score [ms]' amad_detect INSERT amad_refresh 'ratio (least, greatest)'
   run -F ' ' <<SQL
@@ -166,28 +173,48 @@ fi
 
 # ---- writers
 
-# write TABLE: pgbench for some seconds; the latencies in microseconds
+# write RATE TABLE: pgbench for some seconds. Clients take turns with the devices, and continue their series
 write() {
-  # clients take turns with the times, which follow those of the table
   cat >"$scratch/insert.sql" <<SQL
 \\set n :n + 1
-\\set d random(1, $series)
-INSERT INTO $schema.$1 VALUES (:d, timestamptz '$(run -c "SELECT max(ts) FROM $1")' + (:n * 8 + :client_id) * interval '1 ms', sin(:n), :d, 0.5, 2);
+\\set d 1 + (:n * 8 + :client_id) % $series
+\\set k :newest + (:n * 8 + :client_id) / $series
+INSERT INTO $schema.$2 VALUES (:d, timestamptz '2025-01-01' + :k * interval '1 min', $(values_of :d :k));
 SQL
   rm -f "$scratch"/log.*
-  pgbench -n -M prepared -c 8 -j 2 -T "$seconds" ${RATE:+-R "$RATE"} -D n=1 -l --log-prefix="$scratch/log" -f "$scratch/insert.sql" \
+  local limit=() newest
+  newest=$(run -c "SELECT extract(epoch FROM max(ts) - timestamptz '2025-01-01')::int / 60 + 1 FROM $2")
+  [ "$1" = max ] || limit=(-R "$1")
+  pgbench -n -M prepared -c 8 -j 2 -T "$seconds" "${limit[@]}" -D n=0 -D newest="$newest" -l --log-prefix="$scratch/log" -f "$scratch/insert.sql" \
     >"$scratch/pgbench.out" 2>&1 || { cat "$scratch/pgbench.out" >&2; exit 1; }
-  awk '{ print $3 }' "$scratch"/log.* | sort -n >"$scratch/sorted"
-  awk '/^tps/ { print $3 }' "$scratch/pgbench.out" >"$scratch/tps"
 }
 
-# Refreshes each second, or as fast as it can if that takes longer, until the file stop exists
+# refresh_until_stop RATE: each second, or one after the other if they take longer, until the file stop exists
 refresh_until_stop() {
   while [ ! -e "$scratch/stop" ]; do
     sleep 1 &
-    run -c "CALL amad_refresh('$schema')" -c "INSERT INTO sizes (bytes, dead) SELECT pg_table_size(relid), n_dead_tup
+    run -c "CALL amad_refresh('$schema')" -c "INSERT INTO sizes (rate, bytes, vacuums, ms, cpu)
+      SELECT '$1', pg_table_size(relid), autovacuum_count, (SELECT extract(epoch FROM ended - started) * 1000 FROM $runs ORDER BY run DESC LIMIT 1), cpu()
       FROM pg_stat_all_tables WHERE relid = 'amad_changes'::regclass"
     wait $!
+  done
+}
+
+# write_in_turn RATE ROUND
+write_in_turn() {
+  local kind table
+  for kind in $kinds; do
+    table=readings
+    [ "$kind" != bare ] || table=bare
+    rm -f "$scratch/stop"
+    if [ "$kind" = watched ]; then refresh_until_stop "$1" & fi
+    write "$1" "$table"
+    touch "$scratch/stop"
+    wait
+    run -c "CALL amad_refresh('$schema')"
+    awk '{ print $3 }' "$scratch"/log.* | sort -n | awk -v tps="$(awk '/^tps/ { print $3 }' "$scratch/pgbench.out")" '
+      { v[NR] = $1 } END { printf "%s\t%s\t%s\n", tps, v[int((NR + 1) / 2)], v[int(NR * 0.99 + 0.5)] }' |
+      while read -r tps p50 p99; do run -c "INSERT INTO latency VALUES ('$1', '$kind', $2, $tps, $p50, $p99)"; done
   done
 }
 
@@ -200,28 +227,21 @@ SELECT amad_watch('$schema', target => '$schema.scores');
 CALL amad_refresh('$schema');
 VACUUM ANALYZE bare, readings, scores;
 SQL
-  for ((r = 1; r <= writer_rounds; r++)); do
-    for kind in $kinds; do
-      rm -f "$scratch/stop"
-      [ "$kind" = watched ] && refresh_until_stop &
-      [ "$kind" = bare ] && table=bare || table=readings
-      write "$table"
-      touch "$scratch/stop"
-      wait
-      run -c "CALL amad_refresh('$schema')"
-      run -c "INSERT INTO latency VALUES ('$kind', $r, $(cat "$scratch/tps"), $(awk '
-        { v[NR] = $1 } END { printf "%s, %s", v[int((NR + 1) / 2)], v[int(NR * 0.99 + 0.5)] }' "$scratch/sorted"))"
-    done
+  for rate in $rates; do
+    for ((r = 1; r <= writer_rounds; r++)); do write_in_turn "$rate" "$r"; done
   done
-  printf '\n%-8s %28s %24s %24s\n' writers 'transactions/s (ratio)' 'p50 [µs] (ratio)' 'p99 [µs] (ratio)'
+  printf '\n%-6s %-8s %24s %20s %20s\n' rate writers 'transactions/s (ratio)' 'p50 [µs] (ratio)' 'p99 [µs] (ratio)'
   run <<SQL
-SELECT format('%-8s %28s %24s %24s', kind,
-  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY k.tps)::numeric) || format(' (%s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY k.tps / b.tps)::numeric, 2)),
-  percentile_cont(0.5) WITHIN GROUP (ORDER BY k.p50) || format(' (%s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY k.p50 / b.p50)::numeric, 2)),
-  percentile_cont(0.5) WITHIN GROUP (ORDER BY k.p99) || format(' (%s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY k.p99 / b.p99)::numeric, 2)))
-FROM latency k LEFT JOIN latency b ON b.kind = 'bare' AND b.round = k.round GROUP BY k.kind ORDER BY array_position('{${kinds// /,}}', k.kind);
-SELECT format(E'\namad_changes: %s refreshes, %s autovacuums, kB after each 10 refreshes (dead rows): %s', (SELECT max(number) FROM sizes),
-  (SELECT autovacuum_count FROM pg_stat_all_tables WHERE relid = 'amad_changes'::regclass),
-  (SELECT string_agg(format('%s (%s)', bytes / 1024, dead), ', ' ORDER BY number) FROM sizes WHERE number % 10 = 0));
+CREATE FUNCTION pair(v float8[], ratios float8[]) RETURNS text LANGUAGE sql AS \$\$
+  SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY x)::numeric) || ' (' || round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ratio)::numeric, 2) || ')'
+  FROM unnest(v, ratios) u(x, ratio) \$\$;
+SELECT format('%-6s %-8s %24s %20s %20s', rate, k.kind, pair(array_agg(k.tps), array_agg(k.tps / b.tps)), pair(array_agg(k.p50), array_agg(k.p50 / b.p50)),
+  pair(array_agg(k.p99), array_agg(k.p99 / b.p99)))
+FROM latency k LEFT JOIN latency b USING (rate, round) WHERE b.kind = 'bare'
+GROUP BY rate, k.kind ORDER BY array_position('{${rates// /,}}', rate), array_position('{${kinds// /,}}', k.kind);
+SELECT format(E'\nrate %s: %s refreshes, median %s ms (CPU with the connection: %s ms), greatest %s ms; %s autovacuums of amad_changes, its size in kB after each 10: %s', rate, count(*),
+  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu)), round(max(ms)), max(vacuums) - min(vacuums),
+  string_agg((bytes / 1024)::text, ' ' ORDER BY number) FILTER (WHERE (number - first) % 10 = 9))
+FROM (SELECT *, min(number) OVER (PARTITION BY rate) AS first FROM sizes) s GROUP BY rate ORDER BY min(number);
 SQL
 fi
