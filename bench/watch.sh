@@ -23,7 +23,7 @@
 #   ROUNDS         default 5
 #   MODELS         default "small default"
 #   SERIES         default 200
-#   HISTORY        rows of a device before the first refresh, default 1000
+#   HISTORY        rows of a device before the first refresh, default 600
 #   NEW            new rows of a device, default "1 10 60"
 #   WRITER_ROUNDS  default 3
 #   SECONDS_EACH   default 20
@@ -36,7 +36,7 @@ parts=${PARTS:-refresh writers}
 rounds=${ROUNDS:-5}
 models=${MODELS:-small default}
 series=${SERIES:-200}
-history=${HISTORY:-1000}
+history=${HISTORY:-600}
 new=${NEW:-1 10 60}
 writer_rounds=${WRITER_ROUNDS:-3}
 seconds=${SECONDS_EACH:-20}
@@ -46,7 +46,8 @@ schema=amad_bench_watch
 runs="(SELECT r.* FROM amad_runs r JOIN amad_watches USING (watch) WHERE model_name = '$schema') r"
 scratch=$(mktemp -d)
 
-export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c jit=off -c max_parallel_workers_per_gather=0 -c amad.max_parallel_workers=0 -c search_path=$schema,public"
+export PGOPTIONS="-c client_min_messages=warning -c timezone=UTC -c jit=off -c search_path=$schema,public"
+PGOPTIONS+=" -c max_parallel_workers_per_gather=0 -c amad.max_parallel_workers=0"
 run() { psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
 finish() {
   trap - EXIT
@@ -69,7 +70,8 @@ options() {
 
 # values_of DEVICE MINUTE: some rows have a reading that is too high
 values_of() {
-  echo "sin($2 * float8 '0.14') + $1 % 10 + CASE WHEN random() < 0.005 THEN 10 * random() ELSE 0 END, cos($2 * float8 '0.11') + random(), random(), $2 % 5 + random()"
+  echo "sin($2 * float8 '0.14') + $1 % 10 + CASE WHEN random() < 0.005 THEN 10 * random() ELSE 0 END,
+    cos($2 * float8 '0.11') + random(), random(), $2 % 5 + random()"
 }
 
 run >/dev/null <<SQL
@@ -77,8 +79,11 @@ CREATE SCHEMA $schema;
 CREATE TABLE cpu (model text, rows text, what text, round int, ms float8, PRIMARY KEY (model, rows, what, round));
 CREATE TABLE latency (rate text, kind text, round int, tps float8, p50 float8, p99 float8, PRIMARY KEY (rate, kind, round));
 CREATE TABLE sizes (rate text, number serial, bytes bigint, vacuums bigint, ms float8, cpu float8);
-CREATE FUNCTION cpu() RETURNS float8 LANGUAGE sql VOLATILE AS \$\$ SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e6 \$\$;
-CREATE FUNCTION minutes(first int, last int) RETURNS TABLE (device int, ts timestamptz, a float8, b float8, c float8, d float8) LANGUAGE sql VOLATILE AS \$\$
+CREATE FUNCTION cpu() RETURNS float8 LANGUAGE sql VOLATILE AS \$\$
+  SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e6
+\$\$;
+CREATE FUNCTION minutes(first int, last int) RETURNS TABLE (device int, ts timestamptz, a float8, b float8, c float8, d float8)
+LANGUAGE sql VOLATILE AS \$\$
   SELECT device, timestamptz '2025-01-01' + n * interval '1 min', $(values_of device n)
   FROM generate_series(first, last) n, generate_series(1, $series) device
 \$\$;
@@ -157,17 +162,17 @@ if [[ " $parts " == *" refresh "* ]]; then
     printf '%s: %d devices, %d rows each, context %d rows, flagged in the last refreshes: %s\n' "$model" "$series" "$history" "$depth" \
       "$(run -c "SELECT string_agg(round(100.0 * rows_flagged / rows_scored, 1) || ' % of ' || rows_scored, ', ' ORDER BY run) FROM $runs")"
   done
-  printf '\n%-8s %-6s %26s %26s %26s %26s  %s\n' model rows 'amad_score [ms]' amad_detect INSERT amad_refresh 'ratio (least, greatest)'
-  run -F ' ' <<SQL
-SELECT format('%-8s %-6s', model, rows) || string_agg(format('%26s', line), ' ' ORDER BY array_position('{amad_score,amad_detect,INSERT,amad_refresh}', what))
-  || max(ratio) FILTER (WHERE what = 'amad_refresh')
-FROM (
-  SELECT c.model, c.rows, c.what, format('%s (%s – %s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY c.ms)::numeric, 1), round(min(c.ms)::numeric, 1),
-      round(max(c.ms)::numeric, 1)) AS line,
-    format('  %s (%s – %s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY c.ms / s.ms)::numeric, 2), round(min(c.ms / s.ms)::numeric, 2),
-      round(max(c.ms / s.ms)::numeric, 2)) AS ratio
-  FROM cpu c JOIN cpu s USING (model, rows, round) WHERE s.what = 'amad_score' GROUP BY c.model, c.rows, c.what
-) l GROUP BY model, rows ORDER BY array_position('{${models// /,}}', model), rows <> 'fill', rows;
+  printf '\n%-8s %-5s %26s %26s %24s %26s  %s\n' model rows 'amad_score [ms]' amad_detect INSERT amad_refresh 'ratio (least – greatest)'
+  run <<SQL
+CREATE FUNCTION spread(v float8[], digits int) RETURNS text LANGUAGE sql AS \$\$
+  SELECT format('%s (%s – %s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY x)::numeric, digits), round(min(x)::numeric, digits),
+    round(max(x)::numeric, digits)) FROM unnest(v) x
+\$\$;
+SELECT format('%-8s %-5s %26s %26s %24s %26s  %s', model, rows, spread(array_agg(ms) FILTER (WHERE what = 'amad_score'), 1),
+  spread(array_agg(ms) FILTER (WHERE what = 'amad_detect'), 1), spread(array_agg(ms) FILTER (WHERE what = 'INSERT'), 1),
+  spread(array_agg(ms) FILTER (WHERE what = 'amad_refresh'), 1), spread(array_agg(ms / score) FILTER (WHERE what = 'amad_refresh'), 2))
+FROM (SELECT *, max(ms) FILTER (WHERE what = 'amad_score') OVER (PARTITION BY model, rows, round) AS score FROM cpu) c
+GROUP BY model, rows ORDER BY array_position('{${models// /,}}', model), array_position('{fill,+${new// /,+}}', rows);
 SQL
 fi
 
@@ -194,7 +199,8 @@ refresh_until_stop() {
   while [ ! -e "$scratch/stop" ]; do
     sleep 1 &
     run -c "CALL amad_refresh('$schema')" -c "INSERT INTO sizes (rate, bytes, vacuums, ms, cpu)
-      SELECT '$1', pg_table_size(relid), autovacuum_count, (SELECT extract(epoch FROM ended - started) * 1000 FROM $runs ORDER BY run DESC LIMIT 1), cpu()
+      SELECT '$1', pg_table_size(relid), autovacuum_count,
+        (SELECT extract(epoch FROM ended - started) * 1000 FROM $runs ORDER BY run DESC LIMIT 1), cpu()
       FROM pg_stat_all_tables WHERE relid = 'amad_changes'::regclass"
     wait $!
   done
@@ -233,15 +239,17 @@ SQL
   printf '\n%-6s %-8s %24s %20s %20s\n' rate writers 'transactions/s (ratio)' 'p50 [µs] (ratio)' 'p99 [µs] (ratio)'
   run <<SQL
 CREATE FUNCTION pair(v float8[], ratios float8[]) RETURNS text LANGUAGE sql AS \$\$
-  SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY x)::numeric) || ' (' || round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ratio)::numeric, 2) || ')'
-  FROM unnest(v, ratios) u(x, ratio) \$\$;
-SELECT format('%-6s %-8s %24s %20s %20s', rate, k.kind, pair(array_agg(k.tps), array_agg(k.tps / b.tps)), pair(array_agg(k.p50), array_agg(k.p50 / b.p50)),
-  pair(array_agg(k.p99), array_agg(k.p99 / b.p99)))
-FROM latency k LEFT JOIN latency b USING (rate, round) WHERE b.kind = 'bare'
-GROUP BY rate, k.kind ORDER BY array_position('{${rates// /,}}', rate), array_position('{${kinds// /,}}', k.kind);
-SELECT format(E'\nrate %s: %s refreshes, median %s ms (CPU with the connection: %s ms), greatest %s ms; %s autovacuums of amad_changes, its size in kB after each 10: %s', rate, count(*),
-  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu)), round(max(ms)), max(vacuums) - min(vacuums),
-  string_agg((bytes / 1024)::text, ' ' ORDER BY number) FILTER (WHERE (number - first) % 10 = 9))
+  SELECT format('%s (%s)', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY x)), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r)::numeric, 2))
+  FROM unnest(v, ratios) u(x, r)
+\$\$;
+SELECT format('%-6s %-8s %24s %20s %20s', k.rate, k.kind, pair(array_agg(k.tps), array_agg(k.tps / b.tps)),
+  pair(array_agg(k.p50), array_agg(k.p50 / b.p50)), pair(array_agg(k.p99), array_agg(k.p99 / b.p99)))
+FROM latency k LEFT JOIN latency b ON (b.rate, b.round, b.kind) = (k.rate, k.round, 'bare')
+GROUP BY k.rate, k.kind ORDER BY array_position('{${rates// /,}}', k.rate), array_position('{${kinds// /,}}', k.kind);
+SELECT format(E'\nrate %s: %s refreshes, median %s ms, greatest %s ms, CPU with the connection %s ms (median)
+  amad_changes: %s autovacuums, kB after each 10 refreshes: %s', rate, count(*),
+  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)), round(max(ms)), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu)),
+  max(vacuums) - min(vacuums), string_agg((bytes / 1024)::text, ' ' ORDER BY number) FILTER (WHERE (number - first) % 10 = 9))
 FROM (SELECT *, min(number) OVER (PARTITION BY rate) AS first FROM sizes) s GROUP BY rate ORDER BY min(number);
 SQL
 fi
