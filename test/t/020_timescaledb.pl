@@ -172,8 +172,8 @@ SKIP:
 	ok($node->poll_query_until('postgres', "SELECT count(*) > 2 FROM amad_models WHERE model_name = 'plain'"),
 		'and runs it time and again');
 	sql("SELECT delete_job($stdout)");
-	is( sql('SELECT count(DISTINCT model::text) FROM amad_models'), 1, 'the models are the same as that of the plain table');
-	is(sql('SELECT string_agg(DISTINCT version::text, \',\' ORDER BY version::text) FROM amad_models WHERE version <= 3'), '1,2,3', 'versions of one name');
+	is( sql("SELECT count(DISTINCT model::text) FROM amad_models WHERE model_name = 'plain'"), 1, 'the models are the same as that of the plain table');
+	is(sql('SELECT string_agg(DISTINCT version::text, \',\' ORDER BY version::text) FROM amad_models WHERE model_name = \'plain\' AND version <= 3'), '1,2,3', 'versions of one name');
 }
 
 $node->stop;
