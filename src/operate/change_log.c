@@ -4,7 +4,8 @@
  *
  * It runs after each statement on a source, reads the rows of the transition tables, and adds the
  * first and last time that changed in each series to amad_changes.  A statement with very many
- * series gets one entry for all of them.
+ * series gets one entry for all of them.  A trigger without transition tables, for TRUNCATE or for
+ * DELETE from a hypertable with compressed chunks, does not see rows: all times of all series.
  *
  * The statement must not fail because of it.  So the function has no errors of its own: what it
  * cannot read becomes "all series", "all times" or both, and if the tables of the extension are not
@@ -53,6 +54,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/tuplestore.h"
 
 #include "model/owners.h"
 #include "operate/change_log.h"
@@ -656,6 +658,7 @@ amad_log_change(PG_FUNCTION_ARGS)
 	ChangedRows c = {0};
 	Tuplestorestate *tables[2];
 	int			ntables = 0;
+	bool		sees_rows;
 	Oid			schema;
 	pg_uuid_t	id;
 
@@ -669,13 +672,14 @@ amad_log_change(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" was not created by amad_watch()", t->tg_trigger->tgname)));
+	sees_rows = t->tg_trigger->tgoldtable || t->tg_trigger->tgnewtable;
 
 	/* a statement without rows has changed nothing */
 	if (t->tg_oldtable && tuplestore_tuple_count(t->tg_oldtable) > 0)
 		tables[ntables++] = t->tg_oldtable;
 	if (t->tg_newtable && tuplestore_tuple_count(t->tg_newtable) > 0)
 		tables[ntables++] = t->tg_newtable;
-	if (ntables == 0 && !TRIGGER_FIRED_BY_TRUNCATE(t->tg_event))
+	if (ntables == 0 && sees_rows)
 		return PointerGetDatum(NULL);
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "amad changes", ALLOCSET_DEFAULT_SIZES);
@@ -685,7 +689,7 @@ amad_log_change(PG_FUNCTION_ARGS)
 	{
 		c.context = context;
 		c.row_context = AllocSetContextCreate(context, "amad changed row", ALLOCSET_DEFAULT_SIZES);
-		if (!TRIGGER_FIRED_BY_TRUNCATE(t->tg_event))
+		if (sees_rows)
 			find_log_columns(&c, t);
 		initStringInfo(&c.key);
 		c.texts = palloc(sizeof(char *) * Max(c.nseries, 1));

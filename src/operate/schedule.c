@@ -55,8 +55,8 @@ typedef struct Schedulers
 static int
 run_query(const char *text, int nargs, const char *const *arguments, bool read_only)
 {
-	Oid			types[4];
-	Datum		values[4];
+	Oid			types[4] = {0};
+	Datum		values[4] = {0};
 	char		nulls[] = "    ";
 	int			rc;
 

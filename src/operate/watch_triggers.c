@@ -65,6 +65,12 @@ execute(const char *statement)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 }
 
+static void
+call_execute(void *statement)
+{
+	execute(statement);
+}
+
 /* The qualified name of a relation that is locked. */
 static char *
 relation_name(Relation rel)
@@ -172,30 +178,39 @@ is_hypertable(Relation rel)
  * Creates the triggers that a relation lacks and replaces those whose arguments differ.  Returns
  * whether any were missing.  The owner of the relation makes them fire in all sessions, also
  * with session_replication_role = replica.
+ *
+ * TimescaleDB deletes compressed batches as a whole, so if chunks can be compressed it refuses a
+ * trigger that sees deleted rows.  There, one that does not see them logs that everything changed.
  */
 static bool
 create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 {
 	Relation	rel = relation_open(relation, AccessShareLock);
-	const bool	alters = has_privs_of_role(GetUserId(), rel->rd_rel->relowner) &&
-		!is_hypertable(rel);
+	const bool	hypertable = is_hypertable(rel);
+	const bool	alters = !hypertable && has_privs_of_role(GetUserId(), rel->rd_rel->relowner);
 	char	   *id = watch_id_text(&w->id);
 	char	   *log_name = quote_qualified_identifier(get_namespace_name(get_func_namespace(log)),
 												get_func_name(log));
 	char	   *name = relation_name(rel);
 	List	   *arguments = trigger_arguments(w, s, rel);
 	List	   *statements = NIL;
-	StringInfoData list;
+	List	   *otherwise = NIL;	/* for those that may be refused, else NULL */
+	StringInfoData action;
 	bool		missing = false;
 	ListCell   *cell;
+	ListCell   *other;
 
-	initStringInfo(&list);
+	initStringInfo(&action);
+	appendStringInfo(&action, "FOR EACH STATEMENT EXECUTE FUNCTION %s(", log_name);
 	foreach(cell, arguments)
-		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", quote_literal_cstr(lfirst(cell)));
+		appendStringInfo(&action, "%s%s", foreach_current_index(cell) > 0 ? ", " : "",
+						 quote_literal_cstr(lfirst(cell)));
+	appendStringInfoChar(&action, ')');
 	for (int i = 0; i < lengthof(events); i++)
 	{
 		const Trigger *t = find_trigger(rel, log, id, events[i].type);
 		char	   *trigger;
+		char	   *create;
 		bool		disabled = t && t->tgenabled == TRIGGER_DISABLED;
 
 		if (t && has_arguments(t, arguments))
@@ -203,21 +218,44 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 		missing = missing || t == NULL;
 		trigger = t ? pstrdup(t->tgname) : psprintf("amad_%.8s_%s", id, events[i].name);
 		trigger = pstrdup(quote_identifier(trigger));
-		statements =
-			lappend(statements,
-					psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s FOR EACH STATEMENT "
-							 "EXECUTE FUNCTION %s(%s)",
-							 trigger, events[i].event, name, events[i].referencing, log_name,
-							 list.data));
+		create = psprintf("CREATE OR REPLACE TRIGGER %s AFTER %s ON %s", trigger, events[i].event,
+						  name);
+		statements = lappend(statements,
+							 psprintf("%s %s %s", create, events[i].referencing, action.data));
+		otherwise = lappend(otherwise,
+							hypertable && events[i].type == TRIGGER_TYPE_DELETE
+								? psprintf("%s %s", create, action.data)
+								: NULL);
 		if (alters)
+		{
 			statements = lappend(statements,
 								 psprintf("ALTER TABLE %s %s TRIGGER %s", name,
 										  disabled ? "DISABLE" : "ENABLE ALWAYS", trigger));
+			otherwise = lappend(otherwise, NULL);
+		}
 	}
 	/* a table that is open cannot be altered */
 	relation_close(rel, NoLock);
-	foreach(cell, statements)
-		execute(lfirst(cell));
+	forboth(cell, statements, other, otherwise)
+	{
+		ErrorData  *error = NULL;
+
+		if (lfirst(other) == NULL)
+			execute(lfirst(cell));
+		else
+			error = subtransaction_run(call_execute, lfirst(cell));
+		if (error && error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED)
+			ReThrowError(error);
+		if (error)
+		{
+			ereport(NOTICE,
+					(errmsg("each DELETE from \"%s\" will make the next refresh score all rows",
+							get_rel_name(relation)),
+					 errdetail("TimescaleDB refuses a trigger that sees the deleted rows: %s",
+							   error->message)));
+			execute(lfirst(other));
+		}
+	}
 	return missing;
 }
 
@@ -406,12 +444,6 @@ append_series_column(StringInfo out, const Source *s, int i)
 					 format_type_extended(s->series_types[i], -1, FORMAT_TYPE_FORCE_QUALIFY));
 	if (OidIsValid(collation) && collation != get_typcollation(s->series_types[i]))
 		appendStringInfo(out, " COLLATE %s", generate_collation_name(collation));
-}
-
-static void
-call_execute(void *statement)
-{
-	execute(statement);
 }
 
 /*

@@ -8,7 +8,8 @@
  * depends on whether there are indexes that can serve it.  To find out, a query for one series
  * is planned.  Its plan shows which tables the rows of a partitioned table, a hypertable, a
  * view or a query come from, and with which of their columns the series and the time are compared.
- * Each table must have an index on these columns.
+ * Each table must have an index on these columns.  The table of a compressed chunk of TimescaleDB
+ * has a row for some hundred rows of a series, so an index on the series is enough.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,6 +20,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "executor/spi.h"
+#include "nodes/extensible.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
 #include "optimizer/optimizer.h"
@@ -46,6 +48,7 @@ typedef struct ComparedColumns
 	PlannedStmt *statement;
 	Oid			index;			/* of an index-only scan */
 	IndexUse	use;
+	bool		compressed;		/* the table has rows of a compressed chunk */
 	int			nseries;
 	AttrNumber	ts;				/* 0: none */
 	AttrNumber *series;			/* (nseries) */
@@ -157,7 +160,8 @@ index_serves(const ComparedColumns *c, const Form_pg_index index)
 			break;
 		needed -= is_series;
 	}
-	return needed == 0 && at < index->indnkeyatts && index->indkey.values[at] == c->ts;
+	return needed == 0 &&
+		(c->compressed || (at < index->indnkeyatts && index->indkey.values[at] == c->ts));
 }
 
 static bool
@@ -213,7 +217,7 @@ scan_has_index(ComparedColumns *c, Plan *plan, List *conditions)
 		if (c->use != FIND_RANGE && c->series[i] == 0 &&
 			(c->use == FIND_STEP || !bms_is_member(PARAM_SERIES + i, c->decided)))
 			return false;
-	return (c->ts != 0 || c->use == FIND_STEP) && table->rtekind == RTE_RELATION &&
+	return (c->ts != 0 || c->use == FIND_STEP || c->compressed) && table->rtekind == RTE_RELATION &&
 		table_has_index(c, table->relid);
 }
 
@@ -223,6 +227,8 @@ plan_has_indexes(ComparedColumns *c, Plan *plan)
 {
 	List	   *plans = NIL;
 	ListCell   *cell;
+	const char *name;
+	bool		compressed = false;
 
 	if (plan == NULL)
 		return true;
@@ -256,13 +262,23 @@ plan_has_indexes(ComparedColumns *c, Plan *plan)
 			plans = ((CustomScan *) plan)->custom_plans;
 			if (plans == NIL)
 				return false;
+			name = ((CustomScan *) plan)->methods->CustomName;
+			compressed = c->use == FIND_HISTORY &&
+				(strcmp(name, "ColumnarScan") == 0 || strcmp(name, "DecompressChunk") == 0);
 			break;
 		default:
 			return false;
 	}
 	foreach(cell, plans)
-		if (!plan_has_indexes(c, lfirst(cell)))
+	{
+		bool		served;
+
+		c->compressed = compressed;
+		served = plan_has_indexes(c, lfirst(cell));
+		c->compressed = false;
+		if (!served)
 			return false;
+	}
 	return true;
 }
 
