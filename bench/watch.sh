@@ -122,7 +122,7 @@ measure() {
 round() {
   local rows="SELECT amad_score('$schema', to_jsonb(device), ts, a, b, c, d)" since k
   echo "SELECT amad_unwatch('$schema') FROM amad_watches WHERE model_name = '$schema' \g /dev/null
-    DROP TABLE IF EXISTS scores;
+    DROP TABLE IF EXISTS scores CASCADE;
     SELECT amad_watch('$schema', target => '$schema.scores') \g /dev/null
     CREATE TABLE copied (LIKE scores INCLUDING ALL);"
   measure "$1" fill amad_score "SELECT count(s) FROM ($rows OVER (PARTITION BY device ORDER BY ts) AS s FROM readings) r"
@@ -228,7 +228,7 @@ if [[ " $parts " == *" writers "* ]]; then
   create_model "${models##* }"
   run >/dev/null <<SQL
 $(create_source bare)
-DROP TABLE IF EXISTS scores;
+DROP TABLE IF EXISTS scores CASCADE;
 SELECT amad_watch('$schema', target => '$schema.scores');
 CALL amad_refresh('$schema');
 VACUUM ANALYZE bare, readings, scores;

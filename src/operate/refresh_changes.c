@@ -109,7 +109,8 @@ log_ranges(const Refresh *r, const WatchTables *t, const Source *source)
 		/* the first time, what was added since triggers were dropped is to be scored, too */
 		if (r->watch.has_polled)
 			from = Min(r->watch.polled_until, horizon);
-		else if (r->watch.has_newest)
+		/* or after a refresh without a bound */
+		if (r->watch.has_newest && (!r->watch.has_polled || !timestamps_finite(ts_type, from)))
 			from = r->watch.newest;
 
 		first = DatumGetInt64(DirectFunctionCall2(timestamp_mi_interval, Int64GetDatum(from),

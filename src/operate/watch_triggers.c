@@ -236,6 +236,13 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 	}
 	/* a table that is open cannot be altered */
 	relation_close(rel, NoLock);
+	if (statements != NIL &&
+		pg_class_aclcheck(relation, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to create triggers on %s", name),
+				 errhint("Its owner can grant the privilege TRIGGER. Without it, specify late, the "
+						 "time that each refresh is to score again.")));
 	forboth(cell, statements, other, otherwise)
 	{
 		ErrorData  *error = NULL;

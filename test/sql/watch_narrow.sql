@@ -66,6 +66,10 @@ CALL amad_refresh('b', as_of => '2024-05-01 05:20:15');
 SELECT max(ts) FROM b_scores;
 CALL amad_refresh('b', as_of => '2024-05-02');
 SELECT wrong('b');
+CALL amad_refresh('b', as_of => 'infinity');
+UPDATE samples SET value = value + 1 WHERE ts > '2024-05-01 05:30';
+CALL amad_refresh('b', as_of => 'infinity');
+SELECT wrong('b');
 
 -- another width: everything is scored again
 SELECT amad_train('b', 'samples', feature_cols => '{a,bb}', series_cols => '{device}', metric_col => 'metric', value_col => 'value', bucket => '90 s', options => tiny())->'version' AS version;
