@@ -29,6 +29,7 @@
 
 #include "model/registry.h"
 #include "operate/refresh.h"
+#include "operate/refresh_incidents.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
 #include "pg/subtransaction.h"
@@ -149,6 +150,7 @@ finish_run(Refresh *r)
 			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
 		SPI_finish();
 	}
+	incidents_finish(r);
 	watch_tables_enter(&t, r->function);
 	if (r->watch.retain)
 		(void) watch_tables_execute(&t,

@@ -36,6 +36,9 @@ typedef struct Refresh
 	bool		for_other;		/* the caller does not have the privileges of its owner */
 	int64		run;			/* number of the run */
 	int			version;		/* of the model, for the whole run; 0 at first */
+	Oid			ts_type;		/* of its source */
+	bool		had_newest;		/* rows had been scored before, … */
+	int64		newest_before;	/* … up to this time */
 
 	/* what was done */
 	RefreshSums sums;
