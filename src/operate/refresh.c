@@ -29,7 +29,6 @@
 
 #include "model/registry.h"
 #include "operate/refresh.h"
-#include "operate/refresh_incidents.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
 #include "pg/subtransaction.h"

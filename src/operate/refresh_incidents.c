@@ -31,7 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "operate/refresh_incidents.h"
+#include "operate/refresh.h"
 #include "pg/json.h"
 #include "pg/timestamps.h"
 

@@ -26,7 +26,6 @@
 #include "utils/snapmgr.h"
 
 #include "operate/refresh.h"
-#include "operate/refresh_incidents.h"
 #include "operate/watch_triggers.h"
 #include "pg/json.h"
 #include "score/explanation.h"
