@@ -75,15 +75,15 @@ typedef struct IncidentRange
 	Jsonb	   *key;			/* series, as amad_detect() returns it; NULL likewise */
 	int64		first;			/* PG_INT64_MIN: no bound */
 	int64		last;			/* PG_INT64_MAX: no bound */
+	bool		anomalous;		/* a row of it is */
 } IncidentRange;
 
-typedef struct IncidentFold IncidentFold;
-
-/* Opened for the ranges of a batch, in the current context, while connected to SPI. */
-extern IncidentFold *incidents_open(Refresh *refresh, const Source *source, const char *target);
-
-/* Brings the incidents of a range up to date. */
-extern void incidents_fold(IncidentFold *fold, const IncidentRange *range);
+/*
+ * Brings the incidents of ranges up to date, of at most one for each series; while connected to SPI, as
+ * the watch's owner.
+ */
+extern void incidents_fold(Refresh *refresh, const Source *source, const char *target,
+						   const IncidentRange *ranges, int n);
 
 /* Closes incidents, finds series that have stopped, and joins announcements, at the end of a run. */
 extern void incidents_finish(Refresh *refresh);

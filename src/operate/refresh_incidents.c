@@ -62,12 +62,11 @@ typedef struct Known
 	int64		rows;
 	int64		peak;
 	double		peak_severity;
-	bool		announced;
-	double		announced_severity;
 	Chain	   *chain;
 } Known;
 
-struct IncidentFold
+/* What a range of a series needs. */
+typedef struct Fold
 {
 	Refresh    *refresh;
 	const Source *source;
@@ -75,16 +74,18 @@ struct IncidentFold
 	int64		gap;			/* the rule, in units of the time column */
 	int64		duration;
 	SPIPlanPtr	read;			/* … for series with these nulls */
-	bool	   *read_nulls;
+	const bool *read_nulls;
 	MemoryContext context;		/* reset for every range */
 
 	/* the range */
 	const IncidentRange *range;
 	Datum		id;				/* of the series: bytea */
+	Known	   *known;
+	int			nknown;
 	Chain	   *chains;
 	int			nchains;
 	int			most_chains;
-};
+} Fold;
 
 /* ---- the rule ---------------------------------------------------------------------------- */
 
@@ -115,27 +116,11 @@ merge_gap(const Refresh *r, Oid ts_type)
 	return Min(r->watch.step, PG_INT64_MAX / 64) * 10;
 }
 
-IncidentFold *
-incidents_open(Refresh *r, const Source *source, const char *target)
-{
-	IncidentFold *f = palloc0(sizeof(IncidentFold));
-
-	f->refresh = r;
-	f->source = source;
-	f->target = target;
-	f->gap = merge_gap(r, source->ts_type);
-	f->duration = source->ts_type == INT8OID ? 0 : interval_units(&r->watch.min_duration);
-	f->read_nulls = palloc0(sizeof(bool) * Max(source->spec.nseries, 1));
-	f->context = AllocSetContextCreate(CurrentMemoryContext, "amad incidents",
-									   ALLOCSET_DEFAULT_SIZES);
-	return f;
-}
-
 /* ---- chains ------------------------------------------------------------------------------ */
 
 /* Prepares the query for the anomalous rows; $1: values of the series columns, $2, $3: time, $4: severity. */
 static SPIPlanPtr
-prepare_read(const IncidentFold *f)
+prepare_read(const Fold *f)
 {
 	const Source *s = f->source;
 	const char *ts = quote_identifier(s->spec.timestamp_col);
@@ -179,7 +164,7 @@ copy_jsonb(HeapTuple row, TupleDesc desc, int number)
 
 /* Adds a row to the last chain, or begins one. */
 static void
-add_row(IncidentFold *f, HeapTuple row, TupleDesc desc)
+add_row(Fold *f, HeapTuple row, TupleDesc desc)
 {
 	const Oid	read_type = source_ts_read_type(f->source);
 	bool		isnull[3];
@@ -232,7 +217,7 @@ add_row(IncidentFold *f, HeapTuple row, TupleDesc desc)
 
 /* Reads the chains of the rows from first to last. */
 static void
-read_chains(IncidentFold *f, int64 first, int64 last)
+read_chains(Fold *f, int64 first, int64 last)
 {
 	const int	nseries = f->source->spec.nseries;
 	Datum		values[] = {f->range->series, Int64GetDatum(first), Int64GetDatum(last),
@@ -242,7 +227,7 @@ read_chains(IncidentFold *f, int64 first, int64 last)
 	if (f->read == NULL || memcmp(f->read_nulls, f->range->nulls, sizeof(bool) * nseries) != 0)
 	{
 		f->read = prepare_read(f);
-		memcpy(f->read_nulls, f->range->nulls, sizeof(bool) * nseries);
+		f->read_nulls = f->range->nulls;
 	}
 	f->nchains = 0;
 	portal = SPI_cursor_open(NULL, f->read, values, NULL, false);
@@ -265,7 +250,7 @@ read_chains(IncidentFold *f, int64 first, int64 last)
  * incidents.
  */
 static void
-find_chains(IncidentFold *f, int64 first, int64 last)
+find_chains(Fold *f, int64 first, int64 last)
 {
 	int64		pad = Max(f->gap, 1);
 	int64		from;
@@ -299,50 +284,74 @@ find_chains(IncidentFold *f, int64 first, int64 last)
 
 /* ---- incidents --------------------------------------------------------------------------- */
 
-/* Reads the incidents of the series that have rows from first to last, or could have them. */
-static Known *
-read_known(IncidentFold *f, const WatchTables *t, int64 first, int64 last, int *n)
+/*
+ * Reads the incidents of each range, and those that its rows could extend.  The result has the range's
+ * number, the identifier of its series, and an incident or nulls.
+ */
+static uint64
+read_known(const Fold *f, const WatchTables *t, const IncidentRange *ranges, int n)
 {
-	const Oid	types[] = {UUIDOID, BYTEAOID, INT8OID, INT8OID};
-	const Datum values[] = {UUIDPGetDatum(&f->refresh->watch.id), f->id,
-							Int64GetDatum(later(first, -f->gap)),
-							Int64GetDatum(later(last, f->gap))};
-	Known	   *known;
+	const Oid	types[] = {UUIDOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+	ArrayBuildState *arrays[] = {initArrayResult(TEXTOID, CurrentMemoryContext, false),
+								 initArrayResult(INT8OID, CurrentMemoryContext, false),
+								 initArrayResult(INT8OID, CurrentMemoryContext, false)};
+	Datum		values[1 + lengthof(arrays)] = {UUIDPGetDatum(&f->refresh->watch.id)};
 
-	*n = (int)
-		watch_tables_execute(t,
-							 "SELECT id, first_ts, last_ts, peak_ts, peak_severity, "
-							 "announced_severity, rows FROM {incidents}"
-							 " WHERE watch = $1 AND series_id = $2 AND kind = 'anomaly' AND state "
-							 "IN ('open', 'closed')"
-							 " AND last_ts >= $3 AND first_ts <= $4 ORDER BY first_ts, id",
-							 lengthof(types), types, values, NULL);
-	known = MemoryContextAllocExtended(f->context, sizeof(Known) * Max(*n, 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < *n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		bool		isnull;
-		Datum		value;
-
-		known[i] = (Known){
-			.id = DatumGetInt64(watch_tables_value(i, 1, INT8OID, NULL)),
-			.first = DatumGetInt64(watch_tables_value(i, 2, INT8OID, NULL)),
-			.last = DatumGetInt64(watch_tables_value(i, 3, INT8OID, NULL)),
-			.rows = DatumGetInt64(watch_tables_value(i, 7, INT8OID, NULL)),
+		const Datum row[] = {
+			CStringGetTextDatum(OidOutputFunctionCall(F_ARRAY_OUT, ranges[i].series)),
+			Int64GetDatum(later(ranges[i].first, -f->gap)),
+			Int64GetDatum(later(ranges[i].last, f->gap)),
 		};
-		value = watch_tables_value(i, 4, INT8OID, &isnull);
-		known[i].peak = isnull ? 0 : DatumGetInt64(value);
-		value = watch_tables_value(i, 5, FLOAT8OID, &isnull);
-		known[i].peak_severity = isnull ? 0 : DatumGetFloat8(value);
-		value = watch_tables_value(i, 6, FLOAT8OID, &isnull);
-		known[i].announced = !isnull;
-		known[i].announced_severity = isnull ? 0 : DatumGetFloat8(value);
+
+		for (int a = 0; a < lengthof(arrays); a++)
+			(void) accumArrayResult(arrays[a], row[a], false, a == 0 ? TEXTOID : INT8OID,
+									CurrentMemoryContext);
 	}
-	return known;
+	for (int a = 0; a < lengthof(arrays); a++)
+		values[1 + a] = makeArrayResult(arrays[a], CurrentMemoryContext);
+	return watch_tables_execute(t,
+								"SELECT u.n, u.id, i.id, i.first_ts, i.last_ts, i.rows, i.peak_ts, "
+								"i.peak_severity"
+								" FROM (SELECT n, sha256(convert_to(s, 'UTF8')) AS id, a, b"
+								"   FROM unnest($2, $3, $4) WITH ORDINALITY AS u(s, a, b, n)) AS u"
+								" LEFT JOIN {incidents} AS i ON i.watch = $1 AND i.series_id = "
+								"u.id AND i.kind = 'anomaly'"
+								"   AND i.state IN ('open', 'closed') AND i.last_ts >= u.a AND "
+								"i.first_ts <= u.b"
+								" ORDER BY u.n, i.first_ts, i.id",
+								lengthof(types), types, values, NULL);
+}
+
+/* The incident in a row of that result; false if there is none. */
+static bool
+get_known(int row, Known *known)
+{
+	bool		isnull;
+	bool		no_severity;
+	Datum		id = watch_tables_value(row, 3, INT8OID, &isnull);
+	Datum		peak;
+	Datum		severity;
+
+	if (isnull)
+		return false;
+	peak = watch_tables_value(row, 7, INT8OID, &isnull);
+	severity = watch_tables_value(row, 8, FLOAT8OID, &no_severity);
+	*known = (Known){
+		.id = DatumGetInt64(id),
+		.first = DatumGetInt64(watch_tables_value(row, 4, INT8OID, NULL)),
+		.last = DatumGetInt64(watch_tables_value(row, 5, INT8OID, NULL)),
+		.rows = DatumGetInt64(watch_tables_value(row, 6, INT8OID, NULL)),
+		.peak = isnull ? 0 : DatumGetInt64(peak),
+		.peak_severity = no_severity ? 0 : DatumGetFloat8(severity),
+	};
+	return true;
 }
 
 /* Whether an incident that ends at a time is news. */
 static bool
-is_news(const IncidentFold *f, int64 last)
+is_news(const Fold *f, int64 last)
 {
 	const Refresh *r = f->refresh;
 
@@ -354,7 +363,7 @@ is_news(const IncidentFold *f, int64 last)
 
 /* A time for people; null for integers. */
 static Datum
-readable_time(const IncidentFold *f, int64 ts, bool *isnull)
+readable_time(const Fold *f, int64 ts, bool *isnull)
 {
 	*isnull = f->source->ts_type == INT8OID;
 	return *isnull ? (Datum) 0
@@ -392,7 +401,7 @@ take_peak_row(const SourceRow *row, void *arg)
 }
 
 static Datum
-read_actual(const IncidentFold *f, int64 ts)
+read_actual(const Fold *f, int64 ts)
 {
 	const SourceRange range = {
 		.has_since = true,
@@ -459,7 +468,7 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 
 /* Writes a chain: to an incident, or as a new one (known NULL); and what is to be announced. */
 static void
-write_chain(IncidentFold *f, const Known *known, const Chain *c)
+write_chain(Fold *f, const Known *known, const Chain *c)
 {
 	const bool	news = is_news(f, c->last);
 	const bool	new_peak = known == NULL || known->peak != c->peak;
@@ -506,7 +515,7 @@ write_chain(IncidentFold *f, const Known *known, const Chain *c)
 
 /* Ends an incident: merged into another one (into not 0), or withdrawn. */
 static void
-end_incident(IncidentFold *f, const Known *known, int64 into)
+end_incident(Fold *f, const Known *known, int64 into)
 {
 	const Oid	types[] = {INT8OID, UUIDOID, INT8OID, TIMESTAMPTZOID};
 	const Datum values[] = {Int64GetDatum(known->id), UUIDPGetDatum(&f->refresh->watch.id),
@@ -538,36 +547,21 @@ is_unchanged(const Known *k, const Chain *c)
 		k->peak_severity == c->peak_severity;
 }
 
-void
-incidents_fold(IncidentFold *f, const IncidentRange *range)
+/* Compares the incidents of a range with the chains, and writes what has changed. */
+static void
+fold_range(Fold *f)
 {
-	MemoryContext old = MemoryContextSwitchTo(f->context);
-	int64		first = range->first;
-	int64		last = range->last;
-	Known	   *known;
-	WatchTables t;
-	int			n;
+	int64		first = f->range->first;
+	int64		last = f->range->last;
+	const int	n = f->nknown;
+	Known	   *known = f->known;
 
-	f->range = range;
-	f->chains = NULL;
-	f->nchains = f->most_chains = 0;
-	watch_tables_enter(&t, f->refresh->function);
-	if (watch_tables_execute(&t, "SELECT sha256(convert_to($1::text, 'UTF8'))", 1,
-							 (const Oid[]){TEXTARRAYOID}, &range->series, NULL) != 1)
-		elog(ERROR, "the identifier of a series was not computed");
-	t.context = f->context;
-	MemoryContextSwitchTo(f->context);
-	f->id = PointerGetDatum(PG_DETOAST_DATUM_COPY(watch_tables_value(0, 1, BYTEAOID, NULL)));
-	known = read_known(f, &t, first, last, &n);
-	watch_tables_leave(&t);
 	for (int i = 0; i < n; i++)
 	{
 		first = Min(first, known[i].first);
 		last = Max(last, known[i].last);
 	}
-
 	find_chains(f, first, last);
-	MemoryContextSwitchTo(f->context);
 
 	/* both are in the order of time */
 	for (int i = 0, c = 0; i < n; i++)
@@ -604,8 +598,68 @@ incidents_fold(IncidentFold *f, const IncidentRange *range)
 		if (!f->chains[c].taken)
 			write_chain(f, NULL, &f->chains[c]);
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(f->context);
+}
+
+void
+incidents_fold(Refresh *r, const Source *source, const char *target, const IncidentRange *ranges,
+			   int n)
+{
+	Fold		f = {
+		.refresh = r,
+		.source = source,
+		.target = target,
+		.gap = merge_gap(r, source->ts_type),
+		.duration = source->ts_type == INT8OID ? 0 : interval_units(&r->watch.min_duration),
+		.context = AllocSetContextCreate(CurrentMemoryContext, "amad incidents",
+										 ALLOCSET_DEFAULT_SIZES),
+	};
+	Datum	   *ids = palloc0(sizeof(Datum) * n);
+	int		   *nknown = palloc0(sizeof(int) * n);
+	Known	   *known;
+	WatchTables t;
+	uint64		nrows;
+	int			total = 0;
+
+	watch_tables_enter(&t, r->function);
+	nrows = read_known(&f, &t, ranges, n);
+	known = MemoryContextAllocExtended(t.context, sizeof(Known) * Max(nrows, 1), MCXT_ALLOC_HUGE);
+	for (uint64 i = 0; i < nrows; i++)
+	{
+		const int	number = (int) DatumGetInt64(watch_tables_value((int) i, 1, INT8OID, NULL)) - 1;
+
+		if (!ids[number])
+		{
+			MemoryContext old = MemoryContextSwitchTo(t.context);
+
+			ids[number] = PointerGetDatum(
+				PG_DETOAST_DATUM_COPY(watch_tables_value((int) i, 2, BYTEAOID, NULL)));
+			MemoryContextSwitchTo(old);
+		}
+		if (get_known((int) i, &known[total]))
+		{
+			total++;
+			nknown[number]++;
+		}
+	}
+	watch_tables_leave(&t);
+	for (int i = 0; i < n; known += nknown[i], i++)
+	{
+		MemoryContext old;
+
+		CHECK_FOR_INTERRUPTS();
+		if (nknown[i] == 0 && !ranges[i].anomalous)
+			continue;
+		old = MemoryContextSwitchTo(f.context);
+		f.range = &ranges[i];
+		f.id = ids[i];
+		f.known = known;
+		f.nknown = nknown[i];
+		f.chains = NULL;
+		f.nchains = f.most_chains = 0;
+		fold_range(&f);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(f.context);
+	}
 }
 
 /* ---- the end of a run -------------------------------------------------------------------- */

@@ -93,11 +93,15 @@ typedef struct Batch
 	int64		last;
 	bool		last_learning;
 	Jsonb	   *key;			/* of their series, as amad_detect() returns it */
-	IncidentFold *fold;
 
 	/* the latest time scored */
 	bool		has_newest;
 	int64		newest;
+
+	/* ranges that were scored, for incidents */
+	bool		anomalous;		/* the current one */
+	IncidentRange range[BATCH_RANGES];
+	int			nranges;
 
 	/* series whose end was scored, for amad_series, as arrays */
 	ArrayBuildState *ends[END_COLUMNS];
@@ -252,6 +256,8 @@ take_scored_row(const DetectedRow *row, void *arg)
 								i == OUT_TS ? Int64GetDatum(row->row.ts) : values[from[i]],
 								i != OUT_TS && nulls[from[i]], output_type(b, i), b->rows_context);
 	b->refresh->sums.flagged += flagged;
+	b->anomalous = b->anomalous ||
+		(flagged && explanation_severity(scorer, &row->row) > b->refresh->watch.min_severity);
 	b->refresh->sums.learning += status == SCORE_LEARNING;
 	b->has_last = true;
 	b->last = row->row.ts;
@@ -456,6 +462,30 @@ find_end(const Batch *b, int64 last)
 		: PG_INT64_MAX;
 }
 
+/* Notes a range that was scored; those of a series are one. */
+static void
+note_range(Batch *b, int64 first, int64 last)
+{
+	IncidentRange *range = b->nranges > 0 ? &b->range[b->nranges - 1] : NULL;
+
+	if (range && datumIsEqual(range->series, b->pending->series, false, -1))
+	{
+		range->first = Min(range->first, first);
+		range->last = Max(range->last, last);
+		range->anomalous = range->anomalous || b->anomalous;
+		return;
+	}
+	b->range[b->nranges++] = (IncidentRange){
+		.series = b->pending->series,
+		.nulls = b->pending->nulls,
+		.condition = b->pending->condition,
+		.key = b->key ? b->key : b->pending->condition,
+		.first = first,
+		.last = last,
+		.anomalous = b->anomalous,
+	};
+}
+
 /*
  * Scores the first of n ranges, and those of the same series that scoring it covers; returns how
  * many.
@@ -496,7 +526,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
 					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
 	start_output(b);
-	b->has_last = false;
+	b->has_last = b->anomalous = false;
 	b->key = NULL;
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);
@@ -508,15 +538,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	}
 	if (end == PG_INT64_MAX)
 		take_end(b, first);
-	incidents_fold(b->fold,
-				   &(IncidentRange){
-					   .series = b->pending->series,
-					   .nulls = b->pending->nulls,
-					   .condition = b->pending->condition,
-					   .key = b->key ? b->key : b->pending->condition,
-					   .first = first,
-					   .last = end,
-				   });
+	note_range(b, first, end);
 
 	/* what was too new */
 	if (last > b->horizon &&
@@ -553,11 +575,11 @@ refresh_score_batch(Refresh *r)
 		prepare_pending(&b, &ranges[i]);
 	SPI_connect();
 	b.insert = prepare_insert(&b);
-	b.fold = incidents_open(r, b.source, b.target);
 	start_ends(&b);
 	for (int i = 0; i < n;)
 		i += score_ranges(&b, ranges + i, n - i);
 	store_ends(&b);
+	incidents_fold(r, b.source, b.target, b.range, b.nranges);
 	SPI_finish();
 	PopActiveSnapshot();
 
