@@ -21,7 +21,11 @@ CREATE TABLE amad_watches (
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	silence interval,
 	step bigint,
-	source jsonb
+	source jsonb,
+	min_severity float8 NOT NULL DEFAULT 1,
+	min_rows integer NOT NULL DEFAULT 1,
+	merge_gap interval,
+	min_duration interval NOT NULL DEFAULT '0'
 );
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
 COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
@@ -45,6 +49,10 @@ COMMENT ON COLUMN amad_watches.created_at IS 'time at which the watch was create
 COMMENT ON COLUMN amad_watches.silence IS 'amad_status counts a series without rows for this time as silent; null: 20 steps of the model';
 COMMENT ON COLUMN amad_watches.step IS 'median distance of rows when the model was trained: microseconds, or the integer';
 COMMENT ON COLUMN amad_watches.source IS 'what the last refresh read, in the form of amad_models; everything is scored again if that changes';
+COMMENT ON COLUMN amad_watches.min_severity IS 'a row belongs to an incident if its severity is greater';
+COMMENT ON COLUMN amad_watches.min_rows IS 'an incident has at least this number of such rows';
+COMMENT ON COLUMN amad_watches.merge_gap IS 'such rows at most this far apart belong to the same incident; null: 10 steps of the model';
+COMMENT ON COLUMN amad_watches.min_duration IS 'an incident lasts at least this long, from its first row to its last';
 
 -- No index: each statement that changes the source adds rows here.
 CREATE TABLE amad_changes (
@@ -92,6 +100,8 @@ CREATE TABLE amad_series (
 	series text[] NOT NULL,
 	newest timestamptz,
 	learning boolean NOT NULL,
+	newest_ts bigint NOT NULL,
+	key jsonb,
 	PRIMARY KEY (watch, id)
 );
 COMMENT ON TABLE amad_series IS 'series of the sources of watches, as of the last refresh that scored their newest row';
@@ -100,6 +110,8 @@ COMMENT ON COLUMN amad_series.id IS 'SHA-256 of the text of series';
 COMMENT ON COLUMN amad_series.series IS 'values of the series columns in their order';
 COMMENT ON COLUMN amad_series.newest IS 'time of the newest row that was scored; null for integers';
 COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does not contain the series';
+COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_changes';
+COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
 
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,
@@ -184,7 +196,8 @@ COMMENT ON FUNCTION amad_log_change IS
 
 CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" interval DEFAULT NULL,
 		delay interval DEFAULT NULL, late interval DEFAULT NULL, retain interval DEFAULT NULL,
-		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL) RETURNS jsonb
+		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL, min_severity double precision DEFAULT NULL,
+		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_watch IS
 	'create a watch of one of your own models, whose scores amad_refresh() then keeps up to date in a table, or alter it';
@@ -209,96 +222,3 @@ CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, u
 	AS 'MODULE_PATHNAME', 'amad_refresh' LANGUAGE C;
 COMMENT ON PROCEDURE amad_refresh IS
 	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
-
--- The rights of the role that reads it apply, as on the tables.
-CREATE VIEW amad_status WITH (security_invoker = true) AS
-	SELECT w.watch, w.owner, w.model_name, w.target,
-		CASE WHEN w.paused THEN 'paused'
-			WHEN NOT EXISTS (SELECT FROM amad_models m WHERE m.deployed AND m.model_name = w.model_name
-				AND (m.owner = w.owner OR (m.owner_oid = w.owner_oid AND m.owner_cluster = w.owner_cluster))) THEN 'no model'
-			WHEN f.failures > 0 THEN 'failing'
-			WHEN w."every" IS NOT NULL AND pg_catalog.now() - coalesce(f.done, w.created_at) > w."every" * 2 THEN 'overdue'
-			ELSE 'ok' END AS state,
-		n.newest, pg_catalog.now() - n.newest AS lag,
-		r.run AS last_run, r.state AS last_state, r.started AS last_started, r.ended - r.started AS last_duration,
-		r.rows_scored AS last_rows, r.model_version, r.sqlstate, r.message, f.done AS last_done, f.failures,
-		c.changes, c.oldest_change, (SELECT pg_catalog.count(*) FROM amad_pending p WHERE p.watch = w.watch) AS pending,
-		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
-		d.flagged_share, d.learning_share, s.series, s.learning_series,
-		CASE WHEN w.time_type <> 'int8' THEN s.silent_series END AS silent_series, t.silent_after,
-		j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
-	FROM amad_watches w
-	CROSS JOIN LATERAL (SELECT CASE w.time_type
-			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
-			WHEN 'timestamp' THEN (timestamp '2000-01-01 00:00' + w.newest_ts * interval '1 microsecond')::timestamptz
-		END AS newest) n
-	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.state <> 'skipped'
-		ORDER BY r.run DESC LIMIT 1) r ON true
-	CROSS JOIN LATERAL (SELECT pg_catalog.max(a.started) FILTER (WHERE a.state = 'done') AS done,
-			pg_catalog.count(*) FILTER (WHERE a.state IN ('failed', 'cancelled', 'killed') AND a.run > coalesce(
-				(SELECT pg_catalog.max(b.run) FROM amad_runs b WHERE b.watch = w.watch AND b.state = 'done'), 0)) AS failures
-		FROM amad_runs a WHERE a.watch = w.watch) f
-	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS changes, pg_catalog.min(c.logged_at) AS oldest_change
-		FROM amad_changes c WHERE c.watch = w.watch) c
-	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
-			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
-		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
-	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
-			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
-	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,
-			pg_catalog.count(*) FILTER (WHERE a.newest < pg_catalog.now() - t.silent_after) AS silent_series
-		FROM amad_series a WHERE a.watch = w.watch) s
-	CROSS JOIN LATERAL amad_find_job(w.watch, w.model_name, w.owner) j
-	CROSS JOIN LATERAL (
-		SELECT pg_catalog.array_agg(what ORDER BY what) AS unseen FROM (
-			SELECT pg_catalog.format('rows more than %s late, which are not scored again', w.late) AS what WHERE w.late IS NOT NULL
-			UNION ALL
-			SELECT pg_catalog.format(CASE t.tgenabled WHEN 'D' THEN 'changes of %s that its disabled trigger %I does not log'
-				ELSE 'changes of %s by sessions whose replication role keeps trigger %I from firing' END, t.tgrelid::regclass, t.tgname)
-			FROM pg_catalog.pg_trigger t
-			WHERE t.tgfoid = 'amad_log_change'::regproc AND t.tgenabled <> 'A'
-				AND pg_catalog.substr(t.tgargs, 1, 36) = pg_catalog.convert_to(w.watch::text, 'UTF8')
-			UNION ALL
-			SELECT pg_catalog.format('statements that name %s, which has no triggers', p.relid::regclass)
-			FROM pg_catalog.pg_partition_tree(w.source_oid::regclass) p
-			WHERE w.late IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = p.relid::oid
-				AND t.tgfoid = 'amad_log_change'::regproc
-				AND pg_catalog.substr(t.tgargs, 1, 36) = pg_catalog.convert_to(w.watch::text, 'UTF8'))
-			UNION ALL
-			SELECT 'changes of the source, which was dropped or replaced; refresh or alter the watch'
-			WHERE w.late IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = w.source_oid)) s) u;
-COMMENT ON VIEW amad_status IS 'watches: how far and how well their refreshes are, and what they cannot see';
-COMMENT ON COLUMN amad_status.watch IS 'the watch, as in amad_watches';
-COMMENT ON COLUMN amad_status.owner IS 'role that its refreshes run as';
-COMMENT ON COLUMN amad_status.model_name IS 'name of its model';
-COMMENT ON COLUMN amad_status.target IS 'table of scores';
-COMMENT ON COLUMN amad_status.state IS 'ok, paused, no model (no version of it is deployed), failing (the last run did not succeed), or overdue (no successful run for twice the time "every")';
-COMMENT ON COLUMN amad_status.newest IS 'latest time that was scored; null for integers';
-COMMENT ON COLUMN amad_status.lag IS 'time since then';
-COMMENT ON COLUMN amad_status.last_run IS 'number of the last run that was not skipped';
-COMMENT ON COLUMN amad_status.last_state IS 'its state, as in amad_runs';
-COMMENT ON COLUMN amad_status.last_started IS 'time at which it started';
-COMMENT ON COLUMN amad_status.last_duration IS 'how long it took';
-COMMENT ON COLUMN amad_status.last_rows IS 'rows it wrote';
-COMMENT ON COLUMN amad_status.model_version IS 'version that scored them';
-COMMENT ON COLUMN amad_status.sqlstate IS 'its error code';
-COMMENT ON COLUMN amad_status.message IS 'its error message';
-COMMENT ON COLUMN amad_status.last_done IS 'start of the last run that succeeded';
-COMMENT ON COLUMN amad_status.failures IS 'runs that have failed, or were cancelled or killed, since then';
-COMMENT ON COLUMN amad_status.changes IS 'entries in amad_changes';
-COMMENT ON COLUMN amad_status.oldest_change IS 'start of the transaction of the oldest of them';
-COMMENT ON COLUMN amad_status.pending IS 'entries in amad_pending';
-COMMENT ON COLUMN amad_status.overflow IS 'whether the next refresh will score everything, because the change log was full';
-COMMENT ON COLUMN amad_status.flagged_share IS 'share of anomalies among the rows scored by runs of the last day';
-COMMENT ON COLUMN amad_status.learning_share IS 'share of rows whose series the model does not contain, likewise';
-COMMENT ON COLUMN amad_status.series IS 'series that have scores';
-COMMENT ON COLUMN amad_status.learning_series IS 'those of them that the model does not contain';
-COMMENT ON COLUMN amad_status.silent_series IS 'those without a row for the time silent_after: amad_series has their newest; null for integers';
-COMMENT ON COLUMN amad_status.silent_after IS 'the setting silence of the watch, or 20 steps of the model, and delay';
-COMMENT ON COLUMN amad_status.scheduler IS 'extension that has a job for it, pg_cron or timescaledb; null: no job that the role can see';
-COMMENT ON COLUMN amad_status.job IS 'identifier of the job';
-COMMENT ON COLUMN amad_status.job_state IS 'not scheduled, scheduled, inactive, or failing (its last run failed); null: jobs cannot be seen from here';
-COMMENT ON COLUMN amad_status.job_message IS 'what pg_cron reported about the last run, if that failed';
-COMMENT ON COLUMN amad_status.unseen IS 'what the watch cannot see; null: nothing that is known';
-ALTER VIEW amad_status OWNER TO @extowner@;
-GRANT SELECT ON amad_status TO PUBLIC;

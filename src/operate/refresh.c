@@ -149,6 +149,7 @@ finish_run(Refresh *r)
 			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
 		SPI_finish();
 	}
+	incidents_finish(r);
 	watch_tables_enter(&t, r->function);
 	if (r->watch.retain)
 		(void) watch_tables_execute(&t,

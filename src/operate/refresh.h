@@ -36,6 +36,9 @@ typedef struct Refresh
 	bool		for_other;		/* the caller does not have the privileges of its owner */
 	int64		run;			/* number of the run */
 	int			version;		/* of the model, for the whole run; 0 at first */
+	Oid			ts_type;		/* of its source */
+	bool		had_newest;		/* rows had been scored before, … */
+	int64		newest_before;	/* … up to this time */
 
 	/* what was done */
 	RefreshSums sums;
@@ -60,5 +63,29 @@ extern bool refresh_score_batch(Refresh *refresh);
 
 /* The time up to which rows are scored, in units of the source; buckets when they have ended. */
 extern int64 refresh_horizon(const Refresh *refresh, const Source *source);
+
+/* ---- incidents: refresh_incidents.c -------------------------------------------------------- */
+
+/* A range of a series whose scores were written. */
+typedef struct IncidentRange
+{
+	Datum		series;			/* text[] */
+	const bool *nulls;			/* series columns that are null */
+	Jsonb	   *condition;		/* on the series columns; NULL: the model has none */
+	Jsonb	   *key;			/* series, as amad_detect() returns it; NULL likewise */
+	int64		first;			/* PG_INT64_MIN: no bound */
+	int64		last;			/* PG_INT64_MAX: no bound */
+	bool		anomalous;		/* a row of it is */
+} IncidentRange;
+
+/*
+ * Brings the incidents of ranges up to date, of at most one for each series; while connected to SPI, as
+ * the watch's owner.
+ */
+extern void incidents_fold(Refresh *refresh, const Source *source, const char *target,
+						   const IncidentRange *ranges, int n);
+
+/* Closes incidents, finds series that have stopped, and joins announcements, at the end of a run. */
+extern void incidents_finish(Refresh *refresh);
 
 #endif							/* AMAD_OPERATE_REFRESH_H */

@@ -168,6 +168,7 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 		return;
 	values[1] = Int32GetDatum(r->watch.depth = depth);
 	values[2] = Int32GetDatum(r->watch.lookahead = lookahead);
+	r->watch.step = step;
 	namestrcpy(&owner, GetUserNameFromId(r->watch.role, false));
 	(void) watch_tables_execute(t,
 								"UPDATE {watches} SET depth = $2, lookahead = $3, source_oid = "
@@ -409,6 +410,9 @@ refresh_take_changes(Refresh *r)
 	WatchTables t;
 
 	r->version = loaded->version;
+	r->ts_type = source->ts_type;
+	r->had_newest = r->watch.has_newest;
+	r->newest_before = r->watch.newest;
 	if (r->watch.late == NULL)
 	{
 		if (!OidIsValid(relation))

@@ -61,10 +61,13 @@ enum
 	END_EXISTS,					/* whether the series has a score at all */
 	END_NEWEST,
 	END_LEARNING,				/* null: as before */
+	END_NEWEST_TS,
+	END_KEY,
 	END_COLUMNS
 };
 
-static const Oid end_types[END_COLUMNS] = {TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID};
+static const Oid end_types[END_COLUMNS] = {TEXTOID, BOOLOID, TIMESTAMPTZOID,
+										   BOOLOID, INT8OID, JSONBOID};
 
 typedef struct Batch
 {
@@ -80,6 +83,7 @@ typedef struct Batch
 	const Pending *pending;		/* the range being scored */
 
 	/* rows of it that were scored, not inserted yet */
+	MemoryContext context;		/* of the batch */
 	MemoryContext rows_context;
 	int			nrows;
 	ArrayBuildState *columns[OUT_COLUMNS];
@@ -88,10 +92,16 @@ typedef struct Batch
 	bool		has_last;
 	int64		last;
 	bool		last_learning;
+	Jsonb	   *key;			/* of their series, as amad_detect() returns it */
 
 	/* the latest time scored */
 	bool		has_newest;
 	int64		newest;
+
+	/* ranges that were scored, for incidents */
+	bool		anomalous;		/* the current one */
+	IncidentRange range[BATCH_RANGES];
+	int			nranges;
 
 	/* series whose end was scored, for amad_series, as arrays */
 	ArrayBuildState *ends[END_COLUMNS];
@@ -227,6 +237,13 @@ take_scored_row(const DetectedRow *row, void *arg)
 	static const int from[] = {-1, EXPLANATION_SEVERITY, EXPLANATION_STATUS, EXPLANATION_EXPECTED,
 							   EXPLANATION_CONTRIBUTIONS};
 
+	if (row->new_series && row->series)
+	{
+		MemoryContext old = MemoryContextSwitchTo(b->context);
+
+		b->key = json_to_jsonb(row->series);
+		MemoryContextSwitchTo(old);
+	}
 	if (!score_has_place(status))
 		return;
 	explanation_columns(b->writer, scorer, &row->row, flagged, values, nulls);
@@ -235,6 +252,8 @@ take_scored_row(const DetectedRow *row, void *arg)
 								i == OUT_TS ? Int64GetDatum(row->row.ts) : values[from[i]],
 								i != OUT_TS && nulls[from[i]], output_type(b, i), b->rows_context);
 	b->refresh->sums.flagged += flagged;
+	b->anomalous = b->anomalous ||
+		(flagged && explanation_severity(scorer, &row->row) > b->refresh->watch.min_severity);
 	b->refresh->sums.learning += status == SCORE_LEARNING;
 	b->has_last = true;
 	b->last = row->row.ts;
@@ -295,12 +314,17 @@ take_end(Batch *b, int64 first)
 							CurrentMemoryContext);
 	(void) accumArrayResult(b->ends[END_LEARNING], BoolGetDatum(b->last_learning), !b->has_last,
 							BOOLOID, CurrentMemoryContext);
+	(void) accumArrayResult(b->ends[END_NEWEST_TS], Int64GetDatum(last), !exists, INT8OID,
+							CurrentMemoryContext);
+	(void) accumArrayResult(b->ends[END_KEY], JsonbPGetDatum(b->key), b->key == NULL, JSONBOID,
+							CurrentMemoryContext);
 }
 
 static void
 store_ends(Batch *b)
 {
-	const Oid	types[] = {UUIDOID, TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, BOOLARRAYOID};
+	const Oid	types[] = {UUIDOID,	   TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+						 BOOLARRAYOID, INT8ARRAYOID, JSONBARRAYOID};
 	Datum		values[1 + END_COLUMNS] = {UUIDPGetDatum(&b->refresh->watch.id)};
 	WatchTables t;
 
@@ -309,21 +333,26 @@ store_ends(Batch *b)
 	for (int i = 0; i < END_COLUMNS; i++)
 		values[1 + i] = makeArrayResult(b->ends[i], CurrentMemoryContext);
 	watch_tables_enter(&t, b->refresh->function);
-	(void) watch_tables_execute(&t,
-								"WITH n AS (SELECT sha256(convert_to(s, 'UTF8')) AS id, s::text[] "
-								"AS series, e, newest, learning"
-								"   FROM unnest($2, $3, $4, $5) AS u(s, e, newest, learning)),"
-								" d AS (DELETE FROM {series} WHERE watch = $1 AND id IN (SELECT id "
-								"FROM n WHERE NOT e))"
-								" INSERT INTO {series} AS o (watch, id, series, newest, learning)"
-								"   SELECT $1, id, series, newest, coalesce(learning, false) FROM "
-								"n WHERE e"
-								"   ON CONFLICT (watch, id) DO UPDATE SET newest = "
-								"excluded.newest,"
-								"   learning = CASE WHEN excluded.id IN (SELECT id FROM n WHERE "
-								"learning IS NULL)"
-								"     THEN o.learning ELSE excluded.learning END",
-								1 + END_COLUMNS, types, values, NULL);
+	(void)
+		watch_tables_execute(&t,
+							 "WITH n AS (SELECT sha256(convert_to(s, 'UTF8')) AS id, s::text[] "
+							 "AS series, e, newest, learning, newest_ts, key"
+							 "   FROM unnest($2, $3, $4, $5, $6, $7) AS u(s, e, newest, "
+							 "learning, newest_ts, key)),"
+							 " d AS (DELETE FROM {series} WHERE watch = $1 AND id IN (SELECT id "
+							 "FROM n WHERE NOT e)),"
+							 " o AS (SELECT id, learning, key FROM {series} WHERE watch = $1 AND "
+							 "id IN (SELECT id FROM n))"
+							 " INSERT INTO {series} AS u (watch, id, series, newest, learning, "
+							 "newest_ts, key)"
+							 "   SELECT $1, n.id, n.series, n.newest, coalesce(n.learning, "
+							 "o.learning, false), n.newest_ts, coalesce(n.key, o.key)"
+							 "   FROM n LEFT JOIN o USING (id) WHERE n.e"
+							 "   ON CONFLICT (watch, id) DO UPDATE SET newest = "
+							 "excluded.newest,"
+							 "   learning = excluded.learning, newest_ts = excluded.newest_ts, "
+							 "key = excluded.key",
+							 1 + END_COLUMNS, types, values, NULL);
 	watch_tables_leave(&t);
 }
 
@@ -429,6 +458,30 @@ find_end(const Batch *b, int64 last)
 		: PG_INT64_MAX;
 }
 
+/* Notes a range that was scored; those of a series are one. */
+static void
+note_range(Batch *b, int64 first, int64 last)
+{
+	IncidentRange *range = b->nranges > 0 ? &b->range[b->nranges - 1] : NULL;
+
+	if (range && datumIsEqual(range->series, b->pending->series, false, -1))
+	{
+		range->first = Min(range->first, first);
+		range->last = Max(range->last, last);
+		range->anomalous = range->anomalous || b->anomalous;
+		return;
+	}
+	b->range[b->nranges++] = (IncidentRange){
+		.series = b->pending->series,
+		.nulls = b->pending->nulls,
+		.condition = b->pending->condition,
+		.key = b->key ? b->key : b->pending->condition,
+		.first = first,
+		.last = last,
+		.anomalous = b->anomalous,
+	};
+}
+
 /*
  * Scores the first of n ranges, and those of the same series that scoring it covers; returns how
  * many.
@@ -469,7 +522,8 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
 					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
 	start_output(b);
-	b->has_last = false;
+	b->has_last = b->anomalous = false;
+	b->key = NULL;
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);
 	b->refresh->sums.series++;
@@ -480,6 +534,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	}
 	if (end == PG_INT64_MAX)
 		take_end(b, first);
+	note_range(b, first, end);
 
 	/* what was too new */
 	if (last > b->horizon &&
@@ -497,7 +552,7 @@ refresh_score_batch(Refresh *r)
 		.version = r->version,
 		.for_other = r->for_other,
 	};
-	Batch		b = {.refresh = r};
+	Batch		b = {.refresh = r, .context = CurrentMemoryContext};
 	Pending    *ranges;
 	int			n = take_pending(&b, &ranges);
 
@@ -520,6 +575,7 @@ refresh_score_batch(Refresh *r)
 	for (int i = 0; i < n;)
 		i += score_ranges(&b, ranges + i, n - i);
 	store_ends(&b);
+	incidents_fold(r, b.source, b.target, b.range, b.nranges);
 	SPI_finish();
 	PopActiveSnapshot();
 

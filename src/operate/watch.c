@@ -38,7 +38,11 @@ enum
 	ARG_LATE,
 	ARG_RETAIN,
 	ARG_SINCE,
-	ARG_SILENCE
+	ARG_SILENCE,
+	ARG_MIN_SEVERITY,
+	ARG_MIN_ROWS,
+	ARG_MERGE_GAP,
+	ARG_MIN_DURATION
 };
 
 SQL_FUNCTION(amad_watch);
@@ -77,69 +81,107 @@ check_interval(FunctionCallInfo fcinfo, int number, const char *name)
 				 errmsg("%s must not be negative", name)));
 }
 
+/* Refuses a rule by which no row could be an incident, or every row. */
+static void
+check_rule(FunctionCallInfo fcinfo)
+{
+	check_interval(fcinfo, ARG_MERGE_GAP, "merge_gap");
+	check_interval(fcinfo, ARG_MIN_DURATION, "min_duration");
+	/* or NaN */
+	if (!PG_ARGISNULL(ARG_MIN_SEVERITY) && !(PG_GETARG_FLOAT8(ARG_MIN_SEVERITY) >= 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("min_severity must be at least 1"),
+				 errdetail("Rows with a severity up to 1 are normal.")));
+	if (!PG_ARGISNULL(ARG_MIN_ROWS) && PG_GETARG_INT32(ARG_MIN_ROWS) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("min_rows must be at least 1")));
+}
+
+/* Settings of a watch that an argument changes. */
+static const struct
+{
+	int			arg;
+	const char *column;
+	Oid			type;
+	bool		optional;		/* an interval of 0 takes it back to null */
+} settings[] = {
+	{ARG_EVERY, "every", INTERVALOID, true},
+	{ARG_DELAY, "delay", INTERVALOID, false},
+	{ARG_LATE, "late", INTERVALOID, true},
+	{ARG_RETAIN, "retain", INTERVALOID, true},
+	{ARG_SILENCE, "silence", INTERVALOID, true},
+	{ARG_MIN_SEVERITY, "min_severity", FLOAT8OID, false},
+	{ARG_MIN_ROWS, "min_rows", INT4OID, false},
+	{ARG_MERGE_GAP, "merge_gap", INTERVALOID, true},
+	{ARG_MIN_DURATION, "min_duration", INTERVALOID, false},
+};
+
+#define FIRST_SETTING 7			/* number of the parameter of the first setting */
+
 /* Inserts the row of a watch, or updates the columns that are given.  Returns its identifier. */
 static pg_uuid_t
 store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, const char *target,
 			Oid relation)
 {
-	const Oid	types[] = {TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID,
-						 NAMEOID, OIDOID,  INT8OID,		OIDOID,		 UUIDOID,	  INTERVALOID};
+	Oid			types[FIRST_SETTING - 1 + lengthof(settings)] = {TEXTOID, TEXTOID, NAMEOID,
+														 OIDOID,  INT8OID, OIDOID};
 	NameData	owner;
-	Datum		values[] = {
-		PG_GETARG_DATUM(ARG_MODEL_NAME),
-		CStringGetTextDatum(target),
-		PG_GETARG_DATUM(ARG_EVERY),
-		PG_GETARG_DATUM(ARG_DELAY),
-		PG_GETARG_DATUM(ARG_LATE),
-		PG_GETARG_DATUM(ARG_RETAIN),
-		NameGetDatum(&owner),
-		ObjectIdGetDatum(t->caller),
-		Int64GetDatum(owner_cluster()),
-		ObjectIdGetDatum(relation),
-		UUIDPGetDatum(id),
-		PG_GETARG_DATUM(ARG_SILENCE),
+	Datum		values[lengthof(types)] = {
+		PG_GETARG_DATUM(ARG_MODEL_NAME), CStringGetTextDatum(target),	 NameGetDatum(&owner),
+		ObjectIdGetDatum(t->caller),	 Int64GetDatum(owner_cluster()), ObjectIdGetDatum(relation),
 	};
-	char		nulls[] = "            ";
+	char		nulls[lengthof(types) + 1];
+	StringInfoData set;
+	StringInfoData text;
 
 	namestrcpy(&owner, GetUserNameFromId(t->caller, false));
-	for (int i = ARG_EVERY; i <= ARG_RETAIN; i++)
-		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-	nulls[9] = OidIsValid(relation) ? ' ' : 'n';
-	nulls[10] = id ? ' ' : 'n';
-	nulls[11] = PG_ARGISNULL(ARG_SILENCE) ? 'n' : ' ';
-	/* an interval of 0 takes a setting back; newest_ts describes a table */
-	(void) watch_tables_execute(t,
-								id ? "UPDATE {watches} SET target = $2, every = CASE WHEN $3 = '0' "
-									 "THEN NULL ELSE coalesce($3, every) END,"
-									 " delay = coalesce($4, delay), late = CASE WHEN $5 = '0' THEN "
-									 "NULL ELSE coalesce($5, late) END,"
-									 " retain = CASE WHEN $6 = '0' THEN NULL ELSE coalesce($6, "
-									 "retain) END,"
-									 " silence = CASE WHEN $12 = '0' THEN NULL ELSE coalesce($12, "
-									 "silence) END,"
-									 " owner = $7, owner_oid = $8, owner_cluster = $9, source_oid "
-									 "= $10,"
-									 " newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
-									 " polled_until = CASE WHEN target = $2 THEN polled_until END"
-									 " WHERE watch = $11 AND model_name = $1 RETURNING watch"
-								   : "INSERT INTO {watches} (watch, owner, owner_oid, "
-									 "owner_cluster, model_name, target, every,"
-									 " delay, late, retain, silence, source_oid, created_at, "
-									 "paused, depth, "
-									 "lookahead)"
-									 " SELECT gen_random_uuid(), $7, $8, $9, $1, $2, nullif($3, "
-									 "'0'), coalesce($4, '0'),"
-									 " nullif($5, '0'), nullif($6, '0'), nullif($12, '0'), $10, "
-									 "clock_timestamp(), "
-									 "false, 0, 0"
-									 " WHERE $11 IS NULL RETURNING watch",
-								lengthof(values), types, values, nulls);
+	memset(nulls, ' ', sizeof(nulls));
+	nulls[5] = OidIsValid(relation) ? ' ' : 'n';
+	if (!id)
+	{
+		/* with the defaults of the table */
+		(void) watch_tables_execute(t,
+									"INSERT INTO {watches} (watch, owner, owner_oid, "
+									"owner_cluster, model_name, target, source_oid)"
+									" VALUES (gen_random_uuid(), $3, $4, $5, $1, $2, $6) RETURNING "
+									"watch",
+									6, types, values, nulls);
+		if (SPI_processed != 1)
+			elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
+		id = memcpy(palloc(sizeof(pg_uuid_t)),
+					DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL)), sizeof(pg_uuid_t));
+	}
+	initStringInfo(&set);
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		const int	n = FIRST_SETTING + i;
+
+		types[n - 1] = settings[i].type;
+		values[n - 1] = PG_GETARG_DATUM(settings[i].arg);
+		nulls[n - 1] = PG_ARGISNULL(settings[i].arg) ? 'n' : ' ';
+		appendStringInfo(&set,
+						 settings[i].optional ? ", %1$s = CASE WHEN $%2$d = '0' THEN NULL ELSE "
+												"coalesce($%2$d, %1$s) END"
+											  : ", %1$s = coalesce($%2$d, %1$s)",
+						 settings[i].column, n);
+	}
+	initStringInfo(&text);
+	/* newest_ts and polled_until describe a table */
+	appendStringInfo(&text,
+					 "UPDATE {watches} SET target = $2, owner = $3, owner_oid = $4, owner_cluster "
+					 "= $5,"
+					 " source_oid = $6, newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
+					 " polled_until = CASE WHEN target = $2 THEN polled_until END%s"
+					 " WHERE watch = '%s' AND model_name = $1 RETURNING watch",
+					 set.data, watch_id_text(id));
+	(void) watch_tables_execute(t, text.data, lengthof(types), types, values, nulls);
 	if (SPI_processed != 1)
 		elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
 	return *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
 }
 
-/* (model_name, target, every, delay, late, retain, since, silence) → jsonb */
+/* (model_name, target, every, delay, late, retain, since, silence, and the rule for incidents) → jsonb */
 Datum
 amad_watch(PG_FUNCTION_ARGS)
 {
@@ -168,6 +210,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	check_interval(fcinfo, ARG_LATE, "late");
 	check_interval(fcinfo, ARG_RETAIN, "retain");
 	check_interval(fcinfo, ARG_SILENCE, "silence");
+	check_rule(fcinfo);
 
 	/* concurrent calls wait, as for a refresh that runs */
 	watch_tables_enter(&t, function);
@@ -191,11 +234,13 @@ amad_watch(PG_FUNCTION_ARGS)
 	source = detect_source(detection);
 	if (source->ts_type == INT8OID &&
 		!(PG_ARGISNULL(ARG_DELAY) && PG_ARGISNULL(ARG_LATE) && PG_ARGISNULL(ARG_RETAIN) &&
-		  PG_ARGISNULL(ARG_SINCE) && PG_ARGISNULL(ARG_SILENCE)))
+		  PG_ARGISNULL(ARG_SINCE) && PG_ARGISNULL(ARG_SILENCE) && PG_ARGISNULL(ARG_MERGE_GAP) &&
+		  PG_ARGISNULL(ARG_MIN_DURATION)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg(
-					 "delay, late, retain and since need a time column that is not an integer")));
+				 errmsg("intervals and since need a time column that is not an integer"),
+				 errdetail("They are delay, late, retain, since, silence, merge_gap and "
+						   "min_duration.")));
 
 	/* the table of scores */
 	relation = watch_source_relation(source);
@@ -248,6 +293,8 @@ amad_watch(PG_FUNCTION_ARGS)
 			watch_clear(&t, &watch.id, "changes");
 			watch_clear(&t, &watch.id, "pending");
 			watch_clear(&t, &watch.id, "series");
+			watch_clear(&t, &watch.id, "incidents");
+			watch_clear(&t, &watch.id, "outbox");
 		}
 		watch_log_range(&t, &watch.id, 0, PG_ARGISNULL(ARG_SINCE) ? NULL : &since, NULL);
 		watch_tables_leave(&t);

@@ -28,8 +28,8 @@
 #include "model/owners.h"
 #include "operate/watch_tables.h"
 
-static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE,
-									 PENDING_TABLE, SERIES_TABLE,  RUNS_TABLE};
+static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE,	PENDING_TABLE,
+									 SERIES_TABLE,	RUNS_TABLE,	   INCIDENTS_TABLE, OUTBOX_TABLE};
 
 /* ---- access ------------------------------------------------------------------------------ */
 
@@ -158,7 +158,8 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 
 #define WATCH_COLUMNS \
 	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
-	" source_oid, depth, lookahead, newest_ts, polled_until, every, step"
+	" source_oid, depth, lookahead, newest_ts, polled_until, every, step," \
+	" silence, min_severity, min_rows, merge_gap, min_duration"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -232,6 +233,44 @@ read_watch(MemoryContext context, int row, Watch *w)
 	w->every = copy_interval(context, row, 16);
 	value = watch_tables_value(row, 17, INT8OID, &isnull);
 	w->step = isnull ? 0 : DatumGetInt64(value);
+	w->silence = copy_interval(context, row, 18);
+	w->min_severity = DatumGetFloat8(watch_tables_value(row, 19, FLOAT8OID, NULL));
+	w->min_rows = DatumGetInt32(watch_tables_value(row, 20, INT4OID, NULL));
+	w->merge_gap = copy_interval(context, row, 21);
+	w->min_duration = *DatumGetIntervalP(watch_tables_value(row, 22, INTERVALOID, NULL));
+}
+
+/* Whether the caller may operate a watch: 3: its own, 2: as a member of the owner's role, 1: by a grant. */
+static int
+operating_rank(const WatchTables *t, Oid role, const char *model_name)
+{
+	if (role == t->caller)
+		return 3;
+	if (!OidIsValid(role))
+		return 0;
+	if (has_privs_of_role(t->caller, role))
+		return 2;
+	return grants_allow(t->schema, t->caller, role, model_name, GRANT_OPERATE);
+}
+
+int
+watch_list_operated(const WatchTables *t, pg_uuid_t **ids)
+{
+	const int n = (int) watch_tables_execute(t, "SELECT " WATCH_COLUMNS " FROM {watches}", 0, NULL,
+											 NULL, NULL);
+	int			found = 0;
+
+	*ids = MemoryContextAllocExtended(t->context, sizeof(pg_uuid_t) * Max(n, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+	{
+		bool		same;
+		Owner		owner = read_owner(i, &same);
+
+		CHECK_FOR_INTERRUPTS();
+		if (operating_rank(t, owner_role(&owner), copy_text(t->context, i, 5)) > 0)
+			(*ids)[found++] = *DatumGetUUIDP(watch_tables_value(i, 4, UUIDOID, NULL));
+	}
+	return found;
 }
 
 bool
@@ -253,15 +292,9 @@ watch_find(const WatchTables *t, const char *model_name, bool own, Watch *watch)
 		Oid			role = owner_role(&owner);
 		int			rank;
 
-		/* its own, as a member of the owner's role, or by a grant */
-		if (role == t->caller)
-			rank = 3;
-		else if (own || !OidIsValid(role))
+		rank = operating_rank(t, role, model_name);
+		if (own && role != t->caller)
 			rank = 0;
-		else if (has_privs_of_role(t->caller, role))
-			rank = 2;
-		else
-			rank = grants_allow(t->schema, t->caller, role, model_name, GRANT_OPERATE);
 		if (rank == 0 || rank < best)
 			continue;
 		other = rank > best ? InvalidOid : role;

@@ -22,6 +22,8 @@
 #define PENDING_TABLE "amad_pending"
 #define SERIES_TABLE "amad_series"
 #define RUNS_TABLE "amad_runs"
+#define INCIDENTS_TABLE "amad_incidents"
+#define OUTBOX_TABLE "amad_outbox"
 
 /* Columns of amad_watches and amad_changes that the trigger reads and writes, from 1. */
 enum
@@ -74,6 +76,11 @@ typedef struct Watch
 	int			depth;
 	int			lookahead;
 	int64		step;
+	Interval   *silence;		/* NULL: by the step */
+	double		min_severity;
+	int			min_rows;
+	Interval   *merge_gap;		/* NULL: by the step */
+	Interval	min_duration;
 	bool		has_newest;
 	int64		newest;
 	bool		has_polled;
@@ -112,6 +119,9 @@ extern void watch_require(const WatchTables *t, const char *model_name, bool own
 
 /* The same by its identifier, locked against being dropped until the transaction ends. */
 extern bool watch_read(const WatchTables *t, const pg_uuid_t *id, Watch *watch);
+
+/* The watches that the caller may refresh, in t->context; their number. */
+extern int	watch_list_operated(const WatchTables *t, pg_uuid_t **ids);
 
 extern void watch_report_missing(const char *model_name);
 

@@ -423,6 +423,8 @@ ALTER TABLE amad_overflow OWNER TO amad_g_dba;
 ALTER TABLE amad_pending OWNER TO amad_g_dba;
 ALTER TABLE amad_series OWNER TO amad_g_dba;
 ALTER TABLE amad_runs OWNER TO amad_g_dba;
+ALTER TABLE amad_incidents OWNER TO amad_g_dba;
+ALTER TABLE amad_outbox OWNER TO amad_g_dba;
 SET ROLE amad_g_operator;
 CALL amad_refresh('m');
 \set VERBOSITY terse
@@ -434,6 +436,8 @@ ALTER TABLE amad_overflow OWNER TO :extowner;
 ALTER TABLE amad_pending OWNER TO :extowner;
 ALTER TABLE amad_series OWNER TO :extowner;
 ALTER TABLE amad_runs OWNER TO :extowner;
+ALTER TABLE amad_incidents OWNER TO :extowner;
+ALTER TABLE amad_outbox OWNER TO :extowner;
 UPDATE amad_models SET source = '{"source": "plant.readings", "timestamp_col": "ts"}' WHERE model_name = 'm';
 -- code attached to the table
 CREATE TRIGGER t BEFORE INSERT OR DELETE ON amad_grants FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();

@@ -91,6 +91,20 @@ SELECT (SELECT count(*) FROM (SELECT device, ts FROM source EXCEPT SELECT device
 		OR s.contributions IS DISTINCT FROM CASE WHEN d.is_anomaly THEN d.contributions END) AS differing);
 $difference =~ s/SELECT d.model_version, \(/SELECT (/;
 
+my $incidents = 0;
+
+# Incidents that the stored scores do not make, or whose ends, rows and peak differ from theirs
+my $other_incidents = q(
+WITH anomalies AS (SELECT device, ts, severity, coalesce(ts - lag(ts) OVER w > interval '3 minutes', true) AS begins
+		FROM source_scores WHERE severity > 1 AND status IS NULL WINDOW w AS (PARTITION BY device ORDER BY ts)),
+	chains AS (SELECT device, min(ts) AS started, max(ts) AS ended, count(*) AS rows, max(severity) AS peak
+		FROM (SELECT *, count(*) FILTER (WHERE begins) OVER (PARTITION BY device ORDER BY ts) AS chain FROM anomalies) a GROUP BY device, chain),
+	incidents AS (SELECT coalesce(series->>'device', '-') AS device, started, ended, rows, peak_severity AS peak FROM amad_incidents
+		WHERE kind = 'anomaly' AND state IN ('open', 'closed'))
+SELECT count(*) FROM incidents i FULL JOIN (SELECT *, coalesce(device::text, '-') AS name FROM chains) c
+	ON (i.device, i.started, i.ended, i.rows, float8send(i.peak)) = (c.name, c.started, c.ended, c.rows, float8send(c.peak))
+WHERE i.device IS NULL OR c.name IS NULL);
+
 sub is_exact
 {
 	my ($when) = @_;
@@ -98,6 +112,8 @@ sub is_exact
 	is(sql($difference), '0|0|0', "$when: no score is missing, orphaned or different")
 	  or note(sql('SELECT run, state, as_of, changes, series, rows_scored, model_version, message FROM amad_runs ORDER BY run DESC LIMIT 20')
 		  . "\n" . join("\n", @history));
+	is(sql($other_incidents), '0', "$when: the incidents are those of the scores");
+	$incidents += sql("SELECT count(*) FROM amad_incidents WHERE kind = 'anomaly'");
 	@history = ();
 	return;
 }
@@ -290,7 +306,7 @@ for my $kind (@kinds)
 		}
 		my $name = $kind . ($more ? ' with lookahead' : '');
 
-		sql("SELECT amad_watch('m', target => 'source_scores', delay => '2 minutes')");
+		sql("SELECT amad_watch('m', target => 'source_scores', delay => '2 minutes', merge_gap => '3 minutes')");
 		is(sql("SELECT count(*) FROM _timescaledb_catalog.dimension d JOIN _timescaledb_catalog.hypertable h ON h.id = d.hypertable_id "
 				  . "WHERE h.table_name = 'source_scores' AND d.interval_length = 40 * 60 * 1000000::bigint"),
 			1, "$name, the target is a hypertable with chunks of the same length") if $kind eq 'hypertable';
@@ -320,7 +336,7 @@ for my $kind (@kinds)
 
 create_source('partitioned');
 sql("SELECT amad_train('m', 'source', feature_cols => '{a,b}', series_cols => '{device}', options => " . options() . ')');
-sql("SELECT amad_watch('m', target => 'source_scores')");
+sql("SELECT amad_watch('m', target => 'source_scores', merge_gap => '3 minutes')");
 sql("CALL amad_refresh('m')");
 sql('UPDATE source SET a = 1 WHERE device = 7');
 
@@ -347,6 +363,7 @@ is(sql($state), 'running', 'the record of a killed run remains');
 sql("CALL amad_refresh('m')");
 is(sql('SELECT string_agg(state, \' \' ORDER BY run) FROM amad_runs'), 'done cancelled skipped killed done', 'until the next run');
 is_exact('after a cancelled and a killed run');
+cmp_ok($incidents, '>', 0, 'there were incidents');
 
 # a dump and its restore: changes that are not scored yet, triggers, and changes before the first refresh
 sql('ALTER TABLE source DROP COLUMN note; ALTER TABLE source ADD COLUMN c float8'); # column numbers differ after the restore

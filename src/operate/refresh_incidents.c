@@ -1,0 +1,780 @@
+/*
+ * operate/refresh_incidents.c
+ *	  From the scores that a refresh has written to incidents with an identity.
+ *
+ * The rows of a series with a severity above min_severity form chains, in which each row is at most
+ * merge_gap after the one before it.  A chain with min_rows rows or more that lasts min_duration is an
+ * incident.  So whether a row belongs to an incident depends on the rows around it only, and on none
+ * that is normal.
+ *
+ * When a range of a series has been scored, the incidents that it touches, and the chains from the
+ * first to the last of these, are compared.  An incident is the first chain that it overlaps; of
+ * several that overlap a chain, the oldest remains and the others are merged into it.  Those without a
+ * chain are withdrawn.  Chains without an incident are new ones.
+ *
+ * Incidents in rows that were there when the watch began are not announced, nor are those that end
+ * long before the newest row.  Others are announced in amad_outbox, once for each transition.  At the end
+ * of a run, incidents to which no row can be added any more are closed, series that have stopped are
+ * looked for, and incidents of many series are announced as one.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "operate/refresh.h"
+#include "pg/json.h"
+#include "pg/timestamps.h"
+
+#define FETCH_ROWS 1000			/* anomalous rows that are read at once */
+#define EXPLAINED 256			/* chains of a range whose peaks are explained: the newest */
+#define LATE INT64CONST(86400000000)	/* older incidents are not announced */
+
+/* A chain of anomalous rows. */
+typedef struct Chain
+{
+	int64		first;
+	int64		last;
+	int64		rows;
+	int64		peak;
+	double		peak_severity;
+	int			version;		/* that scored the peak */
+	Datum		contributions;	/* of the peak; 0: not known */
+	Datum		expected;
+	bool		taken;			/* by an incident */
+} Chain;
+
+/* An incident of the table. */
+typedef struct Known
+{
+	int64		id;
+	int64		first;
+	int64		last;
+	int64		rows;
+	int64		peak;
+	double		peak_severity;
+	Chain	   *chain;
+} Known;
+
+/* What a range of a series needs. */
+typedef struct Fold
+{
+	Refresh    *refresh;
+	const Source *source;
+	const char *target;
+	int64		gap;			/* the rule, in units of the time column */
+	int64		duration;
+	SPIPlanPtr	read;			/* … for series with these nulls */
+	const bool *read_nulls;
+	MemoryContext context;		/* reset for every range */
+
+	/* the range */
+	const IncidentRange *range;
+	Datum		id;				/* of the series: bytea */
+	Known	   *known;
+	int			nknown;
+	Chain	   *chains;
+	int			nchains;
+	int			most_chains;
+} Fold;
+
+/* ---- the rule ---------------------------------------------------------------------------- */
+
+static int64
+interval_units(const Interval *interval)
+{
+	double		units = (double) interval->month * 30 * USECS_PER_DAY +
+		(double) interval->day * USECS_PER_DAY + interval->time;
+
+	return (int64) Max(0.0, Min(units, PG_INT64_MAX / 8));
+}
+
+static int64
+later(int64 ts, int64 distance)
+{
+	int64		sum;
+
+	if (pg_add_s64_overflow(ts, distance, &sum))
+		return distance > 0 ? PG_INT64_MAX : PG_INT64_MIN;
+	return sum;
+}
+
+static int64
+merge_gap(const Refresh *r, Oid ts_type)
+{
+	if (r->watch.merge_gap && ts_type != INT8OID)
+		return interval_units(r->watch.merge_gap);
+	return Min(r->watch.step, PG_INT64_MAX / 64) * 10;
+}
+
+/* ---- chains ------------------------------------------------------------------------------ */
+
+/* Prepares the query for the anomalous rows; $1: values of the series columns, $2, $3: time, $4: severity. */
+static SPIPlanPtr
+prepare_read(const Fold *f)
+{
+	const Source *s = f->source;
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	Oid			types[] = {TEXTARRAYOID, s->ts_type, s->ts_type, FLOAT8OID};
+	StringInfoData text;
+	StringInfoData where;
+	SPIPlanPtr	plan;
+
+	initStringInfo(&text);
+	initStringInfo(&where);
+	appendStringInfo(&text,
+					 "SELECT %s::pg_catalog.%s, severity, model_version, contributions, expected "
+					 "FROM %s, (SELECT ",
+					 ts, source_ts_read_name(s), f->target);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(&text, "($1)[%d]::%s AS amad_k%d, ", i + 1,
+						 format_type_extended(s->series_types[i], -1, FORMAT_TYPE_FORCE_QUALIFY),
+						 i + 1);
+	appendStringInfo(&where,
+					 "status IS NULL AND severity OPERATOR(pg_catalog.>) $4 AND "
+					 "%s OPERATOR(pg_catalog.>=) $2 AND %s OPERATOR(pg_catalog.<=) $3",
+					 ts, ts);
+	source_append_equalities(&where, s, "amad_k.amad_k", 1, f->range->nulls);
+	appendStringInfo(&text, "true) AS amad_k WHERE %s ORDER BY %s", where.data, ts);
+	plan = SPI_prepare(text.data, lengthof(types), types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static Datum
+copy_jsonb(HeapTuple row, TupleDesc desc, int number)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, number, &isnull);
+
+	return isnull || SPI_gettypeid(desc, number) != JSONBOID
+		? (Datum) 0
+		: PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+}
+
+/* Adds a row to the last chain, or begins one. */
+static void
+add_row(Fold *f, HeapTuple row, TupleDesc desc)
+{
+	const Oid	read_type = source_ts_read_type(f->source);
+	bool		isnull[3];
+	Datum		value = SPI_getbinval(row, desc, 1, &isnull[0]);
+	double		severity = DatumGetFloat8(SPI_getbinval(row, desc, 2, &isnull[1]));
+	int			version = DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull[2]));
+	Chain	   *chain = f->nchains > 0 ? &f->chains[f->nchains - 1] : NULL;
+	int64		ts;
+
+	if (isnull[0] || isnull[1] || SPI_gettypeid(desc, 1) != read_type ||
+		!timestamps_value(read_type, value, &ts))
+		return;
+	if (chain == NULL || ts > later(chain->last, f->gap))
+	{
+		if (f->nchains == f->most_chains)
+		{
+			f->most_chains = Max(64, f->most_chains * 2);
+			f->chains = f->chains
+				? repalloc_huge(f->chains, sizeof(Chain) * f->most_chains)
+				: palloc_extended(sizeof(Chain) * f->most_chains, MCXT_ALLOC_HUGE);
+		}
+		/* the explanations of old ones are not kept, so that memory is bounded */
+		if (f->nchains >= EXPLAINED)
+		{
+			Chain	   *old = &f->chains[f->nchains - EXPLAINED];
+
+			if (old->contributions)
+				pfree(DatumGetPointer(old->contributions));
+			if (old->expected)
+				pfree(DatumGetPointer(old->expected));
+			old->contributions = old->expected = 0;
+		}
+		chain = &f->chains[f->nchains++];
+		*chain = (Chain){.first = ts, .peak_severity = -1};
+	}
+	chain->last = ts;
+	chain->rows++;
+	if (severity <= chain->peak_severity)
+		return;
+	chain->peak = ts;
+	chain->peak_severity = severity;
+	chain->version = isnull[2] ? 0 : version;
+	if (chain->contributions)
+		pfree(DatumGetPointer(chain->contributions));
+	if (chain->expected)
+		pfree(DatumGetPointer(chain->expected));
+	chain->contributions = copy_jsonb(row, desc, 4);
+	chain->expected = copy_jsonb(row, desc, 5);
+}
+
+/* Reads the chains of the rows from first to last. */
+static void
+read_chains(Fold *f, int64 first, int64 last)
+{
+	const int	nseries = f->source->spec.nseries;
+	Datum		values[] = {f->range->series, Int64GetDatum(first), Int64GetDatum(last),
+					  Float8GetDatum(f->refresh->watch.min_severity)};
+	Portal		portal;
+
+	if (f->read == NULL || memcmp(f->read_nulls, f->range->nulls, sizeof(bool) * nseries) != 0)
+	{
+		f->read = prepare_read(f);
+		f->read_nulls = f->range->nulls;
+	}
+	f->nchains = 0;
+	portal = SPI_cursor_open(NULL, f->read, values, NULL, false);
+	for (SPI_cursor_fetch(portal, true, FETCH_ROWS); SPI_processed > 0;
+		 SPI_cursor_fetch(portal, true, FETCH_ROWS))
+	{
+		MemoryContext old = MemoryContextSwitchTo(f->context);
+
+		for (uint64 i = 0; i < SPI_processed; i++)
+			add_row(f, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		MemoryContextSwitchTo(old);
+		SPI_freetuptable(SPI_tuptable);
+		CHECK_FOR_INTERRUPTS();
+	}
+	SPI_cursor_close(portal);
+}
+
+/*
+ * Reads the chains that have rows from first to last, with all of their rows, and keeps those that are
+ * incidents.
+ */
+static void
+find_chains(Fold *f, int64 first, int64 last)
+{
+	int64		pad = Max(f->gap, 1);
+	int64		from;
+	int64		to;
+	int			n = 0;
+
+	for (;;)
+	{
+		from = later(first, -pad);
+		to = later(last, pad);
+		read_chains(f, from, to);
+		/* a chain at an end may go on beyond it */
+		if (f->nchains == 0 ||
+			((from == PG_INT64_MIN || f->chains[0].first >= later(from, f->gap) ||
+			  f->chains[0].last < first) &&
+			 (to == PG_INT64_MAX || f->chains[f->nchains - 1].last <= later(to, -f->gap) ||
+			  f->chains[f->nchains - 1].first > last)))
+			break;
+		pad = pad > PG_INT64_MAX / 8 ? PG_INT64_MAX : pad * 4;
+	}
+	for (int i = 0; i < f->nchains; i++)
+	{
+		const Chain *c = &f->chains[i];
+
+		if (c->last >= first && c->first <= last && c->rows >= f->refresh->watch.min_rows &&
+			later(c->first, f->duration) <= c->last)
+			f->chains[n++] = *c;
+	}
+	f->nchains = n;
+}
+
+/* ---- incidents --------------------------------------------------------------------------- */
+
+/*
+ * Reads the incidents of each range, and those that its rows could extend.  The result has the range's
+ * number, the identifier of its series, and an incident or nulls.
+ */
+static uint64
+read_known(const Fold *f, const WatchTables *t, const IncidentRange *ranges, int n)
+{
+	const Oid	types[] = {UUIDOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+	ArrayBuildState *arrays[] = {initArrayResult(TEXTOID, CurrentMemoryContext, false),
+								 initArrayResult(INT8OID, CurrentMemoryContext, false),
+								 initArrayResult(INT8OID, CurrentMemoryContext, false)};
+	Datum		values[1 + lengthof(arrays)] = {UUIDPGetDatum(&f->refresh->watch.id)};
+
+	for (int i = 0; i < n; i++)
+	{
+		const Datum row[] = {
+			CStringGetTextDatum(OidOutputFunctionCall(F_ARRAY_OUT, ranges[i].series)),
+			Int64GetDatum(later(ranges[i].first, -f->gap)),
+			Int64GetDatum(later(ranges[i].last, f->gap)),
+		};
+
+		for (int a = 0; a < lengthof(arrays); a++)
+			(void) accumArrayResult(arrays[a], row[a], false, a == 0 ? TEXTOID : INT8OID,
+									CurrentMemoryContext);
+	}
+	for (int a = 0; a < lengthof(arrays); a++)
+		values[1 + a] = makeArrayResult(arrays[a], CurrentMemoryContext);
+	return watch_tables_execute(t,
+								"SELECT u.n, u.id, i.id, i.first_ts, i.last_ts, i.rows, i.peak_ts, "
+								"i.peak_severity"
+								" FROM (SELECT n, sha256(convert_to(s, 'UTF8')) AS id, a, b"
+								"   FROM unnest($2, $3, $4) WITH ORDINALITY AS u(s, a, b, n)) AS u"
+								" LEFT JOIN {incidents} AS i ON i.watch = $1 AND i.series_id = "
+								"u.id AND i.kind = 'anomaly'"
+								"   AND i.state IN ('open', 'closed') AND i.last_ts >= u.a AND "
+								"i.first_ts <= u.b"
+								" ORDER BY u.n, i.first_ts, i.id",
+								lengthof(types), types, values, NULL);
+}
+
+/* The incident in a row of that result; false if there is none. */
+static bool
+get_known(int row, Known *known)
+{
+	bool		isnull;
+	bool		no_severity;
+	Datum		id = watch_tables_value(row, 3, INT8OID, &isnull);
+	Datum		peak;
+	Datum		severity;
+
+	if (isnull)
+		return false;
+	peak = watch_tables_value(row, 7, INT8OID, &isnull);
+	severity = watch_tables_value(row, 8, FLOAT8OID, &no_severity);
+	*known = (Known){
+		.id = DatumGetInt64(id),
+		.first = DatumGetInt64(watch_tables_value(row, 4, INT8OID, NULL)),
+		.last = DatumGetInt64(watch_tables_value(row, 5, INT8OID, NULL)),
+		.rows = DatumGetInt64(watch_tables_value(row, 6, INT8OID, NULL)),
+		.peak = isnull ? 0 : DatumGetInt64(peak),
+		.peak_severity = no_severity ? 0 : DatumGetFloat8(severity),
+	};
+	return true;
+}
+
+/* Whether an incident that ends at a time is news. */
+static bool
+is_news(const Fold *f, int64 last)
+{
+	const Refresh *r = f->refresh;
+
+	if (!r->had_newest)
+		return false;
+	return f->source->ts_type == INT8OID ? last >= r->newest_before
+										 : last >= later(r->newest_before, -LATE);
+}
+
+/* A time for people; null for integers. */
+static Datum
+readable_time(const Fold *f, int64 ts, bool *isnull)
+{
+	*isnull = f->source->ts_type == INT8OID;
+	return *isnull ? (Datum) 0
+				   : detect_convert_bound(f->refresh->function, f->source->ts_type, TIMESTAMPTZOID,
+										  Int64GetDatum(ts));
+}
+
+/* The values of the peak's row of the source. */
+typedef struct PeakRow
+{
+	const Source *source;
+	MemoryContext context;
+	Datum		values;			/* jsonb; 0: no such row */
+} PeakRow;
+
+static void
+take_peak_row(const SourceRow *row, void *arg)
+{
+	PeakRow    *peak = arg;
+	StringInfoData json;
+	MemoryContext old;
+
+	if (row->duplicate || peak->values)
+		return;
+	/* visitors run in a context that is reset */
+	old = MemoryContextSwitchTo(peak->context);
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (int c = 0; c < peak->source->spec.nfeatures; c++)
+		if (isfinite(row->values[c]))
+			json_put_double(&json, peak->source->spec.features[c], row->values[c]);
+	appendStringInfoChar(&json, '}');
+	peak->values = JsonbPGetDatum(json_to_jsonb(json.data));
+	MemoryContextSwitchTo(old);
+}
+
+static Datum
+read_actual(const Fold *f, int64 ts)
+{
+	const SourceRange range = {
+		.has_since = true,
+		.since = ts,
+		.has_until = true,
+		.until = ts + 1,
+		.series = f->range->condition,
+		.form = SOURCE_SINGLE,
+	};
+	PeakRow		peak = {.source = f->source, .context = CurrentMemoryContext};
+
+	source_scan(f->source, &range, false, take_peak_row, &peak);
+	return peak.values;
+}
+
+/*
+ * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7 first, last
+ * and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14 to $16
+ * contributions, expected and actual values of the peak, $17 whether it is news, $18 as_of.
+ */
+static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
+								  INT8OID,		  INT8OID,		  INT8OID,	 TIMESTAMPTZOID,
+								  TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, INT8OID,
+								  INT4OID,		  JSONBOID,		  JSONBOID,	 JSONBOID,
+								  BOOLOID,		  TIMESTAMPTZOID};
+
+#define TOP_FEATURES \
+	" (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('feature', key, 'share', value," \
+	"   'expected', $15 -> key, 'actual', $16 -> key)) ORDER BY number)" \
+	"   FROM (SELECT key, value, row_number() OVER (ORDER BY value DESC, key) AS number" \
+	"     FROM jsonb_each($14) WHERE value > '0') AS c WHERE number <= 3)"
+
+/* Announces an incident: open, or peak if the severity that was announced has doubled. */
+#define ANNOUNCE \
+	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
+	" SELECT id, CASE WHEN peaks = 0 THEN 'open' ELSE 'peak' END, peaks, $1, clock_timestamp(), " \
+	"$18" \
+	" FROM i WHERE announced_severity = peak_severity AND was IS DISTINCT FROM announced_severity" \
+	" ON CONFLICT DO NOTHING"
+
+#define INSERT_CHAIN \
+	"WITH i AS (INSERT INTO {incidents} (watch, series_id, series, kind, state, first_ts, " \
+	"last_ts, " \
+	"   peak_ts, started, ended, peak, peak_severity, rows, model_version, top_features, " \
+	"opened_at, " \
+	"   announced_severity)" \
+	"   SELECT $1, $2, $3, 'anomaly', 'open', $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, " \
+	"0)," TOP_FEATURES ", $18, CASE WHEN $17 THEN $11 END WHERE $4 IS NULL" \
+	"   RETURNING id, peaks, announced_severity, peak_severity, NULL::float8 AS was)" ANNOUNCE
+
+#define UPDATE_CHAIN \
+	"WITH o AS (SELECT id, announced_severity AS was FROM {incidents} WHERE id = $4 FOR UPDATE)," \
+	" i AS (UPDATE {incidents} AS u SET state = CASE WHEN $6 > last_ts THEN 'open' ELSE state " \
+	"END," \
+	"   first_ts = $5, last_ts = $6, started = $8, ended = $9, rows = $12," \
+	"   peak_ts = $7, peak = $10, peak_severity = $11, model_version = nullif($13, 0)," \
+	"   top_features = CASE WHEN peak_ts = $7 AND $16 IS NULL THEN top_features ELSE" TOP_FEATURES \
+	" END, ended_at = CASE WHEN $6 > last_ts THEN NULL ELSE ended_at END," \
+	"   peaks = peaks + (was IS NOT NULL AND $11 >= 2 * was)::int," \
+	"   announced_severity = CASE WHEN was IS NULL AND $17 OR $11 >= 2 * was THEN $11 ELSE was " \
+	"END" \
+	"   FROM o WHERE u.id = o.id AND u.watch = $1 AND u.series_id = $2" \
+	"   RETURNING u.id, u.peaks, u.announced_severity, u.peak_severity, o.was)" ANNOUNCE
+
+/* Writes a chain: to an incident, or as a new one (known NULL); and what is to be announced. */
+static void
+write_chain(Fold *f, const Known *known, const Chain *c)
+{
+	const bool	news = is_news(f, c->last);
+	const bool	new_peak = known == NULL || known->peak != c->peak;
+	Datum		actual = news && new_peak && c->contributions ? read_actual(f, c->peak) : (Datum) 0;
+	Datum		values[] = {
+		UUIDPGetDatum(&f->refresh->watch.id),
+		f->id,
+		JsonbPGetDatum(f->range->key),
+		Int64GetDatum(known ? known->id : 0),
+		Int64GetDatum(c->first),
+		Int64GetDatum(c->last),
+		Int64GetDatum(c->peak),
+		0,
+		0,
+		0,
+		Float8GetDatum(c->peak_severity),
+		Int64GetDatum(c->rows),
+		Int32GetDatum(c->version),
+		c->contributions,
+		c->expected,
+		actual,
+		BoolGetDatum(news),
+		TimestampTzGetDatum(f->refresh->as_of),
+	};
+	char		nulls[] = "                  ";
+	WatchTables t;
+
+	nulls[2] = f->range->key ? ' ' : 'n';
+	nulls[3] = known ? ' ' : 'n';
+	for (int i = 0; i < 3; i++)
+	{
+		bool		isnull;
+
+		values[7 + i] = readable_time(f, DatumGetInt64(values[4 + i]), &isnull);
+		nulls[7 + i] = isnull ? 'n' : ' ';
+	}
+	for (int i = 13; i <= 15; i++)
+		nulls[i] = values[i] ? ' ' : 'n';
+	watch_tables_enter(&t, f->refresh->function);
+	(void) watch_tables_execute(&t, known ? UPDATE_CHAIN : INSERT_CHAIN, lengthof(chain_types),
+								chain_types, values, nulls);
+	watch_tables_leave(&t);
+}
+
+/* Ends an incident: merged into another one (into not 0), or withdrawn. */
+static void
+end_incident(Fold *f, const Known *known, int64 into)
+{
+	const Oid	types[] = {INT8OID, UUIDOID, INT8OID, TIMESTAMPTZOID};
+	const Datum values[] = {Int64GetDatum(known->id), UUIDPGetDatum(&f->refresh->watch.id),
+							Int64GetDatum(into), TimestampTzGetDatum(f->refresh->as_of)};
+	WatchTables t;
+
+	watch_tables_enter(&t, f->refresh->function);
+	(void) watch_tables_execute(&t,
+								"WITH i AS (UPDATE {incidents} SET merged_into = nullif($3, 0),"
+								"   state = CASE WHEN $3 = 0 THEN 'withdrawn' ELSE 'merged' END, "
+								"ended_at = $4"
+								"   WHERE id = $1 AND watch = $2 RETURNING id, state, "
+								"announced_severity)"
+								" INSERT INTO {outbox} (incident, transition, number, watch, "
+								"created, as_of)"
+								" SELECT id, CASE WHEN state = 'merged' THEN 'closed' ELSE state "
+								"END, 0, $2,"
+								"   clock_timestamp(), $4 FROM i WHERE announced_severity IS NOT "
+								"NULL ON CONFLICT DO NOTHING",
+								lengthof(types), types, values, NULL);
+	watch_tables_leave(&t);
+}
+
+/* Whether an incident is as its chain says already. */
+static bool
+is_unchanged(const Known *k, const Chain *c)
+{
+	return k->first == c->first && k->last == c->last && k->rows == c->rows && k->peak == c->peak &&
+		k->peak_severity == c->peak_severity;
+}
+
+/* Compares the incidents of a range with the chains, and writes what has changed. */
+static void
+fold_range(Fold *f)
+{
+	int64		first = f->range->first;
+	int64		last = f->range->last;
+	const int	n = f->nknown;
+	Known	   *known = f->known;
+
+	for (int i = 0; i < n; i++)
+	{
+		first = Min(first, known[i].first);
+		last = Max(last, known[i].last);
+	}
+	find_chains(f, first, last);
+
+	/* both are in the order of time */
+	for (int i = 0, c = 0; i < n; i++)
+	{
+		while (c < f->nchains && f->chains[c].last < known[i].first)
+			c++;
+		if (c < f->nchains && f->chains[c].first <= known[i].last)
+			known[i].chain = &f->chains[c];
+	}
+	for (int i = 0; i < n; i++)
+	{
+		const Known *oldest = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		/* those of a chain are neighbours */
+		for (int j = i; known[i].chain && j >= 0 && known[j].chain == known[i].chain; j--)
+			if (oldest == NULL || known[j].id < oldest->id)
+				oldest = &known[j];
+		for (int j = i + 1; known[i].chain && j < n && known[j].chain == known[i].chain; j++)
+			if (known[j].id < oldest->id)
+				oldest = &known[j];
+		if (oldest == NULL)
+			end_incident(f, &known[i], 0);
+		else if (oldest != &known[i])
+			end_incident(f, &known[i], oldest->id);
+		else if (!is_unchanged(&known[i], known[i].chain))
+			write_chain(f, &known[i], known[i].chain);
+		if (known[i].chain)
+			known[i].chain->taken = true;
+	}
+	for (int c = 0; c < f->nchains; c++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!f->chains[c].taken)
+			write_chain(f, NULL, &f->chains[c]);
+	}
+}
+
+void
+incidents_fold(Refresh *r, const Source *source, const char *target, const IncidentRange *ranges,
+			   int n)
+{
+	Fold		f = {
+		.refresh = r,
+		.source = source,
+		.target = target,
+		.gap = merge_gap(r, source->ts_type),
+		.duration = source->ts_type == INT8OID ? 0 : interval_units(&r->watch.min_duration),
+		.context = AllocSetContextCreate(CurrentMemoryContext, "amad incidents",
+										 ALLOCSET_DEFAULT_SIZES),
+	};
+	Datum	   *ids = palloc0(sizeof(Datum) * n);
+	int		   *nknown = palloc0(sizeof(int) * n);
+	Known	   *known;
+	WatchTables t;
+	uint64		nrows;
+	int			total = 0;
+
+	watch_tables_enter(&t, r->function);
+	nrows = read_known(&f, &t, ranges, n);
+	known = MemoryContextAllocExtended(t.context, sizeof(Known) * Max(nrows, 1), MCXT_ALLOC_HUGE);
+	for (uint64 i = 0; i < nrows; i++)
+	{
+		const int	number = (int) DatumGetInt64(watch_tables_value((int) i, 1, INT8OID, NULL)) - 1;
+
+		if (!ids[number])
+		{
+			MemoryContext old = MemoryContextSwitchTo(t.context);
+
+			ids[number] = PointerGetDatum(
+				PG_DETOAST_DATUM_COPY(watch_tables_value((int) i, 2, BYTEAOID, NULL)));
+			MemoryContextSwitchTo(old);
+		}
+		if (get_known((int) i, &known[total]))
+		{
+			total++;
+			nknown[number]++;
+		}
+	}
+	watch_tables_leave(&t);
+	for (int i = 0; i < n; known += nknown[i], i++)
+	{
+		MemoryContext old;
+
+		CHECK_FOR_INTERRUPTS();
+		if (nknown[i] == 0 && !ranges[i].anomalous)
+			continue;
+		old = MemoryContextSwitchTo(f.context);
+		f.range = &ranges[i];
+		f.id = ids[i];
+		f.known = known;
+		f.nknown = nknown[i];
+		f.chains = NULL;
+		f.nchains = f.most_chains = 0;
+		fold_range(&f);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(f.context);
+	}
+}
+
+/* ---- the end of a run -------------------------------------------------------------------- */
+
+/* Announces what a CTE c has ended; $1 watch, $2 as_of. */
+#define ANNOUNCE_CLOSED \
+	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
+	" SELECT id, 'closed', 0, $1, clock_timestamp(), $2 FROM c WHERE announced_severity IS NOT " \
+	"NULL" \
+	" ON CONFLICT DO NOTHING"
+
+/* Closes incidents that no later row can extend; $3 merge_gap. */
+#define CLOSE_ANOMALIES \
+	"WITH c AS (UPDATE {incidents} AS i SET state = 'closed', ended_at = $2" \
+	"   WHERE watch = $1 AND state = 'open' AND kind = 'anomaly'" \
+	"   AND NOT EXISTS (SELECT FROM {series} AS s WHERE s.watch = $1 AND s.id = i.series_id" \
+	"     AND s.newest_ts::float8 - i.last_ts::float8 <= $3)" \
+	"   RETURNING id, announced_severity)" ANNOUNCE_CLOSED
+
+/* Closes silences after which there is a row, or whose series is gone. */
+#define CLOSE_SILENCES \
+	"WITH n AS (SELECT id, newest, newest_ts FROM {series} WHERE watch = $1" \
+	"   UNION ALL SELECT sha256(''), max(newest), max(newest_ts) FROM {series} WHERE watch = $1)," \
+	" c AS (UPDATE {incidents} AS i SET state = 'closed', ended_at = $2," \
+	"     ended = (SELECT newest FROM n WHERE n.id = i.series_id)," \
+	"     last_ts = coalesce((SELECT newest_ts FROM n WHERE n.id = i.series_id), last_ts)" \
+	"   WHERE watch = $1 AND state = 'open' AND kind = 'silent'" \
+	"   AND NOT EXISTS (SELECT FROM n WHERE n.id = i.series_id AND n.newest_ts <= i.first_ts)" \
+	"   RETURNING id, announced_severity)" ANNOUNCE_CLOSED
+
+/* Opens silences of series, or of the source if all are silent; $3 time, $4 whether to announce them. */
+#define OPEN_SILENCES \
+	"WITH s AS (SELECT id, key, newest, newest_ts, newest < $3 AS silent FROM {series} WHERE " \
+	"watch = $1)," \
+	" a AS (SELECT count(*) > 1 AND bool_and(silent) AS silent FROM s)," \
+	" n AS (SELECT id, key, newest, newest_ts FROM s WHERE silent AND NOT (SELECT silent FROM a)" \
+	"   UNION ALL SELECT sha256(''), NULL, max(newest), max(newest_ts) FROM s HAVING (SELECT " \
+	"silent FROM a))," \
+	" i AS (INSERT INTO {incidents} (watch, series_id, series, kind, state, started, first_ts, " \
+	"last_ts," \
+	"     opened_at, announced_severity)" \
+	"   SELECT $1, n.id, n.key, 'silent', 'open', newest, newest_ts, newest_ts, $2, CASE WHEN $4 " \
+	"THEN 0 END FROM n" \
+	"   WHERE NOT EXISTS (SELECT FROM {incidents} AS o WHERE o.watch = $1 AND o.series_id IN " \
+	"(n.id, sha256(''))" \
+	"     AND o.kind = 'silent' AND o.state = 'open') RETURNING id)" \
+	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
+	" SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i WHERE $4 ON CONFLICT DO NOTHING"
+
+/*
+ * Gives the entries of the outbox that have none a leader.  More than GROUPED incidents of a kind that were
+ * opened within minutes have one, which is announced for all.
+ */
+#define LEAD \
+	"WITH n AS (SELECT i.id, i.kind FROM {outbox} AS o JOIN {incidents} AS i ON i.id = o.incident" \
+	"   WHERE o.watch = $1 AND o.leader IS NULL AND o.transition = 'open')," \
+	" r AS (SELECT i.kind, i.leader FROM {incidents} AS i WHERE i.watch = $1 AND i.leader IS NOT " \
+	"NULL" \
+	"   AND i.opened_at BETWEEN $2 - interval '10 minutes' AND $2)," \
+	" l AS (SELECT kind, coalesce((SELECT max(r.leader) FROM r WHERE r.kind = n.kind), min(id)) " \
+	"AS leader" \
+	"   FROM n GROUP BY kind HAVING count(*) > $3 OR EXISTS (SELECT FROM r WHERE r.kind = " \
+	"n.kind))" \
+	" UPDATE {incidents} AS i SET leader = l.leader FROM n JOIN l USING (kind) WHERE i.id = n.id"
+#define SEND \
+	"UPDATE {outbox} AS o SET leader = coalesce(i.leader, i.id)," \
+	"   delivered = CASE WHEN i.leader <> i.id THEN clock_timestamp() END" \
+	" FROM {incidents} AS i WHERE i.id = o.incident AND o.watch = $1 AND o.leader IS NULL"
+
+#define GROUPED 3
+#define DELIVERED_DAYS "7"
+
+void
+incidents_finish(Refresh *r)
+{
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, FLOAT8OID};
+	Datum		values[] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of),
+					  Float8GetDatum((double) merge_gap(r, r->ts_type))};
+	WatchTables t;
+
+	watch_tables_enter(&t, r->function);
+	(void) watch_tables_execute(&t, CLOSE_ANOMALIES, 3, types, values, NULL);
+	if (r->ts_type != INT8OID)
+	{
+		const Interval step = {.time = Min(r->watch.step, PG_INT64_MAX / 64) * 20};
+		Datum		silent = DirectFunctionCall2(timestamptz_mi_interval, values[1],
+										   IntervalPGetDatum(&r->watch.delay));
+
+		silent = DirectFunctionCall2(timestamptz_mi_interval, silent,
+									 IntervalPGetDatum(r->watch.silence ? r->watch.silence
+																		: &step));
+		(void) watch_tables_execute(&t, CLOSE_SILENCES, 2, types, values, NULL);
+		(void) watch_tables_execute(&t, OPEN_SILENCES, 4,
+									(const Oid[]){UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
+									(const Datum[]){values[0], values[1], silent,
+													BoolGetDatum(r->had_newest)},
+									NULL);
+	}
+	values[2] = Int32GetDatum(GROUPED);
+	(void) watch_tables_execute(&t, LEAD, 3, (const Oid[]){UUIDOID, TIMESTAMPTZOID, INT4OID},
+								values, NULL);
+	(void) watch_tables_execute(&t, SEND, 1, types, values, NULL);
+	(void) watch_tables_execute(&t,
+								"DELETE FROM {outbox} WHERE watch = $1 AND delivered < "
+								"clock_timestamp() - interval '" DELIVERED_DAYS " days'",
+								1, types, values, NULL);
+	if (r->watch.retain)
+		(void) watch_tables_execute(&t,
+									"DELETE FROM {incidents} AS i WHERE watch = $1 AND state <> "
+									"'open' AND ended < $2 - $3"
+									" AND NOT EXISTS (SELECT FROM {outbox} WHERE incident = i.id "
+									"AND delivered IS NULL)",
+									3, (const Oid[]){UUIDOID, TIMESTAMPTZOID, INTERVALOID},
+									(const Datum[]){values[0], values[1],
+													IntervalPGetDatum(r->watch.retain)},
+									NULL);
+	watch_tables_leave(&t);
+}
