@@ -77,6 +77,24 @@ SELECT silent_series, silent_after, series FROM amad_status WHERE model_name = '
 SELECT amad_unwatch('t');
 SELECT count(*) FROM pg_views WHERE viewname = 'Scores_annotations';
 
+-- ---- a role that may read the source only ------------------------------------------------
+
+CREATE ROLE amad_s_reader;
+GRANT SELECT ON readings TO amad_s_reader;
+CREATE SCHEMA AUTHORIZATION amad_s_reader;
+SET ROLE amad_s_reader;
+SELECT amad_train('r', 'readings', series_cols => '{device}', options => tiny())->'version' AS version;
+\set VERBOSITY default
+SELECT amad_watch('r', target => 'amad_s_reader.scores');
+\set VERBOSITY terse
+SELECT amad_watch('r', target => 'amad_s_reader.scores', late => '1 hour')->'changes' AS changes;
+CALL amad_refresh('r');
+SELECT count(*) > 100 AS scored FROM amad_s_reader.scores;
+SELECT amad_drop('r');
+RESET ROLE;
+DROP OWNED BY amad_s_reader CASCADE;
+DROP ROLE amad_s_reader;
+
 -- ---- the model is gone -------------------------------------------------------------------
 
 DELETE FROM amad_models WHERE model_name = 'm';
