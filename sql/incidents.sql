@@ -90,6 +90,7 @@ CREATE POLICY amad_outbox_select ON amad_outbox FOR SELECT
 COMMENT ON POLICY amad_incidents_select ON amad_incidents IS 'those of watches that the role can see';
 COMMENT ON POLICY amad_outbox_select ON amad_outbox IS 'those of watches that the role can see';
 GRANT SELECT ON amad_incidents, amad_outbox TO PUBLIC;
+COMMENT ON SEQUENCE amad_incidents_id_seq IS 'identifiers of incidents';
 -- pg_dump reads it, too
 GRANT SELECT ON SEQUENCE amad_incidents_id_seq TO PUBLIC;
 

@@ -787,6 +787,8 @@ COMMENT ON POLICY amad_outbox_select ON amad_outbox IS 'those of watches that th
 
 GRANT SELECT ON amad_incidents, amad_outbox TO PUBLIC;
 
+COMMENT ON SEQUENCE amad_incidents_id_seq IS 'identifiers of incidents';
+
 GRANT SELECT ON SEQUENCE amad_incidents_id_seq TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('amad_incidents', '');

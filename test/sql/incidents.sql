@@ -1,6 +1,7 @@
 -- Incidents: found, extended, merged, split, closed and withdrawn as rows arrive, late or changed; silences; announcements.
 \set VERBOSITY terse
 SET timezone = 'UTC';
+SELECT setval('amad_incidents_id_seq', 1, false);
 CREATE FUNCTION at(i int) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$ SELECT timestamptz '2026-05-01' + i * interval '1 minute' $$;
 CREATE TABLE readings (device int, ts timestamptz, a float8, b float8, PRIMARY KEY (device, ts));
 -- rows of devices at minutes; up: added to a

@@ -385,6 +385,9 @@ ALTER TABLE amad_models DROP CONSTRAINT amad_models_pkey;
 DROP POLICY amad_models_select ON amad_models;
 DROP POLICY amad_models_delete ON amad_models;
 RESET ROLE;
+-- what depends on the columns
+ALTER EXTENSION amad DROP VIEW amad_status;
+DROP VIEW amad_status;
 SET ROLE amad_owner_b;
 \pset format unaligned
 SELECT change, v.* FROM unnest(ARRAY[
