@@ -91,7 +91,7 @@ SQL
 
 # create_source TABLE
 create_source() {
-  echo "DROP TABLE IF EXISTS $1;
+  echo "DROP TABLE IF EXISTS $1 CASCADE;
     CREATE TABLE $1 (device int, ts timestamptz, a float8, b float8, c float8, d float8);
     INSERT INTO $1 SELECT * FROM minutes(1, $history);
     ALTER TABLE $1 ADD PRIMARY KEY (device, ts);"
