@@ -236,8 +236,7 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 	}
 	/* a table that is open cannot be altered */
 	relation_close(rel, NoLock);
-	if (statements != NIL &&
-		pg_class_aclcheck(relation, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
+	if (statements != NIL && pg_class_aclcheck(relation, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to create triggers on %s", name),
