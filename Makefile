@@ -95,6 +95,7 @@ SQL_PARTS = $(patsubst %,sql/%.sql,model rows measure score learn operate schedu
 # override, because `make bench DATA=` passes its own DATA on to this make
 override DATA = $(sort $(filter-out $(INSTALL_SQL),$(wildcard sql/amad--*.sql)) $(wildcard sql/updates/amad--*--*.sql))
 DATA_built = $(INSTALL_SQL)
+SCRIPTS = tools/amad-notify
 
 # The wings of src (docs/architecture.md). Only those of core have folders of their own, and no file there
 # includes PostgreSQL's headers.

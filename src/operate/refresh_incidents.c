@@ -394,7 +394,7 @@ take_peak_row(const SourceRow *row, void *arg)
 	appendStringInfoChar(&json, '{');
 	for (int c = 0; c < peak->source->spec.nfeatures; c++)
 		if (isfinite(row->values[c]))
-			json_put_double(&json, peak->source->spec.features[c], row->values[c]);
+			json_put_json(&json, peak->source->spec.features[c], psprintf("%.7g", row->values[c]));
 	appendStringInfoChar(&json, '}');
 	peak->values = JsonbPGetDatum(json_to_jsonb(json.data));
 	MemoryContextSwitchTo(old);

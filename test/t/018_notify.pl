@@ -1,0 +1,217 @@
+# tools/amad-notify: each announcement arrives, although the receiver fails, hangs, hangs up or is away, and the program is killed.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use AmadTest;
+use IO::Socket::INET;
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use POSIX ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+# tools/test.sh copies it
+my $tool = "$FindBin::RealBin/../amad-notify";
+plan skip_all => 'curl is not installed' if system('curl --version >/dev/null 2>&1') != 0;
+
+my $node = new_node('notify');
+local $ENV{PGHOST} = $node->host;
+local $ENV{PGPORT} = $node->port;
+local $ENV{PGDATABASE} = 'postgres';
+local $ENV{TIMEOUT} = 1;
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# ---- incidents: rows of devices at minutes, some of them far too high --------------------------------
+
+sql(q(CREATE TABLE readings (device int, ts timestamptz, a float8, b float8, PRIMARY KEY (device, ts));
+CREATE FUNCTION at(i int) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$ SELECT timestamptz '2026-05-01 00:00+00' + i * interval '1 minute' $$;
+CREATE PROCEDURE step(i int, high int[]) LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO readings SELECT d, at(i), CASE WHEN d = ANY (high) THEN 50 ELSE sin(i * 0.2 + d) END, cos(i * 0.11) + (i * 7919 % 101) / 500.0
+  FROM generate_series(1, 3) d;
+  CALL amad_refresh('m m', as_of => at(i)); END $$;
+INSERT INTO readings SELECT d, at(i), sin(i * 0.2 + d), cos(i * 0.11) + (i * 7919 % 101) / 500.0 FROM generate_series(0, 499) i, generate_series(1, 3) d;
+SELECT amad_train('m m', 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}');
+SELECT amad_watch('m m', target => 'scores', merge_gap => '2 minutes');
+CALL amad_refresh('m m', as_of => at(499));));
+my $minute = 500;
+# two incidents, opened and closed
+sub incidents
+{
+	for my $high ('{1,2}', '{}', '{}', '{}')
+	{
+		sql("SET client_min_messages = warning; CALL step($minute, '$high')");
+		$minute++;
+	}
+	return;
+}
+my $waiting = 'SELECT count(*) FROM amad_outbox WHERE delivered IS NULL';
+
+# ---- a receiver: what it does with each request is in a list; afterwards it accepts all ------------------
+
+my $log = $node->basedir . '/received';
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+
+sub receiver
+{
+	my (@modes) = @_;
+	my $socket = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', LocalPort => $port, ReuseAddr => 1) or die "no socket: $!";
+	my $pid = fork;
+
+	die if !defined $pid;
+	if ($pid)
+	{
+		$socket->close;
+		return $pid;
+	}
+	$SIG{TERM} = sub { POSIX::_exit(0) };
+	while (1)
+	{
+		my $client = $socket->accept or next;
+		my $mode = shift @modes // 200;
+		if ($mode eq 'hang up')
+		{
+			close $client;
+			next;
+		}
+		my ($length, $body) = (0, '');
+		while (defined(my $line = <$client>))
+		{
+			$length = $1 if $line =~ /^Content-Length: (\d+)/i;
+			last if $line =~ /^\r?$/;
+		}
+		read $client, $body, $length;
+		sleep 2 if $mode eq 'hang';
+		append_to_file($log, "$mode $body\n");
+		print $client "HTTP/1.1 $mode x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" if $mode =~ /^\d+$/;
+		close $client;
+	}
+}
+
+sub stop { kill 'TERM', $_[0]; waitpid $_[0], 0; return }
+sub received { return -e $log ? split /\n/, slurp_file($log) : () }
+
+sub notify
+{
+	my (@args) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ $tool, '-1', @args, "http://127.0.0.1:$port/hook" ], '>', \$out, '2>', \$err);
+	return ($out, $err);
+}
+
+# ---- each kind of receiver -----------------------------------------------------------------------------
+
+incidents();
+is(sql($waiting), 4, 'two incidents, opened and closed, are to be announced');
+my ($out, $err) = notify('webhook');
+is(sql($waiting), 4, 'without a receiver they wait');
+like($err, qr/the receiver answered/, 'and a message says so');
+
+my $pid = receiver(500, 'hang', 'hang up', 302, 404);
+($out, $err) = notify('webhook');
+# an incident whose opening has not arrived is not closed
+is(sql($waiting), 4, 'they wait when the receiver fails or hangs');
+notify('webhook') for 1 .. 3;
+is(sql($waiting), 0, 'all arrive later');
+my @ok = grep { s/^200 // } received();
+is(scalar @ok, 4, 'each once, if nothing went wrong');
+is(join(' ', map { /"transition": "(\w+)"/ } grep { /"device": 1\}/ } @ok), 'open closed', 'in their order');
+like($ok[0], qr/"model": "m m"/, 'a message');
+unlink $log;
+
+for my $kind ([ 'slack', qr/^\{"text": "m m: open anomaly \{\\"device\\": \d\} severity [\d.]+ from 2026-05-01T08:\d\d.* a 50 \(expected / ],
+	[ 'alertmanager', qr/^\[\{"labels": \{.*"alertname": "amad_anomaly".*"startsAt": "2026-05-01T08:/ ])
+{
+	local $ENV{LABELS} = '{"site": "plant \'1\'"}';
+	incidents();
+	notify($kind->[0]);
+	@ok = grep { s/^200 // } received();
+	is(scalar @ok, 4, "$kind->[0]: all arrive");
+	like($ok[0], $kind->[1], 'in its form');
+	next if $kind->[0] ne 'alertmanager';
+	is(scalar(grep { /"endsAt": "20/ } @ok), 2, 'with an end, if they have ended');
+	like($ok[0], qr/"site": "plant '1'"/, 'and labels');
+}
+continue { unlink $log }
+
+# ---- a watch that fails, in a program that goes on running ------------------------------------------------
+
+sub running
+{
+	my $child = fork;
+
+	die if !defined $child;
+	return $child if $child;
+	$ENV{INTERVAL} = 0.1;
+	open STDOUT, '>', '/dev/null';
+	open STDERR, '>', '/dev/null';
+	exec $tool, 'webhook', "http://127.0.0.1:$port/hook";
+}
+
+sub wait_for
+{
+	my ($condition) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	sleep 0.05 while !$condition->() && time < $end;
+	return $condition->();
+}
+
+my $child = running();
+sql('ALTER TABLE readings RENAME a TO other');
+$node->psql('postgres', "CALL amad_refresh('m m')");
+ok(wait_for(sub { grep { /"state": "failing"/ } received() }), 'a watch that fails is announced');
+sql('ALTER TABLE readings RENAME other TO a');
+sql("CALL amad_refresh('m m', as_of => at($minute))");
+ok(wait_for(sub { grep { /"state": "ok"/ } received() }), 'and that it is well again');
+is(scalar(grep { /"state": "failing"/ } received()), 1, 'once');
+
+# ---- everything is killed at random ----------------------------------------------------------------------
+
+srand 1;
+for my $round (1 .. 12)
+{
+	incidents();
+	sleep rand 0.3;
+	if ($round % 3 == 0)
+	{
+		stop($pid);
+		sleep rand 0.2;
+		$pid = receiver(('hang up') x int(rand 3), 503);
+	}
+	elsif ($round % 3 == 1)
+	{
+		kill 'KILL', $child;
+		waitpid $child, 0;
+		$child = running();
+	}
+	elsif ($round == 5)
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
+}
+ok(wait_for(sub { sql($waiting) == 0 }), 'everything is delivered in the end');
+kill 'TERM', $child;
+waitpid $child, 0;
+my %arrived;
+for (received())
+{
+	next if !/^200 / || !/"kind": "anomaly"/;
+	my ($incident) = /"incident": (\d+)/;
+	my ($transition) = /"transition": "(\w+)"/;
+	$arrived{"$incident $transition"}++;
+}
+my @lost = grep { !$arrived{$_} } split /\n/, sql("SELECT incident || ' ' || transition FROM amad_outbox o JOIN amad_incidents i ON i.id = o.incident
+	WHERE o.leader = o.incident AND started >= at(512)");
+is("@lost", '', 'no transition is lost');
+cmp_ok(scalar(keys %arrived), '>=', 40, 'there were many');
+
+stop($pid);
+$node->stop;
+done_testing();
