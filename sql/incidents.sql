@@ -113,3 +113,10 @@ CREATE FUNCTION amad_delivered(incident bigint, transition text, number integer 
 	AS 'MODULE_PATHNAME', 'amad_delivered' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_delivered IS
 	'confirm that an announcement was delivered; false if there was none that waited';
+
+CREATE FUNCTION amad_tune(model_name text, per_day double precision DEFAULT NULL, since timestamptz DEFAULT NULL)
+		RETURNS TABLE (min_severity double precision, min_rows integer, merge_gap interval, alarms bigint, alarms_per_day double precision,
+			chosen boolean)
+	AS 'MODULE_PATHNAME', 'amad_tune' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 80;
+COMMENT ON FUNCTION amad_tune IS
+	'replay the stored severities over rules for incidents, and store the rule with the most alarms a day that are at most per_day';

@@ -16,7 +16,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
 		d.flagged_share, d.learning_share, s.series, s.learning_series,
 		CASE WHEN w.time_type <> 'int8' THEN s.silent_series END AS silent_series, t.silent_after,
-		i.open_incidents, i.undelivered, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
+		i.open_incidents, i.undelivered, i.alarms_last_day, w.alerts_per_day, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
 	FROM amad_watches w
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
@@ -39,7 +39,9 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 			pg_catalog.count(*) FILTER (WHERE a.newest < pg_catalog.now() - t.silent_after) AS silent_series
 		FROM amad_series a WHERE a.watch = w.watch) s
 	CROSS JOIN LATERAL (SELECT (SELECT pg_catalog.count(*) FROM amad_incidents a WHERE a.watch = w.watch AND a.state = 'open') AS open_incidents,
-			(SELECT pg_catalog.count(*) FROM amad_outbox a WHERE a.watch = w.watch AND a.delivered IS NULL) AS undelivered) i
+			(SELECT pg_catalog.count(*) FROM amad_outbox a WHERE a.watch = w.watch AND a.delivered IS NULL) AS undelivered,
+			(SELECT pg_catalog.count(*) FROM amad_incidents a WHERE a.watch = w.watch AND a.announced_severity IS NOT NULL
+				AND coalesce(a.leader, a.id) = a.id AND a.opened_at > pg_catalog.now() - interval '1 day') AS alarms_last_day) i
 	CROSS JOIN LATERAL amad_find_job(w.watch, w.model_name, w.owner) j
 	CROSS JOIN LATERAL (
 		SELECT pg_catalog.array_agg(what ORDER BY what) AS unseen FROM (
@@ -89,6 +91,8 @@ COMMENT ON COLUMN amad_status.silent_series IS 'those without a row for the time
 COMMENT ON COLUMN amad_status.silent_after IS 'the setting silence of the watch, or 20 steps of the model, and delay';
 COMMENT ON COLUMN amad_status.open_incidents IS 'incidents that are open';
 COMMENT ON COLUMN amad_status.undelivered IS 'entries of amad_outbox that nobody has confirmed';
+COMMENT ON COLUMN amad_status.alarms_last_day IS 'incidents that were announced in the last day; those announced as one count once';
+COMMENT ON COLUMN amad_status.alerts_per_day IS 'number of alarms a day that the rule was chosen for';
 COMMENT ON COLUMN amad_status.scheduler IS 'extension that has a job for it, pg_cron or timescaledb; null: no job that the role can see';
 COMMENT ON COLUMN amad_status.job IS 'identifier of the job';
 COMMENT ON COLUMN amad_status.job_state IS 'not scheduled, scheduled, inactive, or failing (its last run failed); null: jobs cannot be seen from here';

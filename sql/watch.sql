@@ -25,7 +25,9 @@ CREATE TABLE amad_watches (
 	min_severity float8 NOT NULL DEFAULT 1,
 	min_rows integer NOT NULL DEFAULT 1,
 	merge_gap interval,
-	min_duration interval NOT NULL DEFAULT '0'
+	min_duration interval NOT NULL DEFAULT '0',
+	alerts_per_day float8,
+	tuned_version integer
 );
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
 COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
@@ -53,6 +55,8 @@ COMMENT ON COLUMN amad_watches.min_severity IS 'a row belongs to an incident if 
 COMMENT ON COLUMN amad_watches.min_rows IS 'an incident has at least this number of such rows';
 COMMENT ON COLUMN amad_watches.merge_gap IS 'such rows at most this far apart belong to the same incident; null: 10 steps of the model';
 COMMENT ON COLUMN amad_watches.min_duration IS 'an incident lasts at least this long, from its first row to its last';
+COMMENT ON COLUMN amad_watches.alerts_per_day IS 'number of alarms a day that the rule was chosen for, by amad_tune(); null: the rule was specified';
+COMMENT ON COLUMN amad_watches.tuned_version IS 'version of the model that was deployed then; a refresh chooses the rule again after another deployment';
 
 -- No index: each statement that changes the source adds rows here.
 CREATE TABLE amad_changes (
@@ -197,7 +201,8 @@ COMMENT ON FUNCTION amad_log_change IS
 CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" interval DEFAULT NULL,
 		delay interval DEFAULT NULL, late interval DEFAULT NULL, retain interval DEFAULT NULL,
 		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL, min_severity double precision DEFAULT NULL,
-		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL) RETURNS jsonb
+		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL,
+		alerts_per_day double precision DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_watch IS
 	'create a watch of one of your own models, whose scores amad_refresh() then keeps up to date in a table, or alter it';

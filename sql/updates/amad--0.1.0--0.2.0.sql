@@ -356,7 +356,9 @@ CREATE TABLE amad_watches (
 	min_severity float8 NOT NULL DEFAULT 1,
 	min_rows integer NOT NULL DEFAULT 1,
 	merge_gap interval,
-	min_duration interval NOT NULL DEFAULT '0'
+	min_duration interval NOT NULL DEFAULT '0',
+	alerts_per_day float8,
+	tuned_version integer
 );
 
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
@@ -410,6 +412,10 @@ COMMENT ON COLUMN amad_watches.min_rows IS 'an incident has at least this number
 COMMENT ON COLUMN amad_watches.merge_gap IS 'such rows at most this far apart belong to the same incident; null: 10 steps of the model';
 
 COMMENT ON COLUMN amad_watches.min_duration IS 'an incident lasts at least this long, from its first row to its last';
+
+COMMENT ON COLUMN amad_watches.alerts_per_day IS 'number of alarms a day that the rule was chosen for, by amad_tune(); null: the rule was specified';
+
+COMMENT ON COLUMN amad_watches.tuned_version IS 'version of the model that was deployed then; a refresh chooses the rule again after another deployment';
 
 CREATE TABLE amad_changes (
 	watch uuid NOT NULL,
@@ -618,7 +624,8 @@ COMMENT ON FUNCTION amad_log_change IS
 CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" interval DEFAULT NULL,
 		delay interval DEFAULT NULL, late interval DEFAULT NULL, retain interval DEFAULT NULL,
 		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL, min_severity double precision DEFAULT NULL,
-		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL) RETURNS jsonb
+		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL,
+		alerts_per_day double precision DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_watch IS
@@ -816,6 +823,14 @@ CREATE FUNCTION amad_delivered(incident bigint, transition text, number integer 
 COMMENT ON FUNCTION amad_delivered IS
 	'confirm that an announcement was delivered; false if there was none that waited';
 
+CREATE FUNCTION amad_tune(model_name text, per_day double precision DEFAULT NULL, since timestamptz DEFAULT NULL)
+		RETURNS TABLE (min_severity double precision, min_rows integer, merge_gap interval, alarms bigint, alarms_per_day double precision,
+			chosen boolean)
+	AS 'MODULE_PATHNAME', 'amad_tune' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 80;
+
+COMMENT ON FUNCTION amad_tune IS
+	'replay the stored severities over rules for incidents, and store the rule with the most alarms a day that are at most per_day';
+
 CREATE VIEW amad_status WITH (security_invoker = true) AS
 	SELECT w.watch, w.owner, w.model_name, w.target,
 		CASE WHEN w.paused THEN 'paused'
@@ -831,7 +846,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
 		d.flagged_share, d.learning_share, s.series, s.learning_series,
 		CASE WHEN w.time_type <> 'int8' THEN s.silent_series END AS silent_series, t.silent_after,
-		i.open_incidents, i.undelivered, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
+		i.open_incidents, i.undelivered, i.alarms_last_day, w.alerts_per_day, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
 	FROM amad_watches w
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
@@ -854,7 +869,9 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 			pg_catalog.count(*) FILTER (WHERE a.newest < pg_catalog.now() - t.silent_after) AS silent_series
 		FROM amad_series a WHERE a.watch = w.watch) s
 	CROSS JOIN LATERAL (SELECT (SELECT pg_catalog.count(*) FROM amad_incidents a WHERE a.watch = w.watch AND a.state = 'open') AS open_incidents,
-			(SELECT pg_catalog.count(*) FROM amad_outbox a WHERE a.watch = w.watch AND a.delivered IS NULL) AS undelivered) i
+			(SELECT pg_catalog.count(*) FROM amad_outbox a WHERE a.watch = w.watch AND a.delivered IS NULL) AS undelivered,
+			(SELECT pg_catalog.count(*) FROM amad_incidents a WHERE a.watch = w.watch AND a.announced_severity IS NOT NULL
+				AND coalesce(a.leader, a.id) = a.id AND a.opened_at > pg_catalog.now() - interval '1 day') AS alarms_last_day) i
 	CROSS JOIN LATERAL amad_find_job(w.watch, w.model_name, w.owner) j
 	CROSS JOIN LATERAL (
 		SELECT pg_catalog.array_agg(what ORDER BY what) AS unseen FROM (
@@ -934,6 +951,10 @@ COMMENT ON COLUMN amad_status.silent_after IS 'the setting silence of the watch,
 COMMENT ON COLUMN amad_status.open_incidents IS 'incidents that are open';
 
 COMMENT ON COLUMN amad_status.undelivered IS 'entries of amad_outbox that nobody has confirmed';
+
+COMMENT ON COLUMN amad_status.alarms_last_day IS 'incidents that were announced in the last day; those announced as one count once';
+
+COMMENT ON COLUMN amad_status.alerts_per_day IS 'number of alarms a day that the rule was chosen for';
 
 COMMENT ON COLUMN amad_status.scheduler IS 'extension that has a job for it, pg_cron or timescaledb; null: no job that the role can see';
 

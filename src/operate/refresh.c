@@ -29,6 +29,7 @@
 
 #include "model/registry.h"
 #include "operate/refresh.h"
+#include "operate/tune.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
 #include "pg/subtransaction.h"
@@ -118,6 +119,45 @@ update_record(Refresh *r, const char *state, const ErrorData *error)
 
 /* ---- the steps --------------------------------------------------------------------------- */
 
+/* A time before as_of, in units of the source. */
+static int64
+time_before(const Refresh *r, const Source *source, const Interval *distance)
+{
+	Datum		time = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(r->as_of),
+									 IntervalPGetDatum(distance));
+
+	return DatumGetInt64(detect_convert_bound(r->function, TIMESTAMPTZOID, source->ts_type, time));
+}
+
+/* Whether the rule for incidents is to be chosen, because another version was deployed. */
+static bool
+tuning_is_due(const Refresh *r)
+{
+	return r->watch.alerts_per_day > 0 && r->watch.tuned_version != r->version &&
+		r->ts_type != INT8OID;
+}
+
+/* Chooses the rule for incidents by the scores of the last 30 days, if there are enough. */
+static void
+choose_rule(Refresh *r, const Source *source, const char *target)
+{
+	const Interval month = {.day = 30};
+	const int64 since = time_before(r, source, &month);
+	TunedRule  *rules;
+	int			chosen;
+	int			n;
+
+	rules = tune_rules(&r->watch, source, target, &since, r->watch.alerts_per_day, &n, &chosen);
+	if (chosen < 0)
+		return;
+	tune_store(r->function, &r->watch, &rules[chosen], r->watch.alerts_per_day, r->version);
+	refresh_add_notice(r,
+					   psprintf("the rule for incidents is now min_severity %g, min_rows %d: "
+								"%.2g alarms a day in the last 30 days",
+								rules[chosen].min_severity, rules[chosen].min_rows,
+								rules[chosen].alarms_per_day));
+}
+
 /* Deletes scores and records that are too old, and ends the record. */
 static bool
 finish_run(Refresh *r)
@@ -130,20 +170,24 @@ finish_run(Refresh *r)
 		.version = r->version,
 		.for_other = r->for_other,
 	};
+	const Source *source = NULL;
+	char	   *target = NULL;
 	WatchTables t;
 
+	if (r->watch.retain || tuning_is_due(r))
+	{
+		source = detect_source(detect_open(&spec));
+		target = watch_open_target(r->watch.target, source, false);
+	}
+	if (tuning_is_due(r))
+		choose_rule(r, source, target);
 	if (r->watch.retain)
 	{
-		const Source *source = detect_source(detect_open(&spec));
-		char	   *target = watch_open_target(r->watch.target, source, false);
-		Datum oldest = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(r->as_of),
-										   IntervalPGetDatum(r->watch.retain));
 		StringInfoData where;
 
 		initStringInfo(&where);
 		source_append_bound(&where, source, quote_identifier(source->spec.timestamp_col), "<",
-							DatumGetInt64(detect_convert_bound(r->function, TIMESTAMPTZOID,
-															   source->ts_type, oldest)));
+							time_before(r, source, r->watch.retain));
 		SPI_connect();
 		if (SPI_execute(psprintf("DELETE FROM %s WHERE %s", target, where.data), false, 0) < 0)
 			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));

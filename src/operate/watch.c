@@ -11,6 +11,8 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -42,7 +44,8 @@ enum
 	ARG_MIN_SEVERITY,
 	ARG_MIN_ROWS,
 	ARG_MERGE_GAP,
-	ARG_MIN_DURATION
+	ARG_MIN_DURATION,
+	ARG_ALERTS_PER_DAY
 };
 
 SQL_FUNCTION(amad_watch);
@@ -93,6 +96,12 @@ check_rule(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("min_severity must be at least 1"),
 				 errdetail("Rows with a severity up to 1 are normal.")));
+	if (!PG_ARGISNULL(ARG_ALERTS_PER_DAY) &&
+		(!(PG_GETARG_FLOAT8(ARG_ALERTS_PER_DAY) >= 0) ||
+		 isinf(PG_GETARG_FLOAT8(ARG_ALERTS_PER_DAY))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("alerts_per_day must be a number that is not negative")));
 	if (!PG_ARGISNULL(ARG_MIN_ROWS) && PG_GETARG_INT32(ARG_MIN_ROWS) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("min_rows must be at least 1")));
@@ -104,7 +113,7 @@ static const struct
 	int			arg;
 	const char *column;
 	Oid			type;
-	bool		optional;		/* an interval of 0 takes it back to null */
+	bool		optional;		/* 0 takes it back to null */
 } settings[] = {
 	{ARG_EVERY, "every", INTERVALOID, true},
 	{ARG_DELAY, "delay", INTERVALOID, false},
@@ -115,6 +124,7 @@ static const struct
 	{ARG_MIN_ROWS, "min_rows", INT4OID, false},
 	{ARG_MERGE_GAP, "merge_gap", INTERVALOID, true},
 	{ARG_MIN_DURATION, "min_duration", INTERVALOID, false},
+	{ARG_ALERTS_PER_DAY, "alerts_per_day", FLOAT8OID, true},
 };
 
 #define FIRST_SETTING 7			/* number of the parameter of the first setting */
@@ -172,9 +182,11 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 					 "UPDATE {watches} SET target = $2, owner = $3, owner_oid = $4, owner_cluster "
 					 "= $5,"
 					 " source_oid = $6, newest_ts = CASE WHEN target = $2 THEN newest_ts END,"
-					 " polled_until = CASE WHEN target = $2 THEN polled_until END%s"
+					 " polled_until = CASE WHEN target = $2 THEN polled_until END,"
+					 " tuned_version = CASE WHEN target = $2 AND $%d IS NULL THEN tuned_version "
+					 "END%s"
 					 " WHERE watch = '%s' AND model_name = $1 RETURNING watch",
-					 set.data, watch_id_text(id));
+					 (int) lengthof(types), set.data, watch_id_text(id));
 	(void) watch_tables_execute(t, text.data, lengthof(types), types, values, nulls);
 	if (SPI_processed != 1)
 		elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
@@ -235,11 +247,11 @@ amad_watch(PG_FUNCTION_ARGS)
 	if (source->ts_type == INT8OID &&
 		!(PG_ARGISNULL(ARG_DELAY) && PG_ARGISNULL(ARG_LATE) && PG_ARGISNULL(ARG_RETAIN) &&
 		  PG_ARGISNULL(ARG_SINCE) && PG_ARGISNULL(ARG_SILENCE) && PG_ARGISNULL(ARG_MERGE_GAP) &&
-		  PG_ARGISNULL(ARG_MIN_DURATION)))
+		  PG_ARGISNULL(ARG_MIN_DURATION) && PG_ARGISNULL(ARG_ALERTS_PER_DAY)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("intervals and since need a time column that is not an integer"),
-				 errdetail("They are delay, late, retain, since, silence, merge_gap and "
+				 errdetail("The intervals are delay, late, retain, silence, merge_gap and "
 						   "min_duration.")));
 
 	/* the table of scores */

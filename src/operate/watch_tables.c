@@ -159,7 +159,8 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 #define WATCH_COLUMNS \
 	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
 	" source_oid, depth, lookahead, newest_ts, polled_until, every, step," \
-	" silence, min_severity, min_rows, merge_gap, min_duration"
+	" silence, min_severity, min_rows, merge_gap, min_duration, alerts_per_day," \
+	" tuned_version"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -238,6 +239,10 @@ read_watch(MemoryContext context, int row, Watch *w)
 	w->min_rows = DatumGetInt32(watch_tables_value(row, 20, INT4OID, NULL));
 	w->merge_gap = copy_interval(context, row, 21);
 	w->min_duration = *DatumGetIntervalP(watch_tables_value(row, 22, INTERVALOID, NULL));
+	value = watch_tables_value(row, 23, FLOAT8OID, &isnull);
+	w->alerts_per_day = isnull ? 0 : DatumGetFloat8(value);
+	value = watch_tables_value(row, 24, INT4OID, &isnull);
+	w->tuned_version = isnull ? 0 : DatumGetInt32(value);
 }
 
 /* Whether the caller may operate a watch: 3: its own, 2: as a member of the owner's role, 1: by a grant. */

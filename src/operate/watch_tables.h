@@ -81,6 +81,8 @@ typedef struct Watch
 	int			min_rows;
 	Interval   *merge_gap;		/* NULL: by the step */
 	Interval	min_duration;
+	double		alerts_per_day; /* 0: the rule was specified */
+	int			tuned_version;	/* 0: none */
 	bool		has_newest;
 	int64		newest;
 	bool		has_polled;

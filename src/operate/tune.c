@@ -1,0 +1,363 @@
+/*
+ * operate/tune.c
+ *	  The rule for incidents of a watch that keeps to a number of alarms a day: amad_tune().
+ *
+ * The stored severities are read once, by series and time.  Each rule of a grid keeps its own chain of
+ * anomalous rows, as refresh_incidents.c does, and the times at which it would have opened an
+ * incident.  Afterwards these are counted; those of many series within minutes are one alarm.
+ * Nothing is scored.
+ *
+ * A rule is chosen by the number of its alarms only: the one that comes closest to the number asked for
+ * without exceeding it.  A longer merge_gap makes one incident of several, so it is the last resort.
+ * Of several rules, the one with fewer rows is quicker, so it is preferred, then the one with the
+ * lower severity.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "operate/tune.h"
+#include "operate/watch_triggers.h"
+#include "pg/call_arguments.h"
+#include "pg/rowset.h"
+#include "pg/timestamps.h"
+#include "score/detect.h"
+
+#define FETCH_ROWS 1000
+#define GROUP_TIME (10 * USECS_PER_MINUTE)	/* incidents of more than … */
+#define GROUP_SERIES 3			/* … so many series within this time are one alarm */
+#define MOST_TIMES 200			/* alarms that are counted, times the number asked for */
+
+static const double severities[] = {1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10};
+static const int row_numbers[] = {1, 2, 3, 5};
+static const int gap_factors[] = {1, 6};
+
+#define RULES (lengthof(severities) * lengthof(row_numbers) * lengthof(gap_factors))
+
+SQL_FUNCTION(amad_tune);
+
+/* A rule while rows are read. */
+typedef struct Replay
+{
+	TunedRule	rule;
+	int64		last;			/* row of the chain */
+	int64		rows;			/* 0: there is no chain */
+	int64	   *opened;			/* times, one for each incident */
+	int64		nopened;
+	int64		room;
+} Replay;
+
+static void
+open_incident(Replay *r, int64 ts, int64 most)
+{
+	if (r->nopened >= most)
+	{
+		r->rule.at_least = true;
+		return;
+	}
+	if (r->nopened == r->room)
+	{
+		r->room = Max(64, r->room * 2);
+		r->opened = r->opened ? repalloc_huge(r->opened, sizeof(int64) * r->room)
+							  : palloc_extended(sizeof(int64) * r->room, MCXT_ALLOC_HUGE);
+	}
+	r->opened[r->nopened++] = ts;
+}
+
+static void
+replay_row(Replay *r, int64 ts, double severity, int64 most)
+{
+	if (!(severity > r->rule.min_severity))
+		return;
+	if (r->rows == 0 || timestamps_distance(r->last, ts) > (double) r->rule.merge_gap)
+		r->rows = 0;
+	r->last = ts;
+	if (++r->rows == r->rule.min_rows)
+		open_incident(r, ts, most);
+}
+
+static int
+compare_times(const void *a, const void *b)
+{
+	const int64 x = *(const int64 *) a;
+	const int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* Counts the alarms: more than GROUP_SERIES incidents within GROUP_TIME are one. */
+static int64
+count_alarms(Replay *r)
+{
+	int64		alarms = 0;
+
+	qsort(r->opened, r->nopened, sizeof(int64), compare_times);
+	for (int64 i = 0; i < r->nopened;)
+	{
+		int64		end = i;
+
+		while (end < r->nopened && r->opened[end] - r->opened[i] <= GROUP_TIME)
+			end++;
+		if (end - i > GROUP_SERIES)
+			i = end;
+		else
+			i++;
+		alarms++;
+	}
+	return alarms;
+}
+
+/* The query for the anomalous rows: time, severity, and whether it is the first of its series. */
+static char *
+anomalies_query(const Source *s, const char *target, const int64 *since)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	StringInfoData columns;
+	StringInfoData where;
+
+	initStringInfo(&columns);
+	initStringInfo(&where);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(&columns, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(s->spec.series_cols[i]));
+	appendStringInfoString(&where, "status IS NULL AND severity OPERATOR(pg_catalog.>) 1");
+	if (since)
+		source_append_bound(&where, s, ts, ">=", *since);
+	return psprintf("SELECT %s::pg_catalog.%s, severity, pg_catalog.row_number() OVER (%s%s ORDER "
+					"BY %s) "
+					"OPERATOR(pg_catalog.=) 1 FROM %s WHERE %s ORDER BY %s%s%s",
+					ts, source_ts_read_name(s), columns.len > 0 ? "PARTITION BY " : "",
+					columns.data, ts, target, where.data, columns.data, columns.len > 0 ? ", " : "",
+					ts);
+}
+
+/* Days from the first to the last row of the table of scores; 0: no rows. */
+static double
+scored_days(const Source *s, const char *target, const int64 *since)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	const Oid	type = source_ts_read_type(s);
+	StringInfoData where;
+	int64		ends[2];
+
+	initStringInfo(&where);
+	source_append_bound(&where, s, ts, ">", DT_NOBEGIN);
+	source_append_bound(&where, s, ts, "<", DT_NOEND);
+	if (since)
+		source_append_bound(&where, s, ts, ">=", *since);
+	if (SPI_execute(psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, "
+							 "pg_catalog.max(%s)::pg_catalog.%s FROM %s WHERE %s",
+							 ts, source_ts_read_name(s), ts, source_ts_read_name(s), target,
+							 where.data),
+					true, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+	for (int i = 0; i < 2; i++)
+	{
+		bool		isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		if (isnull || SPI_gettypeid(SPI_tuptable->tupdesc, i + 1) != type ||
+			!timestamps_value(type, value, &ends[i]))
+			return 0;
+	}
+	return timestamps_distance(ends[0], ends[1]) / USECS_PER_DAY;
+}
+
+static void
+replay_rows(Replay *replay, const Source *s, const char *target, const int64 *since, int64 most)
+{
+	const Oid	type = source_ts_read_type(s);
+	SPIPlanPtr	plan = SPI_prepare(anomalies_query(s, target, since), 0, NULL);
+	MemoryContext context = CurrentMemoryContext;
+	Portal		portal;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	for (SPI_cursor_fetch(portal, true, FETCH_ROWS); SPI_processed > 0;
+		 SPI_cursor_fetch(portal, true, FETCH_ROWS))
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			HeapTuple	row = SPI_tuptable->vals[i];
+			bool		isnull[3];
+			Datum		value = SPI_getbinval(row, desc, 1, &isnull[0]);
+			double		severity = DatumGetFloat8(SPI_getbinval(row, desc, 2, &isnull[1]));
+			bool		first = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull[2]));
+			int64		ts;
+
+			if (isnull[0] || isnull[1] || SPI_gettypeid(desc, 1) != type ||
+				!timestamps_value(type, value, &ts))
+				continue;
+			for (int c = 0; c < RULES; c++)
+			{
+				if (first)
+					replay[c].rows = 0;
+				replay_row(&replay[c], ts, severity, most);
+			}
+		}
+		MemoryContextSwitchTo(old);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+}
+
+/* Whether rule a is to be preferred to rule b. */
+static bool
+is_better(const TunedRule *a, const TunedRule *b, double per_day)
+{
+	const bool	a_fits = a->alarms_per_day <= per_day && !a->at_least;
+	const bool	b_fits = b->alarms_per_day <= per_day && !b->at_least;
+
+	if (a_fits != b_fits)
+		return a_fits;
+	if (a_fits && a->merge_gap != b->merge_gap)
+		return a->merge_gap < b->merge_gap;
+	if (a->alarms != b->alarms)
+		return a_fits ? a->alarms > b->alarms : a->alarms < b->alarms;
+	if (a->min_rows != b->min_rows)
+		return a->min_rows < b->min_rows;
+	return a->min_severity < b->min_severity;
+}
+
+TunedRule *
+tune_rules(const Watch *watch, const Source *s, const char *target, const int64 *since,
+		   double per_day, int *n, int *chosen)
+{
+	const int64 gap = Max(1, Min(watch->step, PG_INT64_MAX / 128) * 10);
+	MemoryContext caller = CurrentMemoryContext;
+	TunedRule  *rules = palloc0(sizeof(TunedRule) * RULES);
+	Replay	   *replay;
+	double		days;
+	int			c = 0;
+
+	*n = RULES;
+	*chosen = -1;
+	SPI_connect();
+	replay = palloc0(sizeof(Replay) * RULES);
+	for (int g = 0; g < lengthof(gap_factors); g++)
+		for (int r = 0; r < lengthof(row_numbers); r++)
+			for (int v = 0; v < lengthof(severities); v++)
+				replay[c++].rule = (TunedRule){
+					.min_severity = severities[v],
+					.min_rows = row_numbers[r],
+					.merge_gap = gap * gap_factors[g],
+				};
+	days = scored_days(s, target, since);
+	replay_rows(replay, s, target, since,
+				(int64) Min(1e6, (per_day * Max(days, 1) + 10) * MOST_TIMES));
+	for (int i = 0; i < RULES; i++)
+	{
+		rules[i] = replay[i].rule;
+		rules[i].alarms = count_alarms(&replay[i]);
+		rules[i].alarms_per_day = days > 0 ? rules[i].alarms / days : 0;
+		if (days >= 1 && (*chosen < 0 || is_better(&rules[i], &rules[*chosen], per_day)))
+			*chosen = i;
+	}
+	SPI_finish();
+	MemoryContextSwitchTo(caller);
+	return rules;
+}
+
+void
+tune_store(Oid function, const Watch *watch, const TunedRule *rule, double per_day, int version)
+{
+	const Oid	types[] = {UUIDOID, FLOAT8OID, INT4OID, INTERVALOID, FLOAT8OID, INT4OID};
+	Interval	gap = {.time = rule->merge_gap};
+	const Datum values[] = {UUIDPGetDatum(&watch->id),	   Float8GetDatum(rule->min_severity),
+							Int32GetDatum(rule->min_rows), IntervalPGetDatum(&gap),
+							Float8GetDatum(per_day),	   Int32GetDatum(version)};
+	WatchTables t;
+
+	watch_tables_enter(&t, function);
+	(void)
+		watch_tables_execute(&t,
+							 "UPDATE {watches} SET min_severity = $2, min_rows = $3, merge_gap = "
+							 "$4, min_duration = '0', alerts_per_day = $5, tuned_version = $6 "
+							 "WHERE watch = $1",
+							 lengthof(types), types, values, NULL);
+	watch_tables_leave(&t);
+}
+
+/* (model_name, per_day, since) → the rules */
+Datum
+amad_tune(PG_FUNCTION_ARGS)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *model_name = text_argument(fcinfo, 0);
+	DetectSpec	spec = {.function = function, .model_name = model_name};
+	Rowset		rowset = rowset_open(fcinfo);
+	double		per_day;
+	const Source *source;
+	Detection  *detection;
+	TunedRule  *rules;
+	Watch		watch;
+	WatchTables t;
+	char	   *target;
+	int64		since;
+	int			chosen;
+	int			n;
+
+	if (model_name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
+	PreventCommandIfReadOnly("amad_tune()");
+	watch_tables_enter(&t, function);
+	watch_require(&t, model_name, true, &watch);
+	watch_tables_leave(&t);
+	per_day = PG_ARGISNULL(1) ? watch.alerts_per_day : PG_GETARG_FLOAT8(1);
+	/* or NaN */
+	if (!(per_day > 0) || isinf(per_day))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("per_day must be a number greater than 0")));
+	(void) watch_lock(t.watches, &watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
+	detection = detect_open(&spec);
+	source = detect_source(detection);
+	if (source->ts_type == INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("amad_tune needs a time column that is not an integer")));
+	target = watch_open_target(watch.target, source, false);
+	if (!PG_ARGISNULL(2))
+		since = DatumGetInt64(
+			detect_convert_bound(function, TIMESTAMPTZOID, source->ts_type, PG_GETARG_DATUM(2)));
+	rules = tune_rules(&watch, source, target, PG_ARGISNULL(2) ? NULL : &since, per_day, &n,
+					   &chosen);
+	if (chosen < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s has less than a day of scores", target),
+				 errhint("Refresh the watch, or specify an earlier since.")));
+	if (rules[chosen].alarms_per_day > per_day || rules[chosen].at_least)
+		ereport(NOTICE,
+				(errmsg("no rule has at most %g alarms a day; the one with the fewest was chosen",
+						per_day)));
+	tune_store(function, &watch, &rules[chosen], per_day, detect_model(detection)->version);
+	for (int i = 0; i < n; i++)
+	{
+		Interval	gap = {.time = rules[i].merge_gap};
+		Datum		values[] = {Float8GetDatum(rules[i].min_severity),
+						  Int32GetDatum(rules[i].min_rows),
+						  IntervalPGetDatum(&gap),
+						  Int64GetDatum(rules[i].alarms),
+						  Float8GetDatum(rules[i].alarms_per_day),
+						  BoolGetDatum(i == chosen)};
+		bool		nulls[lengthof(values)] = {false};
+
+		rowset_add(&rowset, values, nulls);
+	}
+	return (Datum) 0;
+}
