@@ -23,6 +23,7 @@
 #   make bench            measure speed and memory against PyTorch (15 minutes) and update docs/performance.md;
 #                         QUICK=1, FULL=1, DATA=folder with series, ARGS="arguments of bench/run.py"
 #   make bench-quality    measure detection quality on labelled series; DATA=folder, METHODS="amad pca", SEEDS="0 1"
+#   make bench-month      simulate a month of a watch: alarms a day, incidents found (20 minutes); SEEDS="1 2"
 #
 # Variables of the build: PG_CONFIG, CC, COPT (extra flags), BLAS_CFLAGS, BLAS_LIBS, WERROR= (empty: warnings
 # are not errors).
@@ -32,7 +33,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These goals need no PostgreSQL to build against; most of them install one first.
-TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-behaviour test-asan test-asan-server test-matrix behaviour fuzz bench bench-quality server packages
+TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-behaviour test-asan test-asan-server test-matrix behaviour fuzz bench bench-quality bench-month server packages
 .PHONY: $(TOOL_GOALS)
 
 help:
@@ -63,6 +64,9 @@ bench: packages
 
 bench-quality: packages
 	env -u OPENBLAS_CORETYPE tools/server.sh bench/quality.sh $(or $(DATA),test/data) $(if $(SEEDS),"$(SEEDS)")
+
+bench-month: packages
+	env -u OPENBLAS_CORETYPE tools/server.sh bench/month.sh $(SEEDS)
 
 behaviour: packages
 	tools/behaviour.sh --docs
