@@ -711,14 +711,14 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 
 /*
  * Gives the entries of the outbox that have none a leader.  More than GROUPED incidents of a kind that were
- * opened within minutes have one, which is announced for all.
+ * opened within minutes, or by neighbouring refreshes, have one, which is announced for all.  $3
+ * GROUPED, $4 the time between refreshes.
  */
 #define LEAD \
 	"WITH n AS (SELECT i.id, i.kind FROM {outbox} AS o JOIN {incidents} AS i ON i.id = o.incident" \
 	"   WHERE o.watch = $1 AND o.leader IS NULL AND o.transition = 'open')," \
-	" r AS (SELECT i.kind, i.leader FROM {incidents} AS i WHERE i.watch = $1 AND i.leader IS NOT " \
-	"NULL" \
-	"   AND i.opened_at BETWEEN $2 - interval '10 minutes' AND $2)," \
+	" r AS (SELECT i.kind, i.leader FROM {incidents} AS i WHERE i.watch = $1 AND i.leader = i.id" \
+	"   AND i.opened_at BETWEEN $2 - greatest(interval '10 minutes', 2 * $4) AND $2)," \
 	" l AS (SELECT kind, coalesce((SELECT max(r.leader) FROM r WHERE r.kind = n.kind), min(id)) " \
 	"AS leader" \
 	"   FROM n GROUP BY kind HAVING count(*) > $3 OR EXISTS (SELECT FROM r WHERE r.kind = " \
@@ -758,9 +758,11 @@ incidents_finish(Refresh *r)
 													BoolGetDatum(r->had_newest)},
 									NULL);
 	}
-	values[2] = Int32GetDatum(GROUPED);
-	(void) watch_tables_execute(&t, LEAD, 3, (const Oid[]){UUIDOID, TIMESTAMPTZOID, INT4OID},
-								values, NULL);
+	(void) watch_tables_execute(&t, LEAD, 4,
+								(const Oid[]){UUIDOID, TIMESTAMPTZOID, INT4OID, INTERVALOID},
+								(const Datum[]){values[0], values[1], Int32GetDatum(GROUPED),
+												IntervalPGetDatum(r->watch.every)},
+								r->watch.every ? NULL : "   n");
 	(void) watch_tables_execute(&t, SEND, 1, types, values, NULL);
 	(void) watch_tables_execute(&t,
 								"DELETE FROM {outbox} WHERE watch = $1 AND delivered < "
