@@ -48,9 +48,14 @@ as_server() {
 }
 
 cleanup() {
-  local status=$?
+  local status=$? p
   trap - EXIT
   trap '' INT TERM HUP
+  # tests that run beside others stop their servers
+  for p in $(jobs -p); do
+    pkill -TERM -P "$p" 2>/dev/null || kill "$p" 2>/dev/null || true
+    wait "$p" 2>/dev/null || true
+  done
   server_stop
   cd /
   [ -z "$scratch" ] || rm -rf "$scratch"

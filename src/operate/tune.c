@@ -33,7 +33,7 @@
 #define FETCH_ROWS 1000
 #define GROUP_TIME (10 * USECS_PER_MINUTE)	/* incidents of more than … */
 #define GROUP_SERIES 3			/* … so many series within this time are one alarm */
-#define MOST_TIMES 200			/* alarms that are counted, times the number asked for */
+#define MOST_TIMES 200 /* incidents that are counted, times the number asked for; in work_mem */
 
 static const double severities[] = {1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10};
 static const int row_numbers[] = {1, 2, 3, 5};
@@ -64,7 +64,7 @@ open_incident(Replay *r, int64 ts, int64 most)
 	}
 	if (r->nopened == r->room)
 	{
-		r->room = Max(64, r->room * 2);
+		r->room = Min(Max(64, r->room * 2), most);
 		r->opened = r->opened ? repalloc_huge(r->opened, sizeof(int64) * r->room)
 							  : palloc_extended(sizeof(int64) * r->room, MCXT_ALLOC_HUGE);
 	}
@@ -257,7 +257,8 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 				};
 	days = scored_days(s, target, since);
 	replay_rows(replay, s, target, since,
-				(int64) Min(1e6, (per_day * Max(days, 1) + 10) * MOST_TIMES));
+				(int64) Min((double) work_mem * 1024 / sizeof(int64) / RULES,
+							(per_day * Max(days, 1) + 10) * MOST_TIMES));
 	for (int i = 0; i < RULES; i++)
 	{
 		rules[i] = replay[i].rule;

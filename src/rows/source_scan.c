@@ -452,11 +452,11 @@ read_outside_rows(const Source *s, const char *query, source_outside_visit visit
 	{
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 
-		relation_check_column(psprintf("source %s", s->spec.source), desc, 0,
-							  source_ts_read_type(s), InvalidOid);
+		relation_check_column(source_label(s->spec.source), desc, 0, source_ts_read_type(s),
+							  InvalidOid);
 		for (int i = 0; i < nseries; i++)
-			relation_check_column(psprintf("source %s", s->spec.source), desc, i + 1,
-								  s->series_types[i], s->series_collations[i]);
+			relation_check_column(source_label(s->spec.source), desc, i + 1, s->series_types[i],
+								  s->series_collations[i]);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			int64		ts;
