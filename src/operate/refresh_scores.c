@@ -551,6 +551,7 @@ refresh_score_batch(Refresh *r)
 		.model_name = r->watch.model_name,
 		.version = r->version,
 		.for_other = r->for_other,
+		.writes = true,
 	};
 	Batch		b = {.refresh = r, .context = CurrentMemoryContext};
 	Pending    *ranges;

@@ -20,6 +20,7 @@
 #include "utils/varlena.h"
 
 #include "operate/watch_views.h"
+#include "pg/subtransaction.h"
 
 /* %1$s: time column, %2$s: text of the series or null, %3$s: table */
 static const struct
@@ -56,6 +57,32 @@ series_text(const Source *s)
 	return text.data;
 }
 
+/* What create_view() is to do. */
+typedef struct NewView
+{
+	const char *name;			/* qualified, quoted */
+	const char *query;
+	const char *comment;
+} NewView;
+
+static void
+create_view(void *arg)
+{
+	const NewView *view = arg;
+
+	if (SPI_execute(psprintf("CREATE VIEW %s AS %s", view->name, view->query), false, 0) < 0 ||
+		SPI_execute(psprintf("COMMENT ON VIEW %s IS %s", view->name,
+							 quote_literal_cstr(view->comment)),
+					false, 0) < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+}
+
+static void
+report_no_view(const char *name, const char *detail)
+{
+	ereport(NOTICE, (errmsg("view %s was not created", name), errdetail("%s", detail)));
+}
+
 void
 watch_create_views(const char *target, const Source *s)
 {
@@ -66,27 +93,27 @@ watch_create_views(const char *target, const Source *s)
 	SPI_connect();
 	for (int i = 0; i < lengthof(views); i++)
 	{
-		char	   *view = makeObjectName(name->relname, NULL, views[i].suffix);
-		char	   *qualified = quote_qualified_identifier(name->schemaname, view);
-		Oid			oid = get_relname_relid(view, get_namespace_oid(name->schemaname, false));
-		StringInfoData create;
+		char	   *relname = makeObjectName(name->relname, NULL, views[i].suffix);
+		Oid			oid = get_relname_relid(relname, get_namespace_oid(name->schemaname, false));
+		NewView		view = {
+			.name = quote_qualified_identifier(name->schemaname, relname),
+			.query = psprintf(views[i].query, ts, series, target),
+			.comment = views[i].comment,
+		};
+		ErrorData  *error;
 
 		if (OidIsValid(oid))
 		{
 			if (get_rel_relkind(oid) != RELKIND_VIEW)
-				ereport(NOTICE,
-						(errmsg("view %s was not created", qualified),
-						 errdetail("A relation of that name exists already.")));
+				report_no_view(view.name, "A relation of that name exists already.");
 			continue;
 		}
-		initStringInfo(&create);
-		appendStringInfo(&create, "CREATE VIEW %s AS ", qualified);
-		appendStringInfo(&create, views[i].query, ts, series, target);
-		if (SPI_execute(create.data, false, 0) < 0 ||
-			SPI_execute(psprintf("COMMENT ON VIEW %s IS %s", qualified,
-								 quote_literal_cstr(views[i].comment)),
-						false, 0) < 0)
-			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+		/* the owner of the watch may not be allowed to create relations beside the table */
+		error = subtransaction_run(create_view, &view);
+		if (error && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		if (error)
+			report_no_view(view.name, error->message);
 	}
 	SPI_finish();
 }

@@ -9,7 +9,7 @@
 
 /*
  * Creates the views of a table of scores whose names are free: its name with _grafana and _annotations.
- * A NOTICE names what has taken the name of another.
+ * A NOTICE says why one is missing.
  */
 extern void watch_create_views(const char *target, const Source *source);
 

@@ -57,6 +57,7 @@ typedef struct Source
 	Oid			label_type;
 	Oid			metric_type;	/* of metric_col */
 	int64		bucket;			/* width in units of the scored type; 0: none */
+	bool		serial;			/* no parallel queries, because visitors of its rows write */
 	bool		label_is_number;	/* in a narrow source */
 } Source;
 

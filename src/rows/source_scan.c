@@ -342,9 +342,9 @@ source_parameters(const Source *s, const SourceRange *range)
  * Otherwise they determine how many rows are in the range.
  */
 static int
-range_plan_options(const SourceRange *range)
+range_plan_options(const Source *s, const SourceRange *range)
 {
-	return CURSOR_OPT_PARALLEL_OK |
+	return (s->serial ? 0 : CURSOR_OPT_PARALLEL_OK) |
 		(range->form == SOURCE_SINGLE || (range->last_n > 0 && range->form != SOURCE_ONCE)
 			 ? CURSOR_OPT_GENERIC_PLAN
 			 : CURSOR_OPT_CUSTOM_PLAN);
@@ -376,7 +376,8 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	options.dest = &r.pub;
 	PG_TRY();
 	{
-		rc = SPI_execute_plan_extended(source_plan(s, query, range_plan_options(range)), &options);
+		rc = SPI_execute_plan_extended(source_plan(s, query, range_plan_options(s, range)),
+									   &options);
 	}
 	PG_CATCH();
 	{

@@ -347,6 +347,7 @@ detect_open(const DetectSpec *spec)
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);
 	source = find_source(d);
 	d->source = source_open(&source);
+	d->source->serial = spec->writes;
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
 	if (!OidIsValid(d->spec.bound_type))
 		d->spec.bound_type = d->source->ts_type;

@@ -36,6 +36,7 @@ typedef struct DetectSpec
 	const char *source;			/* NULL: the stored one */
 	const char *timestamp_col;	/* NULL: the stored one, or the only time column */
 	bool		for_other;		/* the current role acts for one without its privileges */
+	bool		writes;			/* visits write, so that no query may be parallel */
 	bool		labels;			/* whether to read the label column */
 	const char *label_col;		/* NULL: the stored one, if there is one */
 

@@ -92,8 +92,35 @@ CALL amad_refresh('r');
 SELECT count(*) > 100 AS scored FROM amad_s_reader.scores;
 SELECT amad_drop('r');
 RESET ROLE;
+-- a table of scores in a schema in which the role may not create anything
+CREATE SCHEMA amad_s_given;
+CREATE TABLE amad_s_given.scores (LIKE amad_s_reader.scores INCLUDING ALL);
+ALTER TABLE amad_s_given.scores OWNER TO amad_s_reader;
+GRANT USAGE ON SCHEMA amad_s_given TO amad_s_reader;
+SET ROLE amad_s_reader;
+SELECT amad_train('r', 'readings', series_cols => '{device}', options => tiny())->'version' AS version;
+SELECT amad_watch('r', target => 'amad_s_given.scores', late => '1 hour')->'changes' AS changes;
+CALL amad_refresh('r');
+SELECT count(*) > 100 AS scored FROM amad_s_given.scores;
+SELECT amad_drop('r');
+RESET ROLE;
+DROP SCHEMA amad_s_given CASCADE;
 DROP OWNED BY amad_s_reader CASCADE;
 DROP ROLE amad_s_reader;
+
+-- ---- a source without an index, which a parallel plan would read ----------------------------
+
+CREATE TABLE heap AS SELECT d AS device, timestamptz '2024-05-01' + i * interval '1 minute' AS ts, sin(i) AS a, cos(i) AS b
+  FROM generate_series(1, 4500) i, generate_series(1, 2) d;
+ANALYZE heap;
+SELECT amad_train('h', 'heap', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
+SELECT amad_watch('h')->'target' AS target;
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+CALL amad_refresh('h');
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
+SELECT count(*) FROM h_scores;
+SELECT amad_drop('h');
+DROP TABLE heap, h_scores CASCADE;
 
 -- ---- the model is gone -------------------------------------------------------------------
 
