@@ -166,12 +166,7 @@ read_role(HeapTuple row, TupleDesc desc, int first)
 
 	if (!no_name)
 		role.name = *DatumGetName(name);
-	role.has_oid = !no_oid && !no_cluster;
-	if (role.has_oid)
-	{
-		role.oid = DatumGetObjectId(oid);
-		role.cluster = DatumGetInt64(cluster);
-	}
+	owner_set_oid(&role, oid, no_oid, cluster, no_cluster);
 	return role;
 }
 

@@ -43,6 +43,16 @@ owner_role(const Owner *owner)
 	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner->oid)) ? owner->oid : InvalidOid;
 }
 
+void
+owner_set_oid(Owner *owner, Datum oid, bool no_oid, Datum cluster, bool no_cluster)
+{
+	owner->has_oid = !no_oid && !no_cluster;
+	if (!owner->has_oid)
+		return;
+	owner->oid = DatumGetObjectId(oid);
+	owner->cluster = DatumGetInt64(cluster);
+}
+
 bool
 owner_argument(FunctionCallInfo fcinfo, Owner *owner)
 {
@@ -50,12 +60,7 @@ owner_argument(FunctionCallInfo fcinfo, Owner *owner)
 	if (PG_ARGISNULL(0))
 		return false;
 	owner->name = *PG_GETARG_NAME(0);
-	owner->has_oid = !PG_ARGISNULL(1) && !PG_ARGISNULL(2);
-	if (owner->has_oid)
-	{
-		owner->oid = PG_GETARG_OID(1);
-		owner->cluster = PG_GETARG_INT64(2);
-	}
+	owner_set_oid(owner, PG_GETARG_DATUM(1), PG_ARGISNULL(1), PG_GETARG_DATUM(2), PG_ARGISNULL(2));
 	return true;
 }
 
@@ -81,12 +86,7 @@ owner_read(const Access *a, int row)
 	Datum		cluster = models_table_column(a, row, 3, &no_cluster);
 
 	owner.name = *DatumGetName(models_table_column(a, row, 1, NULL));
-	owner.has_oid = !no_oid && !no_cluster;
-	if (owner.has_oid)
-	{
-		owner.oid = DatumGetObjectId(oid);
-		owner.cluster = DatumGetInt64(cluster);
-	}
+	owner_set_oid(&owner, oid, no_oid, cluster, no_cluster);
 	return owner;
 }
 

@@ -25,6 +25,9 @@ extern bool owner_is_here(const Owner *owner);
 /* Reads the arguments owner, owner_oid and owner_cluster; false if the first is null. */
 extern bool owner_argument(FunctionCallInfo fcinfo, Owner *owner);
 
+/* Sets the oid and its cluster from columns, unless one of them is null. */
+extern void owner_set_oid(Owner *owner, Datum oid, bool no_oid, Datum cluster, bool no_cluster);
+
 /* The role that an owner is now; InvalidOid if there is no such role. */
 extern Oid	owner_role(const Owner *owner);
 

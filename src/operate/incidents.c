@@ -13,10 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
 #include "operate/watch_tables.h"
 #include "pg/call_arguments.h"
@@ -25,19 +22,6 @@
 SQL_FUNCTION(amad_acknowledge);
 SQL_FUNCTION(amad_deliveries);
 SQL_FUNCTION(amad_delivered);
-
-/* The watches that the caller may operate: uuid[]. */
-static Datum
-operated_watches(const WatchTables *t)
-{
-	ArrayBuildState *found = initArrayResult(UUIDOID, t->context, false);
-	pg_uuid_t  *ids;
-	int			n = watch_list_operated(t, &ids);
-
-	for (int i = 0; i < n; i++)
-		(void) accumArrayResult(found, UUIDPGetDatum(&ids[i]), false, UUIDOID, t->context);
-	return makeArrayResult(found, t->context);
-}
 
 /* (id, note) */
 Datum
@@ -54,7 +38,7 @@ amad_acknowledge(PG_FUNCTION_ARGS)
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	namestrcpy(&role, GetUserNameFromId(t.caller, false));
 	values[0] = PG_GETARG_DATUM(0);
-	values[1] = operated_watches(&t);
+	values[1] = watch_list_operated(&t);
 	values[2] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 	values[3] = NameGetDatum(&role);
 	nulls[2] = PG_ARGISNULL(1) ? 'n' : ' ';
@@ -87,7 +71,7 @@ amad_deliveries(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("amad_deliveries()");
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
-	values[0] = operated_watches(&t);
+	values[0] = watch_list_operated(&t);
 	/* the end of a group is announced when all of it have ended */
 	n = (int) watch_tables_execute(&t,
 								   "SELECT o.incident, o.transition, o.number, w.model_name, g.n,"
@@ -147,7 +131,7 @@ amad_delivered(PG_FUNCTION_ARGS)
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);
 	values[2] = PG_ARGISNULL(2) ? Int32GetDatum(0) : PG_GETARG_DATUM(2);
-	values[3] = operated_watches(&t);
+	values[3] = watch_list_operated(&t);
 	found = watch_tables_execute(&t,
 								 "UPDATE {outbox} SET delivered = clock_timestamp() WHERE incident "
 								 "= $1 AND transition = $2 AND number = $3"

@@ -119,6 +119,20 @@ update_record(Refresh *r, const char *state, const ErrorData *error)
 
 /* ---- the steps --------------------------------------------------------------------------- */
 
+Detection *
+refresh_open_detection(const Refresh *r, bool writes)
+{
+	const DetectSpec spec = {
+		.function = r->function,
+		.model_name = r->watch.model_name,
+		.version = r->version,
+		.for_other = r->for_other,
+		.writes = writes,
+	};
+
+	return detect_open(&spec);
+}
+
 /* A time before as_of, in units of the source. */
 static int64
 time_before(const Refresh *r, const Source *source, const Interval *distance)
@@ -164,19 +178,13 @@ finish_run(Refresh *r)
 {
 	const Oid	types[] = {UUIDOID};
 	const Datum values[] = {UUIDPGetDatum(&r->watch.id)};
-	DetectSpec	spec = {
-		.function = r->function,
-		.model_name = r->watch.model_name,
-		.version = r->version,
-		.for_other = r->for_other,
-	};
 	const Source *source = NULL;
 	char	   *target = NULL;
 	WatchTables t;
 
 	if (r->watch.retain || tuning_is_due(r))
 	{
-		source = detect_source(detect_open(&spec));
+		source = detect_source(refresh_open_detection(r, false));
 		target = watch_open_target(r->watch.target, source, false);
 	}
 	if (tuning_is_due(r))

@@ -50,6 +50,18 @@ extern PGDLLEXPORT Datum amad_refresh(PG_FUNCTION_ARGS);
 /* Adds a remark to the record of the run. */
 extern void refresh_add_notice(Refresh *refresh, const char *notice);
 
+/* Opens the version of the run, at first the deployed one; writes: as in DetectSpec. */
+extern Detection *refresh_open_detection(const Refresh *refresh, bool writes);
+
+/*
+ * Prepares a statement on the rows of a series in the table of scores, while connected to SPI.  begin ends
+ * where a subquery follows, end continues the conditions.  $1: values of the series columns (text[]),
+ * which are null where nulls says so; $2, $3: first and last time; $4: of another type, unless that is
+ * InvalidOid.
+ */
+extern SPIPlanPtr refresh_prepare_series(const Source *source, const bool *nulls, const char *begin,
+										 const char *end, Oid parameter);
+
 /*
  * Steps of a refresh; each is a transaction if the refresh can commit.  They run as the watch's
  * owner in a security-restricted operation.

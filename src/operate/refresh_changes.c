@@ -394,12 +394,7 @@ merge_entries(Refresh *r, double tolerance)
 bool
 refresh_take_changes(Refresh *r)
 {
-	DetectSpec	spec = {
-		.function = r->function,
-		.model_name = r->watch.model_name,
-		.for_other = r->for_other,
-	};
-	Detection  *detection = detect_open(&spec);
+	Detection  *detection = refresh_open_detection(r, false);
 	const LoadedModel *loaded = detect_model(detection);
 	const Source *source = detect_source(detection);
 	char	   *target = watch_open_target(r->watch.target, source, false);

@@ -37,6 +37,7 @@
 
 #define FETCH_ROWS 1000			/* anomalous rows that are read at once */
 #define EXPLAINED 256			/* chains of a range whose peaks are explained: the newest */
+#define SILENT_STEPS 20			/* without a row: silent; as in the view amad_status */
 #define LATE INT64CONST(86400000000)	/* older incidents are not announced */
 
 /* A chain of anomalous rows. */
@@ -113,42 +114,27 @@ merge_gap(const Refresh *r, Oid ts_type)
 {
 	if (r->watch.merge_gap && ts_type != INT8OID)
 		return interval_units(r->watch.merge_gap);
-	return Min(r->watch.step, PG_INT64_MAX / 64) * 10;
+	return watch_steps(&r->watch, MERGE_STEPS);
 }
 
 /* ---- chains ------------------------------------------------------------------------------ */
 
-/* Prepares the query for the anomalous rows; $1: values of the series columns, $2, $3: time, $4: severity. */
+/* Prepares the query for the anomalous rows of a series; $4: their least severity, exclusive. */
 static SPIPlanPtr
 prepare_read(const Fold *f)
 {
 	const Source *s = f->source;
 	const char *ts = quote_identifier(s->spec.timestamp_col);
-	Oid			types[] = {TEXTARRAYOID, s->ts_type, s->ts_type, FLOAT8OID};
-	StringInfoData text;
-	StringInfoData where;
-	SPIPlanPtr	plan;
 
-	initStringInfo(&text);
-	initStringInfo(&where);
-	appendStringInfo(&text,
-					 "SELECT %s::pg_catalog.%s, severity, model_version, contributions, expected "
-					 "FROM %s, (SELECT ",
-					 ts, source_ts_read_name(s), f->target);
-	for (int i = 0; i < s->spec.nseries; i++)
-		appendStringInfo(&text, "($1)[%d]::%s AS amad_k%d, ", i + 1,
-						 format_type_extended(s->series_types[i], -1, FORMAT_TYPE_FORCE_QUALIFY),
-						 i + 1);
-	appendStringInfo(&where,
-					 "status IS NULL AND severity OPERATOR(pg_catalog.>) $4 AND "
-					 "%s OPERATOR(pg_catalog.>=) $2 AND %s OPERATOR(pg_catalog.<=) $3",
-					 ts, ts);
-	source_append_equalities(&where, s, "amad_k.amad_k", 1, f->range->nulls);
-	appendStringInfo(&text, "true) AS amad_k WHERE %s ORDER BY %s", where.data, ts);
-	plan = SPI_prepare(text.data, lengthof(types), types);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	return plan;
+	return refresh_prepare_series(s, f->range->nulls,
+								  psprintf("SELECT %s::pg_catalog.%s, severity, model_version, "
+										   "contributions, expected "
+										   "FROM %s,",
+										   ts, source_ts_read_name(s), f->target),
+								  psprintf(" AND status IS NULL AND severity "
+										   "OPERATOR(pg_catalog.>) $4 ORDER BY %s",
+										   ts),
+								  FLOAT8OID);
 }
 
 static Datum
@@ -160,6 +146,16 @@ copy_jsonb(HeapTuple row, TupleDesc desc, int number)
 	return isnull || SPI_gettypeid(desc, number) != JSONBOID
 		? (Datum) 0
 		: PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+}
+
+static void
+forget_explanation(Chain *chain)
+{
+	if (chain->contributions)
+		pfree(DatumGetPointer(chain->contributions));
+	if (chain->expected)
+		pfree(DatumGetPointer(chain->expected));
+	chain->contributions = chain->expected = 0;
 }
 
 /* Adds a row to the last chain, or begins one. */
@@ -188,15 +184,7 @@ add_row(Fold *f, HeapTuple row, TupleDesc desc)
 		}
 		/* the explanations of old ones are not kept, so that memory is bounded */
 		if (f->nchains >= EXPLAINED)
-		{
-			Chain	   *old = &f->chains[f->nchains - EXPLAINED];
-
-			if (old->contributions)
-				pfree(DatumGetPointer(old->contributions));
-			if (old->expected)
-				pfree(DatumGetPointer(old->expected));
-			old->contributions = old->expected = 0;
-		}
+			forget_explanation(&f->chains[f->nchains - EXPLAINED]);
 		chain = &f->chains[f->nchains++];
 		*chain = (Chain){.first = ts, .peak_severity = -1};
 	}
@@ -207,10 +195,7 @@ add_row(Fold *f, HeapTuple row, TupleDesc desc)
 	chain->peak = ts;
 	chain->peak_severity = severity;
 	chain->version = isnull[2] ? 0 : version;
-	if (chain->contributions)
-		pfree(DatumGetPointer(chain->contributions));
-	if (chain->expected)
-		pfree(DatumGetPointer(chain->expected));
+	forget_explanation(chain);
 	chain->contributions = copy_jsonb(row, desc, 4);
 	chain->expected = copy_jsonb(row, desc, 5);
 }
@@ -449,7 +434,7 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"opened_at, " \
 	"   announced_severity)" \
 	"   SELECT $1, $2, $3, 'anomaly', 'open', $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, " \
-	"0)," TOP_FEATURES ", $18, CASE WHEN $17 THEN $11 END WHERE $4 IS NULL" \
+	"0)," TOP_FEATURES ", $18, CASE WHEN $17 THEN $11 END" \
 	"   RETURNING id, peaks, announced_severity, peak_severity, NULL::float8 AS was)" ANNOUNCE
 
 #define UPDATE_CHAIN \
@@ -710,9 +695,9 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 	" SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i WHERE $4 ON CONFLICT DO NOTHING"
 
 /*
- * Gives the entries of the outbox that have none a leader.  More than GROUPED incidents of a kind that were
+ * Gives the entries of the outbox that have none a leader.  More than ALONE_SERIES incidents of a kind that were
  * opened within minutes, or by neighbouring refreshes, have one, which is announced for all.  $3
- * GROUPED, $4 the time between refreshes.
+ * ALONE_SERIES, $4 the time between refreshes.
  */
 #define LEAD \
 	"WITH n AS (SELECT i.id, i.kind FROM {outbox} AS o JOIN {incidents} AS i ON i.id = o.incident" \
@@ -729,7 +714,6 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 	"   delivered = CASE WHEN i.leader <> i.id THEN clock_timestamp() END" \
 	" FROM {incidents} AS i WHERE i.id = o.incident AND o.watch = $1 AND o.leader IS NULL"
 
-#define GROUPED 3
 #define DELIVERED_DAYS "7"
 
 void
@@ -744,13 +728,13 @@ incidents_finish(Refresh *r)
 	(void) watch_tables_execute(&t, CLOSE_ANOMALIES, 3, types, values, NULL);
 	if (r->ts_type != INT8OID)
 	{
-		const Interval step = {.time = Min(r->watch.step, PG_INT64_MAX / 64) * 20};
+		const Interval steps = {.time = watch_steps(&r->watch, SILENT_STEPS)};
 		Datum		silent = DirectFunctionCall2(timestamptz_mi_interval, values[1],
 										   IntervalPGetDatum(&r->watch.delay));
 
 		silent = DirectFunctionCall2(timestamptz_mi_interval, silent,
 									 IntervalPGetDatum(r->watch.silence ? r->watch.silence
-																		: &step));
+																		: &steps));
 		(void) watch_tables_execute(&t, CLOSE_SILENCES, 2, types, values, NULL);
 		(void) watch_tables_execute(&t, OPEN_SILENCES, 4,
 									(const Oid[]){UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
@@ -760,7 +744,7 @@ incidents_finish(Refresh *r)
 	}
 	(void) watch_tables_execute(&t, LEAD, 4,
 								(const Oid[]){UUIDOID, TIMESTAMPTZOID, INT4OID, INTERVALOID},
-								(const Datum[]){values[0], values[1], Int32GetDatum(GROUPED),
+								(const Datum[]){values[0], values[1], Int32GetDatum(ALONE_SERIES),
 												IntervalPGetDatum(r->watch.every)},
 								r->watch.every ? NULL : "   n");
 	(void) watch_tables_execute(&t, SEND, 1, types, values, NULL);

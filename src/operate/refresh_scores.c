@@ -170,19 +170,18 @@ prepare_insert(const Batch *b)
 	return prepare_statement(text.data, lengthof(types), types);
 }
 
-/* Prepares DELETE for series with these nulls; $1: values of the series columns, $2, $3: first and last time. */
-static SPIPlanPtr
-prepare_delete(const Batch *b, const bool *nulls)
+SPIPlanPtr
+refresh_prepare_series(const Source *s, const bool *nulls, const char *begin, const char *end,
+					   Oid parameter)
 {
-	const Source *s = b->source;
 	const char *ts = quote_identifier(s->spec.timestamp_col);
-	Oid			types[] = {TEXTARRAYOID, s->ts_type, s->ts_type};
+	Oid			types[] = {TEXTARRAYOID, s->ts_type, s->ts_type, parameter};
 	StringInfoData text;
 	StringInfoData where;
 
 	initStringInfo(&text);
 	initStringInfo(&where);
-	appendStringInfo(&text, "DELETE FROM %s USING (SELECT ", b->target);
+	appendStringInfo(&text, "%s (SELECT ", begin);
 	for (int i = 0; i < s->spec.nseries; i++)
 	{
 		append_series_value(&text, s, i);
@@ -191,8 +190,8 @@ prepare_delete(const Batch *b, const bool *nulls)
 	appendStringInfo(&where, "%s OPERATOR(pg_catalog.>=) $2 AND %s OPERATOR(pg_catalog.<=) $3", ts,
 					 ts);
 	source_append_equalities(&where, s, "amad_k.amad_k", 1, nulls);
-	appendStringInfo(&text, "true) AS amad_k WHERE %s", where.data);
-	return prepare_statement(text.data, lengthof(types), types);
+	appendStringInfo(&text, "true) AS amad_k WHERE %s%s", where.data, end);
+	return prepare_statement(text.data, OidIsValid(parameter) ? 4 : 3, types);
 }
 
 static void
@@ -273,7 +272,9 @@ delete_scores(Batch *b, int64 first, int64 last)
 	if (b->delete == NULL ||
 		memcmp(b->delete_nulls, b->pending->nulls, sizeof(bool) * nseries) != 0)
 	{
-		b->delete = prepare_delete(b, b->pending->nulls);
+		b->delete = refresh_prepare_series(b->source, b->pending->nulls,
+										   psprintf("DELETE FROM %s USING", b->target), "",
+										   InvalidOid);
 		b->delete_nulls = b->pending->nulls;
 	}
 	rc = SPI_execute_plan(b->delete, values, NULL, false, 0);
@@ -546,13 +547,6 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 bool
 refresh_score_batch(Refresh *r)
 {
-	DetectSpec	spec = {
-		.function = r->function,
-		.model_name = r->watch.model_name,
-		.version = r->version,
-		.for_other = r->for_other,
-		.writes = true,
-	};
 	Batch		b = {.refresh = r, .context = CurrentMemoryContext};
 	Pending    *ranges;
 	int			n = take_pending(&b, &ranges);
@@ -561,7 +555,7 @@ refresh_score_batch(Refresh *r)
 		return false;
 	/* a snapshot that is newer than that of the entries */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	b.detection = detect_open(&spec);
+	b.detection = refresh_open_detection(r, true);
 	b.source = detect_source(b.detection);
 	b.target = watch_open_target(r->watch.target, b.source, false);
 	b.writer = explanation_open(detect_model(b.detection));

@@ -31,8 +31,8 @@
 #include "score/detect.h"
 
 #define FETCH_ROWS 1000
-#define GROUP_TIME (10 * USECS_PER_MINUTE)	/* incidents of more than … */
-#define GROUP_SERIES 3			/* … so many series within this time are one alarm */
+/* Incidents of several series within this time are one alarm */
+#define GROUP_TIME (10 * USECS_PER_MINUTE)
 #define MOST_TIMES 200 /* incidents that are counted, times the number asked for; in work_mem */
 
 static const double severities[] = {1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10};
@@ -92,7 +92,7 @@ compare_times(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Counts the alarms: more than GROUP_SERIES incidents within GROUP_TIME are one. */
+/* Counts the alarms: more than ALONE_SERIES incidents within GROUP_TIME are one. */
 static int64
 count_alarms(Replay *r)
 {
@@ -105,7 +105,7 @@ count_alarms(Replay *r)
 
 		while (end < r->nopened && r->opened[end] - r->opened[i] <= GROUP_TIME)
 			end++;
-		if (end - i > GROUP_SERIES)
+		if (end - i > ALONE_SERIES)
 			i = end;
 		else
 			i++;
@@ -142,33 +142,19 @@ anomalies_query(const Source *s, const char *target, const int64 *since)
 static double
 scored_days(const Source *s, const char *target, const int64 *since)
 {
-	const char *ts = quote_identifier(s->spec.timestamp_col);
-	const Oid	type = source_ts_read_type(s);
 	StringInfoData where;
-	int64		ends[2];
+	int64		first;
+	int64		last;
 
 	initStringInfo(&where);
-	source_append_bound(&where, s, ts, ">", DT_NOBEGIN);
-	source_append_bound(&where, s, ts, "<", DT_NOEND);
 	if (since)
-		source_append_bound(&where, s, ts, ">=", *since);
-	if (SPI_execute(psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, "
-							 "pg_catalog.max(%s)::pg_catalog.%s FROM %s WHERE %s",
-							 ts, source_ts_read_name(s), ts, source_ts_read_name(s), target,
-							 where.data),
-					true, 0) != SPI_OK_SELECT ||
+		source_append_bound(&where, s, quote_identifier(s->spec.timestamp_col), ">=", *since);
+	if (SPI_execute(source_span_query(s, target, &where), true, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
-	for (int i = 0; i < 2; i++)
-	{
-		bool		isnull;
-		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
-
-		if (isnull || SPI_gettypeid(SPI_tuptable->tupdesc, i + 1) != type ||
-			!timestamps_value(type, value, &ends[i]))
-			return 0;
-	}
-	return timestamps_distance(ends[0], ends[1]) / USECS_PER_DAY;
+	if (!source_read_span(s, &first, &last))
+		return 0;
+	return timestamps_distance(first, last) / USECS_PER_DAY;
 }
 
 static void
@@ -236,7 +222,7 @@ TunedRule *
 tune_rules(const Watch *watch, const Source *s, const char *target, const int64 *since,
 		   double per_day, int *n, int *chosen)
 {
-	const int64 gap = Max(1, Min(watch->step, PG_INT64_MAX / 128) * 10);
+	const int64 gap = Max(1, watch_steps(watch, MERGE_STEPS));
 	MemoryContext caller = CurrentMemoryContext;
 	TunedRule  *rules = palloc0(sizeof(TunedRule) * RULES);
 	Replay	   *replay;

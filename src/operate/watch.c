@@ -212,7 +212,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	char	   *old_target = NULL;
 	bool		exists;
 	bool		polled;
-	bool		created = false;
+	bool		new_target;
 
 	if (model_name == NULL)
 		ereport(ERROR,
@@ -260,13 +260,13 @@ amad_watch(PG_FUNCTION_ARGS)
 		target = exists ? old_target
 						: psprintf("%s", quote_identifier(psprintf("%s_scores", model_name)));
 	qualified = watch_open_target(target, source, true);
+	new_target = !exists || qualified == NULL || strcmp(old_target, qualified) != 0;
 	if (qualified == NULL)
 	{
 		watch_create_target(target, source, relation);
-		created = true;
 		qualified = watch_open_target(target, source, false);
 	}
-	if (!exists || created || strcmp(old_target, qualified) != 0)
+	if (new_target)
 		watch_create_views(qualified, source);
 
 	/* the row of the watch, then its triggers */
@@ -291,7 +291,7 @@ amad_watch(PG_FUNCTION_ARGS)
 		watch_ensure_triggers(function, &watch, source, relation, NULL);
 
 	/* what is to be scored first */
-	if (!exists || strcmp(old_target, qualified) != 0 || created || !PG_ARGISNULL(ARG_SINCE))
+	if (new_target || !PG_ARGISNULL(ARG_SINCE))
 	{
 		int64		since = 0;
 
@@ -300,7 +300,7 @@ amad_watch(PG_FUNCTION_ARGS)
 													   PG_GETARG_DATUM(ARG_SINCE)));
 		watch_tables_enter(&t, function);
 		/* instead of everything, which new triggers log */
-		if (!exists || created || strcmp(old_target, qualified) != 0)
+		if (new_target)
 		{
 			watch_clear(&t, &watch.id, "changes");
 			watch_clear(&t, &watch.id, "pending");

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -64,6 +65,12 @@ lock_table(Oid schema, const char *name, Oid *owner)
 	*owner = table->rd_rel->relowner;
 	relation_close(table, NoLock);
 	return oid;
+}
+
+int64
+watch_steps(const Watch *watch, int steps)
+{
+	return Min(watch->step, PG_INT64_MAX / 64) * steps;
 }
 
 bool
@@ -194,12 +201,7 @@ read_owner(int row, bool *same_cluster)
 	Datum		cluster = watch_tables_value(row, 3, INT8OID, &no_cluster);
 
 	owner.name = *DatumGetName(watch_tables_value(row, 1, NAMEOID, NULL));
-	owner.has_oid = !no_oid && !no_cluster;
-	if (owner.has_oid)
-	{
-		owner.oid = DatumGetObjectId(oid);
-		owner.cluster = DatumGetInt64(cluster);
-	}
+	owner_set_oid(&owner, oid, no_oid, cluster, no_cluster);
 	*same_cluster = owner.has_oid && owner.cluster == owner_cluster();
 	return owner;
 }
@@ -258,14 +260,13 @@ operating_rank(const WatchTables *t, Oid role, const char *model_name)
 	return grants_allow(t->schema, t->caller, role, model_name, GRANT_OPERATE);
 }
 
-int
-watch_list_operated(const WatchTables *t, pg_uuid_t **ids)
+Datum
+watch_list_operated(const WatchTables *t)
 {
 	const int n = (int) watch_tables_execute(t, "SELECT " WATCH_COLUMNS " FROM {watches}", 0, NULL,
 											 NULL, NULL);
-	int			found = 0;
+	ArrayBuildState *found = initArrayResult(UUIDOID, t->context, false);
 
-	*ids = MemoryContextAllocExtended(t->context, sizeof(pg_uuid_t) * Max(n, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < n; i++)
 	{
 		bool		same;
@@ -273,9 +274,10 @@ watch_list_operated(const WatchTables *t, pg_uuid_t **ids)
 
 		CHECK_FOR_INTERRUPTS();
 		if (operating_rank(t, owner_role(&owner), copy_text(t->context, i, 5)) > 0)
-			(*ids)[found++] = *DatumGetUUIDP(watch_tables_value(i, 4, UUIDOID, NULL));
+			(void) accumArrayResult(found, watch_tables_value(i, 4, UUIDOID, NULL), false, UUIDOID,
+									t->context);
 	}
-	return found;
+	return makeArrayResult(found, t->context);
 }
 
 bool

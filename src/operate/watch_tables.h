@@ -89,6 +89,15 @@ typedef struct Watch
 	int64		polled_until;
 } Watch;
 
+/* The time of some steps of the model, at most 64, in units of the time column. */
+extern int64 watch_steps(const Watch *watch, int steps);
+
+/* Steps between the anomalous rows of an incident at most, unless merge_gap is set. */
+#define MERGE_STEPS 10
+
+/* Incidents of more series than this that are opened within minutes are one alarm. */
+#define ALONE_SERIES 3
+
 /* Whether the tables exist: the extension's version 0.1.0, which this library serves, too, has none. */
 extern bool watch_tables_exist(Oid function);
 
@@ -122,8 +131,8 @@ extern void watch_require(const WatchTables *t, const char *model_name, bool own
 /* The same by its identifier, locked against being dropped until the transaction ends. */
 extern bool watch_read(const WatchTables *t, const pg_uuid_t *id, Watch *watch);
 
-/* The watches that the caller may refresh, in t->context; their number. */
-extern int	watch_list_operated(const WatchTables *t, pg_uuid_t **ids);
+/* The watches that the caller may refresh: uuid[], in t->context. */
+extern Datum watch_list_operated(const WatchTables *t);
 
 extern void watch_report_missing(const char *model_name);
 

@@ -271,7 +271,6 @@ log_relation(Oid function, const Watch *w, const Source *s, Oid relation)
 {
 	Relation	rel = relation_open(relation, AccessShareLock);
 	char	   *name = relation_name(rel);
-	const char *column = quote_identifier(s->spec.timestamp_col);
 	bool		null_first = true;
 	bool		null_last = true;
 	bool		known = pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
@@ -285,16 +284,7 @@ log_relation(Oid function, const Watch *w, const Source *s, Oid relation)
 		StringInfoData where;
 
 		initStringInfo(&where);
-		if (s->ts_type != INT8OID)
-		{
-			source_append_bound(&where, s, column, ">", DT_NOBEGIN);
-			source_append_bound(&where, s, column, "<", DT_NOEND);
-		}
-		execute(
-			psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, pg_catalog.max(%s)::pg_catalog.%s"
-					 " FROM ONLY %s%s%s",
-					 column, source_ts_read_name(s), column, source_ts_read_name(s), name,
-					 where.len > 0 ? " WHERE " : "", where.data));
+		execute(source_span_query(s, psprintf("ONLY %s", name), &where));
 		if (SPI_processed == 1 && SPI_gettypeid(SPI_tuptable->tupdesc, 1) == source_ts_read_type(s))
 		{
 			Datum min = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null_first);

@@ -266,6 +266,13 @@ extern void source_append_times(StringInfo out, const Source *source, int64 firs
 extern void source_append_equalities(StringInfo out, const Source *source, const char *prefix,
 									 int first, const bool *nulls);
 
+/*
+ * The query for the first and the last finite time in a relation that has the time column of the source;
+ * where: conditions, to which others are added.  And its result in SPI; false if there are no rows.
+ */
+extern char *source_span_query(const Source *source, const char *from, StringInfo where);
+extern bool source_read_span(const Source *source, int64 *first, int64 *last);
+
 /* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
 extern void source_append_series(StringInfo where, const Source *source, Jsonb *series);
 

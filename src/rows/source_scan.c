@@ -501,32 +501,55 @@ source_scan_outside(const Source *s, const SourceRange *range, bool before,
 	source_leave(&scope);
 }
 
+char *
+source_span_query(const Source *s, const char *from, StringInfo where)
+{
+	const char *ts = quote_identifier(s->spec.timestamp_col);
+	const char *type = source_ts_read_name(s);
+
+	if (s->ts_type != INT8OID)
+	{
+		source_append_bound(where, s, ts, ">", DT_NOBEGIN);
+		source_append_bound(where, s, ts, "<", DT_NOEND);
+	}
+	return psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, pg_catalog.max(%s)::pg_catalog.%s"
+					" FROM %s%s%s",
+					ts, type, ts, type, from, where->len > 0 ? " WHERE " : "", where->data);
+}
+
+bool
+source_read_span(const Source *s, int64 *first, int64 *last)
+{
+	const Oid	type = source_ts_read_type(s);
+
+	for (int i = 0; i < 2; i++)
+	{
+		bool		isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		if (isnull || SPI_gettypeid(SPI_tuptable->tupdesc, i + 1) != type ||
+			!timestamps_value(type, value, i == 0 ? first : last))
+			return false;
+	}
+	return true;
+}
+
 bool
 source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last)
 {
-	const char *ts = quote_identifier(s->spec.timestamp_col);
-	const Oid	type = source_ts_read_type(s);
 	MemoryContext context = CurrentMemoryContext;
 	SourceScope scope = source_enter(&s->spec);
 	StringInfoData where;
 	const char *query;
-	bool		any = false;
+	bool		any;
 	volatile int rc = 0;
 
 	initStringInfo(&where);
 	source_append_range(&where, s, range);
 	if (s->spec.metric_col)
 		source_append_metrics(&where, s);
-	if (s->ts_type != INT8OID)
-	{
-		source_append_bound(&where, s, ts, ">", DT_NOBEGIN);
-		source_append_bound(&where, s, ts, "<", DT_NOEND);
-	}
+	query = source_span_query(s, s->from, &where);
 	SPI_connect();
-	query = psprintf("SELECT pg_catalog.min(%s)::pg_catalog.%s, pg_catalog.max(%s)::pg_catalog.%s"
-					 " FROM %s%s%s",
-					 ts, source_ts_read_name(s), ts, source_ts_read_name(s), s->from,
-					 where.len > 0 ? " WHERE " : "", where.data);
 	PG_TRY();
 	{
 		rc = SPI_execute_plan(source_prepare(&s->spec, query, 0, NULL, 0), NULL, NULL, true, 0);
@@ -538,13 +561,7 @@ source_span(const Source *s, const SourceRange *range, int64 *first, int64 *last
 	PG_END_TRY();
 	if (rc != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
-	for (int i = 0; i < 2; i++)
-	{
-		bool		isnull;
-		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
-
-		any = !isnull && timestamps_value(type, value, i == 0 ? first : last);
-	}
+	any = source_read_span(s, first, last);
 	SPI_finish();
 	source_leave(&scope);
 	if (any)
