@@ -76,7 +76,7 @@ extern bool refresh_score_batch(Refresh *refresh);
 /* The time up to which rows are scored, in units of the source; buckets when they have ended. */
 extern int64 refresh_horizon(const Refresh *refresh, const Source *source);
 
-/* ---- incidents: refresh_incidents.c -------------------------------------------------------- */
+/* ---- incidents: refresh_incidents.c, finish_incidents.c ------------------------------------- */
 
 /* A range of a series whose scores were written. */
 typedef struct IncidentRange
@@ -96,6 +96,9 @@ typedef struct IncidentRange
  */
 extern void incidents_fold(Refresh *refresh, const Source *source, const char *target,
 						   const IncidentRange *ranges, int n);
+
+/* The longest distance between the anomalous rows of an incident, in units of the time column. */
+extern int64 incidents_merge_gap(const Refresh *refresh, Oid ts_type);
 
 /* Closes incidents, finds series that have stopped, and joins announcements, at the end of a run. */
 extern void incidents_finish(Refresh *refresh);
