@@ -27,7 +27,11 @@ CREATE TABLE amad_watches (
 	merge_gap interval,
 	min_duration interval NOT NULL DEFAULT '0',
 	alerts_per_day float8,
-	tuned_version integer
+	tuned_version integer,
+	critical_severity float8 NOT NULL DEFAULT 10,
+	labels jsonb,
+	notify text,
+	care boolean NOT NULL DEFAULT true
 );
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
 COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
@@ -57,6 +61,11 @@ COMMENT ON COLUMN amad_watches.merge_gap IS 'such rows at most this far apart be
 COMMENT ON COLUMN amad_watches.min_duration IS 'an incident lasts at least this long, from its first row to its last';
 COMMENT ON COLUMN amad_watches.alerts_per_day IS 'number of alarms a day that the rule was chosen for, by amad_tune(); null: the rule was specified';
 COMMENT ON COLUMN amad_watches.tuned_version IS 'version of the model that was deployed then; a refresh chooses the rule again after another deployment';
+
+COMMENT ON COLUMN amad_watches.critical_severity IS 'incidents with at least this peak severity have the class critical, others the class warning';
+COMMENT ON COLUMN amad_watches.labels IS 'members that are added to announcements, for routing; null: none';
+COMMENT ON COLUMN amad_watches.notify IS 'channel on which a refresh sends a notification when it has written announcements; null: none';
+COMMENT ON COLUMN amad_watches.care IS 'whether amad_care() recalibrates and retrains the model';
 
 -- No index: each statement that changes the source adds rows here.
 CREATE TABLE amad_changes (
@@ -202,7 +211,8 @@ CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" in
 		delay interval DEFAULT NULL, late interval DEFAULT NULL, retain interval DEFAULT NULL,
 		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL, min_severity double precision DEFAULT NULL,
 		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL,
-		alerts_per_day double precision DEFAULT NULL) RETURNS jsonb
+		alerts_per_day double precision DEFAULT NULL, critical_severity double precision DEFAULT NULL, labels jsonb DEFAULT NULL,
+		notify text DEFAULT NULL, care boolean DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_watch IS
 	'create a watch of one of your own models, whose scores amad_refresh() then keeps up to date in a table, or alter it';

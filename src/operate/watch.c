@@ -45,7 +45,11 @@ enum
 	ARG_MIN_ROWS,
 	ARG_MERGE_GAP,
 	ARG_MIN_DURATION,
-	ARG_ALERTS_PER_DAY
+	ARG_ALERTS_PER_DAY,
+	ARG_CRITICAL_SEVERITY,
+	ARG_LABELS,
+	ARG_NOTIFY,
+	ARG_CARE
 };
 
 SQL_FUNCTION(amad_watch);
@@ -107,24 +111,63 @@ check_rule(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("min_rows must be at least 1")));
 }
 
+/* Refuses labels and a channel that announcements could not have. */
+static void
+check_announcements(FunctionCallInfo fcinfo)
+{
+	if (!PG_ARGISNULL(ARG_CRITICAL_SEVERITY) && !(PG_GETARG_FLOAT8(ARG_CRITICAL_SEVERITY) >= 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("critical_severity must be at least 1")));
+	if (!PG_ARGISNULL(ARG_NOTIFY) &&
+		VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(ARG_NOTIFY)) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("notify must be the name of a channel, of less than %d bytes",
+						NAMEDATALEN)));
+	if (!PG_ARGISNULL(ARG_LABELS))
+	{
+		Jsonb	   *labels = PG_GETARG_JSONB_P(ARG_LABELS);
+		JsonbIterator *it;
+		JsonbValue	value;
+		char	   *key;
+
+		if (!JB_ROOT_IS_OBJECT(labels))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("labels must be a JSON object"),
+					 errhint("For example '{\"team\": \"plant\"}'.")));
+		it = JsonbIteratorInit(&labels->root);
+		while ((key = json_next_member(&it, &value)) != NULL)
+			if (value.type != jbvString)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("label \"%s\" must be a string", key)));
+	}
+}
+
 /* Settings of a watch that an argument changes. */
 static const struct
 {
 	int			arg;
 	const char *column;
 	Oid			type;
-	bool		optional;		/* 0 takes it back to null */
+	const char *none;			/* expression that takes it back to null; NULL: it is never null */
 } settings[] = {
-	{ARG_EVERY, "every", INTERVALOID, true},
-	{ARG_DELAY, "delay", INTERVALOID, false},
-	{ARG_LATE, "late", INTERVALOID, true},
-	{ARG_RETAIN, "retain", INTERVALOID, true},
-	{ARG_SILENCE, "silence", INTERVALOID, true},
-	{ARG_MIN_SEVERITY, "min_severity", FLOAT8OID, false},
-	{ARG_MIN_ROWS, "min_rows", INT4OID, false},
-	{ARG_MERGE_GAP, "merge_gap", INTERVALOID, true},
-	{ARG_MIN_DURATION, "min_duration", INTERVALOID, false},
-	{ARG_ALERTS_PER_DAY, "alerts_per_day", FLOAT8OID, true},
+	{ARG_EVERY, "every", INTERVALOID, "'0'"},
+	{ARG_DELAY, "delay", INTERVALOID, NULL},
+	{ARG_LATE, "late", INTERVALOID, "'0'"},
+	{ARG_RETAIN, "retain", INTERVALOID, "'0'"},
+	{ARG_SILENCE, "silence", INTERVALOID, "'0'"},
+	{ARG_MIN_SEVERITY, "min_severity", FLOAT8OID, NULL},
+	{ARG_MIN_ROWS, "min_rows", INT4OID, NULL},
+	{ARG_MERGE_GAP, "merge_gap", INTERVALOID, "'0'"},
+	{ARG_MIN_DURATION, "min_duration", INTERVALOID, NULL},
+	{ARG_ALERTS_PER_DAY, "alerts_per_day", FLOAT8OID, "'0'"},
+	{ARG_CRITICAL_SEVERITY, "critical_severity", FLOAT8OID, NULL},
+	{ARG_LABELS, "labels", JSONBOID, "jsonb_build_object()"},
+	{ARG_NOTIFY, "notify", TEXTOID, "''"},
+	{ARG_CARE, "care", BOOLOID, NULL},
 };
 
 #define FIRST_SETTING 7			/* number of the parameter of the first setting */
@@ -171,10 +214,10 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 		values[n - 1] = PG_GETARG_DATUM(settings[i].arg);
 		nulls[n - 1] = PG_ARGISNULL(settings[i].arg) ? 'n' : ' ';
 		appendStringInfo(&set,
-						 settings[i].optional ? ", %1$s = CASE WHEN $%2$d = '0' THEN NULL ELSE "
-												"coalesce($%2$d, %1$s) END"
-											  : ", %1$s = coalesce($%2$d, %1$s)",
-						 settings[i].column, n);
+						 settings[i].none ? ", %1$s = CASE WHEN $%2$d = %3$s THEN NULL ELSE "
+											"coalesce($%2$d, %1$s) END"
+										  : ", %1$s = coalesce($%2$d, %1$s)",
+						 settings[i].column, n, settings[i].none);
 	}
 	initStringInfo(&text);
 	/* newest_ts and polled_until describe a table */
@@ -193,7 +236,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	return *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
 }
 
-/* (model_name, target, every, delay, late, retain, since, silence, and the rule for incidents) → jsonb */
+/* (model_name, target, every, delay, late, retain, since, silence, the rule for incidents, and how they are announced) → jsonb */
 Datum
 amad_watch(PG_FUNCTION_ARGS)
 {
@@ -223,6 +266,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	check_interval(fcinfo, ARG_RETAIN, "retain");
 	check_interval(fcinfo, ARG_SILENCE, "silence");
 	check_rule(fcinfo);
+	check_announcements(fcinfo);
 
 	/* concurrent calls wait, as for a refresh that runs */
 	watch_tables_enter(&t, function);

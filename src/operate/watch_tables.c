@@ -167,7 +167,7 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
 	" source_oid, depth, lookahead, newest_ts, polled_until, every, step," \
 	" silence, min_severity, min_rows, merge_gap, min_duration, alerts_per_day," \
-	" tuned_version"
+	" tuned_version, notify, care"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -245,6 +245,9 @@ read_watch(MemoryContext context, int row, Watch *w)
 	w->alerts_per_day = isnull ? 0 : DatumGetFloat8(value);
 	value = watch_tables_value(row, 24, INT4OID, &isnull);
 	w->tuned_version = isnull ? 0 : DatumGetInt32(value);
+	value = watch_tables_value(row, 25, TEXTOID, &isnull);
+	w->notify = isnull ? NULL : MemoryContextStrdup(context, TextDatumGetCString(value));
+	w->care = DatumGetBool(watch_tables_value(row, 26, BOOLOID, NULL));
 }
 
 /* Whether the caller may operate a watch: 3: its own, 2: as a member of the owner's role, 1: by a grant. */

@@ -83,6 +83,8 @@ typedef struct Watch
 	Interval	min_duration;
 	double		alerts_per_day; /* 0: the rule was specified */
 	int			tuned_version;	/* 0: none */
+	char	   *notify;			/* channel; NULL: none */
+	bool		care;
 	bool		has_newest;
 	int64		newest;
 	bool		has_polled;
