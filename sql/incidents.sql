@@ -25,7 +25,8 @@ CREATE TABLE amad_incidents (
 	peaks integer NOT NULL DEFAULT 0,
 	acknowledged_at timestamptz,
 	acknowledged_by name,
-	note text
+	note text,
+	feature text
 );
 CREATE INDEX ON amad_incidents (watch, series_id, last_ts);
 CREATE INDEX ON amad_incidents (watch) WHERE state OPERATOR(pg_catalog.=) 'open';
@@ -35,7 +36,7 @@ COMMENT ON COLUMN amad_incidents.id IS 'identifier, which an incident keeps when
 COMMENT ON COLUMN amad_incidents.watch IS 'the watch, as in amad_watches';
 COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole';
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
-COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, or silent (no rows: amad_status.silent_after)';
+COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, or silent (no rows, or no values of a feature)';
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
 COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row before a silence; null for integers';
 COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of the first row after a silence; null while a silence lasts, and for integers';
@@ -56,6 +57,7 @@ COMMENT ON COLUMN amad_incidents.peaks IS 'how often the announced severity has 
 COMMENT ON COLUMN amad_incidents.acknowledged_at IS 'time of amad_acknowledge()';
 COMMENT ON COLUMN amad_incidents.acknowledged_by IS 'role that called it';
 COMMENT ON COLUMN amad_incidents.note IS 'its note';
+COMMENT ON COLUMN amad_incidents.feature IS 'the feature without values, of a silence; null: the series or the source has no rows';
 
 CREATE TABLE amad_outbox (
 	incident bigint NOT NULL,
