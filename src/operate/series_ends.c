@@ -77,8 +77,8 @@ struct SeriesEnds
 	Jsonb	   *condition;
 	int64		first;
 	bool		has_row;
-	int64		newest;			/* time of the last row so far */
-	bool		learning;		/* of that row */
+	int64		newest;			/* time of the last row so far, or of that before the range, or NEVER */
+	bool		learning;		/* of the last row */
 	const ModelStats *stats;	/* likewise */
 	int64		full_rows; /* before it and with it, one after the other, without missing values */
 	int64	   *seen;			/* (features) their last values, as of the row before full_rows */
@@ -245,6 +245,7 @@ series_ends_begin(SeriesEnds *e, int i, Jsonb *condition, int64 first)
 	e->has_row = e->learning = false;
 	e->full_rows = 0;
 	e->ndistances = 0;
+	e->newest = e->current->known && e->current->newest < first ? e->current->newest : NEVER;
 	for (int c = 0; c < e->features; c++)
 		e->seen[c] = e->current->last[c] < first ? e->current->last[c] : NEVER;
 }
@@ -253,10 +254,14 @@ series_ends_begin(SeriesEnds *e, int i, Jsonb *condition, int64 first)
 static void
 end_full_rows(SeriesEnds *e)
 {
-	const double decay = pow(DECAY, (double) e->full_rows);
+	/* the first of them has been taken feature by feature */
+	const double decay = pow(DECAY, (double) (e->full_rows - 1));
 
-	if (e->full_rows == 0)
+	if (e->full_rows <= 1)
+	{
+		e->full_rows = 0;
 		return;
+	}
 	for (int c = 0; c < e->features; c++)
 	{
 		e->seen[c] = e->newest;
@@ -275,7 +280,7 @@ series_ends_add_row(SeriesEnds *e, const ScoredRow *row, const ModelStats *stats
 	e->stats = stats;
 	if (e->learning && e->has_row)
 		e->distance[e->ndistances++ % DISTANCES] = timestamps_distance(e->newest, row->ts);
-	/* the first row, too, because features may have missed the rows before */
+	/* not the first row, because features may have missed the rows before */
 	if (e->has_row && full && e->full_rows > 0)
 		e->full_rows++;
 	else
@@ -288,7 +293,8 @@ series_ends_add_row(SeriesEnds *e, const ScoredRow *row, const ModelStats *stats
 			if (NN_IMPUTED(row->empty, c))
 				continue;
 			*usual *= DECAY;
-			if (e->seen[c] != NEVER)
+			/* rows without a value were in between */
+			if (e->seen[c] != NEVER && e->seen[c] < e->newest)
 				*usual = Max(*usual, timestamps_distance(e->seen[c], row->ts));
 			e->seen[c] = row->ts;
 		}
