@@ -101,6 +101,13 @@ SQL_FUNCTION(amad_retire);
 				 " SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i WHERE $3 ON CONFLICT " \
 				 "DO NOTHING"
 
+/* Whether there are open silences, and whether there can be others, which is rare: the statements above are large. */
+#define LOOK \
+	"SELECT EXISTS (SELECT FROM {incidents} WHERE watch = $1 AND state = 'open' AND kind = " \
+	"'silent')," \
+	" EXISTS (SELECT FROM {series} WHERE watch = $1 AND retired IS NULL AND (features @? " \
+	"'$.*.last' OR heard < $2 - {silent_after}($4, $5, coalesce(step, $6))))"
+
 static void
 close_silences(const WatchTables *t, const pg_uuid_t *watch, TimestampTz as_of)
 {
@@ -122,9 +129,17 @@ silences_find(const WatchTables *t, const Watch *w, Oid ts_type, TimestampTz as_
 							Int64GetDatum(w->step),
 							BoolGetDatum(ts_type == TIMESTAMPOID)};
 
-	close_silences(t, &w->id, as_of);
-	(void) watch_tables_execute(t, OPEN_SILENCES, lengthof(types), types, values,
-								w->silence ? NULL : "    n  ");
+	const char *nulls = w->silence ? NULL : "    n  ";
+	bool		any_open;
+	bool		any_other;
+
+	(void) watch_tables_execute(t, LOOK, lengthof(types), types, values, nulls);
+	any_open = DatumGetBool(watch_tables_value(0, 1, BOOLOID, NULL));
+	any_other = DatumGetBool(watch_tables_value(0, 2, BOOLOID, NULL));
+	if (any_open)
+		close_silences(t, &w->id, as_of);
+	if (any_other)
+		(void) watch_tables_execute(t, OPEN_SILENCES, lengthof(types), types, values, nulls);
 }
 
 void
@@ -169,12 +184,14 @@ amad_retire(PG_FUNCTION_ARGS)
 	values[0] = UUIDPGetDatum(&watch.id);
 	values[1] = JsonbPGetDatum(series);
 	values[2] = TimestampTzGetDatum(now);
-	/* a value is compared as text, as amad_detect() does */
+	/* values are compared as text, as amad_detect() does */
 	n = watch_tables_execute(&t,
 							 "UPDATE {series} SET retired = $3 WHERE watch = $1 AND retired IS NULL"
-							 " AND NOT EXISTS (SELECT FROM jsonb_each_text($2) AS m(name, value)"
-							 "   WHERE NOT coalesce(key ? name, false) OR key ->> name IS DISTINCT "
-							 "FROM value)",
+							 " AND NOT EXISTS (SELECT FROM jsonb_each($2) AS m(name, value)"
+							 "   WHERE NOT coalesce(key ? name, false) OR NOT EXISTS (SELECT FROM"
+							 "     jsonb_array_elements_text(CASE jsonb_typeof(value) WHEN "
+							 "'array' THEN value ELSE jsonb_build_array(value) END) AS v(text)"
+							 "     WHERE key ->> name IS NOT DISTINCT FROM v.text))",
 							 lengthof(types), types, values, NULL);
 	if (n > 0)
 	{

@@ -77,7 +77,7 @@ struct SeriesEnds
 	Jsonb	   *condition;
 	int64		first;
 	bool		has_row;
-	int64		newest;			/* time of the last row so far, or of that before the range, or NEVER */
+	int64		newest; /* time of the last row so far, or of that before the range, or NEVER */
 	bool		learning;		/* of the last row */
 	const ModelStats *stats;	/* likewise */
 	int64		full_rows; /* before it and with it, one after the other, without missing values */

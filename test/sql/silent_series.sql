@@ -11,14 +11,14 @@ CREATE FUNCTION feed(devices text[], first int, last int, step int DEFAULT 1) RE
   INSERT INTO readings SELECT d, at(i), sin(i * 0.2), cos(i * 0.11) + (i * 7919 % 101) / 500.0
   FROM generate_series(first, last, step) i, unnest(devices) d ON CONFLICT DO NOTHING $$;
 -- fast has a row each minute, slow one each hour
-SELECT feed('{fast,other}', -12000, 0), feed('{slow}', -12000, 0, 60);
+SELECT feed('{fast,other}', -6000, 0), feed('{slow}', -6000, 0, 60);
 SELECT amad_train('m', 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
 DELETE FROM readings WHERE ts < at(-600);
 SELECT amad_watch('m', target => 'scores', delay => '1 min')->'target' AS target;
 SET client_min_messages = warning;
 CREATE FUNCTION refresh(i int) RETURNS TABLE (incident bigint, transition text, incidents bigint, device text, feature text) LANGUAGE plpgsql AS $$ BEGIN
   CALL amad_refresh('m', as_of => at(i) + interval '1 min 1 second');
-  RETURN QUERY SELECT d.incident, d.transition, d.incidents, message->'series'->>'device', message->>'feature' FROM amad_deliveries() d;
+  RETURN QUERY SELECT d.incident, d.transition, d.incidents, message->'series'->>'device', message->>'feature' FROM amad_deliveries() d WHERE message->>'kind' = 'silent';
   PERFORM amad_delivered(d.incident, d.transition, d.number) FROM amad_deliveries() d; END $$;
 CREATE VIEW shown AS SELECT id, series->>'device' AS device, feature, state, minute(started) AS started, minute(ended) AS ended
   FROM amad_incidents WHERE kind = 'silent' ORDER BY id;
@@ -28,7 +28,7 @@ CREATE VIEW ends AS SELECT series[1] AS device, minute(newest) AS newest, minute
 -- what amad_series must have by the source
 CREATE FUNCTION differing() RETURNS bigint LANGUAGE sql AS $$
   SELECT count(*) FROM amad_series s FULL JOIN (SELECT device, max(ts) AS newest, max(ts) FILTER (WHERE a IS NOT NULL) AS a,
-      max(ts) FILTER (WHERE b IS NOT NULL) AS b FROM readings WHERE ts IN (SELECT c.ts FROM scores c WHERE c.device = readings.device) GROUP BY 1) r ON r.device = s.series[1]
+      max(ts) FILTER (WHERE b IS NOT NULL) AS b FROM readings JOIN scores USING (device, ts) GROUP BY 1) r ON r.device = s.series[1]
   WHERE s.newest IS DISTINCT FROM r.newest OR s.heard IS DISTINCT FROM coalesce(greatest(r.a, r.b), r.newest)
     OR minute(CASE WHEN s.features->'a' ? 'last' THEN (s.features->'a'->>'last')::bigint ELSE s.newest_ts END) IS DISTINCT FROM minute(r.a)
     OR minute(CASE WHEN s.features->'b' ? 'last' THEN (s.features->'b'->>'last')::bigint ELSE s.newest_ts END) IS DISTINCT FROM minute(r.b) $$;
@@ -192,7 +192,7 @@ SELECT * FROM refresh(2310);
 SELECT device, retired FROM ends WHERE device = 'other';
 -- what counts for amad_status
 SELECT series, silent_series FROM amad_status;
-SELECT amad_retire('m', '{}');
+SELECT amad_retire('m', '{"device": ["other", "no such", null]}') AS one, amad_retire('m', '{"device": []}') AS none, amad_retire('m', '{}') AS others;
 SELECT series, silent_series FROM amad_status;
 SELECT * FROM refresh(9000);
 SELECT feed('{fast,other}', 9001, 9001);
@@ -267,6 +267,18 @@ SELECT feature, state, minute(ended) AS ended FROM amad_incidents WHERE kind = '
 SELECT amad_retire('n', '{"device": 1}'), amad_retire('n', '{}');
 SELECT amad_drop('n');
 DROP TABLE narrow, scores CASCADE;
+
+-- ---- polled, with more rows that wait than scores depend on --------------------------------------
+
+CREATE TABLE waiting AS SELECT d AS device, at(i) AS ts, sin(i * 0.3) AS a, cos(i * 0.2) AS b FROM generate_series(1, 600) i, generate_series(1, 2) d;
+SELECT amad_train('w', 'waiting', 'ts', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
+SELECT amad_watch('w', late => '1 hour', delay => '5 hours')->'target' AS target;
+CALL amad_refresh('w', as_of => at(500));
+SELECT key, minute(newest) AS newest FROM amad_series ORDER BY 1;
+CALL amad_refresh('w', as_of => at(600));
+SELECT key, minute(newest) AS newest FROM amad_series ORDER BY 1;
+SELECT amad_drop('w');
+DROP TABLE waiting, w_scores CASCADE;
 
 -- ---- integers: no silences ----------------------------------------------------------------------
 
