@@ -23,11 +23,13 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -49,6 +51,7 @@ typedef struct SeriesEnd
 {
 	Datum		series;			/* text[] */
 	Datum		text;			/* the same, as text */
+	bytea	   *id;				/* SHA-256 of that */
 	bool		known;			/* newest is */
 	bool		gone;			/* it has no rows any more */
 	bool		changed;
@@ -89,6 +92,7 @@ struct SeriesEnds
 /* The columns that are written, after the watch and the names of the features. */
 enum
 {
+	END_ID,
 	END_SERIES,					/* as text */
 	END_EXISTS,					/* whether the series has a score at all */
 	END_NEWEST,
@@ -102,9 +106,9 @@ enum
 	END_COLUMNS
 };
 
-static const Oid end_types[END_COLUMNS] = {TEXTOID,		   BOOLOID, TIMESTAMPTZOID, INT8OID,
-										   TIMESTAMPTZOID, INT8OID, BOOLOID,		INT8OID,
-										   JSONBOID,	   JSONBOID};
+static const Oid end_types[END_COLUMNS] = {BYTEAOID, TEXTOID,		 BOOLOID, TIMESTAMPTZOID,
+										   INT8OID,	 TIMESTAMPTZOID, INT8OID, BOOLOID,
+										   INT8OID,	 JSONBOID,		 JSONBOID};
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -148,34 +152,62 @@ read_features(const SeriesEnds *e, SeriesEnd *end, Jsonb *stored, bool same_name
 	}
 }
 
+/* The key of the table. */
+static bytea *
+series_id(Datum name)
+{
+	text	   *value = DatumGetTextPP(name);
+	const int	len = (int) VARSIZE_ANY_EXHDR(value);
+	const char *utf8 = pg_server_to_any(VARDATA_ANY(value), len, PG_UTF8);
+	text	   *bytes = cstring_to_text_with_len(utf8,
+										   utf8 == VARDATA_ANY(value) ? len : (int) strlen(utf8));
+
+	return DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(bytes)));
+}
+
+/* The series that has a key; NULL: none. */
+static SeriesEnd *
+find_series(const SeriesEnds *e, Datum id)
+{
+	const bytea *key = DatumGetByteaPP(id);
+
+	for (int i = 0; i < e->nseries; i++)
+		if (VARSIZE_ANY_EXHDR(key) == VARSIZE_ANY_EXHDR(e->end[i].id) &&
+			memcmp(VARDATA_ANY(key), VARDATA_ANY(e->end[i].id), VARSIZE_ANY_EXHDR(key)) == 0)
+			return &e->end[i];
+	return NULL;
+}
+
 /* Reads what is stored of all series. */
 static void
 read_ends(SeriesEnds *e)
 {
-	const Oid	types[] = {UUIDOID, TEXTARRAYOID};
-	ArrayBuildState *texts = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	const Oid	types[] = {UUIDOID, BYTEAARRAYOID};
+	ArrayBuildState *ids = initArrayResult(BYTEAOID, CurrentMemoryContext, false);
 	Datum		values[] = {UUIDPGetDatum(&e->refresh->watch.id), 0};
 	WatchTables t;
 	int			n;
 
 	for (int i = 0; i < e->nseries; i++)
-		(void) accumArrayResult(texts, e->end[i].text, false, TEXTOID, CurrentMemoryContext);
-	values[1] = makeArrayResult(texts, CurrentMemoryContext);
+		(void) accumArrayResult(ids, PointerGetDatum(e->end[i].id), false, BYTEAOID,
+								CurrentMemoryContext);
+	values[1] = makeArrayResult(ids, CurrentMemoryContext);
 	watch_tables_enter(&t, e->refresh->function);
 	n = (int) watch_tables_execute(&t,
-								   "SELECT u.n, s.newest_ts, s.learning, s.key, s.step, s.features,"
-								   " s.names FROM unnest($2) WITH ORDINALITY AS u(s, n)"
-								   " JOIN {series} AS s ON s.watch = $1"
-								   "   AND s.id = sha256(convert_to(u.s, 'UTF8'))",
+								   "SELECT id, newest_ts, learning, key, step, features, names"
+								   " FROM {series} WHERE watch = $1 AND id = ANY ($2)",
 								   lengthof(types), types, values, NULL);
 	for (int i = 0; i < n; i++)
 	{
-		SeriesEnd  *end = &e->end[DatumGetInt64(watch_tables_value(i, 1, INT8OID, NULL)) - 1];
-		MemoryContext old = MemoryContextSwitchTo(e->context);
+		SeriesEnd  *end = find_series(e, watch_tables_value(i, 1, BYTEAOID, NULL));
+		MemoryContext old;
 		Datum		value;
 		bool		isnull;
 		Jsonb	   *features;
 
+		if (end == NULL)
+			continue;
+		old = MemoryContextSwitchTo(e->context);
 		end->known = true;
 		end->newest = DatumGetInt64(watch_tables_value(i, 2, INT8OID, NULL));
 		end->learning = DatumGetBool(watch_tables_value(i, 3, BOOLOID, NULL));
@@ -221,6 +253,7 @@ series_ends_open(Refresh *r, const LoadedModel *loaded, const Source *source, co
 		{
 			end->series = series[i];
 			end->text = CStringGetTextDatum(OidOutputFunctionCall(F_ARRAY_OUT, series[i]));
+			end->id = series_id(end->text);
 			end->last = palloc_extended(sizeof(int64) * (e->features + 1), MCXT_ALLOC_HUGE);
 			end->usual = palloc_extended(sizeof(double) * (e->features + 1),
 										 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -547,6 +580,7 @@ add_end(const SeriesEnds *e, const SeriesEnd *end, ArrayBuildState **arrays)
 	Jsonb	   *features = end->gone ? NULL : write_features(e, end, &heard);
 	Datum		newest = no_time ? (Datum) 0 : readable_end(e, end->newest);
 
+	add_value(arrays, END_ID, PointerGetDatum(end->id), false);
 	add_value(arrays, END_SERIES, end->text, false);
 	add_value(arrays, END_EXISTS, BoolGetDatum(!end->gone), false);
 	add_value(arrays, END_NEWEST, newest, no_time);
@@ -587,11 +621,10 @@ series_ends_store(SeriesEnds *e)
 	watch_tables_enter(&t, e->refresh->function);
 	(void)
 		watch_tables_execute(&t,
-							 "WITH n AS (SELECT sha256(convert_to(s, 'UTF8')) AS id, s::text[] AS "
-							 "series, e, newest, newest_ts, heard, heard_ts, learning, step, key, "
-							 "features"
-							 "   FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS u(s, "
-							 "e, newest, newest_ts, heard, heard_ts, learning, step, key, "
+							 "WITH n AS (SELECT id, s::text[] AS series, e, newest, "
+							 "newest_ts, heard, heard_ts, learning, step, key, features"
+							 "   FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS "
+							 "u(id, s, e, newest, newest_ts, heard, heard_ts, learning, step, key, "
 							 "features)),"
 							 " d AS (DELETE FROM {series} WHERE watch = $1 AND id IN (SELECT id "
 							 "FROM n WHERE NOT e))"

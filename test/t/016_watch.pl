@@ -332,6 +332,10 @@ for my $kind (@kinds)
 			# in the middle, too, whenever no transaction is open
 			if ($round % 25 == 0)
 			{
+				try_sql("CALL amad_refresh('m', as_of => 'infinity')");
+				# the newest rows and values of some series go
+				try_sql("DELETE FROM source WHERE device BETWEEN 10 AND 20 AND ts > " . at($now - int(rand(9))));
+				try_sql("UPDATE source SET b = NULL WHERE device BETWEEN 15 AND 30 AND ts > " . at($now - int(rand(90))));
 				settle();
 				is_exact("$name, round $round");
 			}
