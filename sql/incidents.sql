@@ -38,8 +38,8 @@ COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
 COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, or silent (no rows, or no values of a feature)';
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
-COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row before a silence; null for integers';
-COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of the first row after a silence; null while a silence lasts, and for integers';
+COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row or value before a silence; null for integers';
+COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of a row after a silence, or of amad_retire(); null while a silence lasts, and for integers';
 COMMENT ON COLUMN amad_incidents.peak IS 'time of the row with the greatest severity';
 COMMENT ON COLUMN amad_incidents.peak_severity IS 'that severity';
 COMMENT ON COLUMN amad_incidents.rows IS 'number of anomalous rows';

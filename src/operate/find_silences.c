@@ -105,8 +105,11 @@ SQL_FUNCTION(amad_retire);
 #define LOOK \
 	"SELECT EXISTS (SELECT FROM {incidents} WHERE watch = $1 AND state = 'open' AND kind = " \
 	"'silent')," \
-	" EXISTS (SELECT FROM {series} WHERE watch = $1 AND retired IS NULL AND (features @? " \
-	"'$.*.last' OR heard < $2 - {silent_after}($4, $5, coalesce(step, $6))))"
+	" EXISTS (SELECT FROM {series} WHERE watch = $1 AND retired IS NULL" \
+	"   AND (heard < $2 - {silent_after}($4, $5, coalesce(step, $6)) OR features IS NOT NULL" \
+	"     AND jsonb_path_exists(features, '$.*.last ? (@ < $limit)', jsonb_build_object('limit', " \
+	"heard_ts - extract(epoch FROM {silent_after}('0', $5, coalesce(step, $6))) * 1000000), " \
+	"true)))"
 
 static void
 close_silences(const WatchTables *t, const pg_uuid_t *watch, TimestampTz as_of)
