@@ -34,7 +34,7 @@
 SQL_FUNCTION(amad_care);
 
 #define CHECK_DAYS 1			/* rows that are checked, … */
-#define CHECK_STEPS 300			/* … and as many steps of the model at least */
+#define CHECK_STEPS 150			/* … and as many steps of the model at least */
 #define ADOPT_DAYS 30			/* rows that a series is adopted by */
 #define TRAIN_DAYS 30			/* rows that a model is trained on, … */
 #define TRAIN_STEPS 4000		/* … and as many steps at least */
