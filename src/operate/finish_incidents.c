@@ -40,6 +40,17 @@
 #define DELIVERED_DAYS "7"
 
 void
+incidents_announce(const Refresh *r, const WatchTables *t)
+{
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, INT4OID, INTERVALOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of),
+							Int32GetDatum(ALONE_SERIES), IntervalPGetDatum(r->watch.every)};
+
+	(void) watch_tables_execute(t, LEAD, 4, types, values, r->watch.every ? NULL : "   n");
+	announcements_send(t, &r->watch.id, false);
+}
+
+void
 incidents_finish(Refresh *r)
 {
 	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, FLOAT8OID};
@@ -51,12 +62,7 @@ incidents_finish(Refresh *r)
 	(void) watch_tables_execute(&t, CLOSE_ANOMALIES, 3, types, values, NULL);
 	if (r->ts_type != INT8OID)
 		silences_find(&t, &r->watch, r->ts_type, r->as_of, r->had_newest);
-	(void) watch_tables_execute(&t, LEAD, 4,
-								(const Oid[]){UUIDOID, TIMESTAMPTZOID, INT4OID, INTERVALOID},
-								(const Datum[]){values[0], values[1], Int32GetDatum(ALONE_SERIES),
-												IntervalPGetDatum(r->watch.every)},
-								r->watch.every ? NULL : "   n");
-	announcements_send(&t, &r->watch.id, false);
+	incidents_announce(r, &t);
 	(void) watch_tables_execute(&t,
 								"DELETE FROM {outbox} WHERE watch = $1 AND delivered < "
 								"clock_timestamp() - interval '" DELIVERED_DAYS " days'",
