@@ -144,6 +144,7 @@ CREATE TABLE amad_runs (
 	notices text,
 	PRIMARY KEY (watch, started)
 );
+CREATE INDEX ON amad_runs (watch, run);
 COMMENT ON TABLE amad_runs IS 'runs of amad_refresh()';
 COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
 COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch; one that was skipped can have that of a run in an open transaction';
