@@ -5,11 +5,10 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
+use AmadReceiver;
 use AmadTest;
-use IO::Socket::INET;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
-use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -52,48 +51,13 @@ sub incidents
 }
 my $waiting = 'SELECT count(*) FROM amad_outbox WHERE delivered IS NULL';
 
-# ---- a receiver: what it does with each request is in a list; afterwards it accepts all ------------------
+# ---- a receiver --------------------------------------------------------------------------------------------
 
 my $log = $node->basedir . '/received';
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 
-sub receiver
-{
-	my (@modes) = @_;
-	my $socket = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', LocalPort => $port, ReuseAddr => 1) or die "no socket: $!";
-	my $pid = fork;
-
-	die if !defined $pid;
-	if ($pid)
-	{
-		$socket->close;
-		return $pid;
-	}
-	$SIG{TERM} = sub { POSIX::_exit(0) };
-	while (1)
-	{
-		my $client = $socket->accept or next;
-		my $mode = shift @modes // 200;
-		if ($mode eq 'hang up')
-		{
-			close $client;
-			next;
-		}
-		my ($length, $body) = (0, '');
-		while (defined(my $line = <$client>))
-		{
-			$length = $1 if $line =~ /^Content-Length: (\d+)/i;
-			last if $line =~ /^\r?$/;
-		}
-		read $client, $body, $length;
-		sleep 2 if $mode eq 'hang';
-		append_to_file($log, "$mode $body\n");
-		print $client "HTTP/1.1 $mode x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" if $mode =~ /^\d+$/;
-		close $client;
-	}
-}
-
-sub stop { kill 'TERM', $_[0]; waitpid $_[0], 0; return }
+sub receiver { return start_receiver($port, $log, @_) }
+sub stop { return stop_receiver(@_) }
 sub received { return -e $log ? split /\n/, slurp_file($log) : () }
 
 sub notify
