@@ -1,7 +1,8 @@
 -- ---- metrics of watches -----------------------------------------------------------------
 
 -- The body is parsed here, so a search_path cannot change it. All are gauges, which have the same form in OpenMetrics and
--- in the older text format of Prometheus: no number only grows, because runs and incidents are deleted some time.
+-- in the older text format of Prometheus: no number only grows, because runs and incidents are deleted some time. Nothing may
+-- follow the end but a line break, which psql adds.
 CREATE FUNCTION amad_metrics() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED
 	SET jit = off
 RETURN (
@@ -48,7 +49,7 @@ RETURN (
 				coalesce(i.open, 0)::float8
 			FROM w CROSS JOIN (VALUES ('anomaly'), ('silent'), ('drift'), ('job')) k(kind)
 			LEFT JOIN i ON i.watch = w.watch AND i.kind = k.kind)
-	SELECT pg_catalog.concat(pg_catalog.string_agg(f.text, '' ORDER BY f.number), E'# EOF\n')
+	SELECT pg_catalog.concat(pg_catalog.string_agg(f.text, '' ORDER BY f.number), '# EOF')
 	FROM (SELECT s.number, pg_catalog.format(E'# HELP amad_watch_%s %s\n# TYPE amad_watch_%s gauge\n%s', s.name, s.help, s.name,
 			pg_catalog.string_agg(pg_catalog.format(E'amad_watch_%s{%s} %s\n', s.name, s.labels, s.value), ''
 				ORDER BY s.labels COLLATE "C")) AS text

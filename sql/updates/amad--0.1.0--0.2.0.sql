@@ -1031,7 +1031,7 @@ RETURN (
 				coalesce(i.open, 0)::float8
 			FROM w CROSS JOIN (VALUES ('anomaly'), ('silent'), ('drift'), ('job')) k(kind)
 			LEFT JOIN i ON i.watch = w.watch AND i.kind = k.kind)
-	SELECT pg_catalog.concat(pg_catalog.string_agg(f.text, '' ORDER BY f.number), E'# EOF\n')
+	SELECT pg_catalog.concat(pg_catalog.string_agg(f.text, '' ORDER BY f.number), '# EOF')
 	FROM (SELECT s.number, pg_catalog.format(E'# HELP amad_watch_%s %s\n# TYPE amad_watch_%s gauge\n%s', s.name, s.help, s.name,
 			pg_catalog.string_agg(pg_catalog.format(E'amad_watch_%s{%s} %s\n', s.name, s.labels, s.value), ''
 				ORDER BY s.labels COLLATE "C")) AS text

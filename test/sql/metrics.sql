@@ -26,7 +26,7 @@ SELECT count(*) FILTER (WHERE l ~ '^# HELP') AS help, count(*) FILTER (WHERE l ~
   bool_and(l ~ '^(# HELP \w+ [A-Z].*\.|# TYPE \w+ gauge|amad_watch_\w+\{\w+="([^"\\]|\\["\\n])*"(,\w+="([^"\\]|\\["\\n])*")*\} -?[0-9.]+(e[-+]?[0-9]+)?|# EOF)$')
     FILTER (WHERE l <> '') AS form
 FROM string_to_table(amad_metrics(), E'\n') l;
-SELECT right(amad_metrics(), 7) = E'\n# EOF\n' AS ends;
+SELECT right(amad_metrics(), 6) = E'\n# EOF' AS ends;
 -- two watches that the labels do not tell apart, as after roles were renamed: they have one more
 BEGIN;
 CREATE ROLE amad_m_renamed;

@@ -43,9 +43,10 @@ CREATE EXTENSION amad;
 CREATE SCHEMA source;
 CREATE TABLE source.readings (device int, ts timestamptz, flow float8, pressure float8, temp float8, PRIMARY KEY (device, ts));
 CREATE PROCEDURE source.add(first int, last int, clogged int DEFAULT 0) LANGUAGE sql AS $$
-  INSERT INTO source.readings SELECT device, ts, flow, flow / 4 + random() + CASE WHEN device = clogged THEN 4 ELSE 0 END, 40 + flow / 2 + 2 * random()
+  INSERT INTO source.readings SELECT device, ts, flow, flow / 4 + noise[1] + CASE WHEN device = clogged THEN 4 ELSE 0 END, 40 + flow / 2 + 2 * noise[2]
   FROM generate_series(1, 3) AS device, generate_series(first, last) AS n,
-    LATERAL (SELECT date_trunc('minute', now()) + n * interval '10 minutes' AS ts, 20 + 5 * sin(n / 20.0 + device) + random() AS flow) AS f $$;
+    LATERAL (SELECT array_agg((hashint4(n * 10 + device + k * 1000000) & 1023) / 1024.0 ORDER BY k) AS noise FROM generate_series(1, 3) AS k) AS h,
+    LATERAL (SELECT date_trunc('minute', now()) + n * interval '10 minutes' AS ts, 20 + 5 * sin(n / 20.0 + device) + noise[3] AS flow) AS f $$;
 REVOKE ALL ON PROCEDURE source.add FROM PUBLIC));
 
 # What a role may do: on the database, in schemas, with relations that are not those of the system or the extension; what it owns; its attributes
