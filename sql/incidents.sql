@@ -25,7 +25,8 @@ CREATE TABLE amad_incidents (
 	peaks integer NOT NULL DEFAULT 0,
 	acknowledged_at timestamptz,
 	acknowledged_by name,
-	note text
+	note text,
+	detail text
 );
 CREATE INDEX ON amad_incidents (watch, series_id, last_ts);
 CREATE INDEX ON amad_incidents (watch) WHERE state OPERATOR(pg_catalog.=) 'open';
@@ -33,9 +34,9 @@ CREATE INDEX ON amad_incidents (leader);
 COMMENT ON TABLE amad_incidents IS 'incidents that refreshes of watches have found';
 COMMENT ON COLUMN amad_incidents.id IS 'identifier, which an incident keeps when rows are added or scored again';
 COMMENT ON COLUMN amad_incidents.watch IS 'the watch, as in amad_watches';
-COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole';
+COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole, and of amad_runs.kind for the kind job';
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
-COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, or silent (no rows: amad_status.silent_after)';
+COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows: amad_status.silent_after), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
 COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row before a silence; null for integers';
 COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of the first row after a silence; null while a silence lasts, and for integers';
@@ -56,6 +57,7 @@ COMMENT ON COLUMN amad_incidents.peaks IS 'how often the announced severity has 
 COMMENT ON COLUMN amad_incidents.acknowledged_at IS 'time of amad_acknowledge()';
 COMMENT ON COLUMN amad_incidents.acknowledged_by IS 'role that called it';
 COMMENT ON COLUMN amad_incidents.note IS 'its note';
+COMMENT ON COLUMN amad_incidents.detail IS 'for the kinds drift and job: what to do, or the error';
 
 CREATE TABLE amad_outbox (
 	incident bigint NOT NULL,

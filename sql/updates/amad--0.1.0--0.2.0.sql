@@ -304,13 +304,13 @@ CREATE FUNCTION amad_schedule(model_name text, schedule text DEFAULT NULL) RETUR
 	AS 'MODULE_PATHNAME', 'amad_schedule' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_schedule IS
-	'create the job that refreshes a watch, by pg_cron or TimescaleDB, or replace it; without them, return how an administrator can';
+	'create the jobs that refresh a watch and care for its model, by pg_cron or TimescaleDB, or replace them; without them, return how an administrator can';
 
 CREATE FUNCTION amad_unschedule(model_name text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'amad_unschedule' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_unschedule IS
-	'remove the job that refreshes a watch; false if there is none';
+	'remove the jobs of a watch; false if there are none';
 
 CREATE FUNCTION amad_find_job(watch uuid, model_name text, owner name,
 		OUT scheduler text, OUT job bigint, OUT state text, OUT message text)
@@ -323,7 +323,7 @@ CREATE PROCEDURE amad_job(job_id integer, config jsonb)
 	AS 'MODULE_PATHNAME', 'amad_job' LANGUAGE C;
 
 COMMENT ON PROCEDURE amad_job IS
-	'amad_refresh() for jobs of TimescaleDB, which have the name of the model in their configuration';
+	'amad_refresh() or amad_care() for jobs of TimescaleDB, which have the name of the model in their configuration';
 
 CREATE FUNCTION amad_check_job(config jsonb) RETURNS void
 	AS 'MODULE_PATHNAME', 'amad_check_job' LANGUAGE C STABLE PARALLEL RESTRICTED;
@@ -362,7 +362,9 @@ CREATE TABLE amad_watches (
 	critical_severity float8 NOT NULL DEFAULT 10,
 	labels jsonb,
 	notify text,
-	care boolean NOT NULL DEFAULT true
+	care boolean NOT NULL DEFAULT true,
+	newest_version integer,
+	notify_failures bigint NOT NULL DEFAULT 0
 );
 
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
@@ -428,6 +430,10 @@ COMMENT ON COLUMN amad_watches.labels IS 'members that are added to announcement
 COMMENT ON COLUMN amad_watches.notify IS 'channel on which a refresh sends a notification when it has written announcements; null: none';
 
 COMMENT ON COLUMN amad_watches.care IS 'whether amad_care() recalibrates and retrains the model';
+
+COMMENT ON COLUMN amad_watches.newest_version IS 'newest version of the model that a run has found deployed; if an older one is deployed now, amad_care() does not replace it';
+
+COMMENT ON COLUMN amad_watches.notify_failures IS 'notifications that could not be sent';
 
 CREATE TABLE amad_changes (
 	watch uuid NOT NULL,
@@ -510,6 +516,7 @@ COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; nu
 
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,
+	kind text NOT NULL,
 	run bigint NOT NULL,
 	started timestamptz NOT NULL,
 	ended timestamptz,
@@ -524,14 +531,16 @@ CREATE TABLE amad_runs (
 	sqlstate text,
 	message text,
 	notices text,
-	PRIMARY KEY (watch, started)
+	PRIMARY KEY (watch, started, kind)
 );
 
 CREATE INDEX ON amad_runs (watch, run);
 
-COMMENT ON TABLE amad_runs IS 'runs of amad_refresh()';
+COMMENT ON TABLE amad_runs IS 'runs of amad_refresh() and amad_care()';
 
 COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
+
+COMMENT ON COLUMN amad_runs.kind IS 'refresh, or what amad_care() did: recalibrate or retrain';
 
 COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch; one that was skipped can have that of a run in an open transaction';
 
@@ -545,7 +554,7 @@ COMMENT ON COLUMN amad_runs.as_of IS 'the time that counted as the present';
 
 COMMENT ON COLUMN amad_runs.changes IS 'entries of the change log that were taken';
 
-COMMENT ON COLUMN amad_runs.series IS 'series that were scored; one that had several ranges can count more than once';
+COMMENT ON COLUMN amad_runs.series IS 'series that were scored, of which one that had several ranges can count more than once; of kind recalibrate: series that were checked';
 
 COMMENT ON COLUMN amad_runs.rows_scored IS 'rows written to the target';
 
@@ -553,7 +562,7 @@ COMMENT ON COLUMN amad_runs.rows_flagged IS 'those of them that are anomalies';
 
 COMMENT ON COLUMN amad_runs.rows_learning IS 'those of them whose series the model does not contain';
 
-COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them';
+COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them; otherwise the one that was deployed at the end';
 
 COMMENT ON COLUMN amad_runs.sqlstate IS 'error code of a run that failed or was cancelled';
 
@@ -671,6 +680,12 @@ CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, u
 COMMENT ON PROCEDURE amad_refresh IS
 	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
 
+CREATE PROCEDURE amad_care(model_name text, as_of timestamptz DEFAULT pg_catalog.now())
+	AS 'MODULE_PATHNAME', 'amad_care' LANGUAGE C;
+
+COMMENT ON PROCEDURE amad_care IS
+	'keep the model of a watch up to date, if it is due: recalibrate series that have drifted and adopt new ones, daily; retrain, weekly';
+
 CREATE TABLE amad_incidents (
 	id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
 	watch uuid NOT NULL,
@@ -696,7 +711,8 @@ CREATE TABLE amad_incidents (
 	peaks integer NOT NULL DEFAULT 0,
 	acknowledged_at timestamptz,
 	acknowledged_by name,
-	note text
+	note text,
+	detail text
 );
 
 CREATE INDEX ON amad_incidents (watch, series_id, last_ts);
@@ -711,11 +727,11 @@ COMMENT ON COLUMN amad_incidents.id IS 'identifier, which an incident keeps when
 
 COMMENT ON COLUMN amad_incidents.watch IS 'the watch, as in amad_watches';
 
-COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole';
+COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole, and of amad_runs.kind for the kind job';
 
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
 
-COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, or silent (no rows: amad_status.silent_after)';
+COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows: amad_status.silent_after), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
 
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
 
@@ -756,6 +772,8 @@ COMMENT ON COLUMN amad_incidents.acknowledged_at IS 'time of amad_acknowledge()'
 COMMENT ON COLUMN amad_incidents.acknowledged_by IS 'role that called it';
 
 COMMENT ON COLUMN amad_incidents.note IS 'its note';
+
+COMMENT ON COLUMN amad_incidents.detail IS 'for the kinds drift and job: what to do, or the error';
 
 CREATE TABLE amad_outbox (
 	incident bigint NOT NULL,
@@ -867,17 +885,17 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
 			WHEN 'timestamp' THEN (timestamp '2000-01-01 00:00' + w.newest_ts * interval '1 microsecond')::timestamptz
 		END AS newest) n
-	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.state <> 'skipped'
+	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.kind = 'refresh' AND r.state <> 'skipped'
 		ORDER BY r.run DESC LIMIT 1) r ON true
-	LEFT JOIN LATERAL (SELECT a.run, a.started FROM amad_runs a WHERE a.watch = w.watch AND a.state = 'done'
+	LEFT JOIN LATERAL (SELECT a.run, a.started FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.state = 'done'
 		ORDER BY a.run DESC LIMIT 1) g ON true
 	CROSS JOIN LATERAL (SELECT g.started AS done, pg_catalog.count(*) AS failures FROM amad_runs a
-		WHERE a.watch = w.watch AND a.run > coalesce(g.run, 0) AND a.state IN ('failed', 'cancelled', 'killed')) f
+		WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.run > coalesce(g.run, 0) AND a.state IN ('failed', 'cancelled', 'killed')) f
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS changes, pg_catalog.min(c.logged_at) AS oldest_change
 		FROM amad_changes c WHERE c.watch = w.watch) c
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
-		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
+		FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.started > pg_catalog.now() - interval '1 day') d
 	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
 			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,

@@ -85,7 +85,7 @@ amad_deliveries(PG_FUNCTION_ARGS)
 								   "= 'int8' THEN to_jsonb(i.last_ts) END),"
 								   "   'peak', coalesce(to_jsonb(i.peak), to_jsonb(i.peak_ts)),"
 								   "   'peak_severity', i.peak_severity, 'rows', i.rows, "
-								   "'top_features', i.top_features,"
+								   "'top_features', i.top_features, 'detail', i.detail,"
 								   "   'incidents', g.n, 'all_series', g.series, 'acknowledged', "
 								   "i.acknowledged_at IS NOT NULL,"
 								   "   'class', CASE WHEN i.kind = 'job' OR (i.kind = 'silent' AND "

@@ -123,12 +123,12 @@ for my $kind (@kinds)
 {
 	my ($name, $series, $peak, $text, $class) = @$kind;
 
-	sql(qq(WITH i AS (INSERT INTO amad_incidents (watch, series_id, series, kind, state, started, first_ts, last_ts, opened_at, announced_severity, peak_severity)
-		SELECT watch, '\\x00', $series, '$name', 'open', at(0), 0, 0, now(), 0, $peak FROM amad_watches RETURNING id, watch)
+	sql(qq(WITH i AS (INSERT INTO amad_incidents (watch, series_id, series, kind, state, started, first_ts, last_ts, opened_at, announced_severity, peak_severity, detail)
+		SELECT watch, '\\x00', $series, '$name', 'open', at(0), 0, 0, now(), 0, $peak, CASE WHEN '$name' IN ('job', 'drift') THEN 'what to do' END FROM amad_watches RETURNING id, watch)
 		INSERT INTO amad_outbox SELECT id, 'open', 0, watch, id, now(), now() FROM i));
 	is(sql("SELECT message->>'class' FROM amad_deliveries()"), $class, "class of an incident of the kind $name");
 	notify('slack');
-	like((received())[-1], qr/^200 \{"text": "m m: \Q@{[ $text =~ s{"}{\\"}gr ]}\E 2026/, 'and its text');
+	like((received())[-1], qr/^200 \{"text": "m m: \Q@{[ $text =~ s{"}{\\"}gr ]}\E 2026[^ ]*@{[ $name =~ /job|drift/ ? ' what to do' : '' ]}"\}/, 'and its text');
 }
 # of a group, the class is that of its worst
 sql(q(UPDATE amad_incidents SET leader = (SELECT min(id) FROM amad_incidents WHERE kind = 'drift') WHERE kind = 'drift' OR peak_severity = 1000;

@@ -89,7 +89,7 @@ for my $target ((map { my $p = $_; map { [ $p->{title}, $_ ] } @{ $p->{targets} 
 	my ($title, $query) = ($target->[0], $target->[1]{rawSql});
 
 	$result{$title} = [ rows('viewer', $query) ];
-	cmp_ok(scalar @{ $result{$title} }, '>', 0, "$title: there are rows") if $title ne 'Refreshes that did not succeed';
+	cmp_ok(scalar @{ $result{$title} }, '>', 0, "$title: there are rows") if $title ne 'Runs that did not succeed';
 	is_deeply([ rows('stranger', $query) ], [], 'but not for a stranger') if $query !~ /\$\{(severities|anomalies)/;
 	is($target->[1]{datasource}{uid}, '${datasource}', 'from the data source that is chosen');
 }
@@ -119,7 +119,7 @@ sub panel { my ($title) = @_; return map { $_->{targets}[0]{rawSql} } grep { $_-
 sql('ALTER TABLE readings RENAME a TO other');
 $node->psql('postgres', q(CALL amad_refresh('m ''1')), stderr => \my $failed);
 like($failed, qr/required columns/, 'a refresh fails');
-is(scalar(grep { /\tfailed\t\w{5}\tsource public.readings/ } rows('viewer', panel('Refreshes that did not succeed'))), 1, 'it is shown');
+is(scalar(grep { /\trefresh\tfailed\t\w{5}\tsource public.readings/ } rows('viewer', panel('Runs that did not succeed'))), 1, 'it is shown');
 like((rows('viewer', panel('Watches')))[0], qr/\tm '1\tfailing\t.*required columns/, 'and the state of the watch');
 
 # all series, and some
