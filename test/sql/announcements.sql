@@ -63,4 +63,6 @@ SELECT * FROM announced();
 SELECT amad_drop('m');
 DROP TABLE readings, scores CASCADE;
 DROP FUNCTION at, feed, announced;
+-- for tests that show identifiers
+SELECT setval('amad_incidents_id_seq', 1, false);
 \set VERBOSITY default
