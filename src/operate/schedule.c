@@ -219,11 +219,13 @@ add_timescaledb_job(const Schedulers *s, Oid function, const Watch *watch, const
 	JobCall		call = {
 		.query = psprintf("SELECT %s.add_job(proc => $1::regproc,"
 						  " schedule_interval => $2::interval,"
-						  " config => jsonb_build_object('model_name', $3, 'procedure', $5),"
+						  " config => jsonb_strip_nulls(jsonb_build_object('model_name', $3, "
+						  "'procedure', $5)),"
 						  " check_config => $4::regproc)",
 						  s->timescaledb),
 		.arguments = {psprintf("%s.amad_job", schema), every, watch->model_name,
-					  psprintf("%s.amad_check_job", schema), procedure},
+					  psprintf("%s.amad_check_job", schema),
+					  procedure != procedures[0] ? procedure : NULL},
 	};
 	ErrorData  *error = subtransaction_run(call_add_job, &call);
 
