@@ -132,6 +132,12 @@ for my $kind (@kinds)
 	my $detail = $name =~ /^(job|drift)$/ ? ' what to do' : '';
 	like((received())[-1], qr/^200 \{"text": "m m: $expected 2026\S*$detail"\}/, 'and its text');
 }
+# a message that is longer than a variable of the environment may be, and has marks of Slack
+sql(q(UPDATE amad_incidents SET series = jsonb_build_object('device', '<!channel> & ' || repeat('x', 300000)) WHERE kind = 'drift';
+	UPDATE amad_outbox SET delivered = NULL WHERE incident = (SELECT id FROM amad_incidents WHERE kind = 'drift')));
+notify('slack');
+like((received())[-1], qr/"m m: open drift \{\\"device\\": \\"&lt;!channel&gt; &amp; @{[ "x" x 300000 ]}\\"\}/, 'a long message arrives');
+is(sql($waiting), 0, 'and is confirmed');
 # of a group, the class is that of its worst
 sql(q(UPDATE amad_incidents SET leader = (SELECT min(id) FROM amad_incidents WHERE kind = 'drift') WHERE kind = 'drift' OR peak_severity = 1000;
 	UPDATE amad_outbox SET delivered = NULL WHERE incident = (SELECT min(id) FROM amad_incidents WHERE kind = 'drift')));
