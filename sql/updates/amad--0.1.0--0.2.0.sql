@@ -359,7 +359,7 @@ CREATE TABLE amad_watches (
 	min_duration interval NOT NULL DEFAULT '0',
 	alerts_per_day float8,
 	tuned_version integer,
-	critical_severity float8 NOT NULL DEFAULT 10,
+	critical_severity float8 NOT NULL DEFAULT 3,
 	labels jsonb,
 	notify text,
 	care boolean NOT NULL DEFAULT true,
