@@ -24,10 +24,10 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		END AS newest) n
 	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.kind = 'refresh' AND r.state <> 'skipped'
 		ORDER BY r.run DESC LIMIT 1) r ON true
-	CROSS JOIN LATERAL (SELECT pg_catalog.max(a.started) FILTER (WHERE a.state = 'done') AS done,
-			pg_catalog.count(*) FILTER (WHERE a.state IN ('failed', 'cancelled', 'killed') AND a.run > coalesce(
-				(SELECT pg_catalog.max(b.run) FROM amad_runs b WHERE b.watch = w.watch AND b.kind = 'refresh' AND b.state = 'done'), 0)) AS failures
-		FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh') f
+	LEFT JOIN LATERAL (SELECT a.run, a.started FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.state = 'done'
+		ORDER BY a.run DESC LIMIT 1) g ON true
+	CROSS JOIN LATERAL (SELECT g.started AS done, pg_catalog.count(*) AS failures FROM amad_runs a
+		WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.run > coalesce(g.run, 0) AND a.state IN ('failed', 'cancelled', 'killed')) f
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS changes, pg_catalog.min(c.logged_at) AS oldest_change
 		FROM amad_changes c WHERE c.watch = w.watch) c
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,

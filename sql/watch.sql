@@ -28,7 +28,7 @@ CREATE TABLE amad_watches (
 	min_duration interval NOT NULL DEFAULT '0',
 	alerts_per_day float8,
 	tuned_version integer,
-	critical_severity float8 NOT NULL DEFAULT 10,
+	critical_severity float8 NOT NULL DEFAULT 3,
 	labels jsonb,
 	notify text,
 	care boolean NOT NULL DEFAULT true,
@@ -161,6 +161,7 @@ CREATE TABLE amad_runs (
 	notices text,
 	PRIMARY KEY (watch, started, kind)
 );
+CREATE INDEX ON amad_runs (watch, run);
 COMMENT ON TABLE amad_runs IS 'runs of amad_refresh() and amad_care()';
 COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
 COMMENT ON COLUMN amad_runs.kind IS 'refresh, or what amad_care() did: recalibrate or retrain';

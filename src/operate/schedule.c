@@ -408,7 +408,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *values[] = {NULL, NULL, NULL, NULL};
 	bool		found = false;
-	Schedulers	s;
+	Schedulers *s = fcinfo->flinfo->fn_extra;
 	TupleDesc	desc;
 	StatementScope scope;
 
@@ -416,12 +416,20 @@ amad_find_job(PG_FUNCTION_ARGS)
 		desc->natts != lengthof(values))
 		elog(ERROR, "function amad_find_job has another result type");
 	scope = statements_enter(InvalidOid);
-	find_schedulers(&s);
-	if (s.pg_cron_visible)
+	/* amad_status calls this for each watch */
+	if (s == NULL)
+	{
+		s = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Schedulers));
+		find_schedulers(s);
+		if (s->timescaledb)
+			s->timescaledb = MemoryContextStrdup(fcinfo->flinfo->fn_mcxt, s->timescaledb);
+		fcinfo->flinfo->fn_extra = s;
+	}
+	if (s->pg_cron_visible)
 	{
 		const char *const arguments[] = {job_name(procedures[0], id, model_name, false),
 										 job_name(procedures[0], id, model_name, true), owner,
-										 s.pg_cron_runs ? "t" : "f"};
+										 s->pg_cron_runs ? "t" : "f"};
 
 		found =
 			run_query("SELECT 'pg_cron', j.jobid, CASE WHEN NOT (j.active AND $4::bool) THEN"
@@ -433,7 +441,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 					  " ON true WHERE " CRON_JOBS " ORDER BY j.active DESC, j.jobid LIMIT 1",
 					  lengthof(arguments), arguments, true) > 0;
 	}
-	if (!found && s.timescaledb && s.timescaledb_visible)
+	if (!found && s->timescaledb && s->timescaledb_visible)
 	{
 		const char *const arguments[] = {model_name, owner};
 
@@ -452,7 +460,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 	}
 	statements_leave(&scope);
 	/* unknown where jobs cannot be seen */
-	if (!found && !s.hidden)
+	if (!found && !s->hidden)
 		values[2] = "not scheduled";
 	PG_RETURN_DATUM(
 		HeapTupleGetDatum(BuildTupleFromCStrings(TupleDescGetAttInMetadata(desc), values)));

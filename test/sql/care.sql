@@ -19,7 +19,7 @@ SELECT amad_train('m', 'readings', series_cols => '{device}', options => '{"meth
 SELECT amad_watch('m', target => 'scores', "every" => '1 hour')->'changes' AS changes;
 CALL amad_refresh('m', as_of => at(7));
 CREATE VIEW care AS SELECT kind, run, state, extract(day FROM as_of - at(0)) AS day, series, model_version, notices, message FROM amad_runs WHERE kind <> 'refresh' ORDER BY run;
-CREATE VIEW shown AS SELECT id, series->>'device' AS device, kind, state, extract(day FROM started - at(0)) AS day, coalesce(leader, id) = id AS alone, detail FROM amad_incidents
+CREATE VIEW shown AS SELECT series->>'device' AS device, kind, state, extract(day FROM started - at(0)) AS day, coalesce(leader, id) = id AS alone, detail FROM amad_incidents
   WHERE kind <> 'anomaly' ORDER BY id;
 
 CALL amad_care('none');
