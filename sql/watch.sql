@@ -119,6 +119,8 @@ CREATE TABLE amad_series (
 	learning boolean NOT NULL,
 	newest_ts bigint NOT NULL,
 	key jsonb,
+	adopted timestamptz,
+	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
 );
 COMMENT ON TABLE amad_series IS 'series of the sources of watches, as of the last refresh that scored their newest row';
@@ -129,6 +131,8 @@ COMMENT ON COLUMN amad_series.newest IS 'time of the newest row that was scored;
 COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does not contain the series';
 COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_changes';
 COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
+COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
+COMMENT ON COLUMN amad_series.calibrated IS 'as_of of the last amad_care() that has calibrated the series that it has adopted';
 
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,

@@ -495,6 +495,8 @@ CREATE TABLE amad_series (
 	learning boolean NOT NULL,
 	newest_ts bigint NOT NULL,
 	key jsonb,
+	adopted timestamptz,
+	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
 );
 
@@ -513,6 +515,10 @@ COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does
 COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_changes';
 
 COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
+
+COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
+
+COMMENT ON COLUMN amad_series.calibrated IS 'as_of of the last amad_care() that has calibrated the series that it has adopted';
 
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,
