@@ -125,6 +125,8 @@ CREATE TABLE amad_series (
 	features jsonb,
 	names bigint,
 	retired timestamptz,
+	adopted timestamptz,
+	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
 );
 COMMENT ON TABLE amad_series IS 'series of the sources of watches, as of the last refresh that scored their newest row';
@@ -141,6 +143,8 @@ COMMENT ON COLUMN amad_series.step IS 'median distance of its rows in microsecon
 COMMENT ON COLUMN amad_series.features IS 'last: time of the last value (null: none) of features that have none in the newest row, as in amad_changes; usual: usual distance of the values of features that have few, in microseconds';
 COMMENT ON COLUMN amad_series.names IS 'hash of the names of the features that the model had then';
 COMMENT ON COLUMN amad_series.retired IS 'time of amad_retire(), unless newer rows have arrived since; null: silences are reported';
+COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
+COMMENT ON COLUMN amad_series.calibrated IS 'as_of of the last amad_care() that has calibrated the series that it has adopted';
 
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,

@@ -6,7 +6,8 @@
  *
  *	recalibrate	daily: amad_drift() of the last day, in batches of series.  Those that have drifted are
  *				recalibrated and checked again; what still has drifted is an incident.  Series that the
- *				model does not contain are adopted when they have enough rows.
+ *				model does not contain are adopted when they have enough rows, and calibrated again
+ *				two, six and fourteen days later, because few rows give a low threshold.
  *	retrain		weekly: amad_retrain() on the last month, deployed if it is better.
  *
  * If an operator has deployed an older version than one that was deployed before, nothing is
@@ -196,7 +197,8 @@ check_drift(Refresh *r, CheckedSeries *series, int n)
  * more.  Returns the number of series adopted, -1 if there were too few rows.
  */
 static int
-recalibrate_series(Refresh *r, const CheckedSeries *series, int n, TimestampTz since)
+recalibrate_series(Refresh *r, const CheckedSeries *series, int n, TimestampTz since,
+				   const char *options)
 {
 	Jsonb	   *keys = list_keys(series, n);
 	const Datum values[] = {CStringGetTextDatum(r->watch.model_name), TimestampTzGetDatum(since),
@@ -204,8 +206,8 @@ recalibrate_series(Refresh *r, const CheckedSeries *series, int n, TimestampTz s
 	OwnerCall	call = {
 		.text =
 			psprintf("SELECT (s ->> 'series_adopted')::int FROM %s(model_name => $1, since => $2,"
-					 " until => $3, series => $4, deploy => true, keep => %d) AS s",
-					 name_function(r, "amad_recalibrate"), ALL_TRAININGS),
+					 " until => $3, series => $4, options => %s, deploy => true, keep => %d) AS s",
+					 name_function(r, "amad_recalibrate"), options, ALL_TRAININGS),
 		.nargs = lengthof(values),
 		.types = reading_types,
 		.values = values,
@@ -242,18 +244,22 @@ partition_series(CheckedSeries *series, int n, bool drifted)
 	return first;
 }
 
-/* Reads the next series: those that the model contains first.  Returns their numbers. */
+/*
+ * Reads the next series: those that the model contains, of these the ones that are to be calibrated again
+ * because they were adopted by few rows first; then the others.  Returns their numbers.
+ */
 static CheckedSeries *
-read_batch(Refresh *r, int *nknown, int *nlearning)
+read_batch(Refresh *r, int *nyoung, int *nknown, int *nlearning)
 {
 	const int64 steps = Max(1,
 							(r->care->until - time_before_now(r, CHECK_DAYS, CHECK_STEPS)) /
 								Max(1, watch_steps(&r->watch, 1)));
-	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, BYTEAOID, INT4OID};
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, BYTEAOID, INT4OID, TIMESTAMPTZOID};
 	const Datum values[] = {UUIDPGetDatum(&r->watch.id),
 							TimestampTzGetDatum(time_before_now(r, CHECK_DAYS, CHECK_STEPS)),
 							r->care->last_id,
-							Int32GetDatum((int) Max(1, Min(BATCH_SERIES, BATCH_ROWS / steps)))};
+							Int32GetDatum((int) Max(1, Min(BATCH_SERIES, BATCH_ROWS / steps))),
+							TimestampTzGetDatum(r->as_of)};
 	CheckedSeries *series;
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext old;
@@ -263,15 +269,16 @@ read_batch(Refresh *r, int *nknown, int *nlearning)
 	watch_tables_enter(&t, r->function);
 	n = (int)
 		watch_tables_execute(&t,
-							 "SELECT id, key, learning FROM (SELECT * FROM {series} WHERE watch = "
-							 "$1 "
-							 "AND newest >= $2"
-							 "   AND ($3 IS NULL OR id > $3) ORDER BY id LIMIT $4) AS s ORDER BY "
-							 "learning, id",
-							 lengthof(types), types, values, r->care->last_id ? NULL : "  n ");
+							 "SELECT id, key, learning, NOT learning AND coalesce("
+							 "   $5 - adopted >= (calibrated - adopted) * 2 + interval '2 days'"
+							 "   AND calibrated - adopted < interval '14 days', false) AS young"
+							 " FROM (SELECT * FROM {series} WHERE watch = $1 AND newest >= $2"
+							 "   AND ($3 IS NULL OR id > $3) ORDER BY id LIMIT $4) AS s"
+							 " ORDER BY learning, young DESC, id",
+							 lengthof(types), types, values, r->care->last_id ? NULL : "  n  ");
 	old = MemoryContextSwitchTo(caller);
 	series = palloc0(sizeof(CheckedSeries) * Max(n, 1));
-	*nknown = *nlearning = 0;
+	*nyoung = *nknown = *nlearning = 0;
 	for (int i = 0; i < n; i++)
 	{
 		bool		isnull;
@@ -284,6 +291,8 @@ read_batch(Refresh *r, int *nknown, int *nlearning)
 			(*nlearning)++;
 		else
 			(*nknown)++;
+		if (DatumGetBool(watch_tables_value(i, 4, BOOLOID, NULL)))
+			(*nyoung)++;
 	}
 	MemoryContextSwitchTo(old);
 	watch_tables_leave(&t);
@@ -310,25 +319,56 @@ explain_drift(const Refresh *r)
 		: "it has drifted, and a recalibration did not help: train the model again";
 }
 
+/* Calibrates series by all of their rows, as in a training: new ones, and ones that were new. */
+static int
+adopt_series(Refresh *r, const CheckedSeries *series, int n, bool again)
+{
+	const int	adopted = recalibrate_series(r, series, n, time_before_now(r, ADOPT_DAYS, 0),
+										   again ? "'{\"trim\": 0}'" : "NULL");
+	const Oid	types[] = {UUIDOID, BYTEAARRAYOID, TIMESTAMPTZOID, BOOLOID};
+	Datum	   *ids = palloc(sizeof(Datum) * n);
+	Datum		values[] = {UUIDPGetDatum(&r->watch.id), 0, TimestampTzGetDatum(r->as_of),
+					  BoolGetDatum(again)};
+	WatchTables t;
+
+	if (adopted < 0)
+		return 0;
+	for (int i = 0; i < n; i++)
+		ids[i] = series[i].id;
+	values[1] = PointerGetDatum(construct_array(ids, n, BYTEAOID, -1, false, TYPALIGN_INT));
+	watch_tables_enter(&t, r->function);
+	(void)
+		watch_tables_execute(&t,
+							 "UPDATE {series} SET adopted = CASE WHEN $4 THEN adopted ELSE $3 END,"
+							 " calibrated = $3 WHERE watch = $1 AND id = ANY ($2)",
+							 lengthof(types), types, values, NULL);
+	watch_tables_leave(&t);
+	return adopted;
+}
+
 /* A step: checks some series. */
 static bool
 check_batch(Refresh *r)
 {
 	Care	   *care = r->care;
+	int			nyoung;
 	int			nknown;
 	int			nlearning;
-	CheckedSeries *series = read_batch(r, &nknown, &nlearning);
-	int			ndrifted;
+	CheckedSeries *series = read_batch(r, &nyoung, &nknown, &nlearning);
 
 	note_deployed_version(r);
 	r->sums.series += nknown + nlearning;
+	if (nyoung > 0 && !care->rolled_back)
+		(void) adopt_series(r, series, nyoung, true);
 	if (nknown > 0)
 	{
+		int			ndrifted;
+
 		check_drift(r, series, nknown);
 		ndrifted = partition_series(series, nknown, true);
 		if (ndrifted > 0 && !care->rolled_back &&
-			recalibrate_series(r, series, ndrifted, time_before_now(r, CHECK_DAYS, CHECK_STEPS)) >=
-				0)
+			recalibrate_series(r, series, ndrifted, time_before_now(r, CHECK_DAYS, CHECK_STEPS),
+							   "NULL") >= 0)
 		{
 			care->recalibrated += ndrifted;
 			check_drift(r, series, ndrifted);
@@ -342,12 +382,7 @@ check_batch(Refresh *r)
 		trouble_report_drift(r, series, nknown);
 	}
 	if (nlearning > 0 && !care->rolled_back)
-	{
-		const int	adopted = recalibrate_series(r, series + nknown, nlearning,
-											   time_before_now(r, ADOPT_DAYS, 0));
-
-		care->adopted += Max(0, adopted);
-	}
+		care->adopted += adopt_series(r, series + nknown, nlearning, false);
 	return nknown + nlearning > 0;
 }
 
@@ -376,6 +411,23 @@ finish_check(Refresh *r)
 }
 
 /* ---- training ------------------------------------------------------------------------------ */
+
+/* The version that was trained contains all series. */
+static void
+forget_adoptions(const Refresh *r)
+{
+	const Oid	types[] = {UUIDOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id)};
+	WatchTables t;
+
+	watch_tables_enter(&t, r->function);
+	(void) watch_tables_execute(&t,
+								"UPDATE {series} SET adopted = NULL, calibrated = NULL WHERE watch "
+								"= $1"
+								" AND adopted IS NOT NULL",
+								lengthof(types), types, values, NULL);
+	watch_tables_leave(&t);
+}
 
 /* A step: trains, and deploys the version if it is better. */
 static bool
@@ -422,6 +474,8 @@ retrain_model(Refresh *r)
 											   "version %d",
 									version, r->care->deployed));
 	}
+	if (deployed)
+		forget_adoptions(r);
 	note_deployed_version(r);
 	run_end(r);
 	return false;
