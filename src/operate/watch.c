@@ -187,6 +187,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	char		nulls[lengthof(types) + 1];
 	StringInfoData set;
 	StringInfoData text;
+	int			alerts = 0;
 
 	namestrcpy(&owner, GetUserNameFromId(t->caller, false));
 	memset(nulls, ' ', sizeof(nulls));
@@ -210,6 +211,8 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	{
 		const int	n = FIRST_SETTING + i;
 
+		if (settings[i].arg == ARG_ALERTS_PER_DAY)
+			alerts = n;
 		types[n - 1] = settings[i].type;
 		values[n - 1] = PG_GETARG_DATUM(settings[i].arg);
 		nulls[n - 1] = PG_ARGISNULL(settings[i].arg) ? 'n' : ' ';
@@ -229,7 +232,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 					 " tuned_version = CASE WHEN target = $2 AND $%d IS NULL THEN tuned_version "
 					 "END%s"
 					 " WHERE watch = '%s' AND model_name = $1 RETURNING watch",
-					 (int) lengthof(types), set.data, watch_id_text(id));
+					 alerts, set.data, watch_id_text(id));
 	(void) watch_tables_execute(t, text.data, lengthof(types), types, values, nulls);
 	if (SPI_processed != 1)
 		elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
