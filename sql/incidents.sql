@@ -113,8 +113,8 @@ COMMENT ON COLUMN amad_verdicts.series IS 'values of series columns, as amad_det
 COMMENT ON COLUMN amad_verdicts.verdict IS 'incident, false_alarm or expected';
 COMMENT ON COLUMN amad_verdicts.first_ts IS 'first time that it is on, as in amad_changes';
 COMMENT ON COLUMN amad_verdicts.last_ts IS 'last time that it is on, as in amad_changes';
-COMMENT ON COLUMN amad_verdicts.started IS 'the same as first_ts; null for integers';
-COMMENT ON COLUMN amad_verdicts.ended IS 'the same as last_ts; null for integers';
+COMMENT ON COLUMN amad_verdicts.started IS 'time of the first row of the incident, or the begin that was specified; null for integers';
+COMMENT ON COLUMN amad_verdicts.ended IS 'time of the last row of the incident, or the end that was specified; null for integers';
 COMMENT ON COLUMN amad_verdicts.feature IS 'of a false alarm: the feature that contributed most to its peak; null: it mutes nothing';
 COMMENT ON COLUMN amad_verdicts.direction IS 'whether the value of that feature was above or below the expected one';
 COMMENT ON COLUMN amad_verdicts.peak_severity IS 'greatest severity of the false alarm';

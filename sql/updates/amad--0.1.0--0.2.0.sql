@@ -834,9 +834,9 @@ COMMENT ON COLUMN amad_verdicts.first_ts IS 'first time that it is on, as in ama
 
 COMMENT ON COLUMN amad_verdicts.last_ts IS 'last time that it is on, as in amad_changes';
 
-COMMENT ON COLUMN amad_verdicts.started IS 'the same as first_ts; null for integers';
+COMMENT ON COLUMN amad_verdicts.started IS 'time of the first row of the incident, or the begin that was specified; null for integers';
 
-COMMENT ON COLUMN amad_verdicts.ended IS 'the same as last_ts; null for integers';
+COMMENT ON COLUMN amad_verdicts.ended IS 'time of the last row of the incident, or the end that was specified; null for integers';
 
 COMMENT ON COLUMN amad_verdicts.feature IS 'of a false alarm: the feature that contributed most to its peak; null: it mutes nothing';
 

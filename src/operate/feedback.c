@@ -522,6 +522,7 @@ amad_feedback(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("id must not be null")));
 	if (name && !verdict_kind(name, &kind))
 		refuse_verdict(name);
+	PreventCommandIfReadOnly("amad_feedback()");
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	m = lock_incident(&t, PG_GETARG_INT64(ARG_ID));
 	if (name == NULL)
@@ -683,6 +684,9 @@ inspect_range(Inspection *i)
 	i->last = Max(i->last, i->first);
 	if (!PG_ARGISNULL(RANGE_ARG_SERIES))
 		i->series = normalize_series(source, PG_GETARG_JSONB_P(RANGE_ARG_SERIES));
+	/* all series */
+	if (i->series && JB_ROOT_COUNT(i->series) == 0)
+		i->series = NULL;
 }
 
 /* (model_name, series, since, until, verdict, note) → bigint, the verdict */
@@ -758,6 +762,7 @@ amad_drop_verdict(PG_FUNCTION_ARGS)
 	Datum		values[] = {PG_GETARG_DATUM(0), 0};
 	WatchTables t;
 
+	PreventCommandIfReadOnly("amad_drop_verdict()");
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	values[1] = watch_list_operated(&t);
 	if (watch_tables_execute(&t,
