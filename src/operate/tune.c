@@ -11,9 +11,9 @@
  * that was confirmed is kept by a rule if an incident of the rule overlaps it.
  *
  * The rule is chosen that comes closest to the number of alarms asked for without exceeding it, of those
- * that keep the most confirmed incidents.  A longer merge_gap makes one incident of several, so it
- * is the last resort.  Of several rules, the one with fewer rows is quicker, so it is preferred, then the one
- * with the lower severity.
+ * that keep the most confirmed incidents.  A longer merge_gap makes one incident of several, which overlaps
+ * confirmed ones by chance, so it is the last resort.  Of several rules, the one with fewer rows is quicker, so
+ * it is preferred, then the one with the lower severity.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -314,10 +314,10 @@ is_better(const TunedRule *a, const TunedRule *b, double per_day)
 
 	if (a_fits != b_fits)
 		return a_fits;
-	if (a_fits && a->incidents != b->incidents)
-		return a->incidents > b->incidents;
 	if (a_fits && a->merge_gap != b->merge_gap)
 		return a->merge_gap < b->merge_gap;
+	if (a_fits && a->incidents != b->incidents)
+		return a->incidents > b->incidents;
 	if (a->alarms != b->alarms)
 		return a_fits ? a->alarms > b->alarms : a->alarms < b->alarms;
 	if (a->min_rows != b->min_rows)
@@ -374,7 +374,7 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 				(errmsg("the chosen rule keeps " INT64_FORMAT " of " INT64_FORMAT
 						" confirmed incidents",
 						rules[*chosen].incidents, most),
-				 errhint("Rules that keep more of them have more alarms a day.")));
+				 errhint("amad_tune() lists what each rule keeps.")));
 	return rules;
 }
 
