@@ -11,7 +11,7 @@
  *				not much greater, are not announced (refresh_incidents.c)
  *	expected	the rows belong to no incident (refresh_incidents.c)
  *
- * amad_tune respects all of them.  An incident that was announced as open and gets one of the last two
+ * amad_tune respects all of them.  Incidents that are neither anomalies nor silences only keep the verdict.  An incident that was announced as open and gets one of the last two
  * verdicts is closed for its receivers.
  *
  * Whoever may refresh the watch may give a verdict.  The model and its source are looked at as the
@@ -325,7 +325,7 @@ typedef struct MarkedIncident
 	pg_uuid_t	watch;
 	Datum		series_id;
 	Jsonb	   *series;
-	bool		anomaly;
+	bool		of_rows;		/* an anomaly or a silence */
 	char	   *state;
 	int64		first;
 	int64		last;
@@ -357,6 +357,7 @@ lock_incident(const WatchTables *t, int64 id)
 	const Datum values[] = {Int64GetDatum(id), watch_list_operated(t)};
 	MarkedIncident m = {.id = id};
 	MemoryContext old;
+	char	   *kind;
 	bool		isnull[6];
 	Datum		value[6];
 
@@ -378,8 +379,8 @@ lock_incident(const WatchTables *t, int64 id)
 	m.watch = *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
 	m.series_id = PointerGetDatum(PG_DETOAST_DATUM_COPY(watch_tables_value(0, 2, BYTEAOID, NULL)));
 	m.series = copy_jsonb_value(0, 3);
-	m.anomaly = strcmp(TextDatumGetCString(watch_tables_value(0, 4, TEXTOID, NULL)), "anomaly") ==
-		0;
+	kind = TextDatumGetCString(watch_tables_value(0, 4, TEXTOID, NULL));
+	m.of_rows = strcmp(kind, "anomaly") == 0 || strcmp(kind, "silent") == 0;
 	m.state = TextDatumGetCString(watch_tables_value(0, 5, TEXTOID, NULL));
 	m.first = DatumGetInt64(watch_tables_value(0, 6, INT8OID, NULL));
 	m.last = DatumGetInt64(watch_tables_value(0, 7, INT8OID, NULL));
@@ -550,7 +551,7 @@ amad_feedback(PG_FUNCTION_ARGS)
 					 kind == VERDICT_FALSE_ALARM				 ? find_direction
 						 : kind == VERDICT_EXPECTED && has_until ? find_expected_end
 																 : NULL);
-	if (kind == VERDICT_FALSE_ALARM && !(m.has_severity && inspection.direction))
+	if (m.of_rows && kind == VERDICT_FALSE_ALARM && !(m.has_severity && inspection.direction))
 		ereport(NOTICE,
 				(errmsg("no other incidents are muted, because it is not known which feature was "
 						"above or below its expected value")));
@@ -581,7 +582,9 @@ amad_feedback(PG_FUNCTION_ARGS)
 	}
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	delete_verdict(&t, m.id, &m.watch);
-	(void) insert_verdict(&t, &verdict);
+	/* of others, the times say nothing of rows */
+	if (m.of_rows)
+		(void) insert_verdict(&t, &verdict);
 	set_verdict(&t, m.id, name, note);
 	if (kind != VERDICT_INCIDENT)
 		mute_incident(&t, m.id);
@@ -765,6 +768,11 @@ amad_drop_verdict(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("amad_drop_verdict()");
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	values[1] = watch_list_operated(&t);
+	/* in the order in which a refresh locks them */
+	(void) watch_tables_execute(&t,
+								"SELECT FROM {incidents} WHERE id = (SELECT incident FROM "
+								"{verdicts} WHERE id = $1) AND watch = ANY ($2) FOR UPDATE",
+								lengthof(types), types, values, NULL);
 	if (watch_tables_execute(&t,
 							 "WITH d AS (DELETE FROM {verdicts} WHERE id = $1 AND watch = ANY ($2) "
 							 "RETURNING id, incident, watch),"

@@ -204,6 +204,14 @@ SELECT kind, state, verdict, muted FROM amad_incidents WHERE kind = 'silent';
 SELECT feed(1801, 1901, '{4}'), feed(1901, 1901); SELECT * FROM refresh(1901);
 SELECT kind, state, verdict, muted FROM amad_incidents WHERE kind = 'silent';
 DELETE FROM amad_verdicts;
+-- another kind
+INSERT INTO amad_incidents (id, watch, series_id, kind, state, first_ts, last_ts, opened_at, announced_severity)
+  SELECT 1000, watch, '', 'job', 'open', 0, 0, now(), 0 FROM amad_watches WHERE model_name = 'm';
+SELECT amad_feedback(1000, 'expected', 'I know');
+SELECT incident, transition FROM amad_deliveries();
+SELECT amad_delivered(1000, 'closed');
+SELECT state, verdict, muted, note, (SELECT count(*) FROM amad_verdicts) AS verdicts FROM amad_incidents WHERE id = 1000;
+DELETE FROM amad_incidents WHERE id = 1000;
 
 -- ---- rights --------------------------------------------------------------------------------
 
@@ -230,6 +238,14 @@ SET ROLE amad_f_operator;
 SELECT amad_drop_verdict(id) FROM amad_verdicts;
 SELECT count(*) FROM amad_verdicts;
 RESET ROLE;
+-- a member of the owner's role
+SELECT quote_ident(current_user) AS owner \gset
+GRANT :owner TO amad_f_stranger;
+SET ROLE amad_f_stranger;
+SELECT amad_feedback('m', '{"device": 4}', at(0), at(1)) > 0 AS given;
+SELECT amad_drop_verdict(id) FROM amad_verdicts;
+RESET ROLE;
+REVOKE :owner FROM amad_f_stranger;
 BEGIN READ ONLY;
 SELECT amad_feedback(1, 'incident');
 ROLLBACK;
