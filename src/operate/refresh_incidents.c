@@ -33,6 +33,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "model/registry.h"
 #include "operate/feedback.h"
@@ -67,6 +68,7 @@ typedef struct Known
 	int64		rows;
 	int64		peak;
 	double		peak_severity;
+	bool		muted;
 	Chain	   *chain;
 } Known;
 
@@ -311,7 +313,7 @@ read_known(const Fold *f, const WatchTables *t, const IncidentRange *ranges, int
 		values[1 + a] = makeArrayResult(arrays[a], CurrentMemoryContext);
 	return watch_tables_execute(t,
 								"SELECT u.n, u.id, i.id, i.first_ts, i.last_ts, i.rows, i.peak_ts, "
-								"i.peak_severity"
+								"i.peak_severity, i.muted"
 								" FROM (SELECT n, sha256(convert_to(s, 'UTF8')) AS id, a, b"
 								"   FROM unnest($2, $3, $4) WITH ORDINALITY AS u(s, a, b, n)) AS u"
 								" LEFT JOIN {incidents} AS i ON i.watch = $1 AND i.series_id = "
@@ -343,6 +345,7 @@ get_known(int row, Known *known)
 		.rows = DatumGetInt64(watch_tables_value(row, 6, INT8OID, NULL)),
 		.peak = isnull ? 0 : DatumGetInt64(peak),
 		.peak_severity = no_severity ? 0 : DatumGetFloat8(severity),
+		.muted = DatumGetBool(watch_tables_value(row, 9, BOOLOID, NULL)),
 	};
 	return true;
 }
@@ -433,13 +436,13 @@ is_muted(const Fold *f, const Chain *c, Datum actual)
  * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7 first, last
  * and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14 to $16
  * contributions, expected and actual values of the peak, $17 whether it is news, $18 as_of, $19 whether it
- * is muted.
+ * is muted, $20 whether it was when the verdicts were read.
  */
 static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 								  INT8OID,		  INT8OID,		  INT8OID,	 TIMESTAMPTZOID,
 								  TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, INT8OID,
 								  INT4OID,		  JSONBOID,		  JSONBOID,	 JSONBOID,
-								  BOOLOID,		  TIMESTAMPTZOID, BOOLOID};
+								  BOOLOID,		  TIMESTAMPTZOID, BOOLOID,	 BOOLOID};
 
 #define TOP_FEATURES \
 	" (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('feature', key, 'share', value," \
@@ -470,20 +473,20 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"   RETURNING id, peaks, announced_severity, peak_severity, muted, false AS hushed, " \
 	"NULL::float8 AS was)" ANNOUNCE
 
+/* A verdict that was given while the fold goes on mutes, too (hush). */
 #define UPDATE_CHAIN \
-	"WITH o AS (SELECT id, announced_severity AS was, muted AS hushed FROM {incidents} WHERE id " \
-	"= " \
-	"$4 FOR UPDATE)," \
+	"WITH o AS (SELECT id, announced_severity AS was, muted AND $20 AS hushed," \
+	"   $19 OR muted AND NOT $20 AS hush FROM {incidents} WHERE id = $4 FOR UPDATE)," \
 	" i AS (UPDATE {incidents} AS u SET state = CASE WHEN $6 > last_ts THEN 'open' ELSE state " \
 	"END," \
 	"   first_ts = $5, last_ts = $6, started = $8, ended = $9, rows = $12," \
 	"   peak_ts = $7, peak = $10, peak_severity = $11, model_version = nullif($13, 0)," \
 	"   top_features = CASE WHEN peak_ts = $7 AND $16 IS NULL THEN top_features ELSE" TOP_FEATURES \
 	" END, ended_at = CASE WHEN $6 > last_ts THEN NULL ELSE ended_at END," \
-	"   muted = $19," \
-	"   peaks = peaks + (was IS NOT NULL AND NOT $19 AND ($11 >= 2 * was OR hushed AND " \
+	"   muted = hush," \
+	"   peaks = peaks + (was IS NOT NULL AND NOT hush AND ($11 >= 2 * was OR hushed AND " \
 	"$17))::int," \
-	"   announced_severity = CASE WHEN $19 THEN was WHEN (was IS NULL OR hushed) AND $17 OR $11 " \
+	"   announced_severity = CASE WHEN hush THEN was WHEN (was IS NULL OR hushed) AND $17 OR $11 " \
 	">= " \
 	"2 * was THEN $11 ELSE was END" \
 	"   FROM o WHERE u.id = o.id AND u.watch = $1 AND u.series_id = $2" \
@@ -524,8 +527,9 @@ write_chain(Fold *f, const Known *known, const Chain *c)
 		BoolGetDatum(news),
 		TimestampTzGetDatum(f->refresh->as_of),
 		BoolGetDatum(is_muted(f, c, actual)),
+		BoolGetDatum(known && known->muted),
 	};
-	char		nulls[] = "                   ";
+	char		nulls[] = "                    ";
 	WatchTables t;
 
 	nulls[2] = f->range->key ? ' ' : 'n';
@@ -636,7 +640,7 @@ fold_range(Fold *f)
 	}
 }
 
-/* Reads the verdicts on the watch. */
+/* Reads the verdicts on the watch, after the incidents: none is missing that has muted one of these. */
 static void
 read_verdicts(Fold *f)
 {
@@ -644,8 +648,10 @@ read_verdicts(Fold *f)
 	const SourceSpec *spec = &f->source->spec;
 	const bool	integers = f->source->ts_type == INT8OID;
 
+	PushActiveSnapshot(GetLatestSnapshot());
 	f->verdicts = verdicts_of_watch(r->function, &r->watch.id,
 									VERDICT_FALSE_ALARM | VERDICT_EXPECTED);
+	PopActiveSnapshot();
 	f->expected = series_windows_of_verdicts(f->verdicts, VERDICT_EXPECTED, spec->nseries,
 											 spec->series_cols, integers, NULL);
 	f->false_alarms = series_windows_of_verdicts(f->verdicts, VERDICT_FALSE_ALARM, spec->nseries,
@@ -679,7 +685,6 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 	uint64		nrows;
 	int			total = 0;
 
-	read_verdicts(&f);
 	watch_tables_enter(&t, r->function);
 	nrows = read_known(&f, &t, ranges, n);
 	known = MemoryContextAllocExtended(t.context, sizeof(Known) * Max(nrows, 1), MCXT_ALLOC_HUGE);
@@ -702,6 +707,7 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 		}
 	}
 	watch_tables_leave(&t);
+	read_verdicts(&f);
 	for (int i = 0; i < n; known += nknown[i], i++)
 	{
 		MemoryContext old;
