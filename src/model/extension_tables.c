@@ -2,8 +2,8 @@
  * model/extension_tables.c
  *	  Tables of the extension that are read without SQL, so that nothing attached to them runs.
  *
- * Such a table may be missing, as in a database whose extension has not been updated.  Its owner, or
- * a superuser, may have altered or replaced it, so it is checked each time.
+ * Such a table may be missing, as in a database whose extension has not been updated.  Its owner,
+ * or a superuser, may have altered or replaced it, so it is checked each time.
  */
 #include "postgres.h"
 #include "pg/compat.h"

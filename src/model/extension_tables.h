@@ -9,8 +9,8 @@
 #include "utils/relcache.h"
 
 /*
- * Opens a table in a schema; NULL if there is none, if it does not belong to the owner of amad_models, or
- * if its first columns do not have these types.
+ * Opens a table in a schema; NULL if there is none, if it does not belong to the owner of
+ * amad_models, or if its first columns do not have these types.
  */
 extern Relation extension_table_open(Oid schema, const char *name, int ncolumns, const Oid *types,
 									 LOCKMODE lock);

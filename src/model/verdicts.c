@@ -2,8 +2,8 @@
  * model/verdicts.c
  *	  Verdicts: what people have said of incidents of a watch, and of times of its series.
  *
- * amad_feedback() writes them.  They are read where models are trained, scored, and tuned, as often by
- * roles that cannot see the table; so it is read without SQL.  Its owner can have written
+ * amad_feedback() writes them.  They are read where models are trained, scored, and tuned, as
+ * often by roles that cannot see the table; so it is read without SQL. Its owner can have written
  * anything.
  */
 #include "postgres.h"

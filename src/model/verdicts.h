@@ -43,9 +43,9 @@ typedef struct GivenVerdict
 extern bool verdict_kind(const char *name, VerdictKind *kind);
 
 /*
- * The verdicts of some kinds on a watch, or on that of a role's model (InvalidOid: none), in the order of
- * their begin, as a list of GivenVerdict.  function: in the schema of the extension.  Rows that
- * make no sense are left out.
+ * The verdicts of some kinds on a watch, or on that of a role's model (InvalidOid: none), in the
+ * order of their begin, as a list of GivenVerdict.  function: in the schema of the extension.
+ * Rows that make no sense are left out.
  */
 extern List *verdicts_of_watch(Oid function, const pg_uuid_t *watch, int kinds);
 extern List *verdicts_of_model(Oid function, Oid owner, const char *model_name, int kinds);

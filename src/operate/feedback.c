@@ -2,17 +2,19 @@
  * operate/feedback.c
  *	  What people say of incidents: the functions amad_feedback and amad_drop_verdict.
  *
- * A verdict is a row of amad_verdicts: on the times of an incident, which it follows as long as the incident
- * grows, or on times that were specified.  It takes effect where it is read (model/verdicts.c):
+ * A verdict is a row of amad_verdicts: on the times of an incident, which it follows as long as
+ * the incident grows, or on times that were specified.  It takes effect where it is read
+ * (model/verdicts.c):
  *
- *	incident	the rows are left out of trainings and calibrations (rows/source.c), and count as labelled
- *				in a comparison of versions
- *	false_alarm	incidents of the series with the same leading feature and direction, and a peak that is
- *				not much greater, are not announced (refresh_incidents.c)
+ *	incident	the rows are left out of trainings and calibrations (rows/source.c), and count as
+ *				labelled in a comparison of versions
+ *	false_alarm	incidents of the series with the same leading feature and direction, and a peak
+ *				that is not much greater, are not announced (refresh_incidents.c)
  *	expected	the rows belong to no incident (refresh_incidents.c)
  *
- * amad_tune respects all of them.  Incidents that are neither anomalies nor silences only keep the verdict.  An incident that was announced as open and gets one of the last two
- * verdicts is closed for its receivers.
+ * amad_tune respects all of them.  Incidents that are neither anomalies nor silences only keep
+ * the verdict.  An incident that was announced as open and gets one of the last two verdicts is
+ * closed for its receivers.
  *
  * Whoever may refresh the watch may give a verdict.  The model and its source are looked at as the
  * watch's owner, as in a refresh.
@@ -195,8 +197,8 @@ find_direction(Inspection *i)
 /* ---- as the watch's owner ----------------------------------------------------------------- */
 
 /*
- * Calls a function as the watch's owner, in a security-restricted operation, after it has found the version
- * of the model's training.
+ * Calls a function as the watch's owner, in a security-restricted operation, after it has found
+ * the version of the model's training.
  */
 static void
 inspect_as_owner(Inspection *i, void (*inspect)(Inspection *))
@@ -432,8 +434,8 @@ set_verdict(const WatchTables *t, int64 incident, const char *verdict, Datum not
 }
 
 /*
- * Closes an incident for its receivers, once.  Silences and others that are not made of rows stay open in
- * the table as long as they last.
+ * Closes an incident for its receivers, once.  Silences and others that are not made of rows stay
+ * open in the table as long as they last.
  */
 static void
 mute_incident(const WatchTables *t, int64 incident)

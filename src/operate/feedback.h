@@ -11,12 +11,13 @@
 #define MUTED_PEAKS 1.2
 
 /*
- * The values of the features in the row of a series at a time, as an object in the current context; 0:
- * there is no such row.  series: a condition on the series columns; NULL: there are none.
+ * The values of the features in the row of a series at a time, as an object in the current
+ * context; 0: there is no such row.  series: a condition on the series columns; NULL: there are
+ * none.
  */
 extern Datum feedback_actual_values(const Source *source, Jsonb *series, int64 ts);
 
-/* Whether a feature's actual value is above its expected one, or below; false if either is not known. */
+/* Whether the actual value is above the expected one, or below; false if either is not known. */
 extern bool feedback_direction(Datum expected, Datum actual, const char *feature, bool *above);
 
 #endif							/* AMAD_OPERATE_FEEDBACK_H */

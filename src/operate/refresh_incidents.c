@@ -3,22 +3,22 @@
  *	  From the scores that a refresh has written to incidents with an identity.
  *
  * The rows of a series with a severity above min_severity form chains, in which each row is at most
- * merge_gap after the one before it.  A chain with min_rows rows or more that lasts min_duration is an
- * incident.  So whether a row belongs to an incident depends on the rows around it only, and on none
- * that is normal.
+ * merge_gap after the one before it.  A chain with min_rows rows or more that lasts min_duration
+ * is an incident.  So whether a row belongs to an incident depends on the rows around it only,
+ * and on none that is normal.
  *
  * When a range of a series has been scored, the incidents that it touches, and the chains from the
  * first to the last of these, are compared.  An incident is the first chain that it overlaps; of
- * several that overlap a chain, the oldest remains and the others are merged into it.  Those without a
- * chain are withdrawn.  Chains without an incident are new ones.
+ * several that overlap a chain, the oldest remains and the others are merged into it.  Those
+ * without a chain are withdrawn.  Chains without an incident are new ones.
  *
  * Incidents in rows that were there when the watch began are not announced, nor are those that end
  * long before the newest row.  Others are announced in amad_outbox, once for each transition.
  *
  * Verdicts (feedback.c) change that.  Rows at times that were expected are like normal ones, and an
  * incident with that verdict remains as it is.  Incidents like a false alarm are muted: nothing is
- * announced until the peak has grown beyond it.  If that happens to an incident that has been closed for its
- * receivers, it is announced as a peak, and can be closed for them once more.
+ * announced until the peak has grown beyond it.  If that happens to an incident that has been
+ * closed for its receivers, it is announced as a peak, and can be closed for them once more.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -246,8 +246,8 @@ read_chains(Fold *f, int64 first, int64 last)
 }
 
 /*
- * Reads the chains that have rows from first to last, with all of their rows, and keeps those that are
- * incidents.
+ * Reads the chains that have rows from first to last, with all of their rows, and keeps those
+ * that are incidents.
  */
 static void
 find_chains(Fold *f, int64 first, int64 last)
@@ -285,8 +285,8 @@ find_chains(Fold *f, int64 first, int64 last)
 /* ---- incidents --------------------------------------------------------------------------- */
 
 /*
- * Reads the incidents of each range, and those that its rows could extend.  The result has the range's
- * number, the identifier of its series, and an incident or nulls.
+ * Reads the incidents of each range, and those that its rows could extend.  The result has the
+ * range's number, the identifier of its series, and an incident or nulls.
  */
 static uint64
 read_known(const Fold *f, const WatchTables *t, const IncidentRange *ranges, int n)
@@ -402,8 +402,8 @@ is_in_force(const Fold *f, const GivenVerdict *v)
 }
 
 /*
- * Whether a chain is like a false alarm of its series.  actual: the values at its peak; 0: they have
- * not been read.
+ * Whether a chain is like a false alarm of its series.  actual: the values at its peak; 0: they
+ * have not been read.
  */
 static bool
 is_muted(const Fold *f, const Chain *c, Datum actual)
@@ -433,10 +433,10 @@ is_muted(const Fold *f, const Chain *c, Datum actual)
 /* ---- writing ------------------------------------------------------------------------------ */
 
 /*
- * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7 first, last
- * and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14 to $16
- * contributions, expected and actual values of the peak, $17 whether it is news, $18 as_of, $19 whether it
- * is muted, $20 whether it was when the verdicts were read.
+ * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7
+ * first, last and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14
+ * to $16 contributions, expected and actual values of the peak, $17 whether it is news, $18
+ * as_of, $19 whether it is muted, $20 whether it was when the verdicts were read.
  */
 static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 								  INT8OID,		  INT8OID,		  INT8OID,	 TIMESTAMPTZOID,
@@ -451,8 +451,8 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"     FROM jsonb_each($14) WHERE value > '0') AS c WHERE number <= 3)"
 
 /*
- * Announces an incident: open, or peak if the severity that was announced has doubled or the incident was
- * muted (hushed).
+ * Announces an incident: open, or peak if the severity that was announced has doubled or the
+ * incident was muted (hushed).
  */
 #define ANNOUNCE \
 	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
@@ -640,7 +640,7 @@ fold_range(Fold *f)
 	}
 }
 
-/* Reads the verdicts on the watch, after the incidents: none is missing that has muted one of these. */
+/* Reads the verdicts, after the incidents: none is missing that has muted one of these. */
 static void
 read_verdicts(Fold *f)
 {

@@ -2,18 +2,18 @@
  * operate/tune.c
  *	  The rule for incidents of a watch that keeps to a number of alarms a day: amad_tune().
  *
- * The stored severities are read once, by series and time.  Each rule of a grid keeps its own chain of
- * anomalous rows, as refresh_incidents.c does, and the times at which it would have opened an
- * incident.  Afterwards these are counted; those of many series within minutes are one alarm.
- * Nothing is scored.
+ * The stored severities are read once, by series and time.  Each rule of a grid keeps its own
+ * chain of anomalous rows, as refresh_incidents.c does, and the times at which it would have
+ * opened an incident.  Afterwards these are counted; those of many series within minutes are one
+ * alarm.  Nothing is scored.
  *
- * Rows at times with the verdict false_alarm or expected (model/verdicts.h) are like normal ones.  An incident
- * that was confirmed is kept by a rule if an incident of the rule overlaps it.
+ * Rows at times with the verdict false_alarm or expected (model/verdicts.h) are like normal ones.
+ * An incident that was confirmed is kept by a rule if an incident of the rule overlaps it.
  *
- * The rule is chosen that comes closest to the number of alarms asked for without exceeding it, of those
- * that keep the most confirmed incidents.  A longer merge_gap makes one incident of several, which overlaps
- * confirmed ones by chance, so it is the last resort.  Of several rules, the one with fewer rows is quicker, so
- * it is preferred, then the one with the lower severity.
+ * The rule is chosen that comes closest to the number of alarms asked for without exceeding it,
+ * of those that keep the most confirmed incidents.  A longer merge_gap makes one incident of
+ * several, which overlaps confirmed ones by chance, so it is the last resort.  Of several rules,
+ * the one with fewer rows is quicker, so it is preferred, then the one with the lower severity.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -159,8 +159,8 @@ count_alarms(Replay *r)
 }
 
 /*
- * The query for the anomalous rows: time, severity, whether it is the first of its series, and the series
- * columns.
+ * The query for the anomalous rows: time, severity, whether it is the first of its series, and
+ * the series columns.
  */
 static char *
 anomalies_query(const Source *s, const char *target, const int64 *since)

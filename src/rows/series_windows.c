@@ -2,9 +2,9 @@
  * rows/series_windows.c
  *	  Windows of time, each for the series with some values.
  *
- * Values of series columns are kept as the text that they have in series keys.  For the series that is
- * selected, the windows with its values are merged into disjoint ones, which are searched by
- * bisection.
+ * Values of series columns are kept as the text that they have in series keys.  For the series
+ * that is selected, the windows with its values are merged into disjoint ones, which are searched
+ * by bisection.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -182,8 +182,8 @@ series_windows_cover(const SeriesWindows *w, int64 ts)
 /* ---- verdicts ----------------------------------------------------------------------------- */
 
 /*
- * Reads the values that a verdict's series has, in the order of the columns.  False if it has members
- * that are no columns: then it is for series of another kind.
+ * Reads the values that a verdict's series has, in the order of the columns.  False if it has
+ * members that are no columns: then it is for series of another kind.
  */
 static bool
 read_condition(const Jsonb *series, int ncols, char **cols, char **values, bool *any)

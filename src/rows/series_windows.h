@@ -14,8 +14,9 @@ typedef struct SeriesWindows SeriesWindows;
 extern SeriesWindows *series_windows_open(int ncols, char **cols);
 
 /*
- * Adds a window, in the order of their begins; end: exclusive.  values: (ncols) as texts of members of series
- * keys (series_key.h), which are copied; NULL: null.  any: (ncols) of whichever value.
+ * Adds a window, in the order of their begins; end: exclusive.  values: (ncols) as texts of
+ * members of series keys (series_key.h), which are copied; NULL: null.  any: (ncols) of whichever
+ * value.
  */
 extern void series_windows_add(SeriesWindows *windows, int64 begin, int64 end, char **values,
 							   const bool *any);
@@ -33,15 +34,15 @@ extern const int *series_windows_selected(const SeriesWindows *windows, int *n);
 extern bool series_windows_cover(const SeriesWindows *windows, int64 ts);
 
 /*
- * The first stretch of selected windows, which may be several that overlap, that ends after a time; false if
- * none does.
+ * The first stretch of selected windows, which may be several that overlap, that ends after a
+ * time; false if none does.
  */
 extern bool series_windows_next(const SeriesWindows *windows, int64 ts, int64 *begin, int64 *end);
 
 /*
- * The times of verdicts of some kinds (model/verdicts.h) as windows for the series columns of rows; NULL if
- * there are none.  integers: the time column is one.  numbers, unless NULL: receives, for each window, the number of the verdict in
- * the list.
+ * The times of verdicts of some kinds (model/verdicts.h) as windows for the series columns of
+ * rows; NULL if there are none.  integers: the time column is one.  numbers, unless NULL:
+ * receives, for each window, the number of the verdict in the list.
  */
 extern SeriesWindows *series_windows_of_verdicts(const List *verdicts, int kinds, int ncols,
 												 char **cols, bool integers, int **numbers);
