@@ -12,9 +12,9 @@
  *				that is not much greater, are not announced (refresh_incidents.c)
  *	expected	the rows belong to no incident (refresh_incidents.c)
  *
- * amad_tune respects all of them.  Incidents that are neither anomalies nor silences only keep
- * the verdict.  An incident that was announced as open and gets one of the last two verdicts is
- * closed for its receivers.
+ * amad_tune respects all of them.  Incidents that are no anomalies only keep the verdict.  An
+ * incident that was announced as open and gets one of the last two verdicts is closed for its
+ * receivers.
  *
  * Whoever may refresh the watch may give a verdict.  The model and its source are looked at as the
  * watch's owner, as in a refresh.
@@ -327,7 +327,8 @@ typedef struct MarkedIncident
 	pg_uuid_t	watch;
 	Datum		series_id;
 	Jsonb	   *series;
-	bool		of_rows;		/* an anomaly or a silence */
+	bool		anomaly;
+	bool		silent;
 	char	   *state;
 	int64		first;
 	int64		last;
@@ -382,7 +383,8 @@ lock_incident(const WatchTables *t, int64 id)
 	m.series_id = PointerGetDatum(PG_DETOAST_DATUM_COPY(watch_tables_value(0, 2, BYTEAOID, NULL)));
 	m.series = copy_jsonb_value(0, 3);
 	kind = TextDatumGetCString(watch_tables_value(0, 4, TEXTOID, NULL));
-	m.of_rows = strcmp(kind, "anomaly") == 0 || strcmp(kind, "silent") == 0;
+	m.anomaly = strcmp(kind, "anomaly") == 0;
+	m.silent = strcmp(kind, "silent") == 0;
 	m.state = TextDatumGetCString(watch_tables_value(0, 5, TEXTOID, NULL));
 	m.first = DatumGetInt64(watch_tables_value(0, 6, INT8OID, NULL));
 	m.last = DatumGetInt64(watch_tables_value(0, 7, INT8OID, NULL));
@@ -553,7 +555,7 @@ amad_feedback(PG_FUNCTION_ARGS)
 					 kind == VERDICT_FALSE_ALARM				 ? find_direction
 						 : kind == VERDICT_EXPECTED && has_until ? find_expected_end
 																 : NULL);
-	if (m.of_rows && kind == VERDICT_FALSE_ALARM && !(m.has_severity && inspection.direction))
+	if (m.anomaly && kind == VERDICT_FALSE_ALARM && !(m.has_severity && inspection.direction))
 		ereport(NOTICE,
 				(errmsg("no other incidents are muted, because it is not known which feature was "
 						"above or below its expected value")));
@@ -584,8 +586,8 @@ amad_feedback(PG_FUNCTION_ARGS)
 	}
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	delete_verdict(&t, m.id, &m.watch);
-	/* of others, the times say nothing of rows */
-	if (m.of_rows)
+	/* the times of others say nothing of rows; but after a silence, there can be anomalies until then */
+	if (m.anomaly || (m.silent && kind == VERDICT_EXPECTED && has_until))
 		(void) insert_verdict(&t, &verdict);
 	set_verdict(&t, m.id, name, note);
 	if (kind != VERDICT_INCIDENT)

@@ -322,10 +322,34 @@ SELECT amad_feedback(:tick, 'expected');
 CALL amad_refresh('t');
 SELECT count(*) FROM amad_incidents WHERE id > :tick;
 
-SELECT amad_drop(m) FROM unnest('{m,t,other}'::text[]) m;
+-- ---- buckets; series of several columns, which can be null -----------------------------------
+
+CREATE TABLE narrow (up boolean, site text, ts timestamp, metric text, value float8);
+CREATE INDEX ON narrow (up, site, ts);
+INSERT INTO narrow SELECT i % 2 = 0, CASE s WHEN 1 THEN 'a' WHEN 2 THEN 'b c' END, timestamp '2026-05-01' + i * interval '1 minute', m, sin(i * 0.02 + s) + (i * 7919 % 101) / 500.0
+FROM generate_series(0, 4000) i, generate_series(1, 3) s, unnest('{x,y}'::text[]) m;
+SELECT amad_train('n', 'narrow', series_cols => '{up,site}', metric_col => 'metric', value_col => 'value', bucket => '10 min',
+  options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
+SELECT amad_watch('n', target => 'narrow_scores', silence => '30 days')->'target' AS target;
+CALL amad_refresh('n', as_of => '2026-05-04');
+-- two buckets of a series, one of two series, and one of three
+SELECT amad_feedback('n', '{"up": true, "site": "b c"}', since => '2026-05-02 10:05', until => '2026-05-02 10:15') > 0 AS given;
+SELECT amad_feedback('n', '{"site": null}', since => '2026-05-02 12:00', until => '2026-05-02 12:10') > 0 AS given;
+SELECT amad_feedback('n', '{"up": "f"}', since => '2026-05-02 14:00', until => '2026-05-02 14:10') > 0 AS given;
+SELECT v.series, (last_ts - first_ts + 1) / 60000000 AS minutes FROM amad_verdicts v JOIN amad_watches w USING (watch) WHERE model_name = 'n' ORDER BY id;
+SELECT s->'labelled_rows' AS left_out FROM amad_retrain('n', deploy => false) AS s;
+SELECT s->'labelled_rows' AS left_out FROM amad_recalibrate('n', since => '2026-05-01', deploy => false) AS s;
+UPDATE narrow SET value = value + 100 WHERE (site IS NULL OR site = 'b c') AND up AND ts = '2026-05-03 01:00';
+CALL amad_refresh('n', as_of => '2026-05-04');
+SELECT amad_feedback(id, 'false_alarm') FROM amad_incidents JOIN amad_watches USING (watch) WHERE model_name = 'n';
+UPDATE narrow SET value = value + 100 WHERE up AND ts = '2026-05-03 03:00';
+CALL amad_refresh('n', as_of => '2026-05-04');
+SELECT series, started, i.muted FROM amad_incidents i JOIN amad_watches USING (watch) WHERE model_name = 'n' ORDER BY started, series;
+
+SELECT amad_drop(m) FROM unnest('{m,n,t,other}'::text[]) m;
 SELECT (SELECT count(*) FROM amad_incidents) AS incidents, (SELECT count(*) FROM amad_verdicts) AS verdicts;
 DROP VIEW shown, verdicts;
-DROP TABLE readings, scores, ticks, tick_scores, before, twice CASCADE;
+DROP TABLE readings, scores, narrow, narrow_scores, ticks, tick_scores, before, twice CASCADE;
 DROP FUNCTION at, feed, refresh, differing;
 DROP ROLE amad_f_operator, amad_f_reader, amad_f_stranger;
 RESET client_min_messages;
