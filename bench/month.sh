@@ -5,27 +5,30 @@
 #
 # DEVICES devices with four features and a row every STEP: daily profiles of their own, noise, and correlated features. The model is
 # trained on TRAIN days without incidents, the watch has alerts_per_day => 3 and the default for all else. Then DAYS days arrive,
-# a refresh every EVERY with as_of, as a schedule would call it:
+# with amad_refresh every EVERY and amad_care each hour, as the jobs of amad_schedule call them, with as_of:
 #   INCIDENTS incidents of one device each, of four kinds in turn: a spike (2 rows), a shift of one feature (1 to 3 hours), a feature that
 #   no longer follows another one (2 to 4 hours), and a sensor that is stuck (3 to 6 hours)
 #   one row of 100 arrives 1 to 3 hours late
 #   a fiftieth of the devices appears on day DAYS / 3, and another fiftieth stops on day DAYS / 2
 #   of three tenths of the devices one feature shifts for good on day 2 DAYS / 3
-# Nothing else is done: no training, recalibration or adoption.
+# CARE=false switches the care off.
 #
 # Printed for each seed: announcements a day (open, of anomalies and of silences) over all days and before the shift, incidents that an announced
 # incident of the device overlaps, by kind, the median time from the begin of an incident to its announcement, how the shift was
-# announced, devices that stopped and were announced, rows that have no score, scores that differ from those of amad_detect, and
-# the time of a refresh. Announcements that overlap neither an incident, nor the shift of the device, are false.
+# announced, and the share of rows of these devices that are flagged from the second day on, devices that stopped and were announced,
+# new devices that are adopted, rows that have no score, scores that differ from those of amad_detect (of versions that are still
+# stored), what the care did, and the time of a refresh. Announcements that overlap neither an incident, nor the shift of the device,
+# are false.
 #
 # Connects by the usual PG* variables to a database in which CREATE EXTENSION amad has been run, and leaves nothing behind.
-# Environment: DEVICES 200, STEP 5 minutes, TRAIN 14, DAYS 30, EVERY 1 hour, INCIDENTS 50, OPTIONS of the training {}, PER_DAY 3
+# Environment: DEVICES 200, STEP 5 minutes, TRAIN 14, DAYS 30, EVERY 1 hour, INCIDENTS 50, OPTIONS of the training {}, PER_DAY 3,
+# CARE true
 set -euo pipefail
 
 seeds=("$@")
 [ $# -gt 0 ] || seeds=(1 2 3)
 devices=${DEVICES:-200} step=${STEP:-5 minutes} train=${TRAIN:-14} days=${DAYS:-30} every=${EVERY:-1 hour} incidents=${INCIDENTS:-50}
-options=${OPTIONS:-"{}"} per_day=${PER_DAY:-3}
+options=${OPTIONS:-"{}"} per_day=${PER_DAY:-3} care=${CARE:-true}
 schema=amad_bench_month
 
 run() { PGOPTIONS='-c client_min_messages=warning -c timezone=UTC' psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
@@ -80,13 +83,15 @@ CREATE TABLE metrics (device int, ts timestamptz, load float8, power float8, hea
 INSERT INTO metrics SELECT device, ts, load, power, heat, pressure FROM feed WHERE arrives < first_day();
 ANALYZE metrics;
 SELECT count(amad_train('$schema', '$schema.metrics', 'ts', series_cols => '{device}', options => '$options')) \\gset
-SELECT count(amad_watch('$schema', target => '$schema.scores', "every" => '$every', alerts_per_day => $per_day)) \\gset
+SELECT count(amad_watch('$schema', target => '$schema.scores', "every" => '$every', alerts_per_day => $per_day, care => $care)) \\gset
 CALL amad_refresh('$schema', as_of => first_day());
+CALL amad_care('$schema', as_of => first_day());
 DO \$\$ DECLARE now timestamptz := first_day(); BEGIN
   WHILE now < first_day() + interval '$days days' LOOP
     INSERT INTO metrics SELECT device, ts, load, power, heat, pressure FROM feed WHERE arrives >= now AND arrives < now + interval '$every';
     now := now + interval '$every';
     CALL amad_refresh('$schema', as_of => now);
+    CALL amad_care('$schema', as_of => now);
   END LOOP; END \$\$;
 
 CREATE TABLE announced AS SELECT i.id, o.as_of, i.kind, (series->>'device')::int AS device, started, coalesce(ended, 'infinity') AS ended, coalesce(i.leader, i.id) AS leader
@@ -102,20 +107,32 @@ SELECT format('  announcements a day: %s anomalies, %s silences; before the shif
   round(count(*) FILTER (WHERE kind = 'anomaly' AND as_of < shift_day() AND NOT EXISTS (SELECT FROM incident i WHERE i.device = a.device
     AND a.started <= i.ends + interval '2 hours' AND a.ended >= i.begins - interval '1 hour')) / ($days * 2 / 3)::numeric, 2))
 FROM announced a WHERE id = leader;
+SELECT format('  each day: %s', string_agg((SELECT count(*) FROM announced a WHERE id = leader AND kind = 'anomaly' AND as_of > d AND as_of <= d + interval '1 day')::text, ' ' ORDER BY d))
+FROM generate_series(first_day(), first_day() + interval '1 day' * ($days - 1), '1 day') d;
 SELECT format('  incidents announced: %s of %s (%s); median delay %s', count(as_of), count(*),
   (SELECT string_agg(kind || ' ' || found || ' of ' || n, ', ' ORDER BY kind) FROM (SELECT kind, count(as_of) AS found, count(*) AS n FROM matched GROUP BY 1) k),
   percentile_cont(0.5) WITHIN GROUP (ORDER BY as_of - begins)) FROM matched;
 SELECT format('  the shift of %s devices: %s incidents in its first day, announced %s times, for %s devices', (SELECT count(*) FROM device WHERE shifts), count(*),
   count(DISTINCT leader), count(DISTINCT device)) FROM announced JOIN device d USING (device)
 WHERE shifts AND kind = 'anomaly' AND started >= shift_day() - interval '1 hour' AND as_of < shift_day() + interval '1 day';
+SELECT format('  rows of these devices that are flagged: %s %% in the first day of the shift, %s %% from the second day on; of all devices: %s %%',
+  round(100 * avg((severity > 1)::int) FILTER (WHERE shifts AND ts < shift_day() + interval '1 day'), 2),
+  round(100 * avg((severity > 1)::int) FILTER (WHERE shifts AND ts >= shift_day() + interval '1 day'), 2),
+  round(100 * avg((severity > 1)::int) FILTER (WHERE ts >= shift_day() + interval '1 day'), 2)) FROM scores JOIN device USING (device) WHERE ts >= shift_day() AND status IS NULL;
 SELECT format('  devices that stopped: %s, announced: %s; new devices: %s, learning series: %s', (SELECT count(*) FROM device WHERE stops),
   (SELECT count(DISTINCT device) FROM announced JOIN device USING (device) WHERE kind = 'silent' AND stops), (SELECT count(*) FROM device WHERE late_comer),
   (SELECT learning_series FROM amad_status WHERE model_name = '$schema'));
 SELECT format('  rows without a score: %s; scores that differ from amad_detect: %s', (SELECT count(*) FROM metrics WHERE NOT EXISTS (SELECT FROM scores s WHERE (s.device, s.ts) = (metrics.device, metrics.ts))),
-  (SELECT count(*) FROM scores s JOIN (SELECT (series->>'device')::int AS device, ts, severity FROM amad_detect('$schema')) f USING (device, ts) WHERE s.severity IS DISTINCT FROM f.severity));
+  (SELECT count(*) FROM (SELECT version AS v FROM amad_models WHERE model_name = '$schema' AND version IN (SELECT model_version FROM scores) OFFSET 0) v,
+    LATERAL (SELECT (series->>'device')::int AS device, ts, severity FROM amad_detect('$schema', since => (SELECT min(ts) FROM scores WHERE model_version = v), version => v)) f
+    JOIN scores s USING (device, ts) WHERE s.model_version = v AND s.severity IS DISTINCT FROM f.severity));
+SELECT format('  care: %s recalibrations, %s trainings, %s of them deployed, %s failed; last remarks: %s', count(*) FILTER (WHERE kind = 'recalibrate' AND notices ~ 'recalibrated|adopted'),
+  count(*) FILTER (WHERE kind = 'retrain'), count(*) FILTER (WHERE notices LIKE '%trained and deployed%'), count(*) FILTER (WHERE state <> 'done'),
+  string_agg(concat_ws(' ', 'day', extract(day FROM as_of - first_day()), notices, message), '; ' ORDER BY as_of) FILTER (WHERE notices IS NOT NULL OR message IS NOT NULL))
+FROM amad_runs JOIN amad_watches USING (watch) WHERE model_name = '$schema' AND kind <> 'refresh';
 SELECT format('  a refresh: median %s ms, most %s ms, of %s rows; scores %s, incidents %s', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric),
   round(max(ms)::numeric), round(avg(rows_scored)), pg_size_pretty(pg_total_relation_size('scores')), pg_size_pretty(pg_total_relation_size('amad_incidents')))
-FROM (SELECT extract(epoch FROM ended - started) * 1000 AS ms, rows_scored FROM amad_runs JOIN amad_watches USING (watch) WHERE model_name = '$schema' AND run > 1) r;
+FROM (SELECT extract(epoch FROM ended - started) * 1000 AS ms, rows_scored FROM amad_runs JOIN amad_watches USING (watch) WHERE model_name = '$schema' AND kind = 'refresh' AND run > 1) r;
 SELECT count(amad_drop('$schema')) \\gset
 SQL
 }

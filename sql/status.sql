@@ -22,17 +22,17 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
 			WHEN 'timestamp' THEN (timestamp '2000-01-01 00:00' + w.newest_ts * interval '1 microsecond')::timestamptz
 		END AS newest) n
-	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.state <> 'skipped'
+	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.kind = 'refresh' AND r.state <> 'skipped'
 		ORDER BY r.run DESC LIMIT 1) r ON true
-	CROSS JOIN LATERAL (SELECT pg_catalog.max(a.started) FILTER (WHERE a.state = 'done') AS done,
-			pg_catalog.count(*) FILTER (WHERE a.state IN ('failed', 'cancelled', 'killed') AND a.run > coalesce(
-				(SELECT pg_catalog.max(b.run) FROM amad_runs b WHERE b.watch = w.watch AND b.state = 'done'), 0)) AS failures
-		FROM amad_runs a WHERE a.watch = w.watch) f
+	LEFT JOIN LATERAL (SELECT a.run, a.started FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.state = 'done'
+		ORDER BY a.run DESC LIMIT 1) g ON true
+	CROSS JOIN LATERAL (SELECT g.started AS done, pg_catalog.count(*) AS failures FROM amad_runs a
+		WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.run > coalesce(g.run, 0) AND a.state IN ('failed', 'cancelled', 'killed')) f
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS changes, pg_catalog.min(c.logged_at) AS oldest_change
 		FROM amad_changes c WHERE c.watch = w.watch) c
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
-		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
+		FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.started > pg_catalog.now() - interval '1 day') d
 	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
 			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,

@@ -28,10 +28,12 @@ CREATE TABLE amad_watches (
 	min_duration interval NOT NULL DEFAULT '0',
 	alerts_per_day float8,
 	tuned_version integer,
-	critical_severity float8 NOT NULL DEFAULT 10,
+	critical_severity float8 NOT NULL DEFAULT 3,
 	labels jsonb,
 	notify text,
-	care boolean NOT NULL DEFAULT true
+	care boolean NOT NULL DEFAULT true,
+	newest_version integer,
+	notify_failures bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
 COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
@@ -66,6 +68,8 @@ COMMENT ON COLUMN amad_watches.critical_severity IS 'incidents with at least thi
 COMMENT ON COLUMN amad_watches.labels IS 'members that are added to announcements, for routing; null: none';
 COMMENT ON COLUMN amad_watches.notify IS 'channel on which a refresh sends a notification when it has written announcements; null: none';
 COMMENT ON COLUMN amad_watches.care IS 'whether amad_care() recalibrates and retrains the model';
+COMMENT ON COLUMN amad_watches.newest_version IS 'newest version of the model that a run has found deployed; if an older one is deployed now, amad_care() does not replace it';
+COMMENT ON COLUMN amad_watches.notify_failures IS 'notifications that could not be sent';
 
 -- No index: each statement that changes the source adds rows here.
 CREATE TABLE amad_changes (
@@ -115,6 +119,8 @@ CREATE TABLE amad_series (
 	learning boolean NOT NULL,
 	newest_ts bigint NOT NULL,
 	key jsonb,
+	adopted timestamptz,
+	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
 );
 COMMENT ON TABLE amad_series IS 'series of the sources of watches, as of the last refresh that scored their newest row';
@@ -125,9 +131,12 @@ COMMENT ON COLUMN amad_series.newest IS 'time of the newest row that was scored;
 COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does not contain the series';
 COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_changes';
 COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
+COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
+COMMENT ON COLUMN amad_series.calibrated IS 'as_of of the last amad_care() that has calibrated the series that it has adopted';
 
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,
+	kind text NOT NULL,
 	run bigint NOT NULL,
 	started timestamptz NOT NULL,
 	ended timestamptz,
@@ -142,21 +151,23 @@ CREATE TABLE amad_runs (
 	sqlstate text,
 	message text,
 	notices text,
-	PRIMARY KEY (watch, started)
+	PRIMARY KEY (watch, started, kind)
 );
-COMMENT ON TABLE amad_runs IS 'runs of amad_refresh()';
+CREATE INDEX ON amad_runs (watch, run);
+COMMENT ON TABLE amad_runs IS 'runs of amad_refresh() and amad_care()';
 COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
+COMMENT ON COLUMN amad_runs.kind IS 'refresh, or what amad_care() did: recalibrate or retrain';
 COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch; one that was skipped can have that of a run in an open transaction';
 COMMENT ON COLUMN amad_runs.started IS 'time at which it started';
 COMMENT ON COLUMN amad_runs.ended IS 'time at which it ended; of a killed run, the time at which that was noticed';
 COMMENT ON COLUMN amad_runs.state IS 'running, done, failed, cancelled, skipped (another run was not finished), or killed (its process ended)';
 COMMENT ON COLUMN amad_runs.as_of IS 'the time that counted as the present';
 COMMENT ON COLUMN amad_runs.changes IS 'entries of the change log that were taken';
-COMMENT ON COLUMN amad_runs.series IS 'series that were scored; one that had several ranges can count more than once';
+COMMENT ON COLUMN amad_runs.series IS 'series that were scored, of which one that had several ranges can count more than once; of kind recalibrate: series that were checked';
 COMMENT ON COLUMN amad_runs.rows_scored IS 'rows written to the target';
 COMMENT ON COLUMN amad_runs.rows_flagged IS 'those of them that are anomalies';
 COMMENT ON COLUMN amad_runs.rows_learning IS 'those of them whose series the model does not contain';
-COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them';
+COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them; otherwise the one that was deployed at the end';
 COMMENT ON COLUMN amad_runs.sqlstate IS 'error code of a run that failed or was cancelled';
 COMMENT ON COLUMN amad_runs.message IS 'its error message';
 COMMENT ON COLUMN amad_runs.notices IS 'remarks of the run, for example on new partitions';
@@ -237,3 +248,8 @@ CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, u
 	AS 'MODULE_PATHNAME', 'amad_refresh' LANGUAGE C;
 COMMENT ON PROCEDURE amad_refresh IS
 	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
+
+CREATE PROCEDURE amad_care(model_name text, as_of timestamptz DEFAULT pg_catalog.now())
+	AS 'MODULE_PATHNAME', 'amad_care' LANGUAGE C;
+COMMENT ON PROCEDURE amad_care IS
+	'keep the model of a watch up to date, if it is due: recalibrate series that have drifted and adopt new ones, daily; retrain, weekly';

@@ -29,7 +29,7 @@ sub statements
 	while ($text =~ /\G(?:(--[^\n]*\n)|('(?:[^']|'')*')|("[^"]*")|(\$(\w*)\$.*?\$\5\$)|(;)|(\\[^\n]*\n)|(.))/gs)
 	{
 		if (defined $6) { $current =~ s/^\s+//; push @found, "$current;"; $current = ''; }
-		elsif (defined $1) { $current .= $1 if $current =~ /\S/; }
+		elsif (defined $1) { $current .= "\n" if $current =~ /\S/; }
 		elsif (!defined $7) { $current .= $2 // $3 // $4 // $8; }
 	}
 	return @found;

@@ -231,7 +231,7 @@ case $part in
     # a copy that the server's account can read and write
     tests=$scratch/test
     cp -r test "$tests"
-    for d in expected docs README.md SECURITY.md tools/amad-notify; do
+    for d in expected docs grafana README.md SECURITY.md tools/amad-notify; do
       if [ -e $d ]; then cp -r $d "$tests/"; fi
     done
     # PostgreSQL 19 reports unknown functions and operators in other words

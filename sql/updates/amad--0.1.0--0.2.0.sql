@@ -304,13 +304,13 @@ CREATE FUNCTION amad_schedule(model_name text, schedule text DEFAULT NULL) RETUR
 	AS 'MODULE_PATHNAME', 'amad_schedule' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_schedule IS
-	'create the job that refreshes a watch, by pg_cron or TimescaleDB, or replace it; without them, return how an administrator can';
+	'create the jobs that refresh a watch and care for its model, by pg_cron or TimescaleDB, or replace them; without them, return how an administrator can';
 
 CREATE FUNCTION amad_unschedule(model_name text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'amad_unschedule' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_unschedule IS
-	'remove the job that refreshes a watch; false if there is none';
+	'remove the jobs of a watch; false if there are none';
 
 CREATE FUNCTION amad_find_job(watch uuid, model_name text, owner name,
 		OUT scheduler text, OUT job bigint, OUT state text, OUT message text)
@@ -323,7 +323,7 @@ CREATE PROCEDURE amad_job(job_id integer, config jsonb)
 	AS 'MODULE_PATHNAME', 'amad_job' LANGUAGE C;
 
 COMMENT ON PROCEDURE amad_job IS
-	'amad_refresh() for jobs of TimescaleDB, which have the name of the model in their configuration';
+	'amad_refresh() or amad_care() for jobs of TimescaleDB, which have the name of the model in their configuration';
 
 CREATE FUNCTION amad_check_job(config jsonb) RETURNS void
 	AS 'MODULE_PATHNAME', 'amad_check_job' LANGUAGE C STABLE PARALLEL RESTRICTED;
@@ -359,10 +359,12 @@ CREATE TABLE amad_watches (
 	min_duration interval NOT NULL DEFAULT '0',
 	alerts_per_day float8,
 	tuned_version integer,
-	critical_severity float8 NOT NULL DEFAULT 10,
+	critical_severity float8 NOT NULL DEFAULT 3,
 	labels jsonb,
 	notify text,
-	care boolean NOT NULL DEFAULT true
+	care boolean NOT NULL DEFAULT true,
+	newest_version integer,
+	notify_failures bigint NOT NULL DEFAULT 0
 );
 
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
@@ -429,6 +431,10 @@ COMMENT ON COLUMN amad_watches.notify IS 'channel on which a refresh sends a not
 
 COMMENT ON COLUMN amad_watches.care IS 'whether amad_care() recalibrates and retrains the model';
 
+COMMENT ON COLUMN amad_watches.newest_version IS 'newest version of the model that a run has found deployed; if an older one is deployed now, amad_care() does not replace it';
+
+COMMENT ON COLUMN amad_watches.notify_failures IS 'notifications that could not be sent';
+
 CREATE TABLE amad_changes (
 	watch uuid NOT NULL,
 	series text[],
@@ -489,6 +495,8 @@ CREATE TABLE amad_series (
 	learning boolean NOT NULL,
 	newest_ts bigint NOT NULL,
 	key jsonb,
+	adopted timestamptz,
+	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
 );
 
@@ -508,8 +516,13 @@ COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_chang
 
 COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
 
+COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
+
+COMMENT ON COLUMN amad_series.calibrated IS 'as_of of the last amad_care() that has calibrated the series that it has adopted';
+
 CREATE TABLE amad_runs (
 	watch uuid NOT NULL,
+	kind text NOT NULL,
 	run bigint NOT NULL,
 	started timestamptz NOT NULL,
 	ended timestamptz,
@@ -524,12 +537,16 @@ CREATE TABLE amad_runs (
 	sqlstate text,
 	message text,
 	notices text,
-	PRIMARY KEY (watch, started)
+	PRIMARY KEY (watch, started, kind)
 );
 
-COMMENT ON TABLE amad_runs IS 'runs of amad_refresh()';
+CREATE INDEX ON amad_runs (watch, run);
+
+COMMENT ON TABLE amad_runs IS 'runs of amad_refresh() and amad_care()';
 
 COMMENT ON COLUMN amad_runs.watch IS 'the watch, as in amad_watches';
+
+COMMENT ON COLUMN amad_runs.kind IS 'refresh, or what amad_care() did: recalibrate or retrain';
 
 COMMENT ON COLUMN amad_runs.run IS 'number of the run among those of the watch; one that was skipped can have that of a run in an open transaction';
 
@@ -543,7 +560,7 @@ COMMENT ON COLUMN amad_runs.as_of IS 'the time that counted as the present';
 
 COMMENT ON COLUMN amad_runs.changes IS 'entries of the change log that were taken';
 
-COMMENT ON COLUMN amad_runs.series IS 'series that were scored; one that had several ranges can count more than once';
+COMMENT ON COLUMN amad_runs.series IS 'series that were scored, of which one that had several ranges can count more than once; of kind recalibrate: series that were checked';
 
 COMMENT ON COLUMN amad_runs.rows_scored IS 'rows written to the target';
 
@@ -551,7 +568,7 @@ COMMENT ON COLUMN amad_runs.rows_flagged IS 'those of them that are anomalies';
 
 COMMENT ON COLUMN amad_runs.rows_learning IS 'those of them whose series the model does not contain';
 
-COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them';
+COMMENT ON COLUMN amad_runs.model_version IS 'version that scored them; otherwise the one that was deployed at the end';
 
 COMMENT ON COLUMN amad_runs.sqlstate IS 'error code of a run that failed or was cancelled';
 
@@ -669,6 +686,12 @@ CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, u
 COMMENT ON PROCEDURE amad_refresh IS
 	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
 
+CREATE PROCEDURE amad_care(model_name text, as_of timestamptz DEFAULT pg_catalog.now())
+	AS 'MODULE_PATHNAME', 'amad_care' LANGUAGE C;
+
+COMMENT ON PROCEDURE amad_care IS
+	'keep the model of a watch up to date, if it is due: recalibrate series that have drifted and adopt new ones, daily; retrain, weekly';
+
 CREATE TABLE amad_incidents (
 	id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
 	watch uuid NOT NULL,
@@ -695,6 +718,7 @@ CREATE TABLE amad_incidents (
 	acknowledged_at timestamptz,
 	acknowledged_by name,
 	note text,
+	detail text,
 	verdict text,
 	muted boolean NOT NULL DEFAULT false
 );
@@ -711,11 +735,11 @@ COMMENT ON COLUMN amad_incidents.id IS 'identifier, which an incident keeps when
 
 COMMENT ON COLUMN amad_incidents.watch IS 'the watch, as in amad_watches';
 
-COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole';
+COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole, and of amad_runs.kind for the kind job';
 
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
 
-COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, or silent (no rows: amad_status.silent_after)';
+COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows: amad_status.silent_after), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
 
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
 
@@ -760,6 +784,8 @@ COMMENT ON COLUMN amad_incidents.note IS 'note of amad_acknowledge() or amad_fee
 COMMENT ON COLUMN amad_incidents.verdict IS 'that of amad_feedback(): incident, false_alarm or expected; null: none';
 
 COMMENT ON COLUMN amad_incidents.muted IS 'whether nothing is announced for now: it is like a false alarm, or it has the verdict false_alarm or expected';
+
+COMMENT ON COLUMN amad_incidents.detail IS 'for the kinds drift and job: what to do, or the error';
 
 CREATE TABLE amad_outbox (
 	incident bigint NOT NULL,
@@ -966,17 +992,17 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
 			WHEN 'timestamp' THEN (timestamp '2000-01-01 00:00' + w.newest_ts * interval '1 microsecond')::timestamptz
 		END AS newest) n
-	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.state <> 'skipped'
+	LEFT JOIN LATERAL (SELECT * FROM amad_runs r WHERE r.watch = w.watch AND r.kind = 'refresh' AND r.state <> 'skipped'
 		ORDER BY r.run DESC LIMIT 1) r ON true
-	CROSS JOIN LATERAL (SELECT pg_catalog.max(a.started) FILTER (WHERE a.state = 'done') AS done,
-			pg_catalog.count(*) FILTER (WHERE a.state IN ('failed', 'cancelled', 'killed') AND a.run > coalesce(
-				(SELECT pg_catalog.max(b.run) FROM amad_runs b WHERE b.watch = w.watch AND b.state = 'done'), 0)) AS failures
-		FROM amad_runs a WHERE a.watch = w.watch) f
+	LEFT JOIN LATERAL (SELECT a.run, a.started FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.state = 'done'
+		ORDER BY a.run DESC LIMIT 1) g ON true
+	CROSS JOIN LATERAL (SELECT g.started AS done, pg_catalog.count(*) AS failures FROM amad_runs a
+		WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.run > coalesce(g.run, 0) AND a.state IN ('failed', 'cancelled', 'killed')) f
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS changes, pg_catalog.min(c.logged_at) AS oldest_change
 		FROM amad_changes c WHERE c.watch = w.watch) c
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
-		FROM amad_runs a WHERE a.watch = w.watch AND a.started > pg_catalog.now() - interval '1 day') d
+		FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.started > pg_catalog.now() - interval '1 day') d
 	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
 			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,
@@ -1083,3 +1109,58 @@ COMMENT ON COLUMN amad_status.unseen IS 'what the watch cannot see; null: nothin
 ALTER VIEW amad_status OWNER TO @extowner@;
 
 GRANT SELECT ON amad_status TO PUBLIC;
+
+CREATE FUNCTION amad_metrics() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED
+	SET jit = off
+RETURN (
+	WITH s AS MATERIALIZED (SELECT * FROM amad_status),
+		
+		w AS MATERIALIZED (SELECT s.*, pg_catalog.format(CASE pg_catalog.count(*) OVER (PARTITION BY s.owner, s.model_name)
+				WHEN 1 THEN 'owner="%s",model="%s"' ELSE 'owner="%s",model="%s",watch="%s"' END, e.owner, e.model, s.watch) AS labels
+			FROM s CROSS JOIN LATERAL (SELECT
+				pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(s.owner::text, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') AS owner,
+				pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(s.model_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') AS model) e),
+		i AS MATERIALIZED (SELECT i.watch, i.kind, pg_catalog.count(*) AS open
+			FROM amad_incidents i WHERE i.state = 'open' GROUP BY i.watch, i.kind),
+		
+		samples(number, name, help, labels, value) AS (
+			SELECT m.number, m.name, m.help, w.labels, m.value
+			FROM w CROSS JOIN LATERAL (VALUES
+				(2, 'lag_seconds', 'Time since the newest row that was scored.', pg_catalog.date_part('epoch', w.lag)),
+				(3, 'last_success_age_seconds', 'Time since the start of the last refresh that succeeded.',
+					pg_catalog.date_part('epoch', pg_catalog.now() - w.last_done)),
+				(4, 'failures', 'Refreshes since the last one that succeeded.', w.failures::float8),
+				(5, 'last_run_duration_seconds', 'Time that the last refresh took.', pg_catalog.date_part('epoch', w.last_duration)),
+				(6, 'last_run_rows', 'Rows that the last refresh scored.', w.last_rows::float8),
+				(7, 'changes', 'Entries of the change log.', w.changes::float8),
+				(8, 'oldest_change_age_seconds', 'Age of the oldest entry of the change log.',
+					pg_catalog.date_part('epoch', pg_catalog.now() - w.oldest_change)),
+				(9, 'pending', 'Changes that a refresh has taken from the log and not scored yet.', w.pending::float8),
+				(10, 'overflow', 'Whether the next refresh scores everything, because the change log was full.', w.overflow::int::float8),
+				(11, 'series', 'Series that have scores.', w.series::float8),
+				(12, 'learning_series', 'Series that the model does not contain.', w.learning_series::float8),
+				(13, 'silent_series', 'Series that have stopped.', w.silent_series::float8),
+				(15, 'alarms_last_day', 'Incidents that were announced in the last day.', w.alarms_last_day::float8),
+				(16, 'alerts_per_day', 'Number of alarms a day that the rule for incidents was chosen for.', w.alerts_per_day),
+				(17, 'undelivered', 'Announcements that nobody has confirmed.', w.undelivered::float8),
+				(18, 'flagged_ratio', 'Share of anomalies among the rows scored in the last day.', w.flagged_share),
+				(19, 'learning_ratio', 'Share of rows scored in the last day whose series the model does not contain.', w.learning_share),
+				(20, 'model_version', 'Version of the model that the last refresh used.', w.model_version::float8)) m(number, name, help, value)
+			WHERE m.value IS NOT NULL
+			UNION ALL
+			SELECT 1, 'state', 'Whether the watch is in this state.', pg_catalog.format('%s,state="%s"', w.labels, v.state),
+				(w.state = v.state)::int::float8
+			FROM w CROSS JOIN (VALUES ('ok'), ('paused'), ('no model'), ('failing'), ('overdue')) v(state)
+			UNION ALL
+			SELECT 14, 'open_incidents', 'Incidents that are open.', pg_catalog.format('%s,kind="%s"', w.labels, k.kind),
+				coalesce(i.open, 0)::float8
+			FROM w CROSS JOIN (VALUES ('anomaly'), ('silent'), ('drift'), ('job')) k(kind)
+			LEFT JOIN i ON i.watch = w.watch AND i.kind = k.kind)
+	SELECT pg_catalog.concat(pg_catalog.string_agg(f.text, '' ORDER BY f.number), '# EOF')
+	FROM (SELECT s.number, pg_catalog.format(E'# HELP amad_watch_%s %s\n# TYPE amad_watch_%s gauge\n%s', s.name, s.help, s.name,
+			pg_catalog.string_agg(pg_catalog.format(E'amad_watch_%s{%s} %s\n', s.name, s.labels, s.value), ''
+				ORDER BY s.labels COLLATE "C")) AS text
+		FROM samples s GROUP BY s.number, s.name, s.help) f);
+
+COMMENT ON FUNCTION amad_metrics IS
+	'state of the watches that the caller can see, in the text formats of OpenMetrics and Prometheus';

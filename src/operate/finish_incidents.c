@@ -83,6 +83,17 @@
 #define DELIVERED_DAYS "7"
 
 void
+incidents_announce(const Refresh *r, const WatchTables *t)
+{
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, INT4OID, INTERVALOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of),
+							Int32GetDatum(ALONE_SERIES), IntervalPGetDatum(r->watch.every)};
+
+	(void) watch_tables_execute(t, LEAD, 4, types, values, r->watch.every ? NULL : "   n");
+	(void) watch_tables_execute(t, SEND, 1, types, values, NULL);
+}
+
+void
 incidents_finish(Refresh *r)
 {
 	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, FLOAT8OID};
@@ -108,12 +119,7 @@ incidents_finish(Refresh *r)
 													BoolGetDatum(r->had_newest)},
 									NULL);
 	}
-	(void) watch_tables_execute(&t, LEAD, 4,
-								(const Oid[]){UUIDOID, TIMESTAMPTZOID, INT4OID, INTERVALOID},
-								(const Datum[]){values[0], values[1], Int32GetDatum(ALONE_SERIES),
-												IntervalPGetDatum(r->watch.every)},
-								r->watch.every ? NULL : "   n");
-	(void) watch_tables_execute(&t, SEND, 1, types, values, NULL);
+	incidents_announce(r, &t);
 	(void) watch_tables_execute(&t,
 								"DELETE FROM {outbox} WHERE watch = $1 AND delivered < "
 								"clock_timestamp() - interval '" DELIVERED_DAYS " days'",

@@ -4,7 +4,8 @@
  *
  * The network gets clipped values.  If the level of a feature has moved so far that most values
  * are clipped, the network cannot distinguish them, and expects wrong values of the other
- * features as well.  Such a feature gets a new mean: the median of recent rows, which anomalies
+ * features as well.  A smaller move can be harmless, as the network may follow it; it counts if the
+ * severities have drifted, too.  Such a feature gets a new mean: the median of recent rows, which anomalies
  * among them hardly affect.
  *
  * The level is computed from the newest half of the rows, so it has lasted for some time.  It
@@ -25,6 +26,7 @@
 #include "pg/interrupts.h"
 
 #define MOST 0.55				/* share of the values of a level that has moved */
+#define MOVED 3.0				/* standard deviations of a level that the model does not follow */
 #define SHIFTED 2.0 /* standard deviations of a level or a spread; half a sine is at 1 */
 #define QUIET 0.25				/* distance from the level of a feature that moves little … */
 #define MOST_QUIET 0.95			/* … of this share of its values; most features must */
@@ -55,15 +57,15 @@ take_distances(double *values, int64 n, double level)
 	}
 }
 
-/* Whether most of the newest half of n scaled values are beyond the clip on the same side. */
+/* Whether most of the newest half of n scaled values are beyond a limit on the same side. */
 static bool
-is_moved(double *values, int64 n, double clip)
+is_moved(double *values, int64 n, double limit)
 {
 	const int64 newest = n - n / 2;
 
 	values += n / 2;
-	return nn_quantile_polled(values, newest, 1 - MOST, check_interrupts) >= clip ||
-		nn_quantile_polled(values, newest, MOST, check_interrupts) <= -clip;
+	return nn_quantile_polled(values, newest, 1 - MOST, check_interrupts) >= limit ||
+		nn_quantile_polled(values, newest, MOST, check_interrupts) <= -limit;
 }
 
 /*
@@ -84,9 +86,10 @@ is_shifted(double *values, int64 n, bool *quiet)
 
 Levels
 levels_find(const Model *m, const Dataset *d, int64 first, int64 rows, const uint8 *use,
-			double	   *scratch, bool *moved)
+			bool		drifted, double *scratch, bool *moved)
 {
 	const int	C = m->features;
+	const double limit = drifted ? Min(m->options.clip, MOVED) : m->options.clip;
 	Levels		result = {false};
 	int			given = 0;
 	int			quiet = 0;
@@ -103,8 +106,7 @@ levels_find(const Model *m, const Dataset *d, int64 first, int64 rows, const uin
 				scratch[n++] = d->rows[row * C + c];
 		}
 		/* values cannot be shifted so that their transformed values have another level */
-		moved[c] = n > 0 && m->transforms.kind[c] == TRANSFORM_NONE &&
-			is_moved(scratch, n, m->options.clip);
+		moved[c] = n > 0 && m->transforms.kind[c] == TRANSFORM_NONE && is_moved(scratch, n, limit);
 		if (n == 0)
 			continue;
 		result.any_moved = result.any_moved || moved[c];

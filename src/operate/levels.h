@@ -18,11 +18,11 @@ typedef struct Levels
 
 /*
  * Marks the features of a series whose level has moved.  The series has `rows` rows of a
- * dataset, from `first` on; use: RowUse of each row of the dataset; scratch has room
- * for `rows` values.
+ * dataset, from `first` on; use: RowUse of each row of the dataset; drifted: whether its severities
+ * have; scratch has room for `rows` values.
  */
 extern Levels levels_find(const Model *model, const Dataset *dataset, int64 first, int64 rows,
-						  const uint8 *use, double *scratch, bool *moved);
+						  const uint8 *use, bool drifted, double *scratch, bool *moved);
 
 /*
  * The figures of a series with a new mean of the features that have moved.  Their values from

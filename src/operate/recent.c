@@ -178,8 +178,8 @@ judge_recent_rows(Recent *r)
 		first += r->series[i].rows;
 		CHECK_FOR_INTERRUPTS();
 		judge_series(r, &r->series[i], values);
-		levels = levels_find(m, r->dataset, r->series[i].first, r->series[i].rows, r->use, values,
-							 moved);
+		levels = levels_find(m, r->dataset, r->series[i].first, r->series[i].rows, r->use,
+							 r->series[i].fit.drifted, values, moved);
 		r->series[i].shifted = levels.any_shifted;
 		if (levels.any_moved)
 		{

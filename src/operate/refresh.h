@@ -1,6 +1,6 @@
 /*
  * operate/refresh.h
- *	  A refresh of a watch: what its files share.
+ *	  A run of a watch, by amad_refresh or amad_care: what their files share.
  */
 #ifndef AMAD_OPERATE_REFRESH_H
 #define AMAD_OPERATE_REFRESH_H
@@ -21,7 +21,8 @@ typedef struct RefreshSums
 typedef struct Refresh
 {
 	/* the call */
-	Oid			function;		/* amad_refresh */
+	Oid			function;		/* of the extension */
+	const char *procedure;		/* its name, for messages */
 	TimestampTz as_of;
 	bool		has_since;
 	TimestampTz since;
@@ -29,6 +30,8 @@ typedef struct Refresh
 	TimestampTz until;
 	bool		atomic;			/* it cannot commit */
 	MemoryContext context;		/* lasts as long as the call */
+	const char *kind;			/* of the run, as in amad_runs */
+	WatchLock	lock;
 
 	/* the watch */
 	Oid			watches;		/* the table amad_watches */
@@ -41,11 +44,48 @@ typedef struct Refresh
 	int64		newest_before;	/* … up to this time */
 
 	/* what was done */
+	struct Care *care;			/* by amad_care */
 	RefreshSums sums;
 	StringInfoData notices;
 } Refresh;
 
 extern PGDLLEXPORT Datum amad_refresh(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum amad_care(PG_FUNCTION_ARGS);
+
+/* ---- runs: watch_run.c ---------------------------------------------------------------------- */
+
+/*
+ * Begins a call of a procedure whose first argument is the name of a model, and connects to SPI.
+ * ERROR if the transaction does not allow it.
+ */
+extern Refresh *run_enter(FunctionCallInfo fcinfo, const char *procedure);
+
+/*
+ * Finds and locks the watch; doing: what another session may be doing with it.  False, with a NOTICE and
+ * disconnected from SPI, if it is locked or paused.
+ */
+extern bool run_lock(Refresh *refresh, const char *kind, WatchLock lock, const char *model_name,
+					 const char *doing);
+
+/* Begins a record in the state running or skipped. */
+extern void run_begin(Refresh *refresh, const char *state);
+
+/*
+ * Runs a step in a transaction of its own, if that is possible, and commits it.  It runs as the watch's
+ * owner in a security-restricted operation, and returns whether there is more to do.  A failure is
+ * recorded; run_step() raises it again, run_try_step() returns it.
+ */
+extern bool run_step(Refresh *refresh, bool (*step)(Refresh *));
+extern ErrorData *run_try_step(Refresh *refresh, bool (*step)(Refresh *), bool *more);
+
+/* Ends the record of a run that has succeeded, in its last step. */
+extern void run_end(Refresh *refresh);
+
+/* Tells listeners that announcements wait, in a transaction of its own; a failure is counted. */
+extern void run_notify(Refresh *refresh);
+
+/* Releases the lock. */
+extern void run_leave(Refresh *refresh);
 
 /* Adds a remark to the record of the run. */
 extern void refresh_add_notice(Refresh *refresh, const char *notice);
@@ -102,5 +142,25 @@ extern int64 incidents_merge_gap(const Refresh *refresh, Oid ts_type);
 
 /* Closes incidents, finds series that have stopped, and joins announcements, at the end of a run. */
 extern void incidents_finish(Refresh *refresh);
+
+/* Gives the announcements that were written their leaders (finish_incidents.c). */
+extern void incidents_announce(const Refresh *refresh, const WatchTables *t);
+
+/* ---- other troubles: report_trouble.c ------------------------------------------------------- */
+
+/* Opens an incident of the kind job if runs of this kind keep failing, or closes it. */
+extern void trouble_report_failure(Refresh *refresh, const char *message);
+extern void trouble_report_success(Refresh *refresh);
+
+/* A series that has been checked for drift. */
+typedef struct CheckedSeries
+{
+	Datum		id;				/* bytea, as in amad_series */
+	Jsonb	   *key;			/* NULL: the model has no series */
+	const char *drift;			/* what to do about it; NULL: it has not drifted */
+} CheckedSeries;
+
+/* Opens and closes incidents of the kind drift. */
+extern void trouble_report_drift(Refresh *refresh, const CheckedSeries *series, int n);
 
 #endif							/* AMAD_OPERATE_REFRESH_H */

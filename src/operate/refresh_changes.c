@@ -147,8 +147,8 @@ static void
 update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source *source,
 			 Oid relation)
 {
-	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID, NAMEOID,
-						 OIDOID,  INT8OID, TEXTOID, INT8OID};
+	const Oid	types[] = {UUIDOID, INT4OID, INT4OID, OIDOID,	 NAMEOID,
+						 OIDOID,  INT8OID, TEXTOID, INT8OID, INT4OID};
 	const int64 step = (int64) Min(Max(model->stats.step, 1.0), 1e17);
 	NameData	owner;
 	Datum		values[] = {UUIDPGetDatum(&r->watch.id),
@@ -159,12 +159,14 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 					  ObjectIdGetDatum(r->watch.role),
 					  Int64GetDatum(owner_cluster()),
 					  CStringGetTextDatum(timestamps_type_name(source->ts_type)),
-					  Int64GetDatum(step)};
+					  Int64GetDatum(step),
+					  Int32GetDatum(Max(r->version, r->watch.newest_version))};
 	const int	depth = Max(r->watch.depth, scorer_depth(model, true));
 	const int	lookahead = Max(r->watch.lookahead, model->options.lookahead);
 
 	if (depth == r->watch.depth && lookahead == r->watch.lookahead && r->watch.same_cluster &&
-		relation == r->watch.source && step == r->watch.step)
+		relation == r->watch.source && step == r->watch.step &&
+		r->version <= r->watch.newest_version)
 		return;
 	values[1] = Int32GetDatum(r->watch.depth = depth);
 	values[2] = Int32GetDatum(r->watch.lookahead = lookahead);
@@ -174,7 +176,7 @@ update_watch(Refresh *r, const WatchTables *t, const Model *model, const Source 
 								"UPDATE {watches} SET depth = $2, lookahead = $3, source_oid = "
 								"nullif($4, 0::oid),"
 								" owner = $5, owner_oid = $6, owner_cluster = $7, time_type = $8,"
-								" step = $9 "
+								" step = $9, newest_version = $10 "
 								"WHERE watch = $1",
 								lengthof(values), types, values, NULL);
 }

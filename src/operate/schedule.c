@@ -55,9 +55,9 @@ typedef struct Schedulers
 static int
 run_query(const char *text, int nargs, const char *const *arguments, bool read_only)
 {
-	Oid			types[4] = {0};
-	Datum		values[4] = {0};
-	char		nulls[] = "    ";
+	Oid			types[5] = {0};
+	Datum		values[5] = {0};
+	char		nulls[] = "     ";
 	int			rc;
 
 	Assert(nargs <= lengthof(types));
@@ -137,18 +137,21 @@ find_schedulers(Schedulers *s)
 
 /* ---- the jobs of a watch ----------------------------------------------------------------- */
 
+/* The procedures that jobs call. */
+static const char *const procedures[] = {"amad_refresh", "amad_care"};
+
 /*
  * The name of a pg_cron job; with the database if it is created in another one.  It had 63 bytes
  * at most before version 1.5, so long names of models are replaced by the watch's identifier.
  */
 static char *
-job_name(const pg_uuid_t *id, const char *model_name, bool other_database)
+job_name(const char *procedure, const pg_uuid_t *id, const char *model_name, bool other_database)
 {
 	char	   *name = other_database
-		? psprintf("amad_refresh %s in %s", model_name, get_database_name(MyDatabaseId))
-		: psprintf("amad_refresh %s", model_name);
+		? psprintf("%s %s in %s", procedure, model_name, get_database_name(MyDatabaseId))
+		: psprintf("%s %s", procedure, model_name);
 
-	return strlen(name) < NAMEDATALEN ? name : psprintf("amad_refresh %s", watch_id_text(id));
+	return strlen(name) < NAMEDATALEN ? name : psprintf("%s %s", procedure, watch_id_text(id));
 }
 
 /* Jobs of pg_cron for a watch: $1, $2: names, $3: the watch's owner. */
@@ -166,16 +169,20 @@ schedule_remove(const Watch *watch)
 {
 	const StatementScope scope = statements_enter(InvalidOid);
 	const char *owner = OidIsValid(watch->role) ? GetUserNameFromId(watch->role, true) : NULL;
-	const char *const names[] = {job_name(&watch->id, watch->model_name, false),
-								 job_name(&watch->id, watch->model_name, true), owner};
 	const char *const model[] = {watch->model_name, owner};
 	int			removed = 0;
 	Schedulers	s;
 
 	find_schedulers(&s);
-	if (s.pg_cron && s.pg_cron_visible)
+	for (int i = 0; i < lengthof(procedures) && s.pg_cron && s.pg_cron_visible; i++)
+	{
+		const char *const names[] = {job_name(procedures[i], &watch->id, watch->model_name, false),
+									 job_name(procedures[i], &watch->id, watch->model_name, true),
+									 owner};
+
 		removed += run_query("SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE " CRON_JOBS, 3,
 							 names, false);
+	}
 	if (s.timescaledb && s.timescaledb_visible)
 		removed +=
 			run_query(psprintf("SELECT %s.delete_job(j.job_id)"
@@ -190,7 +197,7 @@ schedule_remove(const Watch *watch)
 typedef struct JobCall
 {
 	const char *query;
-	const char *arguments[4];
+	const char *arguments[5];
 	char	   *job;
 } JobCall;
 
@@ -205,17 +212,20 @@ call_add_job(void *arg)
 
 /* Adds a job to TimescaleDB.  NULL if its edition has no jobs. */
 static char *
-add_timescaledb_job(const Schedulers *s, Oid function, const Watch *watch, const char *every)
+add_timescaledb_job(const Schedulers *s, Oid function, const Watch *watch, const char *procedure,
+					const char *every)
 {
 	const char *schema = quote_identifier(get_namespace_name(get_func_namespace(function)));
 	JobCall		call = {
 		.query = psprintf("SELECT %s.add_job(proc => $1::regproc,"
 						  " schedule_interval => $2::interval,"
-						  " config => jsonb_build_object('model_name', $3),"
+						  " config => jsonb_strip_nulls(jsonb_build_object('model_name', $3, "
+						  "'procedure', $5)),"
 						  " check_config => $4::regproc)",
 						  s->timescaledb),
 		.arguments = {psprintf("%s.amad_job", schema), every, watch->model_name,
-					  psprintf("%s.amad_check_job", schema)},
+					  psprintf("%s.amad_check_job", schema),
+					  procedure != procedures[0] ? procedure : NULL},
 	};
 	ErrorData  *error = subtransaction_run(call_add_job, &call);
 
@@ -236,101 +246,136 @@ find_watch_to_schedule(Oid function, const char *model_name, Watch *watch)
 	watch_tables_leave(&t);
 }
 
-/* (model_name, schedule) → jsonb */
-Datum
-amad_schedule(PG_FUNCTION_ARGS)
+/* A job that is to be created. */
+typedef struct Job
 {
-	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *model_name = required_text_argument(fcinfo, 0, "model_name");
-	char	   *schedule = text_argument(fcinfo, 1);
-	char	   *database = get_database_name(MyDatabaseId);
-	Watch		watch;
+	Oid			function;
+	const Watch *watch;
+	const char *procedure;
+	const char *schedule;		/* in the syntax of crontab, if every is NULL */
 	Interval   *every;
-	bool		for_owner;
-	char	   *role;
-	char	   *interval;
-	char	   *command;
-	char	   *scheduler = NULL;
-	char	   *job = NULL;
-	Schedulers	s;
-	StringInfoData result;
-	StatementScope scope;
+	bool		for_owner;		/* the caller, a superuser, creates it for the watch's owner */
+} Job;
 
-	find_watch_to_schedule(function, model_name, &watch);
-	every = watch.every;
-	/* a superuser's job does not need its privileges */
-	for_owner = superuser() && watch.role != GetUserId();
-	role = GetUserNameFromId(for_owner ? watch.role : GetUserId(), false);
+/* Creates a job, and writes what there is to know about it as members of an object. */
+static void
+create_job(const Schedulers *s, const Job *job, StringInfo result)
+{
+	const Watch *watch = job->watch;
+	char	   *database = get_database_name(MyDatabaseId);
+	char	   *role = GetUserNameFromId(job->for_owner ? watch->role : GetUserId(), false);
+	const char *schedule = job->schedule;
 
-	/* an interval, or the syntax of crontab */
-	if (schedule == NULL && every == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the watch of model \"%s\" has no value of every", model_name),
-				 errhint("Specify schedule, for example '5 min' or '*/5 * * * *'.")));
-	if (schedule != NULL && crontab_is_schedule(schedule))
-		every = NULL;
-	else if (schedule != NULL)
-		every = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(schedule),
-													  ObjectIdGetDatum(InvalidOid),
-													  Int32GetDatum(-1)));
-	interval = every ? DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(every)))
-					 : NULL;
 	/* a scheduler may have another search_path */
-	command = psprintf("CALL %s(%s)",
-					   quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
-												  "amad_refresh"),
-					   crontab_sql_literal(model_name));
+	char	   *command = psprintf("CALL %s(%s)",
+							 quote_qualified_identifier(get_namespace_name(
+															get_func_namespace(job->function)),
+														job->procedure),
+							 crontab_sql_literal(watch->model_name));
+	char	   *scheduler = NULL;
+	char	   *id = NULL;
 
-	initStringInfo(&result);	/* not in the memory of SPI */
-	appendStringInfoChar(&result, '{');
-
-	/* instead of the job that it has */
-	(void) schedule_remove(&watch);
-	scope = statements_enter(InvalidOid);
-	find_schedulers(&s);
-	if (every && (s.pg_cron || !s.timescaledb))
-		schedule = crontab_round_interval(every, s.pg_cron && s.pg_cron_seconds);
-	if (s.pg_cron)
+	if (job->every && (s->pg_cron || !s->timescaledb))
+		schedule = crontab_round_interval(job->every, s->pg_cron && s->pg_cron_seconds);
+	if (s->pg_cron)
 	{
-		const char *const arguments[] = {job_name(&watch.id, model_name, false), schedule, command,
-										 role};
+		const char *const arguments[] = {job_name(job->procedure, &watch->id, watch->model_name,
+												  false),
+										 schedule, command, role};
 
-		(void) run_query(for_owner ? "SELECT cron.schedule_in_database($1, $2, $3,"
-									 " current_database()::text, $4)"
-								   : "SELECT cron.schedule($1, $2, $3)",
-						 for_owner ? 4 : 3, arguments, false);
+		(void) run_query(job->for_owner ? "SELECT cron.schedule_in_database($1, $2, $3,"
+										  " current_database()::text, $4)"
+										: "SELECT cron.schedule($1, $2, $3)",
+						 job->for_owner ? 4 : 3, arguments, false);
 		scheduler = "pg_cron";
-		job = result_text(0, 1);
+		id = result_text(0, 1);
 	}
-	else if (s.timescaledb && every)
+	else if (s->timescaledb && job->every)
 	{
-		job = add_timescaledb_job(&s, function, &watch, interval);
-		if (job != NULL)
+		char	   *interval = DatumGetCString(
+			DirectFunctionCall1(interval_out, IntervalPGetDatum(job->every)));
+
+		id = add_timescaledb_job(s, job->function, watch, job->procedure, interval);
+		if (id != NULL)
 		{
 			scheduler = "timescaledb";
 			schedule = interval;
 		}
 		else
-			schedule = crontab_round_interval(every, false);
+			schedule = crontab_round_interval(job->every, false);
 	}
 
-	json_put_string(&result, "scheduler", scheduler);
-	if (job)
-		json_put_int(&result, "job", strtoll(job, NULL, 10));
-	json_put_string(&result, "schedule", schedule);
-	json_put_string(&result, "command", command);
+	json_put_string(result, "scheduler", scheduler);
+	if (id)
+		json_put_int(result, "job", strtoll(id, NULL, 10));
+	json_put_string(result, "schedule", schedule);
+	json_put_string(result, "command", command);
 	if (scheduler == NULL)
 	{
+		char	   *name = job_name(job->procedure, &watch->id, watch->model_name, true);
 		char	   *statement = GetConfigOption("cron.database_name", true, false)
 			? psprintf("SELECT cron.schedule_in_database(%s, %s, %s, %s, %s)",
-					   crontab_sql_literal(job_name(&watch.id, model_name, true)),
-					   crontab_sql_literal(schedule), crontab_sql_literal(command),
-					   crontab_sql_literal(database), crontab_sql_literal(role))
+					   crontab_sql_literal(name), crontab_sql_literal(schedule),
+					   crontab_sql_literal(command), crontab_sql_literal(database),
+					   crontab_sql_literal(role))
 			: NULL;
 
-		json_put_string(&result, "statement", statement);
-		json_put_string(&result, "crontab", crontab_psql_line(schedule, database, role, command));
+		json_put_string(result, "statement", statement);
+		json_put_string(result, "crontab", crontab_psql_line(schedule, database, role, command));
+	}
+}
+
+/* (model_name, schedule) → jsonb */
+Datum
+amad_schedule(PG_FUNCTION_ARGS)
+{
+	char	   *model_name = required_text_argument(fcinfo, 0, "model_name");
+	char	   *schedule = text_argument(fcinfo, 1);
+	Interval	hour = {.time = USECS_PER_HOUR};
+	Watch		watch;
+	Job			job = {.function = fcinfo->flinfo->fn_oid, .watch = &watch};
+	Schedulers	s;
+	StringInfoData result;
+	StatementScope scope;
+
+	find_watch_to_schedule(job.function, model_name, &watch);
+	/* a superuser's job does not need its privileges */
+	job.for_owner = superuser() && watch.role != GetUserId();
+
+	/* an interval, or the syntax of crontab */
+	if (schedule == NULL && watch.every == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the watch of model \"%s\" has no value of every", model_name),
+				 errhint("Specify schedule, for example '5 min' or '*/5 * * * *'.")));
+	if (schedule == NULL)
+		job.every = watch.every;
+	else if (crontab_is_schedule(schedule))
+		job.schedule = schedule;
+	else
+		job.every = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(schedule),
+														  ObjectIdGetDatum(InvalidOid),
+														  Int32GetDatum(-1)));
+
+	initStringInfo(&result);	/* not in the memory of SPI */
+	appendStringInfoChar(&result, '{');
+
+	/* instead of the jobs that it has */
+	(void) schedule_remove(&watch);
+	scope = statements_enter(InvalidOid);
+	find_schedulers(&s);
+	job.procedure = procedures[0];
+	create_job(&s, &job, &result);
+	if (watch.care)
+	{
+		/* each hour, which does what is due; of several watches not in the same minute */
+		job.procedure = procedures[1];
+		job.every = s.timescaledb && !s.pg_cron ? &hour : NULL;
+		job.schedule = psprintf("%d * * * *", watch.id.data[0] % 60);
+		json_key(&result, "care");
+		appendStringInfoChar(&result, '{');
+		create_job(&s, &job, &result);
+		appendStringInfoChar(&result, '}');
 	}
 	appendStringInfoChar(&result, '}');
 	statements_leave(&scope);
@@ -363,7 +408,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *values[] = {NULL, NULL, NULL, NULL};
 	bool		found = false;
-	Schedulers	s;
+	Schedulers *s = fcinfo->flinfo->fn_extra;
 	TupleDesc	desc;
 	StatementScope scope;
 
@@ -371,12 +416,20 @@ amad_find_job(PG_FUNCTION_ARGS)
 		desc->natts != lengthof(values))
 		elog(ERROR, "function amad_find_job has another result type");
 	scope = statements_enter(InvalidOid);
-	find_schedulers(&s);
-	if (s.pg_cron_visible)
+	/* amad_status calls this for each watch */
+	if (s == NULL)
 	{
-		const char *const arguments[] = {job_name(id, model_name, false),
-										 job_name(id, model_name, true), owner,
-										 s.pg_cron_runs ? "t" : "f"};
+		s = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Schedulers));
+		find_schedulers(s);
+		if (s->timescaledb)
+			s->timescaledb = MemoryContextStrdup(fcinfo->flinfo->fn_mcxt, s->timescaledb);
+		fcinfo->flinfo->fn_extra = s;
+	}
+	if (s->pg_cron_visible)
+	{
+		const char *const arguments[] = {job_name(procedures[0], id, model_name, false),
+										 job_name(procedures[0], id, model_name, true), owner,
+										 s->pg_cron_runs ? "t" : "f"};
 
 		found =
 			run_query("SELECT 'pg_cron', j.jobid, CASE WHEN NOT (j.active AND $4::bool) THEN"
@@ -388,7 +441,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 					  " ON true WHERE " CRON_JOBS " ORDER BY j.active DESC, j.jobid LIMIT 1",
 					  lengthof(arguments), arguments, true) > 0;
 	}
-	if (!found && s.timescaledb && s.timescaledb_visible)
+	if (!found && s->timescaledb && s->timescaledb_visible)
 	{
 		const char *const arguments[] = {model_name, owner};
 
@@ -407,7 +460,7 @@ amad_find_job(PG_FUNCTION_ARGS)
 	}
 	statements_leave(&scope);
 	/* unknown where jobs cannot be seen */
-	if (!found && !s.hidden)
+	if (!found && !s->hidden)
 		values[2] = "not scheduled";
 	PG_RETURN_DATUM(
 		HeapTupleGetDatum(BuildTupleFromCStrings(TupleDescGetAttInMetadata(desc), values)));
@@ -443,20 +496,25 @@ amad_check_job(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* (job_id, config): CALL amad_refresh(config->>'model_name') */
+/* (job_id, config): CALL amad_refresh(config->>'model_name'), or amad_care */
 Datum
 amad_job(PG_FUNCTION_ARGS)
 {
-	LOCAL_FCINFO(refresh, 4);
+	LOCAL_FCINFO(call, 4);
+	Jsonb	   *config;
+	char	   *procedure;
+	bool		care;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("config must not be null")));
-	InitFunctionCallInfoData(*refresh, fcinfo->flinfo, 4, fcinfo->fncollation, fcinfo->context,
-							 NULL);
-	memset(refresh->args, 0, 4 * sizeof(NullableDatum));
-	refresh->args[0].value = CStringGetTextDatum(configured_model(PG_GETARG_JSONB_P(1)));
+	config = PG_GETARG_JSONB_P(1);
+	InitFunctionCallInfoData(*call, fcinfo->flinfo, 4, fcinfo->fncollation, fcinfo->context, NULL);
+	memset(call->args, 0, 4 * sizeof(NullableDatum));
+	call->args[0].value = CStringGetTextDatum(configured_model(config));
 	for (int i = 1; i < 4; i++)
-		refresh->args[i].isnull = true;
-	return amad_refresh(refresh);
+		call->args[i].isnull = true;
+	procedure = json_string_text(json_get(&config->root, "procedure"));
+	care = procedure != NULL && strcmp(procedure, procedures[1]) == 0;
+	return care ? amad_care(call) : amad_refresh(call);
 }

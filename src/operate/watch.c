@@ -187,7 +187,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	char		nulls[lengthof(types) + 1];
 	StringInfoData set;
 	StringInfoData text;
-	int			alerts = 0;
+	int			per_day = 0;	/* number of the parameter alerts_per_day */
 
 	namestrcpy(&owner, GetUserNameFromId(t->caller, false));
 	memset(nulls, ' ', sizeof(nulls));
@@ -212,7 +212,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 		const int	n = FIRST_SETTING + i;
 
 		if (settings[i].arg == ARG_ALERTS_PER_DAY)
-			alerts = n;
+			per_day = n;
 		types[n - 1] = settings[i].type;
 		values[n - 1] = PG_GETARG_DATUM(settings[i].arg);
 		nulls[n - 1] = PG_ARGISNULL(settings[i].arg) ? 'n' : ' ';
@@ -232,7 +232,7 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 					 " tuned_version = CASE WHEN target = $2 AND $%d IS NULL THEN tuned_version "
 					 "END%s"
 					 " WHERE watch = '%s' AND model_name = $1 RETURNING watch",
-					 alerts, set.data, watch_id_text(id));
+					 per_day, set.data, watch_id_text(id));
 	(void) watch_tables_execute(t, text.data, lengthof(types), types, values, nulls);
 	if (SPI_processed != 1)
 		elog(ERROR, "table \"%s\" did not accept the watch", WATCHES_TABLE);
@@ -376,7 +376,8 @@ drop_watch(Oid function, Oid watches, const Watch *watch)
 {
 	WatchTables t;
 
-	/* a refresh that runs is not interrupted */
+	/* runs are not interrupted */
+	(void) watch_lock(watches, &watch->id, WATCH_CARE, ExclusiveLock, false, true);
 	(void) watch_lock(watches, &watch->id, WATCH_REFRESH, ExclusiveLock, false, true);
 	watch_drop_triggers(function, &watch->id, NIL);
 	(void) schedule_remove(watch);

@@ -168,7 +168,8 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 	"owner, owner_oid, owner_cluster, watch, model_name, target, delay, late, retain, paused," \
 	" source_oid, depth, lookahead, newest_ts, polled_until, every, step," \
 	" silence, min_severity, min_rows, merge_gap, min_duration, alerts_per_day," \
-	" tuned_version, notify, care"
+	" tuned_version, notify, care, newest_version," \
+	" time_type = 'int8'"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -249,6 +250,10 @@ read_watch(MemoryContext context, int row, Watch *w)
 	value = watch_tables_value(row, 25, TEXTOID, &isnull);
 	w->notify = isnull ? NULL : MemoryContextStrdup(context, TextDatumGetCString(value));
 	w->care = DatumGetBool(watch_tables_value(row, 26, BOOLOID, NULL));
+	value = watch_tables_value(row, 27, INT4OID, &isnull);
+	w->newest_version = isnull ? 0 : DatumGetInt32(value);
+	value = watch_tables_value(row, 28, BOOLOID, &isnull);
+	w->integer_time = !isnull && DatumGetBool(value);
 }
 
 /* Whether the caller may operate a watch: 3: its own, 2: as a member of the owner's role, 1: by a grant. */
@@ -418,9 +423,9 @@ watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode, bool
 }
 
 void
-watch_unlock_session(Oid watches, const pg_uuid_t *id)
+watch_unlock_session(Oid watches, const pg_uuid_t *id, WatchLock lock)
 {
-	LOCKTAG		tag = watch_lock_tag(watches, id, WATCH_REFRESH);
+	LOCKTAG		tag = watch_lock_tag(watches, id, lock);
 
 	(void) LockRelease(&tag, ExclusiveLock, true);
 }

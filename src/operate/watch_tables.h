@@ -75,6 +75,7 @@ typedef struct Watch
 	Oid			source;			/* InvalidOid: no relation with triggers */
 	int			depth;
 	int			lookahead;
+	bool		integer_time;	/* the time column is an integer, as far as is known */
 	int64		step;
 	Interval   *silence;		/* NULL: by the step */
 	double		min_severity;
@@ -83,6 +84,7 @@ typedef struct Watch
 	Interval	min_duration;
 	double		alerts_per_day; /* 0: the rule was specified */
 	int			tuned_version;	/* 0: none */
+	int			newest_version; /* that a run has found deployed; 0: none */
 	char	   *notify;			/* channel; NULL: none */
 	bool		care;
 	bool		has_newest;
@@ -154,18 +156,19 @@ extern void watch_log_range(const WatchTables *t, const pg_uuid_t *id, Datum ser
 /*
  * Locks of a watch.  WATCH_REFRESH: held by a refresh or an alteration, of which there is one at a
  * time.  WATCH_OVERFLOW: shared by transactions whose changes are covered by a row of amad_overflow
- * only; that row may be deleted under the exclusive lock.
+ * only; that row may be deleted under the exclusive lock.  WATCH_CARE: held by amad_care.
  */
 typedef enum WatchLock
 {
 	WATCH_REFRESH = 1,
-	WATCH_OVERFLOW
+	WATCH_OVERFLOW,
+	WATCH_CARE
 } WatchLock;
 
 /* Takes a lock, for the session or the transaction; false: it is not free. */
 extern bool watch_lock(Oid watches, const pg_uuid_t *id, WatchLock lock, LOCKMODE mode,
 					   bool session, bool wait);
-extern void watch_unlock_session(Oid watches, const pg_uuid_t *id);
+extern void watch_unlock_session(Oid watches, const pg_uuid_t *id, WatchLock lock);
 
 extern char *watch_id_text(const pg_uuid_t *id);
 

@@ -104,10 +104,11 @@ sub statement
 		sub { ("SELECT count(amad_describe(model)) FROM amad_models", 'describe') },
 		sub { ("SELECT count(s), $bad FROM (SELECT amad_score($model, ts, a, b) OVER (PARTITION BY dev ORDER BY ts) AS s FROM ddl.t) x", 'direct score') },
 		sub { ("SELECT amad_train($model, '$zscore', ts, a, b) IS NOT NULL FROM ddl.t WHERE dev = 'x'", 'direct train') },
-		sub { ("SELECT length(amad_watch($model, target => 'ddl.scores'" . pick('', ", late => '1 day'", ", late => '0'", ", silence => '1 day'", ", min_severity => 1.5, min_rows => 2", ", merge_gap => '1 hour', min_duration => '0'", ', alerts_per_day => ' . pick(0, 0.5, 100)) . ')::text)', 'watch') },
+		sub { ("SELECT length(amad_watch($model, target => 'ddl.scores'" . pick('', ", late => '1 day'", ", late => '0'", ", silence => '1 day'", ", min_severity => 1.5, min_rows => 2", ", merge_gap => '1 hour', min_duration => '0'", ', alerts_per_day => ' . pick(0, 0.5, 100), ", notify => 'fuzz', care => true", ', labels => jsonb_build_object()') . ')::text)', 'watch') },
 		sub { ("SELECT length(amad_schedule($model" . pick('', ", '7 min'", ", '*/5 * * * *'", ", '1'") . ')::text)', 'schedule') },
 		sub { ("CALL amad_refresh($model)", 'refresh') },
 		sub { ("CALL amad_refresh($model)", 'refresh') },
+		sub { ("CALL amad_care($model, as_of => timestamptz '2024-05-01' + " . pick(1 .. 60) . " * interval '1 day')", 'care') },
 		sub { ("SELECT count(*) FROM amad_status", 'status') },
 		sub { ('SELECT ' . pick('amad_unwatch', 'amad_unschedule', 'amad_pause', 'amad_resume') . "($model)", 'unwatch') },
 		sub { ("SELECT amad_drop($model)", 'drop') })->();

@@ -17,7 +17,11 @@ CREATE FUNCTION crontab_line(model text, schedule text DEFAULT NULL) RETURNS tex
 SELECT amad_schedule('no model');
 SELECT amad_schedule(NULL);
 SELECT amad_schedule(E'two\nlines');
-SELECT amad_schedule('fleet') - 'crontab' AS schedule;
+SELECT amad_schedule('fleet') - '{crontab,care}'::text[] AS schedule;
+SELECT c->>'command' AS command, c->>'schedule' ~ '^\d+ \* \* \* \*$' AS hourly,
+  regexp_replace(c->>'crontab', '^\d+ (.*?)PGDATABASE=.*? psql -X( -p \d+)? -U .*? -c ', 'n \1… ') AS crontab FROM (SELECT amad_schedule('fleet')->'care' AS c) s;
+SELECT amad_watch('fleet', care => false)->'changes' AS changes, amad_schedule('fleet')->'care' AS care;
+SELECT amad_watch('fleet', care => true)->'changes' AS changes;
 SELECT crontab_line('fleet');
 SELECT amad_schedule('fleet')->>'crontab' ~ '^\*/5 \* \* \* \* PGDATABASE=\S+ psql -X( -p \d+)? -U \S+ -c ''CALL ' AS line;
 

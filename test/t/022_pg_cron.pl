@@ -56,7 +56,8 @@ watch('ann', $long, 's2');
 watch('ann', "o'br%", 's3');
 watch('bob', 'fleet', 's4');
 
-my $jobs = q(SELECT string_agg(concat_ws('|', jobname, schedule, command, database, username), E'\n' ORDER BY jobid) FROM cron.job);
+my $jobs = q(SELECT string_agg(concat_ws('|', jobname, schedule, command, database, username), E'\n' ORDER BY jobid) FROM cron.job WHERE jobname::text LIKE 'amad_refresh%');
+(my $care = $jobs) =~ s/amad_refresh%/amad_care%/;
 
 sub status
 {
@@ -66,9 +67,10 @@ sub status
 }
 
 is(status('ann'), '|f|not scheduled', 'a new watch is not scheduled');
-is(sql("SET ROLE ann; SELECT amad_schedule('fleet', '5 min') - 'job'"),
+is(sql("SET ROLE ann; SELECT amad_schedule('fleet', '5 min') - '{job,care}'::text[]"),
 	q({"command": "CALL public.amad_refresh('fleet')", "schedule": "*/5 * * * *", "scheduler": "pg_cron"}), 'pg_cron has the job');
 is(sql($jobs), q(amad_refresh fleet|*/5 * * * *|CALL public.amad_refresh('fleet')|postgres|ann), 'it belongs to the caller');
+like(sql($care), qr/^amad_care fleet\|\d+ \* \* \* \*\|CALL public.amad_care\('fleet'\)\|postgres\|ann$/, 'and so does the job for the care');
 is(status('ann'), 'pg_cron|t|scheduled', 'amad_status shows it');
 sql("SET ROLE ann; SELECT amad_schedule('fleet')");
 is(sql($jobs), q(amad_refresh fleet|* * * * *|CALL public.amad_refresh('fleet')|postgres|ann), 'called again, it replaces the job');
@@ -78,7 +80,7 @@ is(sql(q(SELECT command FROM cron.job WHERE jobname::text = $$amad_refresh o'br%
 is(sql(q(SELECT count(*) FROM cron.job JOIN amad_watches ON jobname::text = 'amad_refresh ' || watch WHERE length(model_name) = 60)), 1, 'a long name');
 
 sql("SELECT amad_unschedule('$long')");
-is(sql("SELECT r->>'scheduler' FROM amad_schedule('$long') r; SELECT username FROM cron.job WHERE jobname::text LIKE '%-%'"), "pg_cron\nann",
+is(sql("SELECT r->>'scheduler' FROM amad_schedule('$long') r; SELECT username FROM cron.job WHERE jobname::text LIKE 'amad_refresh %-%'"), "pg_cron\nann",
 	'a superuser schedules a job of the watch\'s owner');
 
 # without the privileges: what an administrator can run, and does

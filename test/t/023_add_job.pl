@@ -71,21 +71,24 @@ sql(qq(CREATE SCHEMA jobs; CREATE EXTENSION timescaledb; CREATE ROLE ann; GRANT 
 	CREATE TABLE timed AS SELECT timestamptz '2024-05-01' + ts * interval '1 minute' AS ts, a, b FROM readings; ALTER TABLE timed OWNER TO ann;
 	SET ROLE ann; SELECT amad_train('fleet', 'timed', options => '$options'); SELECT amad_watch('fleet', "every" => '7 min')));
 
-is(sql(q(SET ROLE ann; SELECT amad_schedule('fleet'))),
+is(sql(q(SET ROLE ann; SELECT amad_schedule('fleet') - 'care')),
 	q({"job": 1, "command": "CALL public.amad_refresh('fleet')", "schedule": "00:07:00", "scheduler": "timescaledb"}), 'TimescaleDB has the job, not rounded');
 is(sql(q(SELECT concat_ws('|', proc_schema, proc_name, config, check_name, schedule_interval, owner) FROM timescaledb_information.jobs)),
-	'public|amad_job|{"model_name": "fleet"}|public.amad_check_job|00:07:00|ann', 'with a configuration and its check');
+	'public|amad_job|{"model_name": "fleet"}|public.amad_check_job|00:07:00|ann' . "\n"
+	  . 'public|amad_job|{"procedure": "amad_care", "model_name": "fleet"}|public.amad_check_job|01:00:00|ann', 'with a configuration and its check, and another one for the care');
 sql(q(SET ROLE ann; SELECT amad_schedule('fleet', '30 seconds')));
-is(sql('SELECT job_id, schedule_interval FROM timescaledb_information.jobs'), '2|00:00:30', 'called again, it replaces the job');
+is(sql('SELECT job_id, schedule_interval FROM timescaledb_information.jobs'), "3|00:00:30\n4|01:00:00", 'called again, it replaces the jobs');
 
 my $status = q(SET ROLE ann; SELECT scheduler, job, job_state FROM amad_status);
-is(sql($status), 'timescaledb|2|scheduled', 'amad_status shows it');
-sql(q(INSERT INTO timescaledb_information.job_stats VALUES (2, 'Failed')));
-is(sql($status), 'timescaledb|2|failing', 'and that it fails');
+is(sql($status), 'timescaledb|3|scheduled', 'amad_status shows it');
+sql(q(INSERT INTO timescaledb_information.job_stats VALUES (3, 'Failed'), (4, 'Success')));
+is(sql($status), 'timescaledb|3|failing', 'and that it fails');
 sql(q(UPDATE timescaledb_information.jobs SET scheduled = false));
-is(sql($status), 'timescaledb|2|inactive', 'or does not run');
+is(sql($status), 'timescaledb|3|inactive', 'or does not run');
 sql(q(SET ROLE ann; CALL amad_job(2, '{"model_name": "fleet"}')));
 is(sql('SELECT count(*) FROM fleet_scores'), 200, 'what a job calls refreshes the watch');
+sql(q(SET ROLE ann; CALL amad_job(4, '{"model_name": "fleet", "procedure": "amad_care"}')));
+is(sql("SELECT string_agg(kind, ',' ORDER BY kind) FROM amad_runs"), 'recalibrate,refresh', 'or cares for its model');
 is(sql(q(SET ROLE ann; SELECT amad_unschedule('fleet'), amad_unschedule('fleet'))), 't|f', 'amad_unschedule removes the job');
 
 # editions without jobs, and other errors

@@ -119,6 +119,18 @@ foreach my $page (map { s/^\Q$root\E\///r } sort glob "$root/docs/*.md")
 is($node->safe_psql('operations', q(SELECT device FROM fleet_scores WHERE severity > 3 AND status IS NULL AND ts > now() - interval '2 hours'
 	GROUP BY 1 HAVING count(*) > 4)), 3, 'the server with the busy disk is found');
 
+# and watches the statistics of a server, whose counters are scored by their rates: after a table was read again and again, there is an incident
+my %transforms = map { /^(\w+)=(\w+)/ ? ($1 => $2) : () } split / /, $node->safe_psql('operations',
+	q(SELECT string_agg(key || '=' || value, ' ') FROM jsonb_each_text(amad_describe('server')->'transforms')));
+is(join(' ', map { $transforms{$_} // 'none' } qw(commits blocks_read wal_bytes active)), 'rate rate rate none', 'counters are recognised');
+is($node->safe_psql('operations', q(SELECT count(*) FROM samples WHERE ts > now() - interval '5 minutes' AND commits < 1e6)), 1, 'a sample of this server');
+$node->safe_psql('operations', q(INSERT INTO samples SELECT ts + n * interval '1 min', commits + n * 6000, rollbacks + n * 2, blocks_read + n * 50000, blocks_hit + n * 90000,
+	rows_read + n * 700000, rows_written + n * 4000, temp_bytes + n * 1000, wal_bytes + n * 500000, buffers + n * 400, 3
+	FROM (SELECT * FROM samples ORDER BY ts DESC LIMIT 1) s, generate_series(1, 10) n));
+$node->safe_psql('operations', q(CALL amad_refresh('server', as_of => now() + interval '10 min')));
+is($node->safe_psql('operations', q(SELECT kind, top_features->0->>'feature' FROM amad_incidents JOIN amad_watches USING (watch)
+	WHERE model_name = 'server' AND state = 'open')), 'anomaly|blocks_read', 'an incident of the server');
+
 if (-e "$root/SECURITY.md")
 {
 	$node->safe_psql('postgres', 'CREATE DATABASE security TEMPLATE template0');

@@ -8,7 +8,7 @@
 # indexes, policies, triggers, rules, privileges (present and initial), comments, dependencies, and the
 # configuration tables. Every column of a catalog is compared, also in newer servers, unless it is listed as
 # irrelevant: file numbers, statistics, positions of dropped columns.
-# Rules are compared by their definitions.
+# Rules and bodies of SQL functions are compared by their definitions.
 package AmadCatalog;
 
 use strict;
@@ -21,7 +21,7 @@ our @EXPORT = qw(catalog catalog_differences);
 my @ignored = qw(oid relfilenode reltablespace relpages reltuples relallvisible relallfrozen relfrozenxid
   relminmxid reltoastrelid relhastriggers relnatts attnum attrelid attcacheoff attmissingval atthasmissing attstattarget
   conkey confkey indkey indexrelid adrelid adnum polrelid tgrelid ev_class objoid classoid objsubid privtype
-  aggfnoid ev_qual ev_action);
+  aggfnoid ev_qual ev_action prosqlbody);
 my $ignored = join ', ', map { "'$_'" } @ignored;
 
 # A function that reads rows of a catalog: oids become descriptions of objects, by the foreign keys of the
@@ -112,8 +112,9 @@ WHERE classid = 'pg_class'::regclass GROUP BY identity
 UNION ALL
 SELECT format('definition of %s: %s', identity, CASE classid::text WHEN 'pg_constraint' THEN pg_get_constraintdef(objid)
 	WHEN 'pg_trigger' THEN pg_get_triggerdef(objid) WHEN 'pg_rewrite' THEN pg_get_ruledef(objid)
+	WHEN 'pg_proc' THEN pg_get_function_sqlbody(objid)
 	ELSE pg_get_indexdef(objid) END)
-FROM described WHERE classid::text IN ('pg_constraint', 'pg_trigger', 'pg_rewrite')
+FROM described WHERE classid::text IN ('pg_constraint', 'pg_trigger', 'pg_rewrite') OR classid = 'pg_proc'::regclass AND pg_get_function_sqlbody(objid) IS NOT NULL
 	OR classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_index WHERE indexrelid = objid)
 UNION ALL
 SELECT format('pg_depend %s on %s: %s', pg_describe_object(d.classid, d.objid, d.objsubid),

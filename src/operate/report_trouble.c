@@ -1,0 +1,171 @@
+/*
+ * operate/report_trouble.c
+ *	  Incidents that are not found in scores: runs that fail, and series that have drifted.
+ *
+ * A job that fails may succeed when it is called again, so refreshes have to fail FAILED_REFRESHES times
+ * without a success between them.  A drift is an incident if it remains after a recalibration, and is
+ * announced when the next check finds it again.
+ *
+ * Incidents are also written by a refresh, which holds a lock meanwhile.  Others take it until their
+ * transaction ends, so that an announcement has one leader.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "operate/refresh.h"
+
+#define FAILED_REFRESHES 2
+
+/* Announces what a CTE i has opened, or c has closed; $1 watch, $2 as_of. */
+#define ANNOUNCE_OPENED \
+	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
+	" SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i ON CONFLICT DO NOTHING"
+#define ANNOUNCE_ENDED \
+	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
+	" SELECT id, 'closed', 0, $1, clock_timestamp(), $2 FROM c WHERE announced_severity IS NOT " \
+	"NULL ON CONFLICT DO NOTHING"
+
+static void
+enter_to_report(const Refresh *r, WatchTables *t)
+{
+	if (r->lock != WATCH_REFRESH)
+		(void) watch_lock(r->watches, &r->watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
+	watch_tables_enter(t, r->function);
+}
+
+/* ---- jobs -------------------------------------------------------------------------------- */
+
+void
+trouble_report_failure(Refresh *r, const char *message)
+{
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID, INT8OID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id),
+							TimestampTzGetDatum(r->as_of),
+							CStringGetTextDatum(r->kind),
+							CStringGetTextDatum(message ? message : "unknown error"),
+							Int64GetDatum(r->as_of),
+							Int64GetDatum(r->lock == WATCH_REFRESH ? FAILED_REFRESHES : 1)};
+	WatchTables t;
+
+	enter_to_report(r, &t);
+	(void) watch_tables_execute(&t,
+								"WITH u AS (UPDATE {incidents} SET detail = $3 || ' failed: ' || "
+								"$4 WHERE watch = $1 AND "
+								"kind = 'job'"
+								"   AND series_id = sha256(convert_to($3, 'UTF8')) AND state = "
+								"'open' RETURNING id),"
+								" f AS (SELECT count(*) AS failures FROM {runs} WHERE watch = $1 "
+								"AND kind = $3"
+								"   AND state IN ('failed', 'killed') AND run > coalesce((SELECT "
+								"max(run) FROM {runs}"
+								"     WHERE watch = $1 AND kind = $3 AND state = 'done'), 0)),"
+								" i AS (INSERT INTO {incidents} (watch, series_id, kind, state, "
+								"started, first_ts, last_ts, "
+								"opened_at, announced_severity, detail)"
+								"   SELECT $1, sha256(convert_to($3, 'UTF8')), 'job', 'open', $2, "
+								"$5, $5, $2, 0, $3 || ' "
+								"failed: ' || $4"
+								"   FROM f WHERE failures >= $6 AND NOT EXISTS (SELECT FROM u) "
+								"RETURNING id)" ANNOUNCE_OPENED,
+								lengthof(types), types, values, NULL);
+	incidents_announce(r, &t);
+	watch_tables_leave(&t);
+}
+
+void
+trouble_report_success(Refresh *r)
+{
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, TEXTOID, INT8OID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of),
+							CStringGetTextDatum(r->kind), Int64GetDatum(r->as_of)};
+	WatchTables t;
+
+	enter_to_report(r, &t);
+	(void) watch_tables_execute(&t,
+								"WITH c AS (UPDATE {incidents} SET state = 'closed', ended_at = "
+								"$2, ended = $2, last_ts = $4"
+								"   WHERE watch = $1 AND kind = 'job' AND series_id = "
+								"sha256(convert_to($3, 'UTF8')) AND "
+								"state = 'open' RETURNING id, announced_severity)" ANNOUNCE_ENDED,
+								lengthof(types), types, values, NULL);
+	incidents_announce(r, &t);
+	watch_tables_leave(&t);
+}
+
+/* ---- drift ------------------------------------------------------------------------------- */
+
+/* An array with nulls; nulls may be NULL. */
+static Datum
+make_array(Oid type, const Datum *values, const bool *nulls, int n)
+{
+	ArrayBuildState *array = initArrayResult(type, CurrentMemoryContext, false);
+
+	for (int i = 0; i < n; i++)
+		(void) accumArrayResult(array, values[i], nulls && nulls[i], type, CurrentMemoryContext);
+	return makeArrayResult(array, CurrentMemoryContext);
+}
+
+void
+trouble_report_drift(Refresh *r, const CheckedSeries *series, int n)
+{
+	const Oid	types[] = {UUIDOID,		TIMESTAMPTZOID, BYTEAARRAYOID,
+						 JSONBARRAYOID, TEXTARRAYOID,	INT8OID};
+	Datum	   *columns[] = {palloc(sizeof(Datum) * Max(n, 1)), palloc(sizeof(Datum) * Max(n, 1)),
+						palloc(sizeof(Datum) * Max(n, 1))};
+	bool	   *no_key = palloc(sizeof(bool) * Max(n, 1));
+	bool	   *no_drift = palloc(sizeof(bool) * Max(n, 1));
+	Datum values[lengthof(types)] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of)};
+	WatchTables t;
+
+	for (int i = 0; i < n; i++)
+	{
+		columns[0][i] = series[i].id;
+		columns[1][i] = series[i].key ? JsonbPGetDatum(series[i].key) : (Datum) 0;
+		columns[2][i] = series[i].drift ? CStringGetTextDatum(series[i].drift) : (Datum) 0;
+		no_key[i] = series[i].key == NULL;
+		no_drift[i] = series[i].drift == NULL;
+	}
+	values[2] = make_array(BYTEAOID, columns[0], NULL, n);
+	values[3] = make_array(JSONBOID, columns[1], no_key, n);
+	values[4] = make_array(TEXTOID, columns[2], no_drift, n);
+	values[5] = Int64GetDatum(r->as_of);
+	enter_to_report(r, &t);
+	(void) watch_tables_execute(&t,
+								"WITH c AS (UPDATE {incidents} AS i SET state = 'closed', ended_at "
+								"= $2, ended = $2, last_ts "
+								"= $6"
+								"   FROM unnest($3, $5) AS s(id, drift) WHERE i.watch = $1 AND "
+								"i.kind = 'drift' AND "
+								"i.series_id = s.id"
+								"   AND i.state = 'open' AND s.drift IS NULL RETURNING i.id, "
+								"announced_severity)" ANNOUNCE_ENDED,
+								lengthof(types), types, values, NULL);
+	(void) watch_tables_execute(&t,
+								"WITH i AS (UPDATE {incidents} AS i SET announced_severity = 0, "
+								"detail = s.drift"
+								"   FROM unnest($3, $5) AS s(id, drift) WHERE i.watch = $1 AND "
+								"i.kind = 'drift' AND "
+								"i.series_id = s.id"
+								"   AND i.state = 'open' AND i.announced_severity IS NULL AND "
+								"s.drift IS NOT NULL "
+								"RETURNING i.id)" ANNOUNCE_OPENED,
+								lengthof(types), types, values, NULL);
+	(void)
+		watch_tables_execute(&t,
+							 "INSERT INTO {incidents} (watch, series_id, series, kind, state, "
+							 "started, first_ts, last_ts, "
+							 "opened_at, detail)"
+							 "   SELECT $1, s.id, s.key, 'drift', 'open', $2, $6, $6, $2, s.drift"
+							 "   FROM unnest($3, $4, $5) AS s(id, key, drift) WHERE s.drift IS NOT "
+							 "NULL"
+							 "   AND NOT EXISTS (SELECT FROM {incidents} AS o WHERE o.watch = $1 "
+							 "AND o.kind = 'drift'"
+							 "     AND o.series_id = s.id AND o.state = 'open')",
+							 lengthof(types), types, values, NULL);
+	incidents_announce(r, &t);
+	watch_tables_leave(&t);
+}
