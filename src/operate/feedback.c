@@ -418,7 +418,10 @@ delete_verdict(const WatchTables *t, int64 incident, const pg_uuid_t *watch)
 								types, values, NULL);
 }
 
-/* Sets verdict and note of an incident; NULL: no verdict any more. */
+/*
+ * Sets verdict and note of an incident; NULL: no verdict any more.  An anomaly is muted until a
+ * refresh looks at it, and can announce it again.
+ */
 static void
 set_verdict(const WatchTables *t, int64 incident, const char *verdict, Datum note)
 {
@@ -430,8 +433,9 @@ set_verdict(const WatchTables *t, int64 incident, const char *verdict, Datum not
 	nulls[1] = verdict ? ' ' : 'n';
 	nulls[2] = note ? ' ' : 'n';
 	(void) watch_tables_execute(t,
-								"UPDATE {incidents} SET verdict = $2, note = coalesce($3, note) "
-								"WHERE id = $1",
+								"UPDATE {incidents} SET verdict = $2, note = coalesce($3, note),"
+								"   muted = muted AND ($2 IS NOT NULL OR kind = 'anomaly')"
+								" WHERE id = $1",
 								3, types, values, nulls);
 }
 

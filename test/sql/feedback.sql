@@ -211,6 +211,8 @@ SELECT amad_feedback(1000, 'expected', 'I know');
 SELECT incident, transition FROM amad_deliveries();
 SELECT amad_delivered(1000, 'closed');
 SELECT state, verdict, muted, note, (SELECT count(*) FROM amad_verdicts) AS verdicts FROM amad_incidents WHERE id = 1000;
+SELECT amad_feedback(1000, NULL);
+SELECT state, verdict, muted FROM amad_incidents WHERE id = 1000;
 DELETE FROM amad_incidents WHERE id = 1000;
 
 -- ---- rights --------------------------------------------------------------------------------
