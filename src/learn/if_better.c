@@ -3,8 +3,8 @@
  *	  Whether a new version of a model is better than the one that it is to replace.
  *
  * Both versions score the newest tenth of the source (more if that is less than TAIL_ROWS), and
- * with a label column all rows from the since on by which the new version was computed.  The new one
- * is better unless
+ * with a label column or confirmed incidents all rows from the since on by which the new version was
+ * computed.  The new one is better unless
  *
  *	- it misses a labelled incident that the old one finds;
  *	- it flags more rows than the option contamination allows, and more than MOST_ALARMS times as many
@@ -25,6 +25,7 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -32,6 +33,7 @@
 #include "core/rng.h"
 #include "learn/if_better.h"
 #include "model/codec.h"
+#include "model/verdicts.h"
 #include "pg/budget.h"
 #include "pg/json.h"
 #include "pg/timestamps.h"
@@ -87,6 +89,8 @@ typedef struct Trial
 	int			which;
 	Detection  *detection;
 	Comparison *comparison;		/* NULL: with injections */
+	const List *verdicts;		/* false alarms, and what was expected */
+	SeriesWindows *ignored;		/* their rows are not compared; NULL: none */
 	int			round;			/* of the injections */
 	Windows    *windows;		/* that are counted */
 
@@ -118,9 +122,16 @@ visit_trial_row(const DetectedRow *row, void *arg)
 	int			round;
 
 	if (row->new_series)
+	{
 		t->place = 0;
+		if (t->ignored)
+			series_windows_select(t->ignored, row->series ? json_to_jsonb(row->series) : NULL);
+	}
 	if (t->comparison)
-		comparison_add(t->comparison, row, newest);
+		comparison_add(t->comparison, row,
+					   newest &&
+						   !(t->ignored && row->row.ts_valid &&
+							 series_windows_cover(t->ignored, row->row.ts)));
 	if (!newest || !score_has_place(row->row.status))
 		return;
 	severity = explanation_severity(detect_scorer(t->detection), &row->row);
@@ -345,9 +356,14 @@ run_trial(Trial *t, int which, const DetectSpec *spec)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad trial",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	const Source *source;
 
 	t->which = which;
 	t->detection = detect_open(spec);
+	source = detect_source(t->detection);
+	t->ignored = series_windows_of_verdicts(t->verdicts, VERDICT_FALSE_ALARM | VERDICT_EXPECTED,
+											source->spec.nseries, source->spec.series_cols,
+											source->ts_type == INT8OID, NULL);
 	if (t->comparison)
 		comparison_begin(t->comparison, which, t->detection);
 	detect_run(t->detection, visit_trial_row, t);
@@ -500,6 +516,7 @@ if_better_judge(const DetectSpec *rows, int version, const Model *model)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Trial	   *t = palloc0(sizeof(Trial));
 	Compared	compared = {.incidents = 0};
+	Detection  *detection;
 	Verdict		verdict;
 
 	t->rows = rows;
@@ -512,7 +529,10 @@ if_better_judge(const DetectSpec *rows, int version, const Model *model)
 		t->spec[i].adopt = NULL;
 	}
 	t->spec[1].value = model_encode(model);
-	find_common_features(t, detect_model(detect_open(&t->spec[0]))->model, model);
+	detection = detect_open(&t->spec[0]);
+	find_common_features(t, detect_model(detection)->model, model);
+	t->verdicts = verdicts_of_model(rows->function, detect_owner(detection), rows->model_name,
+									VERDICT_FALSE_ALARM | VERDICT_EXPECTED);
 	if (find_tail(t, model))
 	{
 		t->comparison = comparison_open();

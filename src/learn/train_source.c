@@ -237,6 +237,7 @@ train_on_source(TrainCall *call)
 	Jsonb	   *summary;
 
 	error_context_stack = &context;
+	source_leave_out_incidents(source, call->range.function, GetUserId(), name);
 	if (source->spec.nfeatures == 0)
 		source_find_metrics(source, &range);
 	notice_mistakes(source, &range);

@@ -17,8 +17,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -26,9 +24,9 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "model/extension_tables.h"
 #include "model/grants.h"
 #include "model/owners.h"
 
@@ -89,50 +87,6 @@ grant_privilege(const char *name)
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
-
-static bool
-has_usual_columns(TupleDesc desc)
-{
-	if (desc->natts < COLUMNS)
-		return false;
-	for (int i = 0; i < COLUMNS; i++)
-		if (TupleDescAttr(desc, i)->attisdropped ||
-			TupleDescAttr(desc, i)->atttypid != column_types[i])
-			return false;
-	return true;
-}
-
-static Oid
-relation_owner(Oid relation)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Oid			owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
-}
-
-/* Opens the table; NULL if there is none, or if it is not the extension's. */
-static Relation
-open_grants(Oid schema, LOCKMODE lock)
-{
-	Oid			oid = get_relname_relid(GRANTS_TABLE, schema);
-	Oid			models = get_relname_relid(MODELS_TABLE, schema);
-	Relation grants = OidIsValid(oid) && OidIsValid(models) ? try_relation_open(oid, lock) : NULL;
-
-	if (grants == NULL)
-		return NULL;
-	if (grants->rd_rel->relkind == RELKIND_RELATION && grants->rd_rel->relam == HEAP_TABLE_AM_OID &&
-		grants->rd_rel->relowner == relation_owner(models) &&
-		has_usual_columns(RelationGetDescr(grants)))
-		return grants;
-	relation_close(grants, lock);
-	return NULL;
-}
 
 /* The primary key, if it begins with the name of the model. */
 static Oid
@@ -208,7 +162,7 @@ begin_grants(GrantScan *s, Oid schema, const char *model_name, Snapshot snapshot
 	ScanKeyData key;
 	Oid			index;
 
-	s->grants = open_grants(schema, AccessShareLock);
+	s->grants = extension_table_open(schema, GRANTS_TABLE, COLUMNS, column_types, AccessShareLock);
 	if (s->grants == NULL)
 		return false;
 	index = name_index(s->grants);
@@ -316,7 +270,8 @@ change_grant(const Access *a, const char *text, const char *model_name, const Gr
 static void
 lock_grants(const Access *a)
 {
-	Relation	grants = open_grants(a->schema, RowExclusiveLock);
+	Relation	grants = extension_table_open(a->schema, GRANTS_TABLE, COLUMNS, column_types,
+										   RowExclusiveLock);
 
 	if (grants == NULL)
 		ereport(ERROR,

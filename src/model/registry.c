@@ -363,6 +363,17 @@ registry_training_version(int version, const char *training_version)
 	return training > 0 && training < version ? (int) training : version;
 }
 
+int
+registry_training(int version, Jsonb *facts)
+{
+	JsonbValue *value = json_get(&facts->root, "recalibration");
+
+	if (value == NULL || value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+		return version;
+	value = json_get(value->val.binary.data, "training_version");
+	return registry_training_version(version, psprintf("%.0f", json_number(value, 0)));
+}
+
 void
 registry_check_drop(Oid function)
 {

@@ -73,6 +73,9 @@ extern void registry_check_drop(Oid function);
  */
 extern int	registry_training_version(int version, const char *training_version);
 
+/* The same by the facts of the version. */
+extern int	registry_training(int version, Jsonb *facts);
+
 /* The argument version of a function, 0 if it is null.  ERROR if it is less than 1. */
 extern int	registry_version(FunctionCallInfo fcinfo, int number);
 

@@ -440,25 +440,13 @@ find_own_model(const DetectSpec *spec, int version)
 	return entry;
 }
 
-/* The version of the training that a version with these facts comes from. */
-static int
-find_training_version(int version, Jsonb *facts)
-{
-	JsonbValue *value = json_get(&facts->root, "recalibration");
-
-	if (value == NULL || value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		return version;
-	value = json_get(value->val.binary.data, "training_version");
-	return registry_training_version(version, psprintf("%.0f", json_number(value, 0)));
-}
-
 /* Adds the recalibration to the facts of the model, in place of an earlier one. */
 static char *
 add_recalibration(const char *training, int version, const Recent *recent, const Choices *choices,
 				  const NewSeries *new, const Recalibrated *result)
 {
 	Jsonb	   *old = json_to_jsonb(training);
-	const int	training_version = find_training_version(version, old);
+	const int	training_version = registry_training(version, old);
 	Jsonb	   *facts = remove_key(old, "recalibration");
 	StringInfoData text;
 

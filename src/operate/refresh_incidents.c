@@ -3,17 +3,22 @@
  *	  From the scores that a refresh has written to incidents with an identity.
  *
  * The rows of a series with a severity above min_severity form chains, in which each row is at most
- * merge_gap after the one before it.  A chain with min_rows rows or more that lasts min_duration is an
- * incident.  So whether a row belongs to an incident depends on the rows around it only, and on none
- * that is normal.
+ * merge_gap after the one before it.  A chain with min_rows rows or more that lasts min_duration
+ * is an incident.  So whether a row belongs to an incident depends on the rows around it only,
+ * and on none that is normal.
  *
  * When a range of a series has been scored, the incidents that it touches, and the chains from the
  * first to the last of these, are compared.  An incident is the first chain that it overlaps; of
- * several that overlap a chain, the oldest remains and the others are merged into it.  Those without a
- * chain are withdrawn.  Chains without an incident are new ones.
+ * several that overlap a chain, the oldest remains and the others are merged into it.  Those
+ * without a chain are withdrawn.  Chains without an incident are new ones.
  *
  * Incidents in rows that were there when the watch began are not announced, nor are those that end
  * long before the newest row.  Others are announced in amad_outbox, once for each transition.
+ *
+ * Verdicts (feedback.c) change that.  Rows at times that were expected are like normal ones, and an
+ * incident with that verdict remains as it is.  Incidents like a false alarm are muted: nothing is
+ * announced until the peak has grown beyond it.  If that happens to an incident that has been
+ * closed for its receivers, it is announced as a peak, and can be closed for them once more.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -28,7 +33,10 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
+#include "model/registry.h"
+#include "operate/feedback.h"
 #include "operate/refresh.h"
 #include "pg/json.h"
 #include "pg/timestamps.h"
@@ -60,6 +68,7 @@ typedef struct Known
 	int64		rows;
 	int64		peak;
 	double		peak_severity;
+	bool		muted;
 	Chain	   *chain;
 } Known;
 
@@ -74,6 +83,13 @@ typedef struct Fold
 	SPIPlanPtr	read;			/* … for series with these nulls */
 	const bool *read_nulls;
 	MemoryContext context;		/* reset for every range */
+
+	/* verdicts on the watch */
+	List	   *verdicts;
+	SeriesWindows *expected;	/* NULL: none */
+	SeriesWindows *false_alarms;	/* NULL: none */
+	int		   *false_alarm_numbers;	/* in the list */
+	int			training_version;
 
 	/* the range */
 	const IncidentRange *range;
@@ -170,6 +186,8 @@ add_row(Fold *f, HeapTuple row, TupleDesc desc)
 	if (isnull[0] || isnull[1] || SPI_gettypeid(desc, 1) != read_type ||
 		!timestamps_value(read_type, value, &ts))
 		return;
+	if (f->expected && series_windows_cover(f->expected, ts))
+		return;
 	if (chain == NULL || ts > later(chain->last, f->gap))
 	{
 		if (f->nchains == f->most_chains)
@@ -228,8 +246,8 @@ read_chains(Fold *f, int64 first, int64 last)
 }
 
 /*
- * Reads the chains that have rows from first to last, with all of their rows, and keeps those that are
- * incidents.
+ * Reads the chains that have rows from first to last, with all of their rows, and keeps those
+ * that are incidents.
  */
 static void
 find_chains(Fold *f, int64 first, int64 last)
@@ -267,8 +285,8 @@ find_chains(Fold *f, int64 first, int64 last)
 /* ---- incidents --------------------------------------------------------------------------- */
 
 /*
- * Reads the incidents of each range, and those that its rows could extend.  The result has the range's
- * number, the identifier of its series, and an incident or nulls.
+ * Reads the incidents of each range, and those that its rows could extend.  The result has the
+ * range's number, the identifier of its series, and an incident or nulls.
  */
 static uint64
 read_known(const Fold *f, const WatchTables *t, const IncidentRange *ranges, int n)
@@ -295,13 +313,13 @@ read_known(const Fold *f, const WatchTables *t, const IncidentRange *ranges, int
 		values[1 + a] = makeArrayResult(arrays[a], CurrentMemoryContext);
 	return watch_tables_execute(t,
 								"SELECT u.n, u.id, i.id, i.first_ts, i.last_ts, i.rows, i.peak_ts, "
-								"i.peak_severity"
+								"i.peak_severity, i.muted"
 								" FROM (SELECT n, sha256(convert_to(s, 'UTF8')) AS id, a, b"
 								"   FROM unnest($2, $3, $4) WITH ORDINALITY AS u(s, a, b, n)) AS u"
 								" LEFT JOIN {incidents} AS i ON i.watch = $1 AND i.series_id = "
 								"u.id AND i.kind = 'anomaly'"
 								"   AND i.state IN ('open', 'closed') AND i.last_ts >= u.a AND "
-								"i.first_ts <= u.b"
+								"i.first_ts <= u.b AND i.verdict IS DISTINCT FROM 'expected'"
 								" ORDER BY u.n, i.first_ts, i.id",
 								lengthof(types), types, values, NULL);
 }
@@ -327,6 +345,7 @@ get_known(int row, Known *known)
 		.rows = DatumGetInt64(watch_tables_value(row, 6, INT8OID, NULL)),
 		.peak = isnull ? 0 : DatumGetInt64(peak),
 		.peak_severity = no_severity ? 0 : DatumGetFloat8(severity),
+		.muted = DatumGetBool(watch_tables_value(row, 9, BOOLOID, NULL)),
 	};
 	return true;
 }
@@ -353,62 +372,77 @@ readable_time(const Fold *f, int64 ts, bool *isnull)
 										  Int64GetDatum(ts));
 }
 
-/* The values of the peak's row of the source. */
-typedef struct PeakRow
-{
-	const Source *source;
-	MemoryContext context;
-	Datum		values;			/* jsonb; 0: no such row */
-} PeakRow;
+/* ---- false alarms ------------------------------------------------------------------------- */
 
-static void
-take_peak_row(const SourceRow *row, void *arg)
+/* Whether the feature of a false alarm contributed most to the peak of a chain. */
+static bool
+leads(const Chain *c, const char *feature)
 {
-	PeakRow    *peak = arg;
-	StringInfoData json;
-	MemoryContext old;
+	Jsonb	   *contributions = DatumGetJsonbP(c->contributions);
+	JsonbIterator *it;
+	JsonbValue	value;
+	double		most;
 
-	if (row->duplicate || peak->values)
-		return;
-	/* visitors run in a context that is reset */
-	old = MemoryContextSwitchTo(peak->context);
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '{');
-	for (int c = 0; c < peak->source->spec.nfeatures; c++)
-		if (isfinite(row->values[c]))
-			json_put_json(&json, peak->source->spec.features[c], psprintf("%.7g", row->values[c]));
-	appendStringInfoChar(&json, '}');
-	peak->values = JsonbPGetDatum(json_to_jsonb(json.data));
-	MemoryContextSwitchTo(old);
+	if (!JB_ROOT_IS_OBJECT(contributions))
+		return false;
+	most = json_number(json_get(&contributions->root, feature), 0);
+	it = JsonbIteratorInit(&contributions->root);
+	while (most > 0 && json_next_member(&it, &value) != NULL)
+		if (json_number(&value, 0) > most)
+			return false;
+	return most > 0;
 }
 
-static Datum
-read_actual(const Fold *f, int64 ts)
+/* Whether a false alarm still mutes others. */
+static bool
+is_in_force(const Fold *f, const GivenVerdict *v)
 {
-	const SourceRange range = {
-		.has_since = true,
-		.since = ts,
-		.has_until = true,
-		.until = ts + 1,
-		.series = f->range->condition,
-		.form = SOURCE_SINGLE,
-	};
-	PeakRow		peak = {.source = f->source, .context = CurrentMemoryContext};
-
-	source_scan(f->source, &range, false, take_peak_row, &peak);
-	return peak.values;
+	return v->feature != NULL &&
+		(v->has_until ? f->refresh->as_of < v->until : f->training_version <= v->training_version);
 }
 
 /*
- * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7 first, last
- * and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14 to $16
- * contributions, expected and actual values of the peak, $17 whether it is news, $18 as_of.
+ * Whether a chain is like a false alarm of its series.  actual: the values at its peak; 0: they
+ * have not been read.
+ */
+static bool
+is_muted(const Fold *f, const Chain *c, Datum actual)
+{
+	int			n = 0;
+	const int  *alarms = f->false_alarms ? series_windows_selected(f->false_alarms, &n) : NULL;
+
+	if (!c->contributions || !c->expected)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		const GivenVerdict *v = list_nth(f->verdicts, f->false_alarm_numbers[alarms[i]]);
+		bool		above;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_in_force(f, v) || !(c->peak_severity < MUTED_PEAKS * v->peak_severity) ||
+			!leads(c, v->feature))
+			continue;
+		if (!actual)
+			actual = feedback_actual_values(f->source, f->range->condition, c->peak);
+		if (feedback_direction(c->expected, actual, v->feature, &above) && above == v->above)
+			return true;
+	}
+	return false;
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+/*
+ * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7
+ * first, last and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14
+ * to $16 contributions, expected and actual values of the peak, $17 whether it is news, $18
+ * as_of, $19 whether it is muted, $20 whether it was when the verdicts were read.
  */
 static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 								  INT8OID,		  INT8OID,		  INT8OID,	 TIMESTAMPTZOID,
 								  TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, INT8OID,
 								  INT4OID,		  JSONBOID,		  JSONBOID,	 JSONBOID,
-								  BOOLOID,		  TIMESTAMPTZOID};
+								  BOOLOID,		  TIMESTAMPTZOID, BOOLOID,	 BOOLOID};
 
 #define TOP_FEATURES \
 	" (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('feature', key, 'share', value," \
@@ -416,12 +450,16 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"   FROM (SELECT key, value, row_number() OVER (ORDER BY value DESC, key) AS number" \
 	"     FROM jsonb_each($14) WHERE value > '0') AS c WHERE number <= 3)"
 
-/* Announces an incident: open, or peak if the severity that was announced has doubled. */
+/*
+ * Announces an incident: open, or peak if the severity that was announced has doubled or the
+ * incident was muted (hushed).
+ */
 #define ANNOUNCE \
 	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
 	" SELECT id, CASE WHEN peaks = 0 THEN 'open' ELSE 'peak' END, peaks, $1, clock_timestamp(), " \
 	"$18" \
-	" FROM i WHERE announced_severity = peak_severity AND was IS DISTINCT FROM announced_severity" \
+	" FROM i WHERE announced_severity = peak_severity AND NOT muted" \
+	" AND (hushed AND $17 OR was IS DISTINCT FROM announced_severity)" \
 	" ON CONFLICT DO NOTHING"
 
 #define INSERT_CHAIN \
@@ -429,24 +467,36 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"last_ts, " \
 	"   peak_ts, started, ended, peak, peak_severity, rows, model_version, top_features, " \
 	"opened_at, " \
-	"   announced_severity)" \
+	"   announced_severity, muted)" \
 	"   SELECT $1, $2, $3, 'anomaly', 'open', $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, " \
-	"0)," TOP_FEATURES ", $18, CASE WHEN $17 THEN $11 END" \
-	"   RETURNING id, peaks, announced_severity, peak_severity, NULL::float8 AS was)" ANNOUNCE
+	"0)," TOP_FEATURES ", $18, CASE WHEN $17 AND NOT $19 THEN $11 END, $19" \
+	"   RETURNING id, peaks, announced_severity, peak_severity, muted, false AS hushed, " \
+	"NULL::float8 AS was)" ANNOUNCE
 
+/* A verdict that was given while the fold goes on mutes, too (hush). */
 #define UPDATE_CHAIN \
-	"WITH o AS (SELECT id, announced_severity AS was FROM {incidents} WHERE id = $4 FOR UPDATE)," \
+	"WITH o AS (SELECT id, announced_severity AS was, muted AND $20 AS hushed," \
+	"   $19 OR muted AND NOT $20 AS hush FROM {incidents} WHERE id = $4 FOR UPDATE)," \
 	" i AS (UPDATE {incidents} AS u SET state = CASE WHEN $6 > last_ts THEN 'open' ELSE state " \
 	"END," \
 	"   first_ts = $5, last_ts = $6, started = $8, ended = $9, rows = $12," \
 	"   peak_ts = $7, peak = $10, peak_severity = $11, model_version = nullif($13, 0)," \
 	"   top_features = CASE WHEN peak_ts = $7 AND $16 IS NULL THEN top_features ELSE" TOP_FEATURES \
 	" END, ended_at = CASE WHEN $6 > last_ts THEN NULL ELSE ended_at END," \
-	"   peaks = peaks + (was IS NOT NULL AND $11 >= 2 * was)::int," \
-	"   announced_severity = CASE WHEN was IS NULL AND $17 OR $11 >= 2 * was THEN $11 ELSE was " \
-	"END" \
+	"   muted = hush," \
+	"   peaks = peaks + (was IS NOT NULL AND NOT hush AND ($11 >= 2 * was OR hushed AND " \
+	"$17))::int," \
+	"   announced_severity = CASE WHEN hush THEN was WHEN (was IS NULL OR hushed) AND $17 OR $11 " \
+	">= " \
+	"2 * was THEN $11 ELSE was END" \
 	"   FROM o WHERE u.id = o.id AND u.watch = $1 AND u.series_id = $2" \
-	"   RETURNING u.id, u.peaks, u.announced_severity, u.peak_severity, o.was)" ANNOUNCE
+	"   RETURNING u.id, u.peaks, u.announced_severity, u.peak_severity, u.muted, o.hushed, " \
+	"o.was)," \
+	" v AS (UPDATE {verdicts} SET first_ts = $5, last_ts = $6, started = $8, ended = $9 WHERE " \
+	"incident = $4 AND watch = $1 AND verdict <> 'expected')," \
+	" d AS (DELETE FROM {outbox} AS c USING i WHERE c.incident = i.id AND c.transition = " \
+	"'closed' " \
+	"AND i.hushed AND NOT i.muted AND $17)" ANNOUNCE
 
 /* Writes a chain: to an incident, or as a new one (known NULL); and what is to be announced. */
 static void
@@ -454,7 +504,9 @@ write_chain(Fold *f, const Known *known, const Chain *c)
 {
 	const bool	news = is_news(f, c->last);
 	const bool	new_peak = known == NULL || known->peak != c->peak;
-	Datum		actual = news && new_peak && c->contributions ? read_actual(f, c->peak) : (Datum) 0;
+	Datum		actual = news && new_peak && c->contributions
+		? feedback_actual_values(f->source, f->range->condition, c->peak)
+		: (Datum) 0;
 	Datum		values[] = {
 		UUIDPGetDatum(&f->refresh->watch.id),
 		f->id,
@@ -474,8 +526,10 @@ write_chain(Fold *f, const Known *known, const Chain *c)
 		actual,
 		BoolGetDatum(news),
 		TimestampTzGetDatum(f->refresh->as_of),
+		BoolGetDatum(is_muted(f, c, actual)),
+		BoolGetDatum(known && known->muted),
 	};
-	char		nulls[] = "                  ";
+	char		nulls[] = "                    ";
 	WatchTables t;
 
 	nulls[2] = f->range->key ? ' ' : 'n';
@@ -543,6 +597,10 @@ fold_range(Fold *f)
 		first = Min(first, known[i].first);
 		last = Max(last, known[i].last);
 	}
+	if (f->expected)
+		series_windows_select(f->expected, f->range->key);
+	if (f->false_alarms)
+		series_windows_select(f->false_alarms, f->range->key);
 	find_chains(f, first, last);
 
 	/* both are in the order of time */
@@ -579,6 +637,31 @@ fold_range(Fold *f)
 		CHECK_FOR_INTERRUPTS();
 		if (!f->chains[c].taken)
 			write_chain(f, NULL, &f->chains[c]);
+	}
+}
+
+/* Reads the verdicts, after the incidents: none is missing that has muted one of these. */
+static void
+read_verdicts(Fold *f)
+{
+	Refresh    *r = f->refresh;
+	const SourceSpec *spec = &f->source->spec;
+	const bool	integers = f->source->ts_type == INT8OID;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	f->verdicts = verdicts_of_watch(r->function, &r->watch.id,
+									VERDICT_FALSE_ALARM | VERDICT_EXPECTED);
+	PopActiveSnapshot();
+	f->expected = series_windows_of_verdicts(f->verdicts, VERDICT_EXPECTED, spec->nseries,
+											 spec->series_cols, integers, NULL);
+	f->false_alarms = series_windows_of_verdicts(f->verdicts, VERDICT_FALSE_ALARM, spec->nseries,
+												 spec->series_cols, integers,
+												 &f->false_alarm_numbers);
+	if (f->false_alarms)
+	{
+		RegistryEntry entry = registry_find(r->function, r->watch.model_name, r->version);
+
+		f->training_version = registry_training(entry.version, registry_facts(r->function, &entry));
 	}
 }
 
@@ -624,6 +707,7 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 		}
 	}
 	watch_tables_leave(&t);
+	read_verdicts(&f);
 	for (int i = 0; i < n; known += nknown[i], i++)
 	{
 		MemoryContext old;

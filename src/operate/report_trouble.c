@@ -151,7 +151,7 @@ trouble_report_drift(Refresh *r, const CheckedSeries *series, int n)
 								"i.kind = 'drift' AND "
 								"i.series_id = s.id"
 								"   AND i.state = 'open' AND i.announced_severity IS NULL AND "
-								"s.drift IS NOT NULL "
+								"NOT i.muted AND s.drift IS NOT NULL "
 								"RETURNING i.id)" ANNOUNCE_OPENED,
 								lengthof(types), types, values, NULL);
 	(void)

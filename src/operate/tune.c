@@ -2,15 +2,18 @@
  * operate/tune.c
  *	  The rule for incidents of a watch that keeps to a number of alarms a day: amad_tune().
  *
- * The stored severities are read once, by series and time.  Each rule of a grid keeps its own chain of
- * anomalous rows, as refresh_incidents.c does, and the times at which it would have opened an
- * incident.  Afterwards these are counted; those of many series within minutes are one alarm.
- * Nothing is scored.
+ * The stored severities are read once, by series and time.  Each rule of a grid keeps its own
+ * chain of anomalous rows, as refresh_incidents.c does, and the times at which it would have
+ * opened an incident.  Afterwards these are counted; those of many series within minutes are one
+ * alarm.  Nothing is scored.
  *
- * A rule is chosen by the number of its alarms only: the one that comes closest to the number asked for
- * without exceeding it.  A longer merge_gap makes one incident of several, so it is the last resort.
- * Of several rules, the one with fewer rows is quicker, so it is preferred, then the one with the
- * lower severity.
+ * Rows at times with the verdict false_alarm or expected (model/verdicts.h) are like normal ones.
+ * An incident that was confirmed is kept by a rule if an incident of the rule overlaps it.
+ *
+ * The rule is chosen that comes closest to the number of alarms asked for without exceeding it,
+ * of those that keep the most confirmed incidents.  A longer merge_gap makes one incident of
+ * several, which overlaps confirmed ones by chance, so it is the last resort.  Of several rules,
+ * the one with fewer rows is quicker, so it is preferred, then the one with the lower severity.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -21,13 +24,16 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "operate/tune.h"
 #include "operate/watch_triggers.h"
 #include "pg/call_arguments.h"
+#include "pg/json.h"
 #include "pg/rowset.h"
 #include "pg/timestamps.h"
+#include "rows/series_key.h"
 #include "score/detect.h"
 
 #define FETCH_ROWS 1000
@@ -47,12 +53,23 @@ SQL_FUNCTION(amad_tune);
 typedef struct Replay
 {
 	TunedRule	rule;
-	int64		last;			/* row of the chain */
+	int64		first;			/* row of the chain */
+	int64		last;
 	int64		rows;			/* 0: there is no chain */
+	bool	   *kept;			/* (verdicts) confirmed incidents that it keeps */
 	int64	   *opened;			/* times, one for each incident */
 	int64		nopened;
 	int64		room;
 } Replay;
+
+/* The verdicts on the watch, for the series whose rows are being replayed. */
+typedef struct Judgement
+{
+	const List *verdicts;
+	SeriesWindows *ignored;		/* NULL: none */
+	SeriesWindows *confirmed;	/* NULL: none */
+	int		   *numbers;		/* of the confirmed ones, in the list */
+} Judgement;
 
 static void
 open_incident(Replay *r, int64 ts, int64 most)
@@ -71,13 +88,40 @@ open_incident(Replay *r, int64 ts, int64 most)
 	r->opened[r->nopened++] = ts;
 }
 
+/* Ends the chain of a rule: notes which confirmed incidents it overlaps. */
 static void
-replay_row(Replay *r, int64 ts, double severity, int64 most)
+end_chain(Replay *r, const Judgement *j)
+{
+	int			n = 0;
+	const int  *selected = j->confirmed && r->rows >= r->rule.min_rows
+		? series_windows_selected(j->confirmed, &n)
+		: NULL;
+
+	r->rows = 0;
+	for (int i = 0; i < n; i++)
+	{
+		const int	number = j->numbers[selected[i]];
+		const GivenVerdict *v = list_nth(j->verdicts, number);
+
+		/* in the order of their begin */
+		if (v->first > r->last)
+			break;
+		if (v->last < r->first || r->kept[number])
+			continue;
+		r->kept[number] = true;
+		r->rule.incidents++;
+	}
+}
+
+static void
+replay_row(Replay *r, const Judgement *j, int64 ts, double severity, int64 most)
 {
 	if (!(severity > r->rule.min_severity))
 		return;
-	if (r->rows == 0 || timestamps_distance(r->last, ts) > (double) r->rule.merge_gap)
-		r->rows = 0;
+	if (r->rows > 0 && timestamps_distance(r->last, ts) > (double) r->rule.merge_gap)
+		end_chain(r, j);
+	if (r->rows == 0)
+		r->first = ts;
 	r->last = ts;
 	if (++r->rows == r->rule.min_rows)
 		open_incident(r, ts, most);
@@ -114,7 +158,10 @@ count_alarms(Replay *r)
 	return alarms;
 }
 
-/* The query for the anomalous rows: time, severity, and whether it is the first of its series. */
+/*
+ * The query for the anomalous rows: time, severity, whether it is the first of its series, and
+ * the series columns.
+ */
 static char *
 anomalies_query(const Source *s, const char *target, const int64 *since)
 {
@@ -132,10 +179,10 @@ anomalies_query(const Source *s, const char *target, const int64 *since)
 		source_append_bound(&where, s, ts, ">=", *since);
 	return psprintf("SELECT %s::pg_catalog.%s, severity, pg_catalog.row_number() OVER (%s%s ORDER "
 					"BY %s) "
-					"OPERATOR(pg_catalog.=) 1 FROM %s WHERE %s ORDER BY %s%s%s",
+					"OPERATOR(pg_catalog.=) 1%s%s FROM %s WHERE %s ORDER BY %s%s%s",
 					ts, source_ts_read_name(s), columns.len > 0 ? "PARTITION BY " : "",
-					columns.data, ts, target, where.data, columns.data, columns.len > 0 ? ", " : "",
-					ts);
+					columns.data, ts, columns.len > 0 ? ", " : "", columns.data, target, where.data,
+					columns.data, columns.len > 0 ? ", " : "", ts);
 }
 
 /* Days from the first to the last row of the table of scores; 0: no rows. */
@@ -157,12 +204,44 @@ scored_days(const Source *s, const char *target, const int64 *since)
 	return timestamps_distance(first, last) / USECS_PER_DAY;
 }
 
+/* Selects the verdicts on the series of a row; called in a context that is reset afterwards. */
 static void
-replay_rows(Replay *replay, const Source *s, const char *target, const int64 *since, int64 most)
+begin_replayed_series(const Judgement *j, const Source *s, HeapTuple row, TupleDesc desc)
+{
+	const int	nseries = s->spec.nseries;
+	Datum	   *values = palloc(sizeof(Datum) * Max(nseries, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(nseries, 1));
+	Jsonb	   *key = NULL;
+
+	if (j->ignored == NULL && j->confirmed == NULL)
+		return;
+	for (int i = 0; i < nseries; i++)
+	{
+		if (getBaseType(SPI_gettypeid(desc, 4 + i)) != getBaseType(s->series_types[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of the table of scores does not have type %s",
+							s->spec.series_cols[i], format_type_be(s->series_types[i]))));
+		values[i] = SPI_getbinval(row, desc, 4 + i, &nulls[i]);
+	}
+	if (nseries > 0)
+		key = json_to_jsonb(
+			series_key_of_row(nseries, s->spec.series_cols, s->series_types, values, nulls));
+	if (j->ignored)
+		series_windows_select(j->ignored, key);
+	if (j->confirmed)
+		series_windows_select(j->confirmed, key);
+}
+
+static void
+replay_rows(Replay *replay, const Judgement *j, const Source *s, const char *target,
+			const int64 *since, int64 most)
 {
 	const Oid	type = source_ts_read_type(s);
 	SPIPlanPtr	plan = SPI_prepare(anomalies_query(s, target, since), 0, NULL);
 	MemoryContext context = CurrentMemoryContext;
+	MemoryContext series_context = AllocSetContextCreate(context, "amad replayed series",
+														 ALLOCSET_DEFAULT_SIZES);
 	Portal		portal;
 
 	if (plan == NULL)
@@ -186,18 +265,44 @@ replay_rows(Replay *replay, const Source *s, const char *target, const int64 *si
 
 			if (isnull[0] || isnull[1] || SPI_gettypeid(desc, 1) != type ||
 				!timestamps_value(type, value, &ts))
+				ts = PG_INT64_MIN;
+			if (first)
+			{
+				for (int c = 0; c < RULES; c++)
+					end_chain(&replay[c], j);
+				MemoryContextReset(series_context);
+				MemoryContextSwitchTo(series_context);
+				begin_replayed_series(j, s, row, desc);
+				MemoryContextSwitchTo(context);
+			}
+			if (ts == PG_INT64_MIN || (j->ignored && series_windows_cover(j->ignored, ts)))
 				continue;
 			for (int c = 0; c < RULES; c++)
-			{
-				if (first)
-					replay[c].rows = 0;
-				replay_row(&replay[c], ts, severity, most);
-			}
+				replay_row(&replay[c], j, ts, severity, most);
 		}
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+	for (int c = 0; c < RULES; c++)
+		end_chain(&replay[c], j);
+}
+
+/* Reads the verdicts on a watch. */
+static Judgement
+read_judgement(const Watch *watch, const Source *s)
+{
+	const SourceSpec *spec = &s->spec;
+	const bool	integers = s->ts_type == INT8OID;
+	Judgement	j = {
+		.verdicts = verdicts_of_watch(spec->function, &watch->id,
+									  VERDICT_INCIDENT | VERDICT_FALSE_ALARM | VERDICT_EXPECTED)};
+
+	j.ignored = series_windows_of_verdicts(j.verdicts, VERDICT_FALSE_ALARM | VERDICT_EXPECTED,
+										   spec->nseries, spec->series_cols, integers, NULL);
+	j.confirmed = series_windows_of_verdicts(j.verdicts, VERDICT_INCIDENT, spec->nseries,
+											 spec->series_cols, integers, &j.numbers);
+	return j;
 }
 
 /* Whether rule a is to be preferred to rule b. */
@@ -211,6 +316,8 @@ is_better(const TunedRule *a, const TunedRule *b, double per_day)
 		return a_fits;
 	if (a_fits && a->merge_gap != b->merge_gap)
 		return a->merge_gap < b->merge_gap;
+	if (a_fits && a->incidents != b->incidents)
+		return a->incidents > b->incidents;
 	if (a->alarms != b->alarms)
 		return a_fits ? a->alarms > b->alarms : a->alarms < b->alarms;
 	if (a->min_rows != b->min_rows)
@@ -226,7 +333,9 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 	MemoryContext caller = CurrentMemoryContext;
 	TunedRule  *rules = palloc0(sizeof(TunedRule) * RULES);
 	Replay	   *replay;
+	Judgement	judgement;
 	double		days;
+	int64		most = 0;
 	int			c = 0;
 
 	*n = RULES;
@@ -241,8 +350,12 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 					.min_rows = row_numbers[r],
 					.merge_gap = gap * gap_factors[g],
 				};
+	judgement = read_judgement(watch, s);
+	for (int i = 0; i < RULES; i++)
+		replay[i].kept = palloc_extended(Max((Size) list_length(judgement.verdicts), 1),
+										 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	days = scored_days(s, target, since);
-	replay_rows(replay, s, target, since,
+	replay_rows(replay, &judgement, s, target, since,
 				(int64) Min((double) work_mem * 1024 / sizeof(int64) / RULES,
 							(per_day * Max(days, 1) + 10) * MOST_TIMES));
 	for (int i = 0; i < RULES; i++)
@@ -250,11 +363,18 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 		rules[i] = replay[i].rule;
 		rules[i].alarms = count_alarms(&replay[i]);
 		rules[i].alarms_per_day = days > 0 ? rules[i].alarms / days : 0;
+		most = Max(most, rules[i].incidents);
 		if (days >= 1 && (*chosen < 0 || is_better(&rules[i], &rules[*chosen], per_day)))
 			*chosen = i;
 	}
 	SPI_finish();
 	MemoryContextSwitchTo(caller);
+	if (*chosen >= 0 && rules[*chosen].incidents < most)
+		ereport(NOTICE,
+				(errmsg("the chosen rule keeps " INT64_FORMAT " of " INT64_FORMAT
+						" confirmed incidents",
+						rules[*chosen].incidents, most),
+				 errhint("amad_tune() lists what each rule keeps.")));
 	return rules;
 }
 
@@ -341,6 +461,7 @@ amad_tune(PG_FUNCTION_ARGS)
 						  IntervalPGetDatum(&gap),
 						  Int64GetDatum(rules[i].alarms),
 						  Float8GetDatum(rules[i].alarms_per_day),
+						  Int64GetDatum(rules[i].incidents),
 						  BoolGetDatum(i == chosen)};
 		bool		nulls[lengthof(values)] = {false};
 

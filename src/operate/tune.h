@@ -17,13 +17,15 @@ typedef struct TunedRule
 	int64		alarms;
 	double		alarms_per_day;
 	bool		at_least;		/* there were more than were counted */
+	int64		incidents;		/* confirmed ones that it keeps */
 } TunedRule;
 
 /*
- * Replays the stored severities from since on over a grid of rules, as the watch's owner.  Returns the
- * rules, in the order of the grid, and sets n; chosen is the number of the one with the most alarms a
- * day that are at most per_day, or of the one with the fewest; -1 if the table of scores has less
- * than a day.
+ * Replays the stored severities from since on over a grid of rules, as the watch's owner.  Returns
+ * the rules, in the order of the grid, and sets n; chosen is the number of the one with the most
+ * alarms a day that are at most per_day, among those that keep the most confirmed incidents, or
+ * of the one with the fewest; -1 if the table of scores has less than a day.  NOTICE if the
+ * chosen one loses confirmed incidents that another one keeps.
  */
 extern TunedRule *tune_rules(const Watch *watch, const Source *source, const char *target,
 							 const int64 *since, double per_day, int *n, int *chosen);

@@ -29,8 +29,9 @@
 #include "model/owners.h"
 #include "operate/watch_tables.h"
 
-static const char *const tables[] = {WATCHES_TABLE, CHANGES_TABLE, OVERFLOW_TABLE,	PENDING_TABLE,
-									 SERIES_TABLE,	RUNS_TABLE,	   INCIDENTS_TABLE, OUTBOX_TABLE};
+static const char *const tables[] = {WATCHES_TABLE,	  CHANGES_TABLE, OVERFLOW_TABLE,
+									 PENDING_TABLE,	  SERIES_TABLE,	 RUNS_TABLE,
+									 INCIDENTS_TABLE, OUTBOX_TABLE,	 VERDICTS_TABLE};
 
 /* ---- access ------------------------------------------------------------------------------ */
 

@@ -14,9 +14,9 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "model/verdicts.h"
 #include "pg/statements.h"
 
-#define WATCHES_TABLE "amad_watches"
 #define CHANGES_TABLE "amad_changes"
 #define OVERFLOW_TABLE "amad_overflow"
 #define PENDING_TABLE "amad_pending"

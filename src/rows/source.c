@@ -11,9 +11,11 @@
 #include "pg/compat.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "model/verdicts.h"
 #include "pg/json.h"
 #include "rows/relation.h"
 #include "rows/source.h"
@@ -89,6 +91,15 @@ source_open(const SourceSpec *spec)
 	source_bind_columns(s, desc, relation.relation);
 	source_leave(&scope);
 	return s;
+}
+
+void
+source_leave_out_incidents(Source *s, Oid function, Oid owner, const char *model_name)
+{
+	const List *verdicts = verdicts_of_model(function, owner, model_name, VERDICT_INCIDENT);
+
+	s->bad = series_windows_of_verdicts(verdicts, VERDICT_INCIDENT, s->spec.nseries,
+										s->spec.series_cols, s->ts_type == INT8OID, NULL);
 }
 
 /* ---- the stored form -------------------------------------------------------------------- */

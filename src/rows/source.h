@@ -15,6 +15,7 @@
 #define AMAD_ROWS_SOURCE_H
 
 #include "rows/features.h"
+#include "rows/series_windows.h"
 #include "utils/jsonb.h"
 
 /* The description of a source, by its user or as stored with a model. */
@@ -59,6 +60,7 @@ typedef struct Source
 	int64		bucket;			/* width in units of the scored type; 0: none */
 	bool		serial;			/* no parallel queries, because visitors of its rows write */
 	bool		label_is_number;	/* in a narrow source */
+	SeriesWindows *bad;			/* rows in these are bad, too; NULL: none */
 } Source;
 
 /* The form of the query that reads a range. */
@@ -109,7 +111,7 @@ typedef struct SourceRow
 	bool		ts_valid;		/* a finite time */
 	bool		duplicate;
 	const double *values;		/* (nfeatures) NaN: missing */
-	bool		bad;			/* by the label column */
+	bool		bad;			/* by the label column, or in a window of source->bad */
 } SourceRow;
 
 typedef void (*source_visit) (const SourceRow *row, void *arg);
@@ -136,6 +138,13 @@ extern void source_leave(const SourceScope *scope);
  * exist, or columns are missing, ambiguous or of a wrong type; the error lists them.
  */
 extern Source *source_open(const SourceSpec *spec);
+
+/*
+ * Makes rows bad that belong to confirmed incidents of the watch of a role's model (model/verdicts.h).
+ * In the context of the source.
+ */
+extern void source_leave_out_incidents(Source *source, Oid function, Oid owner,
+									   const char *model_name);
 
 /* The form in which the rows of a range and around it are best read. */
 extern SourceForm source_choose_form(const Source *source, const SourceRange *range);

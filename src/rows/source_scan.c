@@ -26,6 +26,7 @@
 #include "utils/plancache.h"
 #include "utils/typcache.h"
 
+#include "pg/json.h"
 #include "pg/timestamps.h"
 #include "rows/duplicate_rows.h"
 #include "rows/relation.h"
@@ -110,6 +111,9 @@ receive_series(Receiver *r, const Datum *values, const bool *nulls)
 		? ""
 		: series_key_of_row(spec->nseries, spec->series_cols, r->source->series_types, r->series,
 							r->series_null);
+	if (r->source->bad)
+		series_windows_select(r->source->bad,
+							  spec->nseries == 0 ? NULL : json_to_jsonb(r->new_series));
 	MemoryContextSwitchTo(old);
 	r->any = true;
 }
@@ -123,6 +127,9 @@ pass_source_row(Receiver *r, SourceRow *row)
 	row->series_nulls = r->series_null;
 	row->cut = r->cut;
 	row->unread = false;
+	/* not before: which row counts must not depend on it */
+	row->bad = row->bad ||
+		(r->source->bad && row->ts_valid && series_windows_cover(r->source->bad, row->ts));
 	for (int i = 0; i < r->source->spec.nseries; i++)
 		row->unread = row->unread ||
 			(r->series_null[i] && (r->form == SOURCE_IN_RANGE || r->form == SOURCE_STEPS));

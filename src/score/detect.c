@@ -71,6 +71,7 @@ struct Detection
 	MemoryContext context;
 	LoadedModel *loaded;
 	MemoryContextCallback release;
+	Oid			owner;			/* of the model */
 	Source	   *source;
 	SeriesFinder *finder;		/* NULL: the model has no series of its own */
 	SourceRange range;			/* what is read */
@@ -160,7 +161,7 @@ release_detected_model(void *arg)
 
 /* The stored source, or the given one with the model's columns. */
 static SourceSpec
-find_source(const Detection *d)
+find_source(Detection *d)
 {
 	const DetectSpec *asked = &d->spec;
 	const Model *m = d->loaded->model;
@@ -168,6 +169,7 @@ find_source(const Detection *d)
 	RegistryEntry entry = registry_find(asked->function, asked->model_name, version);
 	SourceSpec	spec = {0};
 
+	d->owner = entry.role_oid;
 	if (asked->given)
 		spec = *asked->given;
 	else if (asked->source == NULL)
@@ -348,6 +350,8 @@ detect_open(const DetectSpec *spec)
 	source = find_source(d);
 	d->source = source_open(&source);
 	d->source->serial = spec->writes;
+	if (spec->labels)
+		source_leave_out_incidents(d->source, spec->function, d->owner, spec->model_name);
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
 	if (!OidIsValid(d->spec.bound_type))
 		d->spec.bound_type = d->source->ts_type;
@@ -395,6 +399,12 @@ detect_source(const Detection *d)
 	return d->source;
 }
 
+Oid
+detect_owner(const Detection *d)
+{
+	return d->owner;
+}
+
 const LoadedModel *
 detect_model(const Detection *d)
 {
@@ -410,7 +420,7 @@ detect_scorer(const Detection *d)
 bool
 detect_has_labels(const Detection *d)
 {
-	return d->source->spec.label_col != NULL;
+	return d->source->spec.label_col != NULL || d->source->bad != NULL;
 }
 
 char *

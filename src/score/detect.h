@@ -37,7 +37,7 @@ typedef struct DetectSpec
 	const char *timestamp_col;	/* NULL: the stored one, or the only time column */
 	bool		for_other;		/* the current role acts for one without its privileges */
 	bool		writes;			/* visits write, so that no query may be parallel */
-	bool		labels;			/* whether to read the label column */
+	bool		labels;			/* whether to read the label column and confirmed incidents */
 	const char *label_col;		/* NULL: the stored one, if there is one */
 
 	/* range */
@@ -63,7 +63,7 @@ typedef struct DetectedRow
 {
 	const char *series;			/* series_key.h; NULL: the model has no series */
 	bool		new_series;		/* the first row of its series to be visited */
-	bool		bad;			/* labelled as bad */
+	bool		bad;			/* labelled as bad, or of a confirmed incident */
 	ScoredRow	row;
 } DetectedRow;
 
@@ -96,13 +96,17 @@ extern void detect_set_range(Detection *detection, const int64 *since, const int
 /* Finds out what it covers; may read the first and last time from the source. */
 extern DetectSpan detect_span(const Detection *detection);
 
-/* Whether its source has a label column that is read. */
+/* Whether its source has a label column that is read, or confirmed incidents. */
 extern bool detect_has_labels(const Detection *detection);
 
 /* The query that reads the rows. */
 extern char *detect_query(const Detection *detection);
 
 extern const Source *detect_source(const Detection *detection);
+
+/* The owner of the model. */
+extern Oid	detect_owner(const Detection *detection);
+
 extern const LoadedModel *detect_model(const Detection *detection);
 extern const Scorer *detect_scorer(const Detection *detection);
 

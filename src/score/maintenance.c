@@ -2,9 +2,7 @@
  * score/maintenance.c
  *	  Maintenance windows: times at which anomalies of a series are ignored.
  *
- * All windows are read once, in order of their begin, and kept in memory.  Values of series
- * columns are kept as the text that they have in series keys.  For each series, the windows
- * with its values are merged into disjoint ones, which are searched by bisection.
+ * All windows are read once, in order of their begin, and kept in memory (rows/series_windows.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,16 +17,10 @@
 #include "pg/timestamps.h"
 #include "rows/relation.h"
 #include "rows/series_key.h"
+#include "rows/series_windows.h"
 #include "score/maintenance.h"
 
 #define FETCH_ROWS 1000
-
-typedef struct Window
-{
-	int64		begin;
-	int64		end;			/* exclusive */
-	char	  **value;			/* (ncols) of the series concerned; NULL: any */
-} Window;
 
 struct Maintenance
 {
@@ -38,16 +30,7 @@ struct Maintenance
 	char	  **cols;			/* (ncols) names */
 	Oid		   *types;			/* (ncols) */
 
-	/* all windows */
-	MemoryContext context;
-	int			nwindows;
-	int			room;
-	Window	   *window;			/* (room) by their begin */
-
-	/* those of the selected series */
-	MemoryContext series_context;
-	int			nmerged;
-	Window	   *merged;			/* (nmerged) disjoint, ascending */
+	SeriesWindows *windows;
 };
 
 /* ---- columns -------------------------------------------------------------------------------- */
@@ -84,7 +67,7 @@ add_series_column(Maintenance *m, const char *name, Oid type)
 			ereport(ERROR,
 					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
 					 errmsg("maintenance has more than one column \"%s\"", name)));
-	m->cols[m->ncols] = MemoryContextStrdup(m->context, name);
+	m->cols[m->ncols] = pstrdup(name);
 	m->types[m->ncols++] = type;
 }
 
@@ -143,57 +126,42 @@ key_value_text(const char *key, const char *col)
 	return series_value_text(json_get(&json->root, col));
 }
 
-/* Whether a window is for the series with these values (ncols). */
-static bool
-window_concerns(const Maintenance *m, const Window *window, char **value)
-{
-	for (int i = 0; i < m->ncols; i++)
-		if (window->value[i] && (value[i] == NULL || strcmp(window->value[i], value[i]) != 0))
-			return false;
-	return true;
-}
-
 /* ---- reading ------------------------------------------------------------------------------ */
 
+/* Adds the window of a row; called in a context that is reset afterwards. */
 static void
 add_window(Maintenance *m, HeapTuple tuple, TupleDesc desc)
 {
-	Window	   *window;
+	char	  **values = palloc0(sizeof(char *) * Max(m->ncols, 1));
+	bool	   *any = palloc0(sizeof(bool) * Max(m->ncols, 1));
+	int64		begin;
+	int64		end;
 	bool		isnull;
 	Datum		ts;
 
-	if (m->nwindows == m->room)
-	{
-		m->room = m->room == 0 ? 64 : 2 * m->room;
-		m->window = m->window == NULL ? MemoryContextAlloc(m->context, sizeof(Window) * m->room)
-									  : repalloc_huge(m->window, sizeof(Window) * (Size) m->room);
-	}
-	window = &m->window[m->nwindows++];
 	ts = SPI_getbinval(tuple, desc, 1, &isnull);
-	window->begin = isnull ? PG_INT64_MIN : DatumGetInt64(ts);
+	begin = isnull ? PG_INT64_MIN : DatumGetInt64(ts);
 	ts = SPI_getbinval(tuple, desc, 2, &isnull);
-	window->end = isnull ? PG_INT64_MAX : DatumGetInt64(ts);
-	if (window->begin > window->end)
+	end = isnull ? PG_INT64_MAX : DatumGetInt64(ts);
+	if (begin > end)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("maintenance window ends before it begins"),
-				 errdetail("It begins at %s and ends at %s.",
-						   timestamps_text(m->time_type, window->begin),
-						   timestamps_text(m->time_type, window->end)),
+				 errdetail("It begins at %s and ends at %s.", timestamps_text(m->time_type, begin),
+						   timestamps_text(m->time_type, end)),
 				 errhint("The first time column is the begin, the second is the end.")));
-	window->value = MemoryContextAllocZero(m->context, sizeof(char *) * Max(m->ncols, 1));
 	for (int i = 0; i < m->ncols; i++)
 	{
 		Datum		value = SPI_getbinval(tuple, desc, i + 3, &isnull);
-		char	   *text;
 
-		if (isnull)
-			continue;
 		/* written as in series keys, so that texts can be compared */
-		text = key_value_text(series_key_of_row(1, &m->cols[i], &m->types[i], &value, &isnull),
-							  m->cols[i]);
-		window->value[i] = MemoryContextStrdup(m->context, text);
+		any[i] = isnull;
+		if (!isnull)
+			values[i] = key_value_text(series_key_of_row(1, &m->cols[i], &m->types[i], &value,
+														 &isnull),
+									   m->cols[i]);
 	}
+	series_windows_add(m->windows, begin, end, values, any);
 }
 
 static void
@@ -221,7 +189,7 @@ read_windows(Maintenance *m, const char *query)
 			MemoryContextReset(row_context);
 		}
 		SPI_freetuptable(SPI_tuptable);
-		if (MemoryContextMemAllocated(m->context, true) > (Size) work_mem * 1024)
+		if (series_windows_bytes(m->windows) > (Size) work_mem * 1024)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("maintenance windows do not fit in work_mem (%d kB)", work_mem),
@@ -236,16 +204,15 @@ maintenance_open(const char *source, Oid time_type, const Model *model)
 {
 	Maintenance *m = palloc0(sizeof(Maintenance));
 	RelationSource relation = relation_open_source(source, "maintenance");
+	char	   *query;
 
 	m->time_type = time_type;
 	m->cols = palloc(sizeof(char *) * Max(model->nseries_cols, 1));
 	m->types = palloc(sizeof(Oid) * Max(model->nseries_cols, 1));
-	m->context = AllocSetContextCreate(CurrentMemoryContext, "amad maintenance",
-									   ALLOCSET_DEFAULT_SIZES);
-	m->series_context = AllocSetContextCreate(CurrentMemoryContext, "amad maintenance of a series",
-											  ALLOCSET_DEFAULT_SIZES);
+	query = build_windows_query(m, &relation, model);
+	m->windows = series_windows_open(m->ncols, m->cols);
 	SPI_connect();
-	read_windows(m, build_windows_query(m, &relation, model));
+	read_windows(m, query);
 	SPI_finish();
 	return m;
 }
@@ -255,58 +222,21 @@ maintenance_open(const char *source, Oid time_type, const Model *model)
 void
 maintenance_select_series(Maintenance *m, const char *series)
 {
-	MemoryContext old;
-	char	  **value;
+	Jsonb	   *key = series ? json_to_jsonb(series) : NULL;
 
-	MemoryContextReset(m->series_context);
-	old = MemoryContextSwitchTo(m->series_context);
-	value = palloc0(sizeof(char *) * Max(m->ncols, 1));
-	for (int i = 0; series && i < m->ncols; i++)
-		value[i] = key_value_text(series, m->cols[i]);
-	m->nmerged = 0;
-	m->merged = palloc_extended(sizeof(Window) * Max((Size) m->nwindows, 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < m->nwindows; i++)
-	{
-		Window	   *last = m->nmerged > 0 ? &m->merged[m->nmerged - 1] : NULL;
-
-		if (!window_concerns(m, &m->window[i], value))
-			continue;
-		if (last && m->window[i].begin <= last->end)
-			last->end = Max(last->end, m->window[i].end);
-		else
-			m->merged[m->nmerged++] = m->window[i];
-	}
-	MemoryContextSwitchTo(old);
+	series_windows_select(m->windows, key);
+	if (key)
+		pfree(key);
 }
 
 bool
 maintenance_next(const Maintenance *m, int64 ts, int64 *begin, int64 *end)
 {
-	int			low = 0;
-	int			high = m->nmerged;
-
-	/* windows are disjoint: their ends ascend, too */
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (m->merged[middle].end <= ts)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == m->nmerged)
-		return false;
-	*begin = m->merged[low].begin;
-	*end = m->merged[low].end;
-	return true;
+	return series_windows_next(m->windows, ts, begin, end);
 }
 
 bool
 maintenance_covers(const Maintenance *m, int64 ts)
 {
-	int64		begin;
-	int64		end;
-
-	return maintenance_next(m, ts, &begin, &end) && begin <= ts;
+	return series_windows_cover(m->windows, ts);
 }

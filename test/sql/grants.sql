@@ -425,6 +425,7 @@ ALTER TABLE amad_series OWNER TO amad_g_dba;
 ALTER TABLE amad_runs OWNER TO amad_g_dba;
 ALTER TABLE amad_incidents OWNER TO amad_g_dba;
 ALTER TABLE amad_outbox OWNER TO amad_g_dba;
+ALTER TABLE amad_verdicts OWNER TO amad_g_dba;
 SET ROLE amad_g_operator;
 CALL amad_refresh('m');
 \set VERBOSITY terse
@@ -438,6 +439,7 @@ ALTER TABLE amad_series OWNER TO :extowner;
 ALTER TABLE amad_runs OWNER TO :extowner;
 ALTER TABLE amad_incidents OWNER TO :extowner;
 ALTER TABLE amad_outbox OWNER TO :extowner;
+ALTER TABLE amad_verdicts OWNER TO :extowner;
 UPDATE amad_models SET source = '{"source": "plant.readings", "timestamp_col": "ts"}' WHERE model_name = 'm';
 -- code attached to the table
 CREATE TRIGGER t BEFORE INSERT OR DELETE ON amad_grants FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();

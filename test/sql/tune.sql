@@ -24,6 +24,16 @@ SELECT alarms, alarms_per_day FROM amad_tune('m', 7) WHERE chosen; SELECT * FROM
 SELECT alarms, alarms_per_day FROM amad_tune('m', 1) WHERE chosen; SELECT * FROM rule;
 SELECT alarms, alarms_per_day FROM amad_tune('m', 0.5) WHERE chosen; SELECT * FROM rule;
 SELECT alarms, alarms_per_day FROM amad_tune('m', 0.1) WHERE chosen; SELECT * FROM rule;
+-- confirmed incidents, of which one has no anomaly, are kept if the number a day allows it; what was expected is no alarm
+SELECT amad_feedback('m', '{"device": 1}', at(n * 30 - 1), at(n * 30 + 1)) IS NULL AS failed FROM generate_series(1, 2) n;
+SELECT amad_feedback('m', '{"device": 3}', at(124), at(126)) IS NULL, amad_feedback('m', '{"device": 3}', at(128), at(129)) IS NULL,
+  amad_feedback('m', '{"device": 4}', at(10), at(20)) IS NULL, amad_feedback('m', NULL, at(1299), at(1301)) IS NULL AS failed;
+SELECT min_severity, min_rows, alarms, incidents FROM amad_tune('m', 100) WHERE merge_gap = '100 minutes' AND min_rows IN (1, 5) AND min_severity IN (1, 1.25, 2, 10);
+SELECT min_severity, min_rows, alarms, incidents FROM amad_tune('m', 7) WHERE chosen;
+SELECT min_severity, min_rows, alarms, incidents FROM amad_tune('m', 1) WHERE chosen;
+SELECT amad_feedback('m', '{"device": 2}', at(0), at(1000), 'expected') IS NULL AS failed;
+SELECT min_severity, min_rows, alarms, incidents FROM amad_tune('m', 7) WHERE chosen;
+SELECT amad_drop_verdict(id) IS NULL AS failed FROM amad_verdicts;
 -- part of the time
 SELECT alarms, alarms_per_day FROM amad_tune('m', 1, since => at(1260)) WHERE chosen;
 -- never few enough: a notice

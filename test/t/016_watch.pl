@@ -386,11 +386,17 @@ cmp_ok($incidents, '>', 0, 'there were incidents');
 # a dump and its restore: changes that are not scored yet, triggers, and changes before the first refresh
 sql('ALTER TABLE source DROP COLUMN note; ALTER TABLE source ADD COLUMN c float8'); # column numbers differ after the restore
 sql('UPDATE source SET b = 2 WHERE device = 9');
+# a verdict on rows that are normal: incidents are still those of the stored scores
+sql("SELECT amad_feedback('m', '{\"device\": 9}', " . at(1000000) . ', ' . at(1000010) . ", 'expected', 'a note')");
+my $verdicts = 'SELECT string_agg(v::text, E\'\\n\' ORDER BY id) FROM amad_verdicts AS v';
 $node->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
 $node->command_ok([ 'pg_dump', '-f', $node->basedir . '/dump.sql', $node->connstr('postgres') ], 'a dump');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('restored') ], 'is restored');
 my $restored = sub { return $node->safe_psql('restored', $_[0]) };
 is($restored->('SELECT count(*) FROM amad_changes'), 1, 'changes that are not scored yet are in it');
+is($restored->($verdicts), sql($verdicts), 'verdicts are in it');
+is($restored->("SELECT amad_feedback('m', NULL, " . at(1000000) . ', ' . at(1000010) . ", 'expected') > max(id) FROM amad_verdicts"), 't',
+	'and their identifiers go on');
 $restored->('UPDATE part1 SET a = 5 WHERE device = 11; INSERT INTO source (device, ts, a, b) VALUES (12, ' . at(300) . ', 1, 1)');
 is($restored->("SELECT string_agg(series::text, ' ' ORDER BY series::text COLLATE \"C\") FROM amad_changes"), '{11} {12} {9}', 'triggers find columns by their names');
 $restored->("CALL amad_refresh('m')");
