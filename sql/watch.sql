@@ -33,7 +33,9 @@ CREATE TABLE amad_watches (
 	notify text,
 	care boolean NOT NULL DEFAULT true,
 	newest_version integer,
-	notify_failures bigint NOT NULL DEFAULT 0
+	notify_failures bigint NOT NULL DEFAULT 0,
+	cooldown interval NOT NULL DEFAULT '6 hours',
+	tuned_at timestamptz
 );
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
 COMMENT ON COLUMN amad_watches.watch IS 'identifier, which the triggers on the source have as an argument';
@@ -70,6 +72,8 @@ COMMENT ON COLUMN amad_watches.notify IS 'channel on which a refresh sends a not
 COMMENT ON COLUMN amad_watches.care IS 'whether amad_care() recalibrates and retrains the model';
 COMMENT ON COLUMN amad_watches.newest_version IS 'newest version of the model that a run has found deployed; if an older one is deployed now, amad_care() does not replace it';
 COMMENT ON COLUMN amad_watches.notify_failures IS 'notifications that could not be sent';
+COMMENT ON COLUMN amad_watches.cooldown IS 'an incident that begins within this time after another one of its series, with the same leading feature and less than twice the severity, is not announced';
+COMMENT ON COLUMN amad_watches.tuned_at IS 'as_of of the refresh that has last examined the rule for alerts_per_day';
 
 -- No index: each statement that changes the source adds rows here.
 CREATE TABLE amad_changes (
@@ -235,7 +239,7 @@ CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" in
 		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL, min_severity double precision DEFAULT NULL,
 		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL,
 		alerts_per_day double precision DEFAULT NULL, critical_severity double precision DEFAULT NULL, labels jsonb DEFAULT NULL,
-		notify text DEFAULT NULL, care boolean DEFAULT NULL) RETURNS jsonb
+		notify text DEFAULT NULL, care boolean DEFAULT NULL, cooldown interval DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_watch IS
 	'create a watch of one of your own models, whose scores amad_refresh() then keeps up to date in a table, or alter it';

@@ -364,7 +364,9 @@ CREATE TABLE amad_watches (
 	notify text,
 	care boolean NOT NULL DEFAULT true,
 	newest_version integer,
-	notify_failures bigint NOT NULL DEFAULT 0
+	notify_failures bigint NOT NULL DEFAULT 0,
+	cooldown interval NOT NULL DEFAULT '6 hours',
+	tuned_at timestamptz
 );
 
 COMMENT ON TABLE amad_watches IS 'models whose scores amad_refresh() keeps up to date in a table';
@@ -434,6 +436,10 @@ COMMENT ON COLUMN amad_watches.care IS 'whether amad_care() recalibrates and ret
 COMMENT ON COLUMN amad_watches.newest_version IS 'newest version of the model that a run has found deployed; if an older one is deployed now, amad_care() does not replace it';
 
 COMMENT ON COLUMN amad_watches.notify_failures IS 'notifications that could not be sent';
+
+COMMENT ON COLUMN amad_watches.cooldown IS 'an incident that begins within this time after another one of its series, with the same leading feature and less than twice the severity, is not announced';
+
+COMMENT ON COLUMN amad_watches.tuned_at IS 'as_of of the refresh that has last examined the rule for alerts_per_day';
 
 CREATE TABLE amad_changes (
 	watch uuid NOT NULL,
@@ -673,7 +679,7 @@ CREATE FUNCTION amad_watch(model_name text, target text DEFAULT NULL, "every" in
 		since timestamptz DEFAULT NULL, silence interval DEFAULT NULL, min_severity double precision DEFAULT NULL,
 		min_rows integer DEFAULT NULL, merge_gap interval DEFAULT NULL, min_duration interval DEFAULT NULL,
 		alerts_per_day double precision DEFAULT NULL, critical_severity double precision DEFAULT NULL, labels jsonb DEFAULT NULL,
-		notify text DEFAULT NULL, care boolean DEFAULT NULL) RETURNS jsonb
+		notify text DEFAULT NULL, care boolean DEFAULT NULL, cooldown interval DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION amad_watch IS

@@ -54,12 +54,12 @@ time_before(const Refresh *r, const Source *source, const Interval *distance)
 	return DatumGetInt64(detect_convert_bound(r->function, TIMESTAMPTZOID, source->ts_type, time));
 }
 
-/* Whether the rule for incidents is to be chosen, because another version was deployed. */
+/* Whether the rule for incidents is to be examined: after a day, or after a deployment. */
 static bool
 tuning_is_due(const Refresh *r)
 {
-	return r->watch.alerts_per_day > 0 && r->watch.tuned_version != r->version &&
-		r->ts_type != INT8OID;
+	return r->watch.alerts_per_day > 0 && r->ts_type != INT8OID &&
+		(r->watch.tuned_version != r->version || r->as_of - USECS_PER_DAY >= r->watch.tuned_at);
 }
 
 /* Chooses the rule for incidents by the scores of the last 30 days, if there are enough. */
@@ -68,19 +68,24 @@ choose_rule(Refresh *r, const Source *source, const char *target)
 {
 	const Interval month = {.day = 30};
 	const int64 since = time_before(r, source, &month);
-	TunedRule  *rules;
+	const TunedRule *rules;
+	const TunedRule *rule;
 	int			chosen;
 	int			n;
 
-	rules = tune_rules(&r->watch, source, target, &since, r->watch.alerts_per_day, &n, &chosen);
+	rules = tune_rules(&r->watch, source, target, &since, r->watch.alerts_per_day, true, &n,
+					   &chosen);
 	if (chosen < 0)
 		return;
-	tune_store(r->function, &r->watch, &rules[chosen], r->watch.alerts_per_day, r->version);
-	refresh_add_notice(r,
-					   psprintf("the rule for incidents is now min_severity %g, min_rows %d: "
-								"%.2g alarms a day in the last 30 days",
-								rules[chosen].min_severity, rules[chosen].min_rows,
-								rules[chosen].alarms_per_day));
+	rule = &rules[chosen];
+	tune_store(r->function, &r->watch, rule, r->watch.alerts_per_day, r->version, r->as_of);
+	if (r->watch.tuned_version == 0 || rule->min_severity != r->watch.min_severity ||
+		rule->min_rows != r->watch.min_rows || r->watch.merge_gap == NULL ||
+		rule->merge_gap != r->watch.merge_gap->time)
+		refresh_add_notice(r,
+						   psprintf("the rule for incidents is now min_severity %g, min_rows %d: "
+									"%.2g alarms a day in the last 30 days",
+									rule->min_severity, rule->min_rows, rule->alarms_per_day));
 }
 
 /* Deletes scores and records that are too old, and ends the record. */

@@ -15,6 +15,10 @@
  * Incidents in rows that were there when the watch began are not announced, nor are those that end
  * long before the newest row.  Others are announced in amad_outbox, once for each transition.
  *
+ * An incident that begins within cooldown after another one of its series, with the same leading feature
+ * and less than twice the severity that was announced for that one, is the same trouble again: it
+ * has the leader of the other one and is not announced.
+ *
  * Verdicts (feedback.c) change that.  Rows at times that were expected are like normal ones, and an
  * incident with that verdict remains as it is.  Incidents like a false alarm are muted: nothing is
  * announced until the peak has grown beyond it.  If that happens to an incident that has been
@@ -80,6 +84,7 @@ typedef struct Fold
 	const char *target;
 	int64		gap;			/* the rule, in units of the time column */
 	int64		duration;
+	int64		cooldown;
 	SPIPlanPtr	read;			/* … for series with these nulls */
 	const bool *read_nulls;
 	MemoryContext context;		/* reset for every range */
@@ -104,15 +109,6 @@ typedef struct Fold
 /* ---- the rule ---------------------------------------------------------------------------- */
 
 static int64
-interval_units(const Interval *interval)
-{
-	double		units = (double) interval->month * 30 * USECS_PER_DAY +
-		(double) interval->day * USECS_PER_DAY + interval->time;
-
-	return (int64) Max(0.0, Min(units, PG_INT64_MAX / 8));
-}
-
-static int64
 later(int64 ts, int64 distance)
 {
 	int64		sum;
@@ -126,7 +122,7 @@ int64
 incidents_merge_gap(const Refresh *r, Oid ts_type)
 {
 	if (r->watch.merge_gap && ts_type != INT8OID)
-		return interval_units(r->watch.merge_gap);
+		return watch_interval_units(r->watch.merge_gap);
 	return watch_steps(&r->watch, MERGE_STEPS);
 }
 
@@ -436,19 +432,33 @@ is_muted(const Fold *f, const Chain *c, Datum actual)
  * The parameters that describe a chain: $1 watch, $2 series_id, $3 series, $4 incident, $5 to $7
  * first, last and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14
  * to $16 contributions, expected and actual values of the peak, $17 whether it is news, $18
- * as_of, $19 whether it is muted, $20 whether it was when the verdicts were read.
+ * as_of, $19 whether it is muted, $20 whether it was when the verdicts were read, $21 the time after
+ * which an earlier incident of the same trouble has ended.
  */
 static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 								  INT8OID,		  INT8OID,		  INT8OID,	 TIMESTAMPTZOID,
 								  TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, INT8OID,
 								  INT4OID,		  JSONBOID,		  JSONBOID,	 JSONBOID,
-								  BOOLOID,		  TIMESTAMPTZOID, BOOLOID,	 BOOLOID};
+								  BOOLOID,		  TIMESTAMPTZOID, BOOLOID,	 BOOLOID,
+								  INT8OID};
 
 #define TOP_FEATURES \
 	" (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('feature', key, 'share', value," \
 	"   'expected', $15 -> key, 'actual', $16 -> key)) ORDER BY number)" \
 	"   FROM (SELECT key, value, row_number() OVER (ORDER BY value DESC, key) AS number" \
 	"     FROM jsonb_each($14) WHERE value > '0') AS c WHERE number <= 3)"
+
+/* The leader of the trouble that goes on with the chain; no row: it is a new one. */
+#define SAME_TROUBLE \
+	"p AS (SELECT coalesce(p.leader, p.id) AS leader FROM {incidents} AS p" \
+	"   WHERE p.watch = $1 AND p.series_id = $2 AND p.kind = 'anomaly' AND p.state IN ('open', " \
+	"'closed')" \
+	"   AND p.last_ts >= $21 AND p.last_ts < $5 AND p.top_features -> 0 ->> 'feature' =" \
+	"     (SELECT key FROM jsonb_each($14) WHERE value > '0' ORDER BY value DESC, key LIMIT 1)" \
+	"   AND $11 < 2 * coalesce(p.announced_severity," \
+	"     (SELECT l.announced_severity FROM {incidents} AS l WHERE l.id = p.leader AND l.watch = " \
+	"$1))" \
+	"   ORDER BY p.last_ts DESC LIMIT 1)"
 
 /*
  * Announces an incident: open, or peak if the severity that was announced has doubled or the
@@ -463,19 +473,21 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	" ON CONFLICT DO NOTHING"
 
 #define INSERT_CHAIN \
-	"WITH i AS (INSERT INTO {incidents} (watch, series_id, series, kind, state, first_ts, " \
+	"WITH " SAME_TROUBLE \
+	", i AS (INSERT INTO {incidents} (watch, series_id, series, kind, state, first_ts, " \
 	"last_ts, " \
 	"   peak_ts, started, ended, peak, peak_severity, rows, model_version, top_features, " \
 	"opened_at, " \
-	"   announced_severity, muted)" \
+	"   announced_severity, muted, leader)" \
 	"   SELECT $1, $2, $3, 'anomaly', 'open', $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, " \
-	"0)," TOP_FEATURES ", $18, CASE WHEN $17 AND NOT $19 THEN $11 END, $19" \
+	"0)," TOP_FEATURES ", $18, CASE WHEN $17 AND NOT $19 AND NOT EXISTS (SELECT FROM p) THEN $11 " \
+	"END, $19, (SELECT leader FROM p)" \
 	"   RETURNING id, peaks, announced_severity, peak_severity, muted, false AS hushed, " \
 	"NULL::float8 AS was)" ANNOUNCE
 
 /* A verdict that was given while the fold goes on mutes, too (hush). */
 #define UPDATE_CHAIN \
-	"WITH o AS (SELECT id, announced_severity AS was, muted AND $20 AS hushed," \
+	"WITH " SAME_TROUBLE ", o AS (SELECT id, announced_severity AS was, muted AND $20 AS hushed," \
 	"   $19 OR muted AND NOT $20 AS hush FROM {incidents} WHERE id = $4 FOR UPDATE)," \
 	" i AS (UPDATE {incidents} AS u SET state = CASE WHEN $6 > last_ts THEN 'open' ELSE state " \
 	"END," \
@@ -486,7 +498,9 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"   muted = hush," \
 	"   peaks = peaks + (was IS NOT NULL AND NOT hush AND ($11 >= 2 * was OR hushed AND " \
 	"$17))::int," \
-	"   announced_severity = CASE WHEN hush THEN was WHEN (was IS NULL OR hushed) AND $17 OR $11 " \
+	"   leader = CASE WHEN was IS NULL THEN (SELECT leader FROM p) ELSE u.leader END," \
+	"   announced_severity = CASE WHEN hush OR was IS NULL AND EXISTS (SELECT FROM p) THEN was " \
+	"WHEN (was IS NULL OR hushed) AND $17 OR $11 " \
 	">= " \
 	"2 * was THEN $11 ELSE was END" \
 	"   FROM o WHERE u.id = o.id AND u.watch = $1 AND u.series_id = $2" \
@@ -528,8 +542,9 @@ write_chain(Fold *f, const Known *known, const Chain *c)
 		TimestampTzGetDatum(f->refresh->as_of),
 		BoolGetDatum(is_muted(f, c, actual)),
 		BoolGetDatum(known && known->muted),
+		Int64GetDatum(later(c->first, -f->cooldown)),
 	};
-	char		nulls[] = "                    ";
+	char		nulls[] = "                     ";
 	WatchTables t;
 
 	nulls[2] = f->range->key ? ' ' : 'n';
@@ -674,7 +689,8 @@ incidents_fold(Refresh *r, const Source *source, const char *target, const Incid
 		.source = source,
 		.target = target,
 		.gap = incidents_merge_gap(r, source->ts_type),
-		.duration = source->ts_type == INT8OID ? 0 : interval_units(&r->watch.min_duration),
+		.duration = source->ts_type == INT8OID ? 0 : watch_interval_units(&r->watch.min_duration),
+		.cooldown = source->ts_type == INT8OID ? 0 : watch_interval_units(&r->watch.cooldown),
 		.context = AllocSetContextCreate(CurrentMemoryContext, "amad incidents",
 										 ALLOCSET_DEFAULT_SIZES),
 	};

@@ -5,13 +5,14 @@
  * The stored severities are read once, by series and time.  Each rule of a grid keeps its own
  * chain of anomalous rows, as refresh_incidents.c does, and the times at which it would have
  * opened an incident.  Afterwards these are counted; those of many series within minutes are one
- * alarm.  Nothing is scored.
+ * alarm, and so are those of a series that are the same trouble (cooldown).  Nothing is scored.
  *
  * Rows at times with the verdict false_alarm or expected (model/verdicts.h) are like normal ones.
  * An incident that was confirmed is kept by a rule if an incident of the rule overlaps it.
  *
  * The rule is chosen that comes closest to the number of alarms asked for without exceeding it,
- * of those that keep the most confirmed incidents.  A longer merge_gap makes one incident of
+ * neither in the whole time nor, but for chance, in the last RECENT_DAYS, of those that keep the most
+ * confirmed incidents.  A longer merge_gap makes one incident of
  * several, which overlaps confirmed ones by chance, so it is the last resort.  Of several rules,
  * the one with fewer rows is quicker, so it is preferred, then the one with the lower severity.
  */
@@ -20,6 +21,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -39,6 +41,9 @@
 #define FETCH_ROWS 1000
 /* Incidents of several series within this time are one alarm */
 #define GROUP_TIME (10 * USECS_PER_MINUTE)
+#define RECENT_DAYS 3
+#define KEPT_FACTOR 2			/* a rule with more alarms by this factor replaces one that fits */
+#define SEEN 4					/* troubles of a series that can go on */
 #define MOST_TIMES 200 /* incidents that are counted, times the number asked for; in work_mem */
 
 static const double severities[] = {1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10};
@@ -49,6 +54,14 @@ static const int gap_factors[] = {1, 6};
 
 SQL_FUNCTION(amad_tune);
 
+/* The last incident of a trouble. */
+typedef struct SeenTrouble
+{
+	int32		lead;			/* hash of the leading feature */
+	int64		last;
+	double		severity;		/* that was announced */
+} SeenTrouble;
+
 /* A rule while rows are read. */
 typedef struct Replay
 {
@@ -56,6 +69,11 @@ typedef struct Replay
 	int64		first;			/* row of the chain */
 	int64		last;
 	int64		rows;			/* 0: there is no chain */
+	int64		opening;		/* the row that made it an incident */
+	double		peak;			/* severity */
+	int32		lead;			/* at the peak */
+	int			nseen;
+	SeenTrouble seen[SEEN];		/* in the series, the oldest first */
 	bool	   *kept;			/* (verdicts) confirmed incidents that it keeps */
 	int64	   *opened;			/* times, one for each incident */
 	int64		nopened;
@@ -69,6 +87,8 @@ typedef struct Judgement
 	SeriesWindows *ignored;		/* NULL: none */
 	SeriesWindows *confirmed;	/* NULL: none */
 	int		   *numbers;		/* of the confirmed ones, in the list */
+	int64		cooldown;
+	int64		most;			/* incidents that are counted */
 } Judgement;
 
 static void
@@ -88,7 +108,32 @@ open_incident(Replay *r, int64 ts, int64 most)
 	r->opened[r->nopened++] = ts;
 }
 
-/* Ends the chain of a rule: notes which confirmed incidents it overlaps. */
+/* Whether the chain is a trouble that goes on; notes its end. */
+static bool
+is_seen(Replay *r, int64 cooldown)
+{
+	SeenTrouble trouble = {.lead = r->lead, .last = r->last, .severity = r->peak};
+	bool		seen = false;
+
+	for (int i = 0; i < r->nseen; i++)
+	{
+		if (r->seen[i].lead != r->lead)
+			continue;
+		seen = cooldown > 0 &&
+			timestamps_distance(r->seen[i].last, r->first) <= (double) cooldown &&
+			r->peak < 2 * r->seen[i].severity;
+		if (seen)
+			trouble.severity = r->seen[i].severity;
+		memmove(&r->seen[i], &r->seen[i + 1], sizeof(SeenTrouble) * (--r->nseen - i));
+		break;
+	}
+	if (r->nseen == SEEN)
+		memmove(&r->seen[0], &r->seen[1], sizeof(SeenTrouble) * --r->nseen);
+	r->seen[r->nseen++] = trouble;
+	return seen;
+}
+
+/* Ends the chain of a rule: counts it, and notes which confirmed incidents it overlaps. */
 static void
 end_chain(Replay *r, const Judgement *j)
 {
@@ -97,6 +142,8 @@ end_chain(Replay *r, const Judgement *j)
 		? series_windows_selected(j->confirmed, &n)
 		: NULL;
 
+	if (r->rows >= r->rule.min_rows && !is_seen(r, j->cooldown))
+		open_incident(r, r->opening, j->most);
 	r->rows = 0;
 	for (int i = 0; i < n; i++)
 	{
@@ -114,17 +161,25 @@ end_chain(Replay *r, const Judgement *j)
 }
 
 static void
-replay_row(Replay *r, const Judgement *j, int64 ts, double severity, int64 most)
+replay_row(Replay *r, const Judgement *j, int64 ts, double severity, int32 lead)
 {
 	if (!(severity > r->rule.min_severity))
 		return;
 	if (r->rows > 0 && timestamps_distance(r->last, ts) > (double) r->rule.merge_gap)
 		end_chain(r, j);
 	if (r->rows == 0)
+	{
 		r->first = ts;
+		r->peak = 0;
+	}
 	r->last = ts;
 	if (++r->rows == r->rule.min_rows)
-		open_incident(r, ts, most);
+		r->opening = ts;
+	if (severity > r->peak)
+	{
+		r->peak = severity;
+		r->lead = lead;
+	}
 }
 
 static int
@@ -136,31 +191,33 @@ compare_times(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Counts the alarms: more than ALONE_SERIES incidents within GROUP_TIME are one. */
-static int64
-count_alarms(Replay *r)
+/*
+ * Counts the alarms, and those from a time on: more than ALONE_SERIES incidents within GROUP_TIME are
+ * one.
+ */
+static void
+count_alarms(Replay *r, int64 recent)
 {
-	int64		alarms = 0;
-
 	qsort(r->opened, r->nopened, sizeof(int64), compare_times);
 	for (int64 i = 0; i < r->nopened;)
 	{
+		const int64 time = r->opened[i];
 		int64		end = i;
 
-		while (end < r->nopened && r->opened[end] - r->opened[i] <= GROUP_TIME)
+		while (end < r->nopened && r->opened[end] - time <= GROUP_TIME)
 			end++;
 		if (end - i > ALONE_SERIES)
 			i = end;
 		else
 			i++;
-		alarms++;
+		r->rule.alarms++;
+		r->rule.recent += time >= recent;
 	}
-	return alarms;
 }
 
 /*
- * The query for the anomalous rows: time, severity, whether it is the first of its series, and
- * the series columns.
+ * The query for the anomalous rows: time, severity, whether it is the first of its series, a hash
+ * of the leading feature, and the series columns.
  */
 static char *
 anomalies_query(const Source *s, const char *target, const int64 *since)
@@ -179,19 +236,22 @@ anomalies_query(const Source *s, const char *target, const int64 *since)
 		source_append_bound(&where, s, ts, ">=", *since);
 	return psprintf("SELECT %s::pg_catalog.%s, severity, pg_catalog.row_number() OVER (%s%s ORDER "
 					"BY %s) "
-					"OPERATOR(pg_catalog.=) 1%s%s FROM %s WHERE %s ORDER BY %s%s%s",
+					"OPERATOR(pg_catalog.=) 1, (SELECT pg_catalog.hashtext(c.key) FROM "
+					"pg_catalog.jsonb_each(CASE pg_catalog.jsonb_typeof(contributions) WHEN "
+					"'object' THEN contributions END) AS c WHERE c.value OPERATOR(pg_catalog.>) "
+					"'0'::pg_catalog.jsonb ORDER BY c.value DESC, c.key LIMIT 1)"
+					"%s%s FROM %s WHERE %s ORDER BY %s%s%s",
 					ts, source_ts_read_name(s), columns.len > 0 ? "PARTITION BY " : "",
 					columns.data, ts, columns.len > 0 ? ", " : "", columns.data, target, where.data,
 					columns.data, columns.len > 0 ? ", " : "", ts);
 }
 
-/* Days from the first to the last row of the table of scores; 0: no rows. */
+/* Days from the first to the last row of the table of scores, and the last one; 0: no rows. */
 static double
-scored_days(const Source *s, const char *target, const int64 *since)
+scored_days(const Source *s, const char *target, const int64 *since, int64 *last)
 {
 	StringInfoData where;
 	int64		first;
-	int64		last;
 
 	initStringInfo(&where);
 	if (since)
@@ -199,9 +259,9 @@ scored_days(const Source *s, const char *target, const int64 *since)
 	if (SPI_execute(source_span_query(s, target, &where), true, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
-	if (!source_read_span(s, &first, &last))
+	if (!source_read_span(s, &first, last))
 		return 0;
-	return timestamps_distance(first, last) / USECS_PER_DAY;
+	return timestamps_distance(first, *last) / USECS_PER_DAY;
 }
 
 /* Selects the verdicts on the series of a row; called in a context that is reset afterwards. */
@@ -217,12 +277,12 @@ begin_replayed_series(const Judgement *j, const Source *s, HeapTuple row, TupleD
 		return;
 	for (int i = 0; i < nseries; i++)
 	{
-		if (getBaseType(SPI_gettypeid(desc, 4 + i)) != getBaseType(s->series_types[i]))
+		if (getBaseType(SPI_gettypeid(desc, 5 + i)) != getBaseType(s->series_types[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column \"%s\" of the table of scores does not have type %s",
 							s->spec.series_cols[i], format_type_be(s->series_types[i]))));
-		values[i] = SPI_getbinval(row, desc, 4 + i, &nulls[i]);
+		values[i] = SPI_getbinval(row, desc, 5 + i, &nulls[i]);
 	}
 	if (nseries > 0)
 		key = json_to_jsonb(
@@ -235,7 +295,7 @@ begin_replayed_series(const Judgement *j, const Source *s, HeapTuple row, TupleD
 
 static void
 replay_rows(Replay *replay, const Judgement *j, const Source *s, const char *target,
-			const int64 *since, int64 most)
+			const int64 *since)
 {
 	const Oid	type = source_ts_read_type(s);
 	SPIPlanPtr	plan = SPI_prepare(anomalies_query(s, target, since), 0, NULL);
@@ -257,10 +317,11 @@ replay_rows(Replay *replay, const Judgement *j, const Source *s, const char *tar
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			HeapTuple	row = SPI_tuptable->vals[i];
-			bool		isnull[3];
+			bool		isnull[4];
 			Datum		value = SPI_getbinval(row, desc, 1, &isnull[0]);
 			double		severity = DatumGetFloat8(SPI_getbinval(row, desc, 2, &isnull[1]));
 			bool		first = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull[2]));
+			Datum		lead = SPI_getbinval(row, desc, 4, &isnull[3]);
 			int64		ts;
 
 			if (isnull[0] || isnull[1] || SPI_gettypeid(desc, 1) != type ||
@@ -269,7 +330,10 @@ replay_rows(Replay *replay, const Judgement *j, const Source *s, const char *tar
 			if (first)
 			{
 				for (int c = 0; c < RULES; c++)
+				{
 					end_chain(&replay[c], j);
+					replay[c].nseen = 0;
+				}
 				MemoryContextReset(series_context);
 				MemoryContextSwitchTo(series_context);
 				begin_replayed_series(j, s, row, desc);
@@ -278,7 +342,7 @@ replay_rows(Replay *replay, const Judgement *j, const Source *s, const char *tar
 			if (ts == PG_INT64_MIN || (j->ignored && series_windows_cover(j->ignored, ts)))
 				continue;
 			for (int c = 0; c < RULES; c++)
-				replay_row(&replay[c], j, ts, severity, most);
+				replay_row(&replay[c], j, ts, severity, isnull[3] ? 0 : DatumGetInt32(lead));
 		}
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
@@ -305,14 +369,26 @@ read_judgement(const Watch *watch, const Source *s)
 	return j;
 }
 
+/*
+ * Whether a rule has few enough alarms, in the whole time and in the last days: not more there than the
+ * mean and two standard deviations of a Poisson distribution.
+ */
+static bool
+fits(const TunedRule *rule, double per_day)
+{
+	const double recent = per_day * RECENT_DAYS;
+
+	return rule->alarms_per_day <= per_day && !rule->at_least &&
+		rule->recent <= recent + 2 * sqrt(recent);
+}
+
 /* Whether rule a is to be preferred to rule b. */
 static bool
 is_better(const TunedRule *a, const TunedRule *b, double per_day)
 {
-	const bool	a_fits = a->alarms_per_day <= per_day && !a->at_least;
-	const bool	b_fits = b->alarms_per_day <= per_day && !b->at_least;
+	const bool	a_fits = fits(a, per_day);
 
-	if (a_fits != b_fits)
+	if (a_fits != fits(b, per_day))
 		return a_fits;
 	if (a_fits && a->merge_gap != b->merge_gap)
 		return a->merge_gap < b->merge_gap;
@@ -325,9 +401,20 @@ is_better(const TunedRule *a, const TunedRule *b, double per_day)
 	return a->min_severity < b->min_severity;
 }
 
+/* Whether the rule of the watch is one of these, and still good enough not to change it for the other. */
+static bool
+is_kept(const Watch *watch, const TunedRule *rule, const TunedRule *other, double per_day)
+{
+	return watch->tuned_version > 0 && rule->min_severity == watch->min_severity &&
+		rule->min_rows == watch->min_rows && watch->merge_gap &&
+		rule->merge_gap == watch->merge_gap->time && watch->merge_gap->day == 0 &&
+		watch->merge_gap->month == 0 && fits(rule, per_day) &&
+		rule->incidents >= other->incidents && rule->alarms * KEPT_FACTOR >= other->alarms;
+}
+
 TunedRule *
 tune_rules(const Watch *watch, const Source *s, const char *target, const int64 *since,
-		   double per_day, int *n, int *chosen)
+		   double per_day, bool keep, int *n, int *chosen)
 {
 	const int64 gap = Max(1, watch_steps(watch, MERGE_STEPS));
 	MemoryContext caller = CurrentMemoryContext;
@@ -335,6 +422,7 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 	Replay	   *replay;
 	Judgement	judgement;
 	double		days;
+	int64		last = 0;
 	int64		most = 0;
 	int			c = 0;
 
@@ -354,19 +442,26 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 	for (int i = 0; i < RULES; i++)
 		replay[i].kept = palloc_extended(Max((Size) list_length(judgement.verdicts), 1),
 										 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	days = scored_days(s, target, since);
-	replay_rows(replay, &judgement, s, target, since,
-				(int64) Min((double) work_mem * 1024 / sizeof(int64) / RULES,
-							(per_day * Max(days, 1) + 10) * MOST_TIMES));
+	days = scored_days(s, target, since, &last);
+	judgement.cooldown = watch_interval_units(&watch->cooldown);
+	judgement.most = (int64) Min((double) work_mem * 1024 / sizeof(int64) / RULES,
+								 (per_day * Max(days, 1) + 10) * MOST_TIMES);
+	replay_rows(replay, &judgement, s, target, since);
 	for (int i = 0; i < RULES; i++)
 	{
+		count_alarms(&replay[i], last - RECENT_DAYS * USECS_PER_DAY);
 		rules[i] = replay[i].rule;
-		rules[i].alarms = count_alarms(&replay[i]);
 		rules[i].alarms_per_day = days > 0 ? rules[i].alarms / days : 0;
 		most = Max(most, rules[i].incidents);
 		if (days >= 1 && (*chosen < 0 || is_better(&rules[i], &rules[*chosen], per_day)))
 			*chosen = i;
 	}
+	for (int i = 0; i < RULES && keep && *chosen >= 0; i++)
+		if (is_kept(watch, &rules[i], &rules[*chosen], per_day))
+		{
+			*chosen = i;
+			break;
+		}
 	SPI_finish();
 	MemoryContextSwitchTo(caller);
 	if (*chosen >= 0 && rules[*chosen].incidents < most)
@@ -379,20 +474,24 @@ tune_rules(const Watch *watch, const Source *s, const char *target, const int64 
 }
 
 void
-tune_store(Oid function, const Watch *watch, const TunedRule *rule, double per_day, int version)
+tune_store(Oid function, const Watch *watch, const TunedRule *rule, double per_day, int version,
+		   TimestampTz as_of)
 {
-	const Oid	types[] = {UUIDOID, FLOAT8OID, INT4OID, INTERVALOID, FLOAT8OID, INT4OID};
+	const Oid	types[] = {UUIDOID,	FLOAT8OID, INT4OID,		  INTERVALOID,
+						 FLOAT8OID, INT4OID,   TIMESTAMPTZOID};
 	Interval	gap = {.time = rule->merge_gap};
 	const Datum values[] = {UUIDPGetDatum(&watch->id),	   Float8GetDatum(rule->min_severity),
 							Int32GetDatum(rule->min_rows), IntervalPGetDatum(&gap),
-							Float8GetDatum(per_day),	   Int32GetDatum(version)};
+							Float8GetDatum(per_day),	   Int32GetDatum(version),
+							TimestampTzGetDatum(as_of)};
 	WatchTables t;
 
 	watch_tables_enter(&t, function);
 	(void)
 		watch_tables_execute(&t,
 							 "UPDATE {watches} SET min_severity = $2, min_rows = $3, merge_gap = "
-							 "$4, min_duration = '0', alerts_per_day = $5, tuned_version = $6 "
+							 "$4, min_duration = '0', alerts_per_day = $5, tuned_version = $6, "
+							 "tuned_at = $7 "
 							 "WHERE watch = $1",
 							 lengthof(types), types, values, NULL);
 	watch_tables_leave(&t);
@@ -441,7 +540,7 @@ amad_tune(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 		since = DatumGetInt64(
 			detect_convert_bound(function, TIMESTAMPTZOID, source->ts_type, PG_GETARG_DATUM(2)));
-	rules = tune_rules(&watch, source, target, PG_ARGISNULL(2) ? NULL : &since, per_day, &n,
+	rules = tune_rules(&watch, source, target, PG_ARGISNULL(2) ? NULL : &since, per_day, false, &n,
 					   &chosen);
 	if (chosen < 0)
 		ereport(ERROR,
@@ -452,7 +551,8 @@ amad_tune(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("no rule has at most %g alarms a day; the one with the fewest was chosen",
 						per_day)));
-	tune_store(function, &watch, &rules[chosen], per_day, detect_model(detection)->version);
+	tune_store(function, &watch, &rules[chosen], per_day, detect_model(detection)->version,
+			   GetCurrentTransactionStartTimestamp());
 	for (int i = 0; i < n; i++)
 	{
 		Interval	gap = {.time = rules[i].merge_gap};

@@ -49,7 +49,8 @@ enum
 	ARG_CRITICAL_SEVERITY,
 	ARG_LABELS,
 	ARG_NOTIFY,
-	ARG_CARE
+	ARG_CARE,
+	ARG_COOLDOWN
 };
 
 SQL_FUNCTION(amad_watch);
@@ -94,6 +95,7 @@ check_rule(FunctionCallInfo fcinfo)
 {
 	check_interval(fcinfo, ARG_MERGE_GAP, "merge_gap");
 	check_interval(fcinfo, ARG_MIN_DURATION, "min_duration");
+	check_interval(fcinfo, ARG_COOLDOWN, "cooldown");
 	/* or NaN */
 	if (!PG_ARGISNULL(ARG_MIN_SEVERITY) && !(PG_GETARG_FLOAT8(ARG_MIN_SEVERITY) >= 1))
 		ereport(ERROR,
@@ -168,6 +170,7 @@ static const struct
 	{ARG_LABELS, "labels", JSONBOID, "jsonb_build_object()"},
 	{ARG_NOTIFY, "notify", TEXTOID, "''"},
 	{ARG_CARE, "care", BOOLOID, NULL},
+	{ARG_COOLDOWN, "cooldown", INTERVALOID, NULL},
 };
 
 #define FIRST_SETTING 7			/* number of the parameter of the first setting */
@@ -294,12 +297,14 @@ amad_watch(PG_FUNCTION_ARGS)
 	if (source->ts_type == INT8OID &&
 		!(PG_ARGISNULL(ARG_DELAY) && PG_ARGISNULL(ARG_LATE) && PG_ARGISNULL(ARG_RETAIN) &&
 		  PG_ARGISNULL(ARG_SINCE) && PG_ARGISNULL(ARG_SILENCE) && PG_ARGISNULL(ARG_MERGE_GAP) &&
-		  PG_ARGISNULL(ARG_MIN_DURATION) && PG_ARGISNULL(ARG_ALERTS_PER_DAY)))
+		  PG_ARGISNULL(ARG_MIN_DURATION) && PG_ARGISNULL(ARG_ALERTS_PER_DAY) &&
+		  PG_ARGISNULL(ARG_COOLDOWN)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("intervals and since need a time column that is not an integer"),
-				 errdetail("The intervals are delay, late, retain, silence, merge_gap and "
-						   "min_duration.")));
+				 errmsg("intervals, since and alerts_per_day need a time column that is not an "
+						"integer"),
+				 errdetail("The intervals are delay, late, retain, silence, merge_gap, "
+						   "min_duration and cooldown.")));
 
 	/* the table of scores */
 	relation = watch_source_relation(source);

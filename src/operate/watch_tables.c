@@ -74,6 +74,15 @@ watch_steps(const Watch *watch, int steps)
 	return Min(watch->step, PG_INT64_MAX / 64) * steps;
 }
 
+int64
+watch_interval_units(const Interval *interval)
+{
+	double		units = (double) interval->month * 30 * USECS_PER_DAY +
+		(double) interval->day * USECS_PER_DAY + interval->time;
+
+	return (int64) Max(0.0, Min(units, PG_INT64_MAX / 8));
+}
+
 bool
 watch_tables_exist(Oid function)
 {
@@ -169,7 +178,7 @@ watch_tables_value(int row, int number, Oid type, bool *isnull)
 	" source_oid, depth, lookahead, newest_ts, polled_until, every, step," \
 	" silence, min_severity, min_rows, merge_gap, min_duration, alerts_per_day," \
 	" tuned_version, notify, care, newest_version," \
-	" time_type = 'int8'"
+	" time_type = 'int8', cooldown, tuned_at"
 
 static char *
 copy_text(MemoryContext context, int row, int number)
@@ -254,6 +263,9 @@ read_watch(MemoryContext context, int row, Watch *w)
 	w->newest_version = isnull ? 0 : DatumGetInt32(value);
 	value = watch_tables_value(row, 28, BOOLOID, &isnull);
 	w->integer_time = !isnull && DatumGetBool(value);
+	w->cooldown = *DatumGetIntervalP(watch_tables_value(row, 29, INTERVALOID, NULL));
+	value = watch_tables_value(row, 30, TIMESTAMPTZOID, &isnull);
+	w->tuned_at = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 }
 
 /* Whether the caller may operate a watch: 3: its own, 2: as a member of the owner's role, 1: by a grant. */

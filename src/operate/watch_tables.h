@@ -82,8 +82,10 @@ typedef struct Watch
 	int			min_rows;
 	Interval   *merge_gap;		/* NULL: by the step */
 	Interval	min_duration;
+	Interval	cooldown;
 	double		alerts_per_day; /* 0: the rule was specified */
 	int			tuned_version;	/* 0: none */
+	TimestampTz tuned_at;		/* as_of; DT_NOBEGIN: never */
 	int			newest_version; /* that a run has found deployed; 0: none */
 	char	   *notify;			/* channel; NULL: none */
 	bool		care;
@@ -95,6 +97,9 @@ typedef struct Watch
 
 /* The time of some steps of the model, at most 64, in units of the time column. */
 extern int64 watch_steps(const Watch *watch, int steps);
+
+/* An interval in these units, of a time column that is not an integer. */
+extern int64 watch_interval_units(const Interval *interval);
 
 /* Steps between the anomalous rows of an incident at most, unless merge_gap is set. */
 #define MERGE_STEPS 10

@@ -13,7 +13,7 @@ CREATE FUNCTION announced() RETURNS TABLE (kind text, series jsonb, transition t
   PERFORM amad_delivered(d.incident, d.transition, d.number) FROM amad_deliveries() d; END $$;
 SELECT feed(0, 499);
 SELECT amad_train('m', 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
-SELECT amad_watch('m', target => 'scores', merge_gap => '2 minutes')->'target' AS target;
+SELECT amad_watch('m', target => 'scores', merge_gap => '2 minutes', cooldown => '0')->'target' AS target;
 
 -- ---- the settings --------------------------------------------------------------------------
 

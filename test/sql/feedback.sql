@@ -13,7 +13,7 @@ SELECT feed(300, 301, '{2}', 50);
 SELECT feed(400, 401, '{3}', -50);
 -- z-scores do not depend on earlier rows
 SELECT amad_train('m', 'readings', series_cols => '{device}', until => at(300), options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
-SELECT amad_watch('m', target => 'scores', merge_gap => '5 minutes')->'target' AS target;
+SELECT amad_watch('m', target => 'scores', merge_gap => '5 minutes', cooldown => '0')->'target' AS target;
 CREATE FUNCTION refresh(i int) RETURNS TABLE (incident bigint, transition text, number int, incidents bigint) LANGUAGE plpgsql AS $$ BEGIN
   CALL amad_refresh('m', as_of => at(i) + interval '1 second');
   RETURN QUERY SELECT d.incident, d.transition, d.number, d.incidents FROM amad_deliveries() d;

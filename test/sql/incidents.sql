@@ -15,7 +15,7 @@ SELECT feed(300, 301, '{2}', 50);
 SELECT amad_watch('m', target => 'scores', min_severity => 0.5);
 SELECT amad_watch('m', target => 'scores', min_rows => 0);
 SELECT amad_watch('m', target => 'scores', merge_gap => '-1 s');
-SELECT amad_watch('m', target => 'scores', merge_gap => '5 minutes')->'target' AS target;
+SELECT amad_watch('m', target => 'scores', merge_gap => '5 minutes', cooldown => '0')->'target' AS target;
 CREATE FUNCTION refresh(i int) RETURNS TABLE (incident bigint, transition text, number int, incidents bigint) LANGUAGE plpgsql AS $$ BEGIN
   CALL amad_refresh('m', as_of => at(i) + interval '1 second');
   RETURN QUERY SELECT d.incident, d.transition, d.number, d.incidents FROM amad_deliveries() d;

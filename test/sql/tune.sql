@@ -6,7 +6,7 @@ CREATE TABLE readings AS SELECT d AS device, at(i) AS ts, sin(i * 0.2 + d) AS a,
   FROM generate_series(0, 1440) i, generate_series(1, 5) d;
 CREATE INDEX ON readings (device, ts);
 SELECT amad_train('m', 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
-SELECT amad_watch('m', target => 'scores')->'target' AS target;
+SELECT amad_watch('m', target => 'scores', cooldown => '0')->'target' AS target;
 SELECT * FROM amad_tune('m', 3);                -- no scores yet
 CALL amad_refresh('m', as_of => at(1440));
 

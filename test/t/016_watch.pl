@@ -320,7 +320,7 @@ for my $kind (@kinds)
 		}
 		my $name = $kind . ($more ? ' with lookahead' : '');
 
-		sql("SELECT amad_watch('m', target => 'source_scores', delay => '2 minutes', merge_gap => '3 minutes')");
+		sql("SELECT amad_watch('m', target => 'source_scores', delay => '2 minutes', merge_gap => '3 minutes', cooldown => '0')");
 		is(sql("SELECT count(*) FROM _timescaledb_catalog.dimension d JOIN _timescaledb_catalog.hypertable h ON h.id = d.hypertable_id "
 				  . "WHERE h.table_name = 'source_scores' AND d.interval_length = 40 * 60 * 1000000::bigint"),
 			1, "$name, the target is a hypertable with chunks of the same length") if $kind eq 'hypertable';
@@ -354,7 +354,7 @@ for my $kind (@kinds)
 
 create_source('partitioned');
 sql("SELECT amad_train('m', 'source', feature_cols => '{a,b}', series_cols => '{device}', options => " . options() . ')');
-sql("SELECT amad_watch('m', target => 'source_scores', merge_gap => '3 minutes')");
+sql("SELECT amad_watch('m', target => 'source_scores', merge_gap => '3 minutes', cooldown => '0')");
 sql("CALL amad_refresh('m')");
 sql('UPDATE source SET a = 1 WHERE device = 7');
 

@@ -35,7 +35,7 @@ CREATE PROCEDURE step(i int, high int[]) LANGUAGE plpgsql AS $$ BEGIN
   CALL amad_refresh('m m', as_of => at(i)); END $$;
 INSERT INTO readings SELECT d, at(i), sin(i * 0.2 + d), cos(i * 0.11) + (i * 7919 % 101) / 500.0 FROM generate_series(0, 499) i, generate_series(1, 3) d;
 SELECT amad_train('m m', 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}');
-SELECT amad_watch('m m', target => 'scores', merge_gap => '2 minutes', critical_severity => 1000,
+SELECT amad_watch('m m', target => 'scores', merge_gap => '2 minutes', cooldown => '0', critical_severity => 1000,
   labels => '{"team": "plant", "site": "of the watch", "2nd-level": "x"}');
 CALL amad_refresh('m m', as_of => at(499));));
 my $minute = 500;

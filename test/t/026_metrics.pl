@@ -35,7 +35,7 @@ CREATE TABLE readings AS SELECT d AS device, date_trunc('minute', now()) - i * i
   FROM generate_series(1, 500) i, generate_series(1, 3) d;
 SELECT amad_train(n, 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')
   FROM unnest(ARRAY['m', E'a "quoted" \\\\ name\nin two lines é']) n;
-SELECT amad_watch(model_name, target => 'scores' || length(model_name)) FROM amad_models;));
+SELECT amad_watch(model_name, target => 'scores' || length(model_name), cooldown => '0') FROM amad_models;));
 $node->safe_psql('plant', "CALL amad_refresh('m')");
 
 sub run

@@ -28,7 +28,7 @@ CREATE FUNCTION feed(first int, last int, devices int[], up float8 DEFAULT 0) RE
   FROM generate_series(first, last) i, unnest(devices) d ON CONFLICT (device, ts) DO UPDATE SET a = excluded.a $$;
 SELECT feed(-3000, -61, '{1,2,3}');
 SELECT amad_train('m ''1', 'readings', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}');
-SELECT amad_watch('m ''1', target => '"Some Scores"', merge_gap => '5 minutes', min_severity => 1.5);
+SELECT amad_watch('m ''1', target => '"Some Scores"', merge_gap => '5 minutes', min_severity => 1.5, cooldown => '0');
 UPDATE amad_watches SET alerts_per_day = 5, tuned_version = 1;));
 sql(q(CALL amad_refresh('m ''1', as_of => now() - interval '1 hour')));
 # an incident that has ended, one that is open, a device that stops, and a new one
