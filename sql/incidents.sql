@@ -27,6 +27,7 @@ CREATE TABLE amad_incidents (
 	acknowledged_by name,
 	note text,
 	detail text,
+	feature text,
 	verdict text,
 	muted boolean NOT NULL DEFAULT false
 );
@@ -38,10 +39,10 @@ COMMENT ON COLUMN amad_incidents.id IS 'identifier, which an incident keeps when
 COMMENT ON COLUMN amad_incidents.watch IS 'the watch, as in amad_watches';
 COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad_series; of the empty string for the source as a whole, and of amad_runs.kind for the kind job';
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
-COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows: amad_status.silent_after), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
+COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows, or no values of a feature), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
-COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row before a silence; null for integers';
-COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of the first row after a silence; null while a silence lasts, and for integers';
+COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row or value before a silence; null for integers';
+COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of a row after a silence, or of amad_retire(); null while a silence lasts, and for integers';
 COMMENT ON COLUMN amad_incidents.peak IS 'time of the row with the greatest severity';
 COMMENT ON COLUMN amad_incidents.peak_severity IS 'that severity';
 COMMENT ON COLUMN amad_incidents.rows IS 'number of anomalous rows';
@@ -62,6 +63,7 @@ COMMENT ON COLUMN amad_incidents.note IS 'note of amad_acknowledge() or amad_fee
 COMMENT ON COLUMN amad_incidents.verdict IS 'that of amad_feedback(): incident, false_alarm or expected; null: none';
 COMMENT ON COLUMN amad_incidents.muted IS 'whether nothing is announced for now: it is like a false alarm, or it has the verdict false_alarm or expected';
 COMMENT ON COLUMN amad_incidents.detail IS 'for the kinds drift and job: what to do, or the error';
+COMMENT ON COLUMN amad_incidents.feature IS 'the feature without values, of a silence; null: the series or the source has no rows';
 
 CREATE TABLE amad_outbox (
 	incident bigint NOT NULL,

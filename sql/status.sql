@@ -33,10 +33,10 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
 		FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.started > pg_catalog.now() - interval '1 day') d
-	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
-			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
+	CROSS JOIN LATERAL (SELECT amad_silent_after(w.delay, w.silence, CASE WHEN w.time_type <> 'int8' THEN w.step END) AS silent_after) t
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,
-			pg_catalog.count(*) FILTER (WHERE a.newest < pg_catalog.now() - t.silent_after) AS silent_series
+			pg_catalog.count(*) FILTER (WHERE a.retired IS NULL
+				AND a.heard < pg_catalog.now() - amad_silent_after(w.delay, w.silence, coalesce(a.step, w.step))) AS silent_series
 		FROM amad_series a WHERE a.watch = w.watch) s
 	CROSS JOIN LATERAL (SELECT (SELECT pg_catalog.count(*) FROM amad_incidents a WHERE a.watch = w.watch AND a.state = 'open') AS open_incidents,
 			(SELECT pg_catalog.count(*) FROM amad_outbox a WHERE a.watch = w.watch AND a.delivered IS NULL) AS undelivered,
@@ -87,8 +87,8 @@ COMMENT ON COLUMN amad_status.flagged_share IS 'share of anomalies among the row
 COMMENT ON COLUMN amad_status.learning_share IS 'share of rows whose series the model does not contain, likewise';
 COMMENT ON COLUMN amad_status.series IS 'series that have scores';
 COMMENT ON COLUMN amad_status.learning_series IS 'those of them that the model does not contain';
-COMMENT ON COLUMN amad_status.silent_series IS 'those without a row for the time silent_after: amad_series has their newest; null for integers';
-COMMENT ON COLUMN amad_status.silent_after IS 'the setting silence of the watch, or 20 steps of the model, and delay';
+COMMENT ON COLUMN amad_status.silent_series IS 'those that have been without a row for longer than amad_silent_after() and are not retired; null for integers';
+COMMENT ON COLUMN amad_status.silent_after IS 'amad_silent_after() for a series with the step of the model; series can have steps of their own';
 COMMENT ON COLUMN amad_status.open_incidents IS 'incidents that are open';
 COMMENT ON COLUMN amad_status.undelivered IS 'entries of amad_outbox that nobody has confirmed';
 COMMENT ON COLUMN amad_status.alarms_last_day IS 'incidents that were announced in the last day; those announced as one count once';

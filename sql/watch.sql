@@ -54,7 +54,7 @@ COMMENT ON COLUMN amad_watches.time_type IS 'type that times are handled as: tim
 COMMENT ON COLUMN amad_watches.newest_ts IS 'latest time that was scored, as in amad_changes';
 COMMENT ON COLUMN amad_watches.polled_until IS 'time up to which a polled source has been scored, as in amad_changes';
 COMMENT ON COLUMN amad_watches.created_at IS 'time at which the watch was created';
-COMMENT ON COLUMN amad_watches.silence IS 'amad_status counts a series without rows for this time as silent; null: 20 steps of the model';
+COMMENT ON COLUMN amad_watches.silence IS 'a series without rows for this time and delay is silent; null: 20 of its steps';
 COMMENT ON COLUMN amad_watches.step IS 'median distance of rows when the model was trained: microseconds, or the integer';
 COMMENT ON COLUMN amad_watches.source IS 'what the last refresh read, in the form of amad_models; everything is scored again if that changes';
 COMMENT ON COLUMN amad_watches.min_severity IS 'a row belongs to an incident if its severity is greater';
@@ -119,6 +119,12 @@ CREATE TABLE amad_series (
 	learning boolean NOT NULL,
 	newest_ts bigint NOT NULL,
 	key jsonb,
+	heard timestamptz,
+	heard_ts bigint,
+	step bigint,
+	features jsonb,
+	names bigint,
+	retired timestamptz,
 	adopted timestamptz,
 	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
@@ -131,6 +137,12 @@ COMMENT ON COLUMN amad_series.newest IS 'time of the newest row that was scored;
 COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does not contain the series';
 COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_changes';
 COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
+COMMENT ON COLUMN amad_series.heard IS 'time of the newest row that was scored and has a value; null for integers';
+COMMENT ON COLUMN amad_series.heard_ts IS 'the same as heard, as in amad_changes';
+COMMENT ON COLUMN amad_series.step IS 'median distance of its rows in microseconds: when the model was trained, or, if the model does not contain it, in scored rows; null: not known';
+COMMENT ON COLUMN amad_series.features IS 'last: time of the last value (null: none) of features that have none in the newest row, as in amad_changes; usual: usual distance of the values of features that have few, in microseconds';
+COMMENT ON COLUMN amad_series.names IS 'hash of the names of the features that the model had then';
+COMMENT ON COLUMN amad_series.retired IS 'time of amad_retire(), unless newer rows have arrived since; null: silences are reported';
 COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
 COMMENT ON COLUMN amad_series.calibrated IS 'as_of of the last amad_care() that has calibrated the series that it has adopted';
 
@@ -248,6 +260,18 @@ CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, u
 	AS 'MODULE_PATHNAME', 'amad_refresh' LANGUAGE C;
 COMMENT ON PROCEDURE amad_refresh IS
 	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
+
+CREATE FUNCTION amad_silent_after(delay interval, silence interval, step bigint) RETURNS interval
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN least(delay, interval '1000 years') + coalesce(CASE WHEN silence > interval '1000 years' THEN interval '1000 years' ELSE silence END,
+		pg_catalog.make_interval(secs => 20 * CASE WHEN step < 0 THEN 0 WHEN step > 1000000000000000 THEN 1000000000000000 ELSE step END / 1000000.0));
+COMMENT ON FUNCTION amad_silent_after IS
+	'the time after which a series with a step, in microseconds, is silent, by the settings of its watch';
+
+CREATE FUNCTION amad_retire(model_name text, series jsonb) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'amad_retire' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_retire IS
+	'note that series of a watch have been taken out of use, so that their silence is not reported; returns how many';
 
 CREATE PROCEDURE amad_care(model_name text, as_of timestamptz DEFAULT pg_catalog.now())
 	AS 'MODULE_PATHNAME', 'amad_care' LANGUAGE C;

@@ -405,7 +405,7 @@ COMMENT ON COLUMN amad_watches.polled_until IS 'time up to which a polled source
 
 COMMENT ON COLUMN amad_watches.created_at IS 'time at which the watch was created';
 
-COMMENT ON COLUMN amad_watches.silence IS 'amad_status counts a series without rows for this time as silent; null: 20 steps of the model';
+COMMENT ON COLUMN amad_watches.silence IS 'a series without rows for this time and delay is silent; null: 20 of its steps';
 
 COMMENT ON COLUMN amad_watches.step IS 'median distance of rows when the model was trained: microseconds, or the integer';
 
@@ -495,6 +495,12 @@ CREATE TABLE amad_series (
 	learning boolean NOT NULL,
 	newest_ts bigint NOT NULL,
 	key jsonb,
+	heard timestamptz,
+	heard_ts bigint,
+	step bigint,
+	features jsonb,
+	names bigint,
+	retired timestamptz,
 	adopted timestamptz,
 	calibrated timestamptz,
 	PRIMARY KEY (watch, id)
@@ -515,6 +521,18 @@ COMMENT ON COLUMN amad_series.learning IS 'whether the model that scored it does
 COMMENT ON COLUMN amad_series.newest_ts IS 'the same as newest, as in amad_changes';
 
 COMMENT ON COLUMN amad_series.key IS 'the series as amad_detect() returns it; null: the model has none';
+
+COMMENT ON COLUMN amad_series.heard IS 'time of the newest row that was scored and has a value; null for integers';
+
+COMMENT ON COLUMN amad_series.heard_ts IS 'the same as heard, as in amad_changes';
+
+COMMENT ON COLUMN amad_series.step IS 'median distance of its rows in microseconds: when the model was trained, or, if the model does not contain it, in scored rows; null: not known';
+
+COMMENT ON COLUMN amad_series.features IS 'last: time of the last value (null: none) of features that have none in the newest row, as in amad_changes; usual: usual distance of the values of features that have few, in microseconds';
+
+COMMENT ON COLUMN amad_series.names IS 'hash of the names of the features that the model had then';
+
+COMMENT ON COLUMN amad_series.retired IS 'time of amad_retire(), unless newer rows have arrived since; null: silences are reported';
 
 COMMENT ON COLUMN amad_series.adopted IS 'as_of of the amad_care() that has adopted the series, or has tried to; null: it was in the training, or is new';
 
@@ -686,6 +704,20 @@ CREATE PROCEDURE amad_refresh(model_name text, since timestamptz DEFAULT NULL, u
 COMMENT ON PROCEDURE amad_refresh IS
 	'score what has changed since the last refresh of a watch, and the rows from since until until; commits after each batch of series';
 
+CREATE FUNCTION amad_silent_after(delay interval, silence interval, step bigint) RETURNS interval
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN least(delay, interval '1000 years') + coalesce(CASE WHEN silence > interval '1000 years' THEN interval '1000 years' ELSE silence END,
+		pg_catalog.make_interval(secs => 20 * CASE WHEN step < 0 THEN 0 WHEN step > 1000000000000000 THEN 1000000000000000 ELSE step END / 1000000.0));
+
+COMMENT ON FUNCTION amad_silent_after IS
+	'the time after which a series with a step, in microseconds, is silent, by the settings of its watch';
+
+CREATE FUNCTION amad_retire(model_name text, series jsonb) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'amad_retire' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION amad_retire IS
+	'note that series of a watch have been taken out of use, so that their silence is not reported; returns how many';
+
 CREATE PROCEDURE amad_care(model_name text, as_of timestamptz DEFAULT pg_catalog.now())
 	AS 'MODULE_PATHNAME', 'amad_care' LANGUAGE C;
 
@@ -719,6 +751,7 @@ CREATE TABLE amad_incidents (
 	acknowledged_by name,
 	note text,
 	detail text,
+	feature text,
 	verdict text,
 	muted boolean NOT NULL DEFAULT false
 );
@@ -739,13 +772,13 @@ COMMENT ON COLUMN amad_incidents.series_id IS 'SHA-256 of the series, as in amad
 
 COMMENT ON COLUMN amad_incidents.series IS 'values of the series columns; null: the source as a whole, or the model has no series';
 
-COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows: amad_status.silent_after), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
+COMMENT ON COLUMN amad_incidents.kind IS 'anomaly, silent (no rows, or no values of a feature), drift (the model does not fit the series, and a recalibration did not help), or job (runs of the watch fail)';
 
 COMMENT ON COLUMN amad_incidents.state IS 'open, closed, merged (into an older incident), or withdrawn (its rows were scored again and are normal)';
 
-COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row before a silence; null for integers';
+COMMENT ON COLUMN amad_incidents.started IS 'time of the first anomalous row, or of the last row or value before a silence; null for integers';
 
-COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of the first row after a silence; null while a silence lasts, and for integers';
+COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of a row after a silence, or of amad_retire(); null while a silence lasts, and for integers';
 
 COMMENT ON COLUMN amad_incidents.peak IS 'time of the row with the greatest severity';
 
@@ -786,6 +819,8 @@ COMMENT ON COLUMN amad_incidents.verdict IS 'that of amad_feedback(): incident, 
 COMMENT ON COLUMN amad_incidents.muted IS 'whether nothing is announced for now: it is like a false alarm, or it has the verdict false_alarm or expected';
 
 COMMENT ON COLUMN amad_incidents.detail IS 'for the kinds drift and job: what to do, or the error';
+
+COMMENT ON COLUMN amad_incidents.feature IS 'the feature without values, of a silence; null: the series or the source has no rows';
 
 CREATE TABLE amad_outbox (
 	incident bigint NOT NULL,
@@ -1003,10 +1038,10 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 	CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.rows_flagged)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS flagged_share,
 			pg_catalog.sum(a.rows_learning)::float8 / nullif(pg_catalog.sum(a.rows_scored), 0)::float8 AS learning_share
 		FROM amad_runs a WHERE a.watch = w.watch AND a.kind = 'refresh' AND a.started > pg_catalog.now() - interval '1 day') d
-	CROSS JOIN LATERAL (SELECT w.delay + coalesce(w.silence, CASE WHEN w.time_type <> 'int8'
-			THEN pg_catalog.make_interval(secs => w.step * 20 / 1000000.0) END) AS silent_after) t
+	CROSS JOIN LATERAL (SELECT amad_silent_after(w.delay, w.silence, CASE WHEN w.time_type <> 'int8' THEN w.step END) AS silent_after) t
 	CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS series, pg_catalog.count(*) FILTER (WHERE a.learning) AS learning_series,
-			pg_catalog.count(*) FILTER (WHERE a.newest < pg_catalog.now() - t.silent_after) AS silent_series
+			pg_catalog.count(*) FILTER (WHERE a.retired IS NULL
+				AND a.heard < pg_catalog.now() - amad_silent_after(w.delay, w.silence, coalesce(a.step, w.step))) AS silent_series
 		FROM amad_series a WHERE a.watch = w.watch) s
 	CROSS JOIN LATERAL (SELECT (SELECT pg_catalog.count(*) FROM amad_incidents a WHERE a.watch = w.watch AND a.state = 'open') AS open_incidents,
 			(SELECT pg_catalog.count(*) FROM amad_outbox a WHERE a.watch = w.watch AND a.delivered IS NULL) AS undelivered,
@@ -1084,9 +1119,9 @@ COMMENT ON COLUMN amad_status.series IS 'series that have scores';
 
 COMMENT ON COLUMN amad_status.learning_series IS 'those of them that the model does not contain';
 
-COMMENT ON COLUMN amad_status.silent_series IS 'those without a row for the time silent_after: amad_series has their newest; null for integers';
+COMMENT ON COLUMN amad_status.silent_series IS 'those that have been without a row for longer than amad_silent_after() and are not retired; null for integers';
 
-COMMENT ON COLUMN amad_status.silent_after IS 'the setting silence of the watch, or 20 steps of the model, and delay';
+COMMENT ON COLUMN amad_status.silent_after IS 'amad_silent_after() for a series with the step of the model; series can have steps of their own';
 
 COMMENT ON COLUMN amad_status.open_incidents IS 'incidents that are open';
 

@@ -20,12 +20,11 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "operate/refresh.h"
+#include "operate/series_ends.h"
 #include "operate/watch_triggers.h"
 #include "pg/json.h"
 #include "score/explanation.h"
@@ -54,21 +53,6 @@ enum
 	OUT_COLUMNS
 };
 
-/* The columns of amad_series. */
-enum
-{
-	END_SERIES,					/* as text */
-	END_EXISTS,					/* whether the series has a score at all */
-	END_NEWEST,
-	END_LEARNING,				/* null: as before */
-	END_NEWEST_TS,
-	END_KEY,
-	END_COLUMNS
-};
-
-static const Oid end_types[END_COLUMNS] = {TEXTOID, BOOLOID, TIMESTAMPTZOID,
-										   BOOLOID, INT8OID, JSONBOID};
-
 typedef struct Batch
 {
 	Refresh    *refresh;
@@ -91,7 +75,6 @@ typedef struct Batch
 	/* the last of them */
 	bool		has_last;
 	int64		last;
-	bool		last_learning;
 	Jsonb	   *key;			/* of their series, as amad_detect() returns it */
 
 	/* the latest time scored */
@@ -103,8 +86,7 @@ typedef struct Batch
 	IncidentRange range[BATCH_RANGES];
 	int			nranges;
 
-	/* series whose end was scored, for amad_series, as arrays */
-	ArrayBuildState *ends[END_COLUMNS];
+	SeriesEnds *ends;
 } Batch;
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -256,7 +238,7 @@ take_scored_row(const DetectedRow *row, void *arg)
 	b->refresh->sums.learning += status == SCORE_LEARNING;
 	b->has_last = true;
 	b->last = row->row.ts;
-	b->last_learning = status == SCORE_LEARNING;
+	series_ends_add_row(b->ends, &row->row, scorer_stats(scorer));
 	if (++b->nrows == FLUSH_ROWS)
 		insert_rows(b);
 }
@@ -280,81 +262,6 @@ delete_scores(Batch *b, int64 first, int64 last)
 	rc = SPI_execute_plan(b->delete, values, NULL, false, 0);
 	if (rc != SPI_OK_DELETE)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-}
-
-/* ---- ends of series ---------------------------------------------------------------------- */
-
-static void
-start_ends(Batch *b)
-{
-	for (int i = 0; i < END_COLUMNS; i++)
-		b->ends[i] = initArrayResult(end_types[i], CurrentMemoryContext, false);
-}
-
-/* Takes the end of a series, of which all rows from first on were scored. */
-static void
-take_end(Batch *b, int64 first)
-{
-	const Oid	type = b->source->ts_type;
-	int64		last = b->last;
-	bool		exists = b->has_last;
-	Datum		newest = 0;
-
-	if (!exists && first > PG_INT64_MIN)
-		exists = source_nth_time(b->source, b->pending->condition, false, first, 1, &last);
-	if (exists && type != INT8OID)
-		newest = detect_convert_bound(b->refresh->function, type, TIMESTAMPTZOID,
-									  Int64GetDatum(last));
-	(void) accumArrayResult(b->ends[END_SERIES],
-							CStringGetTextDatum(
-								OidOutputFunctionCall(F_ARRAY_OUT, b->pending->series)),
-							false, TEXTOID, CurrentMemoryContext);
-	(void) accumArrayResult(b->ends[END_EXISTS], BoolGetDatum(exists), false, BOOLOID,
-							CurrentMemoryContext);
-	(void) accumArrayResult(b->ends[END_NEWEST], newest, !exists || type == INT8OID, TIMESTAMPTZOID,
-							CurrentMemoryContext);
-	(void) accumArrayResult(b->ends[END_LEARNING], BoolGetDatum(b->last_learning), !b->has_last,
-							BOOLOID, CurrentMemoryContext);
-	(void) accumArrayResult(b->ends[END_NEWEST_TS], Int64GetDatum(last), !exists, INT8OID,
-							CurrentMemoryContext);
-	(void) accumArrayResult(b->ends[END_KEY], JsonbPGetDatum(b->key), b->key == NULL, JSONBOID,
-							CurrentMemoryContext);
-}
-
-static void
-store_ends(Batch *b)
-{
-	const Oid	types[] = {UUIDOID,	   TEXTARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
-						 BOOLARRAYOID, INT8ARRAYOID, JSONBARRAYOID};
-	Datum		values[1 + END_COLUMNS] = {UUIDPGetDatum(&b->refresh->watch.id)};
-	WatchTables t;
-
-	if (b->ends[END_SERIES]->nelems == 0)
-		return;
-	for (int i = 0; i < END_COLUMNS; i++)
-		values[1 + i] = makeArrayResult(b->ends[i], CurrentMemoryContext);
-	watch_tables_enter(&t, b->refresh->function);
-	(void)
-		watch_tables_execute(&t,
-							 "WITH n AS (SELECT sha256(convert_to(s, 'UTF8')) AS id, s::text[] "
-							 "AS series, e, newest, learning, newest_ts, key"
-							 "   FROM unnest($2, $3, $4, $5, $6, $7) AS u(s, e, newest, "
-							 "learning, newest_ts, key)),"
-							 " d AS (DELETE FROM {series} WHERE watch = $1 AND id IN (SELECT id "
-							 "FROM n WHERE NOT e)),"
-							 " o AS (SELECT id, learning, key FROM {series} WHERE watch = $1 AND "
-							 "id IN (SELECT id FROM n))"
-							 " INSERT INTO {series} AS u (watch, id, series, newest, learning, "
-							 "newest_ts, key)"
-							 "   SELECT $1, n.id, n.series, n.newest, coalesce(n.learning, "
-							 "o.learning, false), n.newest_ts, coalesce(n.key, o.key)"
-							 "   FROM n LEFT JOIN o USING (id) WHERE n.e"
-							 "   ON CONFLICT (watch, id) DO UPDATE SET newest = "
-							 "excluded.newest,"
-							 "   learning = excluded.learning, newest_ts = excluded.newest_ts, "
-							 "key = excluded.key",
-							 1 + END_COLUMNS, types, values, NULL);
-	watch_tables_leave(&t);
 }
 
 /* ---- ranges ------------------------------------------------------------------------------ */
@@ -484,12 +391,13 @@ note_range(Batch *b, int64 first, int64 last)
 }
 
 /*
- * Scores the first of n ranges, and those of the same series that scoring it covers; returns how
+ * Scores range i of n, and those of the same series after it that scoring it covers; returns how
  * many.
  */
 static int
-score_ranges(Batch *b, const Pending *ranges, int n)
+score_ranges(Batch *b, const Pending *all, int i, int n)
 {
+	const Pending *ranges = all + i;
 	const int	lookahead = b->refresh->watch.lookahead;
 	int64		first = ranges->first;
 	int64		last = ranges->last;
@@ -505,7 +413,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 		return 1;
 	}
 	end = find_end(b, last);
-	while (covered < n && ranges[covered].first <= end && ranges[covered].first <= b->horizon &&
+	while (i + covered < n && ranges[covered].first <= end && ranges[covered].first <= b->horizon &&
 		   datumIsEqual(ranges[covered].series, ranges->series, false, -1))
 	{
 		last = Max(last, ranges[covered].last);
@@ -525,6 +433,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 	start_output(b);
 	b->has_last = b->anomalous = false;
 	b->key = NULL;
+	series_ends_begin(b->ends, i, b->pending->condition, first);
 	detect_run(b->detection, take_scored_row, b);
 	insert_rows(b);
 	b->refresh->sums.series++;
@@ -533,8 +442,7 @@ score_ranges(Batch *b, const Pending *ranges, int n)
 		b->newest = b->has_newest ? Max(b->newest, b->last) : b->last;
 		b->has_newest = true;
 	}
-	if (end == PG_INT64_MAX)
-		take_end(b, first);
+	series_ends_finish(b->ends, end, end >= b->horizon, b->key);
 	note_range(b, first, end);
 
 	/* what was too new */
@@ -549,6 +457,7 @@ refresh_score_batch(Refresh *r)
 {
 	Batch		b = {.refresh = r, .context = CurrentMemoryContext};
 	Pending    *ranges;
+	Datum	   *series;
 	int			n = take_pending(&b, &ranges);
 
 	if (n == 0)
@@ -566,10 +475,13 @@ refresh_score_batch(Refresh *r)
 		prepare_pending(&b, &ranges[i]);
 	SPI_connect();
 	b.insert = prepare_insert(&b);
-	start_ends(&b);
+	series = palloc(sizeof(Datum) * n);
+	for (int i = 0; i < n; i++)
+		series[i] = ranges[i].series;
+	b.ends = series_ends_open(r, detect_model(b.detection), b.source, series, n);
 	for (int i = 0; i < n;)
-		i += score_ranges(&b, ranges + i, n - i);
-	store_ends(&b);
+		i += score_ranges(&b, ranges, i, n);
+	series_ends_store(b.ends);
 	incidents_fold(r, b.source, b.target, b.range, b.nranges);
 	SPI_finish();
 	PopActiveSnapshot();

@@ -386,6 +386,8 @@ DROP POLICY amad_models_select ON amad_models;
 DROP POLICY amad_models_delete ON amad_models;
 RESET ROLE;
 -- what depends on the columns
+ALTER EXTENSION amad DROP FUNCTION amad_metrics;
+DROP FUNCTION amad_metrics;
 ALTER EXTENSION amad DROP VIEW amad_status;
 DROP VIEW amad_status;
 SET ROLE amad_owner_b;

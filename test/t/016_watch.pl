@@ -105,6 +105,18 @@ SELECT count(*) FROM incidents i FULL JOIN (SELECT *, coalesce(device::text, '-'
 	ON (i.device, i.started, i.ended, i.rows, float8send(i.peak)) = (c.name, c.started, c.ended, c.rows, float8send(c.peak))
 WHERE i.device IS NULL OR c.name IS NULL);
 
+# Series whose newest row or last values, as amad_series has them, are not those of the source
+my $other_series = q(
+WITH rows AS (SELECT DISTINCT ON (device, ts) device, ts, a, b FROM source ORDER BY device, ts, a, b),
+	ends AS (SELECT ARRAY[device::text] AS series, max(ts) AS newest, max(ts) FILTER (WHERE a IS NOT NULL) AS a,
+		max(ts) FILTER (WHERE b IS NOT NULL) AS b FROM rows GROUP BY device),
+	stored AS (SELECT *, CASE WHEN features->'a' ? 'last' THEN (features->'a'->>'last')::bigint ELSE newest_ts END AS a,
+		CASE WHEN features->'b' ? 'last' THEN (features->'b'->>'last')::bigint ELSE newest_ts END AS b FROM amad_series)
+SELECT count(*) FROM ends e FULL JOIN stored s USING (series)
+WHERE (e.newest, coalesce(greatest(e.a, e.b), e.newest)) IS DISTINCT FROM (s.newest, s.heard)
+	OR (extract(epoch FROM e.a - '2000-01-01 00:00+00'), extract(epoch FROM e.b - '2000-01-01 00:00+00'))
+		IS DISTINCT FROM (s.a / 1000000.0, s.b / 1000000.0));
+
 sub is_exact
 {
 	my ($when) = @_;
@@ -113,6 +125,8 @@ sub is_exact
 	  or note(sql('SELECT run, state, as_of, changes, series, rows_scored, model_version, message FROM amad_runs ORDER BY run DESC LIMIT 20')
 		  . "\n" . join("\n", @history));
 	is(sql($other_incidents), '0', "$when: the incidents are those of the scores");
+	is(sql($other_series), '0', "$when: amad_series has the ends of the series and their features")
+	  or note(sql("SELECT series, newest, heard, features FROM amad_series ORDER BY series"));
 	$incidents += sql("SELECT count(*) FROM amad_incidents WHERE kind = 'anomaly'");
 	@history = ();
 	return;
@@ -318,6 +332,10 @@ for my $kind (@kinds)
 			# in the middle, too, whenever no transaction is open
 			if ($round % 25 == 0)
 			{
+				try_sql("CALL amad_refresh('m', as_of => 'infinity')");
+				# the newest rows and values of some series go
+				try_sql("DELETE FROM source WHERE device BETWEEN 10 AND 20 AND ts > " . at($now - int(rand(9))));
+				try_sql("UPDATE source SET b = NULL WHERE device BETWEEN 15 AND 30 AND ts > " . at($now - int(rand(90))));
 				settle();
 				is_exact("$name, round $round");
 			}

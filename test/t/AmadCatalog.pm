@@ -40,6 +40,7 @@ BEGIN
 			WHEN k.pktable IS NOT NULL THEN
 				format('CASE WHEN x.%I <> 0 THEN pg_describe_object(%L::regclass, x.%I, 0) END',
 					   a.attname, k.pktable, a.attname)
+			WHEN a.attname = 'prosqlbody' THEN 'pg_get_function_sqlbody(x.oid)'
 			WHEN a.atttypid = 'pg_node_tree'::regtype THEN format('pg_get_expr(x.%I, %s)', a.attname, relation)
 			WHEN a.atttypid = 'aclitem[]'::regtype THEN
 				format('(SELECT string_agg(i::text, '', '' ORDER BY i::text) FROM unnest(x.%I) AS u (i))', a.attname)
