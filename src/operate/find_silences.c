@@ -9,7 +9,8 @@
  * that stops is not a silence of its features, too.  After a silence of the series it has that time
  * again.  A feature that usually has values further apart is silent after twice that distance.
  *
- * amad_series has what is needed (series_ends.c).  Retired series have no silences.
+ * amad_series has what is needed (series_ends.c).  Retired series have no silences, nor do series at
+ * times with the verdict that they are expected (feedback.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -96,7 +97,12 @@ SQL_FUNCTION(amad_retire);
 				 "AND o.kind = 'silent' AND o.state = 'open'" \
 				 "     AND o.feature IS NOT DISTINCT FROM n.feature AND o.series_id IN (n.id, " \
 				 "CASE WHEN " \
-				 "n.feature IS NULL THEN sha256('') END)) RETURNING id)" \
+				 "n.feature IS NULL THEN sha256('') END))" \
+				 "   AND NOT EXISTS (SELECT FROM {verdicts} AS v WHERE v.watch = $1 AND " \
+				 "v.verdict " \
+				 "= 'expected'" \
+				 "     AND $2 >= v.started AND $2 < v.ended AND (v.series IS NULL OR n.key @> " \
+				 "v.series)) RETURNING id)" \
 				 " INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
 				 " SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i WHERE $3 ON CONFLICT " \
 				 "DO NOTHING"

@@ -196,8 +196,10 @@ SELECT amad_feedback(2, 'incident');
 SELECT amad_feedback(2, NULL);
 UPDATE amad_incidents SET state = 'closed', merged_into = NULL WHERE id = 2;
 
--- silences, and drift, stay open in the table
-SELECT feed(1801, 1900, '{1,2,3}'); SELECT * FROM refresh(1900);
+-- silences stay open in the table; none is found while it is expected
+SELECT amad_feedback('m', '{"device": 4}', at(1800), at(1860), 'expected');
+SELECT feed(1801, 1850, '{1,2,3}'); SELECT * FROM refresh(1850);
+SELECT feed(1851, 1900, '{1,2,3}'); SELECT * FROM refresh(1900);
 SELECT amad_feedback(id, 'false_alarm') FROM amad_incidents WHERE kind = 'silent' AND state = 'open';
 SELECT * FROM refresh(1900);
 SELECT kind, state, verdict, muted FROM amad_incidents WHERE kind = 'silent';
