@@ -109,6 +109,30 @@ SELECT amad_acknowledge(NULL), amad_acknowledge(-1);
 RESET ROLE;
 SELECT open_incidents, undelivered FROM amad_status;
 
+-- ---- the same trouble again -------------------------------------------------------------------
+
+-- within the cooldown, with the same leading feature and less than twice the severity: not announced, led by the first one
+SELECT amad_watch('m', cooldown => '-1 s');
+SELECT amad_watch('m', min_rows => 1, min_severity => 1, min_duration => '0', cooldown => '1 hour')->'target' AS target;
+CREATE VIEW troubles AS SELECT (extract(epoch FROM started - at(0)) / 60)::int AS started, top_features->0->>'feature' AS lead, round(peak_severity::numeric, 1) AS severity,
+  announced_severity IS NOT NULL AS announced, (SELECT (extract(epoch FROM l.started - at(0)) / 60)::int FROM amad_incidents l WHERE l.id = i.leader AND l.id <> i.id) AS leader
+  FROM amad_incidents i WHERE series->>'device' = '6' AND started >= at(1341) ORDER BY i.started;
+SELECT feed(1341, 1349); SELECT feed(1343, 1344, '{6}', 30); SELECT * FROM refresh(1349);
+SELECT feed(1350, 1369); SELECT feed(1360, 1361, '{6}', 31); SELECT * FROM refresh(1369);
+-- once more, an hour and more after the first one, but not after the second one
+SELECT feed(1370, 1419); SELECT feed(1410, 1411, '{6}', 29); SELECT * FROM refresh(1419);
+SELECT * FROM troubles;
+-- it becomes twice as severe as what was announced, and is announced by itself
+UPDATE amad_incidents SET announced_severity = 1.01 WHERE started = at(1343) AND series->>'device' = '6';
+SELECT feed(1412, 1412, '{6}', 30); SELECT * FROM refresh(1420);
+SELECT * FROM troubles;
+-- another feature, and the same one after the cooldown
+SELECT feed(1420, 1439); UPDATE readings SET b = 40 WHERE device = 6 AND ts = at(1430); SELECT * FROM refresh(1439);
+SELECT feed(1440, 1519); SELECT feed(1515, 1515, '{6}', 30); SELECT * FROM refresh(1519);
+SELECT * FROM troubles;
+DROP VIEW troubles;
+SELECT amad_watch('m', cooldown => '0')->'target' AS target;
+
 -- integers, without series
 CREATE TABLE ticks AS SELECT i AS number, sin(i * 0.3) AS a, cos(i * 0.2) AS b FROM generate_series(1, 500) i;
 SELECT amad_train('t', 'ticks', 'number', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
