@@ -13,7 +13,7 @@
 #   of three tenths of the devices one feature shifts for good on day 2 DAYS / 3
 # CARE=false switches the care off.
 #
-# Printed for each seed: announcements a day (open, of anomalies and of silences) over all days and before the shift, incidents that an announced
+# Printed for each seed: alarms a day (transitions open; of several incidents announced as one, one) over all days and before the shift, incidents that an announced
 # incident of the device overlaps, by kind, the median time from the begin of an incident to its announcement, how the shift was
 # announced, and the share of rows of these devices that are flagged from the second day on, devices that stopped and were announced,
 # new devices that are adopted, rows that have no score, scores that differ from those of amad_detect (of versions that are still
@@ -101,8 +101,9 @@ CREATE TABLE matched AS SELECT i.number, i.kind, i.begins, min(a.as_of) AS as_of
 GROUP BY 1, 2, 3;
 CREATE FUNCTION shift_day() RETURNS timestamptz IMMUTABLE LANGUAGE sql AS \$\$ SELECT first_day() + interval '1 day' * ($days * 2 / 3) \$\$;
 SELECT format('seed %s: rule: severity > %s, %s rows', :seed, min_severity, min_rows) FROM amad_watches WHERE model_name = '$schema';
-SELECT format('  announcements a day: %s anomalies, %s silences; before the shift: %s anomalies, of them %s of no incident',
-  round(count(*) FILTER (WHERE kind = 'anomaly') / $days.0, 2), round(count(*) FILTER (WHERE kind = 'silent') / $days.0, 2),
+SELECT format('  alarms a day: %s (%s anomalies, %s silences, %s drifts, %s failed jobs); before the shift: %s anomalies, of them %s of no incident',
+  round(count(*) / $days.0, 2), round(count(*) FILTER (WHERE kind = 'anomaly') / $days.0, 2), round(count(*) FILTER (WHERE kind = 'silent') / $days.0, 2),
+  round(count(*) FILTER (WHERE kind = 'drift') / $days.0, 2), round(count(*) FILTER (WHERE kind = 'job') / $days.0, 2),
   round(count(*) FILTER (WHERE kind = 'anomaly' AND as_of < shift_day()) / ($days * 2 / 3)::numeric, 2),
   round(count(*) FILTER (WHERE kind = 'anomaly' AND as_of < shift_day() AND NOT EXISTS (SELECT FROM incident i WHERE i.device = a.device
     AND a.started <= i.ends + interval '2 hours' AND a.ended >= i.begins - interval '1 hour')) / ($days * 2 / 3)::numeric, 2))
@@ -131,7 +132,7 @@ SELECT format('  care: %s recalibrations, %s trainings, %s of them deployed, %s 
   string_agg(concat_ws(' ', 'day', extract(day FROM as_of - first_day()), notices, message), '; ' ORDER BY as_of) FILTER (WHERE notices IS NOT NULL OR message IS NOT NULL))
 FROM amad_runs JOIN amad_watches USING (watch) WHERE model_name = '$schema' AND kind <> 'refresh';
 SELECT format('  a refresh: median %s ms, most %s ms, of %s rows; scores %s, incidents %s', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric),
-  round(max(ms)::numeric), round(avg(rows_scored)), pg_size_pretty(pg_total_relation_size('scores')), pg_size_pretty(pg_total_relation_size('amad_incidents')))
+  round(max(ms)::numeric), round(avg(rows_scored)), pg_size_pretty(pg_total_relation_size('scores')), pg_size_pretty(pg_total_relation_size('amad_incidents') + pg_total_relation_size('amad_outbox')))
 FROM (SELECT extract(epoch FROM ended - started) * 1000 AS ms, rows_scored FROM amad_runs JOIN amad_watches USING (watch) WHERE model_name = '$schema' AND kind = 'refresh' AND run > 1) r;
 SELECT count(amad_drop('$schema')) \\gset
 SQL
