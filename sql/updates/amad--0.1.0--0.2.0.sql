@@ -1015,8 +1015,7 @@ COMMENT ON FUNCTION amad_tune IS
 CREATE VIEW amad_status WITH (security_invoker = true) AS
 	SELECT w.watch, w.owner, w.model_name, w.target,
 		CASE WHEN w.paused THEN 'paused'
-			WHEN NOT EXISTS (SELECT FROM amad_models m WHERE m.deployed AND m.model_name = w.model_name
-				AND (m.owner = w.owner OR (m.owner_oid = w.owner_oid AND m.owner_cluster = w.owner_cluster))) THEN 'no model'
+			WHEN v.version IS NULL THEN 'no model'
 			WHEN f.failures > 0 THEN 'failing'
 			WHEN w."every" IS NOT NULL AND pg_catalog.now() - coalesce(f.done, w.created_at) > w."every" * 2 THEN 'overdue'
 			ELSE 'ok' END AS state,
@@ -1027,8 +1026,12 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		EXISTS (SELECT FROM amad_overflow o WHERE o.watch = w.watch) AS overflow,
 		d.flagged_share, d.learning_share, s.series, s.learning_series,
 		CASE WHEN w.time_type <> 'int8' THEN s.silent_series END AS silent_series, t.silent_after,
-		i.open_incidents, i.undelivered, i.alarms_last_day, w.alerts_per_day, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen
+		i.open_incidents, i.undelivered, i.alarms_last_day, w.alerts_per_day, j.scheduler, j.job, j.state AS job_state, j.message AS job_message, u.unseen,
+		(SELECT pg_catalog.max(a.started) FROM amad_runs a WHERE a.watch = w.watch AND a.kind <> 'refresh' AND a.state = 'done') AS last_care,
+		v.version < w.newest_version AS rolled_back
 	FROM amad_watches w
+	LEFT JOIN LATERAL (SELECT m.version FROM amad_models m WHERE m.deployed AND m.model_name = w.model_name
+		AND (m.owner = w.owner OR (m.owner_oid = w.owner_oid AND m.owner_cluster = w.owner_cluster)) LIMIT 1) v ON true
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
 			WHEN 'timestamp' THEN (timestamp '2000-01-01 00:00' + w.newest_ts * interval '1 microsecond')::timestamptz
@@ -1146,6 +1149,10 @@ COMMENT ON COLUMN amad_status.job_state IS 'not scheduled, scheduled, inactive, 
 COMMENT ON COLUMN amad_status.job_message IS 'what pg_cron reported about the last run, if that failed';
 
 COMMENT ON COLUMN amad_status.unseen IS 'what the watch cannot see; null: nothing that is known';
+
+COMMENT ON COLUMN amad_status.last_care IS 'start of the last recalibration or training by amad_care() that succeeded';
+
+COMMENT ON COLUMN amad_status.rolled_back IS 'whether an older version is deployed than one that was before, so that amad_care() replaces nothing';
 
 ALTER VIEW amad_status OWNER TO @extowner@;
 

@@ -51,7 +51,7 @@ SELECT feed(14) > 0 AS fed;
 CALL amad_refresh('m', as_of => at(14));
 CALL amad_care('m', as_of => at(14));
 SELECT kind, day, series, model_version, notices FROM care WHERE day = 14;
-SELECT version FROM amad_models WHERE deployed;
+SELECT version, rolled_back, last_care IS NOT NULL AS cared_for FROM amad_models, amad_status WHERE deployed;
 SELECT device, day, detail FROM shown WHERE state = 'open' ORDER BY device;
 -- a drift is announced when it is found on a second day, here for all series as one
 SELECT count(*) FROM amad_deliveries() WHERE message->>'kind' = 'drift';
