@@ -13,12 +13,12 @@
 #   of three tenths of the devices one feature shifts for good on day 2 DAYS / 3
 # CARE=false switches the care off.
 #
-# Printed for each seed: alarms a day (transitions open; of several incidents announced as one, one) over all days and before the shift, incidents that an announced
-# incident of the device overlaps, by kind, the median time from the begin of an incident to its announcement, how the shift was
-# announced, and the share of rows of these devices that are flagged from the second day on, devices that stopped and were announced,
-# new devices that are adopted, rows that have no score, scores that differ from those of amad_detect (of versions that are still
-# stored), what the care did, and the time of a refresh. Announcements that overlap neither an incident, nor the shift of the device,
-# are false.
+# Printed for each seed: alarms a day (transitions open; several incidents that are announced as one count once) over all days and before the
+# shift, incidents that an announced incident of the device overlaps, by kind, the median time from the begin of an incident to its
+# announcement, how the shift was announced, the share of rows of these devices that are flagged in its first day and from the
+# second day on, devices that stopped and were announced, new devices that are not adopted, rows that have no score, scores that
+# differ from those of amad_detect (of versions that are still stored), what the care did, and the time of a refresh. Announcements
+# that overlap neither an incident, nor the shift of the device, are false.
 #
 # Connects by the usual PG* variables to a database in which CREATE EXTENSION amad has been run, and leaves nothing behind.
 # Environment: DEVICES 200, STEP 5 minutes, TRAIN 14, DAYS 30, EVERY 1 hour, INCIDENTS 50, OPTIONS of the training {}, PER_DAY 3,
