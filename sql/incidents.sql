@@ -46,7 +46,7 @@ COMMENT ON COLUMN amad_incidents.ended IS 'time of the last anomalous row, or of
 COMMENT ON COLUMN amad_incidents.peak IS 'time of the row with the greatest severity';
 COMMENT ON COLUMN amad_incidents.peak_severity IS 'that severity';
 COMMENT ON COLUMN amad_incidents.rows IS 'number of anomalous rows';
-COMMENT ON COLUMN amad_incidents.top_features IS 'up to three features that contributed most to the peak: share, expected and actual value';
+COMMENT ON COLUMN amad_incidents.top_features IS 'up to three features that contributed most to the peak: share, expected and actual value, and direction: 1 above the expected value, -1 below';
 COMMENT ON COLUMN amad_incidents.model_version IS 'version that scored the peak';
 COMMENT ON COLUMN amad_incidents.first_ts IS 'the same as started, as in amad_changes';
 COMMENT ON COLUMN amad_incidents.last_ts IS 'the same as ended, as in amad_changes; that of started while a silence lasts';

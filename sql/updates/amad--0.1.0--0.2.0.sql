@@ -792,7 +792,7 @@ COMMENT ON COLUMN amad_incidents.peak_severity IS 'that severity';
 
 COMMENT ON COLUMN amad_incidents.rows IS 'number of anomalous rows';
 
-COMMENT ON COLUMN amad_incidents.top_features IS 'up to three features that contributed most to the peak: share, expected and actual value';
+COMMENT ON COLUMN amad_incidents.top_features IS 'up to three features that contributed most to the peak: share, expected and actual value, and direction: 1 above the expected value, -1 below';
 
 COMMENT ON COLUMN amad_incidents.model_version IS 'version that scored the peak';
 

@@ -444,7 +444,9 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 
 #define TOP_FEATURES \
 	" (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('feature', key, 'share', value," \
-	"   'expected', $15 -> key, 'actual', $16 -> key)) ORDER BY number)" \
+	"   'expected', $15 -> key, 'actual', $16 -> key, 'direction'," \
+	"   CASE WHEN jsonb_typeof($15 -> key) = 'number' AND jsonb_typeof($16 -> key) = 'number'" \
+	"     THEN sign(($16 ->> key)::numeric - ($15 ->> key)::numeric) END)) ORDER BY number)" \
 	"   FROM (SELECT key, value, row_number() OVER (ORDER BY value DESC, key) AS number" \
 	"     FROM jsonb_each($14) WHERE value > '0') AS c WHERE number <= 3)"
 

@@ -41,7 +41,7 @@ SELECT differing();
 
 -- an incident, extended by later rows, whose severity doubles, and that ends
 SELECT feed(1000, 1009); UPDATE readings SET a = 2.08 WHERE device = 3 AND ts BETWEEN at(1005) AND at(1007); SELECT * FROM refresh(1009);
-SELECT id, kind, state, rows, jsonb_pretty(top_features) ~ '"feature": "a"' AS feature, acknowledged_by FROM amad_incidents WHERE id = 2;
+SELECT id, kind, state, rows, jsonb_pretty(top_features) ~ '"feature": "a"' AS feature, top_features->0->'direction' AS direction, acknowledged_by FROM amad_incidents WHERE id = 2;
 SELECT feed(1010, 1012); UPDATE readings SET a = 2.2 WHERE device = 3 AND ts = at(1010); SELECT * FROM refresh(1012);
 -- as if a smaller severity had been announced
 UPDATE amad_incidents SET announced_severity = 1.01 WHERE id = 2;
