@@ -16,18 +16,15 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "operate/find_silences.h"
 #include "operate/refresh.h"
 
 #define FAILED_REFRESHES 2
 
-/* Announces what a CTE i has opened, or c has closed; $1 watch, $2 as_of. */
+/* Announces what a CTE i has opened; $1 watch, $2 as_of. */
 #define ANNOUNCE_OPENED \
 	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
 	" SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i ON CONFLICT DO NOTHING"
-#define ANNOUNCE_ENDED \
-	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
-	" SELECT id, 'closed', 0, $1, clock_timestamp(), $2 FROM c WHERE announced_severity IS NOT " \
-	"NULL ON CONFLICT DO NOTHING"
 
 static void
 enter_to_report(const Refresh *r, WatchTables *t)
@@ -90,7 +87,7 @@ trouble_report_success(Refresh *r)
 								"$2, ended = $2, last_ts = $4"
 								"   WHERE watch = $1 AND kind = 'job' AND series_id = "
 								"sha256(convert_to($3, 'UTF8')) AND "
-								"state = 'open' RETURNING id, announced_severity)" ANNOUNCE_ENDED,
+								"state = 'open' RETURNING id, announced_severity)" ANNOUNCE_CLOSED,
 								lengthof(types), types, values, NULL);
 	incidents_announce(r, &t);
 	watch_tables_leave(&t);
@@ -142,7 +139,7 @@ trouble_report_drift(Refresh *r, const CheckedSeries *series, int n)
 								"i.kind = 'drift' AND "
 								"i.series_id = s.id"
 								"   AND i.state = 'open' AND s.drift IS NULL RETURNING i.id, "
-								"announced_severity)" ANNOUNCE_ENDED,
+								"announced_severity)" ANNOUNCE_CLOSED,
 								lengthof(types), types, values, NULL);
 	(void) watch_tables_execute(&t,
 								"WITH i AS (UPDATE {incidents} AS i SET announced_severity = 0, "
