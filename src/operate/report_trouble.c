@@ -29,11 +29,17 @@
 	" SELECT id, 'closed', 0, $1, clock_timestamp(), $2 FROM c WHERE announced_severity IS NOT " \
 	"NULL ON CONFLICT DO NOTHING"
 
-static void
-enter_to_report(const Refresh *r, WatchTables *t)
+void
+trouble_lock(const Refresh *r)
 {
 	if (r->lock != WATCH_REFRESH)
 		(void) watch_lock(r->watches, &r->watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
+}
+
+static void
+enter_to_report(const Refresh *r, WatchTables *t)
+{
+	trouble_lock(r);
 	watch_tables_enter(t, r->function);
 }
 
