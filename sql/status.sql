@@ -6,7 +6,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		CASE WHEN w.paused THEN 'paused'
 			WHEN v.version IS NULL THEN 'no model'
 			WHEN f.failures > 0 THEN 'failing'
-			WHEN w."every" IS NOT NULL AND pg_catalog.now() - coalesce(f.done, w.created_at) > w."every" * 2 THEN 'overdue'
+			WHEN w."every" IS NOT NULL AND pg_catalog.now() - coalesce(f.done, w.created_at) > least(w."every", interval '1000 years') * 2 THEN 'overdue'
 			ELSE 'ok' END AS state,
 		n.newest, pg_catalog.now() - n.newest AS lag,
 		r.run AS last_run, r.state AS last_state, r.started AS last_started, r.ended - r.started AS last_duration,

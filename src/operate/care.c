@@ -105,25 +105,49 @@ time_before_now(const Refresh *r, int days, int steps)
 	return r->care->until - Max(days * USECS_PER_DAY, watch_steps(&r->watch, 1) * (int64) steps);
 }
 
+/* Reads the newest version that was deployed, which a step that failed may have raised in memory. */
+static void
+read_newest_version(Refresh *r)
+{
+	const Oid	types[] = {UUIDOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id)};
+	WatchTables t;
+
+	watch_tables_enter(&t, r->function);
+	r->watch.newest_version =
+		watch_tables_execute(&t, "SELECT newest_version FROM {watches} WHERE watch = $1", 1, types,
+							 values, NULL) == 1
+		? result_int(0, 1)
+		: 0;
+	watch_tables_leave(&t);
+}
+
 /* Notes the version that is deployed now. */
 static void
 note_deployed_version(Refresh *r)
 {
-	const Oid	types[] = {UUIDOID, INT4OID};
-	Datum		values[] = {UUIDPGetDatum(&r->watch.id), 0};
-	WatchTables t;
-
 	r->care->deployed = registry_find(r->function, r->watch.model_name, 0).version;
 	r->care->rolled_back = r->care->deployed < r->watch.newest_version;
 	r->version = r->care->deployed;
-	if (r->care->deployed <= r->watch.newest_version)
-		return;
-	r->watch.newest_version = r->care->deployed;
-	values[1] = Int32GetDatum(r->care->deployed);
+	r->watch.newest_version = Max(r->watch.newest_version, r->care->deployed);
+}
+
+/*
+ * Stores what was noted.  A refresh updates the same rows while it holds its lock, which is taken first,
+ * so that they do not wait for each other.
+ */
+static void
+store_newest_version(Refresh *r)
+{
+	const Oid	types[] = {UUIDOID, INT4OID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), Int32GetDatum(r->watch.newest_version)};
+	WatchTables t;
+
+	trouble_lock(r);
 	watch_tables_enter(&t, r->function);
 	(void) watch_tables_execute(&t,
-								"UPDATE {watches} SET newest_version = greatest(newest_version, $2)"
-								" WHERE watch = $1",
+								"UPDATE {watches} SET newest_version = $2 WHERE watch = $1 AND "
+								"(newest_version IS NULL OR newest_version < $2)",
 								lengthof(types), types, values, NULL);
 	watch_tables_leave(&t);
 }
@@ -319,23 +343,27 @@ explain_drift(const Refresh *r)
 		: "it has drifted, and a recalibration did not help: train the model again";
 }
 
-/* Calibrates series by all of their rows, as in a training: new ones, and ones that were new. */
-static int
-adopt_series(Refresh *r, const CheckedSeries *series, int n, bool again)
+/* The identifiers of series: bytea[]. */
+static Datum
+list_ids(const CheckedSeries *series, int n)
 {
-	const int	adopted = recalibrate_series(r, series, n, time_before_now(r, ADOPT_DAYS, 0),
-										   again ? "'{\"trim\": 0}'" : "NULL");
-	const Oid	types[] = {UUIDOID, BYTEAARRAYOID, TIMESTAMPTZOID, BOOLOID};
-	Datum	   *ids = palloc(sizeof(Datum) * n);
-	Datum		values[] = {UUIDPGetDatum(&r->watch.id), 0, TimestampTzGetDatum(r->as_of),
-					  BoolGetDatum(again)};
-	WatchTables t;
+	Datum	   *ids = palloc(sizeof(Datum) * Max(n, 1));
 
-	if (adopted < 0)
-		return 0;
 	for (int i = 0; i < n; i++)
 		ids[i] = series[i].id;
-	values[1] = PointerGetDatum(construct_array(ids, n, BYTEAOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(construct_array(ids, n, BYTEAOID, -1, false, TYPALIGN_INT));
+}
+
+/* Notes that series have been adopted, or calibrated again. */
+static void
+note_adopted(const Refresh *r, Datum ids, bool again)
+{
+	const Oid	types[] = {UUIDOID, BYTEAARRAYOID, TIMESTAMPTZOID, BOOLOID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), ids, TimestampTzGetDatum(r->as_of),
+							BoolGetDatum(again)};
+	WatchTables t;
+
+	trouble_lock(r);
 	watch_tables_enter(&t, r->function);
 	(void)
 		watch_tables_execute(&t,
@@ -343,10 +371,12 @@ adopt_series(Refresh *r, const CheckedSeries *series, int n, bool again)
 							 " calibrated = $3 WHERE watch = $1 AND id = ANY ($2)",
 							 lengthof(types), types, values, NULL);
 	watch_tables_leave(&t);
-	return adopted;
 }
 
-/* A step: checks some series. */
+/*
+ * A step: checks some series.  Refreshes wait as long as the results are written, not while they are
+ * computed.
+ */
 static bool
 check_batch(Refresh *r)
 {
@@ -355,11 +385,17 @@ check_batch(Refresh *r)
 	int			nknown;
 	int			nlearning;
 	CheckedSeries *series = read_batch(r, &nyoung, &nknown, &nlearning);
+	const Datum young = list_ids(series, nyoung);	/* series are moved below */
+	int			again = -1;
+	int			adopted = -1;
 
+	read_newest_version(r);
 	note_deployed_version(r);
 	r->sums.series += nknown + nlearning;
+	/* by all of their rows, as in a training */
 	if (nyoung > 0 && !care->rolled_back)
-		(void) adopt_series(r, series, nyoung, true);
+		again = recalibrate_series(r, series, nyoung, time_before_now(r, ADOPT_DAYS, 0),
+								   "'{\"trim\": 0}'");
 	if (nknown > 0)
 	{
 		int			ndrifted;
@@ -379,10 +415,19 @@ check_batch(Refresh *r)
 				series[i].drift = explain_drift(r);
 				care->drifted++;
 			}
-		trouble_report_drift(r, series, nknown);
 	}
 	if (nlearning > 0 && !care->rolled_back)
-		care->adopted += adopt_series(r, series + nknown, nlearning, false);
+		adopted = recalibrate_series(r, series + nknown, nlearning,
+									 time_before_now(r, ADOPT_DAYS, 0), "NULL");
+	care->adopted += Max(adopted, 0);
+
+	store_newest_version(r);
+	if (nknown > 0)
+		trouble_report_drift(r, series, nknown);
+	if (again >= 0)
+		note_adopted(r, young, true);
+	if (adopted >= 0)
+		note_adopted(r, list_ids(series + nknown, nlearning), false);
 	return nknown + nlearning > 0;
 }
 
@@ -392,7 +437,9 @@ finish_check(Refresh *r)
 {
 	const Care *care = r->care;
 
+	read_newest_version(r);
 	note_deployed_version(r);
+	store_newest_version(r);
 	if (care->recalibrated > 0)
 		refresh_add_notice(r, psprintf("%d series were recalibrated", care->recalibrated));
 	if (care->adopted > 0)
@@ -451,6 +498,7 @@ retrain_model(Refresh *r)
 	bool		deployed = false;
 	StatementScope scope;
 
+	read_newest_version(r);
 	note_deployed_version(r);
 	if (r->care->rolled_back)
 		refresh_add_notice(r,
@@ -474,9 +522,10 @@ retrain_model(Refresh *r)
 											   "version %d",
 									version, r->care->deployed));
 	}
+	note_deployed_version(r);
+	store_newest_version(r);
 	if (deployed)
 		forget_adoptions(r);
-	note_deployed_version(r);
 	run_end(r);
 	return false;
 }
@@ -519,12 +568,13 @@ is_due(const Refresh *r, const Task *task)
 	WatchTables t;
 	bool		due;
 
+	/* this session has the lock: what is running was killed */
 	watch_tables_enter(&t, r->function);
 	if (watch_tables_execute(&t,
 							 "SELECT max(as_of) FILTER (WHERE kind = $2 AND state = 'done'),"
 							 " max(as_of) FILTER (WHERE kind = $2 AND state IN ('failed', "
 							 "'killed', "
-							 "'cancelled')), min(as_of)"
+							 "'cancelled', 'running')), min(as_of)"
 							 " FROM {runs} WHERE watch = $1 AND kind <> 'refresh' AND state <> "
 							 "'skipped'",
 							 lengthof(types), types, values, NULL) != 1)
@@ -575,6 +625,9 @@ amad_care(PG_FUNCTION_ARGS)
 	ErrorData  *error = NULL;
 
 	r->as_of = PG_ARGISNULL(1) ? GetCurrentTransactionStartTimestamp() : PG_GETARG_TIMESTAMPTZ(1);
+	if (TIMESTAMP_NOT_FINITE(r->as_of))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("as_of must not be infinite")));
 	r->care = palloc0(sizeof(Care));
 	if (!run_lock(r, tasks[0].kind, WATCH_CARE, text_argument(fcinfo, 0), "cared for"))
 		PG_RETURN_NULL();
@@ -585,7 +638,8 @@ amad_care(PG_FUNCTION_ARGS)
 	else if (r->watch.integer_time)
 		ereport(NOTICE, (errmsg("amad_care needs a time column that is not an integer")));
 	else
-		for (int i = 0; i < lengthof(tasks); i++)
+		/* a task that fails does not keep the next one from being done, unless it was cancelled */
+		for (int i = 0; i < lengthof(tasks) && !(error && run_is_cancel(error)); i++)
 		{
 			ErrorData  *other = is_due(r, &tasks[i]) ? do_task(r, &tasks[i]) : NULL;
 

@@ -31,7 +31,8 @@
 	"WITH n AS (SELECT i.id, i.kind FROM {outbox} AS o JOIN {incidents} AS i ON i.id = o.incident" \
 	"   WHERE o.watch = $1 AND o.leader IS NULL AND o.transition = 'open')," \
 	" r AS (SELECT i.kind, i.leader FROM {incidents} AS i WHERE i.watch = $1 AND i.leader = i.id" \
-	"   AND i.opened_at BETWEEN $2 - greatest(interval '10 minutes', 2 * $4) AND $2)," \
+	"   AND i.opened_at BETWEEN $2 - greatest(interval '10 minutes'," \
+	"     CASE WHEN $4 < interval '1 year' THEN 2 * $4 END) AND $2)," \
 	" l AS (SELECT kind, coalesce((SELECT max(r.leader) FROM r WHERE r.kind = n.kind), min(id)) " \
 	"AS leader" \
 	"   FROM n GROUP BY kind HAVING count(*) > $3 OR EXISTS (SELECT FROM r WHERE r.kind = " \

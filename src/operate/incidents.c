@@ -72,7 +72,10 @@ amad_deliveries(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("amad_deliveries()");
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	values[0] = watch_list_operated(&t);
-	/* the end of a group is announced when all of it have ended */
+	/*
+	 * The end of a group is announced when all of it have ended.  Those that were the same trouble again
+	 * delay it, but do not make a group.
+	 */
 	n = (int) watch_tables_execute(&t,
 								   "SELECT o.incident, o.transition, o.number, w.model_name, g.n,"
 								   " jsonb_build_object('incident', o.incident, 'transition', "
@@ -101,7 +104,8 @@ amad_deliveries(PG_FUNCTION_ARGS)
 								   "jsonb_agg(m.series) FILTER (WHERE m.number <= 100) AS series,"
 								   "   max(m.peak_severity) AS peak FROM (SELECT series, "
 								   "peak_severity, row_number() OVER (ORDER BY id) AS number"
-								   "     FROM {incidents} WHERE leader = o.incident) AS m) AS g"
+								   "     FROM {incidents} WHERE leader = o.incident AND "
+								   "announced_severity IS NOT NULL) AS m) AS g"
 								   " WHERE o.watch = ANY ($1) AND o.delivered IS NULL AND o.leader "
 								   "= o.incident"
 								   " AND NOT (o.transition IN ('closed', 'withdrawn') AND EXISTS "

@@ -78,6 +78,9 @@ extern void run_begin(Refresh *refresh, const char *state);
 extern bool run_step(Refresh *refresh, bool (*step)(Refresh *));
 extern ErrorData *run_try_step(Refresh *refresh, bool (*step)(Refresh *), bool *more);
 
+/* Whether an error means that somebody stopped the run, rather than that it cannot succeed. */
+extern bool run_is_cancel(const ErrorData *error);
+
 /* Ends the record of a run that has succeeded, in its last step. */
 extern void run_end(Refresh *refresh);
 
@@ -147,6 +150,12 @@ extern void incidents_finish(Refresh *refresh);
 extern void incidents_announce(const Refresh *refresh, const WatchTables *t);
 
 /* ---- other troubles: report_trouble.c ------------------------------------------------------- */
+
+/*
+ * Takes the lock that a refresh holds, until the transaction ends, before rows are written that it writes,
+ * too.
+ */
+extern void trouble_lock(const Refresh *refresh);
 
 /* Opens an incident of the kind job if runs of this kind keep failing, or closes it. */
 extern void trouble_report_failure(Refresh *refresh, const char *message);

@@ -17,7 +17,8 @@
  *
  * An incident that begins within cooldown after another one of its series, with the same leading feature
  * and less than twice the severity that was announced for that one, is the same trouble again: it
- * has the leader of the other one and is not announced.
+ * has the leader of the other one and is not announced.  That does not hold if people have said that
+ * the other one was no trouble.
  *
  * Verdicts (feedback.c) change that.  Rows at times that were expected are like normal ones, and an
  * incident with that verdict remains as it is.  Incidents like a false alarm are muted: nothing is
@@ -146,15 +147,21 @@ prepare_read(const Fold *f)
 								  FLOAT8OID);
 }
 
+/* An object; 0: the value is null, or something else that anybody has written. */
 static Datum
-copy_jsonb(HeapTuple row, TupleDesc desc, int number)
+copy_object(HeapTuple row, TupleDesc desc, int number)
 {
 	bool		isnull;
 	Datum		value = SPI_getbinval(row, desc, number, &isnull);
+	Jsonb	   *copy;
 
-	return isnull || SPI_gettypeid(desc, number) != JSONBOID
-		? (Datum) 0
-		: PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	if (isnull || SPI_gettypeid(desc, number) != JSONBOID)
+		return 0;
+	copy = DatumGetJsonbPCopy(value);
+	if (JB_ROOT_IS_OBJECT(copy))
+		return JsonbPGetDatum(copy);
+	pfree(copy);
+	return 0;
 }
 
 static void
@@ -207,8 +214,8 @@ add_row(Fold *f, HeapTuple row, TupleDesc desc)
 	chain->peak_severity = severity;
 	chain->version = isnull[2] ? 0 : version;
 	forget_explanation(chain);
-	chain->contributions = copy_jsonb(row, desc, 4);
-	chain->expected = copy_jsonb(row, desc, 5);
+	chain->contributions = copy_object(row, desc, 4);
+	chain->expected = copy_object(row, desc, 5);
 }
 
 /* Reads the chains of the rows from first to last. */
@@ -450,6 +457,9 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"   FROM (SELECT key, value, row_number() OVER (ORDER BY value DESC, key) AS number" \
 	"     FROM jsonb_each($14) WHERE value > '0') AS c WHERE number <= 3)"
 
+/* Not one of which people have said that it was no trouble. */
+#define IS_TROUBLE(incident) "coalesce(" incident ".verdict, '') NOT IN ('false_alarm', 'expected')"
+
 /* The leader of the trouble that goes on with the chain; no row: it is a new one. */
 #define SAME_TROUBLE \
 	"p AS (SELECT coalesce(p.leader, p.id) AS leader FROM {incidents} AS p" \
@@ -457,10 +467,13 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"'closed')" \
 	"   AND p.last_ts >= $21 AND p.last_ts < $5 AND p.top_features -> 0 ->> 'feature' =" \
 	"     (SELECT key FROM jsonb_each($14) WHERE value > '0' ORDER BY value DESC, key LIMIT 1)" \
-	"   AND $11 < 2 * coalesce(p.announced_severity," \
-	"     (SELECT l.announced_severity FROM {incidents} AS l WHERE l.id = p.leader AND l.watch = " \
-	"$1))" \
-	"   ORDER BY p.last_ts DESC LIMIT 1)"
+	"   AND " IS_TROUBLE("p") " AND $11 < 2 * coalesce(p.announced_severity," \
+							  "     (SELECT l.announced_severity FROM {incidents} AS l WHERE " \
+							  "l.id = p.leader AND l.watch = " \
+							  "$1" \
+							  "        AND l.state <> 'withdrawn' AND " IS_TROUBLE( \
+								  "l") "))" \
+									   "   ORDER BY p.last_ts DESC LIMIT 1)"
 
 /*
  * Announces an incident: open, or peak if the severity that was announced has doubled or the

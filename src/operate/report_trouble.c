@@ -26,11 +26,17 @@
 	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
 	" SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i ON CONFLICT DO NOTHING"
 
-static void
-enter_to_report(const Refresh *r, WatchTables *t)
+void
+trouble_lock(const Refresh *r)
 {
 	if (r->lock != WATCH_REFRESH)
 		(void) watch_lock(r->watches, &r->watch.id, WATCH_REFRESH, ExclusiveLock, false, true);
+}
+
+static void
+enter_to_report(const Refresh *r, WatchTables *t)
+{
+	trouble_lock(r);
 	watch_tables_enter(t, r->function);
 }
 

@@ -237,8 +237,9 @@ anomalies_query(const Source *s, const char *target, const int64 *since)
 	return psprintf("SELECT %s::pg_catalog.%s, severity, pg_catalog.row_number() OVER (%s%s ORDER "
 					"BY %s) "
 					"OPERATOR(pg_catalog.=) 1, (SELECT pg_catalog.hashtext(c.key) FROM "
-					"pg_catalog.jsonb_each(CASE pg_catalog.jsonb_typeof(contributions) WHEN "
-					"'object' THEN contributions END) AS c WHERE c.value OPERATOR(pg_catalog.>) "
+					"pg_catalog.jsonb_each(CASE WHEN pg_catalog.jsonb_typeof(contributions) "
+					"OPERATOR(pg_catalog.=) 'object' THEN contributions END) AS c WHERE c.value "
+					"OPERATOR(pg_catalog.>) "
 					"'0'::pg_catalog.jsonb ORDER BY c.value DESC, c.key LIMIT 1)"
 					"%s%s FROM %s WHERE %s ORDER BY %s%s%s",
 					ts, source_ts_read_name(s), columns.len > 0 ? "PARTITION BY " : "",

@@ -144,9 +144,8 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 	return more;
 }
 
-/* Whether an error means that somebody stopped the run, rather than that it cannot succeed. */
-static bool
-is_cancel(const ErrorData *error)
+bool
+run_is_cancel(const ErrorData *error)
 {
 	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
@@ -184,8 +183,8 @@ run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 	if (error)
 	{
 		r->sums = sums;
-		update_record(r, is_cancel(error) ? "cancelled" : "failed", error);
-		if (!is_cancel(error))
+		update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
+		if (!run_is_cancel(error))
 			trouble_report_failure(r, error->message);
 	}
 	SPI_commit();
@@ -249,7 +248,7 @@ try_to_notify(Refresh *r, Notification *n)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (is_cancel(error))
+		if (run_is_cancel(error))
 			PG_RE_THROW();
 		FlushErrorState();
 		done = false;

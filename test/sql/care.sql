@@ -99,6 +99,13 @@ SELECT amad_watch('m', care => true)->'changes' AS changes;
 BEGIN; CALL amad_care('m', as_of => at(24)); ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ; CALL amad_care('m', as_of => at(24)); ROLLBACK;
 SELECT count(*) FROM care WHERE day = 24;
+-- it would never be due again
+CALL amad_care('m', as_of => 'infinity');
+-- a process that was killed has failed, too
+INSERT INTO amad_runs (watch, kind, run, started, state, as_of) SELECT watch, 'recalibrate', 1000, clock_timestamp(), 'running', at(24) FROM amad_watches;
+CALL amad_care('m', as_of => at(24.5));
+SELECT state FROM care WHERE run >= 1000;
+DELETE FROM amad_runs WHERE run = 1000;
 CREATE ROLE regress_amad_stranger;
 SET ROLE regress_amad_stranger;
 CALL amad_care('m');

@@ -130,8 +130,23 @@ SELECT * FROM troubles;
 SELECT feed(1420, 1439); UPDATE readings SET b = 40 WHERE device = 6 AND ts = at(1430); SELECT * FROM refresh(1439);
 SELECT feed(1440, 1519); SELECT feed(1515, 1515, '{6}', 30); SELECT * FROM refresh(1519);
 SELECT * FROM troubles;
+-- not after one that was planned
+SELECT feed(1520, 1539); SELECT amad_feedback(max(id), 'expected') FROM amad_incidents WHERE series->>'device' = '6'; SELECT * FROM refresh(1539);
+SELECT feed(1540, 1559); SELECT feed(1550, 1550, '{6}', 30); SELECT * FROM refresh(1559);
+SELECT * FROM troubles OFFSET 5;
+-- a trouble that comes back is no group
+SELECT feed(1560, 1700); SELECT feed(1700, 1700, '{6}', 30); CALL amad_refresh('m', as_of => at(1700));
+SELECT feed(1701, 1715); SELECT feed(1710, 1710, '{6}', 30); CALL amad_refresh('m', as_of => at(1715));
+SELECT feed(1716, 1730); SELECT feed(1725, 1725, '{6}', 30); CALL amad_refresh('m', as_of => at(1730));
+SELECT feed(1731, 1750); SELECT * FROM refresh(1750);
 DROP VIEW troubles;
-SELECT amad_watch('m', cooldown => '0')->'target' AS target;
+-- contributions that anybody has written, and the longest interval
+UPDATE scores SET contributions = '[1]', expected = '"x"', severity = 9 WHERE device = 6 AND ts = at(1550);
+SELECT feed(1551, 1551, '{6}', 30); SELECT * FROM refresh(1751);
+SELECT amad_watch('m', "every" => '178000000 years', cooldown => '178000000 years')->'target' AS target;
+SELECT * FROM refresh(1752);
+SELECT state FROM amad_status;
+SELECT amad_watch('m', "every" => '0', cooldown => '0')->'target' AS target;
 
 -- integers, without series
 CREATE TABLE ticks AS SELECT i AS number, sin(i * 0.3) AS a, cos(i * 0.2) AS b FROM generate_series(1, 500) i;
