@@ -179,10 +179,9 @@ verdicts_of_watch(Oid function, const pg_uuid_t *watch, int kinds)
 		Datum		of = heap_getattr(row, WATCH, desc, &isnull);
 
 		CHECK_FOR_INTERRUPTS();
-		if (isnull || memcmp(DatumGetUUIDP(of), watch, sizeof(pg_uuid_t)) != 0 ||
-			!read_verdict(row, desc, kinds, &verdict))
-			continue;
-		found = lappend(found, memcpy(palloc(sizeof(verdict)), &verdict, sizeof(verdict)));
+		if (!isnull && memcmp(DatumGetUUIDP(of), watch, sizeof(pg_uuid_t)) == 0 &&
+			read_verdict(row, desc, kinds, &verdict))
+			found = lappend(found, memcpy(palloc(sizeof(verdict)), &verdict, sizeof(verdict)));
 		if (MemoryContextMemAllocated(context, true) > (Size) work_mem * 1024)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

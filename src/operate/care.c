@@ -453,6 +453,7 @@ finish_check(Refresh *r)
 									care->deployed, r->watch.newest_version));
 	if (care->problems.len > 0)
 		refresh_add_notice(r, care->problems.data);
+	trouble_close_drifts(r, time_before_now(r, CHECK_DAYS, CHECK_STEPS));
 	run_end(r);
 	return false;
 }
@@ -576,7 +577,9 @@ is_due(const Refresh *r, const Task *task)
 							 "'killed', "
 							 "'cancelled', 'running')), min(as_of)"
 							 " FROM {runs} WHERE watch = $1 AND kind <> 'refresh' AND state <> "
-							 "'skipped'",
+							 "'skipped'"
+							 /* not those that somebody has dated to the far future */
+							 " AND as_of <= started + interval '1 day'",
 							 lengthof(types), types, values, NULL) != 1)
 		elog(ERROR, "table \"%s\" has no summary", RUNS_TABLE);
 	due = has_passed(r, 1, task->period, task->at_once || has_passed(r, 3, task->period, false)) &&

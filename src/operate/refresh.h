@@ -169,6 +169,9 @@ typedef struct CheckedSeries
 	const char *drift;			/* what to do about it; NULL: it has not drifted */
 } CheckedSeries;
 
+/* Closes incidents of the kind drift of series that have no rows since then, or are retired. */
+extern void trouble_close_drifts(Refresh *refresh, TimestampTz since);
+
 /* Opens and closes incidents of the kind drift. */
 extern void trouble_report_drift(Refresh *refresh, const CheckedSeries *series, int n);
 

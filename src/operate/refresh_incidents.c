@@ -440,14 +440,15 @@ is_muted(const Fold *f, const Chain *c, Datum actual)
  * first, last and peak, $8 to $10 the same for people, $11 severity, $12 rows, $13 version, $14
  * to $16 contributions, expected and actual values of the peak, $17 whether it is news, $18
  * as_of, $19 whether it is muted, $20 whether it was when the verdicts were read, $21 the time after
- * which an earlier incident of the same trouble has ended.
+ * which an earlier incident of the same trouble has ended, $22 how long it lasts at most if that one was
+ * shorter.
  */
 static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 								  INT8OID,		  INT8OID,		  INT8OID,	 TIMESTAMPTZOID,
 								  TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, INT8OID,
 								  INT4OID,		  JSONBOID,		  JSONBOID,	 JSONBOID,
 								  BOOLOID,		  TIMESTAMPTZOID, BOOLOID,	 BOOLOID,
-								  INT8OID};
+								  INT8OID,		  FLOAT8OID};
 
 #define TOP_FEATURES \
 	" (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('feature', key, 'share', value," \
@@ -467,6 +468,7 @@ static const Oid chain_types[] = {UUIDOID,		  BYTEAOID,		  JSONBOID,	 INT8OID,
 	"'closed')" \
 	"   AND p.last_ts >= $21 AND p.last_ts < $5 AND p.top_features -> 0 ->> 'feature' =" \
 	"     (SELECT key FROM jsonb_each($14) WHERE value > '0' ORDER BY value DESC, key LIMIT 1)" \
+	"   AND $6::float8 - $5 <= greatest(2 * (p.last_ts::float8 - p.first_ts), $22)" \
 	"   AND " IS_TROUBLE("p") " AND $11 < 2 * coalesce(p.announced_severity," \
 							  "     (SELECT l.announced_severity FROM {incidents} AS l WHERE " \
 							  "l.id = p.leader AND l.watch = " \
@@ -558,8 +560,9 @@ write_chain(Fold *f, const Known *known, const Chain *c)
 		BoolGetDatum(is_muted(f, c, actual)),
 		BoolGetDatum(known && known->muted),
 		Int64GetDatum(later(c->first, -f->cooldown)),
+		Float8GetDatum((double) f->gap),
 	};
-	char		nulls[] = "                     ";
+	char		nulls[] = "                      ";
 	WatchTables t;
 
 	nulls[2] = f->range->key ? ' ' : 'n';

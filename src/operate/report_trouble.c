@@ -101,6 +101,30 @@ trouble_report_success(Refresh *r)
 
 /* ---- drift ------------------------------------------------------------------------------- */
 
+void
+trouble_close_drifts(Refresh *r, TimestampTz since)
+{
+	const Oid	types[] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	const Datum values[] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of),
+							TimestampTzGetDatum(since), Int64GetDatum(r->as_of)};
+	WatchTables t;
+
+	enter_to_report(r, &t);
+	(void) watch_tables_execute(&t,
+								"WITH c AS (UPDATE {incidents} AS i SET state = 'closed', ended_at "
+								"= $2,"
+								" ended = $2, last_ts = $4"
+								"   WHERE watch = $1 AND kind = 'drift' AND state = 'open' AND NOT "
+								"EXISTS"
+								"     (SELECT FROM {series} AS s WHERE s.watch = $1 AND s.id = "
+								"i.series_id"
+								"       AND s.retired IS NULL AND s.newest >= $3)"
+								"   RETURNING id, announced_severity)" ANNOUNCE_CLOSED,
+								lengthof(types), types, values, NULL);
+	incidents_announce(r, &t);
+	watch_tables_leave(&t);
+}
+
 /* An array with nulls; nulls may be NULL. */
 static Datum
 make_array(Oid type, const Datum *values, const bool *nulls, int n)

@@ -388,8 +388,7 @@ amad_unschedule(PG_FUNCTION_ARGS)
 {
 	Watch		watch;
 
-	(void) find_watch_to_schedule(fcinfo->flinfo->fn_oid, text_to_cstring(PG_GETARG_TEXT_PP(0)),
-								  &watch);
+	find_watch_to_schedule(fcinfo->flinfo->fn_oid, text_to_cstring(PG_GETARG_TEXT_PP(0)), &watch);
 	PG_RETURN_BOOL(schedule_remove(&watch) > 0);
 }
 
@@ -482,6 +481,24 @@ configured_model(Jsonb *config)
 	return name;
 }
 
+/* Whether a job calls amad_care rather than amad_refresh. */
+static bool
+calls_care(Jsonb *config)
+{
+	const char *procedure = json_string_text(json_get(&config->root, "procedure"));
+
+	if (procedure == NULL)
+		return false;
+	for (int i = 0; i < lengthof(procedures); i++)
+		if (strcmp(procedure, procedures[i]) == 0)
+			return i > 0;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a job cannot call \"%s\"", procedure),
+			 errhint("Valid values of \"procedure\" are \"%s\" and \"%s\".", procedures[0],
+					 procedures[1])));
+}
+
 /* (config): whether a job can have it; ERROR if not */
 Datum
 amad_check_job(PG_FUNCTION_ARGS)
@@ -491,8 +508,8 @@ amad_check_job(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("config must not be null")));
-	(void) find_watch_to_schedule(fcinfo->flinfo->fn_oid, configured_model(PG_GETARG_JSONB_P(0)),
-								  &watch);
+	find_watch_to_schedule(fcinfo->flinfo->fn_oid, configured_model(PG_GETARG_JSONB_P(0)), &watch);
+	(void) calls_care(PG_GETARG_JSONB_P(0));
 	PG_RETURN_VOID();
 }
 
@@ -502,8 +519,6 @@ amad_job(PG_FUNCTION_ARGS)
 {
 	LOCAL_FCINFO(call, 4);
 	Jsonb	   *config;
-	char	   *procedure;
-	bool		care;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -514,7 +529,5 @@ amad_job(PG_FUNCTION_ARGS)
 	call->args[0].value = CStringGetTextDatum(configured_model(config));
 	for (int i = 1; i < 4; i++)
 		call->args[i].isnull = true;
-	procedure = json_string_text(json_get(&config->root, "procedure"));
-	care = procedure != NULL && strcmp(procedure, procedures[1]) == 0;
-	return care ? amad_care(call) : amad_refresh(call);
+	return calls_care(config) ? amad_care(call) : amad_refresh(call);
 }

@@ -59,6 +59,7 @@ typedef struct SeenTrouble
 {
 	int32		lead;			/* hash of the leading feature */
 	int64		last;
+	double		length;			/* from its first row */
 	double		severity;		/* that was announced */
 } SeenTrouble;
 
@@ -112,7 +113,12 @@ open_incident(Replay *r, int64 ts, int64 most)
 static bool
 is_seen(Replay *r, int64 cooldown)
 {
-	SeenTrouble trouble = {.lead = r->lead, .last = r->last, .severity = r->peak};
+	SeenTrouble trouble = {
+		.lead = r->lead,
+		.last = r->last,
+		.length = timestamps_distance(r->first, r->last),
+		.severity = r->peak,
+	};
 	bool		seen = false;
 
 	for (int i = 0; i < r->nseen; i++)
@@ -121,6 +127,7 @@ is_seen(Replay *r, int64 cooldown)
 			continue;
 		seen = cooldown > 0 &&
 			timestamps_distance(r->seen[i].last, r->first) <= (double) cooldown &&
+			trouble.length <= Max(2 * r->seen[i].length, (double) r->rule.merge_gap) &&
 			r->peak < 2 * r->seen[i].severity;
 		if (seen)
 			trouble.severity = r->seen[i].severity;

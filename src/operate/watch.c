@@ -31,6 +31,8 @@
 #include "pg/json.h"
 #include "score/detect.h"
 
+#define MOST_YEARS 1000			/* in intervals */
+
 enum
 {
 	ARG_MODEL_NAME,
@@ -75,11 +77,22 @@ lock_watch_name(const WatchTables *t, const char *model_name)
 
 /* ---- amad_watch -------------------------------------------------------------------------- */
 
-/* Refuses negative intervals: a negative time would score rows of the future. */
+/*
+ * Refuses negative intervals, as a negative time would score rows of the future, and intervals before which
+ * there are no times.
+ */
 static void
 check_interval(FunctionCallInfo fcinfo, int number, const char *name)
 {
 	const Interval zero = {0};
+	const Interval most = {.month = MOST_YEARS * MONTHS_PER_YEAR};
+
+	if (!PG_ARGISNULL(number) &&
+		DatumGetBool(
+			DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(number), IntervalPGetDatum(&most))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be at most %d years", name, MOST_YEARS)));
 
 	if (!PG_ARGISNULL(number) &&
 		DatumGetBool(
@@ -421,6 +434,19 @@ amad_drop(PG_FUNCTION_ARGS)
 	if (model_name == NULL)
 		PG_RETURN_NULL();
 	PreventCommandIfReadOnly("amad_drop()");
+	/* the lock of the model comes after that of its care, as there */
+	if (version == 0 && watch_tables_exist(function))
+	{
+		WatchTables t;
+		Watch		watch;
+		bool		exists;
+
+		watch_tables_enter(&t, function);
+		exists = watch_find(&t, model_name, true, &watch);
+		watch_tables_leave(&t);
+		if (exists)
+			(void) watch_lock(t.watches, &watch.id, WATCH_CARE, ExclusiveLock, false, true);
+	}
 	ndropped = registry_drop(function, model_name, version, &any_left);
 	if (!any_left && watch_tables_exist(function))
 	{

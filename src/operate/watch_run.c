@@ -166,11 +166,27 @@ call_run_as_owner(void *arg)
 	call->more = run_as_owner(call->refresh, call->step);
 }
 
+/* The arguments of trouble_report_failure(). */
+typedef struct FailureReport
+{
+	Refresh    *refresh;
+	const char *message;
+} FailureReport;
+
+static void
+call_report_failure(void *arg)
+{
+	const FailureReport *report = arg;
+
+	trouble_report_failure(report->refresh, report->message);
+}
+
 ErrorData *
 run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 {
 	const RefreshSums sums = r->sums;
 	StepCall	call = {.refresh = r, .step = step};
+	FailureReport failure;
 	ErrorData  *error;
 
 	if (r->atomic)
@@ -184,8 +200,10 @@ run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 	{
 		r->sums = sums;
 		update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
+		failure = (FailureReport){r, error->message};
+		/* the error of a report, such as a full disk, is less important */
 		if (!run_is_cancel(error))
-			trouble_report_failure(r, error->message);
+			(void) subtransaction_run(call_report_failure, &failure);
 	}
 	SPI_commit();
 	*more = call.more;

@@ -143,9 +143,13 @@ DROP VIEW troubles;
 -- contributions that anybody has written, and the longest interval
 UPDATE scores SET contributions = '[1]', expected = '"x"', severity = 9 WHERE device = 6 AND ts = at(1550);
 SELECT feed(1551, 1551, '{6}', 30); SELECT * FROM refresh(1751);
-SELECT amad_watch('m', "every" => '178000000 years', cooldown => '178000000 years')->'target' AS target;
+SELECT amad_watch('m', cooldown => '1001 years');
+SELECT amad_watch('m', "every" => '1000 years', cooldown => '1000 years')->'target' AS target;
 SELECT * FROM refresh(1752);
 SELECT state FROM amad_status;
+-- the same trouble, but it lasts longer than merge_gap and twice as long as before
+SELECT amad_watch('m', "every" => '0', cooldown => '30 minutes')->'target' AS target;
+SELECT feed(1753, 1779); SELECT feed(1755, 1756, '{6}', 30); SELECT feed(1765, 1774, '{6}', 30); SELECT * FROM refresh(1769); SELECT * FROM refresh(1774);
 SELECT amad_watch('m', "every" => '0', cooldown => '0')->'target' AS target;
 
 -- integers, without series

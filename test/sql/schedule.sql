@@ -58,6 +58,8 @@ DROP SCHEMA cron;
 
 -- the procedures for jobs of TimescaleDB
 SELECT amad_check_job('{"model_name": "fleet"}');
+SELECT amad_check_job('{"model_name": "fleet", "procedure": "amad_care"}');
+SELECT amad_check_job('{"model_name": "fleet", "procedure": "amad_drop"}');
 SELECT amad_check_job('{"model_name": "none"}');
 SELECT amad_check_job('{}');
 SELECT amad_check_job('[]');
