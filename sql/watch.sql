@@ -188,6 +188,10 @@ COMMENT ON COLUMN amad_runs.sqlstate IS 'error code of a run that failed or was 
 COMMENT ON COLUMN amad_runs.message IS 'its error message';
 COMMENT ON COLUMN amad_runs.notices IS 'remarks of the run, for example on new partitions';
 
+-- Without a key, rows of a table in a publication could not be deleted otherwise.
+ALTER TABLE amad_changes REPLICA IDENTITY FULL;
+ALTER TABLE amad_overflow REPLICA IDENTITY FULL;
+
 ALTER TABLE amad_watches OWNER TO @extowner@;
 ALTER TABLE amad_changes OWNER TO @extowner@;
 ALTER TABLE amad_overflow OWNER TO @extowner@;

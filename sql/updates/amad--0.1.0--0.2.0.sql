@@ -600,6 +600,10 @@ COMMENT ON COLUMN amad_runs.message IS 'its error message';
 
 COMMENT ON COLUMN amad_runs.notices IS 'remarks of the run, for example on new partitions';
 
+ALTER TABLE amad_changes REPLICA IDENTITY FULL;
+
+ALTER TABLE amad_overflow REPLICA IDENTITY FULL;
+
 ALTER TABLE amad_watches OWNER TO @extowner@;
 
 ALTER TABLE amad_changes OWNER TO @extowner@;

@@ -509,6 +509,8 @@ watch_create_target(const char *target, const Source *s, Oid relation)
 	execute(create.data);
 	/* a null can be the value of a series column, so this cannot be a primary key */
 	execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", table, key.data));
+	/* rows of a table in a publication, such as one of all tables, could not be deleted otherwise */
+	execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
 	if (OidIsValid(relation))
 	{
 		Relation	rel = relation_open(relation, AccessShareLock);

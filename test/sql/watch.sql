@@ -329,3 +329,20 @@ DROP SCHEMA w CASCADE;
 DROP FUNCTION wrong, tiny;
 DELETE FROM amad_models;
 DROP ROLE amad_watch_member, amad_watch_owner, amad_watch_writer, amad_watch_stranger;
+
+-- a publication of all tables: rows of tables without a replica identity could not be deleted
+SET client_min_messages = error;
+CREATE TABLE published (device int, ts timestamptz, a float8, b float8);
+INSERT INTO published SELECT d, '2026-05-01'::timestamptz + i * interval '1 minute', sin(i * 0.2 + d), cos(i * 0.11) FROM generate_series(0, 499) i, generate_series(1, 2) d;
+SELECT amad_train('p', 'published', series_cols => '{device}', options => '{"method": "zscore", "horizons": [1]}')->'version' AS version;
+CREATE PUBLICATION amad_all FOR ALL TABLES;
+SELECT amad_watch('p', target => 'published_scores')->'changes' AS changes;
+CALL amad_refresh('p');
+INSERT INTO published VALUES (1, '2026-05-01 09:00', 30, 3);
+CALL amad_refresh('p', since => '2026-05-01 08:00');
+SELECT count(*) FROM published_scores;
+SELECT state, message FROM amad_runs JOIN amad_watches USING (watch) WHERE model_name = 'p' ORDER BY run;
+SELECT amad_drop('p');
+DROP PUBLICATION amad_all;
+DROP TABLE published, published_scores CASCADE;
+RESET client_min_messages;
