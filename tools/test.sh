@@ -187,7 +187,7 @@ test_tap() {
   as_server mkdir -p "$scratch/tap"
   for t in $(names test/t .pl "$@"); do
     # slow ones that do not depend on the version of PostgreSQL
-    if [[ $part == most && $t =~ ^(005|006|007|009|010|011|014|015|030|040|041|042)_ ]]; then continue; fi
+    if [[ $part == most && $t =~ ^(005|006|007|009|010|011|014|015|018|019|026|027|028|030|040|041|042)_ ]]; then continue; fi
     if [[ $t == 022_pg_cron ]]; then
       # most of its time it waits for the next minute, so it runs beside the others, and is the last
       tap_program "$t" >"$scratch/slow.log" 2>&1 &
