@@ -26,9 +26,7 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "model/registry.h"
@@ -203,26 +201,14 @@ find_direction(Inspection *i)
 static void
 inspect_as_owner(Inspection *i, void (*inspect)(Inspection *))
 {
-	const int	guc_level = NewGUCNestLevel();
 	const Oid	function = i->fcinfo->flinfo->fn_oid;
-	RegistryEntry entry;
-	Oid			user;
-	int			security_context;
+	const StatementScope scope = watch_owner_enter(i->watch, i->for_other);
+	RegistryEntry entry = registry_find(function, i->watch->model_name, 0);
 
-	GetUserIdAndSecContext(&user, &security_context);
-	/* the caller could otherwise provide functions that those of the owner call by their names */
-	if (i->for_other)
-		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	SetUserIdAndSecContext(i->watch->role,
-						   security_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
-	entry = registry_find(function, i->watch->model_name, 0);
 	i->training_version = registry_training(entry.version, registry_facts(function, &entry));
 	if (inspect)
 		inspect(i);
-	AtEOXact_GUC(false, guc_level);
-	SetUserIdAndSecContext(user, security_context);
+	watch_owner_leave(&scope);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -548,9 +534,7 @@ amad_feedback(PG_FUNCTION_ARGS)
 	watch_tables_leave(&t);
 
 	inspection.watch = &watch;
-	inspection.for_other = !has_privs_of_role(t.caller, watch.role);
-	if (inspection.for_other)
-		registry_check_forgery(t.owner, watch.role);
+	inspection.for_other = watch_acts_for_other(&t, &watch);
 	inspection.series = m.series;
 	inspection.top_features = m.top_features;
 	inspection.has_peak = m.has_peak;
@@ -743,9 +727,7 @@ amad_feedback_range(PG_FUNCTION_ARGS)
 	watch_tables_leave(&t);
 
 	inspection.watch = &watch;
-	inspection.for_other = !has_privs_of_role(t.caller, watch.role);
-	if (inspection.for_other)
-		registry_check_forgery(t.owner, watch.role);
+	inspection.for_other = watch_acts_for_other(&t, &watch);
 	inspect_as_owner(&inspection, inspect_range);
 	verdict = (NewVerdict){
 		.watch = watch.id,

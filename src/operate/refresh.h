@@ -22,7 +22,6 @@ typedef struct Refresh
 {
 	/* the call */
 	Oid			function;		/* of the extension */
-	const char *procedure;		/* its name, for messages */
 	TimestampTz as_of;
 	bool		has_since;
 	TimestampTz since;

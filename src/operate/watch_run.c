@@ -19,13 +19,10 @@
 #include "commands/async.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "model/registry.h"
 #include "operate/refresh.h"
 #include "pg/call_arguments.h"
 #include "pg/subtransaction.h"
@@ -119,26 +116,15 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 	MemoryContext context = AllocSetContextCreate(r->context, "amad refresh step",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	const int	guc_level = NewGUCNestLevel();
-	Oid			user;
-	int			security_context;
+	const StatementScope scope = watch_owner_enter(&r->watch, r->for_other);
 	bool		more;
 
-	GetUserIdAndSecContext(&user, &security_context);
-	/* an operator could otherwise provide functions that those of the owner call by their names */
-	if (r->for_other)
-		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	SetUserIdAndSecContext(r->watch.role,
-						   security_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	more = step(r);
 	if (more)
 		update_record(r, "running", NULL);
 	PopActiveSnapshot();
-	AtEOXact_GUC(false, guc_level);
-	SetUserIdAndSecContext(user, security_context);
+	watch_owner_leave(&scope);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return more;
@@ -318,9 +304,7 @@ find_watch(Refresh *r, const char *model_name)
 	watch_require(&t, model_name, false, &r->watch);
 	watch_tables_leave(&t);
 	r->watches = t.watches;
-	r->for_other = !has_privs_of_role(t.caller, r->watch.role);
-	if (r->for_other)
-		registry_check_forgery(t.owner, r->watch.role);
+	r->for_other = watch_acts_for_other(&t, &r->watch);
 }
 
 Refresh *
@@ -336,7 +320,6 @@ run_enter(FunctionCallInfo fcinfo, const char *procedure)
 	r = palloc0(sizeof(Refresh));
 	r->context = CurrentMemoryContext;
 	r->function = fcinfo->flinfo->fn_oid;
-	r->procedure = procedure;
 	r->atomic = call == NULL || call->atomic || IsSubTransaction();
 	initStringInfo(&r->notices);
 	if (PG_ARGISNULL(0))

@@ -27,6 +27,7 @@
 
 #include "model/grants.h"
 #include "model/owners.h"
+#include "model/registry.h"
 #include "operate/watch_tables.h"
 
 static const char *const tables[] = {WATCHES_TABLE,	  CHANGES_TABLE, OVERFLOW_TABLE,
@@ -408,6 +409,40 @@ char *
 watch_id_text(const pg_uuid_t *id)
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* ---- the owner of a watch ---------------------------------------------------------------- */
+
+bool
+watch_acts_for_other(const WatchTables *t, const Watch *watch)
+{
+	if (has_privs_of_role(t->caller, watch->role))
+		return false;
+	registry_check_forgery(t->owner, watch->role);
+	return true;
+}
+
+StatementScope
+watch_owner_enter(const Watch *watch, bool for_other)
+{
+	StatementScope scope = {.guc_level = NewGUCNestLevel()};
+
+	GetUserIdAndSecContext(&scope.user, &scope.security_context);
+	/* the caller could otherwise provide functions that those of the owner call by their names */
+	if (for_other)
+		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	SetUserIdAndSecContext(watch->role,
+						   scope.security_context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	return scope;
+}
+
+void
+watch_owner_leave(const StatementScope *scope)
+{
+	AtEOXact_GUC(false, scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->security_context);
 }
 
 /* ---- the lock of a watch ----------------------------------------------------------------- */

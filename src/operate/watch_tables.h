@@ -145,6 +145,16 @@ extern Datum watch_list_operated(const WatchTables *t);
 
 extern void watch_report_missing(const char *model_name);
 
+/*
+ * Whether the caller acts for the owner of a watch without having the privileges of that role.  ERROR if
+ * the row could be forged then.
+ */
+extern bool watch_acts_for_other(const WatchTables *t, const Watch *watch);
+
+/* Becomes the owner of a watch, in a security-restricted operation; for_other: see above. */
+extern StatementScope watch_owner_enter(const Watch *watch, bool for_other);
+extern void watch_owner_leave(const StatementScope *scope);
+
 /* Deletes the rows of a watch from a table, such as "changes". */
 extern void watch_clear(const WatchTables *t, const pg_uuid_t *id, const char *table);
 
