@@ -47,9 +47,7 @@ SQL_FUNCTION(amad_care);
 /* What a call of amad_care does. */
 typedef struct Care
 {
-	bool		rolled_back;
 	TimestampTz until;			/* rows before this time are read */
-	int			deployed;		/* version */
 	Datum		last_id;		/* bytea, of the last series of a batch; 0: none */
 	int			recalibrated;	/* series */
 	int			adopted;
@@ -105,9 +103,20 @@ time_before_now(const Refresh *r, int days, int steps)
 	return r->care->until - Max(days * USECS_PER_DAY, watch_steps(&r->watch, 1) * (int64) steps);
 }
 
-/* Reads the newest version that was deployed, which a step that failed may have raised in memory. */
+/* Notes the version that is deployed now. */
 static void
-read_newest_version(Refresh *r)
+note_deployed_version(Refresh *r)
+{
+	r->version = registry_find(r->function, r->watch.model_name, 0).version;
+	r->watch.newest_version = Max(r->watch.newest_version, r->version);
+}
+
+/*
+ * Reads the newest version that was deployed, which a step that failed may have raised in memory, and
+ * the one that is deployed now.
+ */
+static void
+read_versions(Refresh *r)
 {
 	const Oid	types[] = {UUIDOID};
 	const Datum values[] = {UUIDPGetDatum(&r->watch.id)};
@@ -120,16 +129,21 @@ read_newest_version(Refresh *r)
 		? result_int(0, 1)
 		: 0;
 	watch_tables_leave(&t);
+	note_deployed_version(r);
 }
 
-/* Notes the version that is deployed now. */
-static void
-note_deployed_version(Refresh *r)
+/* Whether an operator has deployed an older version than one that was deployed before. */
+static bool
+is_rolled_back(const Refresh *r)
 {
-	r->care->deployed = registry_find(r->function, r->watch.model_name, 0).version;
-	r->care->rolled_back = r->care->deployed < r->watch.newest_version;
-	r->version = r->care->deployed;
-	r->watch.newest_version = Max(r->watch.newest_version, r->care->deployed);
+	return r->version < r->watch.newest_version;
+}
+
+static char *
+describe_rollback(const Refresh *r)
+{
+	return psprintf("version %d was deployed in place of version %d", r->version,
+					r->watch.newest_version);
 }
 
 /*
@@ -251,14 +265,14 @@ recalibrate_series(Refresh *r, const CheckedSeries *series, int n, TimestampTz s
 	return adopted;
 }
 
-/* Moves those that drift (or do not) to the begin; returns their number. */
+/* Moves those that drift to the begin; returns their number. */
 static int
-partition_series(CheckedSeries *series, int n, bool drifted)
+partition_drifted(CheckedSeries *series, int n)
 {
 	int			first = 0;
 
 	for (int i = 0; i < n; i++)
-		if ((series[i].drift != NULL) == drifted)
+		if (series[i].drift)
 		{
 			CheckedSeries moved = series[i];
 
@@ -335,11 +349,8 @@ read_batch(Refresh *r, int *nyoung, int *nknown, int *nlearning)
 static const char *
 explain_drift(const Refresh *r)
 {
-	return r->care->rolled_back
-		? psprintf("it has drifted, and is not recalibrated, because version %d was deployed in "
-				   "place "
-				   "of version %d",
-				   r->care->deployed, r->watch.newest_version)
+	return is_rolled_back(r)
+		? psprintf("it has drifted, and is not recalibrated, because %s", describe_rollback(r))
 		: "it has drifted, and a recalibration did not help: train the model again";
 }
 
@@ -389,11 +400,10 @@ check_batch(Refresh *r)
 	int			again = -1;
 	int			adopted = -1;
 
-	read_newest_version(r);
-	note_deployed_version(r);
+	read_versions(r);
 	r->sums.series += nknown + nlearning;
 	/* by all of their rows, as in a training */
-	if (nyoung > 0 && !care->rolled_back)
+	if (nyoung > 0 && !is_rolled_back(r))
 		again = recalibrate_series(r, series, nyoung, time_before_now(r, ADOPT_DAYS, 0),
 								   "'{\"trim\": 0}'");
 	if (nknown > 0)
@@ -401,8 +411,8 @@ check_batch(Refresh *r)
 		int			ndrifted;
 
 		check_drift(r, series, nknown);
-		ndrifted = partition_series(series, nknown, true);
-		if (ndrifted > 0 && !care->rolled_back &&
+		ndrifted = partition_drifted(series, nknown);
+		if (ndrifted > 0 && !is_rolled_back(r) &&
 			recalibrate_series(r, series, ndrifted, time_before_now(r, CHECK_DAYS, CHECK_STEPS),
 							   "NULL") >= 0)
 		{
@@ -416,7 +426,7 @@ check_batch(Refresh *r)
 				care->drifted++;
 			}
 	}
-	if (nlearning > 0 && !care->rolled_back)
+	if (nlearning > 0 && !is_rolled_back(r))
 		adopted = recalibrate_series(r, series + nknown, nlearning,
 									 time_before_now(r, ADOPT_DAYS, 0), "NULL");
 	care->adopted += Max(adopted, 0);
@@ -437,8 +447,7 @@ finish_check(Refresh *r)
 {
 	const Care *care = r->care;
 
-	read_newest_version(r);
-	note_deployed_version(r);
+	read_versions(r);
 	store_newest_version(r);
 	if (care->recalibrated > 0)
 		refresh_add_notice(r, psprintf("%d series were recalibrated", care->recalibrated));
@@ -446,11 +455,8 @@ finish_check(Refresh *r)
 		refresh_add_notice(r, psprintf("%d series were adopted", care->adopted));
 	if (care->drifted > 0)
 		refresh_add_notice(r, psprintf("%d series have drifted", care->drifted));
-	if (care->rolled_back)
-		refresh_add_notice(r,
-						   psprintf("version %d was deployed in place of version %d, so nothing is "
-									"recalibrated",
-									care->deployed, r->watch.newest_version));
+	if (is_rolled_back(r))
+		refresh_add_notice(r, psprintf("%s, so nothing is recalibrated", describe_rollback(r)));
 	if (care->problems.len > 0)
 		refresh_add_notice(r, care->problems.data);
 	trouble_close_drifts(r, time_before_now(r, CHECK_DAYS, CHECK_STEPS));
@@ -499,14 +505,9 @@ retrain_model(Refresh *r)
 	bool		deployed = false;
 	StatementScope scope;
 
-	read_newest_version(r);
-	note_deployed_version(r);
-	if (r->care->rolled_back)
-		refresh_add_notice(r,
-						   psprintf("version %d was deployed in place of version %d, so no other "
-									"was "
-									"trained",
-									r->care->deployed, r->watch.newest_version));
+	read_versions(r);
+	if (is_rolled_back(r))
+		refresh_add_notice(r, psprintf("%s, so no other was trained", describe_rollback(r)));
 	else
 	{
 		scope = statements_enter(InvalidOid);
@@ -521,7 +522,7 @@ retrain_model(Refresh *r)
 						   psprintf(deployed ? "version %d was trained and deployed"
 											 : "version %d was trained; it is not better than "
 											   "version %d",
-									version, r->care->deployed));
+									version, r->version));
 	}
 	note_deployed_version(r);
 	store_newest_version(r);

@@ -125,40 +125,30 @@ trouble_close_drifts(Refresh *r, TimestampTz since)
 	watch_tables_leave(&t);
 }
 
-/* An array with nulls; nulls may be NULL. */
-static Datum
-make_array(Oid type, const Datum *values, const bool *nulls, int n)
-{
-	ArrayBuildState *array = initArrayResult(type, CurrentMemoryContext, false);
-
-	for (int i = 0; i < n; i++)
-		(void) accumArrayResult(array, values[i], nulls && nulls[i], type, CurrentMemoryContext);
-	return makeArrayResult(array, CurrentMemoryContext);
-}
-
 void
 trouble_report_drift(Refresh *r, const CheckedSeries *series, int n)
 {
 	const Oid	types[] = {UUIDOID,		TIMESTAMPTZOID, BYTEAARRAYOID,
 						 JSONBARRAYOID, TEXTARRAYOID,	INT8OID};
-	Datum	   *columns[] = {palloc(sizeof(Datum) * Max(n, 1)), palloc(sizeof(Datum) * Max(n, 1)),
-						palloc(sizeof(Datum) * Max(n, 1))};
-	bool	   *no_key = palloc(sizeof(bool) * Max(n, 1));
-	bool	   *no_drift = palloc(sizeof(bool) * Max(n, 1));
+	MemoryContext context = CurrentMemoryContext;
+	ArrayBuildState *ids = initArrayResult(BYTEAOID, context, false);
+	ArrayBuildState *keys = initArrayResult(JSONBOID, context, false);
+	ArrayBuildState *drifts = initArrayResult(TEXTOID, context, false);
 	Datum values[lengthof(types)] = {UUIDPGetDatum(&r->watch.id), TimestampTzGetDatum(r->as_of)};
 	WatchTables t;
 
 	for (int i = 0; i < n; i++)
 	{
-		columns[0][i] = series[i].id;
-		columns[1][i] = series[i].key ? JsonbPGetDatum(series[i].key) : (Datum) 0;
-		columns[2][i] = series[i].drift ? CStringGetTextDatum(series[i].drift) : (Datum) 0;
-		no_key[i] = series[i].key == NULL;
-		no_drift[i] = series[i].drift == NULL;
+		const CheckedSeries *s = &series[i];
+
+		(void) accumArrayResult(ids, s->id, false, BYTEAOID, context);
+		(void) accumArrayResult(keys, JsonbPGetDatum(s->key), s->key == NULL, JSONBOID, context);
+		(void) accumArrayResult(drifts, s->drift ? CStringGetTextDatum(s->drift) : (Datum) 0,
+								s->drift == NULL, TEXTOID, context);
 	}
-	values[2] = make_array(BYTEAOID, columns[0], NULL, n);
-	values[3] = make_array(JSONBOID, columns[1], no_key, n);
-	values[4] = make_array(TEXTOID, columns[2], no_drift, n);
+	values[2] = makeArrayResult(ids, context);
+	values[3] = makeArrayResult(keys, context);
+	values[4] = makeArrayResult(drifts, context);
 	values[5] = Int64GetDatum(r->as_of);
 	enter_to_report(r, &t);
 	(void) watch_tables_execute(&t,
