@@ -22,6 +22,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "operate/announcements.h"
 #include "operate/find_silences.h"
 #include "pg/call_arguments.h"
 
@@ -102,10 +103,7 @@ SQL_FUNCTION(amad_retire);
 				 "v.verdict " \
 				 "= 'expected'" \
 				 "     AND $2 >= v.started AND $2 < v.ended AND (v.series IS NULL OR n.key @> " \
-				 "v.series)) RETURNING id)" \
-				 " INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
-				 " SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i WHERE $3 ON CONFLICT " \
-				 "DO NOTHING"
+				 "v.series)) RETURNING id, announced_severity)" ANNOUNCE_OPENED
 
 /* Whether there are open silences, and whether there can be others, which is rare: the statements above are large. */
 #define LOOK \
@@ -149,20 +147,6 @@ silences_find(const WatchTables *t, const Watch *w, Oid ts_type, TimestampTz as_
 		close_silences(t, &w->id, as_of);
 	if (any_other)
 		(void) watch_tables_execute(t, OPEN_SILENCES, lengthof(types), types, values, nulls);
-}
-
-void
-announcements_send(const WatchTables *t, const pg_uuid_t *watch, bool only_silences)
-{
-	(void) watch_tables_execute(t,
-								"UPDATE {outbox} AS o SET leader = coalesce(i.leader, i.id),"
-								"   delivered = CASE WHEN i.leader <> i.id THEN clock_timestamp() "
-								"END"
-								" FROM {incidents} AS i WHERE i.id = o.incident AND o.watch = $1 "
-								"AND o.leader IS NULL AND (i.kind = 'silent' OR NOT $2)",
-								2, (const Oid[]){UUIDOID, BOOLOID},
-								(const Datum[]){UUIDPGetDatum(watch), BoolGetDatum(only_silences)},
-								NULL);
 }
 
 /* (model_name, series) → bigint, series retired */

@@ -145,9 +145,6 @@ extern int64 incidents_merge_gap(const Refresh *refresh, Oid ts_type);
 /* Closes incidents, finds series that have stopped, and joins announcements, at the end of a run. */
 extern void incidents_finish(Refresh *refresh);
 
-/* Gives the announcements that were written their leaders (finish_incidents.c). */
-extern void incidents_announce(const Refresh *refresh, const WatchTables *t);
-
 /* ---- other troubles: report_trouble.c ------------------------------------------------------- */
 
 /*

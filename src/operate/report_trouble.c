@@ -16,15 +16,10 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "operate/find_silences.h"
+#include "operate/announcements.h"
 #include "operate/refresh.h"
 
 #define FAILED_REFRESHES 2
-
-/* Announces what a CTE i has opened; $1 watch, $2 as_of. */
-#define ANNOUNCE_OPENED \
-	" INSERT INTO {outbox} (incident, transition, number, watch, created, as_of)" \
-	" SELECT id, 'open', 0, $1, clock_timestamp(), $2 FROM i ON CONFLICT DO NOTHING"
 
 void
 trouble_lock(const Refresh *r)
@@ -73,9 +68,9 @@ trouble_report_failure(Refresh *r, const char *message)
 								"$5, $5, $2, 0, $3 || ' "
 								"failed: ' || $4"
 								"   FROM f WHERE failures >= $6 AND NOT EXISTS (SELECT FROM u) "
-								"RETURNING id)" ANNOUNCE_OPENED,
+								"RETURNING id, announced_severity)" ANNOUNCE_OPENED,
 								lengthof(types), types, values, NULL);
-	incidents_announce(r, &t);
+	announcements_lead(&t, &r->watch, r->as_of);
 	watch_tables_leave(&t);
 }
 
@@ -95,7 +90,7 @@ trouble_report_success(Refresh *r)
 								"sha256(convert_to($3, 'UTF8')) AND "
 								"state = 'open' RETURNING id, announced_severity)" ANNOUNCE_CLOSED,
 								lengthof(types), types, values, NULL);
-	incidents_announce(r, &t);
+	announcements_lead(&t, &r->watch, r->as_of);
 	watch_tables_leave(&t);
 }
 
@@ -121,7 +116,7 @@ trouble_close_drifts(Refresh *r, TimestampTz since)
 								"       AND s.retired IS NULL AND s.newest >= $3)"
 								"   RETURNING id, announced_severity)" ANNOUNCE_CLOSED,
 								lengthof(types), types, values, NULL);
-	incidents_announce(r, &t);
+	announcements_lead(&t, &r->watch, r->as_of);
 	watch_tables_leave(&t);
 }
 
@@ -169,7 +164,7 @@ trouble_report_drift(Refresh *r, const CheckedSeries *series, int n)
 								"i.series_id = s.id"
 								"   AND i.state = 'open' AND i.announced_severity IS NULL AND "
 								"NOT i.muted AND s.drift IS NOT NULL "
-								"RETURNING i.id)" ANNOUNCE_OPENED,
+								"RETURNING i.id, i.announced_severity)" ANNOUNCE_OPENED,
 								lengthof(types), types, values, NULL);
 	(void)
 		watch_tables_execute(&t,
@@ -183,6 +178,6 @@ trouble_report_drift(Refresh *r, const CheckedSeries *series, int n)
 							 "AND o.kind = 'drift'"
 							 "     AND o.series_id = s.id AND o.state = 'open')",
 							 lengthof(types), types, values, NULL);
-	incidents_announce(r, &t);
+	announcements_lead(&t, &r->watch, r->as_of);
 	watch_tables_leave(&t);
 }
