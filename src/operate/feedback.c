@@ -131,7 +131,7 @@ feedback_actual_values(const Source *source, Jsonb *series, int64 ts)
 	return peak.values;
 }
 
-/* A number in an object; NaN: there is none. */
+/* A number in an object; NaN if the object does not have it. */
 static double
 member_number(Jsonb *object, const char *key)
 {

@@ -28,7 +28,7 @@
 
 SQL_FUNCTION(amad_retire);
 
-/* A member of a value v of amad_series.features, as a number; null: it is none. */
+/* A member of a value v of amad_series.features, as a number; null if it is not one. */
 #define MEMBER(name) \
 	"CASE WHEN jsonb_typeof(v -> '" name "') = 'number' AND (v -> '" name "')::numeric BETWEEN " \
 	"-9e18 AND 9e18 THEN (v -> '" name "')::float8 END"

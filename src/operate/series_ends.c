@@ -41,8 +41,8 @@
 #define NEVER PG_INT64_MIN		/* no value: before all times that are not integers */
 #define DECAY 0.9				/* of a usual distance, with each value */
 #define SPARSE 4				/* steps: longer usual distances are stored */
-#define DISTANCES 64			/* of rows, of which the median is the step of a new series … */
-#define MANY_DISTANCES 16		/* … if there are so many; otherwise rows before them are read */
+#define DISTANCES 64			/* of rows, of which the median is the step of a new series */
+#define MANY_DISTANCES 16		/* with fewer, rows before them are read, too */
 #define FEW_DISTANCES 7
 #define BACK_ROWS 64			/* read first to find a value */
 

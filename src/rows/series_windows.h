@@ -41,7 +41,7 @@ extern bool series_windows_next(const SeriesWindows *windows, int64 ts, int64 *b
 
 /*
  * The times of verdicts of some kinds (model/verdicts.h) as windows for the series columns of
- * rows; NULL if there are none.  integers: the time column is one.  numbers, unless NULL:
+ * rows; NULL if there are none.  integers: whether the time column is an integer.  numbers, unless NULL:
  * receives, for each window, the number of the verdict in the list.
  */
 extern SeriesWindows *series_windows_of_verdicts(const List *verdicts, int kinds, int ncols,

@@ -122,7 +122,7 @@ SELECT feed(1350, 1369); SELECT feed(1360, 1361, '{6}', 31); SELECT * FROM refre
 -- once more, an hour and more after the first one, but not after the second one
 SELECT feed(1370, 1419); SELECT feed(1410, 1411, '{6}', 29); SELECT * FROM refresh(1419);
 SELECT * FROM troubles;
--- it becomes twice as severe as what was announced, and is announced by itself
+-- when it is twice as severe as what was announced, it is announced alone
 UPDATE amad_incidents SET announced_severity = 1.01 WHERE started = at(1343) AND series->>'device' = '6';
 SELECT feed(1412, 1412, '{6}', 30); SELECT * FROM refresh(1420);
 SELECT * FROM troubles;

@@ -27,7 +27,7 @@ SELECT count(*) FILTER (WHERE l ~ '^# HELP') AS help, count(*) FILTER (WHERE l ~
     FILTER (WHERE l <> '') AS form
 FROM string_to_table(amad_metrics(), E'\n') l;
 SELECT right(amad_metrics(), 6) = E'\n# EOF' AS ends;
--- two watches that the labels do not tell apart, as after roles were renamed: they have one more
+-- two watches with the same labels, as after roles were renamed, get another label
 BEGIN;
 CREATE ROLE amad_m_renamed;
 UPDATE amad_watches SET owner = 'amad_m_renamed', model_name = 'm' WHERE model_name = :'name';
