@@ -103,7 +103,8 @@ SQL_FUNCTION(amad_retire);
 				 "v.verdict " \
 				 "= 'expected'" \
 				 "     AND $2 >= v.started AND $2 < v.ended AND (v.series IS NULL OR n.key @> " \
-				 "v.series)) RETURNING id, announced_severity)" ANNOUNCE_OPENED
+				 "v.series)) ORDER BY first_ts, id, feature RETURNING id, " \
+				 "announced_severity)" ANNOUNCE_OPENED
 
 /* Whether there are open silences, and whether there can be others, which is rare: the statements above are large. */
 #define LOOK \
