@@ -22,6 +22,7 @@
 #include "learn/deployment.h"
 #include "learn/train_model.h"
 #include "model/registry.h"
+#include "model/verdicts.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
 #include "pg/progress.h"
@@ -237,7 +238,9 @@ train_on_source(TrainCall *call)
 	Jsonb	   *summary;
 
 	error_context_stack = &context;
-	source_leave_out_incidents(source, call->range.function, GetUserId(), name);
+	source_leave_out_incidents(source,
+							   verdicts_of_model(call->range.function, GetUserId(), name,
+												 VERDICT_INCIDENT));
 	if (source->spec.nfeatures == 0)
 		source_find_metrics(source, &range);
 	notice_mistakes(source, &range);

@@ -685,6 +685,22 @@ registry_value(Oid function, const RegistryEntry *entry)
 	return fetch_column(function, VALUE, entry);
 }
 
+char *
+registry_value_query(Oid function, const RegistryEntry *entry)
+{
+	char	   *schema = get_namespace_name(get_func_namespace(function));
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u was concurrently dropped", function)));
+	return psprintf("SELECT model FROM %s WHERE model_name OPERATOR(pg_catalog.=) %s AND owner "
+					"OPERATOR(pg_catalog.=) %s AND version OPERATOR(pg_catalog.=) %d",
+					quote_qualified_identifier(schema, MODELS_TABLE),
+					quote_literal_cstr(entry->model_name),
+					quote_literal_cstr(NameStr(entry->owner)), entry->version);
+}
+
 Jsonb *
 registry_facts(Oid function, const RegistryEntry *entry)
 {

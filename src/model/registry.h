@@ -95,6 +95,9 @@ extern Jsonb *registry_facts(Oid function, const RegistryEntry *entry);
 extern Jsonb *registry_source(Oid function, const RegistryEntry *entry);
 extern Jsonb *registry_options(Oid function, const RegistryEntry *entry);
 
+/* A query for the value of an entry, by its key. */
+extern char *registry_value_query(Oid function, const RegistryEntry *entry);
+
 /* Decodes the value of an entry.  The ERROR of a damaged one names it. */
 extern Model *registry_decode(const RegistryEntry *entry, struct varlena *value);
 

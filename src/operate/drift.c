@@ -26,6 +26,7 @@
 #include "pg/json.h"
 #include "pg/progress.h"
 #include "pg/rowset.h"
+#include "score/shard_call.h"
 
 #define MOST_RESIDUAL 4.0		/* mean squared residual, in units of rho */
 #define MOST_CLIPPED 0.5		/* share of the values that the network sees only as clipped */
@@ -225,16 +226,28 @@ Datum
 amad_drift(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = recent_spec(fcinfo);
+	ShardCall  *shard = shard_call_read(fcinfo, RECENT_ARGS);
 	const bool	begun = progress_begin(PROGRESS_DRIFT);
+	ShardQuery *shards = NULL;
 	Recent	   *recent;
 	Output		out;
 
+	spec.shard = shard;
 	out.rowset = rowset_open(fcinfo);
+	if (shard == NULL)
+		shards = shard_query_open(fcinfo, RECENT_ARGS, detect_open(&spec), false);
+	if (shards)
+	{
+		shard_query_fill(shards, &out.rowset);
+		progress_end(begun);
+		return (Datum) 0;
+	}
 	recent = recent_read(&spec, RECENT_TRIM, RECENT_DRIFT);
 	out.recent = recent;
 	out.model = detect_model(recent->detection)->model;
 	for (int i = 0; i < recent->dataset->nseries; i++)
 		put_series(&out, i);
+	shard_call_end(shard);
 	progress_end(begun);
 	return (Datum) 0;
 }

@@ -10,10 +10,12 @@
 #include "pg/compat.h"
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "model/verdicts.h"
 #include "pg/json.h"
+#include "pg/timestamps.h"
 #include "rows/series_key.h"
 #include "rows/series_windows.h"
 
@@ -92,6 +94,54 @@ Size
 series_windows_bytes(const SeriesWindows *w)
 {
 	return MemoryContextMemAllocated(w->context, true);
+}
+
+/* Appends a time, or null for one of the ends of int64. */
+static void
+append_time(StringInfo out, Oid time_type, int64 ts)
+{
+	if (ts == PG_INT64_MIN || ts == PG_INT64_MAX)
+		appendStringInfoString(out, "NULL");
+	else
+		appendStringInfoString(out, quote_literal_cstr(timestamps_literal(time_type, ts)));
+}
+
+char *
+series_windows_query(const SeriesWindows *w, Oid time_type)
+{
+	const char *type = timestamps_type_name(time_type);
+	StringInfoData out;
+	StringInfoData nulls;
+
+	initStringInfo(&out);
+	initStringInfo(&nulls);
+	appendStringInfo(&out, "SELECT amad_begin::pg_catalog.%s, amad_end::pg_catalog.%s", type, type);
+	for (int i = 0; i < w->ncols; i++)
+	{
+		appendStringInfo(&out, ", amad_%d::pg_catalog.text AS %s", i, quote_identifier(w->cols[i]));
+		appendStringInfoString(&nulls, ", NULL");
+	}
+	appendStringInfoString(&out, " FROM (VALUES ");
+	for (int i = 0; i < w->n; i++)
+	{
+		const SeriesWindow *window = &w->window[i];
+
+		CHECK_FOR_INTERRUPTS();
+		appendStringInfoChar(&out, '(');
+		append_time(&out, time_type, window->begin);
+		appendStringInfoString(&out, ", ");
+		append_time(&out, time_type, window->end);
+		for (int c = 0; c < w->ncols; c++)
+			appendStringInfo(&out, ", %s",
+							 window->values[c] ? quote_literal_cstr(window->values[c]) : "NULL");
+		appendStringInfoString(&out, "), ");
+	}
+	/* VALUES needs a row */
+	appendStringInfo(&out, "(NULL, NULL%s)) AS w(amad_begin, amad_end", nulls.data);
+	for (int c = 0; c < w->ncols; c++)
+		appendStringInfo(&out, ", amad_%d", c);
+	appendStringInfo(&out, ") LIMIT %d", w->n);
+	return out.data;
 }
 
 /* ---- the selected series ------------------------------------------------------------------ */

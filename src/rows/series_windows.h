@@ -30,6 +30,12 @@ extern void series_windows_select(SeriesWindows *windows, const Jsonb *key);
 /* The numbers of the selected ones, from 0, in the order in which they were added. */
 extern const int *series_windows_selected(const SeriesWindows *windows, int *n);
 
+/*
+ * A query that returns all windows: begin, end, and the series columns as texts by their names, null: of
+ * whichever value.  Its text does not depend on the session.
+ */
+extern char *series_windows_query(const SeriesWindows *windows, Oid time_type);
+
 /* Whether a time is in a selected window. */
 extern bool series_windows_cover(const SeriesWindows *windows, int64 ts);
 

@@ -94,10 +94,8 @@ source_open(const SourceSpec *spec)
 }
 
 void
-source_leave_out_incidents(Source *s, Oid function, Oid owner, const char *model_name)
+source_leave_out_incidents(Source *s, const List *verdicts)
 {
-	const List *verdicts = verdicts_of_model(function, owner, model_name, VERDICT_INCIDENT);
-
 	s->bad = series_windows_of_verdicts(verdicts, VERDICT_INCIDENT, s->spec.nseries,
 										s->spec.series_cols, s->ts_type == INT8OID, NULL);
 }

@@ -140,11 +140,9 @@ extern void source_leave(const SourceScope *scope);
 extern Source *source_open(const SourceSpec *spec);
 
 /*
- * Makes rows bad that belong to confirmed incidents of the watch of a role's model (model/verdicts.h).
- * In the context of the source.
+ * Makes rows bad that belong to confirmed incidents (verdicts_of_model()).  In the context of the source.
  */
-extern void source_leave_out_incidents(Source *source, Oid function, Oid owner,
-									   const char *model_name);
+extern void source_leave_out_incidents(Source *source, const List *verdicts);
 
 /* The form in which the rows of a range and around it are best read. */
 extern SourceForm source_choose_form(const Source *source, const SourceRange *range);

@@ -41,12 +41,14 @@
 
 #include "core/evidence/level.h"
 #include "model/registry.h"
+#include "model/verdicts.h"
 #include "pg/progress.h"
 #include "pg/timestamps.h"
 #include "rows/series_key.h"
 #include "score/detect.h"
 #include "score/earlier_rows.h"
 #include "score/outside_rows.h"
+#include "score/shard_call.h"
 
 #define VISIT_BYTES (64 * 1024) /* a visit seldom allocates more */
 
@@ -72,7 +74,9 @@ struct Detection
 	LoadedModel *loaded;
 	MemoryContextCallback release;
 	Oid			owner;			/* of the model */
+	char	   *query;			/* for its value; NULL: on a shard */
 	Source	   *source;
+	List	   *incidents;		/* confirmed ones */
 	SeriesFinder *finder;		/* NULL: the model has no series of its own */
 	SourceRange range;			/* what is read */
 	EarlierRows *earlier;		/* NULL: all rows are read that a status depends on */
@@ -164,12 +168,12 @@ static SourceSpec
 find_source(Detection *d)
 {
 	const DetectSpec *asked = &d->spec;
-	const Model *m = d->loaded->model;
 	const int	version = asked->value ? asked->version : d->loaded->version;
 	RegistryEntry entry = registry_find(asked->function, asked->model_name, version);
 	SourceSpec	spec = {0};
 
 	d->owner = entry.role_oid;
+	d->query = registry_value_query(asked->function, &entry);
 	if (asked->given)
 		spec = *asked->given;
 	else if (asked->source == NULL)
@@ -200,6 +204,16 @@ find_source(Detection *d)
 			source_take_names(&spec, json, asked->labels);
 		spec.source = pstrdup(asked->source);
 	}
+	return spec;
+}
+
+/* The columns of a source: those of the model, and those asked for. */
+static void
+set_columns(const Detection *d, SourceSpec *spec)
+{
+	const DetectSpec *asked = &d->spec;
+	const Model *m = d->loaded->model;
+
 	if (m->options.nnames == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -207,18 +221,17 @@ find_source(Detection *d)
 				 errhint(
 					 "Give them in the option \"features\" when training, or use amad_score().")));
 	/* from the model, not from the row of amad_models */
-	spec.nfeatures = m->features;
-	spec.features = m->options.names;
-	spec.nseries = m->nseries_cols;
-	spec.series_cols = m->series_cols;
-	spec.function = asked->function;
+	spec->nfeatures = m->features;
+	spec->features = m->options.names;
+	spec->nseries = m->nseries_cols;
+	spec->series_cols = m->series_cols;
+	spec->function = asked->function;
 	if (asked->timestamp_col)
-		spec.timestamp_col = pstrdup(asked->timestamp_col);
+		spec->timestamp_col = pstrdup(asked->timestamp_col);
 	if (!asked->labels)
-		spec.label_col = NULL;
+		spec->label_col = NULL;
 	else if (asked->label_col)
-		spec.label_col = pstrdup(asked->label_col);
-	return spec;
+		spec->label_col = pstrdup(asked->label_col);
 }
 
 /* The longest time that `rows` rows of a series can take without a gap; 0: any. */
@@ -342,16 +355,28 @@ detect_open(const DetectSpec *spec)
 
 	d->context = CurrentMemoryContext;
 	d->spec = *spec;
-	d->loaded = spec->value ? cache_by_value(spec->value)
-							: cache_by_name(spec->function, spec->model_name, spec->version);
+	if (spec->shard)
+	{
+		d->loaded = cache_by_value(spec->shard->model);
+		d->loaded->version = spec->shard->version;
+	}
+	else
+		d->loaded = spec->value ? cache_by_value(spec->value)
+								: cache_by_name(spec->function, spec->model_name, spec->version);
 	d->release.func = release_detected_model;
 	d->release.arg = d;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);
-	source = find_source(d);
+	source = spec->shard ? spec->shard->source : find_source(d);
+	set_columns(d, &source);
 	d->source = source_open(&source);
 	d->source->serial = spec->writes;
 	if (spec->labels)
-		source_leave_out_incidents(d->source, spec->function, d->owner, spec->model_name);
+	{
+		d->incidents = spec->shard
+			? spec->shard->incidents
+			: verdicts_of_model(spec->function, d->owner, spec->model_name, VERDICT_INCIDENT);
+		source_leave_out_incidents(d->source, d->incidents);
+	}
 	timestamps_check_model(d->loaded->model->ts_type, d->source->ts_type);
 	if (!OidIsValid(d->spec.bound_type))
 		d->spec.bound_type = d->source->ts_type;
@@ -391,6 +416,24 @@ detect_set_range(Detection *d, const int64 *since, const int64 *until, Jsonb *se
 	set_range(d);
 	prepare_history(d);
 	MemoryContextSwitchTo(old);
+}
+
+const SourceRange *
+detect_range(const Detection *d)
+{
+	return &d->range;
+}
+
+List *
+detect_incidents(const Detection *d)
+{
+	return d->incidents;
+}
+
+char *
+detect_model_query(const Detection *d)
+{
+	return d->query;
 }
 
 const Source *
@@ -447,6 +490,8 @@ detect_span(const Detection *d)
 	int64		first;
 	int64		last;
 
+	if (d->spec.shard)
+		return d->spec.shard->span;
 	/* integers have no present, so no bound is in the future */
 	span.has_begin = span.since;
 	span.has_end = d->spec.has_until && timestamps_finite(type, span.end) &&

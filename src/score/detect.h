@@ -23,6 +23,8 @@ typedef bool (*detect_collect) (const char *series, const ModelStats *stats, voi
  */
 typedef const ModelStats *(*detect_adopt) (LearningRows *rows, void *arg);
 
+typedef struct ShardCall ShardCall; /* shard_call.h */
+
 /* What to detect on.  since and until are of bound_type. */
 typedef struct DetectSpec
 {
@@ -30,6 +32,8 @@ typedef struct DetectSpec
 	const char *model_name;
 	int			version;		/* 0: the deployed one */
 	struct varlena *value;		/* a model to use in its place, with its stored source; or NULL */
+
+	const ShardCall *shard;		/* has model and source, which are not looked up; or NULL */
 
 	/* columns */
 	const SourceSpec *given;	/* the source, instead of the stored one; or NULL */
@@ -101,6 +105,14 @@ extern bool detect_has_labels(const Detection *detection);
 
 /* The query that reads the rows. */
 extern char *detect_query(const Detection *detection);
+
+/*
+ * What is read, the confirmed incidents that are bad, and the query for the model's value, which is NULL on
+ * a shard.
+ */
+extern const SourceRange *detect_range(const Detection *detection);
+extern List *detect_incidents(const Detection *detection);
+extern char *detect_model_query(const Detection *detection);
 
 extern const Source *detect_source(const Detection *detection);
 

@@ -11,6 +11,7 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -20,6 +21,7 @@
 #include "pg/rowset.h"
 #include "score/detect_arguments.h"
 #include "score/explanation.h"
+#include "score/shard_call.h"
 
 /* Arguments, in their order. */
 enum
@@ -34,6 +36,7 @@ enum
 	ARG_ONLY_ANOMALIES,			/* from here on amad_detect only */
 	ARG_EXPLAIN,
 	ARG_VERSION,
+	ARGS,
 	QUERY_ARG_VERSION = ARG_ONLY_ANOMALIES	/* of amad_detect_query */
 };
 
@@ -96,13 +99,22 @@ amad_detect(PG_FUNCTION_ARGS)
 		.only_anomalies = !PG_ARGISNULL(ARG_ONLY_ANOMALIES) && PG_GETARG_BOOL(ARG_ONLY_ANOMALIES),
 		.details = PG_ARGISNULL(ARG_EXPLAIN) || PG_GETARG_BOOL(ARG_EXPLAIN),
 	};
-	bool		begun;
+	ShardCall  *shard = shard_call_read(fcinfo, ARGS);
+	ShardQuery *shards;
+	const bool	begun = progress_begin(PROGRESS_DETECT);
 
-	begun = progress_begin(PROGRESS_DETECT);
+	spec.shard = shard;
 	out.rowset = rowset_open(fcinfo);
 	out.detection = detect_open(&spec);
-	out.writer = explanation_open(detect_model(out.detection));
-	detect_run(out.detection, put_detected_row, &out);
+	shards = shard_query_open(fcinfo, ARGS, out.detection, false);
+	if (shards)
+		shard_query_fill(shards, &out.rowset);
+	else
+	{
+		out.writer = explanation_open(detect_model(out.detection));
+		detect_run(out.detection, put_detected_row, &out);
+	}
+	shard_call_end(shard);
 	progress_end(begun);
 	return (Datum) 0;
 }
@@ -112,6 +124,12 @@ Datum
 amad_detect_query(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = read_detect_spec(fcinfo, QUERY_ARG_VERSION);
+	const Detection *detection = detect_open(&spec);
+	ShardQuery *shards = shard_query_open(fcinfo, QUERY_ARG_VERSION, detection, false);
 
-	PG_RETURN_TEXT_P(cstring_to_text(detect_query(detect_open(&spec))));
+	if (shards == NULL)
+		PG_RETURN_TEXT_P(cstring_to_text(detect_query(detection)));
+	shards->variant = spec.bound_type == INT8OID ? "amad_detect_bigint" : "amad_detect";
+	shards->more = "false, true, NULL, ";
+	PG_RETURN_TEXT_P(cstring_to_text(shard_query_text(shards)));
 }

@@ -36,6 +36,7 @@
 #include "score/detect_arguments.h"
 #include "score/explanation.h"
 #include "score/maintenance.h"
+#include "score/shard_call.h"
 #include "score/silence.h"
 
 #define TOP_FEATURES 3
@@ -62,7 +63,8 @@ enum
 	ARG_TIMESTAMP_COL,
 	ARG_LEARNING,
 	ARG_SILENCE,
-	ARG_VERSION
+	ARG_VERSION,
+	ARGS
 };
 
 /* Columns of the result, in their order. */
@@ -134,6 +136,7 @@ typedef struct Events
 	Detection  *detection;
 	Maintenance *maintenance;	/* NULL: none */
 	Silence    *silence;		/* NULL: not asked for */
+	bool		on_shard;		/* of several */
 
 	/* the current row */
 	double	   *row_share;		/* (features) */
@@ -387,6 +390,39 @@ report_silence(const SilentEvent *event, void *arg)
 	rowset_add(&e->rowset, values, nulls);
 }
 
+/*
+ * On a shard, tells the caller that a series has rows: a row without a kind, whose status is the key of
+ * the series.
+ */
+static void
+report_series(Events *e, const char *key)
+{
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	nulls[COL_STATUS] = key == NULL;
+	if (key)
+		values[COL_STATUS] = CStringGetTextDatum(key);
+	rowset_add(&e->rowset, values, nulls);
+}
+
+/* Takes a row from a shard. */
+static void
+take_shard_row(Datum *values, bool *nulls, void *arg)
+{
+	Events	   *e = arg;
+	const char *key;
+
+	if (!nulls[COL_KIND])
+		rowset_add(&e->rowset, values, nulls);
+	else if (e->silence)
+	{
+		key = nulls[COL_STATUS] ? NULL : TextDatumGetCString(values[COL_STATUS]);
+		silence_begin_series(e->silence, model_known_stats(detect_model(e->detection)->model, key));
+	}
+}
+
 /* ---- an event ---------------------------------------------------------------------------- */
 
 /* Whether a row can extend the event although other rows have interrupted it. */
@@ -499,6 +535,8 @@ begin_event_series(Events *e, const char *key)
 	e->has_last = false;
 	e->reported = false;
 	clear_hits(e);
+	if (e->on_shard && e->silence)
+		report_series(e, key);
 }
 
 /* Series of the model without a row in the range, in the order of their keys. */
@@ -602,12 +640,16 @@ amad_events(PG_FUNCTION_ARGS)
 {
 	Events		e = {.rules = get_rules(fcinfo)};
 	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SINCE, ARG_SOURCE, ARG_TIMESTAMP_COL);
+	ShardCall  *shard = shard_call_read(fcinfo, ARGS);
 	const bool	begun = progress_begin(PROGRESS_EVENTS);
+	ShardQuery *shards;
 	const Model *model;
 
 	spec.version = registry_version(fcinfo, ARG_VERSION);
 	if (!PG_ARGISNULL(ARG_SERIES))
 		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
+	spec.shard = shard;
+	e.on_shard = shard != NULL;
 	e.rowset = rowset_open(fcinfo);
 	e.detection = detect_open(&spec);
 	model = detect_model(e.detection)->model;
@@ -626,10 +668,21 @@ amad_events(PG_FUNCTION_ARGS)
 
 		e.silence = silence_open(model, e.rules.silence, &span, e.maintenance, report_silence, &e);
 	}
-	detect_run(e.detection, visit_detected_row, &e);
-	end_event_series(&e);
-	if (e.silence)
+	shards = shard_query_open(fcinfo, ARGS, e.detection, e.silence != NULL);
+	if (shards)
+	{
+		if (e.maintenance)
+			shards->values[ARG_MAINTENANCE] = CStringGetTextDatum(maintenance_query(e.maintenance));
+		shard_query_run(shards, e.rowset.desc, "", take_shard_row, &e);
+	}
+	else
+	{
+		detect_run(e.detection, visit_detected_row, &e);
+		end_event_series(&e);
+	}
+	if (e.silence && !e.on_shard)
 		report_absent_series(&e, spec.series);
+	shard_call_end(shard);
 	progress_end(begun);
 	return (Datum) 0;
 }

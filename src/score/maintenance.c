@@ -240,3 +240,9 @@ maintenance_covers(const Maintenance *m, int64 ts)
 {
 	return series_windows_cover(m->windows, ts);
 }
+
+char *
+maintenance_query(const Maintenance *m)
+{
+	return series_windows_query(m->windows, m->time_type);
+}

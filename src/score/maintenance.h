@@ -30,4 +30,10 @@ extern bool maintenance_covers(const Maintenance *maintenance, int64 ts);
 /* The first of its windows that ends after a time; false if no window does. */
 extern bool maintenance_next(const Maintenance *maintenance, int64 ts, int64 *begin, int64 *end);
 
+/*
+ * A query for the same windows that names no relation, for maintenance_open() on another node.  Its text does
+ * not depend on the session.
+ */
+extern char *maintenance_query(const Maintenance *maintenance);
+
 #endif							/* AMAD_SCORE_MAINTENANCE_H */

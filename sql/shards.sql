@@ -1,0 +1,30 @@
+-- ---- on the shards of a distributed source ----------------------------------------------
+
+CREATE FUNCTION amad_first_call() RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_first_call' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_first_call IS
+	'whether it is called for the first time while a query is executed; used in queries of amad on shards';
+
+-- Each function that is called for all shards of a source has a variant for one of them.
+DO $do$
+DECLARE
+	f record;
+	name text;
+BEGIN
+	FOR f IN
+		SELECT p.oid, p.proname, p.prosrc, p.procost, p.prorows
+		FROM pg_catalog.pg_proc p
+		WHERE p.pronamespace = '@extschema@'::pg_catalog.regnamespace
+			AND p.proname IN ('amad_detect', 'amad_detect_bigint', 'amad_events', 'amad_events_bigint',
+				'amad_drift', 'amad_drift_bigint')
+		ORDER BY p.proname
+	LOOP
+		name := f.proname OPERATOR(pg_catalog.||) '_on_shard';
+		EXECUTE pg_catalog.format($$ CREATE FUNCTION %I(%s, shard oid, call jsonb, model amad_model) RETURNS %s
+			AS 'MODULE_PATHNAME', %L LANGUAGE C STABLE PARALLEL UNSAFE COST %s ROWS %s $$, name,
+			pg_catalog.pg_get_function_identity_arguments(f.oid), pg_catalog.pg_get_function_result(f.oid),
+			f.prosrc, f.procost, f.prorows);
+		EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION %I IS %L $$, name,
+			'what ' OPERATOR(pg_catalog.||) f.proname OPERATOR(pg_catalog.||) ' calls for a shard of a distributed source');
+	END LOOP;
+END $do$;

@@ -1,0 +1,194 @@
+/*
+ * rows/source_shards.c
+ *	  The shards of a source that Citus distributes by a series column.
+ *
+ * Citus executes a query whose joins and groups have the distribution column on each shard, with the
+ * name of the shard in place of that of the table.  So
+ *
+ *		SELECT r.* FROM (SELECT min(tableoid) AS shard FROM readings GROUP BY device
+ *						 HAVING amad_first_call()) AS s CROSS JOIN LATERAL f(s.shard) AS r
+ *
+ * calls f once on the node of each shard that has rows, with the oid of the shard there, and only the
+ * results of f travel.  It is an ordinary query: it runs in the transaction, and EXPLAIN shows it.
+ *
+ * If the table is partitioned, so is each shard, and the rows are in its partitions.  The shard is as many
+ * levels below the topmost table there as the source is here.
+ */
+#include "postgres.h"
+#include "pg/compat.h"
+
+#include "access/htup_details.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+
+#include "pg/statements.h"
+#include "rows/relation.h"
+#include "rows/source_private.h"
+#include "rows/source_shards.h"
+
+#define FETCH_ROWS 1000
+
+SQL_FUNCTION(amad_first_call);
+
+/* → whether it is called for the first time while a query is executed */
+Datum
+amad_first_call(PG_FUNCTION_ARGS)
+{
+	const bool	first = fcinfo->flinfo->fn_extra == NULL;
+
+	fcinfo->flinfo->fn_extra = fcinfo->flinfo;
+	PG_RETURN_BOOL(first);
+}
+
+bool
+source_is_sharded(const Source *s, const char **column)
+{
+	const char	kind = OidIsValid(s->relation) ? get_rel_relkind(s->relation) : '\0';
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(s->relation)};
+	StatementScope scope;
+	bool		sharded = false;
+
+	*column = NULL;
+	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
+		!OidIsValid(get_extension_oid("citus", true)))
+		return false;
+	scope = statements_enter(InvalidOid);
+	if (SPI_execute_with_args("SELECT CASE WHEN partkey IS NOT NULL THEN "
+							  "column_to_column_name(logicalrelid, partkey) END"
+							  " FROM pg_dist_partition WHERE logicalrelid = $1"
+							  " AND (partmethod = 'h' OR partmethod = 'n' AND repmodel = 's')",
+							  1, types, values, NULL, true, 2) != SPI_OK_SELECT)
+		elog(ERROR, "the distribution of a table could not be looked up");
+	if (SPI_processed == 1)
+	{
+		const char *name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+		sharded = name == NULL;
+		for (int i = 0; name != NULL && i < s->spec.nseries; i++)
+			if (strcmp(s->spec.series_cols[i], name) == 0)
+			{
+				sharded = true;
+				*column = MemoryContextStrdup(caller, quote_identifier(name));
+			}
+	}
+	statements_leave(&scope);
+	return sharded;
+}
+
+char *
+source_shards_query(const Source *s, const SourceRange *range, const char *column)
+{
+	char	   *schema = get_namespace_name(get_func_namespace(s->spec.function));
+	StringInfoData where;
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u was concurrently dropped", s->spec.function)));
+	initStringInfo(&where);
+	source_append_range(&where, s, range);
+	if (range->series)
+		source_append_series(&where, s, range->series);
+	return psprintf("SELECT pg_catalog.min(tableoid) AS shard FROM %s%s%s%s%s HAVING %s()", s->from,
+					where.len > 0 ? " WHERE " : "", where.data, column ? " GROUP BY " : "",
+					column ? column : "", quote_qualified_identifier(schema, "amad_first_call"));
+}
+
+/* Visits the rows of a cursor; *visiting is true meanwhile. */
+static void
+visit_result_rows(Portal portal, TupleDesc desc, source_row_visit visit, void *arg,
+				  volatile bool *visiting)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "amad row of a shard",
+												  ALLOCSET_DEFAULT_SIZES);
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+
+	for (SPI_cursor_fetch(portal, true, FETCH_ROWS); SPI_processed > 0;
+		 SPI_cursor_fetch(portal, true, FETCH_ROWS))
+	{
+		for (int i = 0; i < desc->natts; i++)
+			relation_check_column("result", SPI_tuptable->tupdesc, i,
+								  TupleDescAttr(desc, i)->atttypid, InvalidOid);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			CHECK_FOR_INTERRUPTS();
+			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
+			*visiting = true;
+			visit(values, nulls, arg);
+			*visiting = false;
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(context);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+}
+
+void
+source_run_query(const Source *s, const char *query, int nargs, Oid *types, Datum *values,
+				 const char *nulls, TupleDesc desc, source_row_visit visit, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SourceScope scope = source_enter(&s->spec);
+	volatile bool visiting = false;
+
+	SPI_connect();
+	PG_TRY();
+	{
+		visit_result_rows(SPI_cursor_open(NULL, source_prepare(&s->spec, query, nargs, types, 0),
+										  values, nulls, true),
+						  desc, visit, arg, &visiting);
+	}
+	PG_CATCH();
+	{
+		if (visiting)
+			PG_RE_THROW();
+		source_rethrow(&s->spec, caller);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	source_leave(&scope);
+}
+
+int
+source_ancestors(const Source *s)
+{
+	return get_rel_relispartition(s->relation) ? list_length(get_partition_ancestors(s->relation))
+											   : 0;
+}
+
+char *
+source_shard_name(Oid row_relation, int ancestors)
+{
+	Oid			relation = row_relation;
+	char	   *schema;
+	char	   *name;
+
+	if (get_rel_relispartition(relation))
+	{
+		List	   *above = get_partition_ancestors(relation);
+
+		if (ancestors < list_length(above))
+			relation = list_nth_oid(above, list_length(above) - 1 - ancestors);
+	}
+	name = get_rel_name(relation);
+	schema = name ? get_namespace_name(get_rel_namespace(relation)) : NULL;
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", row_relation)));
+	return quote_qualified_identifier(schema, name);
+}
