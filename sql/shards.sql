@@ -28,3 +28,10 @@ BEGIN
 			'what ' OPERATOR(pg_catalog.||) f.proname OPERATOR(pg_catalog.||) ' calls for a shard of a distributed source');
 	END LOOP;
 END $do$;
+
+CREATE FUNCTION amad_refresh_on_shard(ranges jsonb, shard oid, call jsonb, model amad_model)
+	RETURNS TABLE (range integer, place bigint, key text, flagged boolean, learning boolean, empty bytea, ts bigint,
+		severity double precision, status text, expected jsonb, contributions jsonb)
+	AS 'MODULE_PATHNAME', 'amad_refresh_on_shard' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 1000;
+COMMENT ON FUNCTION amad_refresh_on_shard IS
+	'what amad_refresh calls for a shard of a distributed source';

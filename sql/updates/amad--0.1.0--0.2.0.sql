@@ -329,6 +329,14 @@ BEGIN
 	END LOOP;
 END $do$;
 
+CREATE FUNCTION amad_refresh_on_shard(ranges jsonb, shard oid, call jsonb, model amad_model)
+	RETURNS TABLE (range integer, place bigint, key text, flagged boolean, learning boolean, empty bytea, ts bigint,
+		severity double precision, status text, expected jsonb, contributions jsonb)
+	AS 'MODULE_PATHNAME', 'amad_refresh_on_shard' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 1000;
+
+COMMENT ON FUNCTION amad_refresh_on_shard IS
+	'what amad_refresh calls for a shard of a distributed source';
+
 CREATE FUNCTION amad_schedule(model_name text, schedule text DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'amad_schedule' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 

@@ -24,10 +24,10 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "operate/refresh_rows.h"
 #include "operate/series_ends.h"
 #include "operate/watch_triggers.h"
 #include "pg/json.h"
-#include "score/explanation.h"
 
 #define BATCH_RANGES 64			/* scored in one transaction */
 #define FLUSH_ROWS 2000			/* inserted by one statement */
@@ -42,16 +42,14 @@ typedef struct Pending
 	int64		last;			/* PG_INT64_MAX: no bound */
 } Pending;
 
-/* The columns of rows that are to be inserted, as arrays. */
-enum
+/* Ranges that are scored as one. */
+typedef struct Planned
 {
-	OUT_TS,
-	OUT_SEVERITY,
-	OUT_STATUS,
-	OUT_EXPECTED,
-	OUT_CONTRIBUTIONS,
-	OUT_COLUMNS
-};
+	int			number;			/* of the first of them */
+	int64		first;			/* of the rows to be scored, … */
+	int64		end;			/* … and the last one; PG_INT64_MAX: no bound */
+	int64		last;			/* change */
+} Planned;
 
 typedef struct Batch
 {
@@ -60,11 +58,14 @@ typedef struct Batch
 	const Source *source;
 	const char *target;
 	int64		horizon;
-	ExplanationWriter *writer;
 	SPIPlanPtr	insert;
 	SPIPlanPtr	delete;			/* … where delete_nulls are null */
 	const bool *delete_nulls;
-	const Pending *pending;		/* the range being scored */
+	const Pending *all;			/* the ranges of the batch */
+	Planned		planned[BATCH_RANGES];
+	int			nplanned;
+	const Planned *current;		/* NULL: none has begun */
+	const Pending *pending;		/* the first range of it */
 
 	/* rows of it that were scored, not inserted yet */
 	MemoryContext context;		/* of the batch */
@@ -205,40 +206,31 @@ insert_rows(Batch *b)
 	start_output(b);
 }
 
-/* Takes a scored row, unless it has no place in the series. */
+/* Takes a scored row. */
 static void
-take_scored_row(const DetectedRow *row, void *arg)
+take_scored_row(const RefreshRow *row, int range, void *arg)
 {
 	Batch	   *b = arg;
-	const Scorer *scorer = detect_scorer(b->detection);
-	const ScoreStatus status = row->row.status;
-	const bool	flagged = score_is_anomaly(status, explanation_severity(scorer, &row->row));
-	Datum		values[EXPLANATION_COLUMNS];
-	bool		nulls[EXPLANATION_COLUMNS];
-	static const int from[] = {-1, EXPLANATION_SEVERITY, EXPLANATION_STATUS, EXPLANATION_EXPECTED,
-							   EXPLANATION_CONTRIBUTIONS};
+	const ScoredRow end = {.ts = DatumGetInt64(row->values[OUT_TS]), .empty = row->empty};
 
-	if (row->new_series && row->series)
+	if (!b->has_last && row->key)
 	{
 		MemoryContext old = MemoryContextSwitchTo(b->context);
 
-		b->key = json_to_jsonb(row->series);
+		b->key = json_to_jsonb(row->key);
 		MemoryContextSwitchTo(old);
 	}
-	if (!score_has_place(status))
-		return;
-	explanation_columns(b->writer, scorer, &row->row, flagged, values, nulls);
 	for (int i = 0; i < OUT_COLUMNS; i++)
-		(void) accumArrayResult(b->columns[i],
-								i == OUT_TS ? Int64GetDatum(row->row.ts) : values[from[i]],
-								i != OUT_TS && nulls[from[i]], output_type(b, i), b->rows_context);
-	b->refresh->sums.flagged += flagged;
+		(void) accumArrayResult(b->columns[i], row->values[i], row->nulls[i], output_type(b, i),
+								b->rows_context);
+	b->refresh->sums.flagged += row->flagged;
 	b->anomalous = b->anomalous ||
-		(flagged && explanation_severity(scorer, &row->row) > b->refresh->watch.min_severity);
-	b->refresh->sums.learning += status == SCORE_LEARNING;
+		(row->flagged &&
+		 DatumGetFloat8(row->values[OUT_SEVERITY]) > b->refresh->watch.min_severity);
+	b->refresh->sums.learning += row->learning;
 	b->has_last = true;
-	b->last = row->row.ts;
-	series_ends_add_row(b->ends, &row->row, scorer_stats(scorer));
+	b->last = end.ts;
+	series_ends_add_row(b->ends, &end, row->stats);
 	if (++b->nrows == FLUSH_ROWS)
 		insert_rows(b);
 }
@@ -391,50 +383,49 @@ note_range(Batch *b, int64 first, int64 last)
 }
 
 /*
- * Scores range i of n, and those of the same series after it that scoring it covers; returns how
+ * Plans to score range i of n, and those of the same series after it that scoring it covers; returns how
  * many.
  */
 static int
-score_ranges(Batch *b, const Pending *all, int i, int n)
+plan_ranges(Batch *b, int i, int n)
 {
-	const Pending *ranges = all + i;
+	const Pending *ranges = b->all + i;
 	const int	lookahead = b->refresh->watch.lookahead;
-	int64		first = ranges->first;
-	int64		last = ranges->last;
-	int64		end;
-	int64		until;
-	int64		ts;
+	Planned    *p = &b->planned[b->nplanned];
 	int			covered = 1;
 
 	b->pending = ranges;
-	if (first > b->horizon)
+	*p = (Planned){.number = i, .first = ranges->first, .last = ranges->last};
+	if (p->first > b->horizon)
 	{
-		leave_range(b, first, last);
+		leave_range(b, p->first, p->last);
 		return 1;
 	}
-	end = find_end(b, last);
-	while (i + covered < n && ranges[covered].first <= end && ranges[covered].first <= b->horizon &&
+	p->end = find_end(b, p->last);
+	while (i + covered < n && ranges[covered].first <= p->end &&
+		   ranges[covered].first <= b->horizon &&
 		   datumIsEqual(ranges[covered].series, ranges->series, false, -1))
 	{
-		last = Max(last, ranges[covered].last);
+		p->last = Max(p->last, ranges[covered].last);
 		covered++;
-		end = find_end(b, last);
+		p->end = find_end(b, p->last);
 	}
-	if (lookahead > 0 && first > PG_INT64_MIN &&
-		!source_nth_time(b->source, b->pending->condition, false, first, lookahead, &first))
-		first = PG_INT64_MIN;
+	if (lookahead > 0 && p->first > PG_INT64_MIN &&
+		!source_nth_time(b->source, b->pending->condition, false, p->first, lookahead, &p->first))
+		p->first = PG_INT64_MIN;
+	b->nplanned++;
+	return covered;
+}
 
-	delete_scores(b, first, end);
-	until = Min(end, b->horizon);
-	if (until < PG_INT64_MAX)
-		until++;				/* exclusive */
-	detect_set_range(b->detection, first > PG_INT64_MIN ? &first : NULL,
-					 until < PG_INT64_MAX ? &until : NULL, b->pending->condition);
-	start_output(b);
-	b->has_last = b->anomalous = false;
-	b->key = NULL;
-	series_ends_begin(b->ends, i, b->pending->condition, first);
-	detect_run(b->detection, take_scored_row, b);
+/* Ends the range whose rows have been scored. */
+static void
+finish_range(Batch *b)
+{
+	const Planned *p = b->current;
+	int64		ts;
+
+	if (p == NULL)
+		return;
 	insert_rows(b);
 	b->refresh->sums.series++;
 	if (b->has_last)
@@ -442,14 +433,53 @@ score_ranges(Batch *b, const Pending *all, int i, int n)
 		b->newest = b->has_newest ? Max(b->newest, b->last) : b->last;
 		b->has_newest = true;
 	}
-	series_ends_finish(b->ends, end, end >= b->horizon, b->key);
-	note_range(b, first, end);
+	series_ends_finish(b->ends, p->end, p->end >= b->horizon, b->key);
+	note_range(b, p->first, p->end);
 
 	/* what was too new */
-	if (last > b->horizon &&
-		source_nth_time(b->source, b->pending->condition, true, b->horizon, 1, &ts) && ts <= last)
-		leave_range(b, ts, last);
-	return covered;
+	if (p->last > b->horizon &&
+		source_nth_time(b->source, b->pending->condition, true, b->horizon, 1, &ts) &&
+		ts <= p->last)
+		leave_range(b, ts, p->last);
+	b->current = NULL;
+}
+
+/* Begins a planned range, whose rows come next. */
+static void
+begin_range(int range, void *arg)
+{
+	Batch	   *b = arg;
+
+	finish_range(b);
+	b->current = &b->planned[range];
+	b->pending = &b->all[b->current->number];
+	start_output(b);
+	b->has_last = b->anomalous = false;
+	b->key = NULL;
+	series_ends_begin(b->ends, b->current->number, b->pending->condition, b->current->first);
+}
+
+/* Replaces the scores of the planned ranges. */
+static void
+score_planned(Batch *b)
+{
+	ScoreRange	ranges[BATCH_RANGES];
+
+	for (int i = 0; i < b->nplanned; i++)
+	{
+		const Planned *p = &b->planned[i];
+		int64		until = Min(p->end, b->horizon);
+
+		b->pending = &b->all[p->number];
+		delete_scores(b, p->first, p->end);
+		ranges[i] = (ScoreRange){
+			.condition = b->all[p->number].condition,
+			.first = p->first,
+			.until = until < PG_INT64_MAX ? until + 1 : until,	/* exclusive */
+		};
+	}
+	refresh_score_ranges(b->detection, ranges, b->nplanned, begin_range, take_scored_row, b);
+	finish_range(b);
 }
 
 bool
@@ -467,7 +497,6 @@ refresh_score_batch(Refresh *r)
 	b.detection = refresh_open_detection(r, true);
 	b.source = detect_source(b.detection);
 	b.target = watch_open_target(r->watch.target, b.source, false);
-	b.writer = explanation_open(detect_model(b.detection));
 	b.horizon = refresh_horizon(r, b.source);
 	b.rows_context = AllocSetContextCreate(CurrentMemoryContext, "amad scores",
 										   ALLOCSET_DEFAULT_SIZES);
@@ -479,8 +508,10 @@ refresh_score_batch(Refresh *r)
 	for (int i = 0; i < n; i++)
 		series[i] = ranges[i].series;
 	b.ends = series_ends_open(r, detect_model(b.detection), b.source, series, n);
+	b.all = ranges;
 	for (int i = 0; i < n;)
-		i += score_ranges(&b, ranges, i, n);
+		i += plan_ranges(&b, i, n);
+	score_planned(&b);
 	series_ends_store(b.ends);
 	incidents_fold(r, b.source, b.target, b.range, b.nranges);
 	SPI_finish();

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -29,6 +30,7 @@
 #include "operate/watch_views.h"
 #include "pg/call_arguments.h"
 #include "pg/json.h"
+#include "rows/source_shards.h"
 #include "score/detect.h"
 
 #define MOST_YEARS 1000			/* in intervals */
@@ -255,6 +257,29 @@ store_watch(FunctionCallInfo fcinfo, const WatchTables *t, const pg_uuid_t *id, 
 	return *DatumGetUUIDP(watch_tables_value(0, 1, UUIDOID, NULL));
 }
 
+/*
+ * Creates what is missing of the target and its views; returns the target's name.  They are on this node only:
+ * Citus need not create them on others.
+ */
+static char *
+create_relations(const char *target, char *qualified, const Source *source, Oid relation)
+{
+	static const char propagation[] = "citus.enable_ddl_propagation";
+	const int	level = NewGUCNestLevel();
+
+	if (GetConfigOption(propagation, true, false) != NULL)
+		(void) set_config_option(propagation, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	if (qualified == NULL)
+	{
+		watch_create_target(target, source, relation);
+		qualified = watch_open_target(target, source, false);
+	}
+	watch_create_views(qualified, source);
+	AtEOXact_GUC(false, level);
+	return qualified;
+}
+
 /* (model_name, target, every, delay, late, retain, since, silence, the rule for incidents, and how they are announced) → jsonb */
 Datum
 amad_watch(PG_FUNCTION_ARGS)
@@ -326,13 +351,8 @@ amad_watch(PG_FUNCTION_ARGS)
 						: psprintf("%s", quote_identifier(psprintf("%s_scores", model_name)));
 	qualified = watch_open_target(target, source, true);
 	new_target = !exists || qualified == NULL || strcmp(old_target, qualified) != 0;
-	if (qualified == NULL)
-	{
-		watch_create_target(target, source, relation);
-		qualified = watch_open_target(target, source, false);
-	}
 	if (new_target)
-		watch_create_views(qualified, source);
+		qualified = create_relations(target, qualified, source, relation);
 
 	/* the row of the watch, then its triggers */
 	polled = PG_ARGISNULL(ARG_LATE)
@@ -344,6 +364,12 @@ amad_watch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("changes of the source of model \"%s\" cannot be logged", model_name),
 				 errdetail("It is a query."),
+				 errhint("Specify late, the time that each refresh is to score again.")));
+	if (!polled && source_is_distributed(source))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("changes of the source of model \"%s\" cannot be logged", model_name),
+				 errdetail("It is a distributed table, which cannot have triggers."),
 				 errhint("Specify late, the time that each refresh is to score again.")));
 	watch_tables_enter(&t, function);
 	watch.id = store_watch(fcinfo, &t, exists ? &watch.id : NULL, qualified,

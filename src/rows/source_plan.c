@@ -14,6 +14,7 @@
 #include "pg/compat.h"
 
 #include "catalog/namespace.h"
+#include "commands/extension.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -97,6 +98,13 @@ source_prepare(const SourceSpec *spec, const char *query, int nargs, Oid *types,
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	source_check_plan(spec, plan);
 	return plan;
+}
+
+int
+source_generic_plan(void)
+{
+	return OidIsValid(get_extension_oid("citus", true)) ? CURSOR_OPT_CUSTOM_PLAN
+														: CURSOR_OPT_GENERIC_PLAN;
 }
 
 SPIPlanPtr

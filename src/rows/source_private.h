@@ -85,6 +85,9 @@ extern bool source_not_null(const struct Source *source, const char *column);
  */
 extern SPIPlanPtr source_plan(const struct Source *source, const char *query, int cursor_options);
 
+/* The option for a plan that does not depend on parameters; Citus cannot plan most queries so. */
+extern int	source_generic_plan(void);
+
 /* Prepares a query of the source, after source_enter() and SPI_connect(). */
 extern SPIPlanPtr source_prepare(const struct SourceSpec *spec, const char *query, int nargs,
 								 Oid *types, int cursor_options);

@@ -353,7 +353,7 @@ range_plan_options(const Source *s, const SourceRange *range)
 {
 	return (s->serial ? 0 : CURSOR_OPT_PARALLEL_OK) |
 		(range->form == SOURCE_SINGLE || (range->last_n > 0 && range->form != SOURCE_ONCE)
-			 ? CURSOR_OPT_GENERIC_PLAN
+			 ? source_generic_plan()
 			 : CURSOR_OPT_CUSTOM_PLAN);
 }
 

@@ -48,41 +48,69 @@ amad_first_call(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(first);
 }
 
-bool
-source_is_sharded(const Source *s, const char **column)
+/*
+ * Looks the source up among the tables that Citus distributes.  *column: its distribution column, NULL if there
+ * is none; *shards: by hash, or one shard on one node, rather than a copy on each node.
+ */
+static bool
+find_distribution(const Source *s, const char **column, bool *shards)
 {
 	const char	kind = OidIsValid(s->relation) ? get_rel_relkind(s->relation) : '\0';
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			types[] = {OIDOID};
 	Datum		values[] = {ObjectIdGetDatum(s->relation)};
 	StatementScope scope;
-	bool		sharded = false;
+	bool		found;
 
-	*column = NULL;
 	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
 		!OidIsValid(get_extension_oid("citus", true)))
 		return false;
 	scope = statements_enter(InvalidOid);
 	if (SPI_execute_with_args("SELECT CASE WHEN partkey IS NOT NULL THEN "
-							  "column_to_column_name(logicalrelid, partkey) END"
+							  "column_to_column_name(logicalrelid, partkey) END,"
+							  " partmethod = 'h' OR partmethod = 'n' AND repmodel = 's'"
 							  " FROM pg_dist_partition WHERE logicalrelid = $1"
-							  " AND (partmethod = 'h' OR partmethod = 'n' AND repmodel = 's')",
+							  " AND (partmethod <> 'n' OR repmodel = 't' OR colocationid <> 0)",
 							  1, types, values, NULL, true, 2) != SPI_OK_SELECT)
 		elog(ERROR, "the distribution of a table could not be looked up");
-	if (SPI_processed == 1)
+	found = SPI_processed == 1;
+	if (found)
 	{
 		const char *name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		const char *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
 
-		sharded = name == NULL;
-		for (int i = 0; name != NULL && i < s->spec.nseries; i++)
-			if (strcmp(s->spec.series_cols[i], name) == 0)
-			{
-				sharded = true;
-				*column = MemoryContextStrdup(caller, quote_identifier(name));
-			}
+		*column = name ? MemoryContextStrdup(caller, name) : NULL;
+		*shards = value != NULL && value[0] == 't';
 	}
 	statements_leave(&scope);
-	return sharded;
+	return found;
+}
+
+bool
+source_is_distributed(const Source *s)
+{
+	const char *column;
+	bool		shards;
+
+	return find_distribution(s, &column, &shards);
+}
+
+bool
+source_is_sharded(const Source *s, const char **column)
+{
+	bool		shards;
+
+	if (!find_distribution(s, column, &shards) || !shards)
+		return false;
+	if (*column == NULL)
+		return true;
+	for (int i = 0; i < s->spec.nseries; i++)
+		if (strcmp(s->spec.series_cols[i], *column) == 0)
+		{
+			*column = quote_identifier(*column);
+			return true;
+		}
+	return false;
 }
 
 char *

@@ -12,6 +12,9 @@
 
 #include "rows/source.h"
 
+/* Whether the source is a table that Citus distributes in any way: it has no triggers of its own. */
+extern bool source_is_distributed(const Source *source);
+
 /*
  * Whether a source is such a table.  *column: the distribution column, quoted; NULL: the table has
  * one shard only.

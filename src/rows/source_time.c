@@ -35,7 +35,7 @@ source_nth_time(const Source *s, Jsonb *series, bool after, int64 from, int64 n,
 	options.params = source_parameters(s, &range);
 	PG_TRY();
 	{
-		rc = SPI_execute_plan_extended(source_plan(s, query, CURSOR_OPT_GENERIC_PLAN), &options);
+		rc = SPI_execute_plan_extended(source_plan(s, query, source_generic_plan()), &options);
 	}
 	PG_CATCH();
 	{

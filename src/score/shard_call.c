@@ -161,7 +161,7 @@ read_incidents(JsonbContainer *call)
 }
 
 static Jsonb *
-write_call(const Detection *d, bool spans)
+write_call(const Detection *d, const DetectSpan *span)
 {
 	const Source *source = detect_source(d);
 	StringInfoData text;
@@ -173,12 +173,8 @@ write_call(const Detection *d, bool spans)
 	json_put_int(&text, "version", detect_model(d)->version);
 	for (int i = 0; i < lengthof(sent_settings); i++)
 		json_put_string(&text, sent_settings[i], GetConfigOption(sent_settings[i], false, false));
-	if (spans)
-	{
-		DetectSpan	span = detect_span(d);
-
-		put_span(&text, &span);
-	}
+	if (span)
+		put_span(&text, span);
 	put_incidents(&text, detect_incidents(d));
 	appendStringInfoChar(&text, '}');
 	return json_to_jsonb(text.data);
@@ -248,44 +244,58 @@ shard_call_end(const ShardCall *call)
 /* ---- on the caller's node ------------------------------------------------------------------- */
 
 ShardQuery *
-shard_query_open(FunctionCallInfo fcinfo, int nargs, const Detection *detection, bool spans)
+shard_query_open_named(const Detection *detection, const char *name, int nargs)
 {
-	const Oid	function = fcinfo->flinfo->fn_oid;
+	const Oid	function = detect_source(detection)->spec.function;
 	const char *column;
-	char	   *name;
-	char	   *schema;
 	ShardQuery *q;
 
 	if (detect_model_query(detection) == NULL ||
 		!source_is_sharded(detect_source(detection), &column))
 		return NULL;
-	name = get_func_name(function);
-	schema = get_namespace_name(get_func_namespace(function));
-	if (name == NULL || schema == NULL)
+	q = palloc0(sizeof(ShardQuery));
+	q->schema = get_namespace_name(get_func_namespace(function));
+	if (q->schema == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u was concurrently dropped", function)));
-	q = palloc0(sizeof(ShardQuery));
 	q->detection = detection;
 	q->column = column;
-	q->schema = schema;
 	q->variant = name;
 	q->more = "";
 	q->nargs = nargs;
-	q->types = palloc(sizeof(Oid) * (nargs + 1));
+	q->types = palloc0(sizeof(Oid) * (nargs + 1));
 	q->values = palloc0(sizeof(Datum) * (nargs + 1));
-	q->nulls = palloc(nargs + 2);
+	q->nulls = palloc0(nargs + 2);
+	memset(q->nulls, 'n', nargs);
+	q->types[nargs] = JSONBOID;
+	q->values[nargs] = JsonbPGetDatum(write_call(detection, NULL));
+	q->nulls[nargs] = ' ';
+	return q;
+}
+
+ShardQuery *
+shard_query_open(FunctionCallInfo fcinfo, int nargs, const Detection *detection, bool spans)
+{
+	char	   *name = get_func_name(fcinfo->flinfo->fn_oid);
+	ShardQuery *q = name ? shard_query_open_named(detection, name, nargs) : NULL;
+
+	if (q == NULL)
+		return NULL;
 	for (int i = 0; i < nargs; i++)
 	{
 		q->types[i] = get_fn_expr_argtype(fcinfo->flinfo, i);
-		q->nulls[i] = argument_is_null(fcinfo, i) ? 'n' : ' ';
-		if (q->nulls[i] == ' ')
-			q->values[i] = PG_GETARG_DATUM(i);
+		if (argument_is_null(fcinfo, i))
+			continue;
+		q->values[i] = PG_GETARG_DATUM(i);
+		q->nulls[i] = ' ';
 	}
-	q->types[nargs] = JSONBOID;
-	q->values[nargs] = JsonbPGetDatum(write_call(detection, spans));
-	q->nulls[nargs] = ' ';
-	q->nulls[nargs + 1] = '\0';
+	if (spans)
+	{
+		DetectSpan	span = detect_span(detection);
+
+		q->values[nargs] = JsonbPGetDatum(write_call(detection, &span));
+	}
 	return q;
 }
 

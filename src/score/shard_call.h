@@ -54,6 +54,9 @@ typedef struct ShardQuery
 extern ShardQuery *shard_query_open(FunctionCallInfo fcinfo, int nargs, const Detection *detection,
 									bool spans);
 
+/* The same for a variant of no function, NAME_on_shard; its arguments are null. */
+extern ShardQuery *shard_query_open_named(const Detection *detection, const char *name, int nargs);
+
 /* Runs it and visits the rows, which must have the types of `desc`; order: of the query, or "". */
 extern void shard_query_run(const ShardQuery *query, TupleDesc desc, const char *order,
 							source_row_visit visit, void *arg);
