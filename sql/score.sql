@@ -92,6 +92,22 @@ CREATE FUNCTION amad_detect_query_bigint(model_name text, since bigint DEFAULT N
 COMMENT ON FUNCTION amad_detect_query_bigint IS
 	'the query that amad_detect_bigint runs, for use with EXPLAIN';
 
+CREATE FUNCTION amad_detect_sql(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		only_anomalies boolean DEFAULT false, version integer DEFAULT NULL)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'amad_detect_sql' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_detect_sql IS
+	'a query that scores the rows of a model''s source, for use in other statements and in distributed databases';
+
+CREATE FUNCTION amad_detect_sql_bigint(model_name text, since bigint DEFAULT NULL, until bigint DEFAULT NULL,
+		series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
+		only_anomalies boolean DEFAULT false, version integer DEFAULT NULL)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'amad_detect_sql' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION amad_detect_sql_bigint IS
+	'a query that scores the rows of a model''s source, for use in other statements and in distributed databases; for an integer time column';
+
 -- ---- events --------------------------------------------------------------------
 
 CREATE FUNCTION amad_events(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,

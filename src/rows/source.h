@@ -263,6 +263,9 @@ extern const char *source_ts_read_name(const Source *source);
 extern void source_append_bound(StringInfo out, const Source *source, const char *column,
 								const char *operator, int64 ts);
 
+/* Appends conditions that it is in a range, without the rows around it. */
+extern void source_append_range(StringInfo where, const Source *source, const SourceRange *range);
+
 /* Appends conditions that it is from first to last; PG_INT64_MIN and PG_INT64_MAX: no bound. */
 extern void source_append_times(StringInfo out, const Source *source, int64 first, int64 last);
 

@@ -20,10 +20,6 @@ struct SourceSpec;				/* rows/source.h */
  */
 extern void source_bind_columns(struct Source *source, TupleDesc desc, Oid relation);
 
-/* Appends conditions that the time column is in a range, without the rows around it. */
-extern void source_append_range(StringInfo where, const struct Source *source,
-								const struct SourceRange *range);
-
 /*
  * What to append to a series column, and to values that it is compared with: a cast to the base type
  * where the operators of enums or arrays do not accept the domain, otherwise nothing.

@@ -48,7 +48,6 @@
 #include "score/detect.h"
 #include "score/earlier_rows.h"
 #include "score/outside_rows.h"
-#include "score/shard_call.h"
 
 #define VISIT_BYTES (64 * 1024) /* a visit seldom allocates more */
 

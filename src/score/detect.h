@@ -23,7 +23,26 @@ typedef bool (*detect_collect) (const char *series, const ModelStats *stats, voi
  */
 typedef const ModelStats *(*detect_adopt) (LearningRows *rows, void *arg);
 
-typedef struct ShardCall ShardCall; /* shard_call.h */
+/* The time that a detection covers, as far as it is known. */
+typedef struct DetectSpan
+{
+	bool		since;			/* begin is the bound asked for */
+	bool		has_begin;
+	int64		begin;			/* otherwise: the first row */
+	bool		has_end;
+	int64		end;			/* until, unless it is in the future; otherwise: the last row */
+} DetectSpan;
+
+/* A shard of a source, with what its node cannot look up. */
+typedef struct ShardCall
+{
+	SourceSpec	source;			/* the shard */
+	struct varlena *model;
+	int			version;
+	DetectSpan	span;			/* of all shards */
+	List	   *incidents;		/* confirmed ones: GivenVerdict (model/verdicts.h) */
+	int			guc_level;
+} ShardCall;
 
 /* What to detect on.  since and until are of bound_type. */
 typedef struct DetectSpec
@@ -33,7 +52,7 @@ typedef struct DetectSpec
 	int			version;		/* 0: the deployed one */
 	struct varlena *value;		/* a model to use in its place, with its stored source; or NULL */
 
-	const ShardCall *shard;		/* has model and source, which are not looked up; or NULL */
+	const ShardCall *shard; /* what to read, instead of a stored model and its source; or NULL */
 
 	/* columns */
 	const SourceSpec *given;	/* the source, instead of the stored one; or NULL */
@@ -70,16 +89,6 @@ typedef struct DetectedRow
 	bool		bad;			/* labelled as bad, or of a confirmed incident */
 	ScoredRow	row;
 } DetectedRow;
-
-/* The time that a detection covers, as far as it is known. */
-typedef struct DetectSpan
-{
-	bool		since;			/* begin is the bound asked for */
-	bool		has_begin;
-	int64		begin;			/* otherwise: the first row */
-	bool		has_end;
-	int64		end;			/* until, unless it is in the future; otherwise: the last row */
-} DetectSpan;
 
 /* Called in a memory context that is reset afterwards. */
 typedef void (*detect_visit) (const DetectedRow *row, void *arg);

@@ -15,17 +15,6 @@
 
 #define SHARD_ARGS 3
 
-/* A call of the variant: what the detection needs, in place of the rows of the model. */
-struct ShardCall
-{
-	SourceSpec	source;			/* the shard */
-	struct varlena *model;
-	int			version;
-	DetectSpan	span;			/* of all shards */
-	List	   *incidents;		/* confirmed ones: GivenVerdict (model/verdicts.h) */
-	int			guc_level;
-};
-
 /*
  * The last arguments of the variant, of which `first` is the number of the first one; NULL: it is the
  * function itself.  Sets session parameters on which results depend, until shard_call_end() or an ERROR.
