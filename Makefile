@@ -95,7 +95,7 @@ EXTENSION = amad
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
 # Parts of the install script; each may use what is created by those before it
-SQL_PARTS = $(patsubst %,sql/%.sql,model rows measure score learn operate schedule watch incidents status metrics amad)
+SQL_PARTS = $(patsubst %,sql/%.sql,model rows measure score learn operate schedule watch incidents status metrics distribute amad)
 # The install scripts of earlier versions, as they were released, and the scripts that update them. A variable of PGXS;
 # override, because `make bench DATA=` passes its own DATA on to this make
 override DATA = $(sort $(filter-out $(INSTALL_SQL),$(wildcard sql/amad--*.sql)) $(wildcard sql/updates/amad--*--*.sql))

@@ -1,0 +1,17 @@
+/*
+ * pg/shard_task.h
+ *	  Parts of a statement that Citus executes on a shard, in which nothing may be stored.
+ */
+#ifndef AMAD_PG_SHARD_TASK_H
+#define AMAD_PG_SHARD_TASK_H
+
+#include "fmgr.h"
+
+/*
+ * ERROR if Citus executes the call of a function in a task, a part of a distributed statement.
+ * fcinfo: of an aggregate, otherwise it can be NULL; hint: what to do instead, a sentence; NULL: the
+ * usual one.
+ */
+extern void shard_task_refuse(FunctionCallInfo fcinfo, const char *function, const char *hint);
+
+#endif							/* AMAD_PG_SHARD_TASK_H */
