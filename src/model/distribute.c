@@ -16,6 +16,7 @@
 #include "pg/compat.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -87,6 +88,13 @@ check_citus(const char *function)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("%s must be called on the coordinator of Citus", function)));
+	/* an older snapshot would not see all rows */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot be called at isolation level %s", function,
+						XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
+				 errhint("Use read committed.")));
 }
 
 /* Locks a table, of which the caller must have the owner's privileges; returns its owner. */
@@ -245,6 +253,9 @@ amad_undistribute(PG_FUNCTION_ARGS)
 
 	check_citus("amad_undistribute()");
 	scope = statements_enter(lock_tables(fcinfo->flinfo->fn_oid, locked));
+	/* Citus does not find the renamed copies */
+	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	for (int i = 0; i < lengthof(tables); i++)
 		undistribute(&locked[i]);
 	statements_leave(&scope);

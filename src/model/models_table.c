@@ -12,7 +12,8 @@
  * changes the copies on all nodes in one transaction.  So do statements that read it in such a
  * transaction, since Citus alone knows on which connection the changes were made.  Other statements
  * read the copy on this node directly: that needs no planning by Citus, which also refuses to read
- * its tables in a query on a shard, where models are looked up by name.
+ * its tables in a query on a shard, where models are looked up by name.  There, the changes of a
+ * transaction that are not visible on the task's connection are an ERROR, not old models.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -208,6 +209,13 @@ read_local_copy(Access *a)
 
 	if (copy == NULL)
 		return;
+	if (shard_task_misses_changes(a->table))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("models cannot be looked up by name on a shard after the same transaction "
+						"has changed models"),
+				 errhint("Commit first, or pass the model by value, from WITH ... AS MATERIALIZED "
+						 "(SELECT model FROM amad_models ...).")));
 	if (copy->rd_rel->relkind == RELKIND_RELATION && copy->rd_rel->relowner == a->table_owner &&
 		RelationGetNamespace(copy) == a->schema)
 	{
@@ -221,6 +229,17 @@ static bool
 changed_here(void)
 {
 	return TransactionIdIsValid(changed_in) && changed_in == GetTopTransactionIdIfAny();
+}
+
+/* Statements of this scope only read; Citus can refuse them in a task of this process. */
+static void
+allow_in_task(void)
+{
+	const char *setting = "citus.allow_nested_distributed_execution";
+
+	if (GetConfigOption(setting, true, false) != NULL)
+		(void) set_config_option(setting, "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+								 0, false);
 }
 
 /* Locks a reference table on all nodes, in the order in which Citus always does that. */
@@ -246,6 +265,21 @@ report_own_models(void)
 			 errhint("Connect to the coordinator, or call amad_distribute() there.")));
 }
 
+/*
+ * Citus begins transactions of the same isolation level on other nodes, whose snapshots are older
+ * than the lock on the table.  An update would miss rows there, and the copies would differ.
+ */
+static void
+check_isolation(void)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("models on all nodes of Citus cannot be changed at isolation level %s",
+						XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
+				 errhint("Use read committed.")));
+}
+
 void
 models_table_check_node(FunctionCallInfo fcinfo, const char *name, const char *hint)
 {
@@ -253,8 +287,18 @@ models_table_check_node(FunctionCallInfo fcinfo, const char *name, const char *h
 
 	shard_task_refuse(fcinfo, name, hint);
 	table = get_relname_relid(MODELS_TABLE, schema_of(fcinfo->flinfo->fn_oid));
-	if (citus_on_worker() && citus_table(table) == CITUS_NONE)
-		report_own_models();
+	switch (citus_table(table))
+	{
+		case CITUS_NONE:
+			if (citus_on_worker())
+				report_own_models();
+			break;
+		case CITUS_REFERENCE:
+			check_isolation();
+			break;
+		default:
+			break;
+	}
 }
 
 /* Locks the table to change it, unless it is a reference table, and checks the node. */
@@ -264,7 +308,10 @@ lock_to_change(Access *a, Oid function, LOCKMODE lock)
 	if (citus_installed())
 		shard_task_refuse(NULL, psprintf("%s()", get_func_name(function)), NULL);
 	if (a->distributed)
+	{
+		check_isolation();
 		return;
+	}
 	LockRelationOid(a->table, lock);
 	if (citus_on_worker() && citus_table(a->table) == CITUS_NONE)
 		report_own_models();
@@ -302,6 +349,8 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	a->scope = statements_enter(a->table_owner);
 	if (change && a->distributed)
 		lock_on_all_nodes(a);
+	else if (a->distributed && a->relation == a->table)
+		allow_in_task();
 	if (change || needed != ACL_SELECT)
 		refuse_triggers(a);
 }

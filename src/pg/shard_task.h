@@ -14,4 +14,10 @@
  */
 extern void shard_task_refuse(FunctionCallInfo fcinfo, const char *function, const char *hint);
 
+/*
+ * Whether this process executes a task, and the client's transaction has locked a table against
+ * changes on another connection to this node: what it has changed there cannot be seen here.
+ */
+extern bool shard_task_misses_changes(Oid table);
+
 #endif							/* AMAD_PG_SHARD_TASK_H */
