@@ -10,6 +10,7 @@
 #   make test-sql         run the SQL tests; ACCEPT=1 takes their output as the expected output
 #   make test-isolation   run the tests of concurrent sessions; ACCEPT=1 as above
 #   make test-tap         run the tests that need servers of their own
+#   make test-citus       run the tests on clusters of Citus, if the installation of PG_CONFIG has it
 #   make test-behaviour   run some variants of each scenario of test/behaviour; TESTS= picks files
 #   make test-asan        run the unit tests with sanitizers
 #   make test-asan-server run the SQL tests in a server that runs the whole extension with sanitizers
@@ -33,7 +34,7 @@ TESTS ?=
 .DEFAULT_GOAL := all
 
 # These goals need no PostgreSQL to build against; most of them install one first.
-TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-behaviour test-asan test-asan-server test-matrix behaviour fuzz bench bench-quality bench-month server packages
+TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-citus test-behaviour test-asan test-asan-server test-matrix behaviour fuzz bench bench-quality bench-month server packages
 .PHONY: $(TOOL_GOALS)
 
 help:
@@ -54,7 +55,7 @@ demo: packages
 test: packages
 	tools/test.sh
 
-test-unit test-sql test-isolation test-tap test-behaviour test-asan test-asan-server: packages
+test-unit test-sql test-isolation test-tap test-citus test-behaviour test-asan test-asan-server: packages
 	tools/test.sh $(@:test-%=%) $(TESTS)
 
 # Without these variables, OpenBLAS chooses its kernels by the CPU
@@ -94,7 +95,7 @@ EXTENSION = amad
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
 INSTALL_SQL = sql/amad--$(EXTVERSION).sql
 # Parts of the install script; each may use what is created by those before it
-SQL_PARTS = $(patsubst %,sql/%.sql,model rows measure score learn operate shards schedule watch incidents status metrics amad)
+SQL_PARTS = $(patsubst %,sql/%.sql,model rows measure score learn operate shards schedule watch incidents status metrics distribute amad)
 # The install scripts of earlier versions, as they were released, and the scripts that update them. A variable of PGXS;
 # override, because `make bench DATA=` passes its own DATA on to this make
 override DATA = $(sort $(filter-out $(INSTALL_SQL),$(wildcard sql/amad--*.sql)) $(wildcard sql/updates/amad--*--*.sql))

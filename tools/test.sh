@@ -1,12 +1,13 @@
 #!/bin/bash
 # Runs the tests and ends with "N passed, N failed".
 #
-#   tools/test.sh [unit|sql|isolation|tap|behaviour|most|asan|asan-server [name ...]]
+#   tools/test.sh [unit|sql|isolation|tap|citus|behaviour|most|asan|asan-server [name ...]]
 #
 # unit       programs of test/unit (TAP)           asan  the same under sanitizers
 # sql        test/sql/*.sql against expected/*.out, by pg_regress
 # isolation  test/isolation/specs/*.spec against test/isolation/expected/*.out
 # tap        test/t/*.pl, with PostgreSQL::Test::Cluster
+# citus      test/citus/*.pl, likewise, if the installation that PG_CONFIG belongs to has Citus
 # behaviour  some variants of the scenarios of test/behaviour, by tools/behaviour.sh
 # most       everything that runs without an argument, except behaviour and slow tests of what does not depend on the
 #            version of PostgreSQL
@@ -165,13 +166,13 @@ test_isolation() {
     test/isolation/expected $(names test/isolation/specs .spec "$@")
 }
 
-# tap_program name: runs a test of test/t as the account of servers
+# tap_program folder name: runs a test of test/t or test/citus as the account of servers
 tap_program() {
   as_server env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
     TESTDIR="$scratch/tap" TESTDATADIR="$scratch/tap" TESTLOGDIR="$scratch/tap/log" \
     TMPDIR="$scratch" PG_TEST_PORT_DIR="$scratch/tap/ports" PG_ABS_SRCDIR="$tests" \
     PG_REGRESS="$pgxs_src/test/regress/pg_regress" PERL5LIB="$pgxs_src/test/perl" \
-    timeout 900 perl "$tests/t/$1.pl"
+    timeout 900 perl "$tests/$1/$2.pl"
 }
 
 # the result of the test that runs beside the others
@@ -190,15 +191,32 @@ test_tap() {
     if [[ $part == most && $t =~ ^(005|006|007|009|010|011|014|015|018|019|026|027|028|030|040|041|042)_ ]]; then continue; fi
     if [[ $t == 022_pg_cron ]]; then
       # most of its time it waits for the next minute, so it runs beside the others, and is the last
-      tap_program "$t" >"$scratch/slow.log" 2>&1 &
+      tap_program t "$t" >"$scratch/slow.log" 2>&1 &
       slow_pid=$!
     else
       all+=("$t")
     fi
   done
   for t in "${all[@]}" ${slow_pid:+022_pg_cron}; do
-    run_tap "tap $t" "$([ "$t" = 022_pg_cron ] && echo finish_slow || echo tap_program)" "$t" ||
-      tail -n 40 "$scratch"/tap/{tmp_check/,}log/"regress_log_$t" 2>/dev/null || true
+    run_tap "tap $t" "$([ "$t" = 022_pg_cron ] && echo finish_slow || echo tap_program)" t "$t" ||
+      tail_logs "$t"
+  done
+}
+
+tail_logs() {
+  tail -n 40 "$scratch"/tap/{tmp_check/,}log/"regress_log_$1" 2>/dev/null || true
+}
+
+test_citus() {
+  local t
+  if [ ! -e "$("$PG_CONFIG" --pkglibdir)/citus.so" ]; then
+    skipped=$((skipped + 1))
+    echo "citus: skipped, $PG_CONFIG belongs to an installation without Citus"
+    return
+  fi
+  as_server mkdir -p "$scratch/tap"
+  for t in $(names test/citus .pl "$@"); do
+    run_tap "citus $t" tap_program citus "$t" || tail_logs "$t"
   done
 }
 
@@ -225,7 +243,7 @@ test_sanitizers() {
 scratch_make
 case $part in
   unit | behaviour | asan) ;;
-  all | most | sql | isolation | tap | asan-server)
+  all | most | sql | isolation | tap | citus | asan-server)
     [ "$part" != asan-server ] || export AMAD_SANITIZE=1
     build_and_install
     # a copy that the server's account can read and write
@@ -244,7 +262,7 @@ case $part in
     server_start
     ;;
   *)
-    sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -260,6 +278,7 @@ case $part in
     test_isolation "$@"
     server_stop
     test_tap "$@"
+    test_citus "$@"
     [ -z "${with_behaviour-}" ] || test_behaviour "$@"
     ;;
   asan) test_unit "$@" ;;

@@ -55,6 +55,7 @@ read_deploy_arguments(FunctionCallInfo fcinfo, int deploy, int keep)
 {
 	DeployArguments arguments = {.when = read_deploy(fcinfo, deploy)};
 
+	registry_check_change(fcinfo, NULL, NULL);
 	if (argument_is_null(fcinfo, keep))
 		return arguments;
 	arguments.keep = PG_GETARG_INT32(keep);

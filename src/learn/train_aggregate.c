@@ -30,6 +30,9 @@
 #include "rows/holidays.h"
 
 #define FIT_ARGUMENTS "[options jsonb,] ts, feature, ..."
+#define FIT_HINT \
+	"Store models in a table that is distributed like the source: INSERT INTO ... SELECT ..., " \
+	"amad_fit(...) FROM ... GROUP BY ..."
 #define TRAIN_ARGUMENTS "model_name, " FIT_ARGUMENTS
 
 /* The numbers of a call's arguments; 0 is the state, -1: the call does not have it. */
@@ -89,6 +92,7 @@ open_fit_state(FunctionCallInfo fcinfo, const ArgumentPlaces *places, MemoryCont
 	{
 		/* fail before the training, not after it */
 		PreventCommandIfReadOnly("amad_train()");
+		registry_check_change(fcinfo, "amad_train()", FIT_HINT);
 		state->name = read_model_name(fcinfo, places->name);
 		if (state->name[0] == '\0')
 			ereport(ERROR,

@@ -10,6 +10,9 @@
  * granted.  Changes are statements that run as its owner.  They concern rows of one model and one
  * owner, under the lock of that name.  A new grant brings the stored names and oids of these rows
  * up to date and removes grants to roles that were dropped.
+ *
+ * The table can be a reference table of Citus, together with amad_models.  Then the copy on this
+ * node is read; changes, and reads that go with them, are statements that Citus executes.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -29,6 +32,7 @@
 #include "model/extension_tables.h"
 #include "model/grants.h"
 #include "model/owners.h"
+#include "pg/citus.h"
 
 #define GRANTS_TABLE "amad_grants"
 #define EVERYBODY "public"
@@ -155,6 +159,36 @@ typedef struct GrantScan
 	SysScanDesc scan;
 } GrantScan;
 
+static bool
+is_reference_table(Relation table)
+{
+	return citus_installed() && citus_table(RelationGetRelid(table)) == CITUS_REFERENCE;
+}
+
+/* Opens the table to read it, or its copy on this node; NULL if there is no table. */
+static Relation
+open_grants(Oid schema)
+{
+	Relation	table = extension_table_open(schema, GRANTS_TABLE, COLUMNS, column_types,
+										  AccessShareLock);
+	Relation	copy = NULL;
+	char	   *name;
+
+	if (table == NULL || !is_reference_table(table))
+		return table;
+	name = get_rel_name(citus_local_copy(RelationGetRelid(table)));
+	if (name != NULL)
+		copy = extension_table_open(schema, name, COLUMNS, column_types, AccessShareLock);
+	if (copy == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table \"%s\" of extension amad has no copy on this node",
+						GRANTS_TABLE),
+				 errhint("Call amad_distribute() on the coordinator.")));
+	relation_close(table, NoLock);
+	return copy;
+}
+
 /* Begins to read the grants on models of a name; false if there is no table. */
 static bool
 begin_grants(GrantScan *s, Oid schema, const char *model_name, Snapshot snapshot)
@@ -162,7 +196,7 @@ begin_grants(GrantScan *s, Oid schema, const char *model_name, Snapshot snapshot
 	ScanKeyData key;
 	Oid			index;
 
-	s->grants = extension_table_open(schema, GRANTS_TABLE, COLUMNS, column_types, AccessShareLock);
+	s->grants = open_grants(schema);
 	if (s->grants == NULL)
 		return false;
 	index = name_index(s->grants);
@@ -255,6 +289,8 @@ change_grant(const Access *a, const char *text, const char *model_name, const Gr
 	SPIPlanPtr	plan = SPI_prepare(psprintf(text, table), lengthof(types), types);
 	Snapshot	snapshot;
 
+	if (!new->owner.has_oid)
+		nulls[6] = nulls[7] = 'n';
 	if (!new->grantee.has_oid)
 		nulls[9] = nulls[10] = 'n';
 	if (plan == NULL)
@@ -278,7 +314,7 @@ lock_grants(const Access *a)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table \"%s\" of extension amad does not exist", GRANTS_TABLE),
 				 errdetail("The extension was not updated, or the table was renamed or altered.")));
-	if (grants->rd_rules != NULL || grants->trigdesc != NULL)
+	if (grants->rd_rules != NULL || models_table_trigger(grants->trigdesc) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" of extension amad has a %s", GRANTS_TABLE,
@@ -288,31 +324,69 @@ lock_grants(const Access *a)
 	relation_close(grants, NoLock);
 }
 
+static List *
+add_own_grant(const Access *a, List *grants, const Grant *grant)
+{
+	if (grant->owner_role != a->caller)
+		return grants;
+	return lappend(grants, memcpy(palloc(sizeof(Grant)), grant, sizeof(Grant)));
+}
+
+/* The same as present_grants() for a reference table: by a statement that Citus executes. */
+static List *
+select_grants(const Access *a, const char *model_name, Snapshot snapshot)
+{
+	char	   *table = quote_qualified_identifier(get_namespace_name(a->schema), GRANTS_TABLE);
+	char *text = psprintf("SELECT * FROM %s WHERE model_name OPERATOR(pg_catalog.=) $1", table);
+	SPIPlanPtr	plan = SPI_prepare(text, 1, (Oid[]){TEXTOID});
+	Datum		name = CStringGetTextDatum(model_name);
+	List	   *grants = NIL;
+	Grant		grant;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (SPI_execute_snapshot(plan, &name, NULL, snapshot, InvalidSnapshot, true, true, 0) < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
+	for (uint64 i = 0; i < SPI_processed; i++)
+		if (read_grant(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &grant))
+			grants = add_own_grant(a, grants, &grant);
+	SPI_freetuptable(SPI_tuptable);
+	return grants;
+}
+
 /* The grants on the model of a->caller, as they are now. */
 static List *
 present_grants(const Access *a, const char *model_name)
 {
+	Relation	table = extension_table_open(a->schema, GRANTS_TABLE, COLUMNS, column_types,
+										  AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	List	   *grants = NIL;
 	GrantScan	scan;
 	Grant		grant;
 
-	if (begin_grants(&scan, a->schema, model_name, snapshot))
+	if (table != NULL && is_reference_table(table))
+		grants = select_grants(a, model_name, snapshot);
+	else if (begin_grants(&scan, a->schema, model_name, snapshot))
 	{
 		while (next_grant(&scan, &grant))
-			if (grant.owner_role == a->caller)
-				grants = lappend(grants, memcpy(palloc(sizeof(Grant)), &grant, sizeof(Grant)));
+			grants = add_own_grant(a, grants, &grant);
 		end_grants(&scan);
 	}
+	if (table != NULL)
+		relation_close(table, NoLock);
 	UnregisterSnapshot(snapshot);
 	return grants;
 }
 
 /* A role as it is stored now. */
 static Owner
-present_role(Oid role)
+present_role(const Access *a, Oid role)
 {
-	Owner		owner = {.has_oid = true, .oid = role, .cluster = owner_cluster()};
+	Owner		owner = {0};
+
+	if (owner_by_oid(a))
+		owner_set_oid(&owner, ObjectIdGetDatum(role), false, Int64GetDatum(owner_cluster()), false);
 
 	namestrcpy(&owner.name, GetUserNameFromId(role, false));
 	return owner;
@@ -342,7 +416,7 @@ grants_add(const Access *a, const char *model_name, const char *role, GrantPrivi
 	const bool	everybody = strcmp(role, EVERYBODY) == 0;
 	const Oid	oid = everybody ? InvalidOid : get_role_oid(role, false);
 	Grant		new = {
-		.owner = present_role(a->caller),
+		.owner = present_role(a, a->caller),
 		.privilege_name = privileges[privilege],
 		.granted_at = GetCurrentTimestamp(),
 	};
@@ -365,7 +439,7 @@ grants_add(const Access *a, const char *model_name, const char *role, GrantPrivi
 		exists = exists || (is_granted_to(grant, role, oid) && grant->privilege == privilege);
 		now.owner = new.owner;
 		if (!grant->everybody)
-			now.grantee = present_role(grant->grantee_role);
+			now.grantee = present_role(a, grant->grantee_role);
 		if (!same_role(&now.owner, &grant->owner) || !same_role(&now.grantee, &grant->grantee))
 			change_grant(a,
 						 "UPDATE %s SET owner = $6, owner_oid = $7, owner_cluster = $8,"
@@ -377,7 +451,7 @@ grants_add(const Access *a, const char *model_name, const char *role, GrantPrivi
 	if (everybody)
 		namestrcpy(&new.grantee.name, EVERYBODY);
 	else
-		new.grantee = present_role(oid);
+		new.grantee = present_role(a, oid);
 	change_grant(a,
 				 "INSERT INTO %s (model_name, owner, grantee, privilege, granted_at, owner_oid,"
 				 " owner_cluster, grantee_oid, grantee_cluster)"

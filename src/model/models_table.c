@@ -7,16 +7,25 @@
  * used, each statement is checked to use no other relation, and results are compared with
  * the types that the C code reads.  If the extension is dropped at the same time, an ERROR
  * says so.
+ *
+ * If the table is a reference table of Citus, statements that change it go through Citus, which
+ * changes the copies on all nodes in one transaction.  So do statements that read it in such a
+ * transaction, since Citus alone knows on which connection the changes were made.  Other statements
+ * read the copy on this node directly: that needs no planning by Citus, which also refuses to read
+ * its tables in a query on a shard, where models are looked up by name.  There, the changes of a
+ * transaction that are not visible on the task's connection are an ERROR, not old models.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -25,6 +34,8 @@
 #include "utils/syscache.h"
 
 #include "model/models_table.h"
+#include "pg/citus.h"
+#include "pg/shard_task.h"
 
 #define MODEL_TYPE InvalidOid	/* amad_model, which has no fixed oid */
 #define MAX_ARGS 11
@@ -83,8 +94,7 @@ static const StatementSpec specs[STATEMENTS] = {
 				{NAMEOID, OIDOID, INT8OID}},
 	[LOCK_ROWS] =
 		{"SELECT model_name, version FROM %s WHERE owner OPERATOR(pg_catalog.=) $1"
-		 " AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3"
-		 " FOR UPDATE SKIP LOCKED",
+		 " AND owner_oid IS NOT DISTINCT FROM $2 AND owner_cluster IS NOT DISTINCT FROM $3",
 		 3,
 		 {NAMEOID, OIDOID, INT8OID},
 		 2,
@@ -96,9 +106,12 @@ static const StatementSpec specs[STATEMENTS] = {
 			   {KEY_TYPES, OIDOID, INT8OID}},
 };
 
-/* Prepared once in a backend, for one table. */
-static SPIPlanPtr plans[STATEMENTS];
-static Oid	plans_table = InvalidOid;
+/* Prepared once in a backend, for one table, and for the local copy of a reference table. */
+static SPIPlanPtr plans[2][STATEMENTS];
+static Oid	plans_relation[2] = {InvalidOid, InvalidOid};
+
+/* The transaction that has changed a reference table. */
+static TransactionId changed_in = InvalidTransactionId;
 
 static void
 report_dropped(void)
@@ -140,24 +153,19 @@ open_table(Oid schema, LOCKMODE lock)
 	}
 }
 
-/* "schema.amad_models", quoted. */
+/* The qualified name of a table, quoted. */
 static char *
-table_name(Oid schema)
+table_name(Oid schema, const char *table)
 {
 	char	   *name = get_namespace_name(schema);
 
-	if (name == NULL)
+	if (name == NULL || table == NULL)
 		report_dropped();
-	return quote_qualified_identifier(name, MODELS_TABLE);
+	return quote_qualified_identifier(name, table);
 }
 
-/*
- * A role with the privilege TRIGGER or REFERENCES on the table could add a trigger, or
- * another table whose triggers a cascade fires.  They would run with the privileges of the
- * table's owner, so nothing is changed while there are any.
- */
-static void
-refuse_triggers(const Access *a, const TriggerDesc *triggers)
+const char *
+models_table_trigger(const TriggerDesc *triggers)
 {
 	for (int i = 0; triggers && i < triggers->numtriggers; i++)
 	{
@@ -166,31 +174,166 @@ refuse_triggers(const Access *a, const TriggerDesc *triggers)
 		if (t->tgenabled != TRIGGER_DISABLED &&
 			(TRIGGER_FOR_INSERT(t->tgtype) || TRIGGER_FOR_UPDATE(t->tgtype) ||
 			 TRIGGER_FOR_DELETE(t->tgtype)))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table %s has a trigger, \"%s\"", a->name, t->tgname),
-					 errdetail("Triggers on it, and foreign keys that refer to it, would run "
-							   "with the privileges of the table's owner."),
-					 errhint("Drop the trigger, or the foreign key it belongs to.")));
+			return t->tgname;
 	}
+	return NULL;
+}
+
+/*
+ * A role with the privilege TRIGGER or REFERENCES on the table could add a trigger, or
+ * another table whose triggers a cascade fires.  They would run with the privileges of the
+ * table's owner, so nothing is changed while there are any.
+ */
+static void
+refuse_triggers(const Access *a)
+{
+	Relation	table = relation_open(a->table, NoLock);
+	const char *trigger = models_table_trigger(table->trigdesc);
+
+	if (trigger != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s has a trigger, \"%s\"", a->name, trigger),
+				 errdetail("Triggers on it, and foreign keys that refer to it, would run "
+						   "with the privileges of the table's owner."),
+				 errhint("Drop the trigger, or the foreign key it belongs to.")));
+	relation_close(table, NoLock);
+}
+
+/* Reads the local copy of the table, if there is one and it is what Citus has created. */
+static void
+read_local_copy(Access *a)
+{
+	Oid			oid = citus_local_copy(a->table);
+	Relation	copy = OidIsValid(oid) ? try_relation_open(oid, AccessShareLock) : NULL;
+
+	if (copy == NULL)
+		return;
+	if (shard_task_misses_changes(a->table))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("models cannot be looked up by name on a shard after the same transaction "
+						"has changed models"),
+				 errhint("Commit first, or pass the model by value, from WITH ... AS MATERIALIZED "
+						 "(SELECT model FROM amad_models ...).")));
+	if (copy->rd_rel->relkind == RELKIND_RELATION && copy->rd_rel->relowner == a->table_owner &&
+		RelationGetNamespace(copy) == a->schema)
+	{
+		a->relation = oid;
+		a->name = table_name(a->schema, RelationGetRelationName(copy));
+	}
+	relation_close(copy, NoLock);
+}
+
+static bool
+changed_here(void)
+{
+	return TransactionIdIsValid(changed_in) && changed_in == GetTopTransactionIdIfAny();
+}
+
+/* Statements of this scope only read; Citus can refuse them in a task of this process. */
+static void
+allow_in_task(void)
+{
+	const char *setting = "citus.allow_nested_distributed_execution";
+
+	if (GetConfigOption(setting, true, false) != NULL)
+		(void) set_config_option(setting, "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+								 0, false);
+}
+
+/* Locks a reference table on all nodes, in the order in which Citus always does that. */
+static void
+lock_on_all_nodes(const Access *a)
+{
+	char	   *statement = psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", a->name);
+	int			rc = SPI_execute(statement, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	changed_in = GetTopTransactionId();
+}
+
+static void
+report_own_models(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("models cannot be changed on a worker of Citus"),
+			 errdetail("Table amad_models is not a reference table, so the other nodes would not "
+					   "see the change."),
+			 errhint("Connect to the coordinator, or call amad_distribute() there.")));
+}
+
+/*
+ * Citus begins transactions of the same isolation level on other nodes, whose snapshots are older
+ * than the lock on the table.  An update would miss rows there, and the copies would differ.
+ */
+static void
+check_isolation(void)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("models on all nodes of Citus cannot be changed at isolation level %s",
+						XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
+				 errhint("Use read committed.")));
+}
+
+void
+models_table_check_node(FunctionCallInfo fcinfo, const char *name, const char *hint)
+{
+	Oid			table;
+
+	shard_task_refuse(fcinfo, name, hint);
+	table = get_relname_relid(MODELS_TABLE, schema_of(fcinfo->flinfo->fn_oid));
+	switch (citus_table(table))
+	{
+		case CITUS_NONE:
+			if (citus_on_worker())
+				report_own_models();
+			break;
+		case CITUS_REFERENCE:
+			check_isolation();
+			break;
+		default:
+			break;
+	}
+}
+
+/* Locks the table to change it, unless it is a reference table, and checks the node. */
+static void
+lock_to_change(Access *a, Oid function, LOCKMODE lock)
+{
+	if (citus_installed())
+		shard_task_refuse(NULL, psprintf("%s()", get_func_name(function)), NULL);
+	if (a->distributed)
+	{
+		check_isolation();
+		return;
+	}
+	LockRelationOid(a->table, lock);
+	if (citus_on_worker() && citus_table(a->table) == CITUS_NONE)
+		report_own_models();
 }
 
 void
 models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 {
+	const bool	change = lock > AccessShareLock;
 	Relation	table;
 	AclResult	result;
 
 	a->schema = schema_of(function);
-	table = open_table(a->schema, lock);
+	table = open_table(a->schema, AccessShareLock);
 	a->table = RelationGetRelid(table);
 	a->table_owner = table->rd_rel->relowner;
-	a->name = table_name(a->schema);
+	a->relation = a->table;
+	a->name = table_name(a->schema, MODELS_TABLE);
 	if (table->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a table", a->name)));
-	if (needed != ACL_SELECT || lock > AccessShareLock)
-		refuse_triggers(a, table->trigdesc);
 	relation_close(table, NoLock);
+	a->distributed = citus_installed() && citus_table(a->table) == CITUS_REFERENCE;
 	a->caller = GetUserId();
 	/* given several privileges, pg_class_aclcheck() requires only one of them */
 	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);
@@ -199,7 +342,17 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_TABLE, MODELS_TABLE);
 
+	if (change)
+		lock_to_change(a, function, lock);
+	else if (a->distributed && !changed_here())
+		read_local_copy(a);
 	a->scope = statements_enter(a->table_owner);
+	if (change && a->distributed)
+		lock_on_all_nodes(a);
+	else if (a->distributed && a->relation == a->table)
+		allow_in_task();
+	if (change || needed != ACL_SELECT)
+		refuse_triggers(a);
 }
 
 void
@@ -237,7 +390,7 @@ check_statement_relations(const Access *a, SPIPlanPtr plan)
 		{
 			RangeTblEntry *entry = lfirst(cell);
 
-			valid &= entry->rtekind == RTE_RELATION && entry->relid == a->table;
+			valid &= entry->rtekind == RTE_RELATION && entry->relid == a->relation;
 		}
 	if (!valid)
 		ereport(ERROR,
@@ -246,24 +399,20 @@ check_statement_relations(const Access *a, SPIPlanPtr plan)
 				 errhint("Drop the rules on it.")));
 }
 
-static void
-forget_plan(Statement statement)
-{
-	if (plans[statement] != NULL)
-		SPI_freeplan(plans[statement]);
-	plans[statement] = NULL;
-}
-
 static SPIPlanPtr
 prepare_statement(const Access *a, Statement statement)
 {
 	const StatementSpec *spec = &specs[statement];
+	char	   *text = psprintf(spec->text, a->name);
 	Oid			args[MAX_ARGS];
 	SPIPlanPtr	plan;
 
+	/* a reference table is locked as a whole */
+	if (statement == LOCK_ROWS && !a->distributed)
+		text = psprintf("%s FOR UPDATE SKIP LOCKED", text);
 	for (int i = 0; i < spec->nargs; i++)
 		args[i] = spec->args[i] == MODEL_TYPE ? model_type(a) : spec->args[i];
-	plan = SPI_prepare(psprintf(spec->text, a->name), spec->nargs, args);
+	plan = SPI_prepare(text, spec->nargs, args);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	check_statement_relations(a, plan);
@@ -273,23 +422,29 @@ prepare_statement(const Access *a, Statement statement)
 static SPIPlanPtr
 plan_of(const Access *a, Statement statement)
 {
+	const int	copy = a->relation != a->table;
+	SPIPlanPtr *kept = plans[copy];
+
 	/* if a trigger on the table called this, the kept plans are in use and must not be freed */
 	if (a->scope.security_context & SECURITY_RESTRICTED_OPERATION)
 		return prepare_statement(a, statement);
 
 	/* an invalid plan would be replanned with the old oid of amad_model */
 	for (int i = 0; i < STATEMENTS; i++)
-		if (plans_table != a->table || (plans[i] != NULL && !SPI_plan_is_valid(plans[i])))
-			forget_plan(i);
-	plans_table = a->table;
-	if (plans[statement] == NULL)
+		if (kept[i] != NULL && (plans_relation[copy] != a->relation || !SPI_plan_is_valid(kept[i])))
+		{
+			SPI_freeplan(kept[i]);
+			kept[i] = NULL;
+		}
+	plans_relation[copy] = a->relation;
+	if (kept[statement] == NULL)
 	{
 		SPIPlanPtr	plan = prepare_statement(a, statement);
 
 		SPI_keepplan(plan);
-		plans[statement] = plan;
+		kept[statement] = plan;
 	}
-	return plans[statement];
+	return kept[statement];
 }
 
 /* ERROR unless the columns of the result have the types that the C code reads. */

@@ -7,6 +7,11 @@
  * renaming the role changes nothing.  In another cluster, after a restore or on a replica
  * of the table, the name does.  owners_update() brings the stored names and oids up to
  * date whenever the table is changed.
+ *
+ * Nodes of Citus are clusters of their own, with the same roles under other oids.  Rows of a
+ * reference table store the oids of the coordinator, which brings them up to date.  On workers the
+ * name decides.  So that a new role of the same name does not become the owner there, rows of
+ * dropped roles get a name that no role has.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -20,6 +25,7 @@
 #include "utils/syscache.h"
 
 #include "model/owners.h"
+#include "pg/citus.h"
 
 SQL_FUNCTION(amad_may_use);
 
@@ -27,6 +33,12 @@ int64
 owner_cluster(void)
 {
 	return (int64) GetSystemIdentifier();
+}
+
+bool
+owner_by_oid(const Access *a)
+{
+	return !a->distributed || !citus_on_worker();
 }
 
 bool
@@ -142,6 +154,13 @@ rename_owner(const Access *a, const char *model, int version, const NameData *fr
 	return owner_change_row(a, RENAME_OWNER, model, from, version, NameGetDatum(to), 0, snapshot);
 }
 
+/* A name that no role has. */
+static char *
+unused_name(Oid role)
+{
+	return psprintf("$%u", role);
+}
+
 /* Rows of a renamed role, while they are given its new name. */
 typedef struct Renamed
 {
@@ -167,7 +186,7 @@ update_owner_names(const Access *a, Renamed *renamed, int n, Snapshot snapshot)
 		Renamed    *r = &renamed[i];
 		int			kept = 0;
 
-		namestrcpy(&r->between, psprintf("$%u", r->owner.oid));
+		namestrcpy(&r->between, unused_name(r->owner.oid));
 		r->n = lock_owned_rows(a, &r->owner, snapshot, &r->names, &r->versions);
 		/* a row that could not be renamed is left alone: the name can be another role's */
 		for (int j = 0; j < r->n; j++)
@@ -182,16 +201,16 @@ update_owner_names(const Access *a, Renamed *renamed, int n, Snapshot snapshot)
 	{
 		Renamed    *r = &renamed[i];
 
-		for (int j = 0; j < r->n; j++)
+		for (int j = 0; j < r->n && strcmp(NameStr(r->now), NameStr(r->between)) != 0; j++)
 			if (!rename_owner(a, r->names[j], r->versions[j], &r->between, &r->now, snapshot))
 				(void) rename_owner(a, r->names[j], r->versions[j], &r->between, &r->owner.name,
 									snapshot);
 	}
 }
 
-/* Stores the caller's oid in rows that have only its name, as those of a restored dump. */
+/* Stores a role's oid in rows that have only its name, as those of a restored dump. */
 static void
-adopt_rows(const Access *a, const Owner *owner, Snapshot snapshot)
+adopt_rows(const Access *a, const Owner *owner, Oid role, Snapshot snapshot)
 {
 	char	  **names;
 	int		   *versions;
@@ -199,8 +218,7 @@ adopt_rows(const Access *a, const Owner *owner, Snapshot snapshot)
 
 	for (int i = 0; i < n; i++)
 		(void) owner_change_row(a, ADOPT, names[i], &owner->name, versions[i],
-								ObjectIdGetDatum(a->caller), Int64GetDatum(owner_cluster()),
-								snapshot);
+								ObjectIdGetDatum(role), Int64GetDatum(owner_cluster()), snapshot);
 }
 
 void
@@ -214,7 +232,8 @@ owners_update(const Access *a)
 	int			n;
 	int			nrenamed = 0;
 
-	if (IsolationUsesXactSnapshot() || (done_in == GetTopTransactionId() && done_for == a->caller))
+	if (IsolationUsesXactSnapshot() ||
+		(done_in == GetTopTransactionId() && done_for == a->caller) || !owner_by_oid(a))
 		return;
 	done_in = GetTopTransactionId();
 	done_for = a->caller;
@@ -231,12 +250,15 @@ owners_update(const Access *a)
 		Oid			role = owner_role(&owners[i]);
 		char	   *name = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
 
+		if (name == NULL && a->distributed && owner_is_here(&owners[i]))
+			name = unused_name(owners[i].oid);
 		if (name == NULL)
 			continue;
 		if (!owner_is_here(&owners[i]))
 		{
-			if (role == a->caller)
-				adopt_rows(a, &owners[i], snapshot);
+			/* workers store no oids */
+			if (role == a->caller || a->distributed)
+				adopt_rows(a, &owners[i], role, snapshot);
 		}
 		else if (strcmp(name, NameStr(owners[i].name)) != 0)
 		{

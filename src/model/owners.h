@@ -19,6 +19,12 @@ typedef struct Owner
 /* The system identifier that rows of this cluster store. */
 extern int64 owner_cluster(void);
 
+/*
+ * Whether new rows store the oid: not on a worker of Citus, where it is another one than on the
+ * coordinator.
+ */
+extern bool owner_by_oid(const Access *a);
+
 /* Whether the oid identifies the owner, because it is one of this cluster. */
 extern bool owner_is_here(const Owner *owner);
 
@@ -42,7 +48,7 @@ extern bool owner_change_row(const Access *a, Statement statement, const char *n
 /*
  * Brings the stored names and oids up to date, once in each transaction that changes the
  * table.  Does nothing where a transaction has one snapshot: it would cause serialization
- * failures there, so it is left to the next transaction.
+ * failures there, so it is left to the next transaction.  Nor does it on a worker of Citus.
  */
 extern void owners_update(const Access *a);
 

@@ -8,7 +8,8 @@
  *
  * A role may also use models that it has been granted (grants.h).
  *
- * Transactions that change the rows of a name wait for each other on a lock.  Under the
+ * Transactions that change the rows of a name wait for each other on a lock; if the table is a
+ * reference table of Citus, those that change any row do (models_table.c).  Under the
  * lock they bring the stored owners up to date, and then change rows one by one.
  */
 #include "postgres.h"
@@ -31,6 +32,7 @@
 #include "model/owners.h"
 #include "model/registry.h"
 #include "pg/call_arguments.h"
+#include "pg/citus.h"
 #include "pg/json.h"
 
 #define IN_USE 0				/* in place of a version */
@@ -185,6 +187,9 @@ lock_name(const Access *a, const char *name)
 {
 	uint32		hash = hash_bytes((const unsigned char *) name, strlen(name));
 
+	/* the oid of a table is one of this node; all nodes have been locked */
+	if (a->distributed)
+		return;
 	LockDatabaseObject(a->table, hash_combine(hash, hash_bytes_uint32(a->caller)), 0,
 					   ExclusiveLock);
 }
@@ -375,6 +380,16 @@ registry_training(int version, Jsonb *facts)
 }
 
 void
+registry_check_change(FunctionCallInfo fcinfo, const char *name, const char *hint)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+
+	if (citus_installed())
+		models_table_check_node(fcinfo, name ? name : psprintf("%s()", get_func_name(function)),
+								hint);
+}
+
+void
 registry_check_drop(Oid function)
 {
 	Access		a;
@@ -425,6 +440,7 @@ registry_store(Oid function, const char *name, const Model *model, Jsonb *traini
 	values[2] = Int32GetDatum(stored.version);
 	values[3] = ObjectIdGetDatum(a.caller);
 	values[4] = Int64GetDatum(owner_cluster());
+	nulls[3] = nulls[4] = owner_by_oid(&a) ? ' ' : 'n';
 	values[5] = names_array(model);
 	nulls[5] = model->options.nnames > 0 ? ' ' : 'n';
 	values[6] = JsonbPGetDatum(json_to_jsonb(options.data));
@@ -459,12 +475,20 @@ registry_version(FunctionCallInfo fcinfo, int number)
 }
 
 static void
-report_not_found(const char *name, int version)
+report_not_found(const Access *a, const char *name, int version)
 {
 	if (version > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("version %d of model \"%s\" does not exist", version, name)));
+	if (citus_on_worker() && !a->distributed)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist on this node", name),
+				 errdetail(
+					 "The node is a worker of Citus, and table amad_models is not a reference "
+					 "table."),
+				 errhint("Call amad_distribute() on the coordinator.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
 			 errhint("Train it with amad_train(), or let its owner grant it with amad_grant(). The "
@@ -597,7 +621,7 @@ find_row(const Access *a, const char *name, int version, Rows *found)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("no version of model \"%s\" is deployed", name),
 				 errhint("Deploy one with amad_deploy().")));
-	report_not_found(name, version);
+	report_not_found(a, name, version);
 	return NULL;				/* not reached */
 }
 
@@ -610,7 +634,7 @@ make_entry(const Access *a, const char *name, const Row *row)
 		.version = row->version,
 		.role_oid = row->role,
 		.own = row->role == a->caller,
-		.table = a->table,
+		.table = a->relation,
 		.table_owner = a->table_owner,
 		.tid = row->tid,
 		.xmin = row->xmin,
@@ -861,7 +885,7 @@ check_exists(const Access *a, const Rows *found, const char *name, int version)
 	for (int i = 0; i < found->n; i++)
 		if (found->rows[i].role == a->caller && to_drop(&found->rows[i], version))
 			return;
-	report_not_found(name, version);
+	report_not_found(a, name, version);
 }
 
 /* The owner of the model that the caller may deploy: itself, or a role that granted it that. */

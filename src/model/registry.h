@@ -30,7 +30,7 @@ typedef struct RegistryEntry
 	bool		own;			/* it is the current role */
 
 	/* the table and the row in it */
-	Oid			table;
+	Oid			table;			/* or the copy of a reference table on this node */
 	Oid			table_owner;
 	ItemPointerData tid;
 	TransactionId xmin;
@@ -63,6 +63,13 @@ typedef struct StoredVersion
  */
 extern StoredVersion registry_store(Oid function, const char *name, const Model *model,
 									Jsonb	   *training, Jsonb *source, const StoreRule *rule);
+
+/*
+ * ERROR if models cannot be stored or changed here, for a check before a training: in a query on a
+ * shard, or on a worker of Citus that has models of its own.  name: what is called, NULL: the
+ * function; hint: what to do instead on a shard, NULL: the usual hint.
+ */
+extern void registry_check_change(FunctionCallInfo fcinfo, const char *name, const char *hint);
 
 /* ERROR unless the caller may drop versions of its models. */
 extern void registry_check_drop(Oid function);

@@ -29,6 +29,15 @@
 #define pgstat_get_local_beentry_by_index(i) pgstat_fetch_stat_local_beentry(i)
 #endif
 
+/* The process of a virtual transaction; for files that include storage/lock.h. */
+#if PG_VERSION_NUM >= 170000
+#include "storage/procarray.h"
+#define vxid_process(vxid) ProcNumberGetProc((vxid)->procNumber)
+#else
+#include "storage/sinvaladt.h"
+#define vxid_process(vxid) BackendIdGetProc((vxid)->backendId)
+#endif
+
 /* Before 19 no window function could be called with IGNORE NULLS. */
 #if PG_VERSION_NUM < 190000
 #define WinCheckAndInitializeNullTreatment(window, allowed, fcinfo) ((void) 0)
