@@ -58,10 +58,16 @@ is_internal_connection(void)
 		strncmp(application_name, INTERNAL_CONNECTION, strlen(INTERNAL_CONNECTION)) == 0;
 }
 
+bool
+shard_task_running(void)
+{
+	return citus_installed() && is_internal_connection();
+}
+
 void
 shard_task_refuse(FunctionCallInfo fcinfo, const char *function, const char *hint)
 {
-	if (!citus_installed() || !(is_internal_connection() || reads_shards(fcinfo)))
+	if (!shard_task_running() && !(citus_installed() && reads_shards(fcinfo)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -14,6 +14,9 @@
  */
 extern void shard_task_refuse(FunctionCallInfo fcinfo, const char *function, const char *hint);
 
+/* Whether this process executes a task for another one. */
+extern bool shard_task_running(void);
+
 /*
  * Whether this process executes a task, and the client's transaction has locked a table against
  * changes on another connection to this node: what it has changed there cannot be seen here.

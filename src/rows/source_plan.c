@@ -14,11 +14,11 @@
 #include "pg/compat.h"
 
 #include "catalog/namespace.h"
-#include "commands/extension.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "pg/citus.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
 
@@ -103,8 +103,7 @@ source_prepare(const SourceSpec *spec, const char *query, int nargs, Oid *types,
 int
 source_generic_plan(void)
 {
-	return OidIsValid(get_extension_oid("citus", true)) ? CURSOR_OPT_CUSTOM_PLAN
-														: CURSOR_OPT_GENERIC_PLAN;
+	return citus_installed() ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN;
 }
 
 SPIPlanPtr

@@ -19,9 +19,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/partition.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -29,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
+#include "pg/citus.h"
 #include "pg/statements.h"
 #include "rows/relation.h"
 #include "rows/source_private.h"
@@ -48,69 +47,43 @@ amad_first_call(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(first);
 }
 
-/*
- * Looks the source up among the tables that Citus distributes.  *column: its distribution column, NULL if there
- * is none; *shards: by hash, or one shard on one node, rather than a copy on each node.
- */
-static bool
-find_distribution(const Source *s, const char **column, bool *shards)
-{
-	const char	kind = OidIsValid(s->relation) ? get_rel_relkind(s->relation) : '\0';
-	MemoryContext caller = CurrentMemoryContext;
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(s->relation)};
-	StatementScope scope;
-	bool		found;
-
-	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
-		!OidIsValid(get_extension_oid("citus", true)))
-		return false;
-	scope = statements_enter(InvalidOid);
-	if (SPI_execute_with_args("SELECT CASE WHEN partkey IS NOT NULL THEN "
-							  "column_to_column_name(logicalrelid, partkey) END,"
-							  " partmethod = 'h' OR partmethod = 'n' AND repmodel = 's'"
-							  " FROM pg_dist_partition WHERE logicalrelid = $1"
-							  " AND (partmethod <> 'n' OR repmodel = 't' OR colocationid <> 0)",
-							  1, types, values, NULL, true, 2) != SPI_OK_SELECT)
-		elog(ERROR, "the distribution of a table could not be looked up");
-	found = SPI_processed == 1;
-	if (found)
-	{
-		const char *name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		const char *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-
-		*column = name ? MemoryContextStrdup(caller, name) : NULL;
-		*shards = value != NULL && value[0] == 't';
-	}
-	statements_leave(&scope);
-	return found;
-}
-
 bool
 source_is_distributed(const Source *s)
 {
-	const char *column;
-	bool		shards;
+	const CitusTable kind = OidIsValid(s->relation) ? citus_table(s->relation) : CITUS_NONE;
 
-	return find_distribution(s, &column, &shards);
+	return kind == CITUS_DISTRIBUTED || kind == CITUS_REFERENCE;
 }
 
 bool
 source_is_sharded(const Source *s, const char **column)
 {
-	bool		shards;
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(s->relation)};
+	StatementScope scope;
+	const char *name;
+	bool		sharded = false;
 
-	if (!find_distribution(s, column, &shards) || !shards)
+	*column = NULL;
+	if (!OidIsValid(s->relation) || citus_table(s->relation) != CITUS_DISTRIBUTED)
 		return false;
-	if (*column == NULL)
-		return true;
-	for (int i = 0; i < s->spec.nseries; i++)
-		if (strcmp(s->spec.series_cols[i], *column) == 0)
+	scope = statements_enter(InvalidOid);
+	if (SPI_execute_with_args("SELECT column_to_column_name(logicalrelid, partkey)"
+							  " FROM pg_dist_partition WHERE logicalrelid = $1 AND partmethod = "
+							  "'h'",
+							  1, types, values, NULL, true, 2) != SPI_OK_SELECT)
+		elog(ERROR, "the distribution of a table could not be looked up");
+	name = SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)
+							  : NULL;
+	for (int i = 0; name != NULL && i < s->spec.nseries; i++)
+		if (strcmp(s->spec.series_cols[i], name) == 0)
 		{
-			*column = quote_identifier(*column);
-			return true;
+			sharded = true;
+			*column = MemoryContextStrdup(caller, quote_identifier(name));
 		}
-	return false;
+	statements_leave(&scope);
+	return sharded;
 }
 
 char *
@@ -127,9 +100,9 @@ source_shards_query(const Source *s, const SourceRange *range, const char *colum
 	source_append_range(&where, s, range);
 	if (range->series)
 		source_append_series(&where, s, range->series);
-	return psprintf("SELECT pg_catalog.min(tableoid) AS shard FROM %s%s%s%s%s HAVING %s()", s->from,
-					where.len > 0 ? " WHERE " : "", where.data, column ? " GROUP BY " : "",
-					column ? column : "", quote_qualified_identifier(schema, "amad_first_call"));
+	return psprintf("SELECT pg_catalog.min(tableoid) AS shard FROM %s%s%s GROUP BY %s HAVING %s()",
+					s->from, where.len > 0 ? " WHERE " : "", where.data, column,
+					quote_qualified_identifier(schema, "amad_first_call"));
 }
 
 /* Visits the rows of a cursor; *visiting is true meanwhile. */

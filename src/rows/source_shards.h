@@ -16,8 +16,7 @@
 extern bool source_is_distributed(const Source *source);
 
 /*
- * Whether a source is such a table.  *column: the distribution column, quoted; NULL: the table has
- * one shard only.
+ * Whether it is distributed by the hash of one of its series columns.  *column: that column, quoted.
  */
 extern bool source_is_sharded(const Source *source, const char **column);
 

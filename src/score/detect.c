@@ -43,6 +43,7 @@
 #include "model/registry.h"
 #include "model/verdicts.h"
 #include "pg/progress.h"
+#include "pg/shard_task.h"
 #include "pg/timestamps.h"
 #include "rows/series_key.h"
 #include "score/detect.h"
@@ -345,6 +346,24 @@ prepare_history(Detection *d)
 	d->history.values = palloc_extended(sizeof(double) * rows * m->features, MCXT_ALLOC_HUGE);
 }
 
+/* ERROR if the source would be read on each node, as in UPDATE … FROM amad_detect(). */
+static void
+refuse_task(Oid function)
+{
+	char	   *name;
+
+	if (!shard_task_running())
+		return;
+	name = get_func_name(function);
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s() cannot be called in a query on a shard", name ? name : "this function"),
+			 errdetail("Citus executes this part of the statement for each shard, but the function "
+					   "reads all rows of its source."),
+			 errhint("Call it in WITH ... AS MATERIALIZED, or use the query that amad_detect_sql() "
+					 "returns.")));
+}
+
 Detection *
 detect_open(const DetectSpec *spec)
 {
@@ -360,8 +379,11 @@ detect_open(const DetectSpec *spec)
 		d->loaded->version = spec->shard->version;
 	}
 	else
+	{
+		refuse_task(spec->function);
 		d->loaded = spec->value ? cache_by_value(spec->value)
 								: cache_by_name(spec->function, spec->model_name, spec->version);
+	}
 	d->release.func = release_detected_model;
 	d->release.arg = d;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->release);

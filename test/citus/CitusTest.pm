@@ -55,7 +55,7 @@ max_replication_slots = 10
 max_prepared_transactions = 50
 citus.shard_count = 8
 citus.node_conninfo = 'sslmode=disable'
-)) if $name ne 'plain';
+) . sprintf("citus.local_hostname = '%s'\n", $node->host)) if $name ne 'plain';
 		$node->append_conf('postgresql.conf', $params{conf}) if defined $params{conf};
 		$node->start;
 		$self->{$name} = $node;
