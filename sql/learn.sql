@@ -62,6 +62,47 @@ UPDATE pg_catalog.pg_proc SET provolatile = 'v'
 	WHERE proname OPERATOR(pg_catalog.=) 'amad_train' AND prokind OPERATOR(pg_catalog.=) 'a'
 	AND pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace;
 
+-- ---- calibration, series by series ---------------------------------------------------
+
+CREATE FUNCTION amad_calibrate_step(internal, amad_model, "any", VARIADIC "any") RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_calibrate_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION amad_calibrate_rows_step(internal, amad_model, record) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_calibrate_rows_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION amad_calibrate_final(internal) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'amad_calibrate_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION amad_merge_step(internal, amad_model, jsonb, bytea) RETURNS internal
+	AS 'MODULE_PATHNAME', 'amad_merge_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION amad_merge_final(internal) RETURNS amad_model
+	AS 'MODULE_PATHNAME', 'amad_merge_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_calibrate_step IS
+	'transition function of amad_calibrate';
+COMMENT ON FUNCTION amad_calibrate_rows_step IS
+	'transition function of amad_calibrate_rows';
+COMMENT ON FUNCTION amad_calibrate_final IS
+	'final function of amad_calibrate and amad_calibrate_rows';
+COMMENT ON FUNCTION amad_merge_step IS
+	'transition function of amad_merge';
+COMMENT ON FUNCTION amad_merge_final IS
+	'final function of amad_merge';
+
+CREATE AGGREGATE amad_calibrate(model amad_model, ts "any", VARIADIC features "any") (
+	SFUNC = amad_calibrate_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_calibrate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
+COMMENT ON AGGREGATE amad_calibrate(model amad_model, ts "any", VARIADIC features "any") IS
+	'calibrate a model on all rows of one series, a group; amad_merge puts the results into the model';
+
+CREATE AGGREGATE amad_calibrate_rows(model amad_model, source_row record) (
+	SFUNC = amad_calibrate_rows_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_calibrate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
+COMMENT ON AGGREGATE amad_calibrate_rows(model amad_model, source_row record) IS
+	'calibrate a model on the rows of one series of a source, in order of time; used by amad_train and amad_retrain';
+
+CREATE AGGREGATE amad_merge(model amad_model, series jsonb, calibration bytea) (
+	SFUNC = amad_merge_step, STYPE = internal, SSPACE = 1048576,
+	FINALFUNC = amad_merge_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
+COMMENT ON AGGREGATE amad_merge(model amad_model, series jsonb, calibration bytea) IS
+	'put the calibrations of series, which amad_calibrate has computed with the same model, into the model';
+
 -- ---- training: by the name of a source -----------------------------------------
 
 CREATE FUNCTION amad_train(model_name text, source text, timestamp_col text DEFAULT NULL,
@@ -98,6 +139,12 @@ CREATE FUNCTION amad_retrain_bigint(model_name text, warm_start boolean DEFAULT 
 	AS 'MODULE_PATHNAME', 'amad_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION amad_retrain_bigint IS
 	'train the deployed version of a model whose source has an integer time column again; otherwise as amad_retrain';
+
+CREATE FUNCTION amad_in_sample(level integer, block_rows bigint, number bigint, series_cols text[], VARIADIC series "any")
+	RETURNS boolean
+	AS 'MODULE_PATHNAME', 'amad_in_sample' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION amad_in_sample IS
+	'whether the row with a number (from 0) in its series is in the sample that a training uses when the rows do not fit in maintenance_work_mem; level: one of 2^level blocks of block_rows rows is';
 
 -- ---- estimates -----------------------------------------------------------------
 

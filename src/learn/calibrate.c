@@ -17,7 +17,13 @@
  *
  * When there are very many rows, a sample of blocks and the held-out rows are used.
  * A series of a fleet gets its own figures if it has enough rows, otherwise those of all
- * series together.  Recalibration runs the same steps on recorded rows; calibration_rows.h
+ * series together.
+ *
+ * When the rows of all series do not fit in memory, or are in different places, series are
+ * calibrated one by one, each on its own rows (calibrate_series()).  Then the figures of all
+ * series are computed from a summary of each (calibrate_merged()).
+ *
+ * Recalibration runs the same steps on recorded rows; calibration_rows.h
  * decides which rows count and whether figures can fall.
  */
 #include "postgres.h"
@@ -68,6 +74,7 @@ typedef struct Calibration
 	int64		stride;			/* one of `stride` blocks of rows is used */
 	int64		profiles;		/* of recurrence that series were found to have */
 	CalibrationRows rows;
+	SeriesSummary *summary;		/* of a single series; NULL: figures of all rows are computed */
 	Recalibrated *result;		/* NULL: a training */
 } Calibration;
 
@@ -152,7 +159,7 @@ find_own_series(Calibration *c)
 	}
 	if (c->rows.recorded && (calibration_rows_of_all(&c->rows) ? sum.all : most) < least)
 		report_too_few_scored(c, calibration_rows_of_all(&c->rows) ? sum.all : most);
-	if (sum.held_out > 0)
+	if (sum.held_out > 0 || c->summary)
 		return;
 	if (c->rows.use_all)
 		ereport(ERROR,
@@ -176,7 +183,7 @@ calibrate_each_series(Calibration *c, calibrate_runs compute, bool all)
 {
 	const Dataset *d = c->dataset;
 
-	if (c->model->nseries == 0)
+	if (c->model->nseries == 0 && c->summary == NULL)
 		return;
 	for (RunRange runs = dataset_series_runs(d, 0); runs.first < d->nruns;
 		 runs = dataset_series_runs(d, runs.last))
@@ -192,7 +199,7 @@ calibrate_each_series(Calibration *c, calibrate_runs compute, bool all)
 static bool
 refits_all(const Calibration *c)
 {
-	return calibration_rows_of_all(&c->rows) &&
+	return c->summary == NULL && calibration_rows_of_all(&c->rows) &&
 		calibration_rows_refit(&c->rows, dataset_all_runs(c->dataset));
 }
 
@@ -382,6 +389,38 @@ add_mean_row(const CalibrationRows *rows, int64 row, const float *expected, cons
 }
 
 static void
+summarize_residuals(const ResidualSums *sums, SummaryCount rows, SummaryGiven given,
+					SummarySum	residual, SeriesSummary *summary)
+{
+	summary->counts[rows] = sums->rows;
+	memcpy(summary->given[given], sums->given, sizeof(int64) * summary->features);
+	memcpy(summary->sums[residual], sums->residual, sizeof(double) * summary->features);
+}
+
+static void
+summarize_means(const MeanSums *sums, SeriesSummary *summary)
+{
+	summarize_residuals(&sums->all, SUMMARY_PREDICTED, SUMMARY_GIVEN, SUMMARY_RESIDUAL, summary);
+	summarize_residuals(&sums->held_out, SUMMARY_PREDICTED_HELD_OUT, SUMMARY_GIVEN_HELD_OUT,
+						SUMMARY_RESIDUAL_HELD_OUT, summary);
+	memcpy(summary->signal, sums->all.signals, sizeof(double) * summary->signals);
+	memcpy(summary->signal_held_out, sums->held_out.signals, sizeof(double) * summary->signals);
+}
+
+/* The sums of a summary. */
+static ResidualSums
+residual_sums(const SeriesSummary *s, SummaryCount rows, SummaryGiven given, SummarySum residual,
+			  double *signals)
+{
+	return (ResidualSums){
+		.residual = s->sums[residual],
+		.given = s->given[given],
+		.signals = signals,
+		.rows = s->counts[rows],
+	};
+}
+
+static void
 calibrate_means(Calibration *c)
 {
 	Model	   *m = c->model;
@@ -410,6 +449,8 @@ calibrate_means(Calibration *c)
 	}
 	if (refits_all(c))
 		set_means(c, &all, &m->stats);
+	if (c->summary)
+		summarize_means(&all, c->summary);
 }
 
 /* ---- rho while features are missing ---------------------------------------------------- */
@@ -472,7 +513,11 @@ calibrate_incomplete(Calibration *c)
 		add_sums(&all, &one, m->features, m->plan.signals);
 		clear_sums(&one, m->features, m->plan.signals);
 	}
-	set_rho_incomplete(m, &all, &m->stats);
+	if (c->summary)
+		summarize_residuals(&all, SUMMARY_INCOMPLETE, SUMMARY_GIVEN_INCOMPLETE,
+							SUMMARY_RESIDUAL_INCOMPLETE, c->summary);
+	else
+		set_rho_incomplete(m, &all, &m->stats);
 	c->rows.ndropped = 0;
 }
 
@@ -490,6 +535,12 @@ calibrate_relation_means(Calibration *c, RunRange runs, ModelStats *stats)
 		fit.calibration = model_calibration(c->model, scoring_stats(c, run->series));
 		visit_held_out_rows(c, run, add_relation_terms, &fit);
 	}
+	if (c->summary)
+	{
+		memcpy(c->summary->given[SUMMARY_GIVEN_RELATION], fit.given,
+			   sizeof(int64) * c->model->features);
+		memcpy(c->summary->sums[SUMMARY_RELATION], fit.mean, sizeof(double) * c->model->features);
+	}
 	close_relation_means(&fit, &c->rows, stats);
 }
 
@@ -502,6 +553,14 @@ calibrate_relations(Calibration *c)
 
 	if (!c->model->plan.has_relations)
 		return;
+	if (c->summary)
+	{
+		/* computed for the summary in any case */
+		ModelStats	unused = {.relation_mean = palloc0(sizeof(double) * c->model->features)};
+
+		calibrate_relation_means(c, dataset_all_runs(d), c->own[0] ? c->stats[0] : &unused);
+		return;
+	}
 	if (c->rows.recorded == NULL)
 	{
 		fit = open_relation_matrix(c->model);
@@ -537,6 +596,8 @@ calibrate_season(Calibration *c)
 	/* first that of all rows, which series with few rows take over */
 	if (refits_all(c))
 		calibrate_season_runs(c, dataset_all_runs(c->dataset), &c->model->stats);
+	if (c->summary)
+		fit_season_summarize(&c->rows, dataset_all_runs(c->dataset), c->summary);
 	calibrate_each_series(c, calibrate_season_runs, false);
 }
 
@@ -610,11 +671,35 @@ calibrate_evidence(Calibration *c, calibrate_runs fit, add_run_evidence add)
 		add(&c->rows, &d->runs[i], scoring_stats(c, d->runs[i].series));
 }
 
+/* Adds the raw scores so far to the summary; relation: and the relations of the same rows. */
+static void
+summarize_raw(const Calibration *c, double *sum, bool relation)
+{
+	int64		n = 0;
+
+	for (int64 row = 0; c->summary && row < c->dataset->nrows; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!(c->rows.raw[row] >= 0))
+			continue;
+		*sum += c->rows.raw[row];
+		n++;
+		if (relation)
+			nn_sketch_add(c->summary->sketches[SUMMARY_ROW_RELATION], c->rows.relation[row]);
+	}
+	if (c->summary)
+		c->summary->counts[SUMMARY_RAW] = n;
+}
+
 static void
 calibrate_added_evidence(Calibration *c)
 {
+	if (c->summary)
+		summarize_raw(c, &c->summary->raw, false);
 	if (c->model->plan.has_flatlines)
 		calibrate_evidence(c, fit_flatline_runs, add_flatline_evidence);
+	if (c->summary && c->model->plan.has_relations)
+		summarize_raw(c, &c->summary->raw_relation, true);
 	if (c->model->plan.has_relations)
 		calibrate_evidence(c, fit_relation_limit_runs, add_relation_evidence);
 }
@@ -657,7 +742,8 @@ calibrate_recurrence(Calibration *c)
 	if (c->rows.recorded == NULL)
 	{
 		/* first that of all rows, which short series take over */
-		fit_recurrence_runs(c, dataset_all_runs(d), &c->model->stats);
+		if (c->summary == NULL)
+			fit_recurrence_runs(c, dataset_all_runs(d), &c->model->stats);
 		calibrate_each_series(c, fit_recurrence_runs, true);
 		report_profiles(c);
 	}
@@ -676,6 +762,13 @@ calibrate_levels(Calibration *c)
 {
 	if (c->model->plan.has_levels && c->rows.recorded == NULL)
 		calibrate_scales(c, fit_level_runs);
+	if (c->model->plan.has_levels && c->summary)
+	{
+		ModelStats	unused;
+
+		fit_level(&c->rows, dataset_all_runs(c->dataset), &unused);
+		c->summary->level = unused.level;
+	}
 }
 
 /* ---- series of a fleet ------------------------------------------------------------------------ */
@@ -771,6 +864,119 @@ calibrate_model(Model *m, const Dataset *d)
 		if (!c.own[i])
 			figures_copy_calibration(&m->sizes, &m->stats, c.stats[i]);
 	}
+}
+
+/* ---- one series after another -------------------------------------------------------------- */
+
+/* Counts the anomaly scores of the rows with theta of all series. */
+static void
+summarize_scores(Calibration *c, SummarySketch number, bool held_out)
+{
+	int64 n = threshold_collect_scores(&c->rows, dataset_all_runs(c->dataset), &c->model->stats,
+									   held_out);
+
+	for (int64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		nn_sketch_add(c->summary->sketches[number], c->rows.scratch[i]);
+	}
+}
+
+bool
+calibrate_series(Model *m, const Dataset *d, ModelStats *stats, SeriesSummary *summary)
+{
+	Calibration c = open_calibration(m, d, NULL);
+
+	c.stride = Max((d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS, 1);
+	c.stats[0] = stats;
+	c.summary = summary;
+	find_own_series(&c);
+	calibrate_means(&c);
+	calibrate_incomplete(&c);
+	calibrate_relations(&c);
+	calibrate_season(&c);
+	calibrate_raw(&c);
+	calibrate_added_evidence(&c);
+	calibrate_recurrence(&c);
+	calibrate_levels(&c);
+	calibrate_each_series(&c, fit_threshold_runs, true);
+	summarize_scores(&c, SUMMARY_SCORE, false);
+	summarize_scores(&c, SUMMARY_SCORE_HELD_OUT, true);
+	return c.own[0];
+}
+
+static void
+merge_means(const Calibration *c, const SeriesSummary *s)
+{
+	Model	   *m = c->model;
+	const MeanSums sums = {
+		.all = residual_sums(s, SUMMARY_PREDICTED, SUMMARY_GIVEN, SUMMARY_RESIDUAL, s->signal),
+		.held_out = residual_sums(s, SUMMARY_PREDICTED_HELD_OUT, SUMMARY_GIVEN_HELD_OUT,
+								  SUMMARY_RESIDUAL_HELD_OUT, s->signal_held_out),
+	};
+	const ResidualSums incomplete = residual_sums(s, SUMMARY_INCOMPLETE, SUMMARY_GIVEN_INCOMPLETE,
+												  SUMMARY_RESIDUAL_INCOMPLETE, NULL);
+
+	memset(m->stats.rho_incomplete, 0, sizeof(double) * m->features);
+	set_means(c, &sums, &m->stats);
+	set_rho_incomplete(m, &incomplete, &m->stats);
+}
+
+static void
+merge_added_evidence(const Calibration *c, const SeriesSummary *s)
+{
+	Model	   *m = c->model;
+	const double rows = s->counts[SUMMARY_RAW];
+
+	if (m->plan.has_flatlines)
+		m->stats.flatline = flatline_of_mean(m, s->raw / rows);
+	if (m->plan.has_relations)
+	{
+		RelationFit fit = open_relation_means(m);
+
+		memcpy(fit.mean, s->sums[SUMMARY_RELATION], sizeof(double) * m->features);
+		memcpy(fit.given, s->given[SUMMARY_GIVEN_RELATION], sizeof(int64) * m->features);
+		close_relation_means(&fit, &c->rows, &m->stats);
+		m->stats.relation = m->options.relation_weight * s->raw_relation / rows;
+		m->stats.relation_limit = relation_limit_of_quantile(
+			nn_sketch_quantile(s->sketches[SUMMARY_ROW_RELATION], relation_quantile));
+	}
+}
+
+static void
+merge_threshold(Model *m, const SeriesSummary *s)
+{
+	const nn_sketch *scores = s->sketches[SUMMARY_SCORE];
+	const int64 n = (int64) Min(scores->n, PG_INT64_MAX);
+	double		held[THRESHOLD_GAPS];
+	double		all[THRESHOLD_GAPS];
+	double		high = nn_sketch_quantile(scores, 1.0 - threshold_share(m, n));
+
+	for (int i = 0; i < THRESHOLD_GAPS; i++)
+	{
+		held[i] = nn_sketch_quantile(s->sketches[SUMMARY_SCORE_HELD_OUT],
+									 threshold_gap_quantiles[i]);
+		all[i] = nn_sketch_quantile(scores, threshold_gap_quantiles[i]);
+	}
+	m->stats.threshold = Max(threshold_of_quantiles(held, all, high, n), CALIBRATE_LEAST);
+}
+
+void
+calibrate_merged(Model *m, const SeriesSummary *s)
+{
+	/* it has no rows: figures are those of a training, which may fall */
+	const Calibration c = {.model = m, .rows = {.model = m}};
+
+	if (s->counts[SUMMARY_PREDICTED_HELD_OUT] == 0 || s->counts[SUMMARY_RAW] == 0 ||
+		s->sketches[SUMMARY_SCORE_HELD_OUT]->n == 0)
+		return;
+	merge_means(&c, s);
+	if (m->season.nperiods > 0)
+		fit_season_merged(m, s);
+	merge_added_evidence(&c, s);
+	if (m->plan.has_levels)
+		m->stats.level = s->level;
+	merge_threshold(m, s);
 }
 
 void

@@ -5,6 +5,7 @@
 #ifndef AMAD_LEARN_CALIBRATE_H
 #define AMAD_LEARN_CALIBRATE_H
 
+#include "learn/series_summary.h"
 #include "learn/threshold.h"
 
 /* Bytes that calibrate_model() and recalibrate_model() allocate for `rows` rows. */
@@ -28,6 +29,22 @@ extern void calibrate_model(Model *model, const Dataset *dataset);
  */
 extern void recalibrate_model(Model *model, const Dataset *dataset, const Recorded *recorded,
 							  Recalibrated *result);
+
+/*
+ * Calibrates one series of a model, which need not contain it, on a dataset of
+ * dataset_open_calibration().  Sets stats, whose scaling is set, and returns true if the
+ * series has enough rows for figures of its own.  summary receives what its rows contribute
+ * to the figures of all series; those of the model are used where figures depend on them.
+ */
+extern bool calibrate_series(Model *model, const Dataset *dataset, ModelStats *stats,
+							 SeriesSummary *summary);
+
+/*
+ * Sets the figures of all rows, except mean, std, step and max_gap, from the summaries of all
+ * series.  What a summary does not contain stays: theta, the limits of activity, the weights of the
+ * season, and what recurs.
+ */
+extern void calibrate_merged(Model *model, const SeriesSummary *summary);
 
 /*
  * Rows that a training's calibration passes through the network, some of them several times;

@@ -136,6 +136,12 @@ mean_raw(const CalibrationRows *r, RunRange runs)
 	return sum / n;
 }
 
+double
+flatline_of_mean(const Model *m, double mean)
+{
+	return m->options.flatline_weight * mean / QUANTILE;
+}
+
 void
 fit_flatlines(CalibrationRows *r, RunRange runs, ModelStats *stats)
 {
@@ -155,7 +161,7 @@ fit_flatlines(CalibrationRows *r, RunRange runs, ModelStats *stats)
 	}
 	/* without the suspicious rows of a recalibration the mean is too low */
 	if (!isnan(mean) && calibration_rows_may_fall(r, stats))
-		stats->flatline = m->options.flatline_weight * mean / QUANTILE;
+		stats->flatline = flatline_of_mean(m, mean);
 }
 
 /* ---- evidence ------------------------------------------------------------------------ */

@@ -17,6 +17,9 @@ extern Size fit_flatline_bytes(const Model *model);
  */
 extern void fit_flatlines(CalibrationRows *rows, RunRange runs, ModelStats *stats);
 
+/* The evidence of a flatline, from the mean raw score of rows. */
+extern double flatline_of_mean(const Model *model, double mean);
+
 /* Adds the evidence of flatlines to the raw scores of a run. */
 extern void add_flatline_evidence(CalibrationRows *rows, const DatasetRun *run,
 								  const ModelStats *stats);

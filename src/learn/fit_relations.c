@@ -18,7 +18,7 @@
 #include "core/evidence/relations.h"
 #include "learn/fit_relations.h"
 
-#define QUANTILE 0.999			/* of the relation of a row … */
+const double relation_quantile = 0.999; /* of the relation of a row … */
 #define BEYOND 2.0				/* … which the limit exceeds by this factor */
 
 Size
@@ -143,6 +143,12 @@ close_relation_means(RelationFit *fit, const CalibrationRows *r, ModelStats *sta
 
 /* ---- the limit and the evidence ------------------------------------------------------------ */
 
+double
+relation_limit_of_quantile(double quantile)
+{
+	return Max(BEYOND * quantile, CALIBRATE_LEAST);
+}
+
 void
 fit_relation_limit(CalibrationRows *r, RunRange runs, ModelStats *stats)
 {
@@ -161,7 +167,8 @@ fit_relation_limit(CalibrationRows *r, RunRange runs, ModelStats *stats)
 		}
 	if (n > 0)
 	{
-		double limit = Max(BEYOND * calibration_rows_quantile(r, n, QUANTILE), CALIBRATE_LEAST);
+		double		limit = relation_limit_of_quantile(
+			calibration_rows_quantile(r, n, relation_quantile));
 
 		/* as with flatlines, a mean without suspicious rows is too low */
 		if (calibration_rows_may_fall(r, stats))

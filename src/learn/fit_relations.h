@@ -42,6 +42,10 @@ extern void close_relation_means(RelationFit *fit, const CalibrationRows *rows, 
  */
 extern void fit_relation_limit(CalibrationRows *rows, RunRange runs, ModelStats *stats);
 
+/* The quantile of the relations of rows that the limit follows from, and the limit. */
+extern const double relation_quantile;
+extern double relation_limit_of_quantile(double quantile);
+
 /* Adds the evidence of relations to the raw scores of a run. */
 extern void add_relation_evidence(CalibrationRows *rows, const DatasetRun *run,
 								  const ModelStats *stats);

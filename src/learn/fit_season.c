@@ -202,23 +202,25 @@ add_deviations(SeasonSums *s, const Model *m, const Dataset *d, int64 row, const
 	}
 }
 
-/* The share of the held-out rows' squares that the season explains; 0 without such rows. */
+/* Adds the rows of runs that are held out. */
 static void
-set_gain(const Model *m, const Dataset *d, RunRange runs, ModelStats *stats)
+add_held_out(SeasonSums *s, const Model *m, const Dataset *d, RunRange runs, const double *weights)
 {
-	SeasonSums	s = open_season_sums(m);
-
 	for (int i = runs.first; i < runs.last; i++)
 		for (int64 place = 0, end = 0; place < d->runs[i].rows; place++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (dataset_held_out(d, &d->runs[i], place, &end))
-				add_deviations(&s, m, d, d->runs[i].first + place, stats->season);
+				add_deviations(s, m, d, d->runs[i].first + place, weights);
 		}
+}
+
+/* The share of the held-out rows' squares that the season explains; 0 without such rows. */
+static void
+set_gain(const Model *m, const double *deviation, const double *value, ModelStats *stats)
+{
 	for (int c = 0; c < m->features; c++)
-		stats->season_gain[c] = s.value[c] < LEAST ? 0.0
-												   : Max(1.0 - s.deviation[c] / s.value[c], 0.0);
-	close_season_sums(&s);
+		stats->season_gain[c] = value[c] < LEAST ? 0.0 : Max(1.0 - deviation[c] / value[c], 0.0);
 }
 
 bool
@@ -234,13 +236,16 @@ fit_season_weights(const Model *m, const Dataset *d, RunRange runs, const ModelS
 				   ModelStats *stats)
 {
 	const nn_season *season = &m->season;
+	SeasonSums	s = open_season_sums(m);
 
 	if (others == NULL || fit_season_spans(m, d, runs))
 		learn_weights(m, d, runs, stats->season);
 	else
 		memcpy(stats->season, others->season,
 			   sizeof(double) * nn_season_terms(season) * m->features);
-	set_gain(m, d, runs, stats);
+	add_held_out(&s, m, d, runs, stats->season);
+	set_gain(m, s.deviation, s.value, stats);
+	close_season_sums(&s);
 }
 
 /*
@@ -274,21 +279,66 @@ set_spread(const Model *m, const SeasonSums *s, bool may_fall, ModelStats *stats
 	pfree(spread);
 }
 
-void
-fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats)
+/* Adds the rows of runs that count. */
+static void
+add_kept(SeasonSums *s, const CalibrationRows *rows, RunRange runs, const double *weights)
 {
-	const Model *m = rows->model;
 	const Dataset *d = rows->dataset;
-	SeasonSums	s = open_season_sums(m);
 
 	for (int i = runs.first; i < runs.last; i++)
 		for (int64 row = d->runs[i].first; row < d->runs[i].first + d->runs[i].rows; row++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (calibration_rows_use(rows, row) == ROW_KEPT)
-				add_deviations(&s, m, d, row, stats->season);
+				add_deviations(s, rows->model, d, row, weights);
 		}
+}
+
+void
+fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats)
+{
+	const Model *m = rows->model;
+	SeasonSums	s = open_season_sums(m);
+
+	add_kept(&s, rows, runs, stats->season);
 	set_spread(m, &s, calibration_rows_may_fall(rows, stats), stats);
 	model_scale_season(m, stats);
+	close_season_sums(&s);
+}
+
+void
+fit_season_summarize(const CalibrationRows *rows, RunRange runs, SeriesSummary *summary)
+{
+	const Model *m = rows->model;
+	SeasonSums	held = open_season_sums(m);
+	SeasonSums	all = open_season_sums(m);
+
+	add_held_out(&held, m, rows->dataset, runs, m->stats.season);
+	add_kept(&all, rows, runs, m->stats.season);
+	for (int c = 0; c < m->features; c++)
+	{
+		summary->sums[SUMMARY_SEASON_HELD_OUT][c] += held.deviation[c];
+		summary->sums[SUMMARY_SQUARE_HELD_OUT][c] += held.value[c];
+		summary->sums[SUMMARY_SEASON][c] += all.deviation[c];
+		summary->given[SUMMARY_GIVEN_SEASON][c] += (int64) all.given[c];
+	}
+	close_season_sums(&held);
+	close_season_sums(&all);
+}
+
+void
+fit_season_merged(Model *m, const SeriesSummary *summary)
+{
+	SeasonSums	s = open_season_sums(m);
+
+	for (int c = 0; c < m->features; c++)
+	{
+		s.deviation[c] = summary->sums[SUMMARY_SEASON][c];
+		s.given[c] = summary->given[SUMMARY_GIVEN_SEASON][c];
+	}
+	set_gain(m, summary->sums[SUMMARY_SEASON_HELD_OUT], summary->sums[SUMMARY_SQUARE_HELD_OUT],
+			 &m->stats);
+	set_spread(m, &s, true, &m->stats);
+	model_scale_season(m, &m->stats);
 	close_season_sums(&s);
 }

@@ -6,6 +6,7 @@
 #define AMAD_LEARN_FIT_SEASON_H
 
 #include "learn/calibration_rows.h"
+#include "learn/series_summary.h"
 
 /*
  * The periods of the options that the rows of a finished dataset are long and dense enough
@@ -26,6 +27,14 @@ extern void fit_season_weights(const Model *model, const Dataset *dataset, RunRa
 
 /* Whether the rows of a series span its longest period several times. */
 extern bool fit_season_spans(const Model *model, const Dataset *dataset, RunRange runs);
+
+/*
+ * Adds the deviations of the rows of runs from the season of all series to a summary; and sets gain,
+ * spread and scale of all series from it, as far as it has values.
+ */
+extern void fit_season_summarize(const CalibrationRows *rows, RunRange runs,
+								 SeriesSummary *summary);
+extern void fit_season_merged(Model *model, const SeriesSummary *summary);
 
 /* Sets spread and scale in stats from the rows of runs that count. */
 extern void fit_season_spread(const CalibrationRows *rows, RunRange runs, ModelStats *stats);

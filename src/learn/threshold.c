@@ -25,7 +25,7 @@
 #define SHARE 1.5 /* contamination is multiplied by it; fewer of new rows exceed the result */
 #define FEW_ROWS 2000			/* with fewer rows the quantile is much closer to the maximum … */
 #define MARGIN 30.0				/* … and 1 + MARGIN / √rows is the factor for the others */
-static const double gap_quantiles[] = {0.5, 0.75, 0.9};
+const double threshold_gap_quantiles[THRESHOLD_GAPS] = {0.5, 0.75, 0.9};
 
 /* Threshold of a recalibration, also chosen on real data: docs/recalibrate.md. */
 #define FENCE 4.0
@@ -75,12 +75,11 @@ collect_means(CalibrationRows *r, RunRange runs, int h)
 }
 
 /*
- * Collects the anomaly scores of all rows of runs, or of those held out, in scratch; returns
- * their number.  With lookahead a score is known when later rows have been added, or when
- * the stretch ends at a row without a raw score.
+ * With lookahead a score is known when later rows have been added, or when the stretch ends at
+ * a row without a raw score.
  */
-static int64
-collect_scores(CalibrationRows *r, RunRange runs, const ModelStats *stats, bool held)
+int64
+threshold_collect_scores(CalibrationRows *r, RunRange runs, const ModelStats *stats, bool held)
 {
 	nn_calibration calibration = model_calibration(r->model, stats);
 	double	   *ring = palloc(sizeof(double) * nn_max_horizon(&calibration));
@@ -149,27 +148,44 @@ margin_for_rows(int64 n)
 	return 1.0 + MARGIN / sqrt((double) n);
 }
 
+double
+threshold_share(const Model *m, int64 n)
+{
+	double		share = m->options.contamination * (m->plan.has_network ? SHARE : 1.0);
+
+	return share * ((double) n / (n + FEW_ROWS));
+}
+
 /*
- * The threshold from the scores of held-out rows, n of which are in scratch, and from those
- * of all rows.  Held-out rows are like new rows, but too few for a high quantile.  So that
- * is taken from all rows, and multiplied by the ratio of lower quantiles.
+ * Held-out rows are like new rows, but too few for a high quantile.  So that is taken from all
+ * rows, and multiplied by the ratio of lower quantiles.
  */
+double
+threshold_of_quantiles(const double *held, const double *all, double high, int64 n)
+{
+	double		gap = 0.0;		/* in the logarithm */
+
+	for (int i = 0; i < THRESHOLD_GAPS; i++)
+		gap += log(Max(held[i], CALIBRATE_LEAST)) - log(Max(all[i], CALIBRATE_LEAST));
+	return high * exp(Max(gap / THRESHOLD_GAPS, 0.0)) * margin_for_rows(n);
+}
+
+/* The threshold from the scores of held-out rows, n of which are in scratch, and of all rows. */
 static double
 threshold_of_training(CalibrationRows *r, RunRange runs, const ModelStats *stats, int64 n)
 {
-	double share = r->model->options.contamination * (r->model->plan.has_network ? SHARE : 1.0);
-	double		held[lengthof(gap_quantiles)];
-	double		gap = 0.0;		/* in the logarithm */
+	double		held[THRESHOLD_GAPS];
+	double		all[THRESHOLD_GAPS];
 
-	for (int i = 0; i < lengthof(gap_quantiles); i++)
-		held[i] = calibration_rows_quantile(r, n, gap_quantiles[i]);
-	n = collect_scores(r, runs, stats, false);
-	for (int i = 0; i < lengthof(gap_quantiles); i++)
-		gap += log(Max(held[i], CALIBRATE_LEAST)) -
-			log(Max(calibration_rows_quantile(r, n, gap_quantiles[i]), CALIBRATE_LEAST));
-	share *= (double) n / (n + FEW_ROWS);
-	return calibration_rows_quantile(r, n, 1.0 - share) *
-		exp(Max(gap / lengthof(gap_quantiles), 0.0)) * margin_for_rows(n);
+	for (int i = 0; i < THRESHOLD_GAPS; i++)
+		held[i] = calibration_rows_quantile(r, n, threshold_gap_quantiles[i]);
+	n = threshold_collect_scores(r, runs, stats, false);
+	for (int i = 0; i < THRESHOLD_GAPS; i++)
+		all[i] = calibration_rows_quantile(r, n, threshold_gap_quantiles[i]);
+	return threshold_of_quantiles(held, all,
+								  calibration_rows_quantile(r, n,
+															1.0 - threshold_share(r->model, n)),
+								  n);
 }
 
 /* Collects the old severities of the rows that have a new score. */
@@ -279,7 +295,7 @@ fit_threshold(CalibrationRows *r, RunRange runs, ModelStats *stats, Recalibrated
 
 	if (calibration_rows_refit(r, runs))
 		set_theta(r, runs, stats);
-	n = collect_scores(r, runs, stats, true);
+	n = threshold_collect_scores(r, runs, stats, true);
 	stats->threshold = n == 0 ? 1.0
 		: r->recorded		  ? threshold_of_recent(r, n)
 							  : threshold_of_training(r, runs, stats, n);

@@ -29,6 +29,25 @@ typedef struct Recalibrated
 	int			kept;			/* with too few rows: their figures stay */
 } Recalibrated;
 
+/* The quantiles of all scores and of those held out that a training's threshold is computed from. */
+#define THRESHOLD_GAPS 3
+extern const double threshold_gap_quantiles[THRESHOLD_GAPS];
+
+/*
+ * The threshold of a training from these quantiles of the scores of held-out rows and of all n
+ * rows, and from the quantile 1 - threshold_share() of all rows.
+ */
+extern double threshold_share(const Model *model, int64 n);
+extern double threshold_of_quantiles(const double *held_out, const double *all, double high,
+									 int64 n);
+
+/*
+ * Collects the anomaly scores of all rows of runs, or of those held out, in scratch; returns
+ * their number.
+ */
+extern int64 threshold_collect_scores(CalibrationRows *rows, RunRange runs, const ModelStats *stats,
+									  bool held_out);
+
 /*
  * Sets theta and threshold in stats, whose other figures are set, from the raw scores of
  * runs first … last - 1.  Adds the numbers of scored and flagged rows to result unless it

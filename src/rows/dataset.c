@@ -159,10 +159,23 @@ dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_
 	d->ts_type = ts_type;
 	d->sampling = sampling;
 	d->reserve = reserve;
+	d->limit = budget_rest();
 	budget_open(&d->budget, context, BUDGET_TRAINING);
 	context = MemoryContextSwitchTo(context);
 	d->transforms = transforms_make(options, features);
 	MemoryContextSwitchTo(context);
+	return d;
+}
+
+Dataset *
+dataset_open_calibration(MemoryContext parent, const Model *m, int64 newest)
+{
+	Dataset    *d = dataset_open(parent, &m->options, m->features, m->ts_type, false, 0);
+
+	memcpy(d->transforms.kind, m->transforms.kind, sizeof(uint8) * m->features);
+	transforms_settle(&d->transforms);
+	d->decided = true;
+	d->newest = newest;
 	return d;
 }
 
@@ -177,16 +190,29 @@ dataset_add(Dataset *d, int64 ts, const double *values)
 {
 	int64		number = d->open_number++;
 
-	if (d->sampling && number % DATASET_CHECK_ROWS == 0)
-		dataset_keep_within_budget(d);
-	if (dataset_keeps_row(d, number))
-		series_add(d->open, ts, number, values);
+	if (!dataset_keeps_row(d, number))
+		return;
+	if (d->sampling && series_rows(d->open) % DATASET_CHECK_ROWS == 0)
+	{
+		dataset_keep_within_limit(d);
+		if (!dataset_keeps_row(d, number))
+			return;
+	}
+	series_add(d->open, ts, number, values);
+	if (d->newest > 0)
+		series_forget(d->open, d->newest);
 }
 
 void
 dataset_skip(Dataset *d)
 {
 	d->open_number++;
+}
+
+void
+dataset_skip_to(Dataset *d, int64 number)
+{
+	d->open_number = Max(d->open_number, number);
 }
 
 /* ---- a series ends -------------------------------------------------------------------------- */
@@ -311,10 +337,11 @@ transform_series(Dataset *d, const DatasetSeries *s)
 	Transforms *t = &d->transforms;
 	uint8	   *before = palloc(bytes);
 
-	for (int c = 0; c < d->features && d->nseries == 0; c++)
+	for (int c = 0; c < d->features && d->nseries == 0 && !d->decided; c++)
 		t->kind[c] = options_transform(d->options, c);
 	memcpy(before, t->kind, bytes);
-	choose_transforms(d->open, d->ts_type, s->max_gap, t);
+	if (!d->decided)
+		choose_transforms(d->open, d->ts_type, s->max_gap, t);
 	transforms_settle(t);
 	/* a trend that nobody asked to remove must not leave too few rows */
 	for (int c = 0; c < d->features && plan_held_out(d, s->rows).blocks == 0; c++)
@@ -347,13 +374,18 @@ end_series(Dataset *d)
 		return;
 	if (offered >= d->plan.chunk_rows)
 	{
+		if (d->sampling)
+			dataset_keep_within_limit(d);
 		old = MemoryContextSwitchTo(d->context);
 		s.key = d->open_key;
+		s.hash = d->open_hash;
 		s.mean = palloc(sizeof(double) * d->features);
 		s.std = palloc(sizeof(double) * d->features);
 		s.known = palloc(sizeof(int64) * d->features);
 		MemoryContextSwitchTo(old);
 		series_sort(d->open);
+		if (d->newest > 0)
+			series_keep_newest(d->open, d->newest);
 		s.step = series_step(d->open);
 		s.max_gap = dataset_max_gap(d->options, d->ts_type, s.step);
 		if (d->options->missing == MISSING_ERROR)
@@ -378,6 +410,7 @@ dataset_begin(Dataset *d, const char *key)
 	end_series(d);
 	d->open = series_open(d->context, d->features, d->ts_type);
 	d->open_key = key ? MemoryContextStrdup(d->context, key) : NULL;
+	d->open_hash = dataset_series_hash(key);
 	d->open_number = 0;
 }
 
@@ -419,13 +452,13 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 
 /* A power of two by which the moments of a feature are at most about 1. */
 static double
-pool_scale(const Dataset *d, int feature)
+pool_scale(int n, const DatasetSeries *series, int feature)
 {
 	double		largest = 0.0;
 	int			exponent;
 
-	for (int i = 0; i < d->nseries; i++)
-		largest = fmax(largest, fmax(fabs(d->series[i].mean[feature]), d->series[i].std[feature]));
+	for (int i = 0; i < n; i++)
+		largest = fmax(largest, fmax(fabs(series[i].mean[feature]), series[i].std[feature]));
 	frexp(largest, &exponent);
 	return ldexp(1.0, Min(-exponent, DBL_MAX_EXP - 1));
 }
@@ -436,25 +469,25 @@ pool_scale(const Dataset *d, int feature)
  * not overflow, and those of the smallest not vanish.
  */
 static double
-pool_scaled(const Dataset *d, int feature, double *mean, double *std)
+pool_scaled(int n, const DatasetSeries *series, int feature, double *mean, double *std)
 {
-	const double scale = pool_scale(d, feature);
+	const double scale = pool_scale(n, series, feature);
 	double		sum = 0.0;		/* of squares */
 	double		known = 0.0;
 
 	*mean = 0.0;
-	for (int i = 0; i < d->nseries; i++)
+	for (int i = 0; i < n; i++)
 	{
-		const DatasetSeries *s = &d->series[i];
-		double		n = s->known[feature];
+		const DatasetSeries *s = &series[i];
+		double		rows = s->known[feature];
 		double		deviation = scale * s->std[feature];
 		double		distance = scale * s->mean[feature] - *mean;
 
-		if (n == 0)
+		if (rows == 0)
 			continue;
-		sum += deviation * deviation * n + distance * distance * known * n / (known + n);
-		*mean += distance * n / (known + n);
-		known += n;
+		sum += deviation * deviation * rows + distance * distance * known * rows / (known + rows);
+		*mean += distance * rows / (known + rows);
+		known += rows;
 	}
 	CHECK_FOR_INTERRUPTS();
 	*mean /= scale;
@@ -467,56 +500,72 @@ pool_scaled(const Dataset *d, int feature, double *mean, double *std)
  * is given those of all rows.
  */
 static void
-pool_moments(Dataset *d, int feature, ModelStats *stats)
+pool_moments(int n, DatasetSeries *series, int feature, ModelStats *stats)
 {
 	double		mean;
 	double		std;
-	double		known = pool_scaled(d, feature, &mean, &std);
+	double		known = pool_scaled(n, series, feature, &mean, &std);
 
-	if (known == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("feature %s has no value in any training row",
-						options_feature_name(d->options, feature)),
-				 errhint("Leave the column out.")));
-	stats->mean[feature] = mean;
-	stats->std[feature] = Min(std, DBL_MAX);
-	if (nn_is_constant(mean, stats->std[feature]))
-		stats->std[feature] = 0.0;
-	for (int i = 0; i < d->nseries; i++)
-		if (d->series[i].known[feature] == 0)
+	if (known > 0)
+	{
+		stats->mean[feature] = mean;
+		stats->std[feature] = Min(std, DBL_MAX);
+		if (nn_is_constant(mean, stats->std[feature]))
+			stats->std[feature] = 0.0;
+	}
+	for (int i = 0; i < n; i++)
+		if (series[i].known[feature] == 0)
 		{
-			d->series[i].mean[feature] = mean;
-			d->series[i].std[feature] = stats->std[feature];
+			series[i].mean[feature] = stats->mean[feature];
+			series[i].std[feature] = stats->std[feature];
 		}
 }
 
-static void
-pool_series(Dataset *d, ModelStats *stats)
+void
+dataset_pool(const Options *options, Oid ts_type, int features, int n, DatasetSeries *series,
+			 ModelStats *stats)
 {
-	double	   *step = palloc(sizeof(double) * d->nseries);
-	int			n = 0;
+	double	   *step = palloc_extended(sizeof(double) * n, MCXT_ALLOC_HUGE);
+	int			steps = 0;
 
-	for (int c = 0; c < d->features; c++)
-		pool_moments(d, c, stats);
-	for (int i = 0; i < d->nseries; i++)
-		if (d->series[i].step > 0)
-			step[n++] = d->series[i].step;
-	stats->step = n > 0 ? nn_quantile(step, n, 0.5) : 0.0;
-	stats->max_gap = dataset_max_gap(d->options, d->ts_type, stats->step);
+	for (int c = 0; c < features; c++)
+		pool_moments(n, series, c, stats);
+	for (int i = 0; i < n; i++)
+		if (series[i].step > 0)
+			step[steps++] = series[i].step;
+	stats->step = steps > 0 ? nn_quantile(step, steps, 0.5) : 0.0;
+	stats->max_gap = dataset_max_gap(options, ts_type, stats->step);
 	pfree(step);
 	/* sampling may have left fewer than two rows of every series */
-	for (int i = 0; i < d->nseries; i++)
-		if (d->series[i].step == 0)
+	for (int i = 0; i < n; i++)
+		if (series[i].step == 0)
 		{
-			d->series[i].step = stats->step;
-			d->series[i].max_gap = stats->max_gap;
+			series[i].step = stats->step;
+			series[i].max_gap = stats->max_gap;
 		}
-	if (d->nseries > 1)
+	if (n > 1)
 		return;
 	/* exact, without sums of squares */
-	memcpy(stats->mean, d->series[0].mean, sizeof(double) * d->features);
-	memcpy(stats->std, d->series[0].std, sizeof(double) * d->features);
+	memcpy(stats->mean, series[0].mean, sizeof(double) * features);
+	memcpy(stats->std, series[0].std, sizeof(double) * features);
+}
+
+static void
+refuse_unknown_feature(const Dataset *d)
+{
+	for (int c = 0; c < d->features; c++)
+	{
+		bool		known = false;
+
+		for (int i = 0; i < d->nseries && !known; i++)
+			known = d->series[i].known[c] > 0;
+		if (!known)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("feature %s has no value in any training row",
+							options_feature_name(d->options, c)),
+					 errhint("Leave the column out.")));
+	}
 }
 
 void
@@ -529,13 +578,41 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	for (int c = 0; c < d->features; c++)
 		if (d->transforms.kind[c] == TRANSFORM_AUTO)
 			d->transforms.kind[c] = TRANSFORM_NONE;
+	if (d->sampling)
+		dataset_settle_level(d);
 	dataset_shrink(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)
 		starts += Max(d->runs[i].rows - d->plan.chunk_rows + 1, 0);
 	if (starts == 0 || (d->nseries == 1 && d->series[0].held.blocks == 0))
 		too_few_rows(d);
-	pool_series(d, stats);
+	refuse_unknown_feature(d);
+	dataset_pool(d->options, d->ts_type, d->features, d->nseries, d->series, stats);
+}
+
+bool
+dataset_finish_calibration(Dataset *d, const ModelStats *stats)
+{
+	DatasetSeries *s = d->series;
+
+	end_series(d);
+	dataset_shrink(d);
+	d->facts.rows = d->nrows;
+	if (d->nseries == 0)
+		return false;
+	s = &d->series[0];
+	for (int c = 0; c < d->features; c++)
+		if (s->known[c] == 0)
+		{
+			s->mean[c] = stats->mean[c];
+			s->std[c] = stats->std[c];
+		}
+	if (s->step == 0)
+	{
+		s->step = stats->step;
+		s->max_gap = stats->max_gap;
+	}
+	return true;
 }
 
 RunRange

@@ -31,6 +31,7 @@ typedef struct RunRange
 typedef struct DatasetSeries
 {
 	char	   *key;			/* see series_key.h; NULL: the only series */
+	uint64		hash;			/* of the key, for the sample */
 	int64		rows;			/* including omitted ones */
 	HeldOut		held;
 	double	   *mean;			/* (features) */
@@ -63,13 +64,18 @@ typedef struct Dataset
 	Oid			ts_type;
 	Transforms	transforms;		/* TRANSFORM_AUTO until a series has shown more */
 
+	bool		decided;		/* transforms are those of a model */
+
 	Size		reserve;		/* bytes to leave for the training */
-	bool		sampling;		/* omit rows beyond the budget, instead of an ERROR */
+	bool		sampling;		/* omit rows beyond the limit, instead of an ERROR */
+	Size		limit;			/* bytes for all, with sampling */
 	int			level;			/* one of 2^level blocks is kept */
 	int64		largest;		/* rows of the longest series, including omitted ones */
+	int64		newest;			/* rows of the open series to keep; 0: all */
 
 	Series	   *open;			/* the series being collected, or NULL */
 	char	   *open_key;
+	uint64		open_hash;
 	int64		open_number;	/* number of its next row */
 
 	float	   *rows;			/* (nrows, features) scaled, within plan.bound */
@@ -93,6 +99,13 @@ extern Dataset *dataset_open(MemoryContext parent, const Options *options, int f
 							 Oid ts_type, bool sampling, Size reserve);
 extern void dataset_close(Dataset *dataset);
 
+/*
+ * An empty dataset for one series of a model, with the model's transforms, for calibration.  newest:
+ * rows come in order of time, and only so many are kept, the last ones; 0: all, and an ERROR if they do
+ * not fit in maintenance_work_mem.
+ */
+extern Dataset *dataset_open_calibration(MemoryContext parent, const Model *model, int64 newest);
+
 /* The least number of rows of a series that can be trained on and calibrated. */
 extern int64 dataset_least_rows(const Dataset *dataset);
 
@@ -103,11 +116,46 @@ extern void dataset_add(Dataset *dataset, int64 ts, const double *values);
 /* Omits a row of the open series: the rows before and after it are not neighbours. */
 extern void dataset_skip(Dataset *dataset);
 
+/* Omits rows of the open series up to the one with a number, counted from 0. */
+extern void dataset_skip_to(Dataset *dataset, int64 number);
+
 /*
  * Ends the last series; transforms has been decided then.  Sets mean, std, step and max_gap of
  * all rows together in stats.  ERROR if no series is long enough, or a feature has no value.
  */
 extern void dataset_finish(Dataset *dataset, ModelStats *stats);
+
+/*
+ * Ends the only series of a dataset for calibration; false if it has too few rows.  What cannot be
+ * computed from its rows is taken from stats, the figures of all series.
+ */
+extern bool dataset_finish_calibration(Dataset *dataset, const ModelStats *stats);
+
+/*
+ * Computes mean, std, step and max_gap of all rows together from those of n series, each with key,
+ * mean, std, known, step and max_gap, and gives series without a value of a feature those
+ * of all.  A feature without any value keeps mean and std.
+ */
+extern void dataset_pool(const Options *options, Oid ts_type, int features, int n,
+						 DatasetSeries *series, ModelStats *stats);
+
+/* ---- samples: dataset_sampling.c ---- */
+
+/* Rows of a block: these are kept or left out together. */
+extern int64 dataset_block_rows(const Dataset *dataset);
+
+/* A hash of the key of a series (NULL: there are none), and whether one of its blocks is kept. */
+extern uint64 dataset_series_hash(const char *key);
+extern bool dataset_keeps_block(uint64 hash, int64 block, int level);
+
+/*
+ * The level at which n series with these numbers of rows, in this order, are expected to fit; 0 if all
+ * rows do.  Before any row has been added.
+ */
+extern int	dataset_choose_level(const Dataset *dataset, int n, const int64 *rows);
+
+/* Rows that the sample at a level does not contain will not be added. */
+extern void dataset_begin_level(Dataset *dataset, int level);
 
 /*
  * Instead of the above: adds series and rows that are already scaled, for calibration

@@ -19,6 +19,9 @@ extern void dataset_shrink(struct Dataset *dataset);
 extern bool dataset_keeps_row(const struct Dataset *dataset, int64 number);
 
 /* Leaves out rows until the others fit.  ERROR if no number of rows does. */
-extern void dataset_keep_within_budget(struct Dataset *dataset);
+extern void dataset_keep_within_limit(struct Dataset *dataset);
+
+/* Leaves out as many as the numbers of all rows say; when all series have ended. */
+extern void dataset_settle_level(struct Dataset *dataset);
 
 #endif							/* AMAD_ROWS_DATASET_PRIVATE_H */

@@ -25,7 +25,7 @@
 #include "rows/transform.h"
 
 #define FIRST_SEGMENT_ROWS 64
-#define MAX_SEGMENT_BYTES (1024 * 1024)
+#define MAX_SEGMENT_BYTES (64 * 1024)
 #define STEP_SAMPLE 10001		/* distances sampled for the median step */
 #define CHECK_ROWS 65536		/* rows between two checks for interrupts, in short loops */
 
@@ -99,6 +99,15 @@ Size
 series_row_bytes(int features)
 {
 	return offsetof(SeriesRow, values) + sizeof(double) * features + sizeof(SeriesRow *);
+}
+
+Size
+series_slack_bytes(int features, int64 rows)
+{
+	const Size	stride = offsetof(SeriesRow, values) + sizeof(double) * features;
+
+	/* each segment has twice as many rows as the one before */
+	return Min((rows + FIRST_SEGMENT_ROWS) * stride, MAX_SEGMENT_BYTES) + sizeof(Segment);
 }
 
 /* ---- collecting -------------------------------------------------------------------- */
@@ -190,6 +199,18 @@ series_thin(Series *series, bool (*keep)(int64 number, void *arg), void *arg)
 	series->last = to;
 }
 
+void
+series_forget(Series *series, int64 n)
+{
+	Segment    *first = series->first;
+
+	if (series->rows - first->rows < n || first == series->last)
+		return;
+	series->first = first->next;
+	series->rows -= first->rows;
+	free_segment(series, first);
+}
+
 /* ---- order ---------------------------------------------------------------------------- */
 
 static int
@@ -250,6 +271,15 @@ series_sort(Series *series)
 		poll_row(i);
 		series->order[i]->number = i;
 	}
+}
+
+void
+series_keep_newest(Series *series, int64 n)
+{
+	if (series->rows <= n)
+		return;
+	series->order += series->rows - n;
+	series->rows = n;
 }
 
 const double *

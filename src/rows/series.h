@@ -35,8 +35,9 @@ extern Series *series_open(MemoryContext parent, int features, Oid ts_type);
 extern void series_close(Series *series);
 extern int64 series_rows(const Series *series);
 
-/* Memory used per row. */
+/* Memory used per row, and what may be allocated for more rows than there are. */
 extern Size series_row_bytes(int features);
+extern Size series_slack_bytes(int features, int64 rows);
 
 /*
  * Adds a row; NaN marks a missing value.  `number` counts the rows of the series including
@@ -48,6 +49,12 @@ extern void series_add(Series *series, int64 ts, int64 number, const double *val
 /* Removes the rows whose number the function does not accept. */
 extern void series_thin(Series *series, bool (*keep)(int64 number, void *arg), void *arg);
 
+/*
+ * Releases memory of the rows that were added first, unless they are among the last n.  Only rows
+ * that are added in order of time may be forgotten.
+ */
+extern void series_forget(Series *series, int64 n);
+
 /* Sorts the rows by time.  ERROR if a timestamp occurs twice. */
 extern void series_sort(Series *series);
 
@@ -55,6 +62,9 @@ extern void series_sort(Series *series);
 
 /* The values of a row, and its timestamp. */
 extern const double *series_values(const Series *series, int64 row, int64 *ts);
+
+/* Keeps only the n newest rows. */
+extern void series_keep_newest(Series *series, int64 n);
 
 /* ERROR if a value is missing. */
 extern void series_refuse_missing(const Series *series, const Options *options);
