@@ -49,6 +49,7 @@ max_worker_processes = 16
 ));
 		$node->append_conf('postgresql.conf', q(
 shared_preload_libraries = 'citus'
+citus.local_hostname = ') . $node->host . q('
 wal_level = logical
 max_wal_senders = 10
 max_replication_slots = 10
