@@ -99,10 +99,10 @@ check_citus(const char *function)
 
 /* Locks a table, of which the caller must have the owner's privileges; returns its owner. */
 static Oid
-lock_table(Oid schema, const char *name, SharedTable *t)
+lock_table(Oid schema, const char *name, LOCKMODE lock, SharedTable *t)
 {
 	Oid			oid = get_relname_relid(name, schema);
-	Relation	table = OidIsValid(oid) ? try_relation_open(oid, AccessExclusiveLock) : NULL;
+	Relation	table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
 	Oid			owner;
 
 	if (table == NULL || RelationGetNamespace(table) != schema ||
@@ -126,7 +126,7 @@ lock_table(Oid schema, const char *name, SharedTable *t)
 
 /* Locks the tables and returns their owner. */
 static Oid
-lock_tables(Oid function, SharedTable *locked)
+lock_tables(Oid function, LOCKMODE lock, SharedTable *locked)
 {
 	Oid			schema = get_func_namespace(function);
 	Oid			owner = InvalidOid;
@@ -135,7 +135,7 @@ lock_tables(Oid function, SharedTable *locked)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
 	for (int i = 0; i < lengthof(tables); i++)
 	{
-		Oid			other = lock_table(schema, tables[i], &locked[i]);
+		Oid			other = lock_table(schema, tables[i], lock, &locked[i]);
 
 		if (OidIsValid(owner) && other != owner)
 			ereport(ERROR,
@@ -169,6 +169,15 @@ distribute(const SharedTable *t)
 				 errhint("Add it with citus_set_coordinator_host().")));
 }
 
+static bool
+are_distributed(const SharedTable *locked)
+{
+	for (int i = 0; i < lengthof(tables); i++)
+		if (locked[i].kind != CITUS_REFERENCE)
+			return false;
+	return true;
+}
+
 /* () */
 Datum
 amad_distribute(PG_FUNCTION_ARGS)
@@ -179,11 +188,16 @@ amad_distribute(PG_FUNCTION_ARGS)
 	Access		a;
 
 	check_citus("amad_distribute()");
-	scope = statements_enter(lock_tables(function, locked));
-	for (int i = 0; i < lengthof(tables); i++)
-		distribute(&locked[i]);
-	/* to nodes that were added since */
-	run("SELECT pg_catalog.replicate_reference_tables()");
+	scope = statements_enter(lock_tables(function, AccessShareLock, locked));
+	if (are_distributed(locked))
+		/* to nodes that were added since; it uses connections of its own, so no more is locked */
+		run("SELECT pg_catalog.replicate_reference_tables()");
+	else
+	{
+		(void) lock_tables(function, AccessExclusiveLock, locked);
+		for (int i = 0; i < lengthof(tables); i++)
+			distribute(&locked[i]);
+	}
 	statements_leave(&scope);
 
 	models_table_enter(&a, function, RowExclusiveLock, ACL_SELECT);
@@ -252,7 +266,7 @@ amad_undistribute(PG_FUNCTION_ARGS)
 	StatementScope scope;
 
 	check_citus("amad_undistribute()");
-	scope = statements_enter(lock_tables(fcinfo->flinfo->fn_oid, locked));
+	scope = statements_enter(lock_tables(fcinfo->flinfo->fn_oid, AccessExclusiveLock, locked));
 	/* Citus does not find the renamed copies */
 	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);

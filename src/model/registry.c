@@ -390,6 +390,17 @@ registry_check_change(FunctionCallInfo fcinfo, const char *name, const char *hin
 }
 
 void
+registry_check_coordinator(FunctionCallInfo fcinfo)
+{
+	registry_check_change(fcinfo, NULL, NULL);
+	if (citus_on_worker())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("watches are kept on the coordinator of Citus"),
+				 errhint("Connect to the coordinator.")));
+}
+
+void
 registry_check_drop(Oid function)
 {
 	Access		a;

@@ -71,6 +71,9 @@ extern StoredVersion registry_store(Oid function, const char *name, const Model 
  */
 extern void registry_check_change(FunctionCallInfo fcinfo, const char *name, const char *hint);
 
+/* The same for watches, whose tables are those of the coordinator. */
+extern void registry_check_coordinator(FunctionCallInfo fcinfo);
+
 /* ERROR unless the caller may drop versions of its models. */
 extern void registry_check_drop(Oid function);
 

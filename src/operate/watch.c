@@ -304,6 +304,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	if (model_name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
+	registry_check_coordinator(fcinfo);
 	check_interval(fcinfo, ARG_EVERY, "every");
 	check_interval(fcinfo, ARG_DELAY, "delay");
 	check_interval(fcinfo, ARG_LATE, "late");

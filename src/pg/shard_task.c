@@ -37,9 +37,9 @@ reads_shards(FunctionCallInfo fcinfo)
 	const Node *context = fcinfo ? fcinfo->context : NULL;
 	ListCell   *cell;
 
-	if (context == NULL || !(IsA(context, AggState) || IsA(context, WindowAggState)))
+	if (context == NULL || !IsA(context, AggState))
 		return false;
-	foreach(cell, ((const PlanState *) context)->state->es_range_table)
+	foreach(cell, ((const AggState *) context)->ss.ps.state->es_range_table)
 	{
 		const RangeTblEntry *entry = lfirst(cell);
 		Oid			table = entry->rtekind == RTE_RELATION ? citus_table_of_shard(entry->relid)

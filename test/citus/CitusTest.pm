@@ -1,9 +1,9 @@
 # A Citus cluster of three servers, and a plain server with the same rows to compare it with.
 #
-#   my $citus = CitusTest->new(conf => 'extra settings', workers => 2);
+#   my $citus = CitusTest->new(conf => 'extra settings', workers => 2, apart => 0);
 #
-# starts a coordinator, which holds no shards, and two workers, each with 8 shards of a table, and a plain server.
-# All have amad in database postgres, and role postgres. Sockets only; no port is opened.
+# starts a coordinator, which holds no shards, two workers, and a plain server; a table has 8 shards. The last workers
+# can stay apart, for add_node($server). All others have amad, in database postgres. Sockets only; no port is opened.
 #
 #   $citus->coordinator, $citus->worker(0), $citus->plain     servers (PostgreSQL::Test::Cluster)
 #   $citus->sql($statements)                  on the coordinator, its output; dies if that fails
@@ -49,6 +49,7 @@ max_worker_processes = 16
 ));
 		$node->append_conf('postgresql.conf', q(
 shared_preload_libraries = 'citus'
+citus.local_hostname = ') . $node->host . q('
 wal_level = logical
 max_wal_senders = 10
 max_replication_slots = 10
@@ -63,7 +64,7 @@ citus.node_conninfo = 'sslmode=disable'
 		$node->safe_psql('postgres', 'CREATE EXTENSION citus') if $name ne 'plain';
 	}
 	$self->sql(sprintf q(SELECT citus_set_coordinator_host('%s', %d)), $self->coordinator->host, $self->coordinator->port);
-	$self->add_node($_) for @{$self->{workers}};
+	$self->add_node($self->worker($_)) for 0 .. $workers - ($params{apart} // 0) - 1;
 	$self->both('CREATE EXTENSION amad');
 	return $self;
 }
