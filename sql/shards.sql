@@ -35,3 +35,20 @@ CREATE FUNCTION amad_refresh_on_shard(ranges jsonb, shard oid, call jsonb, model
 	AS 'MODULE_PATHNAME', 'amad_refresh_on_shard' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 1000;
 COMMENT ON FUNCTION amad_refresh_on_shard IS
 	'what amad_refresh calls for a shard of a distributed source';
+
+-- For the arguments of amad_recalibrate up to options; some series only.
+DO $do$
+DECLARE
+	variant text;
+	bound text;
+BEGIN
+	FOR variant, bound IN VALUES ('amad_recalibrate', 'timestamptz'), ('amad_recalibrate_bigint', 'bigint') LOOP
+		EXECUTE pg_catalog.format($$ CREATE FUNCTION %I(model_name text, since %s, until %s, last_n bigint, series jsonb,
+				source text, timestamp_col text, label_col text, options jsonb, shard oid, call jsonb, model amad_model)
+			RETURNS TABLE (key text, adopted boolean, learning bigint, figures bytea, rescaled jsonb, totals jsonb)
+			AS 'MODULE_PATHNAME', 'amad_recalibrate_on_shard' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100 $$,
+			variant OPERATOR(pg_catalog.||) '_on_shard', bound, bound);
+		EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION %I IS %L $$, variant OPERATOR(pg_catalog.||) '_on_shard',
+			'what ' OPERATOR(pg_catalog.||) variant OPERATOR(pg_catalog.||) ' calls for a shard of a distributed source');
+	END LOOP;
+END $do$;

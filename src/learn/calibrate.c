@@ -125,16 +125,18 @@ calibrate_least_rows(const Options *o)
 	return (int64) ceil(Max(2 * o->horizons[o->nhorizons - 1], 1 / o->contamination));
 }
 
-static void
-report_too_few_scored(const Calibration *c, int64 scored)
+void
+calibrate_check_scored(const Model *m, int64 scored)
 {
+	if (scored >= calibrate_least_rows(&m->options))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("too few rows to recalibrate: " INT64_FORMAT, scored),
 			 errdetail("At least " INT64_FORMAT
 					   " rows with a score are needed. A row has a score if %d rows "
 					   "precede it without a gap.",
-					   calibrate_least_rows(&c->model->options), model_warmup(c->model)),
+					   calibrate_least_rows(&m->options), model_warmup(m)),
 			 errhint("Specify an earlier since or a greater last_n.")));
 }
 
@@ -157,8 +159,13 @@ find_own_series(Calibration *c)
 		sum.held_out += scored[i].held_out;
 		most = Max(most, scored[i].all);
 	}
-	if (c->rows.recorded && (calibration_rows_of_all(&c->rows) ? sum.all : most) < least)
-		report_too_few_scored(c, calibration_rows_of_all(&c->rows) ? sum.all : most);
+	if (c->result)
+	{
+		c->result->most = calibration_rows_of_all(&c->rows) ? sum.all : most;
+		if (c->result->most < least && c->rows.recorded->part)
+			return;
+		calibrate_check_scored(c->model, c->result->most);
+	}
 	if (sum.held_out > 0 || c->summary)
 		return;
 	if (c->rows.use_all)

@@ -8,6 +8,9 @@
 #include "learn/series_summary.h"
 #include "learn/threshold.h"
 
+/* ERROR unless a recalibration has enough rows with a score. */
+extern void calibrate_check_scored(const Model *model, int64 scored);
+
 /* Bytes that calibrate_model() and recalibrate_model() allocate for `rows` rows. */
 extern Size calibrate_bytes(const Model *model, int64 rows);
 extern Size recalibrate_bytes(const Model *model, int64 rows);

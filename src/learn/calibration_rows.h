@@ -36,6 +36,7 @@ typedef struct Recorded
 	double		trim;			/* share of the rows that can be anomalous, 0 … 0.5; with 0 */
 	/* figures may fall, too */
 	bool		some_series;	/* only figures of series change, not those of all rows */
+	bool		part;			/* too few rows are no error, because there are others elsewhere */
 	bool		new_contamination;	/* the threshold may fall */
 } Recorded;
 

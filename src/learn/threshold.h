@@ -27,6 +27,7 @@ typedef struct Recalibrated
 								 * is greatest; 0: not known */
 	int			series;			/* with new figures */
 	int			kept;			/* with too few rows: their figures stay */
+	int64		most;			/* rows with a score of the series that has most, or of all */
 } Recalibrated;
 
 /* The quantiles of all scores and of those held out that a training's threshold is computed from. */

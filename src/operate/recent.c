@@ -191,7 +191,8 @@ judge_recent_rows(Recent *r)
 		scored += r->series[i].scored;
 		flagged += r->series[i].flagged;
 	}
-	r->flagged_before = scored > 0 ? (double) flagged / scored : 0;
+	r->scored_before = scored;
+	r->flagged_before = flagged;
 	pfree(values);
 }
 
@@ -269,7 +270,8 @@ Recent *
 recent_read(const DetectSpec *spec, double trim, RecentPurpose purpose)
 {
 	Recent	   *r = read_pass(spec, trim, purpose, 0, NULL);
-	double		flagged_before = r->flagged_before;
+	const int64 scored_before = r->scored_before;
+	const int64 flagged_before = r->flagged_before;
 	const Model *m = detect_model(r->detection)->model;
 	const int64 least = calibrate_least_rows(&m->options);
 	const Size	bytes = sizeof(bool) * m->features;
@@ -293,6 +295,7 @@ recent_read(const DetectSpec *spec, double trim, RecentPurpose purpose)
 	/* not before the memory of the first pass is free again */
 	MemoryContextDelete(r->context);
 	r = read_pass(spec, trim, purpose, n, levels);
+	r->scored_before = scored_before;
 	r->flagged_before = flagged_before;
 	return r;
 }

@@ -72,7 +72,8 @@ typedef struct Recent
 	uint8	   *use;			/* (rows) RowUse */
 	RecentSeries *series;		/* (dataset->nseries) */
 	List	   *figures;		/* RecentSeries.figures, until the rows have been read */
-	double		flagged_before; /* share of the rows that the model flags, but for new series */
+	int64		scored_before;	/* rows with a score of series that the model contains, … */
+	int64		flagged_before; /* … and those that it flags */
 	int64		labelled;		/* rows known to be bad */
 	int			nlevels;		/* series to be rescaled */
 	MovedLevels *levels;

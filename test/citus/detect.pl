@@ -112,11 +112,36 @@ $citus->both(q(CALL amad_care('fleet', as_of => '2024-05-03 20:30+00')));
 $citus->same_rows('SELECT version, deployed, md5(model::text) FROM amad_models', 'the models after care');
 $citus->same_rows("SELECT series, drift, learning FROM amad_series JOIN amad_watches USING (watch)", 'the series after care')
   if $citus->plain->safe_psql('postgres', "SELECT count(*) FROM pg_attribute WHERE attrelid = 'amad_series'::regclass AND attname = 'drift'");
-# the source is read for the refresh on the shards only
-is($citus->sql(q(SET client_min_messages = debug1; SELECT 1)) ne '', 1, 'a session');
+# ---- recalibrations: of some series on the shards, of all of them here
+my @recalibrations = (
+	[ "since => '2024-05-03+00', series => '[{\"device\": 2}, {\"device\": 4}, {\"device\": 7}]'", 1 ],
+	[ "last_n => 200, series => '{\"device\": [1, 9, 10]}', options => '{\"trim\": 0}'", 1 ],
+	[ "since => '2024-05-03+00', series => '{\"device\": [3, 5]}', options => '{\"threshold_only\": true}'", 1 ],
+	[ "since => '2024-05-02+00', options => '{\"contamination\": 0.02}'", 0 ],
+);
+for my $recalibration (@recalibrations)
+{
+	my ($arguments, $on_shards) = @$recalibration;
+
+	$citus->same_rows("SELECT amad_recalibrate('fleet', $arguments) - 'seconds'", "amad_recalibrate($arguments)");
+	$citus->same_rows('SELECT version, deployed, md5(model::text) FROM amad_models', 'its model');
+	my (undef, undef, $debug) = $citus->coordinator->psql('postgres',
+		"SET client_min_messages = debug1; BEGIN; SELECT amad_recalibrate('fleet', $arguments); ROLLBACK");
+	is($debug =~ /amad asks the shards/ ? 1 : 0, $on_shards, $on_shards ? 'on the shards' : 'not on the shards');
+	is($debug =~ /amad reads its source by/ ? 0 : 1, $on_shards, 'its rows');
+}
+for my $arguments ("since => '2024-05-04 10:00+00', series => '{\"device\": [1, 2]}'", "last_n => 10, series => '{\"device\": 77}'")
+{
+	my $call = "SELECT amad_recalibrate('fleet', $arguments)";
+	my ($here, $there) = map { s/.*(ERROR: .*)/$1/sr =~ s/\nCONTEXT:.*//sr } $citus->error($call), $citus->error($call, node => $citus->plain);
+
+	is($here, $there, "the error of amad_recalibrate($arguments)");
+}
+
+# the source is read for the refresh on the shards; only the last values of features that are missing are looked for from here
 my (undef, undef, $debug) = $citus->coordinator->psql('postgres', q(SET client_min_messages = debug1; CALL amad_refresh('fleet', since => '2024-05-03 15:00+00', as_of => '2024-05-03 20:00+00')));
 like($debug, qr/amad asks the shards of its source by: .*amad_refresh_on_shard/, 'a refresh asks the shards');
-unlike($debug, qr/amad reads its source by/, 'and does not read rows of the source');
+unlike($debug, qr/amad reads its source by: .*ORDER BY c1/, 'and does not read the range itself');
 
 # ---- a shard moves while others score
 my $digest = $citus->digest($citus->coordinator, "SELECT * FROM amad_detect('fleet')");

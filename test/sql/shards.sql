@@ -88,6 +88,19 @@ SELECT range, count(*), min(place), max(place), count(*) FILTER (WHERE flagged) 
 FROM amad_refresh_on_shard('[{"first": "-9223372036854775808", "until": "9223372036854775807", "series": {"device": 3}},
 	{"first": "820563000000000", "until": "820569000000000", "series": {"device": 4}}]', 'readings_2'::regclass, call(), model()) GROUP BY 1 ORDER BY 1;
 
+-- new figures of series
+SELECT key, adopted, learning, length(figures) > 100 AS figures, jsonb_array_length(rescaled) AS rescaled,
+	totals - '{flagged,flagged_before,threshold_ratio}'::text[] AS totals
+FROM shards, amad_recalibrate_on_shard('fleet', NULL, NULL, 300, '{"device": [1, 3, 6]}', NULL, NULL, NULL, NULL, shard, call(), model())
+ORDER BY key, totals::text;
+-- too few rows are no error here
+SELECT key, learning, figures IS NULL AS no_figures, totals->'most' AS most
+FROM amad_recalibrate_on_shard('fleet', NULL, NULL, 12, '{"device": [6]}', NULL, NULL, NULL, NULL, 'readings_3'::regclass, call(), model()) ORDER BY key;
+SELECT key, totals->'most' AS most
+FROM amad_recalibrate_on_shard('fleet', NULL, NULL, 12, '{"device": [77]}', NULL, NULL, NULL, NULL, 'readings_3'::regclass, call(), model());
+SELECT * FROM amad_recalibrate_on_shard('fleet', NULL, NULL, 300, NULL, NULL, NULL, NULL, NULL, 'readings_3'::regclass, call(), model());
+SELECT * FROM amad_recalibrate_on_shard('fleet', NULL, NULL, 300, '{"device": 1}', NULL, NULL, NULL, '{"contamination": 0.1}', 'readings_1'::regclass, call(), model());
+
 -- ---- calls that make no sense
 SELECT * FROM amad_detect_on_shard('fleet', NULL, NULL, NULL, NULL, NULL, NULL, false, true, NULL, NULL, call(), model());
 SELECT * FROM amad_detect_on_shard('fleet', NULL, NULL, NULL, NULL, NULL, NULL, false, true, NULL, 1, NULL, model());
