@@ -4,6 +4,8 @@
  *
  * A run is a sequence of steps with a commit after each.  A step that fails is rolled back alone, as a
  * subtransaction, so that the failure can be recorded and committed before the error is raised again.
+ * If the commit fails, too, as it does when the connection to a foreign server has been lost, the
+ * failure is recorded in the next transaction.
  *
  * A session-level lock makes sure that one run of a kind is active at a time.  It survives the
  * commits, and an error or the end of the process releases it.  So a run that is recorded as
@@ -167,13 +169,45 @@ call_report_failure(void *arg)
 	trouble_report_failure(report->refresh, report->message);
 }
 
+/* Commits and returns NULL; or the error, after which a new transaction runs and the lock is gone. */
+static ErrorData *
+try_to_commit(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		SPI_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return error;
+}
+
+static void
+record_failure(Refresh *r, const ErrorData *error)
+{
+	FailureReport failure = {r, error->message};
+
+	update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
+	/* the error of a report, such as a full disk, is less important */
+	if (!run_is_cancel(error))
+		(void) subtransaction_run(call_report_failure, &failure);
+}
+
 ErrorData *
 run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 {
 	const RefreshSums sums = r->sums;
 	StepCall	call = {.refresh = r, .step = step};
-	FailureReport failure;
 	ErrorData  *error;
+	ErrorData  *commit_error;
 
 	if (r->atomic)
 	{
@@ -185,13 +219,17 @@ run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 	if (error)
 	{
 		r->sums = sums;
-		update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
-		failure = (FailureReport){r, error->message};
-		/* the error of a report, such as a full disk, is less important */
-		if (!run_is_cancel(error))
-			(void) subtransaction_run(call_report_failure, &failure);
+		record_failure(r, error);
 	}
-	SPI_commit();
+	commit_error = try_to_commit();
+	if (commit_error)
+	{
+		error = error ? error : commit_error;
+		r->sums = sums;
+		record_failure(r, error);
+		SPI_commit();
+		ReThrowError(error);
+	}
 	*more = call.more;
 	return error;
 }
@@ -236,29 +274,14 @@ call_notify(void *arg)
 
 /* Notifies and commits; false if that failed. */
 static bool
-try_to_notify(Refresh *r, Notification *n)
+try_to_notify(Notification *n)
 {
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool done = subtransaction_run(call_notify, n) == NULL;
+	const bool	done = subtransaction_run(call_notify, n) == NULL;
+	ErrorData  *error = try_to_commit();	/* a full queue is found then */
 
-	/* a full queue is found when the transaction commits */
-	PG_TRY();
-	{
-		SPI_commit();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (run_is_cancel(error))
-			PG_RE_THROW();
-		FlushErrorState();
-		done = false;
-	}
-	PG_END_TRY();
-	return done;
+	if (error && run_is_cancel(error))
+		ReThrowError(error);
+	return done && error == NULL;
 }
 
 void
@@ -280,7 +303,7 @@ run_notify(Refresh *r)
 							 "SELECT FROM {outbox} WHERE watch = $1 AND delivered IS NULL LIMIT 1",
 							 1, types, values, NULL) > 0;
 	watch_tables_leave(&t);
-	if (!waiting || try_to_notify(r, &n))
+	if (!waiting || try_to_notify(&n))
 		return;
 	watch_tables_enter(&t, r->function);
 	(void) watch_tables_execute(&t,
