@@ -338,6 +338,7 @@ run_enter(FunctionCallInfo fcinfo, const char *procedure)
 		: NULL;
 	Refresh    *r;
 
+	PreventCommandIfReadOnly(psprintf("%s()", procedure));
 	/* the context of this connection to SPI survives commits */
 	SPI_connect_ext(call && !call->atomic && !IsSubTransaction() ? SPI_OPT_NONATOMIC : 0);
 	r = palloc0(sizeof(Refresh));
