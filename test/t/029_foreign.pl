@@ -158,6 +158,34 @@ sql('CREATE FOREIGN TABLE half_stored (device int, ts timestamptz, severity floa
 my $stored = 'SELECT count(severity), max(severity) FROM ';
 is(sql("$stored half_stored"), there("$stored amad_detect('half')"), 'stored scores are read from there');
 
+# ---- collations ---------------------------------------------------------------------------------------
+
+# The other server sorts by its collation; rows of partitions by time would be merged in another order.
+SKIP:
+{
+	skip 'there are no collations of ICU', 4 unless $node->safe_psql('postgres', q(SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'));
+	there(qq(CREATE TABLE words_old (device text COLLATE "en-x-icu", ts timestamptz, a float8, b float8); CREATE TABLE words_new (LIKE words_old)));
+	sql(qq(CREATE TABLE words_one (device text COLLATE "en-x-icu", ts timestamptz, a float8, b float8); INSERT INTO words_one
+	  SELECT d, '2026-05-01'::timestamptz + i * interval '1 minute', sin(i * 0.2 + ascii(d)), cos(i * 0.11) FROM generate_series(0, 199) i, unnest('{a,B,c,A,b,C}'::text[]) d));
+	foreach my $how ([ 'other', '' ], [ 'same', 'COLLATE "en-x-icu"' ])
+	{
+		my ($name, $collate) = @$how;
+
+		sql(qq(CREATE TABLE words_$name (device text $collate, ts timestamptz, a float8, b float8) PARTITION BY RANGE (ts);
+		  CREATE FOREIGN TABLE words_${name}_old PARTITION OF words_$name FOR VALUES FROM (MINVALUE) TO ('2026-05-01 02:00') SERVER remote OPTIONS (table_name 'words_old');
+		  CREATE FOREIGN TABLE words_${name}_new PARTITION OF words_$name FOR VALUES FROM ('2026-05-01 02:00') TO (MAXVALUE) SERVER remote OPTIONS (table_name 'words_new')));
+	}
+	sql('INSERT INTO words_same SELECT * FROM words_one; SET enable_sort = off');
+	my $words = q(SELECT amad_train('words', 'words_%s', 'ts', '{a,b}', '{device}', options => '{"method": "pca", "horizons": [1]}')->'rows');
+	is(sql(sprintf($words, 'same')), '1200', 'a training on columns with the collation of the other server');
+	my $value = q(SELECT md5(model::text) FROM amad_models WHERE model_name = 'words' ORDER BY version DESC LIMIT 1);
+	my $model = sql($value);
+	is(sql(sprintf($words, 'one')) . sql($value), "1200$model", 'gives the model of a local table');
+	my $wrong_order = qr/ERROR:  rows of source public\.words_other are not in the order of their series\nDETAIL:  The series \{"device": "A"\} comes after \{"device": "a"\}\.\nHINT:  Columns of foreign tables need the collations/;
+	like(error('SET enable_sort = off; ' . sprintf($words, 'other')), $wrong_order, 'with another collation a training is refused');
+	like(error(q(SET enable_sort = off; SELECT count(*) FROM amad_detect('words', source => 'words_other'))), $wrong_order, 'and a detection');
+}
+
 # ---- watches ------------------------------------------------------------------------------------------
 
 # Triggers that see rows would let INSERT into the table fail.
