@@ -169,9 +169,12 @@ call_report_failure(void *arg)
 	trouble_report_failure(report->refresh, report->message);
 }
 
-/* Commits and returns NULL; or the error, after which a new transaction runs and the lock is gone. */
+/*
+ * Commits and returns NULL; or the error, after which a new transaction runs.  The error has released
+ * the lock, which is taken again if no other run has it now.
+ */
 static ErrorData *
-try_to_commit(void)
+try_to_commit(Refresh *r)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
@@ -187,6 +190,8 @@ try_to_commit(void)
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	if (error)
+		r->locked = watch_lock(r->watches, &r->watch.id, r->lock, ExclusiveLock, true, false);
 	return error;
 }
 
@@ -197,7 +202,7 @@ record_failure(Refresh *r, const ErrorData *error)
 
 	update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
 	/* the error of a report, such as a full disk, is less important */
-	if (!run_is_cancel(error))
+	if (r->locked && !run_is_cancel(error))
 		(void) subtransaction_run(call_report_failure, &failure);
 }
 
@@ -221,14 +226,15 @@ run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 		r->sums = sums;
 		record_failure(r, error);
 	}
-	commit_error = try_to_commit();
+	commit_error = try_to_commit(r);
 	if (commit_error)
 	{
 		error = error ? error : commit_error;
 		r->sums = sums;
 		record_failure(r, error);
 		SPI_commit();
-		ReThrowError(error);
+		if (!r->locked)
+			ReThrowError(error);
 	}
 	*more = call.more;
 	return error;
@@ -274,10 +280,10 @@ call_notify(void *arg)
 
 /* Notifies and commits; false if that failed. */
 static bool
-try_to_notify(Notification *n)
+try_to_notify(Refresh *r, Notification *n)
 {
 	const bool	done = subtransaction_run(call_notify, n) == NULL;
-	ErrorData  *error = try_to_commit();	/* a full queue is found then */
+	ErrorData  *error = try_to_commit(r);	/* a full queue is found then */
 
 	if (error && run_is_cancel(error))
 		ReThrowError(error);
@@ -303,7 +309,7 @@ run_notify(Refresh *r)
 							 "SELECT FROM {outbox} WHERE watch = $1 AND delivered IS NULL LIMIT 1",
 							 1, types, values, NULL) > 0;
 	watch_tables_leave(&t);
-	if (!waiting || try_to_notify(&n))
+	if (!waiting || try_to_notify(r, &n))
 		return;
 	watch_tables_enter(&t, r->function);
 	(void) watch_tables_execute(&t,
@@ -381,6 +387,7 @@ run_lock(Refresh *r, const char *kind, WatchLock lock, const char *model_name, c
 		return false;
 	}
 	r->lock = lock;
+	r->locked = true;
 	/* look again: the watch may have been altered before the lock was there */
 	if (!r->atomic)
 		SPI_commit();
@@ -398,6 +405,6 @@ run_lock(Refresh *r, const char *kind, WatchLock lock, const char *model_name, c
 void
 run_leave(Refresh *r)
 {
-	if (!r->atomic)
+	if (!r->atomic && r->locked)
 		watch_unlock_session(r->watches, &r->watch.id, r->lock);
 }

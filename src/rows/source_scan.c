@@ -8,6 +8,9 @@
  * of it, the receiver holds one row back: the first, in the order of the features' values, of
  * those with the current timestamp.  The others are passed on as duplicates when they come, and
  * the row held when a later one arrives.
+ *
+ * The receiver also checks that series come in their order: a foreign server, or an index from before
+ * a change of collations, may have another one.
  */
 #include "postgres.h"
 #include "pg/compat.h"

@@ -158,6 +158,12 @@ sql('CREATE FOREIGN TABLE half_stored (device int, ts timestamptz, severity floa
 my $stored = 'SELECT count(severity), max(severity) FROM ';
 is(sql("$stored half_stored"), there("$stored amad_detect('half')"), 'stored scores are read from there');
 
+# a view of amad_detect reads only the rows of its range there
+there(q(CREATE VIEW half_recent AS SELECT * FROM amad_detect('half', since => '2026-05-01 12:30')));
+sql('CREATE FOREIGN TABLE half_recent (series jsonb, ts timestamptz, severity float8, is_anomaly boolean, status text) SERVER remote');
+is(sql('SELECT count(*), max(severity) FROM half_recent'), there(q(SELECT count(*), max(severity) FROM amad_detect('half') WHERE ts >= '2026-05-01 12:30')), 'a view of a detection there');
+like(explained('SELECT * FROM half_recent WHERE is_anomaly'), qr/Remote SQL: SELECT .* FROM public\.half_recent WHERE \(is_anomaly\)/, 'of which only anomalies are sent');
+
 # ---- collations ---------------------------------------------------------------------------------------
 
 # The other server sorts by its collation; rows of partitions by time would be merged in another order.
@@ -250,13 +256,15 @@ sql(q(CREATE FOREIGN TABLE slow_many (device int, ts timestamptz, a float8, b fl
 there(q(INSERT INTO brake VALUES (0)));
 sql(q(SELECT amad_train('many', 'slow_many', 'ts', '{a,b}', '{device}', options => '{"method": "pca", "horizons": [1]}')));
 sql(q(SELECT amad_watch('many', target => 'scores_many', late => '10 min')));
-there(q(UPDATE brake SET seconds = 0.02));
+there(q(UPDATE brake SET seconds = 0.05));
 my $session = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'ann' ]);
 $session->query_until(qr/begun/, "\\echo begun\nCALL amad_refresh('many', as_of => '2026-05-01 01:00');\n");
 ok($node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM scores_many'), 'some series are scored');
 $remote->stop('immediate');
 $session->query('SELECT 1');
 like($session->{stderr}, qr/ERROR:  server closed the connection unexpectedly.*CONTEXT:  remote SQL command: /s, 'the refresh fails by the error of postgres_fdw');
+unlike($session->{stderr}, qr/you don't own a lock/, 'and nothing else');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'amad_watches'::regclass)), '0', 'its lock is released');
 $session->{stderr} = '';
 my $state = q(SELECT r.state, r.sqlstate, rows_scored = (SELECT count(*) FROM scores_many), rows_scored % 60, (SELECT count(*) FROM amad_pending p WHERE p.watch = w.watch) > 0
 	FROM amad_runs r JOIN amad_watches w USING (watch) WHERE model_name = 'many' ORDER BY run DESC LIMIT 1);

@@ -191,7 +191,7 @@ sub conflict
 	is(sql($publisher, 'fleet', train('pump', "\"seed\": $seed")), $local, 'both train the same version');
 	$node->wait_for_log(qr/ERROR:  .*"amad_models_pkey".*Key \(model_name, owner, version\)=\(pump, fleet, $local\)/s, $from);
 	is($session->query(q(SELECT amad_describe('pump')->'options'->'seed')), '77', 'the subscriber goes on with its own');
-	cmp_ok(super($node, "SELECT apply_error_count FROM pg_stat_subscription_stats WHERE subname = '$subscription'"), '>', 0, 'errors are counted');
+	ok($node->poll_query_until('postgres', "SELECT apply_error_count > 0 FROM pg_stat_subscription_stats WHERE subname = '$subscription'"), 'errors are counted');
 	return $local;
 }
 
@@ -209,7 +209,12 @@ is(sql($publisher, 'fleet', train('pump', '"seed": 9')), $version + 1, 'later ve
 scores_equal(9, 'arrive');
 
 # a version that was dropped there is no conflict
+sql($publisher, 'fleet', q(SELECT amad_grant('pump', 'bob', 'read')));
+$publisher->wait_for_catchup($subscription);
+my $grants = q(SELECT count(*) FROM amad_grants WHERE model_name = 'pump');
+is(super($node, $grants), '1', 'a grant');
 sql($node, 'fleet', q(SELECT amad_drop('pump')));
+is(super($node, $grants), '0', 'is dropped there with the last version');
 sql($publisher, 'fleet', q(SELECT amad_deploy('pump', 2), amad_drop('pump', 3)));
 sql($publisher, 'fleet', train('pump', '"seed": 10'));
 $publisher->wait_for_catchup($subscription);
