@@ -135,7 +135,8 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 bool
 run_is_cancel(const ErrorData *error)
 {
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+	/* that of a foreign server that shuts down is ERRCODE_ADMIN_SHUTDOWN, and no cancellation */
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 }
 
 /* The arguments and the result of run_as_owner(). */

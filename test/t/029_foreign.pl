@@ -284,6 +284,15 @@ is($session->query(q(CALL amad_refresh('many', as_of => '2026-05-01 01:00'))) . 
 is(sql(q(SELECT count(*), count(DISTINCT device), count(*) FILTER (WHERE d.severity IS DISTINCT FROM s.severity) FROM scores_many s
 	FULL JOIN (SELECT (series->>'device')::int AS device, ts, severity FROM amad_detect('many')) d USING (device, ts))), '6000|100|0', 'all is scored as by amad_detect');
 is(sql(q(SELECT state FROM amad_incidents JOIN amad_watches USING (watch) WHERE model_name = 'many' AND kind = 'job' AND detail ~ '^refresh')), 'closed', 'the incident is closed');
+
+# a server that is shut down in order tells its clients
+there(q(UPDATE brake SET seconds = 0.05));
+$session->query_until(qr/begun/, "\\echo begun\nCALL amad_refresh('many', since => '2026-05-01', as_of => '2026-05-01 01:00');\n");
+ok($remote->poll_query_until('postgres', q(SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep')), 'a refresh that takes long');
+$remote->stop('fast');
+$session->query('SELECT 1');
+like($session->{stderr}, qr/terminating connection due to administrator command.*CONTEXT:  remote SQL command: /s, 'the error comes from the other server');
+like(sql($state), qr/^failed\|(08006|57P01)\|/, 'the run has failed, and is not cancelled');
 $session->quit;
 
 done_testing();
