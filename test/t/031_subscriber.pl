@@ -164,6 +164,12 @@ is(sql($publisher, 'fleet', $pca), '2', 'the next version');
 $publisher->wait_for_catchup($subscription);
 sql($node, 'fleet', q(CALL amad_refresh('rows', since => '2026-05-01', as_of => '2026-05-01 08:31')));
 is(sql($node, 'fleet', $stored), '1510|0|2', 'is used by the next refresh');
+sql($node, 'fleet', q(SELECT amad_deploy('rows', 1)));
+sql($publisher, 'fleet', $pca);
+$publisher->wait_for_catchup($subscription);
+sql($node, 'fleet', q(CALL amad_refresh('rows', as_of => '2026-05-01 08:31')));
+is(sql($node, 'fleet', q(SELECT string_agg(version::text, ',' ORDER BY version) FILTER (WHERE deployed), (SELECT rolled_back FROM amad_status) FROM amad_models WHERE model_name = 'rows')), '1,3|f',
+	'of two deployed versions the higher one counts');
 like(error($node, 'fleet', q(CALL amad_care('rows', as_of => '2026-05-01 08:31'))), qr/NOTICE:  care is switched off/, 'the model is cared for by the publisher only');
 
 # rows that come by replication, too
@@ -177,7 +183,7 @@ sql($node, 'fleet', q(SELECT amad_watch('rows', care => false, late => '1 hour')
 sql($publisher, 'fleet', q(INSERT INTO rows SELECT 2, '2026-05-01 08:20'::timestamptz + i * interval '1 minute', sin(i * 0.2 + 2), 6 FROM generate_series(0, 9) i));
 $publisher->wait_for_catchup($subscription);
 sql($node, 'fleet', q(CALL amad_refresh('rows', as_of => '2026-05-01 08:30')));
-is(sql($node, 'fleet', $stored), '1510|0|2', 'so a watch of them polls');
+is(sql($node, 'fleet', $stored), '1510|0|3', 'so a watch of them polls');
 
 # ---- a conflict ---------------------------------------------------------------------------------------------
 
