@@ -20,7 +20,7 @@ CREATE VIEW amad_status WITH (security_invoker = true) AS
 		v.version < w.newest_version AS rolled_back
 	FROM amad_watches w
 	LEFT JOIN LATERAL (SELECT m.version FROM amad_models m WHERE m.deployed AND m.model_name = w.model_name
-		AND (m.owner = w.owner OR (m.owner_oid = w.owner_oid AND m.owner_cluster = w.owner_cluster)) LIMIT 1) v ON true
+		AND (m.owner = w.owner OR (m.owner_oid = w.owner_oid AND m.owner_cluster = w.owner_cluster)) ORDER BY m.version DESC LIMIT 1) v ON true
 	CROSS JOIN LATERAL (SELECT CASE w.time_type
 			WHEN 'timestamptz' THEN timestamptz '2000-01-01 00:00+00' + w.newest_ts * interval '1 microsecond'
 			WHEN 'timestamp' THEN (timestamp '2000-01-01 00:00' + w.newest_ts * interval '1 microsecond')::timestamptz

@@ -163,6 +163,7 @@ amad_retire(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	uint64		n;
 
+	PreventCommandIfReadOnly("amad_retire()");
 	if (model_name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));

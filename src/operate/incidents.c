@@ -33,6 +33,7 @@ amad_acknowledge(PG_FUNCTION_ARGS)
 	NameData	role;
 	WatchTables t;
 
+	PreventCommandIfReadOnly("amad_acknowledge()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("id must not be null")));
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
@@ -137,6 +138,7 @@ amad_delivered(PG_FUNCTION_ARGS)
 	WatchTables t;
 	bool		found;
 
+	PreventCommandIfReadOnly("amad_delivered()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);

@@ -31,6 +31,7 @@ typedef struct Refresh
 	MemoryContext context;		/* lasts as long as the call */
 	const char *kind;			/* of the run, as in amad_runs */
 	WatchLock	lock;
+	bool		locked;			/* it is held; an error at commit can release it */
 
 	/* the watch */
 	Oid			watches;		/* the table amad_watches */

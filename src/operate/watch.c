@@ -301,6 +301,7 @@ amad_watch(PG_FUNCTION_ARGS)
 	bool		polled;
 	bool		new_target;
 
+	PreventCommandIfReadOnly("amad_watch()");
 	if (model_name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model_name must not be null")));
@@ -440,6 +441,7 @@ amad_unwatch(PG_FUNCTION_ARGS)
 	WatchTables t;
 	Watch		watch;
 
+	PreventCommandIfReadOnly("amad_unwatch()");
 	watch_tables_enter(&t, function);
 	lock_watch_name(&t, model_name);
 	watch_require(&t, model_name, true, &watch);
@@ -499,6 +501,7 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	Watch		watch;
 	const Datum values[] = {UUIDPGetDatum(&watch.id), BoolGetDatum(paused)};
 
+	PreventCommandIfReadOnly(paused ? "amad_pause()" : "amad_resume()");
 	watch_tables_enter(&t, fcinfo->flinfo->fn_oid);
 	watch_require(&t, text_to_cstring(PG_GETARG_TEXT_PP(0)), false, &watch);
 	(void) watch_tables_execute(&t, "UPDATE {watches} SET paused = $2 WHERE watch = $1", 2, types,

@@ -4,6 +4,8 @@
  *
  * A run is a sequence of steps with a commit after each.  A step that fails is rolled back alone, as a
  * subtransaction, so that the failure can be recorded and committed before the error is raised again.
+ * If the commit fails, too, as it does when the connection to a foreign server has been lost, the
+ * failure is recorded in the next transaction.
  *
  * A session-level lock makes sure that one run of a kind is active at a time.  It survives the
  * commits, and an error or the end of the process releases it.  So a run that is recorded as
@@ -133,7 +135,8 @@ run_as_owner(Refresh *r, bool (*step)(Refresh *r))
 bool
 run_is_cancel(const ErrorData *error)
 {
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+	/* that of a foreign server that shuts down is ERRCODE_ADMIN_SHUTDOWN, and no cancellation */
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 }
 
 /* The arguments and the result of run_as_owner(). */
@@ -167,13 +170,50 @@ call_report_failure(void *arg)
 	trouble_report_failure(report->refresh, report->message);
 }
 
+/*
+ * Commits and returns NULL; or the error, after which a new transaction runs.  The error has released
+ * the lock, which is taken again if no other run has it now.
+ */
+static ErrorData *
+try_to_commit(Refresh *r)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		SPI_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (error)
+		r->locked = watch_lock(r->watches, &r->watch.id, r->lock, ExclusiveLock, true, false);
+	return error;
+}
+
+static void
+record_failure(Refresh *r, const ErrorData *error)
+{
+	FailureReport failure = {r, error->message};
+
+	update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
+	/* the error of a report, such as a full disk, is less important */
+	if (r->locked && !run_is_cancel(error))
+		(void) subtransaction_run(call_report_failure, &failure);
+}
+
 ErrorData *
 run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 {
 	const RefreshSums sums = r->sums;
 	StepCall	call = {.refresh = r, .step = step};
-	FailureReport failure;
 	ErrorData  *error;
+	ErrorData  *commit_error;
 
 	if (r->atomic)
 	{
@@ -185,13 +225,18 @@ run_try_step(Refresh *r, bool (*step)(Refresh *r), bool *more)
 	if (error)
 	{
 		r->sums = sums;
-		update_record(r, run_is_cancel(error) ? "cancelled" : "failed", error);
-		failure = (FailureReport){r, error->message};
-		/* the error of a report, such as a full disk, is less important */
-		if (!run_is_cancel(error))
-			(void) subtransaction_run(call_report_failure, &failure);
+		record_failure(r, error);
 	}
-	SPI_commit();
+	commit_error = try_to_commit(r);
+	if (commit_error)
+	{
+		error = error ? error : commit_error;
+		r->sums = sums;
+		record_failure(r, error);
+		SPI_commit();
+		if (!r->locked)
+			ReThrowError(error);
+	}
 	*more = call.more;
 	return error;
 }
@@ -238,27 +283,12 @@ call_notify(void *arg)
 static bool
 try_to_notify(Refresh *r, Notification *n)
 {
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool done = subtransaction_run(call_notify, n) == NULL;
+	const bool	done = subtransaction_run(call_notify, n) == NULL;
+	ErrorData  *error = try_to_commit(r);	/* a full queue is found then */
 
-	/* a full queue is found when the transaction commits */
-	PG_TRY();
-	{
-		SPI_commit();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (run_is_cancel(error))
-			PG_RE_THROW();
-		FlushErrorState();
-		done = false;
-	}
-	PG_END_TRY();
-	return done;
+	if (error && run_is_cancel(error))
+		ReThrowError(error);
+	return done && error == NULL;
 }
 
 void
@@ -315,6 +345,7 @@ run_enter(FunctionCallInfo fcinfo, const char *procedure)
 		: NULL;
 	Refresh    *r;
 
+	PreventCommandIfReadOnly(psprintf("%s()", procedure));
 	/* the context of this connection to SPI survives commits */
 	SPI_connect_ext(call && !call->atomic && !IsSubTransaction() ? SPI_OPT_NONATOMIC : 0);
 	r = palloc0(sizeof(Refresh));
@@ -357,6 +388,7 @@ run_lock(Refresh *r, const char *kind, WatchLock lock, const char *model_name, c
 		return false;
 	}
 	r->lock = lock;
+	r->locked = true;
 	/* look again: the watch may have been altered before the lock was there */
 	if (!r->atomic)
 		SPI_commit();
@@ -374,6 +406,6 @@ run_lock(Refresh *r, const char *kind, WatchLock lock, const char *model_name, c
 void
 run_leave(Refresh *r)
 {
-	if (!r->atomic)
+	if (!r->atomic && r->locked)
 		watch_unlock_session(r->watches, &r->watch.id, r->lock);
 }

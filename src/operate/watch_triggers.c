@@ -301,6 +301,16 @@ log_relation(Oid function, const Watch *w, const Source *s, Oid relation)
 	watch_tables_leave(&t);
 }
 
+static void
+report_not_logged(Oid relation, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("changes of \"%s\" cannot be logged", get_rel_name(relation)),
+			 errdetail_internal("%s", detail),
+			 errhint("Specify late, the time that each refresh is to score again.")));
+}
+
 /* ERROR unless statement triggers see what changes in a relation. */
 static void
 check_source_relation(Oid relation, char kind)
@@ -318,11 +328,7 @@ check_source_relation(Oid relation, char kind)
 			detail = "Its rows come by logical replication, which fires no statement triggers.";
 	}
 	if (detail)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("changes of \"%s\" cannot be logged", get_rel_name(relation)),
-				 errdetail_internal("%s", detail),
-				 errhint("Specify late, the time that each refresh is to score again.")));
+		report_not_logged(relation, detail);
 }
 
 void
@@ -349,6 +355,9 @@ watch_ensure_triggers(Oid function, const Watch *w, const Source *s, Oid relatio
 		/* rows get into the chunks of a hypertable by statements that name the hypertable */
 		if (!root && strcmp(get_namespace_name_or_temp(get_rel_namespace(oid)), CHUNKS_SCHEMA) == 0)
 			continue;
+		/* triggers that see rows would let the statements fail that change rows of it */
+		if (!root && kind == RELKIND_FOREIGN_TABLE)
+			report_not_logged(relation, psprintf("\"%s\" is a foreign table.", get_rel_name(oid)));
 		/* statements that name the root are seen in any case */
 		if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
 			(root || pg_class_aclcheck(oid, GetUserId(), ACL_TRIGGER) == ACLCHECK_OK) &&

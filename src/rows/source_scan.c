@@ -8,6 +8,9 @@
  * of it, the receiver holds one row back: the first, in the order of the features' values, of
  * those with the current timestamp.  The others are passed on as duplicates when they come, and
  * the row held when a later one arrives.
+ *
+ * The receiver also checks that series come in their order: a foreign server, or an index from before
+ * a change of collations, may have another one.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -67,7 +70,7 @@ typedef struct Receiver
 	/* the series */
 	MemoryContext series_context;	/* reset for every series */
 	bool		any;			/* at least one row has come */
-	FmgrInfo   *equal;			/* (nseries) */
+	FmgrInfo   *compare;		/* (nseries) */
 	int16	   *length;			/* (nseries) */
 	bool	   *byval;			/* (nseries) */
 	Datum	   *series;			/* (nseries) values of the current one */
@@ -76,21 +79,52 @@ typedef struct Receiver
 	bool		cut;			/* … and whether duplicates take the place of other rows */
 } Receiver;
 
-/* Whether a row belongs to the series of the row before: identical, or else equal, values. */
-static bool
-is_same_series(Receiver *r, const Datum *values, const bool *nulls)
+/*
+ * Compares the series of a row with that of the row before, in the order of the query, with nulls
+ * last.  Values that are identical or equal are the same.
+ */
+static int
+compare_series(Receiver *r, const Datum *values, const bool *nulls)
 {
 	const Source *s = r->source;
 
-	if (!r->any)
-		return false;
 	for (int i = 0; i < s->spec.nseries; i++)
-		if (nulls[i] != r->series_null[i] ||
-			(!nulls[i] && !datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i]) &&
-			 !DatumGetBool(FunctionCall2Coll(&r->equal[i], s->series_collations[i], values[i],
-											 r->series[i]))))
-			return false;
-	return true;
+	{
+		int			order;
+
+		if (nulls[i] || r->series_null[i])
+			order = (int) nulls[i] - (int) r->series_null[i];
+		else if (datum_image_eq(values[i], r->series[i], r->byval[i], r->length[i]))
+			order = 0;
+		else
+			order = DatumGetInt32(FunctionCall2Coll(&r->compare[i], s->series_collations[i],
+													values[i], r->series[i]));
+		if (order != 0)
+			return order;
+	}
+	return 0;
+}
+
+/*
+ * ERROR if a series comes after one that it sorts before.  Its rows could come in several parts,
+ * each of which would be taken for a series.
+ */
+static void
+report_wrong_order(Receiver *r, const Datum *values, const bool *nulls)
+{
+	const Source *s = r->source;
+	const char *key = series_key_of_row(s->spec.nseries, s->spec.series_cols, s->series_types,
+										values, nulls);
+	const char *before = series_key_of_row(s->spec.nseries, s->spec.series_cols, s->series_types,
+										   r->series, r->series_null);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rows of %s are not in the order of their series",
+					source_label(s->spec.source)),
+			 errdetail("The series %s comes after %s.", key, before),
+			 errhint("Columns of foreign tables need the collations that they have on the other "
+					 "server. Indexes must be built again after a collation has changed.")));
 }
 
 /* Begins a series with a row: keeps the values of its series columns, and its key. */
@@ -195,15 +229,18 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old;
 	SourceRow	row = {.values = r->values};
 	int			at = 1;
-	bool		first;
+	int			order = 1;
 
 	MemoryContextReset(r->row_context);
 	old = MemoryContextSwitchTo(r->row_context);
 	slot_getallattrs(slot);
 	row.ts_valid = !slot->tts_isnull[0] &&
 		timestamps_value(source_ts_read_type(r->source), slot->tts_values[0], &row.ts);
-	first = !is_same_series(r, slot->tts_values + at, slot->tts_isnull + at);
-	if (first)
+	if (r->any)
+		order = compare_series(r, slot->tts_values + at, slot->tts_isnull + at);
+	if (order < 0)
+		report_wrong_order(r, slot->tts_values + at, slot->tts_isnull + at);
+	if (order > 0)
 	{
 		pass_held_row(r);
 		receive_series(r, slot->tts_values + at, slot->tts_isnull + at);
@@ -220,7 +257,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	if (r->numbered)
 		row.number_from_end = DatumGetInt64(slot->tts_values[at++]);
-	if (first)
+	if (order > 0)
 		r->cut = r->numbered && r->form != SOURCE_ONCE && row.number_from_end < r->limit &&
 			DatumGetInt64(slot->tts_values[at]) == r->limit;
 	if (row.ts_valid)
@@ -250,8 +287,8 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 		relation_check_column(what, desc, at, s->series_types[i], s->series_collations[i]);
 		r->length[i] = TupleDescAttr(desc, at)->attlen;
 		r->byval[i] = TupleDescAttr(desc, at)->attbyval;
-		cache = lookup_type_cache(s->series_types[i], TYPECACHE_EQ_OPR_FINFO);
-		fmgr_info_cxt(cache->eq_opr_finfo.fn_oid, &r->equal[i], r->context);
+		cache = lookup_type_cache(s->series_types[i], TYPECACHE_CMP_PROC_FINFO);
+		fmgr_info_cxt(cache->cmp_proc_finfo.fn_oid, &r->compare[i], r->context);
 	}
 	for (int i = 0; i < s->spec.nfeatures; i++)
 		relation_check_column(what, desc, at++, s->feature_types[i], InvalidOid);
@@ -290,7 +327,7 @@ open_receiver(Receiver *r, const Source *s)
 		features_type(s->feature_types[i], &r->how[i]);
 	if (spec->label_col)
 		features_type(s->label_type, &r->label_how);
-	r->equal = palloc0(sizeof(FmgrInfo) * nseries);
+	r->compare = palloc0(sizeof(FmgrInfo) * nseries);
 	r->length = palloc(sizeof(int16) * nseries);
 	r->byval = palloc(sizeof(bool) * nseries);
 	r->series = palloc0(sizeof(Datum) * nseries);

@@ -18,7 +18,7 @@ my $root = "$FindBin::RealBin/..";
 plan skip_all => 'no documentation beside the tests' unless -e "$root/README.md";
 
 # the number of marked examples of each page: a new one is a decision
-my %marked = ('README.md' => 1);
+my %marked = ('README.md' => 1, 'docs/distributed.md' => 7);
 
 # messages that no test raises: PostgreSQL's own, and one that takes a training that diverges
 my @unraised = ('function amad_train(unknown, unknown, unknown, unknown) is not unique', 'training diverged in step …');
