@@ -199,6 +199,20 @@ is(everywhere('SELECT md5((' . $versions . ')::text)') !~ / <> / ? 1 : 0, 1, 'th
 $_->quit for @sessions;
 $citus->sql("SET ROLE ann; SELECT amad_drop('race')");
 
+# ---- what else reads amad_models --------------------------------------------------------------
+
+my $watch = "SET ROLE ann; CREATE TABLE own AS SELECT * FROM one; "
+  . "SELECT amad_train('watched', 'own', 'ts', '{a,b,c}', options => $options); SELECT amad_watch('watched', \"every\" => '1 day'); CALL amad_refresh('watched')";
+$citus->both("GRANT CREATE ON SCHEMA public TO ann; $watch");
+for my $query ('SELECT state, model_name, model_version, series, flagged_share FROM amad_status',
+	q(SELECT m FROM regexp_split_to_table(amad_metrics(), E'\n') m WHERE m !~ 'age|lag|duration'),
+	q(SELECT ts, severity, status FROM watched_scores))
+{
+	$citus->same_rows("SET ROLE ann; $query", "a watch: $query");
+}
+$citus->both(q(SET ROLE ann; CALL amad_care('watched'); SELECT amad_drop('watched')));
+is($citus->sql('SELECT count(*) FROM amad_status'), 0, 'dropped with the model');
+
 # ---- owners and grantees -----------------------------------------------------------------------------------
 
 $citus->sql('ALTER ROLE ann RENAME TO carol');
