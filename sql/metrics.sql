@@ -2,10 +2,10 @@
 
 -- The body is parsed here, so a search_path cannot change it. All are gauges, which have the same form in OpenMetrics and
 -- in the older text format of Prometheus: no number only grows, because runs and incidents are deleted some time. Nothing may
--- follow the end but a line break, which psql adds.
+-- follow the end but a line break, which psql adds. Not RETURN (…), which Citus cannot parse when it has a query on a reference table.
 CREATE FUNCTION amad_metrics() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED
 	SET jit = off
-RETURN (
+BEGIN ATOMIC
 	WITH s AS MATERIALIZED (SELECT * FROM amad_status),
 		-- a role that was renamed, and another one that has its name now, can have watches of the same name
 		w AS MATERIALIZED (SELECT s.*, pg_catalog.format(CASE pg_catalog.count(*) OVER (PARTITION BY s.owner, s.model_name)
@@ -53,6 +53,7 @@ RETURN (
 	FROM (SELECT s.number, pg_catalog.format(E'# HELP amad_watch_%s %s\n# TYPE amad_watch_%s gauge\n%s', s.name, s.help, s.name,
 			pg_catalog.string_agg(pg_catalog.format(E'amad_watch_%s{%s} %s\n', s.name, s.labels, s.value), ''
 				ORDER BY s.labels COLLATE "C")) AS text
-		FROM samples s GROUP BY s.number, s.name, s.help) f);
+		FROM samples s GROUP BY s.number, s.name, s.help) f;
+END;
 COMMENT ON FUNCTION amad_metrics IS
 	'state of the watches that the caller can see, in the text formats of OpenMetrics and Prometheus';

@@ -1293,7 +1293,7 @@ GRANT SELECT ON amad_status TO PUBLIC;
 
 CREATE FUNCTION amad_metrics() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED
 	SET jit = off
-RETURN (
+BEGIN ATOMIC
 	WITH s AS MATERIALIZED (SELECT * FROM amad_status),
 		
 		w AS MATERIALIZED (SELECT s.*, pg_catalog.format(CASE pg_catalog.count(*) OVER (PARTITION BY s.owner, s.model_name)
@@ -1341,7 +1341,9 @@ RETURN (
 	FROM (SELECT s.number, pg_catalog.format(E'# HELP amad_watch_%s %s\n# TYPE amad_watch_%s gauge\n%s', s.name, s.help, s.name,
 			pg_catalog.string_agg(pg_catalog.format(E'amad_watch_%s{%s} %s\n', s.name, s.labels, s.value), ''
 				ORDER BY s.labels COLLATE "C")) AS text
-		FROM samples s GROUP BY s.number, s.name, s.help) f);
+		FROM samples s GROUP BY s.number, s.name, s.help) f;
+
+END;
 
 COMMENT ON FUNCTION amad_metrics IS
 	'state of the watches that the caller can see, in the text formats of OpenMetrics and Prometheus';

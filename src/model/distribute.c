@@ -28,6 +28,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "model/grants.h"
 #include "model/models_table.h"
 #include "model/owners.h"
 #include "pg/citus.h"
@@ -57,6 +58,14 @@ run(const char *statement)
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+}
+
+/* Leaves out what Citus says of each step. */
+static void
+be_quiet(void)
+{
+	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* Calls a function of Citus whose arguments are a table and, perhaps, its schema and name. */
@@ -178,6 +187,26 @@ are_distributed(const SharedTable *locked)
 	return true;
 }
 
+/* Copies the tables to nodes that were added since. */
+static void
+copy_to_new_nodes(const SharedTable *locked)
+{
+	bool		missing = false;
+
+	for (int i = 0; i < lengthof(tables) && !missing; i++)
+	{
+		run(psprintf("SELECT FROM pg_dist_node AS n WHERE isactive AND noderole = 'primary'"
+					 " AND NOT EXISTS (SELECT FROM pg_dist_placement AS p"
+					 " JOIN pg_dist_shard AS s ON s.shardid = p.shardid"
+					 " WHERE s.logicalrelid = %u AND p.groupid = n.groupid)",
+					 locked[i].oid));
+		missing = SPI_processed > 0;
+	}
+	/* that needs privileges; it uses connections of its own, so no more may be locked */
+	if (missing)
+		run("SELECT pg_catalog.replicate_reference_tables()");
+}
+
 /* () */
 Datum
 amad_distribute(PG_FUNCTION_ARGS)
@@ -189,9 +218,9 @@ amad_distribute(PG_FUNCTION_ARGS)
 
 	check_citus("amad_distribute()");
 	scope = statements_enter(lock_tables(function, AccessShareLock, locked));
+	be_quiet();
 	if (are_distributed(locked))
-		/* to nodes that were added since; it uses connections of its own, so no more is locked */
-		run("SELECT pg_catalog.replicate_reference_tables()");
+		copy_to_new_nodes(locked);
 	else
 	{
 		(void) lock_tables(function, AccessExclusiveLock, locked);
@@ -202,6 +231,7 @@ amad_distribute(PG_FUNCTION_ARGS)
 
 	models_table_enter(&a, function, RowExclusiveLock, ACL_SELECT);
 	owners_update(&a);
+	grants_update(&a);
 	models_table_leave(&a);
 	PG_RETURN_VOID();
 }
@@ -267,9 +297,7 @@ amad_undistribute(PG_FUNCTION_ARGS)
 
 	check_citus("amad_undistribute()");
 	scope = statements_enter(lock_tables(fcinfo->flinfo->fn_oid, AccessExclusiveLock, locked));
-	/* Citus does not find the renamed copies */
-	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	be_quiet();
 	for (int i = 0; i < lengthof(tables); i++)
 		undistribute(&locked[i]);
 	statements_leave(&scope);

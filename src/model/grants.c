@@ -12,7 +12,9 @@
  * up to date and removes grants to roles that were dropped.
  *
  * The table can be a reference table of Citus, together with amad_models.  Then the copy on this
- * node is read; changes, and reads that go with them, are statements that Citus executes.
+ * node is read; changes, and reads that go with them, are statements that Citus executes.  As for
+ * owners of models, names decide on workers, so all of them are brought up to date with each change
+ * on the coordinator.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -332,26 +334,25 @@ add_own_grant(const Access *a, List *grants, const Grant *grant)
 	return lappend(grants, memcpy(palloc(sizeof(Grant)), grant, sizeof(Grant)));
 }
 
-/* The same as present_grants() for a reference table: by a statement that Citus executes. */
-static List *
+/*
+ * Selects the grants on models of a name, or all (NULL), with a statement that Citus executes.  The
+ * rows are in SPI_tuptable.
+ */
+static void
 select_grants(const Access *a, const char *model_name, Snapshot snapshot)
 {
 	char	   *table = quote_qualified_identifier(get_namespace_name(a->schema), GRANTS_TABLE);
-	char *text = psprintf("SELECT * FROM %s WHERE model_name OPERATOR(pg_catalog.=) $1", table);
+	char	   *text = psprintf("SELECT * FROM %s WHERE $1 IS NULL"
+						  " OR model_name OPERATOR(pg_catalog.=) $1",
+						  table);
 	SPIPlanPtr	plan = SPI_prepare(text, 1, (Oid[]){TEXTOID});
-	Datum		name = CStringGetTextDatum(model_name);
-	List	   *grants = NIL;
-	Grant		grant;
+	Datum		name = model_name ? CStringGetTextDatum(model_name) : 0;
 
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	if (SPI_execute_snapshot(plan, &name, NULL, snapshot, InvalidSnapshot, true, true, 0) < 0)
+	if (SPI_execute_snapshot(plan, &name, model_name ? " " : "n", snapshot, InvalidSnapshot, true,
+							 true, 0) < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(SPI_result));
-	for (uint64 i = 0; i < SPI_processed; i++)
-		if (read_grant(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &grant))
-			grants = add_own_grant(a, grants, &grant);
-	SPI_freetuptable(SPI_tuptable);
-	return grants;
 }
 
 /* The grants on the model of a->caller, as they are now. */
@@ -366,7 +367,13 @@ present_grants(const Access *a, const char *model_name)
 	Grant		grant;
 
 	if (table != NULL && is_reference_table(table))
-		grants = select_grants(a, model_name, snapshot);
+	{
+		select_grants(a, model_name, snapshot);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			if (read_grant(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &grant))
+				grants = add_own_grant(a, grants, &grant);
+		SPI_freetuptable(SPI_tuptable);
+	}
 	else if (begin_grants(&scan, a->schema, model_name, snapshot))
 	{
 		while (next_grant(&scan, &grant))
@@ -410,6 +417,68 @@ is_granted_to(const Grant *grant, const char *role, Oid oid)
 	return !OidIsValid(grant->grantee_role) && strcmp(NameStr(grant->grantee.name), role) == 0;
 }
 
+/* Brings the names and oids of a grant up to date; a->caller owns the model. */
+static void
+update_grant(const Access *a, const char *model_name, const Grant *grant)
+{
+	Grant		now = *grant;
+
+	now.owner = present_role(a, grant->owner_role);
+	if (!grant->everybody)
+		now.grantee = present_role(a, grant->grantee_role);
+	if (!same_role(&now.owner, &grant->owner) || !same_role(&now.grantee, &grant->grantee))
+		change_grant(a,
+					 "UPDATE %s SET owner = $6, owner_oid = $7, owner_cluster = $8,"
+					 " grantee = $9, grantee_oid = $10, grantee_cluster = $11 WHERE " KEY,
+					 model_name, grant, &now);
+}
+
+/* Whether a grant can be removed: a role of another cluster can still be created here. */
+static bool
+is_stale(const Grant *grant)
+{
+	return (!OidIsValid(grant->owner_role) && owner_is_here(&grant->owner)) ||
+		(!grant->everybody && !OidIsValid(grant->grantee_role) && owner_is_here(&grant->grantee));
+}
+
+void
+grants_update(const Access *a)
+{
+	Relation	table = extension_table_open(a->schema, GRANTS_TABLE, COLUMNS, column_types,
+										  AccessShareLock);
+	Snapshot	snapshot;
+	SPITupleTable *rows;
+	uint64		n;
+	bool		reference;
+
+	if (table == NULL)
+		return;
+	reference = is_reference_table(table);
+	relation_close(table, NoLock);
+	if (!reference || !owner_by_oid(a))
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	select_grants(a, NULL, snapshot);
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		Grant		grant;
+		char	   *name = SPI_getvalue(rows->vals[i], rows->tupdesc, MODEL_NAME);
+
+		CHECK_FOR_INTERRUPTS();
+		if (name == NULL || !read_grant(rows->vals[i], rows->tupdesc, &grant))
+			continue;
+		if (is_stale(&grant))
+			change_grant(a, "DELETE FROM %s WHERE " KEY, name, &grant, &grant);
+		else if (OidIsValid(grant.owner_role) &&
+				 (grant.everybody || OidIsValid(grant.grantee_role)))
+			update_grant(a, name, &grant);
+	}
+	SPI_freetuptable(rows);
+	UnregisterSnapshot(snapshot);
+}
+
 void
 grants_add(const Access *a, const char *model_name, const char *role, GrantPrivilege privilege)
 {
@@ -427,24 +496,15 @@ grants_add(const Access *a, const char *model_name, const char *role, GrantPrivi
 	foreach(cell, present_grants(a, model_name))
 	{
 		Grant	   *grant = lfirst(cell);
-		Grant		now = *grant;
 
 		if (!grant->everybody && !OidIsValid(grant->grantee_role))
 		{
-			/* a role of another cluster can still be created here */
-			if (owner_is_here(&grant->grantee))
+			if (is_stale(grant))
 				change_grant(a, "DELETE FROM %s WHERE " KEY, model_name, grant, grant);
 			continue;
 		}
 		exists = exists || (is_granted_to(grant, role, oid) && grant->privilege == privilege);
-		now.owner = new.owner;
-		if (!grant->everybody)
-			now.grantee = present_role(a, grant->grantee_role);
-		if (!same_role(&now.owner, &grant->owner) || !same_role(&now.grantee, &grant->grantee))
-			change_grant(a,
-						 "UPDATE %s SET owner = $6, owner_oid = $7, owner_cluster = $8,"
-						 " grantee = $9, grantee_oid = $10, grantee_cluster = $11 WHERE " KEY,
-						 model_name, grant, &now);
+		update_grant(a, model_name, grant);
 	}
 	if (exists)
 		return;

@@ -37,4 +37,10 @@ extern void grants_add(const Access *access, const char *model_name, const char 
 extern int	grants_remove(const Access *access, const char *model_name, const char *role,
 						 GrantPrivilege privilege);
 
+/*
+ * Brings the names and oids of all grants up to date, and removes those of dropped roles, if the
+ * table is a reference table of Citus; not on its workers.
+ */
+extern void grants_update(const Access *access);
+
 #endif							/* AMAD_MODEL_GRANTS_H */

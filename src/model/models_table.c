@@ -231,12 +231,10 @@ changed_here(void)
 	return TransactionIdIsValid(changed_in) && changed_in == GetTopTransactionIdIfAny();
 }
 
-/* Statements of this scope only read; Citus can refuse them in a task of this process. */
+/* Sets a setting of Citus in the scope of our statements. */
 static void
-allow_in_task(void)
+set_citus(const char *setting)
 {
-	const char *setting = "citus.allow_nested_distributed_execution";
-
 	if (GetConfigOption(setting, true, false) != NULL)
 		(void) set_config_option(setting, "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 								 0, false);
@@ -247,8 +245,11 @@ static void
 lock_on_all_nodes(const Access *a)
 {
 	char	   *statement = psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", a->name);
-	int			rc = SPI_execute(statement, false, 0);
+	int			rc;
 
+	/* whatever the session has set, the lock goes to the other nodes */
+	set_citus("citus.enable_ddl_propagation");
+	rc = SPI_execute(statement, false, 0);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 	changed_in = GetTopTransactionId();
@@ -350,7 +351,8 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (change && a->distributed)
 		lock_on_all_nodes(a);
 	else if (a->distributed && a->relation == a->table)
-		allow_in_task();
+		/* it is only read; in a task that runs in this process, Citus would refuse that */
+		set_citus("citus.allow_nested_distributed_execution");
 	if (change || needed != ACL_SELECT)
 		refuse_triggers(a);
 }

@@ -200,6 +200,8 @@ prepare_to_change(const Access *a, const char *name)
 {
 	lock_name(a, name);
 	owners_update(a);
+	if (a->distributed)
+		grants_update(a);
 }
 
 /* Enters the table to change the rows of a name. */

@@ -77,7 +77,10 @@ for my $i (0 .. 2)
 	is(everywhere($short, 'ann'), 'early 1 t; ' . join('; ', map { "fleet $_ " . ($_ == $i + 1 ? 't' : 'f') } 1 .. $i + 1) . '; same 1 t',
 		"node $i: all nodes see it, and one is deployed");
 }
-is(everywhere('SELECT md5((' . $versions . ')::text)') =~ / <> / ? 1 : 0, 0, 'the copies are equal');
+is(everywhere('SELECT md5((' . $versions . ')::text)') !~ / <> / ? 1 : 0, 1, 'the copies are equal');
+is(everywhere('SELECT count(*) FROM amad_models WHERE owner_oid IS NULL'), 2, 'workers store no oids');
+$citus->sql('SELECT amad_distribute()');
+is(everywhere('SELECT count(*) FROM amad_models WHERE owner_oid IS NULL'), 0, 'the coordinator adds them');
 for my $i (0 .. 2)
 {
 	my $version = 3 - $i;
@@ -89,8 +92,8 @@ is(everywhere("SELECT count(*) FROM amad_models WHERE model_name = 'fleet'"), 2,
 is($citus->worker->safe_psql('postgres', "SET ROLE ann; SELECT amad_describe('fleet', 1)->'options'->>'seed'"), 0, 'amad_describe');
 is(train_on($citus->worker, 'fleet', 'bob'), 1, 'bob has versions of his own');
 is(everywhere($short, 'bob'), 'early 1 t; fleet 1 t', 'and sees no others');
-is(everywhere('SELECT count(*) FROM amad_models_' . $citus->sql(q(SELECT shardid FROM pg_dist_shard WHERE logicalrelid = 'amad_models'::regclass)), 'bob'),
-	2, 'nor in the shards');
+my $copy = 'amad_models_' . $citus->sql(q(SELECT shardid FROM pg_dist_shard WHERE logicalrelid = 'amad_models'::regclass));
+is(everywhere("SELECT count(*) FROM $copy", 'bob'), 2, 'nor in the copies');
 like(
 	$citus->error("SELECT amad_describe('same')", node => $citus->worker, role => 'bob'),
 	qr/model "same" does not exist/,
@@ -114,6 +117,24 @@ for my $level ('REPEATABLE READ', 'SERIALIZABLE')
 		qr/cannot be changed at isolation level \L$level/,
 		"not at isolation level $level");
 }
+
+# what is not a function of amad
+like(
+	$citus->error('INSERT INTO amad_models SELECT * FROM amad_models LIMIT 1', node => $citus->worker),
+	qr/duplicate key value violates unique constraint "amad_models_pkey_/,
+	'the primary key holds for copies');
+like($citus->error("UPDATE $copy SET deployed = true", node => $citus->worker, role => 'ann'), qr/permission denied/, 'nobody writes to a copy');
+$citus->sql('REVOKE SELECT ON amad_models FROM PUBLIC');
+for my $server (@servers)
+{
+	like(
+		$citus->error("SELECT amad_describe('early')", node => $server, role => 'ann'),
+		qr/permission denied for table amad_models/,
+		'privileges of ' . $server->name);
+}
+$citus->sql('GRANT SELECT ON amad_models TO PUBLIC');
+is( $citus->sql(q(SET ROLE ann; SET citus.enable_ddl_propagation = off; SELECT amad_deploy('early', 1); SELECT count(*) FROM pg_dist_node)),
+	"\n3", 'settings of the session do not matter');
 
 # ---- scoring by name --------------------------------------------------------------------------
 
@@ -174,11 +195,25 @@ $_->query_until(qr/^begun$/m, "\\echo begun\n$loop\n") for @sessions;
 $_->query_safe('SELECT 1') for @sessions;
 is(everywhere("SELECT concat_ws(' ', count(*), max(version), sum(deployed::int)) FROM amad_models WHERE model_name = 'race'"),
 	'24 24 1', 'concurrent trainings get different versions, and one is deployed');
-is(everywhere('SELECT md5((' . $versions . ')::text)') =~ / <> / ? 1 : 0, 0, 'the copies are still equal');
+is(everywhere('SELECT md5((' . $versions . ')::text)') !~ / <> / ? 1 : 0, 1, 'the copies are still equal');
 $_->quit for @sessions;
 $citus->sql("SET ROLE ann; SELECT amad_drop('race')");
 
-# ---- owners -----------------------------------------------------------------------------------
+# ---- what else reads amad_models --------------------------------------------------------------
+
+my $watch = "SET ROLE ann; CREATE TABLE own AS SELECT * FROM one; "
+  . "SELECT amad_train('watched', 'own', 'ts', '{a,b,c}', options => $options); SELECT amad_watch('watched', \"every\" => '1 day'); CALL amad_refresh('watched')";
+$citus->both("GRANT CREATE ON SCHEMA public TO ann; $watch");
+for my $query ('SELECT state, model_name, model_version, series, flagged_share FROM amad_status',
+	q(SELECT m FROM regexp_split_to_table(amad_metrics(), E'\n') m WHERE m !~ 'age|lag|duration'),
+	q(SELECT ts, severity, status FROM watched_scores))
+{
+	$citus->same_rows("SET ROLE ann; $query", "a watch: $query");
+}
+$citus->both(q(SET ROLE ann; CALL amad_care('watched'); SELECT amad_drop('watched')));
+is($citus->sql('SELECT count(*) FROM amad_status'), 0, 'dropped with the model');
+
+# ---- owners and grantees -----------------------------------------------------------------------------------
 
 $citus->sql('ALTER ROLE ann RENAME TO carol');
 is($citus->sql("SET ROLE carol; $short"), 'early 1 t; fleet 1 t; fleet 2 f; same 1 t', 'renamed: her models on the coordinator');
@@ -189,5 +224,26 @@ is(everywhere($short, 'ann'), '', 'not of a new role of the old name');
 train_on($citus->coordinator, 'left', 'bob');
 $citus->sql('DROP OWNED BY bob; DROP ROLE bob; SELECT amad_distribute(); CREATE ROLE bob');
 is(everywhere($short, 'bob'), '', 'nor do models of a dropped role belong to a new one');
+
+$citus->sql(q(SET ROLE carol; SELECT amad_grant('early', 'ann', 'read')));
+is(everywhere($short, 'ann'), 'early 1 t', 'a grant');
+$citus->sql('ALTER ROLE ann RENAME TO dora; CREATE ROLE ann; SELECT amad_distribute()');
+is(everywhere($short, 'dora'), 'early 1 t', 'renamed: still hers');
+is(everywhere($short, 'ann'), '', 'not of a new role');
+$citus->sql(q(DROP ROLE dora; SELECT amad_distribute()));
+is(everywhere(q(SELECT count(*) FROM amad_grants WHERE grantee IN ('ann', 'dora'))), 0, 'the grant to a dropped role is removed');
+
+# an owner of the tables that is not a superuser
+$citus->sql(q(SELECT amad_undistribute(); CREATE ROLE boss LOGIN; GRANT CREATE ON SCHEMA public TO boss));
+for my $server (@servers)
+{
+	$server->safe_psql('postgres', q(SET citus.enable_ddl_propagation = off;
+DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT oid FROM pg_class WHERE relname ~ '^amad_' AND relkind = 'r' LOOP EXECUTE format('ALTER TABLE %s OWNER TO boss', t); END LOOP; END $$));
+}
+$citus->sql('SET ROLE boss; SELECT amad_distribute(); SELECT amad_distribute()');
+train_on($citus->worker, 'last', 'carol');
+is(everywhere(q(SELECT version FROM amad_models WHERE model_name = 'last'), 'carol'), 1, 'tables of a role that is not a superuser');
+$citus->sql('SET ROLE boss; SELECT amad_undistribute()');
+is($citus->sql(q(SET ROLE carol; SELECT version FROM amad_models WHERE model_name = 'last')), 1, '… and back');
 
 done_testing();

@@ -65,11 +65,22 @@ is($second->safe_psql('postgres', 'SET ROLE ann;' . train_on($second, 'm')), 2, 
 is(join(' ', map { models($_) } $coordinator, $first, $second), 'm1 m2* m1 m2* m1 m2*', '… is on all nodes');
 $citus->sql(q(SET ROLE ann; SELECT amad_deploy('m', 1)));
 
-# a shard that moves
-$citus->sql(sprintf q(SELECT citus_move_shard_placement(get_shard_id_for_distribution_column('readings', 1), %s, %s, shard_transfer_mode => 'block_writes')
-	FROM (SELECT nodename, nodeport FROM citus_shards WHERE shardid = get_shard_id_for_distribution_column('readings', 1)) s),
-	'nodename, nodeport::int', "CASE WHEN nodeport = @{[$first->port]} THEN '@{[$second->host]}' ELSE '@{[$first->host]}' END, CASE WHEN nodeport = @{[$first->port]} THEN @{[$second->port]} ELSE @{[$first->port]} END");
-$citus->same_rows($score, 'scores after a shard has moved');
+# shards that move while rows are scored
+my $digest = "SELECT md5(string_agg(concat_ws(' ', device, ts, s), ';' ORDER BY device, ts))%s FROM ($score) r(device, ts, s)";
+my $session = $coordinator->background_psql('postgres');
+$session->query_safe('CREATE TEMP TABLE digests (digest text); GRANT ALL ON digests TO ann; CREATE TABLE finished (done bool)');
+$session->query_until(qr/^begun$/m, "\\echo begun\nDO \$\$ DECLARE d text; BEGIN WHILE NOT EXISTS (SELECT FROM finished) LOOP "
+	  . sprintf($digest, ' INTO d') . "; INSERT INTO digests VALUES (d); COMMIT; END LOOP; END \$\$;\n");
+for my $move (1 .. 8)
+{
+	my ($from, $to) = $move % 2 ? ($first, $second) : ($second, $first);
+	my $shard = $citus->sql("SELECT shardid FROM citus_shards WHERE table_name = 'readings'::regclass AND nodeport = @{[$from->port]} ORDER BY 1 LIMIT 1");
+	$citus->sql("SELECT citus_move_shard_placement($shard, @{[address($from)]}, @{[address($to)]}, shard_transfer_mode => 'block_writes')");
+}
+$citus->sql('INSERT INTO finished VALUES (true)');
+is($session->query_safe('SELECT count(*) > 3, count(DISTINCT digest), min(digest) FROM digests'),
+	't|1|' . $citus->plain->safe_psql('postgres', sprintf($digest, '')), 'scores while shards move');
+$session->quit;
 
 # ---- a node that is lost ----------------------------------------------------------------------
 

@@ -132,6 +132,10 @@ for my $execution ('on', 'off')
 {
 	like($citus->error("SET citus.enable_local_execution = $execution; $router"), $refused, "one local device, local execution $execution");
 }
+my ($there) = grep { $node_of{$_} == $citus->worker->port } sort keys %node_of;
+like(
+	$citus->error("SELECT amad_train('m', $options, ts, a, b, c) FROM readings WHERE device = $there", node => $citus->worker),
+	$refused, 'a client of a worker, and a device of that worker');
 like($citus->error($function), qr/cannot execute a distributed query from a query on a shard/, 'Citus refuses the function');
 is($citus->sql("SET citus.allow_nested_distributed_execution = on; $function"), 1, '… unless it is allowed');
 is(stored(), '1 1 1', '… and then the model is on all nodes');

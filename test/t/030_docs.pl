@@ -1,7 +1,8 @@
 # Every SQL example of README.md, docs/ and SECURITY.md runs, in the order in which it is printed.  README.md begins in an
 # empty database and creates all it uses, as does docs/operations.md; the other pages of docs/ run in copies of what
 # README.md leaves behind.  The macro of Grafana for a range of time stands for the last day.  An
-# example that cannot run here says so in its fence: ```sql needs=EXTENSION.  Every error message that the pages quote
+# example that cannot run here says so in its fence: ```sql needs=EXTENSION; those that need citus run in
+# test/citus/docs.pl.  Every error message that the pages quote
 # is raised by some test.
 use strict;
 use warnings;
@@ -54,6 +55,7 @@ sub run_page
 		my ($ret, $out, $err);
 
 		$number++;
+		next if $example->{attributes} eq 'needs=citus';
 		if ($example->{attributes} =~ /^needs=(\w+)$/)
 		{
 			$needs++;
