@@ -175,31 +175,35 @@ tap_program() {
     timeout 900 perl "$tests/$1/$2.pl"
 }
 
-# the result of the test that runs beside the others
-finish_slow() {
+# the result of a test that runs beside the others
+finish_beside() {
   local status=0
-  wait "$slow_pid" || status=$?
-  cat "$scratch/slow.log"
+  wait "${beside_pid[$2]}" || status=$?
+  cat "$scratch/$2.log"
   return $status
 }
 
 test_tap() {
-  local t slow_pid= all=()
+  local t all=()
+  declare -A beside_pid=()
   as_server mkdir -p "$scratch/tap"
   for t in $(names test/t .pl "$@"); do
     # slow ones that do not depend on the version of PostgreSQL
-    if [[ $part == most && $t =~ ^(005|006|007|009|010|011|014|015|018|019|026|027|028|030|040|041|042)_ ]]; then continue; fi
-    if [[ $t == 022_pg_cron ]]; then
-      # most of its time it waits for the next minute, so it runs beside the others, and is the last
-      tap_program t "$t" >"$scratch/slow.log" 2>&1 &
-      slow_pid=$!
-    else
-      all+=("$t")
-    fi
+    if [[ $part == most && $t =~ ^(005|006|007|009|010|011|014|015|018|019|026|027|028|029|030|031|040|041|042)_ ]]; then continue; fi
+    case $t in
+      # these are the last: one waits for the next minute most of its time, the other is one session's work
+      022_pg_cron | 030_docs)
+        tap_program t "$t" >"$scratch/$t.log" 2>&1 &
+        beside_pid[$t]=$!
+        ;;
+      *) all+=("$t") ;;
+    esac
   done
-  for t in "${all[@]}" ${slow_pid:+022_pg_cron}; do
-    run_tap "tap $t" "$([ "$t" = 022_pg_cron ] && echo finish_slow || echo tap_program)" t "$t" ||
-      tail_logs "$t"
+  for t in "${all[@]}"; do
+    run_tap "tap $t" tap_program t "$t" || tail_logs "$t"
+  done
+  for t in "${!beside_pid[@]}"; do
+    run_tap "tap $t" finish_beside t "$t" || tail_logs "$t"
   done
 }
 
