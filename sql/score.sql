@@ -46,6 +46,10 @@ BEGIN
 				AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
 			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain(%s) RETURNS amad_result
 				AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
+			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain_anomalies(%s) RETURNS amad_result
+				AS 'MODULE_PATHNAME', 'amad_explain_anomalies' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
+			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain_anomalies(%s) IS
+				'as amad_explain, with what explains the severity for anomalies only, which is faster; OVER (ORDER BY ts)' $$, arguments);
 			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_score(%s) IS
 				'severity of a row, 1.0 at the threshold; null in warm-up and while pending; OVER (ORDER BY ts)' $$, arguments);
 			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain(%s) IS

@@ -148,6 +148,33 @@ CREATE AGGREGATE amad_pivot(metric text, value "any", ts "any", metrics text[], 
 COMMENT ON AGGREGATE amad_pivot(metric text, value "any", ts "any", metrics text[], aggregate text) IS
 	'values of several metrics as one array, each by avg, max, min, sum or last; used in the queries that read narrow sources';
 
+DO $do$
+DECLARE
+	model text;
+	ts text;
+	arguments text;
+BEGIN
+	FOREACH model IN ARRAY ARRAY['model_name text', 'model amad_model'] LOOP
+		FOREACH ts IN ARRAY ARRAY['ts "any"', 'series jsonb, ts timestamptz', 'series jsonb, ts timestamp',
+			'series jsonb, ts date', 'series jsonb, ts bigint']
+		LOOP
+			arguments := pg_catalog.format('%s, %s, VARIADIC features "any"', model, ts);
+			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_score(%s) RETURNS double precision
+				AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
+			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain(%s) RETURNS amad_result
+				AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
+			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain_anomalies(%s) RETURNS amad_result
+				AS 'MODULE_PATHNAME', 'amad_explain_anomalies' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
+			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain_anomalies(%s) IS
+				'as amad_explain, with what explains the severity for anomalies only, which is faster; OVER (ORDER BY ts)' $$, arguments);
+			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_score(%s) IS
+				'severity of a row, 1.0 at the threshold; null in warm-up and while pending; OVER (ORDER BY ts)' $$, arguments);
+			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain(%s) IS
+				'severity of a row with expected values, their bands, contributions and status; OVER (ORDER BY ts)' $$, arguments);
+		END LOOP;
+	END LOOP;
+END $do$;
+
 CREATE FUNCTION amad_detect(model_name text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		last_n bigint DEFAULT NULL, series jsonb DEFAULT NULL, source text DEFAULT NULL, timestamp_col text DEFAULT NULL,
 		only_anomalies boolean DEFAULT false, "explain" boolean DEFAULT true, version integer DEFAULT NULL)

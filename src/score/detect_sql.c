@@ -45,6 +45,47 @@ static const char *const result_columns[] = {
 
 SQL_FUNCTION(amad_detect_sql);
 
+/* Whether jsonb_build_object() writes values of a type as series keys have them, in any session. */
+static bool
+is_written_as_in_keys(Oid type, Oid collation)
+{
+	switch (getBaseType(type))
+	{
+		case BOOLOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case DATEOID:
+		case TIMESTAMPOID:
+		case UUIDOID:
+			return true;
+		case TEXTOID:
+		case VARCHAROID:
+			return get_collation_isdeterministic(collation);
+		default:
+			return get_typtype(getBaseType(type)) == TYPTYPE_ENUM;
+	}
+}
+
+static void
+check_source(const Source *s, const char *model_name)
+{
+	if (s->spec.metric_col)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the source of model \"%s\" has a row for each value", model_name),
+				 errhint("Use amad_detect().")));
+	for (int i = 0; i < s->spec.nseries; i++)
+		if (!is_written_as_in_keys(s->series_types[i], s->series_collations[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("series column \"%s\" has type %s", s->spec.series_cols[i],
+							format_type_be(s->series_types[i])),
+					 errdetail("The text of its values can differ from that in the model."),
+					 errhint("Use amad_detect().")));
+}
+
 static char *
 list_key_columns(const Source *s)
 {
@@ -58,7 +99,7 @@ list_key_columns(const Source *s)
 
 /* The call of amad_explain, with its window. */
 static char *
-write_explain(const Detection *d, const char *schema)
+write_explain(const Detection *d, const char *schema, bool only_anomalies)
 {
 	const Source *s = detect_source(d);
 	const char *ts = quote_identifier(s->spec.timestamp_col);
@@ -66,7 +107,10 @@ write_explain(const Detection *d, const char *schema)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	appendStringInfo(&out, "%s((%s), ", quote_qualified_identifier(schema, "amad_explain"),
+	appendStringInfo(&out, "%s((%s), ",
+					 quote_qualified_identifier(schema,
+												only_anomalies ? "amad_explain_anomalies"
+															   : "amad_explain"),
 					 detect_model_query(d));
 	if (s->spec.nseries > 0)
 	{
@@ -116,8 +160,8 @@ write_detection(const Detection *d, const char *schema, bool only_anomalies)
 		appendStringInfo(&out, ", (amad).%s", result_columns[i]);
 	appendStringInfo(&out,
 					 ", %d AS model_version FROM (SELECT %s%s, %s AS amad FROM %s%s%s) AS scored",
-					 detect_model(d)->version, keys, ts, write_explain(d, schema), s->from,
-					 read.len > 0 ? " WHERE " : "", read.data);
+					 detect_model(d)->version, keys, ts, write_explain(d, schema, only_anomalies),
+					 s->from, read.len > 0 ? " WHERE " : "", read.data);
 	if (returned.len > 0)
 		appendStringInfo(&out, " WHERE %s", returned.data);
 	return out.data;
@@ -135,11 +179,7 @@ amad_detect_sql(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(ARG_SERIES))
 		spec.series = PG_GETARG_JSONB_P(ARG_SERIES);
 	detection = detect_open(&spec);
-	if (detect_source(detection)->spec.metric_col)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the source of model \"%s\" has a row for each value", spec.model_name),
-				 errhint("Use amad_detect().")));
+	check_source(detect_source(detection), spec.model_name);
 	PG_RETURN_TEXT_P(cstring_to_text(
 		write_detection(detection, schema,
 						!PG_ARGISNULL(ARG_ONLY_ANOMALIES) && PG_GETARG_BOOL(ARG_ONLY_ANOMALIES))));

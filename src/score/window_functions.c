@@ -115,6 +115,7 @@ typedef struct PartitionState
 
 SQL_FUNCTION(amad_score);
 SQL_FUNCTION(amad_explain);
+SQL_FUNCTION(amad_explain_anomalies);
 
 /* ---- the model --------------------------------------------------------------------------- */
 
@@ -579,13 +580,27 @@ amad_score(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(explanation_severity(s->scorer, &row));
 }
 
+static Datum
+explain_current_row(FunctionCallInfo fcinfo, const char *function, bool all)
+{
+	ScoreState *s = get_score_state(fcinfo, function, true);
+	ScoredRow	row = score_current_row(fcinfo, PG_WINDOW_OBJECT(), s);
+	const bool details = all || score_is_anomaly(row.status, explanation_severity(s->scorer, &row));
+
+	explanation_columns(s->writer, s->scorer, &row, details, s->values, s->nulls);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
+}
+
 /* → amad_result */
 Datum
 amad_explain(PG_FUNCTION_ARGS)
 {
-	ScoreState *s = get_score_state(fcinfo, "amad_explain", true);
-	ScoredRow	row = score_current_row(fcinfo, PG_WINDOW_OBJECT(), s);
+	return explain_current_row(fcinfo, "amad_explain", true);
+}
 
-	explanation_columns(s->writer, s->scorer, &row, true, s->values, s->nulls);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(s->columns, s->values, s->nulls)));
+/* → amad_result, with explanations of anomalies only */
+Datum
+amad_explain_anomalies(PG_FUNCTION_ARGS)
+{
+	return explain_current_row(fcinfo, "amad_explain_anomalies", false);
 }

@@ -549,7 +549,24 @@ sub calls
 		q(, options => '{"threshold_only": true}'));
 	my $options = $plain ? '' : pick('', '', ', options => ' . literal(odd_json()), ", options => '{\"contamination\": 0.2}'");
 
+	# what a node sends along with a call for a shard, and what a hostile user may send
+	my $call = "(SELECT jsonb_build_object('source', source, 'version', version)"
+	  . ($plain ? '' : pick('', '', " || " . literal(odd_json()),
+			" || jsonb_build_object('" . pick(qw(source version ancestors TimeZone incidents span)) . "', " . literal(odd_json()) . '::jsonb)',
+			q( || '{"incidents": [{"first": "-9223372036854775808", "last": "9223372036854775807", "integers": true}]}')))
+	  . "::jsonb FROM $row LIMIT 1)";
+	my $shard = "'$short'::regclass, $call, $value";
+	my $ranges = $plain || chance(50) ? '[{"first": "-9223372036854775808", "until": "9223372036854775807"}]'
+	  : pick(odd_json(), '[' . odd_json() . ']', '[{"first": "1", "until": "1", "series": ' . odd_json() . '}]');
+
 	return (
+		[ 'detect on a shard' => "SELECT count(*), $bad FROM (SELECT severity AS s FROM " . $of->('detect')
+			  . "_on_shard($name, NULL, NULL, NULL, NULL, NULL, NULL, false, true, NULL, $shard) x) x" ],
+		[ 'events on a shard' => 'SELECT count(*) FROM ' . $of->('events')
+			  . "_on_shard($name, NULL, NULL, NULL, NULL, NULL, 0.5, NULL, 1, 1, NULL, NULL, NULL, NULL, true, NULL, NULL, $shard) x" ],
+		[ 'drift on a shard' => 'SELECT count(*) FROM ' . $of->('drift') . "_on_shard($name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, $shard) x" ],
+		[ 'refresh on a shard' => 'SELECT count(*) FROM amad_refresh_on_shard(' . literal($ranges) . ", $shard) x" ],
+		[ 'explain anomalies' => "SELECT count(e) FROM (SELECT amad_explain_anomalies($name, $device ts, $features) $over AS e FROM $short) x" ],
 		[ describe => "SELECT count(amad_describe(model)::text) FROM $row" ],
 		[ 'describe by name' => "SELECT count(amad_describe($name)::text)" ],
 		[ weights => "SELECT count(w.name), count(w.data) FROM amad_models m, amad_weights(m.model) w WHERE m.model_name = $name" ],

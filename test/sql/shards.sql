@@ -144,6 +144,14 @@ CREATE FUNCTION compared(name text, arguments text) RETURNS TABLE (rows bigint, 
 SELECT * FROM compared('part', $$, since => '2026-01-01 05:00', until => '2026-01-01 06:00'$$);
 SELECT * FROM compared('whole', '');
 SELECT * FROM compared('anomalies', $$, series => '{"device": 3}', only_anomalies => true$$);
+-- explanations of anomalies only are those of all rows
+SELECT count(*) AS rows, count(*) FILTER (WHERE (e).is_anomaly) AS anomalies,
+	count(*) FILTER (WHERE (e).is_anomaly AND to_jsonb(e) <> to_jsonb(a)) AS differ,
+	count(*) FILTER (WHERE (e).severity IS DISTINCT FROM (a).severity OR (e).status IS DISTINCT FROM (a).status) AS severities_differ,
+	count(*) FILTER (WHERE (e).is_anomaly IS NOT TRUE AND (a).contributions IS NOT NULL) AS others_explained
+FROM (SELECT amad_explain('fleet', to_jsonb(device), ts, flow, pressure) OVER w AS e,
+		amad_explain_anomalies('fleet', to_jsonb(device), ts, flow, pressure) OVER w AS a FROM readings
+	WINDOW w AS (PARTITION BY device ORDER BY ts)) x;
 -- in an update
 ALTER TABLE readings ADD severity float8;
 WITH d AS (SELECT * FROM part) UPDATE readings r SET severity = d.severity FROM d WHERE d.device = r.device AND d.ts = r.ts;
@@ -158,11 +166,15 @@ CREATE TABLE narrow AS SELECT device, ts, m.* FROM readings, LATERAL (VALUES ('f
 SELECT amad_train('narrow', 'narrow', series_cols => '{device}', metric_col => 'metric', value_col => 'value',
 	options => '{"method": "pca", "horizons": [1]}')->>'version' AS version;
 SELECT amad_detect_sql('narrow');
+CREATE VIEW zoned AS SELECT '2026-01-01'::timestamptz + device * interval '1 day' AS device, ts, flow, pressure FROM readings;
+SELECT amad_train('zoned', 'zoned', timestamp_col => 'ts', feature_cols => '{flow,pressure}', series_cols => '{device}',
+	options => '{"method": "pca", "horizons": [1]}')->>'version' AS version;
+SELECT amad_detect_sql('zoned');
 SELECT amad_detect_sql(NULL);
 SELECT amad_detect_sql('nobody');
 
 SET client_min_messages = error;
 DROP OWNED BY regress_amad_shards;
 DROP ROLE regress_amad_shards;
-SELECT count(amad_drop(name)) FROM unnest('{fleet,one,narrow}'::text[]) name;
+SELECT count(amad_drop(name)) FROM unnest('{fleet,one,narrow,zoned}'::text[]) name;
 DROP SCHEMA shards_test CASCADE;
