@@ -111,10 +111,10 @@ compare_memory(Estimate *e)
 {
 	const SourceSize *size = &e->size;
 	const int	C = e->source->spec.nfeatures;
-	Dataset    *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type, true,
-							  train_bytes(&e->options, C));
+	Dataset    *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type);
 	int			level = 0;
 
+	dataset_begin_sample(d, train_bytes(&e->options, C), 0);
 	e->required = dataset_bytes(d, size->used_series, size->used_rows, size->largest);
 	while (level < 30 &&
 		   !budget_fits(dataset_bytes(d, size->used_series, size->used_rows >> level,
@@ -157,7 +157,7 @@ time_reading(Estimate *e, int64 n)
 	double		seconds;
 
 	some.from = psprintf("(SELECT * FROM %s LIMIT " INT64_FORMAT ") AS source", e->source->from, n);
-	sample.dataset = dataset_open(CurrentMemoryContext, &e->options, C, INT8OID, false, 0);
+	sample.dataset = dataset_open(CurrentMemoryContext, &e->options, C, INT8OID);
 	dataset_begin(sample.dataset, NULL);
 	INSTR_TIME_SET_CURRENT(start);
 	source_scan(&some, &everything, false, read_sample_row, &sample);
@@ -212,7 +212,7 @@ create_random_rows(Estimate *e)
 	const int	C = e->source->spec.nfeatures;
 	const int64 most = e->options.method == METHOD_AMAD ? RANDOM_ROWS : BASELINE_ROWS;
 	const double mean = e->share * size->used_rows / size->used_series;
-	Dataset *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type, false, 0);
+	Dataset    *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type);
 	int64		rows = Max((int64) Min(mean, most), dataset_least_rows(d));
 	int			n = fleet ? (int) Min(ceil((double) most / rows), size->used_series) : 1;
 	int64		step = (int64) Max(Min(size->span / Max(size->largest - 1, 1), 1e18 / rows), 1);

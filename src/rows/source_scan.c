@@ -50,6 +50,7 @@ typedef struct Receiver
 	DestReceiver pub;
 	const Source *source;
 	SourceForm	form;
+	bool		sampled;		/* the last column is the place */
 	bool		numbered;		/* the column after the row is number_from_end … */
 	int64		limit;			/* … and then the row's place; rows of a series at most */
 	source_visit visit;
@@ -220,6 +221,8 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	if (r->numbered)
 		row.number_from_end = DatumGetInt64(slot->tts_values[at++]);
+	if (r->sampled)
+		row.place = DatumGetInt64(slot->tts_values[at]);
 	if (first)
 		r->cut = r->numbered && r->form != SOURCE_ONCE && row.number_from_end < r->limit &&
 			DatumGetInt64(slot->tts_values[at]) == r->limit;
@@ -259,7 +262,7 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 		relation_check_column(what, desc, at++, s->label_type, InvalidOid);
 	if (r->numbered)
 		relation_check_column(what, desc, at++, INT8OID, InvalidOid);
-	if (r->numbered && r->form != SOURCE_ONCE)
+	if (r->sampled || (r->numbered && r->form != SOURCE_ONCE))
 		relation_check_column(what, desc, at, INT8OID, InvalidOid);
 }
 
@@ -366,6 +369,7 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	Receiver	r = {
 		.form = range->form,
 		.numbered = range->last_n > 0,
+		.sampled = range->sample != NULL,
 		.limit = range->last_n + range->before + 1,
 		.visit = visit,
 		.arg = arg,
