@@ -374,7 +374,6 @@ dataset_end_series(Dataset *d)
 	{
 		old = MemoryContextSwitchTo(d->context);
 		s.key = d->open_key;
-		s.hash = d->open_hash;
 		s.mean = palloc(sizeof(double) * d->features);
 		s.std = palloc(sizeof(double) * d->features);
 		s.known = palloc(sizeof(int64) * d->features);

@@ -31,7 +31,6 @@ typedef struct RunRange
 typedef struct DatasetSeries
 {
 	char	   *key;			/* see series_key.h; NULL: the only series */
-	uint64		hash;			/* of the key, for the sample */
 	int64		rows;			/* including omitted ones */
 	HeldOut		held;
 	double	   *mean;			/* (features) */
