@@ -116,10 +116,8 @@ compare_memory(Estimate *e)
 
 	dataset_begin_sample(d, train_bytes(&e->options, C), 0);
 	e->required = dataset_bytes(d, size->used_series, size->used_rows, size->largest);
-	while (level < 30 &&
-		   !budget_fits(dataset_bytes(d, size->used_series, size->used_rows >> level,
-									  size->largest >> level)))
-		level++;
+	if (!budget_fits(e->required))
+		level = dataset_sample_level(d, size->used_series, size->used_rows, size->largest);
 	e->share = level < 30 && size->used_rows >> level >= dataset_least_rows(d) ? ldexp(1.0, -level)
 																			   : 0.0;
 	dataset_close(d);
@@ -328,6 +326,9 @@ measure_training(Estimate *e)
 	INSTR_TIME_SET_CURRENT(start);
 	dataset_finish(d, &e->model->stats);
 	e->seconds.read += seconds_since(start) * e->scale;
+	/* the source is read until memory is full, for the sample, and for the calibration */
+	if (e->share < 1)
+		e->seconds.read *= 3;
 	model_set_season(e->model, &season);
 	find_binary_features(e->model, d);
 	e->memory = peak_memory(e);
@@ -348,6 +349,9 @@ measure_training(Estimate *e)
 	passed = calibrate_passed_rows(e->model, d, e->scale) / calibrate_passed_rows(e->model, d, 1);
 	INSTR_TIME_SET_CURRENT(start);
 	calibrate_model(e->model, d);
+	/* when the sample has been calibrated on, each series is, on all of its rows */
+	if (e->share < 1)
+		passed += e->scale / e->share;
 	e->seconds.calibrate = seconds_since(start) * passed;
 	e->model->nseries_cols = e->source->spec.nseries;
 	e->model->series_cols = e->source->spec.series_cols;

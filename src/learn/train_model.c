@@ -330,7 +330,7 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	model->core = blas_core();
 	facts->nseries = d->series[0].key ? d->nseries : 0;
 	facts->sampled = 1 << d->level;
-	facts->passed = calibrate_passed_rows(model, d, (double) d->facts.offered / Max(d->nrows, 1));
+	facts->passed = calibrate_passed_rows(model, d, 1) * d->facts.offered / Max(d->nrows, 1);
 	MemoryContextDelete(work);
 	dataset_close(d);
 	facts->seconds = seconds_since(start);

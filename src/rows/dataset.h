@@ -171,6 +171,9 @@ extern bool dataset_keeps_block(uint64 hash, int64 block, int level);
  */
 extern int	dataset_choose_level(const Dataset *dataset, int n, const int64 *rows);
 
+/* The same, at least 1, for a number of series with so many rows, of which the longest has `largest`. */
+extern int	dataset_sample_level(const Dataset *dataset, int64 series, int64 rows, int64 largest);
+
 /*
  * Instead of the above: adds series and rows that are already scaled, for calibration
  * only.  begins: the row is not a neighbour of the one before.

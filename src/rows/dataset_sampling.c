@@ -237,12 +237,24 @@ fits_whole(const Dataset *d, int n, const int64 *rows)
 }
 
 int
+dataset_sample_level(const Dataset *d, int64 series, int64 rows, int64 largest)
+{
+	int			level = 1;
+
+	rows += rows / SPREAD;
+	largest += largest / SPREAD;
+	while (level < MOST_LEVEL &&
+		   bytes_wanted(d, series, rows >> level, largest >> level) > d->limit)
+		level++;
+	return level;
+}
+
+int
 dataset_choose_level(const Dataset *d, int n, const int64 *rows)
 {
 	int64		series = 0;
 	int64		all = 0;
 	int64		largest = 0;
-	int			level = 1;
 
 	if (fits_whole(d, n, rows))
 		return 0;
@@ -253,11 +265,7 @@ dataset_choose_level(const Dataset *d, int n, const int64 *rows)
 			all += rows[i];
 			largest = Max(largest, rows[i]);
 		}
-	all += all / SPREAD;
-	largest += largest / SPREAD;
-	while (level < MOST_LEVEL && bytes_wanted(d, series, all >> level, largest >> level) > d->limit)
-		level++;
-	return level;
+	return dataset_sample_level(d, series, all, largest);
 }
 
 /* ---- in SQL -------------------------------------------------------------------------------- */
