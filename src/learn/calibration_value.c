@@ -10,11 +10,12 @@
  *		uint32		checksum of the model, as in its value
  *		uint32		1 if the series has figures of its own, otherwise 0
  *		figures		in the order of the list figures[]: all, or only those of its rows
- *		int64		counts; then values given, of each feature
+ *		varint		counts; then values given, of each feature
  *		float8		sums: of each feature, of each signal, of raw scores; the level
- *		sketches	each: number of buckets with values, then for each of them the distance from the
- *					bucket before and the count; in groups of seven bits, lowest first
+ *		sketches	varints, each: number of buckets with values, then for each of them the distance from
+ *					the bucket before and the count
  *
+ * A varint consists of groups of seven bits, the lowest first; the eighth bit says that another follows.
  * The model says how many numbers there are.  Decoding checks each of them: a value can come
  * from anywhere.
  */
@@ -93,19 +94,18 @@ write_doubles(StringInfo out, uint64 n, const double *x)
 }
 
 static void
-write_counts(StringInfo out, uint64 n, const int64 *x)
-{
-	for (uint64 i = 0; i < n; i++)
-		write_uint64(out, (uint64) x[i]);
-}
-
-/* A number in groups of seven bits; the eighth says that another group follows. */
-static void
 write_varint(StringInfo out, uint64 x)
 {
 	for (; x >= 0x80; x >>= 7)
 		appendStringInfoCharMacro(out, (char) (0x80 | (x & 0x7F)));
 	appendStringInfoCharMacro(out, (char) x);
+}
+
+static void
+write_counts(StringInfo out, uint64 n, const int64 *x)
+{
+	for (uint64 i = 0; i < n; i++)
+		write_varint(out, (uint64) x[i]);
 }
 
 static void
@@ -235,17 +235,6 @@ read_doubles(ValueReader *in, uint64 n, double least, double *x)
 	}
 }
 
-static void
-read_counts(ValueReader *in, uint64 n, int64 *x)
-{
-	for (uint64 i = 0; i < n; i++)
-	{
-		x[i] = (int64) read_uint64(in);
-		if (x[i] < 0)
-			report_invalid_calibration("A number is out of range.");
-	}
-}
-
 static uint64
 read_varint(ValueReader *in)
 {
@@ -264,6 +253,17 @@ read_varint(ValueReader *in)
 	}
 	report_invalid_calibration("A number is out of range.");
 	return 0;
+}
+
+static void
+read_counts(ValueReader *in, uint64 n, int64 *x)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		x[i] = (int64) read_varint(in);
+		if (x[i] < 0)
+			report_invalid_calibration("A number is out of range.");
+	}
 }
 
 static void

@@ -111,15 +111,13 @@ compare_memory(Estimate *e)
 {
 	const SourceSize *size = &e->size;
 	const int	C = e->source->spec.nfeatures;
-	Dataset    *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type, true,
-							  train_bytes(&e->options, C));
+	Dataset    *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type);
 	int			level = 0;
 
+	dataset_begin_sample(d, train_bytes(&e->options, C), 0);
 	e->required = dataset_bytes(d, size->used_series, size->used_rows, size->largest);
-	while (level < 30 &&
-		   !budget_fits(dataset_bytes(d, size->used_series, size->used_rows >> level,
-									  size->largest >> level)))
-		level++;
+	if (!budget_fits(e->required))
+		level = dataset_sample_level(d, size->used_series, size->used_rows, size->largest);
 	e->share = level < 30 && size->used_rows >> level >= dataset_least_rows(d) ? ldexp(1.0, -level)
 																			   : 0.0;
 	dataset_close(d);
@@ -157,7 +155,7 @@ time_reading(Estimate *e, int64 n)
 	double		seconds;
 
 	some.from = psprintf("(SELECT * FROM %s LIMIT " INT64_FORMAT ") AS source", e->source->from, n);
-	sample.dataset = dataset_open(CurrentMemoryContext, &e->options, C, INT8OID, false, 0);
+	sample.dataset = dataset_open(CurrentMemoryContext, &e->options, C, INT8OID);
 	dataset_begin(sample.dataset, NULL);
 	INSTR_TIME_SET_CURRENT(start);
 	source_scan(&some, &everything, false, read_sample_row, &sample);
@@ -212,7 +210,7 @@ create_random_rows(Estimate *e)
 	const int	C = e->source->spec.nfeatures;
 	const int64 most = e->options.method == METHOD_AMAD ? RANDOM_ROWS : BASELINE_ROWS;
 	const double mean = e->share * size->used_rows / size->used_series;
-	Dataset *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type, false, 0);
+	Dataset    *d = dataset_open(CurrentMemoryContext, &e->options, C, e->source->ts_type);
 	int64		rows = Max((int64) Min(mean, most), dataset_least_rows(d));
 	int			n = fleet ? (int) Min(ceil((double) most / rows), size->used_series) : 1;
 	int64		step = (int64) Max(Min(size->span / Max(size->largest - 1, 1), 1e18 / rows), 1);
@@ -328,6 +326,9 @@ measure_training(Estimate *e)
 	INSTR_TIME_SET_CURRENT(start);
 	dataset_finish(d, &e->model->stats);
 	e->seconds.read += seconds_since(start) * e->scale;
+	/* the source is read until memory is full, for the sample, and for the calibration */
+	if (e->share < 1)
+		e->seconds.read *= 3;
 	model_set_season(e->model, &season);
 	find_binary_features(e->model, d);
 	e->memory = peak_memory(e);
@@ -348,6 +349,9 @@ measure_training(Estimate *e)
 	passed = calibrate_passed_rows(e->model, d, e->scale) / calibrate_passed_rows(e->model, d, 1);
 	INSTR_TIME_SET_CURRENT(start);
 	calibrate_model(e->model, d);
+	/* when the sample has been calibrated on, each series is, on all of its rows */
+	if (e->share < 1)
+		passed += e->scale / e->share;
 	e->seconds.calibrate = seconds_since(start) * passed;
 	e->model->nseries_cols = e->source->spec.nseries;
 	e->model->series_cols = e->source->spec.series_cols;

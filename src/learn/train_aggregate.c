@@ -150,7 +150,7 @@ read_row_features(FunctionCallInfo fcinfo, FitState *state, MemoryContext contex
 		if (state->options.nnames == 0 || state->options.nnames == f->count)
 			options_check_transforms(&state->options, f->count);
 		state->dataset = dataset_open(context, &state->options, f->count,
-									  timestamps_scored_type(state->ts_type), false, 0);
+									  timestamps_scored_type(state->ts_type));
 		dataset_begin(state->dataset, NULL);
 		state->values = MemoryContextAlloc(context, sizeof(double) * f->count);
 	}

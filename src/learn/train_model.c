@@ -229,7 +229,8 @@ report_sampling(const Dataset *d)
 		ereport(NOTICE,
 				(errmsg("training on a sample of " INT64_FORMAT " of " INT64_FORMAT " rows",
 						d->nrows, d->facts.offered),
-				 errdetail("All rows do not fit in maintenance_work_mem (%d MB).",
+				 errdetail("All rows do not fit in maintenance_work_mem (%d MB). "
+						   "The calibration uses all of them, series by series.",
 						   maintenance_work_mem / 1024),
 				 errhint("Raise maintenance_work_mem to train on more of them.")));
 }
@@ -329,10 +330,34 @@ train_model(Dataset *d, const Model *initial, TrainFacts *facts)
 	model->core = blas_core();
 	facts->nseries = d->series[0].key ? d->nseries : 0;
 	facts->sampled = 1 << d->level;
+	facts->passed = calibrate_passed_rows(model, d, 1) * d->facts.offered / Max(d->nrows, 1);
 	MemoryContextDelete(work);
 	dataset_close(d);
 	facts->seconds = seconds_since(start);
 	return model;
+}
+
+void
+train_set_calibrated(Model *m, const SeriesSummary *s, int nseries, TrainFacts *facts)
+{
+	StringInfoData text;
+
+	facts->nseries = m->nseries_cols > 0 ? nseries : 0;
+	facts->calibrated = s->counts[SUMMARY_ROWS];
+	facts->rows.labelled = s->counts[SUMMARY_LABELLED];
+	facts->rows.gaps = s->counts[SUMMARY_GAPS];
+	facts->rows.values.imputed = s->counts[SUMMARY_IMPUTED];
+	facts->rows.values.imputed_rows = s->counts[SUMMARY_IMPUTED_ROWS];
+	/* of members with the same key the last one counts */
+	initStringInfo(&text);
+	json_reopen(&text, json_to_jsonb(m->training));
+	json_put_int(&text, "calibrated_rows", facts->calibrated);
+	json_put_int(&text, "series", nseries);
+	json_put_int(&text, "gaps", facts->rows.gaps);
+	json_put_int(&text, "imputed_values", facts->rows.values.imputed);
+	json_put_int(&text, "imputed_rows", facts->rows.values.imputed_rows);
+	appendStringInfoChar(&text, '}');
+	m->training = JsonbToCString(NULL, &json_to_jsonb(text.data)->root, -1);
 }
 
 void
@@ -387,6 +412,7 @@ train_summary(const char *name, int version, const Model *model, const TrainFact
 	write_count(&text, "rows_without_timestamp", facts->rows.without_ts);
 	write_count(&text, "labelled_rows", facts->rows.labelled);
 	write_count(&text, "sampled_from", facts->sampled > 1 ? facts->rows.offered : 0);
+	write_count(&text, "calibrated_rows", facts->calibrated);
 	json_put_int(&text, "imputed_rows", facts->rows.values.imputed_rows);
 	json_put_int(&text, "imputed_values", facts->rows.values.imputed);
 	json_key(&text, "constant_features");

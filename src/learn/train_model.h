@@ -5,6 +5,7 @@
 #ifndef AMAD_LEARN_TRAIN_MODEL_H
 #define AMAD_LEARN_TRAIN_MODEL_H
 
+#include "learn/series_summary.h"
 #include "rows/dataset.h"
 
 /* Facts of a training, for its summary. */
@@ -13,6 +14,8 @@ typedef struct TrainFacts
 	DatasetFacts rows;
 	int			nseries;		/* of a fleet; 0: the rows are one series */
 	int			sampled;		/* about one of `sampled` rows was kept */
+	int64		calibrated;		/* rows that a sampled model is calibrated on … */
+	double		passed;			/* … and how many rows pass through the model for that, about */
 	int64		steps;
 	double		passes;			/* over the training rows, on average */
 	double		loss;			/* total, mean over the last part of the steps */
@@ -33,6 +36,10 @@ extern Model *train_model(Dataset *dataset, const Model *initial, TrainFacts *fa
  * of the model, allocated in `result` because their number was not known before.
  */
 extern void train_components(Model *model, const Dataset *dataset, MemoryContext result);
+
+/* Notes in the facts what all rows of a model that was trained on a sample contain. */
+extern void train_set_calibrated(Model *model, const SeriesSummary *summary, int nseries,
+								 TrainFacts *facts);
 
 /* Error context callback: adds the model's name, as there may be many groups.  NULL: none. */
 extern void train_error_context(void *name);

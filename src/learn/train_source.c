@@ -8,8 +8,11 @@
  *		amad_retrain(model_name, warm_start, since, until, last_n, deploy, keep) → jsonb
  *
  * The source is read once, sorted by series and time, in the range given by since, until and
- * last_n.  The source is stored without the range, so detection reads all of it.  When the rows do
- * not fit in maintenance_work_mem, the dataset samples whole blocks of them.
+ * last_n.  The source is stored without the range, so detection reads all of it.
+ *
+ * When the rows do not fit in maintenance_work_mem, the source is read again: first whole blocks of
+ * rows, a sample that the network is trained on, then all rows, series by series, on which the
+ * model is calibrated (calibrate_source.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -19,18 +22,22 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "learn/calibrate_source.h"
 #include "learn/deployment.h"
 #include "learn/train_model.h"
 #include "model/registry.h"
 #include "model/verdicts.h"
 #include "pg/call_arguments.h"
+#include "pg/elapsed.h"
 #include "pg/json.h"
 #include "pg/progress.h"
 #include "pg/timestamps.h"
+#include "rows/dataset.h"
 #include "rows/duplicate_rows.h"
 #include "rows/holidays.h"
 #include "rows/relation.h"
 #include "rows/source.h"
+#include "rows/source_groups.h"
 #include "score/detect_arguments.h"
 
 /* Arguments, in their order. */
@@ -99,6 +106,193 @@ read_row(const SourceRow *row, void *arg)
 	}
 	else
 		dataset_add(r->dataset, row->ts, row->values);
+}
+
+/* ---- a sample of rows that are on other nodes --------------------------------------------- */
+
+/* The numbers of rows of a series. */
+typedef struct SeriesCount
+{
+	char	   *key;
+	int64		rows;
+	int64		valid;			/* with a finite time */
+	int64		times;			/* different ones */
+} SeriesCount;
+
+/* A sample that is read with the numbers of all rows. */
+typedef struct SampleReading
+{
+	Reading    *reading;
+	MemoryContext context;
+	SeriesCount *counts;		/* in the order in which series are read */
+	int			n;
+	int			next;			/* the first that has not begun */
+	int			open;			/* the open one; -1: none, or one without a count */
+} SampleReading;
+
+static void
+receive_count(const char *key, const Datum *values, const bool *nulls, void *arg)
+{
+	SampleReading *s = arg;
+	SeriesCount *count;
+
+	/* the length is a power of two */
+	if (s->n == 0)
+		s->counts = MemoryContextAlloc(s->context, sizeof(SeriesCount));
+	else if ((s->n & (s->n - 1)) == 0)
+		s->counts = repalloc_huge(s->counts, sizeof(SeriesCount) * 2 * s->n);
+	count = &s->counts[s->n++];
+	count->key = MemoryContextStrdup(s->context, key);
+	count->rows = DatumGetInt64(values[0]);
+	count->valid = DatumGetInt64(values[1]);
+	count->times = DatumGetInt64(values[2]);
+}
+
+static void
+count_series(SampleReading *s)
+{
+	static const Oid types[] = {INT8OID, INT8OID, INT8OID};
+	StringInfoData finite;
+
+	initStringInfo(&finite);
+	source_append_finite(&finite, s->reading->source);
+	source_scan_groups(s->reading->source, &s->reading->range,
+					   &(SourceAggregates){
+						   .select = psprintf("pg_catalog.count(*), "
+											  "pg_catalog.count(*) FILTER (WHERE %s), "
+											  "pg_catalog.count(DISTINCT c0) FILTER (WHERE %s)",
+											  finite.data, finite.data),
+						   .n = lengthof(types),
+						   .types = types,
+					   },
+					   receive_count, s);
+}
+
+/* The level at which the dataset can be read. */
+static int
+choose_sample_level(const SampleReading *s)
+{
+	int64	   *rows = palloc_extended(sizeof(int64) * Max(s->n, 1), MCXT_ALLOC_HUGE);
+	int			level;
+
+	for (int i = 0; i < s->n; i++)
+		rows[i] = s->counts[i].times;
+	level = dataset_choose_level(s->reading->dataset, s->n, rows);
+	pfree(rows);
+	return level;
+}
+
+/* Begins the counted series before number `end`; none of their rows has come. */
+static void
+begin_series_before(SampleReading *s, int end)
+{
+	Dataset    *d = s->reading->dataset;
+
+	if (s->open >= 0)
+		dataset_skip_to(d, s->counts[s->open].times);
+	s->open = -1;
+	for (; s->next < end; s->next++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		dataset_begin(d, s->counts[s->next].key);
+		dataset_skip_to(d, s->counts[s->next].times);
+	}
+}
+
+/* Begins the series of a row, which was not counted if it is new. */
+static void
+begin_sampled_series(SampleReading *s, const char *key)
+{
+	int			number = s->next;
+
+	while (number < s->n && strcmp(s->counts[number].key, key) != 0)
+		number++;
+	if (number < s->n)
+	{
+		begin_series_before(s, number);
+		s->open = number;
+		s->next = number + 1;
+	}
+	else
+		begin_series_before(s, s->next);
+	dataset_begin(s->reading->dataset, key);
+}
+
+static void
+read_sampled_row(const SourceRow *row, void *arg)
+{
+	SampleReading *s = arg;
+	Dataset    *d = s->reading->dataset;
+
+	source_report_row(s->reading->source, &s->reading->range);
+	if (row->new_series)
+		begin_sampled_series(s, row->new_series);
+	if (!row->ts_valid || row->duplicate)
+		return;
+	dataset_skip_to(d, row->place);
+	if (row->bad)
+		dataset_skip(d);
+	else
+		dataset_add(d, row->ts, row->values);
+}
+
+/* Reads a sample at a level, and sets what is known of the other rows. */
+static void
+read_remote_sample(SampleReading *s, int level)
+{
+	Reading    *r = s->reading;
+	SourceRange range = r->range;
+	const SourceSample sample = {
+		.level = level,
+		.block_rows = dataset_block_rows(r->dataset),
+	};
+	DatasetFacts *facts = &r->dataset->facts;
+
+	range.sample = &sample;
+	s->next = 0;
+	s->open = -1;
+	source_scan(r->source, &range, false, read_sampled_row, s);
+	begin_series_before(s, s->n);
+	for (int i = 0; i < s->n; i++)
+	{
+		r->rows += s->counts[i].rows;
+		facts->without_ts += s->counts[i].rows - s->counts[i].valid;
+		facts->duplicates += s->counts[i].valid - s->counts[i].times;
+	}
+}
+
+/* ---- the source ----------------------------------------------------------------------------- */
+
+/* Reads all rows or, if they do not fit, a sample. */
+static void
+read_source(Reading *r, const Options *options)
+{
+	const int	features = options->nnames;
+	const Size	reserve = train_bytes(options, features);
+	SampleReading sample = {.reading = r, .context = CurrentMemoryContext};
+	bool		counted = false;
+
+	for (int level = 0; level >= 0;)
+	{
+		if (r->dataset)
+			dataset_close(r->dataset);
+		r->rows = 0;
+		progress_phase(PROGRESS_READING, 0, 0);
+		r->dataset = dataset_open(CurrentMemoryContext, options, features, r->source->ts_type);
+		dataset_begin_sample(r->dataset, reserve, level);
+		if (!counted && calibrated_remotely(r->source))
+		{
+			count_series(&sample);
+			counted = true;
+			level = choose_sample_level(&sample);
+			dataset_begin_sample(r->dataset, reserve, level);
+		}
+		if (counted && level > 0)
+			read_remote_sample(&sample, level);
+		else
+			source_scan(r->source, &r->range, false, read_row, r);
+		level = dataset_end_sample(r->dataset);
+	}
 }
 
 static void
@@ -206,6 +400,21 @@ add_range(Jsonb *object, const Source *source, const SourceRange *range)
 	return json_to_jsonb(text.data);
 }
 
+/* Calibrates a model that was trained on a sample. */
+static void
+calibrate_sampled(Model *model, const Source *source, const SourceRange *range, TrainFacts *facts)
+{
+	SeriesSummary *summary;
+	int			nseries;
+	instr_time	start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	progress_phase(PROGRESS_CALIBRATING_SERIES, facts->passed, 0);
+	summary = calibrate_source(model, source, range, &nseries);
+	train_set_calibrated(model, summary, nseries, facts);
+	facts->seconds += seconds_since(start);
+}
+
 /* What one of the functions asks for. */
 typedef struct TrainCall
 {
@@ -247,8 +456,6 @@ train_on_source(TrainCall *call)
 	options->nnames = source->spec.nfeatures;
 	options->names = source->spec.features;
 	options_check_transforms(options, options->nnames);
-	reading.dataset = dataset_open(CurrentMemoryContext, options, options->nnames, source->ts_type,
-								   true, train_bytes(options, options->nnames));
 	call->range.model_name = name;
 	call->range.given = &source->spec;
 	/* of whichever type the time column is */
@@ -258,11 +465,12 @@ train_on_source(TrainCall *call)
 	call->range.has_until = range.has_until;
 	call->range.until = Int64GetDatum(range.until);
 	deployment = deployment_open(&call->deploy, &call->range, call->from_version);
-	progress_phase(PROGRESS_READING, 0, 0);
-	source_scan(source, &range, false, read_row, &reading);
+	read_source(&reading, options);
 	check_reading(&reading);
 	model = train_model(reading.dataset, call->initial, &facts);
 	set_columns(model, source);
+	if (facts.sampled > 1)
+		calibrate_sampled(model, source, &range, &facts);
 	model->training =
 		JsonbToCString(NULL, &add_range(json_to_jsonb(model->training), source, &range)->root, -1);
 	progress_phase(PROGRESS_STORING, 0, 0);

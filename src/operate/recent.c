@@ -259,7 +259,7 @@ read_pass(const DetectSpec *asked, double trim, RecentPurpose purpose, int nleve
 	}
 	r->detection = detect_open(&spec);
 	m = detect_model(r->detection)->model;
-	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type, false, 0);
+	r->dataset = dataset_open(r->context, &m->options, m->features, m->ts_type);
 	detect_run(r->detection, read_recent_row, r);
 	judge_recent_rows(r);
 	MemoryContextSwitchTo(old);

@@ -73,7 +73,7 @@ static const char *const phases[] = {
 	[PROGRESS_STARTING] = "starting",		 [PROGRESS_READING] = "reading rows",
 	[PROGRESS_PREPARING] = "preparing rows", [PROGRESS_TRAINING] = "training",
 	[PROGRESS_CALIBRATING] = "calibrating",	 [PROGRESS_STORING] = "storing",
-	[PROGRESS_SCORING] = "scoring rows",
+	[PROGRESS_SCORING] = "scoring rows",	 [PROGRESS_CALIBRATING_SERIES] = "calibrating series",
 };
 
 /* The commands that run in this backend; the outermost is reported. */

@@ -29,7 +29,8 @@ typedef enum ProgressPhase
 	PROGRESS_TRAINING,			/* the network; each row counts as often as it is used */
 	PROGRESS_CALIBRATING,		/* likewise */
 	PROGRESS_STORING,
-	PROGRESS_SCORING			/* rows of a source, while they are read */
+	PROGRESS_SCORING,			/* rows of a source, while they are read */
+	PROGRESS_CALIBRATING_SERIES /* calibrating on all rows, after a training on a sample */
 } ProgressPhase;
 
 /* progress_end() gets what progress_begin() has returned. */

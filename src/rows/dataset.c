@@ -7,7 +7,7 @@
  * filled and scaled by the series' own mean and standard deviation, and appended to one array of
  * floats.  dataset_finish() pools the moments of all series.
  *
- * If rows do not fit in maintenance_work_mem, some are left out (dataset_sampling.c).
+ * If rows do not fit in maintenance_work_mem, a sample of them is read (dataset_sampling.c).
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -120,15 +120,15 @@ enlarge_array(Dataset *d, void *array, int n, Size element)
 	return n >= 8 && (n & (n - 1)) == 0 ? repalloc_huge(array, element * 2 * n) : array;
 }
 
-void
-dataset_append_run(Dataset *d, DatasetRun run)
+static void
+append_run(Dataset *d, DatasetRun run)
 {
 	d->runs = enlarge_array(d, d->runs, d->nruns, sizeof(DatasetRun));
 	d->runs[d->nruns++] = run;
 }
 
-void
-dataset_shrink(Dataset *d)
+static void
+shrink(Dataset *d)
 {
 	const Size	row = sizeof(float) * d->features;
 	const Size	map = d->imputed ? IMPUTED_BYTES(d->features) : 0;
@@ -146,8 +146,7 @@ dataset_shrink(Dataset *d)
 /* ---- collecting -------------------------------------------------------------------------- */
 
 Dataset *
-dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_type, bool sampling,
-			 Size reserve)
+dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_type)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "amad dataset", ALLOCSET_DEFAULT_SIZES);
 	Dataset    *d = MemoryContextAllocZero(context, sizeof(Dataset));
@@ -157,9 +156,6 @@ dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_
 	d->features = features;
 	d->plan = plan_make(options, features);
 	d->ts_type = ts_type;
-	d->sampling = sampling;
-	d->reserve = reserve;
-	d->limit = budget_rest();
 	budget_open(&d->budget, context, BUDGET_TRAINING);
 	context = MemoryContextSwitchTo(context);
 	d->transforms = transforms_make(options, features);
@@ -170,7 +166,7 @@ dataset_open(MemoryContext parent, const Options *options, int features, Oid ts_
 Dataset *
 dataset_open_calibration(MemoryContext parent, const Model *m, int64 newest)
 {
-	Dataset    *d = dataset_open(parent, &m->options, m->features, m->ts_type, false, 0);
+	Dataset    *d = dataset_open(parent, &m->options, m->features, m->ts_type);
 
 	memcpy(d->transforms.kind, m->transforms.kind, sizeof(uint8) * m->features);
 	transforms_settle(&d->transforms);
@@ -188,17 +184,12 @@ dataset_close(Dataset *d)
 void
 dataset_add(Dataset *d, int64 ts, const double *values)
 {
-	int64		number = d->open_number++;
-
-	if (!dataset_keeps_row(d, number))
-		return;
-	if (d->sampling && series_rows(d->open) % DATASET_CHECK_ROWS == 0)
+	if (d->sampling && !dataset_take_row(d))
 	{
-		dataset_keep_within_limit(d);
-		if (!dataset_keeps_row(d, number))
-			return;
+		d->open_number++;
+		return;
 	}
-	series_add(d->open, ts, number, values);
+	series_add(d->open, ts, d->open_number++, values);
 	if (d->newest > 0)
 		series_forget(d->open, d->newest);
 }
@@ -206,6 +197,8 @@ dataset_add(Dataset *d, int64 ts, const double *values)
 void
 dataset_skip(Dataset *d)
 {
+	if (d->sampling)
+		(void) dataset_take_row(d);
 	d->open_number++;
 }
 
@@ -306,7 +299,7 @@ scale_runs(Dataset *d, const DatasetSeries *s)
 					 d->imputed ? d->imputed + d->nrows * IMPUTED_BYTES(d->features) : NULL,
 					 &d->facts.values);
 		series_times(d->open, &run, d->ts + d->nrows);
-		dataset_append_run(d, to);
+		append_run(d, to);
 		d->nrows += run.rows;
 	}
 }
@@ -363,22 +356,24 @@ transform_series(Dataset *d, const DatasetSeries *s)
 }
 
 /* Scales the open series and appends it to the others, unless it is too short. */
-static void
-end_series(Dataset *d)
+void
+dataset_end_series(Dataset *d)
 {
 	MemoryContext old;
 	int64		offered = d->open_number;
 	DatasetSeries s = {.rows = offered};
 
+	if (!d->begun)
+		return;
+	d->begun = false;
+	if (d->sampling)
+		dataset_count_series(d);
 	if (d->open == NULL)
 		return;
 	if (offered >= d->plan.chunk_rows)
 	{
-		if (d->sampling)
-			dataset_keep_within_limit(d);
 		old = MemoryContextSwitchTo(d->context);
 		s.key = d->open_key;
-		s.hash = d->open_hash;
 		s.mean = palloc(sizeof(double) * d->features);
 		s.std = palloc(sizeof(double) * d->features);
 		s.known = palloc(sizeof(int64) * d->features);
@@ -395,6 +390,7 @@ end_series(Dataset *d)
 		series_moments(d->open, s.mean, s.std, s.known);
 		scale_runs(d, &s);
 		add_series(d, s);
+		d->kept += d->open_kept;
 		d->facts.offered += offered;
 		d->largest = Max(d->largest, offered);
 	}
@@ -407,11 +403,13 @@ end_series(Dataset *d)
 void
 dataset_begin(Dataset *d, const char *key)
 {
-	end_series(d);
-	d->open = series_open(d->context, d->features, d->ts_type);
+	dataset_end_series(d);
+	d->begun = true;
+	d->open = d->full ? NULL : series_open(d->context, d->features, d->ts_type);
 	d->open_key = key ? MemoryContextStrdup(d->context, key) : NULL;
 	d->open_hash = dataset_series_hash(key);
 	d->open_number = 0;
+	d->open_kept = 0;
 }
 
 /* ---- scaled rows ------------------------------------------------------------------------------ */
@@ -442,7 +440,7 @@ dataset_add_scaled(Dataset *d, bool begins, int64 ts, const float *scaled, const
 		memcpy(d->imputed + d->nrows * IMPUTED_BYTES(d->features), imputed,
 			   IMPUTED_BYTES(d->features));
 	if (begins || s->rows == 0)
-		dataset_append_run(d, run);
+		append_run(d, run);
 	d->runs[d->nruns - 1].rows++;
 	d->nrows++;
 	s->rows++;
@@ -574,13 +572,11 @@ dataset_finish(Dataset *d, ModelStats *stats)
 	int64		starts = 0;
 	int64		only = d->open_number;
 
-	end_series(d);
+	dataset_end_series(d);
 	for (int c = 0; c < d->features; c++)
 		if (d->transforms.kind[c] == TRANSFORM_AUTO)
 			d->transforms.kind[c] = TRANSFORM_NONE;
-	if (d->sampling)
-		dataset_settle_level(d);
-	dataset_shrink(d);
+	shrink(d);
 	d->facts.rows = d->nrows > 0 || d->nseries > 0 ? d->nrows : only;
 	for (int i = 0; i < d->nruns; i++)
 		starts += Max(d->runs[i].rows - d->plan.chunk_rows + 1, 0);
@@ -593,10 +589,10 @@ dataset_finish(Dataset *d, ModelStats *stats)
 bool
 dataset_finish_calibration(Dataset *d, const ModelStats *stats)
 {
-	DatasetSeries *s = d->series;
+	DatasetSeries *s;
 
-	end_series(d);
-	dataset_shrink(d);
+	dataset_end_series(d);
+	shrink(d);
 	d->facts.rows = d->nrows;
 	if (d->nseries == 0)
 		return false;

@@ -31,7 +31,6 @@ typedef struct RunRange
 typedef struct DatasetSeries
 {
 	char	   *key;			/* see series_key.h; NULL: the only series */
-	uint64		hash;			/* of the key, for the sample */
 	int64		rows;			/* including omitted ones */
 	HeldOut		held;
 	double	   *mean;			/* (features) */
@@ -67,13 +66,21 @@ typedef struct Dataset
 	bool		decided;		/* transforms are those of a model */
 
 	Size		reserve;		/* bytes to leave for the training */
-	bool		sampling;		/* omit rows beyond the limit, instead of an ERROR */
-	Size		limit;			/* bytes for all, with sampling */
-	int			level;			/* one of 2^level blocks is kept */
-	int64		largest;		/* rows of the longest series, including omitted ones */
 	int64		newest;			/* rows of the open series to keep; 0: all */
 
-	Series	   *open;			/* the series being collected, or NULL */
+	/* sampling */
+	bool		sampling;		/* when rows do not fit, count the others, instead of an ERROR */
+	Size		limit;			/* bytes for all */
+	int			level;			/* one of 2^level blocks is kept */
+	bool		full;			/* the rows do not fit; those collected were released */
+	int64		kept;			/* rows of the sample, in the series that have ended … */
+	int64		open_kept;		/* … and in the open one */
+	int64	   *counts;			/* (ncounts) rows of each series, including omitted ones */
+	int			ncounts;
+	int64		largest;		/* rows of the longest series, including omitted ones */
+
+	bool		begun;			/* a series is open */
+	Series	   *open;			/* its rows; NULL if the dataset is full */
 	char	   *open_key;
 	uint64		open_hash;
 	int64		open_number;	/* number of its next row */
@@ -91,12 +98,10 @@ typedef struct Dataset
 } Dataset;
 
 /*
- * An empty dataset, in a child context of parent.  options must outlive it.  sampling: rows
- * come in order of series and time, and whole blocks of them are omitted if they and
- * `reserve` bytes for the training do not fit in maintenance_work_mem.
+ * An empty dataset, in a child context of parent.  options must outlive it.
  */
 extern Dataset *dataset_open(MemoryContext parent, const Options *options, int features,
-							 Oid ts_type, bool sampling, Size reserve);
+							 Oid ts_type);
 extern void dataset_close(Dataset *dataset);
 
 /*
@@ -141,6 +146,18 @@ extern void dataset_pool(const Options *options, Oid ts_type, int features, int 
 
 /* ---- samples: dataset_sampling.c ---- */
 
+/*
+ * Makes the dataset a sample, which has to fit in maintenance_work_mem with `reserve` bytes for the
+ * training: one of 2^level blocks of rows is kept.  Rows come in order of series and time.
+ */
+extern void dataset_begin_sample(Dataset *dataset, Size reserve, int level);
+
+/*
+ * Ends the last series of a sample.  If it did not fit, returns the level of a sample that is expected to;
+ * otherwise -1.
+ */
+extern int	dataset_end_sample(Dataset *dataset);
+
 /* Rows of a block: these are kept or left out together. */
 extern int64 dataset_block_rows(const Dataset *dataset);
 
@@ -150,12 +167,12 @@ extern bool dataset_keeps_block(uint64 hash, int64 block, int level);
 
 /*
  * The level at which n series with these numbers of rows, in this order, are expected to fit; 0 if all
- * rows do.  Before any row has been added.
+ * rows do.
  */
 extern int	dataset_choose_level(const Dataset *dataset, int n, const int64 *rows);
 
-/* Rows that the sample at a level does not contain will not be added. */
-extern void dataset_begin_level(Dataset *dataset, int level);
+/* The same, at least 1, for a number of series with so many rows, of which the longest has `largest`. */
+extern int	dataset_sample_level(const Dataset *dataset, int64 series, int64 rows, int64 largest);
 
 /*
  * Instead of the above: adds series and rows that are already scaled, for calibration

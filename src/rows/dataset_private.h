@@ -5,23 +5,20 @@
 #ifndef AMAD_ROWS_DATASET_PRIVATE_H
 #define AMAD_ROWS_DATASET_PRIVATE_H
 
-struct Dataset;
-struct DatasetRun;				/* rows/dataset.h */
+struct Dataset;					/* rows/dataset.h */
 
-#define DATASET_CHECK_ROWS 4096 /* rows between checks of the budget and for interrupts */
+#define DATASET_CHECK_ROWS 4096 /* rows between checks of the limit */
 
-extern void dataset_append_run(struct Dataset *dataset, struct DatasetRun run);
+/* Ends the open series, if there is one. */
+extern void dataset_end_series(struct Dataset *dataset);
 
-/* Releases the memory behind the last scaled row. */
-extern void dataset_shrink(struct Dataset *dataset);
+/* Counts a row of a sample; whether it is kept. */
+extern bool dataset_take_row(struct Dataset *dataset);
 
-/* Whether the row with a number in the open series is part of the sample. */
-extern bool dataset_keeps_row(const struct Dataset *dataset, int64 number);
+/* The sample is full if it and the training do not fit.  ERROR if no number of rows does. */
+extern void dataset_check_limit(struct Dataset *dataset);
 
-/* Leaves out rows until the others fit.  ERROR if no number of rows does. */
-extern void dataset_keep_within_limit(struct Dataset *dataset);
-
-/* Leaves out as many as the numbers of all rows say; when all series have ended. */
-extern void dataset_settle_level(struct Dataset *dataset);
+/* Notes the number of rows of the series that ends. */
+extern void dataset_count_series(struct Dataset *dataset);
 
 #endif							/* AMAD_ROWS_DATASET_PRIVATE_H */

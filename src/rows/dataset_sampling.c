@@ -2,15 +2,16 @@
  * rows/dataset_sampling.c
  *	  Which rows of a training are left out when they do not fit in maintenance_work_mem.
  *
- * Whole blocks of consecutive rows are left out: half of those that are left, each time
- * memory runs out.  A hash of the key of the series and the number of the block decides, so
- * that the sample is uniform over series and time.  It is the same in every training on the
- * same rows, wherever they are and whoever applies the rule: at the level l, the sample
- * consists of the blocks whose hash ends with l zero bits.  The level is the least at which,
- * as each series ends, its rows and those of the series before it fit, but not less than the
- * numbers of rows suggest (dataset_choose_level()).  So a reader that knows these numbers
- * need not get the other rows at all: it begins at the latter, and ends at the same level.
- * The memory wanted follows from numbers of rows, not from what has been allocated.
+ * Whole blocks of consecutive rows are left out.  A hash of the key of the series and the
+ * number of the block decides, so that the sample is uniform over series and time: at the
+ * level l, it consists of the blocks whose hash ends with l zero bits.
+ *
+ * A dataset begins with all rows, level 0.  When they turn out not to fit, they are released,
+ * and the rest is only counted.  The rows of each series determine the level of the sample, and
+ * the source is read again.  A reader that can count the rows before begins with that level, and
+ * need not get the other rows.  It comes to the same sample, because the memory wanted follows
+ * from numbers of rows, not from what has been allocated.  If the sample does not fit, as
+ * more rows were kept than expected, the next level is read.
  *
  * amad_in_sample() is the rule in SQL, for a query that does not return the other rows.
  */
@@ -21,6 +22,9 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "model/feature_names.h"
 #include "pg/call_arguments.h"
@@ -51,107 +55,6 @@ dataset_keeps_block(uint64 hash, int64 block, int level)
 {
 	return (hash_bytes_uint32_extended((uint32) block, hash) & ((UINT64CONST(1) << level) - 1)) ==
 		0;
-}
-
-typedef struct Sample
-{
-	int64		block_rows;
-	int			level;
-	uint64		hash;			/* of the series */
-	int64		block;			/* the last one decided on; -1: none yet */
-	bool		kept;
-} Sample;
-
-static Sample
-make_sample(const Dataset *d, uint64 hash)
-{
-	return (Sample){
-		.block_rows = dataset_block_rows(d),
-		.level = d->level,
-		.hash = hash,
-		.block = -1,
-	};
-}
-
-/* Whether a row's block is kept at the dataset's level. */
-static bool
-is_kept(int64 number, void *arg)
-{
-	Sample	   *s = arg;
-	int64		block = number / s->block_rows;
-
-	if (block != s->block)
-	{
-		s->block = block;
-		s->kept = dataset_keeps_block(s->hash, block, s->level);
-	}
-	return s->kept;
-}
-
-static void
-move_row(Dataset *d, int64 to, int64 from)
-{
-	const Size	map = IMPUTED_BYTES(d->features);
-
-	memmove(d->rows + to * d->features, d->rows + from * d->features, sizeof(float) * d->features);
-	d->ts[to] = d->ts[from];
-	if (d->imputed)
-		memmove(d->imputed + to * map, d->imputed + from * map, map);
-}
-
-/* Omits blocks of the series that are already scaled. */
-static void
-thin_scaled(Dataset *d)
-{
-	DatasetRun *old = d->runs;
-	int			n = d->nruns;
-
-	d->nruns = 0;
-	d->nrows = 0;
-	for (int i = 0; i < n; i++)
-	{
-		Sample		sample = make_sample(d, d->series[old[i].series].hash);
-		DatasetRun	run = {.series = old[i].series};
-
-		for (int64 row = 0; row < old[i].rows; row++)
-		{
-			if (row % DATASET_CHECK_ROWS == 0)
-				CHECK_FOR_INTERRUPTS();
-			if (is_kept(old[i].number + row, &sample))
-			{
-				if (run.rows == 0)
-				{
-					run.first = d->nrows;
-					run.number = old[i].number + row;
-				}
-				run.rows++;
-				move_row(d, d->nrows++, old[i].first + row);
-			}
-			else if (run.rows > 0)
-			{
-				dataset_append_run(d, run);
-				run.rows = 0;
-			}
-		}
-		if (run.rows > 0)
-			dataset_append_run(d, run);
-	}
-	pfree(old);
-	dataset_shrink(d);
-}
-
-/* Leaves out half of the blocks that are left. */
-static void
-thin_dataset(Dataset *d)
-{
-	Sample		sample;
-
-	d->level++;
-	if (d->nruns > 0)
-		thin_scaled(d);
-	sample = make_sample(d, d->open_hash);
-	if (d->open)
-		series_thin(d->open, is_kept, &sample);
 }
 
 /* The most figures that a series can have. */
@@ -214,7 +117,7 @@ dataset_bytes(const Dataset *d, int64 nseries, int64 rows, int64 largest)
 static Size
 bytes_wanted_now(const Dataset *d)
 {
-	return bytes_wanted(d, d->nseries, d->nrows, d->open ? series_rows(d->open) : 0);
+	return bytes_wanted(d, d->nseries, d->kept, d->open_kept);
 }
 
 static void
@@ -237,23 +140,77 @@ report_too_many_series(const Dataset *d)
 			 errhint("Raise maintenance_work_mem, or train on fewer series or features.")));
 }
 
-bool
-dataset_keeps_row(const Dataset *d, int64 number)
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+void
+dataset_begin_sample(Dataset *d, Size reserve, int level)
 {
-	return d->level == 0 ||
-		dataset_keeps_block(d->open_hash, number / dataset_block_rows(d), d->level);
+	d->sampling = true;
+	d->reserve = reserve;
+	d->limit = budget_rest();
+	d->level = level;
+}
+
+/* Releases the rows. */
+static void
+release_rows(Dataset *d)
+{
+	series_close(d->open);
+	d->open = NULL;
+	if (d->rows)
+		pfree(d->rows);
+	if (d->ts)
+		pfree(d->ts);
+	if (d->imputed)
+		pfree(d->imputed);
+	d->rows = NULL;
+	d->ts = NULL;
+	d->imputed = NULL;
+	d->nrows = d->room = 0;
+	d->nruns = 0;
+	budget_release(&d->budget, d->budget.bytes);
 }
 
 void
-dataset_keep_within_limit(Dataset *d)
+dataset_check_limit(Dataset *d)
 {
-	while (bytes_wanted_now(d) > d->limit)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (d->level == MOST_LEVEL || bytes_without_rows(d, d->nseries) > d->limit)
-			report_too_many_series(d);
-		thin_dataset(d);
-	}
+	if (d->full || bytes_wanted_now(d) <= d->limit)
+		return;
+	if (d->level == MOST_LEVEL || bytes_without_rows(d, d->nseries) > d->limit)
+		report_too_many_series(d);
+	d->full = true;
+	release_rows(d);
+}
+
+bool
+dataset_take_row(Dataset *d)
+{
+	if (d->level > 0 &&
+		!dataset_keeps_block(d->open_hash, d->open_number / dataset_block_rows(d), d->level))
+		return false;
+	if (d->open_kept++ % DATASET_CHECK_ROWS == 0)
+		dataset_check_limit(d);
+	return !d->full;
+}
+
+void
+dataset_count_series(Dataset *d)
+{
+	/* the length is a power of two */
+	if (d->ncounts == 0)
+		d->counts = MemoryContextAlloc(d->context, sizeof(int64));
+	else if ((d->ncounts & (d->ncounts - 1)) == 0)
+		d->counts = repalloc_huge(d->counts, sizeof(int64) * 2 * d->ncounts);
+	d->counts[d->ncounts++] = d->open_number;
+	if (d->open_number >= d->plan.chunk_rows)
+		dataset_check_limit(d);
+}
+
+int
+dataset_end_sample(Dataset *d)
+{
+	dataset_end_series(d);
+	return d->full ? Max(d->level + 1, dataset_choose_level(d, d->ncounts, d->counts)) : -1;
 }
 
 /* ---- by numbers of rows -------------------------------------------------------------------- */
@@ -280,12 +237,24 @@ fits_whole(const Dataset *d, int n, const int64 *rows)
 }
 
 int
+dataset_sample_level(const Dataset *d, int64 series, int64 rows, int64 largest)
+{
+	int			level = 1;
+
+	rows += rows / SPREAD;
+	largest += largest / SPREAD;
+	while (level < MOST_LEVEL &&
+		   bytes_wanted(d, series, rows >> level, largest >> level) > d->limit)
+		level++;
+	return level;
+}
+
+int
 dataset_choose_level(const Dataset *d, int n, const int64 *rows)
 {
 	int64		series = 0;
 	int64		all = 0;
 	int64		largest = 0;
-	int			level = 1;
 
 	if (fits_whole(d, n, rows))
 		return 0;
@@ -296,31 +265,7 @@ dataset_choose_level(const Dataset *d, int n, const int64 *rows)
 			all += rows[i];
 			largest = Max(largest, rows[i]);
 		}
-	all += all / SPREAD;
-	largest += largest / SPREAD;
-	while (level < MOST_LEVEL && bytes_wanted(d, series, all >> level, largest >> level) > d->limit)
-		level++;
-	return level;
-}
-
-void
-dataset_begin_level(Dataset *d, int level)
-{
-	d->level = level;
-}
-
-void
-dataset_settle_level(Dataset *d)
-{
-	int64	   *rows = palloc_extended(sizeof(int64) * Max(d->nseries, 1), MCXT_ALLOC_HUGE);
-	int			level;
-
-	for (int i = 0; i < d->nseries; i++)
-		rows[i] = d->series[i].rows;
-	level = dataset_choose_level(d, d->nseries, rows);
-	pfree(rows);
-	while (d->level < level)
-		thin_dataset(d);
+	return dataset_sample_level(d, series, all, largest);
 }
 
 /* ---- in SQL -------------------------------------------------------------------------------- */
@@ -335,32 +280,100 @@ enum
 	ARG_SERIES					/* the first */
 };
 
+/* What is kept between calls: the arguments that are the same for all rows, and the last series. */
+typedef struct SampleCall
+{
+	int			n;
+	char	  **cols;
+	Oid		   *types;			/* (n) */
+	int16	   *length;			/* (n) */
+	bool	   *byval;			/* (n) */
+	Datum	   *values;			/* (n) of the last row */
+	bool	   *nulls;
+	bool		any;			/* there was a row */
+	uint64		hash;
+	MemoryContext context;		/* of the values */
+} SampleCall;
+
+static SampleCall *
+open_sample_call(FunctionCallInfo fcinfo)
+{
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	SampleCall *call = palloc0(sizeof(SampleCall));
+	const int	n = PG_NARGS() - ARG_SERIES;
+
+	call->n = names_argument(fcinfo, ARG_SERIES_COLS, "series_cols", FEATURES_MAX, &call->cols);
+	if (n < 1 || call->n != n || get_fn_expr_variadic(fcinfo->flinfo) ||
+		!get_fn_expr_arg_stable(fcinfo->flinfo, ARG_SERIES_COLS))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid arguments of %s", "amad_in_sample")));
+	call->types = palloc(sizeof(Oid) * n);
+	call->length = palloc(sizeof(int16) * n);
+	call->byval = palloc(sizeof(bool) * n);
+	call->values = palloc0(sizeof(Datum) * n);
+	call->nulls = palloc0(sizeof(bool) * n);
+	for (int i = 0; i < n; i++)
+	{
+		call->types[i] = get_fn_expr_argtype(fcinfo->flinfo, ARG_SERIES + i);
+		get_typlenbyval(call->types[i], &call->length[i], &call->byval[i]);
+	}
+	call->context = AllocSetContextCreate(CurrentMemoryContext, "amad sampled series",
+										  ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(old);
+	fcinfo->flinfo->fn_extra = call;
+	return call;
+}
+
+static bool
+is_last_series(FunctionCallInfo fcinfo, const SampleCall *call)
+{
+	bool		same = call->any;
+
+	for (int i = 0; same && i < call->n; i++)
+		same = call->nulls[i] == PG_ARGISNULL(ARG_SERIES + i) &&
+			(call->nulls[i] ||
+			 datum_image_eq(call->values[i], PG_GETARG_DATUM(ARG_SERIES + i), call->byval[i],
+							call->length[i]));
+	return same;
+}
+
 /* (level, block_rows, number, series_cols, VARIADIC series "any") → boolean */
 Datum
 amad_in_sample(PG_FUNCTION_ARGS)
 {
-	const int	level = PG_ARGISNULL(ARG_LEVEL) ? -1 : PG_GETARG_INT32(ARG_LEVEL);
-	const int64 block = PG_ARGISNULL(ARG_BLOCK_ROWS) ? 0 : PG_GETARG_INT64(ARG_BLOCK_ROWS);
-	char	  **cols;
-	int			n = names_argument(fcinfo, ARG_SERIES_COLS, "series_cols", FEATURES_MAX, &cols);
-	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
-	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
-	Oid		   *types = palloc(sizeof(Oid) * Max(n, 1));
+	SampleCall *call = fcinfo->flinfo->fn_extra;
+	int			level;
+	int64		block;
 
-	if (PG_ARGISNULL(ARG_NUMBER))
+	if (PG_ARGISNULL(ARG_LEVEL) || PG_ARGISNULL(ARG_BLOCK_ROWS) || PG_ARGISNULL(ARG_NUMBER))
 		PG_RETURN_NULL();
-	if (level < 0 || level > MOST_LEVEL || block < 1 || n < 1 || n != PG_NARGS() - ARG_SERIES ||
-		get_fn_expr_variadic(fcinfo->flinfo))
+	level = PG_GETARG_INT32(ARG_LEVEL);
+	block = PG_GETARG_INT64(ARG_BLOCK_ROWS);
+	if (call == NULL)
+		call = open_sample_call(fcinfo);
+	if (level < 0 || level > MOST_LEVEL || block < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid arguments of %s", "amad_in_sample")));
-	for (int i = 0; i < n; i++)
+	if (!is_last_series(fcinfo, call))
 	{
-		values[i] = PG_GETARG_DATUM(ARG_SERIES + i);
-		nulls[i] = PG_ARGISNULL(ARG_SERIES + i);
-		types[i] = get_fn_expr_argtype(fcinfo->flinfo, ARG_SERIES + i);
+		MemoryContext old;
+
+		call->any = false;
+		MemoryContextReset(call->context);
+		old = MemoryContextSwitchTo(call->context);
+		for (int i = 0; i < call->n; i++)
+		{
+			call->nulls[i] = PG_ARGISNULL(ARG_SERIES + i);
+			call->values[i] = call->nulls[i]
+				? (Datum) 0
+				: datumCopy(PG_GETARG_DATUM(ARG_SERIES + i), call->byval[i], call->length[i]);
+		}
+		call->hash = dataset_series_hash(
+			series_key_of_row(call->n, call->cols, call->types, call->values, call->nulls));
+		call->any = true;
+		MemoryContextSwitchTo(old);
 	}
-	PG_RETURN_BOOL(
-		dataset_keeps_block(dataset_series_hash(series_key_of_row(n, cols, types, values, nulls)),
-							PG_GETARG_INT64(ARG_NUMBER) / block, level));
+	PG_RETURN_BOOL(dataset_keeps_block(call->hash, PG_GETARG_INT64(ARG_NUMBER) / block, level));
 }

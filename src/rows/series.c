@@ -3,7 +3,7 @@
  *	  The rows of one series, with unscaled features, during training.
  *
  * Rows are stored in segments of growing size, because their number is not known; they
- * never move, except in series_thin().  Values are doubles: float32 would lose the small
+ * never move.  Values are doubles: float32 would lose the small
  * changes of features with a large offset, and the offset is known only at the end.
  * series_sort() sorts pointers to the rows, unless they came in order; all that follows reads
  * rows in that order.  series_transform() replaces values in place; series_scale() fills
@@ -160,43 +160,6 @@ series_add(Series *series, int64 ts, int64 number, const double *values)
 	series->in_order = series->in_order && (series->rows == 0 || ts > series->last_ts);
 	series->last_ts = ts;
 	series->rows++;
-}
-
-void
-series_thin(Series *series, bool (*keep)(int64 number, void *arg), void *arg)
-{
-	Segment    *to = series->first;
-	Segment    *next;
-
-	if (to == NULL)
-		return;
-	series->rows = 0;
-	/* rows move towards the beginning, to places that have been read */
-	for (Segment *from = series->first; from; from = from->next)
-	{
-		int64		rows = from->rows;
-
-		CHECK_FOR_INTERRUPTS();
-		from->rows = 0;
-		for (int64 i = 0; i < rows; i++)
-		{
-			SeriesRow  *row = (SeriesRow *) (from->data + i * series->stride);
-
-			if (!keep(row->number, arg))
-				continue;
-			if (to->rows == to->room)
-				to = to->next;
-			memmove(to->data + to->rows++ * series->stride, row, series->stride);
-			series->rows++;
-		}
-	}
-	for (Segment *s = to->next; s; s = next)
-	{
-		next = s->next;
-		free_segment(series, s);
-	}
-	to->next = NULL;
-	series->last = to;
 }
 
 void

@@ -46,9 +46,6 @@ extern Size series_slack_bytes(int features, int64 rows);
  */
 extern void series_add(Series *series, int64 ts, int64 number, const double *values);
 
-/* Removes the rows whose number the function does not accept. */
-extern void series_thin(Series *series, bool (*keep)(int64 number, void *arg), void *arg);
-
 /*
  * Releases memory of the rows that were added first, unless they are among the last n.  Only rows
  * that are added in order of time may be forgotten.

@@ -73,6 +73,13 @@ typedef enum SourceForm
 	SOURCE_STEPS				/* the same; the index also finds one series after another */
 } SourceForm;
 
+/* A sample of whole blocks of rows (dataset_sampling.c). */
+typedef struct SourceSample
+{
+	int			level;
+	int64		block_rows;
+} SourceSample;
+
 /* The rows to read; times in units of the scored type. */
 typedef struct SourceRange
 {
@@ -84,6 +91,7 @@ typedef struct SourceRange
 	Jsonb	   *series;			/* values that series columns must have; NULL: all series */
 	const Datum *series_values; /* (nseries) values of all series columns, instead */
 	const bool *series_nulls;
+	const SourceSample *sample; /* rows not in it are not read; NULL: all */
 
 	/* rows around the range, of each series */
 	bool		around;			/* the members below are set */
@@ -107,6 +115,7 @@ typedef struct SourceRow
 	bool		unread;			/* with new_series: read the series by its values instead … */
 	bool		cut;			/* … or without SOURCE_SINGLE, because of its duplicates */
 	int64		number_from_end;	/* 1: newest timestamp of the series; 0 without last_n */
+	int64		place;			/* in a sample: number of its timestamp in the series, from 0 */
 	int64		ts;
 	bool		ts_valid;		/* a finite time */
 	bool		duplicate;

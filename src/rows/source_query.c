@@ -40,6 +40,7 @@
 #include "pg/json.h"
 #include "pg/timestamps.h"
 #include "rows/source.h"
+#include "rows/source_groups.h"
 #include "rows/source_private.h"
 
 /* What the parts of a query have in common. */
@@ -661,6 +662,48 @@ read_by_series(const Writing *q)
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
+void
+source_append_finite(StringInfo out, const Source *s)
+{
+	const char *type = source_ts_read_name(s);
+
+	if (s->ts_type == INT8OID)
+		appendStringInfoString(out, "c0 IS NOT NULL");
+	else
+		appendStringInfo(out,
+						 "c0 OPERATOR(pg_catalog.>) '-infinity'::pg_catalog.%s AND "
+						 "c0 OPERATOR(pg_catalog.<) 'infinity'::pg_catalog.%s",
+						 type, type);
+}
+
+/*
+ * The query for the rows of a sample, with their places.  Times are ranked, so rows with the same one
+ * are in the same block.
+ */
+static char *
+read_sample(const Source *s, const SourceSample *sample, const char *rows)
+{
+	const char *series = join_series(s, "c");
+	const char *schema = get_namespace_name(get_func_namespace(s->spec.function));
+	StringInfoData out;
+
+	if (schema == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension amad was dropped")));
+	initStringInfo(&out);
+	appendStringInfo(&out,
+					 "SELECT * FROM (SELECT *, pg_catalog.dense_rank() OVER (PARTITION BY %s "
+					 "ORDER BY c0) OPERATOR(pg_catalog.-) 1 AS place FROM (%s) AS r WHERE ",
+					 series, rows);
+	source_append_finite(&out, s);
+	appendStringInfo(&out, ") AS p WHERE %s.amad_in_sample(%d, " INT64_FORMAT ", place, ARRAY[",
+					 quote_identifier(schema), sample->level, sample->block_rows);
+	for (int i = 0; i < s->spec.nseries; i++)
+		appendStringInfo(&out, "%s%s", i > 0 ? ", " : "",
+						 quote_literal_cstr(s->spec.series_cols[i]));
+	appendStringInfo(&out, "]::pg_catalog.text[], %s) ORDER BY %s, c0", series, series);
+	return out.data;
+}
+
 static char *
 write_query(const Source *s, const SourceRange *range, bool literals)
 {
@@ -687,7 +730,7 @@ write_query(const Source *s, const SourceRange *range, bool literals)
 	switch (range->form)
 	{
 		case SOURCE_ONCE:
-			return read_once(&q);
+			return range->sample ? read_sample(s, range->sample, read_once(&q)) : read_once(&q);
 		case SOURCE_SINGLE:
 			return psprintf("SELECT * FROM (%s) AS h ORDER BY c0%s",
 							range->last_n > 0 ? series_last(&q, q.series)

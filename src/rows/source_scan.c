@@ -53,6 +53,7 @@ typedef struct Receiver
 	DestReceiver pub;
 	const Source *source;
 	SourceForm	form;
+	bool		sampled;		/* the last column is the place */
 	bool		numbered;		/* the column after the row is number_from_end … */
 	int64		limit;			/* … and then the row's place; rows of a series at most */
 	source_visit visit;
@@ -257,6 +258,8 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	if (r->numbered)
 		row.number_from_end = DatumGetInt64(slot->tts_values[at++]);
+	if (r->sampled)
+		row.place = DatumGetInt64(slot->tts_values[at]);
 	if (order > 0)
 		r->cut = r->numbered && r->form != SOURCE_ONCE && row.number_from_end < r->limit &&
 			DatumGetInt64(slot->tts_values[at]) == r->limit;
@@ -296,7 +299,7 @@ start_rows(DestReceiver *self, int operation, TupleDesc desc)
 		relation_check_column(what, desc, at++, s->label_type, InvalidOid);
 	if (r->numbered)
 		relation_check_column(what, desc, at++, INT8OID, InvalidOid);
-	if (r->numbered && r->form != SOURCE_ONCE)
+	if (r->sampled || (r->numbered && r->form != SOURCE_ONCE))
 		relation_check_column(what, desc, at, INT8OID, InvalidOid);
 }
 
@@ -403,6 +406,7 @@ source_scan(const Source *s, const SourceRange *range, bool read_only, source_vi
 	Receiver	r = {
 		.form = range->form,
 		.numbered = range->last_n > 0,
+		.sampled = range->sample != NULL,
 		.limit = range->last_n + range->before + 1,
 		.visit = visit,
 		.arg = arg,

@@ -165,7 +165,7 @@ SET client_min_messages = notice;
 \set VERBOSITY terse
 SELECT s->'rows' < '80000' AND s->'rows' > '10000' AS sampled, s->'sampled_from' AS sampled_from, s->'series' AS series
 FROM amad_train('many', 'many', 't', '{a,b}', '{s}', options => :'o') s;
-SELECT s->'rows' < '80000' AND s->'rows' > '10000' AS sampled, s->'sampled_from' AS sampled_from
+SELECT s->'rows' < '80000' AND s->'rows' > '5000' AS sampled, s->'sampled_from' AS sampled_from
 FROM amad_train('many2', 'many', 't', '{a,b}', options => :'o') s;
 \set VERBOSITY default
 SET client_min_messages = warning;
