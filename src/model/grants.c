@@ -161,12 +161,6 @@ typedef struct GrantScan
 	SysScanDesc scan;
 } GrantScan;
 
-static bool
-is_reference_table(Relation table)
-{
-	return citus_installed() && citus_table(RelationGetRelid(table)) == CITUS_REFERENCE;
-}
-
 /* Opens the table to read it, or its copy on this node; NULL if there is no table. */
 static Relation
 open_grants(Oid schema)
@@ -176,7 +170,7 @@ open_grants(Oid schema)
 	Relation	copy = NULL;
 	char	   *name;
 
-	if (table == NULL || !is_reference_table(table))
+	if (table == NULL || citus_table(RelationGetRelid(table)) != CITUS_REFERENCE)
 		return table;
 	name = get_rel_name(citus_local_copy(RelationGetRelid(table)));
 	if (name != NULL)
@@ -366,7 +360,7 @@ present_grants(const Access *a, const char *model_name)
 	GrantScan	scan;
 	Grant		grant;
 
-	if (table != NULL && is_reference_table(table))
+	if (table != NULL && citus_table(RelationGetRelid(table)) == CITUS_REFERENCE)
 	{
 		select_grants(a, model_name, snapshot);
 		for (uint64 i = 0; i < SPI_processed; i++)
@@ -453,7 +447,7 @@ grants_update(const Access *a)
 
 	if (table == NULL)
 		return;
-	reference = is_reference_table(table);
+	reference = citus_table(RelationGetRelid(table)) == CITUS_REFERENCE;
 	relation_close(table, NoLock);
 	if (!reference || !owner_by_oid(a))
 		return;

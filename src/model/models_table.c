@@ -308,14 +308,16 @@ lock_to_change(Access *a, Oid function, LOCKMODE lock)
 {
 	if (citus_installed())
 		shard_task_refuse(NULL, psprintf("%s()", get_func_name(function)), NULL);
-	if (a->distributed)
+	if (!a->distributed)
 	{
-		check_isolation();
-		return;
+		LockRelationOid(a->table, lock);
+		if (citus_on_worker() && citus_table(a->table) == CITUS_NONE)
+			report_own_models();
+		/* it can have become one meanwhile */
+		a->distributed = citus_table(a->table) == CITUS_REFERENCE;
 	}
-	LockRelationOid(a->table, lock);
-	if (citus_on_worker() && citus_table(a->table) == CITUS_NONE)
-		report_own_models();
+	if (a->distributed)
+		check_isolation();
 }
 
 void
@@ -334,7 +336,7 @@ models_table_enter(Access *a, Oid function, LOCKMODE lock, AclMode needed)
 	if (table->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s is not a table", a->name)));
 	relation_close(table, NoLock);
-	a->distributed = citus_installed() && citus_table(a->table) == CITUS_REFERENCE;
+	a->distributed = citus_table(a->table) == CITUS_REFERENCE;
 	a->caller = GetUserId();
 	/* given several privileges, pg_class_aclcheck() requires only one of them */
 	result = pg_class_aclcheck(a->table, a->caller, ACL_SELECT);

@@ -173,7 +173,8 @@ citus_table_of_shard(Oid relation)
 {
 	char	   *name = get_rel_name(relation);
 	char	   *end = name ? strrchr(name, '_') : NULL;
-	Oid			table = InvalidOid;
+	char	   *whole;
+	Oid			table;
 	CitusScan	shard;
 	int64		number = 0;
 
@@ -189,5 +190,9 @@ citus_table_of_shard(Oid relation)
 		return InvalidOid;
 	table = DatumGetObjectId(row_column(&shard, "logicalrelid", REGCLASSOID));
 	close_row(&shard);
-	return get_rel_namespace(table) == get_rel_namespace(relation) ? table : InvalidOid;
+	if (get_rel_namespace(table) != get_rel_namespace(relation))
+		return InvalidOid;
+	/* Citus shortens long names */
+	whole = psprintf("%s%s", get_rel_name(table), end);
+	return strlen(whole) >= NAMEDATALEN || strcmp(whole, name) == 0 ? table : InvalidOid;
 }

@@ -17,8 +17,8 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "nodes/execnodes.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "storage/proc.h"

@@ -185,6 +185,17 @@ for my $server (@servers)
 }
 is(everywhere("SELECT count(*) FROM amad_models WHERE model_name = 'same'"), 1, 'nothing was stored');
 
+# a task in the process of the client sees the change
+my $near = $citus->sql("SELECT min(d) FROM generate_series(1, 8) d JOIN citus_shards ON shardid = get_shard_id_for_distribution_column('readings', d) WHERE nodeport = "
+	  . $citus->worker->port);
+my $near_sum = "SELECT round(sum(s)::numeric, 6) FROM ($score WHERE device = $near) s(d, t, s)";
+my $near_value = $value =~ s/FROM readings\)/FROM readings WHERE device = $near)/r;
+my @near = split /\n/, $citus->worker->safe_psql('postgres',
+	"CREATE TEMP TABLE one AS SELECT * FROM readings WHERE device = 1; GRANT SELECT ON one TO ann; SET ROLE ann; $near_sum; BEGIN; $train; $near_sum; $near_value; ROLLBACK; $near_sum");
+is($near[2], $near[3], 'a local task by name is as by value');
+isnt($near[2], $near[0], '… with the new version');
+is($near[4], $near[0], '… until a rollback');
+
 # ---- at the same time on all nodes ------------------------------------------------------------
 
 my @sessions = map { $_->background_psql('postgres') } @servers;

@@ -21,6 +21,9 @@ SELECT create_reference_table('reference');
 CREATE TABLE here AS SELECT * FROM readings WHERE device = 1;
 CREATE TABLE known AS SELECT * FROM here;
 SELECT citus_add_local_table_to_metadata('known');
+CREATE TABLE readings_of_a_device_that_has_a_name_almost_as_long_as_can_be (LIKE readings);
+SELECT create_distributed_table('readings_of_a_device_that_has_a_name_almost_as_long_as_can_be', 'device');
+INSERT INTO readings_of_a_device_that_has_a_name_almost_as_long_as_can_be SELECT * FROM readings;
 CREATE TABLE targets (device int, name text);
 INSERT INTO targets SELECT d, 'm' FROM generate_series(1, 8) d;
 SELECT create_distributed_table('targets', 'device');
@@ -113,8 +116,15 @@ my $router = "SELECT amad_train('m', $options, ts, a, b, c) FROM readings WHERE 
 for my $execution ('on', 'off')
 {
 	like($citus->error("SET citus.enable_local_execution = $execution; $router"), $refused, "one local device, local execution $execution");
+	like(
+		$citus->error("SET citus.enable_local_execution = $execution; " . ($router =~ s/readings/readings_of_a_device_that_has_a_name_almost_as_long_as_can_be/r)),
+		$refused, "a long name, local execution $execution");
 }
 is(stored(), $none, 'nothing was stored');
+
+# a table with the number of a shard at the end of its name
+my $number = $citus->sql(q(SELECT min(shardid) FROM pg_dist_shard WHERE logicalrelid = 'readings'::regclass));
+$citus->sql("CREATE TABLE other_$number AS SELECT * FROM here; SELECT amad_train('m', $options, ts, a, b, c) FROM other_$number; SELECT amad_drop('m')");
 
 # a function that stores in the client's own transaction may
 $citus->sql("INSERT INTO targets VALUES ($local, 'local')");
