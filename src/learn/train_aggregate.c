@@ -31,7 +31,7 @@
 
 #define FIT_ARGUMENTS "[options jsonb,] ts, feature, ..."
 #define FIT_HINT \
-	"Store models in a table that is distributed like the source: INSERT INTO ... SELECT ..., " \
+	"Store models in a table that is co-located with the source: INSERT INTO ... SELECT ..., " \
 	"amad_fit(...) FROM ... GROUP BY ..."
 #define TRAIN_ARGUMENTS "model_name, " FIT_ARGUMENTS
 

@@ -158,6 +158,23 @@ lock_tables(Oid function, LOCKMODE lock, SharedTable *locked)
 
 /* ---- to all nodes ------------------------------------------------------------------------ */
 
+/* ERROR if a worker has rows of its own, which nobody would find any more. */
+static void
+refuse_own_rows(const SharedTable *t)
+{
+	run(psprintf("SELECT nodename || ':' || nodeport FROM run_command_on_workers(%s)"
+				 " WHERE success AND result <> '0'",
+				 quote_literal_cstr(psprintf("SELECT count(*) FROM %s", t->qualified))));
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s of worker %s has rows", t->qualified,
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+				 errdetail("Nobody would find them any more."),
+				 errhint("Copy them to the coordinator if they are needed, and delete them on the "
+						 "worker.")));
+}
+
 static void
 distribute(const SharedTable *t)
 {
@@ -168,6 +185,7 @@ distribute(const SharedTable *t)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table %s is already managed by Citus", t->qualified),
 				 errdetail("It is not a reference table.")));
+	refuse_own_rows(t);
 	call_citus(t, "create_reference_table", false, "");
 	/* the rows are in the copies now */
 	call_citus(t, "truncate_local_data_after_distributing_table", false, "");

@@ -85,6 +85,8 @@ open_row(CitusScan *s, const char *name, const char *column, RegProcedure equals
 	{
 		const AttrNumber number = get_attnum(oid, column);
 
+		if (number <= 0)
+			elog(ERROR, "table pg_catalog.%s of Citus has no column \"%s\"", name, column);
 		index = find_index(s->catalog, number);
 		ScanKeyInit(&key, number, BTEqualStrategyNumber, equals, value);
 	}

@@ -58,8 +58,12 @@ like(
 train_on($citus->coordinator, 'early', 'ann');
 $citus->both("SET ROLE ann; SELECT amad_train('same', $options, ts, a, b, c) FROM one");
 $citus->sql("SET ROLE ann; SELECT amad_grant('early', 'bob', 'read')");
+my $lost = qq(INSERT INTO amad_models (model_name, version, options, training, model) SELECT 'lost', 1, '{}', '{}', amad_fit($options, i::bigint, sin(i), cos(i)) FROM generate_series(1, 400) i);
+$citus->worker(1)->safe_psql('postgres', "SET amad.max_parallel_workers = 0; $lost");
+like($citus->error('SELECT amad_distribute()'), qr/table public.amad_models of worker \S+:\d+ has rows/, 'not while workers have models');
+$citus->worker(1)->safe_psql('postgres', 'DELETE FROM amad_models');
 $citus->sql('SELECT amad_distribute()');
-is($citus->sql('SELECT count(*) FROM ONLY pg_dist_partition WHERE logicalrelid IN (\'amad_models\'::regclass, \'amad_grants\'::regclass)'),
+is($citus->sql('SELECT count(*) FROM pg_dist_partition WHERE logicalrelid IN (\'amad_models\'::regclass, \'amad_grants\'::regclass)'),
 	2, 'two reference tables');
 $citus->sql('SELECT amad_distribute()');
 is(everywhere($short, 'ann'), 'early 1 t; same 1 t', 'the models are on all nodes');

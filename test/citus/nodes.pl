@@ -84,6 +84,17 @@ $session->quit;
 
 # ---- a node that is lost ----------------------------------------------------------------------
 
+# before a transaction that has changed models is committed
+$session = $coordinator->background_psql('postgres', on_error_stop => 0);
+$session->query_safe('SET ROLE ann; BEGIN;' . train_on($coordinator, 'm') . '; SELECT amad_deploy(\'m\', 2)');
+$second->stop('immediate');
+$session->query('COMMIT');
+$session->quit;
+is(models($coordinator) . ', ' . models($first), 'm1* m2, m1* m2', 'a worker is down before a commit: nothing was changed');
+$second->start;
+is(models($second), 'm1* m2', '… nor there');
+is($citus->sql(q(SET ROLE ann; SELECT amad_deploy('m', 1))), '', 'no lock is left');
+
 $second->stop('immediate');
 is(models($coordinator), 'm1* m2', 'a worker is down: models are read');
 is($coordinator->safe_psql('postgres', q(SET ROLE ann; SELECT amad_describe('m')->'options'->>'window')), 8, '… by name');
