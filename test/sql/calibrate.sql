@@ -192,6 +192,26 @@ SELECT DISTINCT refused(signed(substr(c, 1, n))) AS shortened FROM calibrations,
 SELECT count(*) FILTER (WHERE r = 'accepted') > 0 AS accepted, string_agg(DISTINCT r, ' ' ORDER BY r) FILTER (WHERE r <> 'accepted') AS refused
 FROM (SELECT refused(signed(set_byte(c, n, get_byte(c, n) # 128))) AS r FROM calibrations, generate_series(12, length(c) - 1, 29) n WHERE device = 1) f;
 
+SELECT amad_merge(model, '{"device": 1}', '\x00') FROM m;
+-- two series that each count 2^63 - 1 rows: behind 20 bytes and 30 figures, 3,000 takes two bytes
+SELECT amad_merge(model, jsonb_build_object('device', device), signed(substr(c, 1, 260) || '\xffffffffffffffff7f' || substr(c, 263)))
+FROM m, calibrations WHERE device < 3;
+-- too little memory
+SET maintenance_work_mem = '1MB';
+\set VERBOSITY terse
+SELECT amad_merge(model, jsonb_build_object('device', n), c) FROM m, calibrations, generate_series(1, 2000) n WHERE device = 1;
+SET maintenance_work_mem = '64MB';
+CREATE TABLE large AS SELECT amad_fit('{"window": 64, "d_model": 256, "steps": 1, "horizons": [1], "advanced": {"batch_size": 1}}', ts, flow) AS model FROM readings WHERE device = 1;
+SET maintenance_work_mem = '1MB';
+\set VERBOSITY default
+DO $$
+BEGIN
+	PERFORM amad_calibrate_rows(model, ROW(ts, flow, false)) FROM large, readings WHERE device = 1;
+EXCEPTION WHEN program_limit_exceeded THEN
+	RAISE NOTICE '%', regexp_replace(SQLERRM, '\d+', 'N', 'g');
+END $$;
+RESET maintenance_work_mem;
+
 -- ---- trainings on a sample
 SELECT amad_drop('calibrate');
 CREATE TABLE narrow AS SELECT device, ts, metric, value FROM readings,
