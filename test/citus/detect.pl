@@ -112,6 +112,14 @@ $citus->both(q(CALL amad_care('fleet', as_of => '2024-05-03 20:30+00')));
 $citus->same_rows('SELECT version, deployed, md5(model::text) FROM amad_models', 'the models after care');
 $citus->same_rows("SELECT series, drift, learning FROM amad_series JOIN amad_watches USING (watch)", 'the series after care')
   if $citus->plain->safe_psql('postgres', "SELECT count(*) FROM pg_attribute WHERE attrelid = 'amad_series'::regclass AND attname = 'drift'");
+# ---- what reads the source from here
+$citus->same_rows(q(SELECT rows, series, short_series, features, sampled, steps, passes FROM amad_estimate('readings', series_cols => '{device}')), 'amad_estimate');
+$citus->same_rows(q(SELECT * FROM amad_tune('fleet', 3)), 'amad_tune');
+$citus->both(q(SELECT amad_feedback('fleet', '{"device": 8}', '2024-05-03 17:00+00', '2024-05-03 18:00+00', 'incident')));
+$citus->same_rows(q(SELECT * FROM amad_drift('fleet', since => '2024-05-03+00')), 'amad_drift without a confirmed incident');
+$citus->same_rows(q(SELECT amad_retrain('fleet', until => '2024-05-03+00') - '{seconds,workers,core}'::text[]), 'amad_retrain');
+$citus->same_rows('SELECT version, deployed, md5(model::text) FROM amad_models', 'its model');
+
 # ---- recalibrations: of some series on the shards, of all of them here
 my @recalibrations = (
 	[ "since => '2024-05-03+00', series => '[{\"device\": 2}, {\"device\": 4}, {\"device\": 7}]'", 1 ],
