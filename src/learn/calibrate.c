@@ -771,10 +771,11 @@ calibrate_levels(Calibration *c)
 		calibrate_scales(c, fit_level_runs);
 	if (c->model->plan.has_levels && c->summary)
 	{
-		ModelStats	unused;
+		ModelStats	level = {.level = c->stats[0]->level};
 
-		fit_level(&c->rows, dataset_all_runs(c->dataset), &unused);
-		c->summary->level = unused.level;
+		if (!c->own[0])
+			fit_level(&c->rows, dataset_all_runs(c->dataset), &level);
+		c->summary->level = level.level;
 	}
 }
 

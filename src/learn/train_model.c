@@ -344,7 +344,8 @@ train_set_calibrated(Model *m, const SeriesSummary *s, int nseries, TrainFacts *
 
 	facts->nseries = m->nseries_cols > 0 ? nseries : 0;
 	facts->calibrated = s->counts[SUMMARY_ROWS];
-	facts->rows.labelled = s->counts[SUMMARY_LABELLED];
+	/* not counted here if only the sample was read */
+	facts->rows.labelled = Max(facts->rows.labelled, s->counts[SUMMARY_LABELLED]);
 	facts->rows.gaps = s->counts[SUMMARY_GAPS];
 	facts->rows.values.imputed = s->counts[SUMMARY_IMPUTED];
 	facts->rows.values.imputed_rows = s->counts[SUMMARY_IMPUTED_ROWS];

@@ -43,6 +43,8 @@
 #include "rows/source_groups.h"
 #include "rows/source_private.h"
 
+#define FIRST_LATE_DATE "294277-01-01"	/* later dates are not times, either */
+
 /* What the parts of a query have in common. */
 typedef struct Writing
 {
@@ -672,8 +674,9 @@ source_append_finite(StringInfo out, const Source *s)
 	else
 		appendStringInfo(out,
 						 "c0 OPERATOR(pg_catalog.>) '-infinity'::pg_catalog.%s AND "
-						 "c0 OPERATOR(pg_catalog.<) 'infinity'::pg_catalog.%s",
-						 type, type);
+						 "c0 OPERATOR(pg_catalog.<) '%s'::pg_catalog.%s",
+						 type, source_ts_read_type(s) == DATEOID ? FIRST_LATE_DATE : "infinity",
+						 type);
 }
 
 /*

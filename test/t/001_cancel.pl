@@ -84,6 +84,8 @@ my @cases = (
 		  . 'VARIADIC array_fill(sin(i), ARRAY[1024])) FROM generate_series(1, 5000) i', 300, 500, 700, 900 ],
 	[ 'training, z-scores', "SELECT amad_fit('{\"method\": \"zscore\"}'::jsonb, i::bigint, sin(i), -i) FROM generate_series(1, 2000000) i",
 		600, 900, 1200, 1500, 1800 ],
+	[ 'calibrating a series', "SELECT amad_calibrate((SELECT model FROM amad_models WHERE model_name = 'tiny'), ts, a, b, c) "
+		  . 'FROM ' . sprintf($more_rows, 1000000) . ' r', 300, 900, 1500, 2200, 3000 ],
 	[ 'evaluating', 'SELECT amad_evaluate(sin(i * i), i % 997 < 13, \'{"window": 1000, "rows_per_day": 1440}\'::jsonb) FROM generate_series(1::bigint, 2000000) i',
 		600, 900, 1200, 1500, 1800 ],
 	[ 'scoring, tiny network', score_query("'tiny'"), 60, 150 ],
