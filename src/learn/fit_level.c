@@ -27,12 +27,16 @@ fit_level(const CalibrationRows *r, RunRange runs, ModelStats *stats)
 		nn_level_reset(&level);
 		for (int64 row = run->first; row < run->first + run->rows; row++)
 		{
+			double		now;
+
 			CHECK_FOR_INTERRUPTS();
 			if (isnan(r->raw[row]))
+			{
 				nn_level_reset(&level);
-			else
-				stats->level = Max(stats->level,
-								   nn_level_push(&level, d->ts[row], r->raw[row], step));
+				continue;
+			}
+			now = nn_level_push(&level, d->ts[row], r->raw[row], step);
+			stats->level = Max(stats->level, now);
 		}
 	}
 }
