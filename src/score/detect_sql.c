@@ -43,6 +43,8 @@ static const char *const result_columns[] = {
 	"direction",	   "imputed",		 "status",
 };
 
+#define OTHER_ARGS 3			/* of amad_explain: model, series, time */
+
 SQL_FUNCTION(amad_detect_sql);
 
 static char *
@@ -54,6 +56,22 @@ list_key_columns(const Source *s)
 	for (int i = 0; i < s->spec.nseries; i++)
 		appendStringInfo(&out, "%s, ", quote_identifier(s->spec.series_cols[i]));
 	return out.data;
+}
+
+/* Appends the features as arguments; as an array, if a function cannot have so many. */
+static void
+append_features(StringInfo out, const Source *s)
+{
+	const bool	array = s->spec.nfeatures + OTHER_ARGS > FUNC_MAX_ARGS;
+
+	appendStringInfoString(out, array ? ", ARRAY[" : ", ");
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		appendStringInfo(out, "%s%s%s%s", i > 0 ? ", " : "", quote_identifier(s->spec.features[i]),
+						 array && getBaseType(s->feature_types[i]) == BOOLOID ? "::pg_catalog.int4"
+																			  : "",
+						 array ? "::pg_catalog.float8" : "");
+	if (array)
+		appendStringInfoChar(out, ']');
 }
 
 /* The call of amad_explain, with its window. */
@@ -78,8 +96,7 @@ write_explain(const Detection *d, const char *schema)
 		appendStringInfoString(&out, "), ");
 	}
 	appendStringInfo(&out, "%s::pg_catalog.%s", ts, source_ts_read_name(s));
-	for (int i = 0; i < s->spec.nfeatures; i++)
-		appendStringInfo(&out, ", %s", quote_identifier(s->spec.features[i]));
+	append_features(&out, s);
 	if (s->spec.nseries > 0)
 		keys[strlen(keys) - 2] = '\0';	/* the last comma */
 	appendStringInfo(&out, ") OVER (%s%sORDER BY %s)", s->spec.nseries > 0 ? "PARTITION BY " : "",

@@ -165,11 +165,21 @@ CREATE TABLE narrow AS SELECT device, ts, m.* FROM readings, LATERAL (VALUES ('f
 SELECT amad_train('narrow', 'narrow', series_cols => '{device}', metric_col => 'metric', value_col => 'value',
 	options => '{"method": "pca", "horizons": [1]}')->>'version' AS version;
 SELECT amad_detect_sql('narrow');
+-- more features than a function can have arguments
+SELECT 'CREATE TABLE wide AS SELECT device, ts, flow > 0 AS f1, pressure AS f2, '
+	|| string_agg(format('(sin(%s + flow))::%s AS f%s', n, CASE WHEN n % 2 = 0 THEN 'numeric' ELSE 'float8' END, n), ', ')
+	|| ' FROM readings WHERE device < 3 AND ts < ''2026-01-01 02:00''' AS query FROM generate_series(3, 120) n \gset
+:query;
+SELECT amad_train('wide', 'wide', series_cols => '{device}', options => '{"method": "pca", "horizons": [1]}')->'features' AS features;
+SELECT amad_detect_sql('wide') AS query \gset
+CREATE VIEW wide_sql AS :query;
+SELECT * FROM differing($$SELECT to_jsonb(v) - 'device' || jsonb_build_object('series', jsonb_build_object('device', device)) FROM wide_sql v$$,
+	$$SELECT to_jsonb(d) FROM amad_detect('wide') d$$);
 SELECT amad_detect_sql(NULL);
 SELECT amad_detect_sql('nobody');
 
 SET client_min_messages = error;
 DROP OWNED BY regress_amad_shards;
 DROP ROLE regress_amad_shards;
-SELECT count(amad_drop(name)) FROM unnest('{fleet,one,narrow,by_day}'::text[]) name;
+SELECT count(amad_drop(name)) FROM unnest('{fleet,one,narrow,by_day,wide}'::text[]) name;
 DROP SCHEMA shards_test CASCADE;
