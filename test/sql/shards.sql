@@ -165,6 +165,21 @@ CREATE TABLE narrow AS SELECT device, ts, m.* FROM readings, LATERAL (VALUES ('f
 SELECT amad_train('narrow', 'narrow', series_cols => '{device}', metric_col => 'metric', value_col => 'value',
 	options => '{"method": "pca", "horizons": [1]}')->>'version' AS version;
 SELECT amad_detect_sql('narrow');
+-- series columns whose values JSON writes by settings, or in several ways
+CREATE TABLE typed AS SELECT (d || '.' || repeat('0', 1 + n % 2))::numeric AS n, ('d' || d)::char(5) AS c, nullif(decode('0' || d, 'hex'), '\x02') AS h,
+	'2026-01-01'::timestamptz + d * interval '1 h' AS t, ts, flow FROM readings, unnest(ARRAY[device]) d, LATERAL (SELECT extract(minute FROM ts)::int AS n) m
+	WHERE device < 3;
+SELECT amad_train('typed', 'typed', 'ts', '{flow}', '{n,c,h,t}', options => '{"method": "pca", "horizons": [1]}')->'series' AS series;
+SELECT amad_detect_sql('typed') AS query \gset
+SET timezone = 'Asia/Tokyo';
+SET bytea_output = 'escape';
+SELECT count(*), count(*) FILTER (WHERE s.status = 'learning') AS learning, count(*) FILTER (WHERE s.severity = d.severity) AS same
+FROM (:query) s JOIN (SELECT *, (series->>'n')::int AS n FROM amad_detect('typed')) d ON d.n = s.n AND d.ts = s.ts WHERE d.severity IS NOT NULL;
+SET timezone = 'UTC';
+RESET bytea_output;
+CREATE TABLE by_interval AS SELECT device * interval '25 h' AS device, ts, flow FROM readings WHERE device < 3;
+SELECT amad_train('by_interval', 'by_interval', series_cols => '{device}', options => '{"method": "pca", "horizons": [1]}')->'series' AS series;
+SELECT amad_detect_sql('by_interval');
 -- more features than a function can have arguments
 SELECT 'CREATE TABLE wide AS SELECT device, ts, flow > 0 AS f1, pressure AS f2, '
 	|| string_agg(format('(sin(%s + flow))::%s AS f%s', n, CASE WHEN n % 2 = 0 THEN 'numeric' ELSE 'float8' END, n), ', ')
@@ -181,5 +196,5 @@ SELECT amad_detect_sql('nobody');
 SET client_min_messages = error;
 DROP OWNED BY regress_amad_shards;
 DROP ROLE regress_amad_shards;
-SELECT count(amad_drop(name)) FROM unnest('{fleet,one,narrow,by_day,wide}'::text[]) name;
+SELECT count(amad_drop(name)) FROM unnest('{fleet,one,narrow,by_day,wide,typed,by_interval}'::text[]) name;
 DROP SCHEMA shards_test CASCADE;
