@@ -423,7 +423,7 @@ BEGIN
 		ORDER BY p.proname
 	LOOP
 		name := f.proname OPERATOR(pg_catalog.||) '_on_shard';
-		EXECUTE pg_catalog.format($$ CREATE FUNCTION %I(%s, shard oid, call jsonb, model amad_model) RETURNS %s
+		EXECUTE pg_catalog.format($$ CREATE FUNCTION %I(%s, shard regtype, call jsonb, model amad_model) RETURNS %s
 			AS 'MODULE_PATHNAME', %L LANGUAGE C STABLE PARALLEL UNSAFE COST %s ROWS %s $$, name,
 			pg_catalog.pg_get_function_identity_arguments(f.oid), pg_catalog.pg_get_function_result(f.oid),
 			f.prosrc, f.procost, f.prorows);
@@ -432,7 +432,7 @@ BEGIN
 	END LOOP;
 END $do$;
 
-CREATE FUNCTION amad_refresh_on_shard(ranges jsonb, shard oid, call jsonb, model amad_model)
+CREATE FUNCTION amad_refresh_on_shard(ranges jsonb, shard regtype, call jsonb, model amad_model)
 	RETURNS TABLE (range integer, place bigint, key text, flagged boolean, learning boolean, empty bytea, ts bigint,
 		severity double precision, status text, expected jsonb, contributions jsonb)
 	AS 'MODULE_PATHNAME', 'amad_refresh_on_shard' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 1000;
@@ -447,7 +447,7 @@ DECLARE
 BEGIN
 	FOR variant, bound IN VALUES ('amad_recalibrate', 'timestamptz'), ('amad_recalibrate_bigint', 'bigint') LOOP
 		EXECUTE pg_catalog.format($$ CREATE FUNCTION %I(model_name text, since %s, until %s, last_n bigint, series jsonb,
-				source text, timestamp_col text, label_col text, options jsonb, shard oid, call jsonb, model amad_model)
+				source text, timestamp_col text, label_col text, options jsonb, shard regtype, call jsonb, model amad_model)
 			RETURNS TABLE (key text, adopted boolean, learning bigint, figures bytea, rescaled jsonb, totals jsonb)
 			AS 'MODULE_PATHNAME', 'amad_recalibrate_on_shard' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 100 $$,
 			variant OPERATOR(pg_catalog.||) '_on_shard', bound, bound);

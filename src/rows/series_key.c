@@ -61,9 +61,8 @@ write_number(StringInfo out, const char *text)
 	appendBinaryStringInfo(out, text, length);
 }
 
-/* The text of a value by its output function, independent of the session's settings. */
-static char *
-output_text(Oid type, Datum value)
+char *
+series_output_text(Oid type, Datum value)
 {
 	static const char *const settings[][2] = {
 		{"DateStyle", "ISO, YMD"},
@@ -110,7 +109,8 @@ interval_text(const Interval *interval)
 		plain.time -= USECS_PER_DAY;
 	}
 	plain.day = (int32) days;
-	return output_text(INTERVALOID, IntervalPGetDatum(plain.day == days ? &plain : interval));
+	return series_output_text(INTERVALOID,
+							  IntervalPGetDatum(plain.day == days ? &plain : interval));
 }
 
 static void
@@ -143,7 +143,7 @@ write_value(StringInfo out, Oid type, Datum value)
 		case FLOAT4OID:
 		case FLOAT8OID:
 		case NUMERICOID:
-			write_number(out, output_text(type, value));
+			write_number(out, series_output_text(type, value));
 			break;
 		case TEXTOID:
 		case VARCHAROID:
@@ -156,7 +156,7 @@ write_value(StringInfo out, Oid type, Datum value)
 			json_string(out, blanks);
 			break;
 		default:
-			json_string(out, output_text(type, value));
+			json_string(out, series_output_text(type, value));
 	}
 }
 

@@ -23,6 +23,9 @@ extern char *series_key_of_row(int ncols, char **cols, const Oid *types, const D
  */
 extern char *series_key_of_jsonb(const Model *model, Jsonb *json);
 
+/* The text of a value by the output function of its type, independent of the session's settings. */
+extern char *series_output_text(Oid type, Datum value);
+
 /* The text of a member of a key, numbers without trailing zeros; NULL for null. */
 extern char *series_value_text(const JsonbValue *value);
 

@@ -35,6 +35,9 @@ source_enter(const SourceSpec *spec)
 	/* compiling a query takes longer than reading most ranges */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 							 false);
+	/* Citus cannot plan all of the queries without the values of their parameters */
+	(void) set_config_option("plan_cache_mode", "auto", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 	if (OidIsValid(spec->reader))
 		source_set_reader();
 	if (spec->search_path)

@@ -7,7 +7,8 @@
  * and nulls, of which the row has to have one.  An empty array matches no row.
  *
  * Each value is converted by the input function of its column's type before it is written
- * into the query, so that an error can name the column.
+ * into the query, so that an error can name the column.  It is written as a text that does not
+ * depend on the session's settings, because plans are kept, and because other nodes read it.
  */
 #include "postgres.h"
 #include "pg/compat.h"
@@ -18,6 +19,7 @@
 #include "utils/typcache.h"
 
 #include "pg/json.h"
+#include "rows/series_key.h"
 #include "rows/source.h"
 #include "rows/source_private.h"
 
@@ -47,18 +49,19 @@ find_series_column(const Source *s, const char *name)
 	return -1;					/* not reached */
 }
 
-/* ERROR, in terms of the column, unless its type accepts a value. */
-static void
-check_series_value(const Source *s, int number, Oid type, char *text)
+/* A value as its type writes it; ERROR, in terms of the column, if it does not accept the text. */
+static char *
+convert_series_value(const Source *s, int number, Oid type, char *text)
 {
 	MemoryContext context = CurrentMemoryContext;
+	volatile Datum value = 0;
 	Oid			input;
 	Oid			parameter;
 
 	getTypeInputInfo(type, &input, &parameter);
 	PG_TRY();
 	{
-		(void) OidInputFunctionCall(input, text, parameter, -1);
+		value = OidInputFunctionCall(input, text, parameter, -1);
 	}
 	PG_CATCH();
 	{
@@ -77,6 +80,7 @@ check_series_value(const Source *s, int number, Oid type, char *text)
 						   error->message)));
 	}
 	PG_END_TRY();
+	return series_output_text(type, value);
 }
 
 /* Appends a value of a series column as a literal of its type; false if it is null. */
@@ -89,8 +93,7 @@ append_series_value(StringInfo out, const Source *s, int number, JsonbValue *val
 	CHECK_FOR_INTERRUPTS();
 	if (value->type == jbvNull)
 		return false;
-	text = json_scalar_text(value);
-	check_series_value(s, number, type, text);
+	text = convert_series_value(s, number, type, json_scalar_text(value));
 	/* bpchar, not "character", which is character(1) */
 	appendStringInfo(out, "%s::%s", quote_literal_cstr(text),
 					 format_type_extended(type, -1,

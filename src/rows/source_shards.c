@@ -5,23 +5,31 @@
  * Citus executes a query whose joins and groups have the distribution column on each shard, with the
  * name of the shard in place of that of the table.  So
  *
- *		SELECT r.* FROM (SELECT min(tableoid) AS shard FROM readings GROUP BY device
- *						 HAVING amad_first_call()) AS s CROSS JOIN LATERAL f(s.shard) AS r
+ *		SELECT r.*
+ *		FROM (SELECT shard
+ *			  FROM (SELECT DISTINCT device, CASE WHEN amad_first_call() THEN pg_typeof(source.*) END
+ *					FROM readings AS source) AS k(series, shard)
+ *			  WHERE CASE WHEN shard IS NOT NULL THEN amad_first_call() END) AS s
+ *		CROSS JOIN LATERAL f(s.shard) AS r
  *
- * calls f once on the node of each shard that has rows, with the oid of the shard there, and only the
- * results of f travel.  It is an ordinary query: it runs in the transaction, and EXPLAIN shows it.
+ * calls f once on the node of each shard that has rows, with the row type of the shard there, and
+ * only the results of f travel.  It is an ordinary query: it runs in the transaction, and EXPLAIN
+ * shows it.
  *
- * If the table is partitioned, so is each shard, and the rows are in its partitions.  The shard is as many
- * levels below the topmost table there as the source is here.
+ * The row type, not the column tableoid: a partition's rows are converted to that of the shard,
+ * columnar tables do not have the column, and Citus cannot read it of a table if no shard is left to
+ * be read.  The condition is above DISTINCT, where it is evaluated once, because the function is
+ * volatile; the planner would move it below GROUP BY, and evaluate it for each partition.  The inner
+ * call spares making a value of each row.
  */
 #include "postgres.h"
 #include "pg/compat.h"
 
 #include "access/htup_details.h"
-#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -66,7 +74,10 @@ source_is_sharded(const Source *s, const char **column)
 	bool		sharded = false;
 
 	*column = NULL;
-	if (!OidIsValid(s->relation) || citus_table(s->relation) != CITUS_DISTRIBUTED)
+	/* without the privilege on all columns, the rows are read from here */
+	if (!OidIsValid(s->relation) || citus_table(s->relation) != CITUS_DISTRIBUTED ||
+		pg_class_aclcheck(s->relation, OidIsValid(s->spec.reader) ? s->spec.reader : GetUserId(),
+						  ACL_SELECT) != ACLCHECK_OK)
 		return false;
 	scope = statements_enter(InvalidOid);
 	if (SPI_execute_with_args("SELECT column_to_column_name(logicalrelid, partkey)"
@@ -90,19 +101,22 @@ char *
 source_shards_query(const Source *s, const SourceRange *range, const char *column)
 {
 	char	   *schema = get_namespace_name(get_func_namespace(s->spec.function));
+	const char *first;
 	StringInfoData where;
 
 	if (schema == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u was concurrently dropped", s->spec.function)));
+	first = quote_qualified_identifier(schema, "amad_first_call");
 	initStringInfo(&where);
 	source_append_range(&where, s, range);
 	if (range->series)
 		source_append_series(&where, s, range->series);
-	return psprintf("SELECT pg_catalog.min(tableoid) AS shard FROM %s%s%s GROUP BY %s HAVING %s()",
-					s->from, where.len > 0 ? " WHERE " : "", where.data, column,
-					quote_qualified_identifier(schema, "amad_first_call"));
+	return psprintf("SELECT shard FROM (SELECT DISTINCT %s, CASE WHEN %s() THEN "
+					"pg_catalog.pg_typeof(source.*) END FROM %s%s%s) AS k(series, shard) "
+					"WHERE CASE WHEN shard IS NOT NULL THEN %s() END",
+					column, first, s->from, where.len > 0 ? " WHERE " : "", where.data, first);
 }
 
 /* Visits the rows of a cursor; *visiting is true meanwhile. */
@@ -164,32 +178,16 @@ source_run_query(const Source *s, const char *query, int nargs, Oid *types, Datu
 	source_leave(&scope);
 }
 
-int
-source_ancestors(const Source *s)
-{
-	return get_rel_relispartition(s->relation) ? list_length(get_partition_ancestors(s->relation))
-											   : 0;
-}
-
 char *
-source_shard_name(Oid row_relation, int ancestors)
+source_shard_name(Oid row_type)
 {
-	Oid			relation = row_relation;
-	char	   *schema;
-	char	   *name;
+	Oid			relation = get_typ_typrelid(row_type);
+	char	   *name = OidIsValid(relation) ? get_rel_name(relation) : NULL;
+	char	   *schema = name ? get_namespace_name(get_rel_namespace(relation)) : NULL;
 
-	if (get_rel_relispartition(relation))
-	{
-		List	   *above = get_partition_ancestors(relation);
-
-		if (ancestors < list_length(above))
-			relation = list_nth_oid(above, list_length(above) - 1 - ancestors);
-	}
-	name = get_rel_name(relation);
-	schema = name ? get_namespace_name(get_rel_namespace(relation)) : NULL;
 	if (schema == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", row_relation)));
+				 errmsg("relation with row type %u does not exist", row_type)));
 	return quote_qualified_identifier(schema, name);
 }

@@ -21,20 +21,14 @@ extern bool source_is_distributed(const Source *source);
 extern bool source_is_sharded(const Source *source, const char **column);
 
 /*
- * The query for the shards with rows of a range, one row for each: shard, the oid of a relation that
- * has such a row, on its node.  column: as above.
+ * The query for the shards with rows of a range, one row for each: shard, its row type
+ * on its node.  column: as above.
  */
 extern char *source_shards_query(const Source *source, const SourceRange *range,
 								 const char *column);
 
-/* How many partitioned tables are above the source's relation. */
-extern int	source_ancestors(const Source *source);
-
-/*
- * The qualified name of a shard; row_relation: as in the query, ancestors: of the source.  ERROR if there
- * is no such relation.
- */
-extern char *source_shard_name(Oid row_relation, int ancestors);
+/* The qualified name of the relation with a row type; ERROR if there is none. */
+extern char *source_shard_name(Oid row_type);
 
 /* Called for each row of a query, in a memory context that is reset afterwards. */
 typedef void (*source_row_visit) (Datum *values, bool *nulls, void *arg);

@@ -43,25 +43,33 @@ static const char *const result_columns[] = {
 	"direction",	   "imputed",		 "status",
 };
 
+#define OTHER_ARGS 3			/* of amad_explain: model, series, time */
+
 SQL_FUNCTION(amad_detect_sql);
 
-/* Whether jsonb_build_object() writes values of a type as series keys have them, in any session. */
+/* Whether key_value() writes the values of a type as series keys have them, in any session. */
 static bool
 is_written_as_in_keys(Oid type, Oid collation)
 {
 	switch (getBaseType(type))
 	{
 		case BOOLOID:
+		case BYTEAOID:
+		case DATEOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
 		case INT2OID:
 		case INT4OID:
 		case INT8OID:
 		case NUMERICOID:
-		case DATEOID:
 		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
 		case UUIDOID:
 			return true;
+		case BPCHAROID:
 		case TEXTOID:
 		case VARCHAROID:
+			/* otherwise different texts can be equal */
 			return get_collation_isdeterministic(collation);
 		default:
 			return get_typtype(getBaseType(type)) == TYPTYPE_ENUM;
@@ -97,6 +105,48 @@ list_key_columns(const Source *s)
 	return out.data;
 }
 
+/* A value of a series column that JSON writes as rows/series_key.c does, by whatever settings. */
+static char *
+key_value(const Source *s, int number)
+{
+	const char *column = quote_identifier(s->spec.series_cols[number]);
+
+	switch (getBaseType(s->series_types[number]))
+	{
+		case BPCHAROID:
+			return psprintf("%s::pg_catalog.text", column);
+		case NUMERICOID:
+			return psprintf("pg_catalog.trim_scale(%s)", column);
+		case BYTEAOID:
+			return psprintf("'\\x' OPERATOR(pg_catalog.||) pg_catalog.encode(%s, 'hex')", column);
+		case TIMESTAMPTZOID:
+			return psprintf("CASE WHEN pg_catalog.isfinite(%s) THEN "
+							"pg_catalog.concat(pg_catalog.to_jsonb("
+							"pg_catalog.timezone('UTC', %s)) OPERATOR(pg_catalog.#>>) '{}', "
+							"'+00:00') ELSE "
+							"%s::pg_catalog.text END",
+							column, column, column);
+		default:
+			return pstrdup(column);
+	}
+}
+
+/* Appends the features as arguments; as an array, if a function cannot have so many. */
+static void
+append_features(StringInfo out, const Source *s)
+{
+	const bool	array = s->spec.nfeatures + OTHER_ARGS > FUNC_MAX_ARGS;
+
+	appendStringInfoString(out, array ? ", ARRAY[" : ", ");
+	for (int i = 0; i < s->spec.nfeatures; i++)
+		appendStringInfo(out, "%s%s%s%s", i > 0 ? ", " : "", quote_identifier(s->spec.features[i]),
+						 array && getBaseType(s->feature_types[i]) == BOOLOID ? "::pg_catalog.int4"
+																			  : "",
+						 array ? "::pg_catalog.float8" : "");
+	if (array)
+		appendStringInfoChar(out, ']');
+}
+
 /* The call of amad_explain, with its window. */
 static char *
 write_explain(const Detection *d, const char *schema, bool only_anomalies)
@@ -117,13 +167,11 @@ write_explain(const Detection *d, const char *schema, bool only_anomalies)
 		appendStringInfoString(&out, "pg_catalog.jsonb_build_object(");
 		for (int i = 0; i < s->spec.nseries; i++)
 			appendStringInfo(&out, "%s%s, %s", i > 0 ? ", " : "",
-							 quote_literal_cstr(s->spec.series_cols[i]),
-							 quote_identifier(s->spec.series_cols[i]));
+							 quote_literal_cstr(s->spec.series_cols[i]), key_value(s, i));
 		appendStringInfoString(&out, "), ");
 	}
 	appendStringInfo(&out, "%s::pg_catalog.%s", ts, source_ts_read_name(s));
-	for (int i = 0; i < s->spec.nfeatures; i++)
-		appendStringInfo(&out, ", %s", quote_identifier(s->spec.features[i]));
+	append_features(&out, s);
 	if (s->spec.nseries > 0)
 		keys[strlen(keys) - 2] = '\0';	/* the last comma */
 	appendStringInfo(&out, ") OVER (%s%sORDER BY %s)", s->spec.nseries > 0 ? "PARTITION BY " : "",

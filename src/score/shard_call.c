@@ -26,10 +26,13 @@
 #include "pg/json.h"
 #include "score/shard_call.h"
 
-/* Session parameters that are sent with a call, and those under which its arguments are written. */
-static const char *const sent_settings[] = {"TimeZone"};
+/*
+ * Session parameters that are sent with a call, and those under which its arguments are written.
+ * DateStyle keeps its order, by which values of series are read.
+ */
+static const char *const sent_settings[] = {"TimeZone", "DateStyle", "IntervalStyle"};
 static const char *const written_with[][2] = {
-	{"DateStyle", "ISO, YMD"},
+	{"DateStyle", "ISO"},
 	{"IntervalStyle", "postgres"},
 	{"extra_float_digits", "3"},
 	{"bytea_output", "hex"},
@@ -169,7 +172,6 @@ write_call(const Detection *d, const DetectSpan *span)
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
 	json_put_json(&text, "source", JsonbToCString(NULL, &source_to_jsonb(&source->spec)->root, -1));
-	json_put_int(&text, "ancestors", source_ancestors(source));
 	json_put_int(&text, "version", detect_model(d)->version);
 	for (int i = 0; i < lengthof(sent_settings); i++)
 		json_put_string(&text, sent_settings[i], GetConfigOption(sent_settings[i], false, false));
@@ -220,11 +222,8 @@ shard_call_read(FunctionCallInfo fcinfo, int first)
 		refuse_call();
 	number = json_number(json_get(root, "version"), 0);
 	call->version = number >= 0 && number <= PG_INT32_MAX ? (int) number : 0;
-	number = json_number(json_get(root, "ancestors"), 0);
 	call->source = source_from_jsonb(JsonbValueToJsonb(json_get(root, "source")));
-	call->source.source = source_shard_name(PG_GETARG_OID(first),
-											number >= 0 && number <= PG_INT32_MAX ? (int) number
-																				  : 0);
+	call->source.source = source_shard_name(PG_GETARG_OID(first));
 	call->source.search_path = NULL;
 	call->model = PG_DETOAST_DATUM(PG_GETARG_DATUM(first + 2));
 	call->span = read_span(root);

@@ -109,5 +109,15 @@ SELECT count(*) FROM amad_detect('hostile', since => '2026-01-01 03:00', series 
 SELECT count(amad_detect_query('hostile', since => '2026-01-01 03:00', series => '{"device": "(1,1)"}'));
 SELECT is_called FROM role_reset;
 
+-- a value is read by the settings of the session, also when a plan has been kept
+CREATE TABLE days AS SELECT '2026-03-01'::date + n AS device, ts, flow FROM (SELECT DISTINCT ON (ts) ts, flow FROM readings WHERE flow IS NOT NULL ORDER BY ts, flow) r, generate_series(1, 2) n;
+SELECT amad_train('days', 'days', 'ts', '{flow}', '{device}', options => tiny())->'series' AS series;
+SET datestyle = 'ISO, DMY';
+SELECT DISTINCT series FROM amad_detect('days', series => '{"device": "02/03/26"}');
+SET datestyle = 'ISO, MDY';
+SELECT DISTINCT series FROM amad_detect('days', series => '{"device": "02/03/26"}');
+SELECT DISTINCT series FROM amad_detect('days', series => '{"device": "03/02/26"}');
+RESET datestyle;
+
 DROP SCHEMA series_values_test CASCADE;
 DELETE FROM amad_models;
