@@ -226,8 +226,8 @@ find_log_columns(ChangedRows *c, const TriggerData *t)
 /* ---- rows -------------------------------------------------------------------------------- */
 
 /*
- * The text of a value, which the type's input function reads as an equal value in any session; NULL
- * if it is too long.
+ * The text of a value, which the type's input function reads as an equal value in any session, and
+ * which is the same for equal values; NULL if it is too long.
  */
 static const char *
 write_text(Oid type, Datum value)
@@ -282,8 +282,12 @@ write_text(Oid type, Datum value)
 			/* the size of the value before it was compressed or moved out of line */
 			if (toast_raw_datum_size(value) > MOST_KEY_BYTES)
 				return NULL;
-			return type == NUMERICOID ? DatumGetCString(DirectFunctionCall1(numeric_out, value))
-									  : TextDatumGetCString(value);
+			if (type == NUMERICOID)
+				return numeric_normalize(DatumGetNumeric(value));
+			buffer = TextDatumGetCString(value);
+			if (type == BPCHAROID)
+				buffer[bpchartruelen(buffer, strlen(buffer))] = '\0';
+			return buffer;
 		default:
 			return DatumGetCString(DirectFunctionCall1(enum_out, value));
 	}

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/ruleutils.h"
 
 #include "learn/calibrate.h"
 #include "learn/calibration_value.h"
@@ -300,13 +301,35 @@ add_new_series(RecalibratedShards *s)
 		model_add_series(s->model, list_length(s->added), added);
 }
 
+/* The order in which one server reads the series: that of their columns. */
+static char *
+write_order(const Source *source)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, " ORDER BY ");
+	for (int i = 0; i < source->spec.nseries; i++)
+	{
+		appendStringInfo(&out, "%s(key::pg_catalog.jsonb OPERATOR(pg_catalog.->>) %s)::%s",
+						 i > 0 ? ", " : "", quote_literal_cstr(source->spec.series_cols[i]),
+						 format_type_extended(source->series_types[i], -1,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+												  FORMAT_TYPE_FORCE_QUALIFY));
+		if (OidIsValid(source->series_collations[i]))
+			appendStringInfo(&out, " COLLATE %s",
+							 generate_collation_name(source->series_collations[i]));
+	}
+	return out.data;
+}
+
 Recalibration
 recalibrate_shards_run(RecalibratedShards *s, Model *model, struct varlena *value)
 {
 	s->model = model;
 	s->model_id = calibration_model_id(value);
-	shard_query_run(s->query, describe_result(), " ORDER BY key::pg_catalog.jsonb", take_shard_row,
-					s);
+	shard_query_run(s->query, describe_result(), write_order(detect_source(s->query->detection)),
+					take_shard_row, s);
 	add_new_series(s);
 	recalibration_check_adopted(model, &s->result);
 	calibrate_check_scored(model, s->result.result.most);

@@ -260,7 +260,7 @@ log_series(const Refresh *r, ArrayBuildState *series, const TimeRange *range)
 
 /*
  * Logs a range for each series that a relation (the source or the target) has in it.  The texts of
- * their values must be readable in any session.
+ * their values must be readable in any session, and those of a series the same (change_log.c).
  */
 static void
 log_series_of(const Refresh *r, const Source *s, const char *from, const TimeRange *range)
@@ -283,7 +283,8 @@ log_series_of(const Refresh *r, const Source *s, const char *from, const TimeRan
 	{
 		appendStringInfo(&columns, "%s%s AS c%d", i > 0 ? ", " : "",
 						 quote_identifier(s->spec.series_cols[i]), i);
-		appendStringInfo(&texts, "%sc%d::pg_catalog.text", i > 0 ? ", " : "", i);
+		appendStringInfo(&texts, "%s(%s)::pg_catalog.text", i > 0 ? ", " : "",
+						 source_series_value(s, i, psprintf("c%d", i)));
 	}
 	source_append_times(&where, s, range->first, range->last);
 

@@ -100,12 +100,13 @@ output_type(const Batch *b, int column)
 	return types[column];
 }
 
-/* Appends ($1)[n] with the type of series column n. */
+/* Appends ($1)[n] with the type of series column n: bpchar, not "character", which is character(1). */
 static void
 append_series_value(StringInfo out, const Source *s, int n)
 {
 	appendStringInfo(out, "($1)[%d]::%s", n + 1,
-					 format_type_extended(s->series_types[n], -1, FORMAT_TYPE_FORCE_QUALIFY));
+					 format_type_extended(s->series_types[n], -1,
+										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 }
 
 static SPIPlanPtr

@@ -446,7 +446,8 @@ append_series_column(StringInfo out, const Source *s, int i)
 	Oid			collation = s->series_collations[i];
 
 	appendStringInfo(out, "%s %s", quote_identifier(s->spec.series_cols[i]),
-					 format_type_extended(s->series_types[i], -1, FORMAT_TYPE_FORCE_QUALIFY));
+					 format_type_extended(s->series_types[i], -1,
+										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	if (OidIsValid(collation) && collation != get_typcollation(s->series_types[i]))
 		appendStringInfo(out, " COLLATE %s", generate_collation_name(collation));
 }

@@ -295,4 +295,10 @@ extern bool source_read_span(const Source *source, int64 *first, int64 *last);
 /* Appends the conditions that select series; the head of source_series.c has the forms of `series`. */
 extern void source_append_series(StringInfo where, const Source *source, Jsonb *series);
 
+/*
+ * An expression for the value of series column `number` in `column`, which as text, or in a JSON object, is
+ * the same for equal values in any session, and as in series keys; not for intervals.
+ */
+extern char *source_series_value(const Source *source, int number, const char *column);
+
 #endif							/* AMAD_ROWS_SOURCE_H */

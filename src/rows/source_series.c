@@ -13,6 +13,7 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -217,4 +218,27 @@ source_append_series(StringInfo where, const Source *s, Jsonb *series)
 		appendStringInfoChar(where, ')');
 	}
 	source_leave(&scope);
+}
+
+char *
+source_series_value(const Source *s, int number, const char *column)
+{
+	switch (getBaseType(s->series_types[number]))
+	{
+		case BPCHAROID:
+			return psprintf("%s::pg_catalog.text", column);
+		case NUMERICOID:
+			return psprintf("pg_catalog.trim_scale(%s)", column);
+		case BYTEAOID:
+			return psprintf("'\\x' OPERATOR(pg_catalog.||) pg_catalog.encode(%s, 'hex')", column);
+		case TIMESTAMPOID:
+			return psprintf("pg_catalog.to_jsonb(%s) OPERATOR(pg_catalog.#>>) '{}'", column);
+		case TIMESTAMPTZOID:
+			return psprintf("CASE WHEN pg_catalog.isfinite(%s) THEN pg_catalog.concat("
+							"pg_catalog.to_jsonb(pg_catalog.timezone('UTC', %s)) "
+							"OPERATOR(pg_catalog.#>>) '{}', '+00:00') ELSE %s::pg_catalog.text END",
+							column, column, column);
+		default:
+			return pstrdup(column);
+	}
 }

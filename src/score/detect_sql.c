@@ -47,7 +47,7 @@ static const char *const result_columns[] = {
 
 SQL_FUNCTION(amad_detect_sql);
 
-/* Whether key_value() writes the values of a type as series keys have them, in any session. */
+/* Whether source_series_value() writes the values of a type as series keys have them, in any session. */
 static bool
 is_written_as_in_keys(Oid type, Oid collation)
 {
@@ -105,32 +105,6 @@ list_key_columns(const Source *s)
 	return out.data;
 }
 
-/* A value of a series column that JSON writes as rows/series_key.c does, by whatever settings. */
-static char *
-key_value(const Source *s, int number)
-{
-	const char *column = quote_identifier(s->spec.series_cols[number]);
-
-	switch (getBaseType(s->series_types[number]))
-	{
-		case BPCHAROID:
-			return psprintf("%s::pg_catalog.text", column);
-		case NUMERICOID:
-			return psprintf("pg_catalog.trim_scale(%s)", column);
-		case BYTEAOID:
-			return psprintf("'\\x' OPERATOR(pg_catalog.||) pg_catalog.encode(%s, 'hex')", column);
-		case TIMESTAMPTZOID:
-			return psprintf("CASE WHEN pg_catalog.isfinite(%s) THEN "
-							"pg_catalog.concat(pg_catalog.to_jsonb("
-							"pg_catalog.timezone('UTC', %s)) OPERATOR(pg_catalog.#>>) '{}', "
-							"'+00:00') ELSE "
-							"%s::pg_catalog.text END",
-							column, column, column);
-		default:
-			return pstrdup(column);
-	}
-}
-
 /* Appends the features as arguments; as an array, if a function cannot have so many. */
 static void
 append_features(StringInfo out, const Source *s)
@@ -166,8 +140,12 @@ write_explain(const Detection *d, const char *schema, bool only_anomalies)
 	{
 		appendStringInfoString(&out, "pg_catalog.jsonb_build_object(");
 		for (int i = 0; i < s->spec.nseries; i++)
-			appendStringInfo(&out, "%s%s, %s", i > 0 ? ", " : "",
-							 quote_literal_cstr(s->spec.series_cols[i]), key_value(s, i));
+		{
+			const char *column = s->spec.series_cols[i];
+
+			appendStringInfo(&out, "%s%s, %s", i > 0 ? ", " : "", quote_literal_cstr(column),
+							 source_series_value(s, i, quote_identifier(column)));
+		}
 		appendStringInfoString(&out, "), ");
 	}
 	appendStringInfo(&out, "%s::pg_catalog.%s", ts, source_ts_read_name(s));

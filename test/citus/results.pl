@@ -106,6 +106,15 @@ is($_->safe_psql('postgres', "SET ROLE bob; SELECT count(*) FROM amad_detect('ow
 both('ALTER TABLE own DISABLE ROW LEVEL SECURITY', 'REVOKE SELECT ON own FROM bob', 'GRANT SELECT (device, ts, a, b, c) ON own TO bob');
 $citus->same_rows("SET ROLE bob; SELECT * FROM amad_detect('own', source => 'own')", 'privileges on columns');
 
+# ---- the order of series in the summary of a recalibration is that of their columns
+both("CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy')");
+both("CREATE TABLE moods AS SELECT (ARRAY['sad', 'ok', 'happy']::mood[])[device] AS mood, device % 2 * 10 AS site, ts, a, b, c
+	FROM readings WHERE device < 4");
+$citus->sql("SELECT create_distributed_table('moods', 'mood')");
+both("SELECT amad_train('moods', 'SELECT * FROM moods WHERE mood = ''ok''', 'ts', '{a,b,c}', '{mood,site}', options => $options)");
+$citus->same_rows(q(SELECT amad_recalibrate('moods', source => 'moods', last_n => 380, series => '{}') - 'seconds'), 'adopted series');
+$citus->same_rows(q(SELECT md5(model::text) FROM amad_models WHERE model_name = 'moods'), 'their model');
+
 # ---- settings
 $citus->same_rows("SET plan_cache_mode = force_generic_plan; SELECT * FROM amad_detect('fleet', since => '2024-05-02+00')", 'generic plans');
 for my $type (["date", "'2026-03-01'::date + device", '02/03/26', 'ISO, DMY'], ['interval', "device * interval '-25 hours'", '-1 1:00:00', 'ISO, MDY'])
