@@ -555,7 +555,7 @@ sub calls
 			" || jsonb_build_object('" . pick(qw(source version ancestors TimeZone incidents span)) . "', " . literal(odd_json()) . '::jsonb)',
 			q( || '{"incidents": [{"first": "-9223372036854775808", "last": "9223372036854775807", "integers": true}]}')))
 	  . "::jsonb FROM $row LIMIT 1)";
-	my $shard = "'$short'::regclass, $call, $value";
+	my $shard = "'$short'::regtype, $call, $value";
 	my $ranges = $plain || chance(50) ? '[{"first": "-9223372036854775808", "until": "9223372036854775807"}]'
 	  : pick(odd_json(), '[' . odd_json() . ']', '[{"first": "1", "until": "1", "series": ' . odd_json() . '}]');
 
