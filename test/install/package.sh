@@ -60,7 +60,8 @@ same() {
 watch_on() {
   owner -d restored -c "INSERT INTO readings SELECT device, ts + interval '1000 min', flow, pressure FROM readings" \
     -c "CALL amad_refresh('pumps', as_of => '2024-05-02 09:20')" &&
-    [ "$(owner -At -d restored -c 'SELECT count(*) FROM pumps_scores' -c "SELECT count(*) FROM amad_incidents WHERE kind = 'anomaly'" | paste -sd' ')" = "4000 2" ]
+    [ "$(owner -At -d restored -c 'SELECT count(*) FROM pumps_scores' -c "SELECT series FROM amad_incidents
+      WHERE started BETWEEN '2024-05-02 07:40+00' AND '2024-05-02 07:45+00'" | paste -sd' ')" = '4000 {"device": 1}' ]
 }
 removed() {
   apt-get -q -y remove "$package" && [ -z "$(find /usr/lib/postgresql /usr/share/postgresql -name '*amad*')" ]
