@@ -2,6 +2,7 @@
 #
 #   make                  build for the server that pg_config belongs to; PG_CONFIG=/path/to/pg_config for another
 #   make install          install into that server
+#   make installcheck     a short test of the installed extension in the running server that PG* variables name
 #   make demo             train on real data in a private server and draw a picture; ENTITY=omi-4 for other data
 #   make server           run a private server with the extension until Ctrl-C
 #
@@ -15,8 +16,12 @@
 #   make test-asan        run the unit tests with sanitizers
 #   make test-asan-server run the SQL tests in a server that runs the whole extension with sanitizers
 #   make test-matrix      run all tests on Debian 13 and sid, with TimescaleDB and pg_cron; SUITES="trixie sid"
+#   make test-deb         build and install the Debian packages in chroots of Debian 12, 13 and sid; SUITES="trixie"
 #   make behaviour        run all variants of test/behaviour (half an hour or more) and write docs/behaviour.md
 #   make fuzz             run the fuzzer for 5 minutes; MINUTES=, SEED=, PART= (test/fuzz/README.md)
+#
+#   make deb              build the Debian packages, in build/deb
+#   make dist             write the last commit to build/amad-VERSION.zip, for PGXN
 #
 #   make format           format the C files; FILES="a b" for some of them
 #   make check-format     list the C files that "make format" would change
@@ -33,53 +38,69 @@ PG_CONFIG ?= pg_config
 TESTS ?=
 .DEFAULT_GOAL := all
 
+# In a VPATH build, the current directory gets what is built, and the source tree is only read:
+#   make -f /path/to/amad/Makefile VPATH=/path/to/amad
+top := $(or $(VPATH),$(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST)))))
+tools := $(top)/tools
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(top)/amad.control)
+
 # These goals need no PostgreSQL to build against; most of them install one first.
-TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-citus test-behaviour test-asan test-asan-server test-matrix behaviour fuzz bench bench-quality bench-month server packages
+TOOL_GOALS = help format check-format demo test test-unit test-sql test-isolation test-tap test-citus test-behaviour test-asan test-asan-server test-matrix test-deb deb dist behaviour fuzz bench bench-quality bench-month server packages
 .PHONY: $(TOOL_GOALS)
 
 help:
-	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(top)/Makefile
 
 format:
-	tools/format.pl $(FILES)
+	$(tools)/format.pl $(FILES)
 
 check-format:
-	tools/format.pl --check $(FILES)
+	$(tools)/format.pl --check $(FILES)
 
 packages:
-	tools/packages.sh
+	$(tools)/packages.sh
 
 demo: packages
-	tools/demo.sh $(ENTITY)
+	$(tools)/demo.sh $(ENTITY)
 
 test: packages
-	tools/test.sh
+	$(tools)/test.sh
 
 test-unit test-sql test-isolation test-tap test-citus test-behaviour test-asan test-asan-server: packages
-	tools/test.sh $(@:test-%=%) $(TESTS)
+	$(tools)/test.sh $(@:test-%=%) $(TESTS)
 
 # Without these variables, OpenBLAS chooses its kernels by the CPU
 bench: packages
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE tools/server.sh bench/run.py \
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(tools)/server.sh $(top)/bench/run.py \
 		$(if $(QUICK),--quick) $(if $(FULL),--full) $(DATA) $(ARGS)
 
 bench-quality: packages
-	env -u OPENBLAS_CORETYPE tools/server.sh bench/quality.sh $(or $(DATA),test/data) $(if $(SEEDS),"$(SEEDS)")
+	env -u OPENBLAS_CORETYPE $(tools)/server.sh $(top)/bench/quality.sh $(or $(DATA),$(top)/test/data) $(if $(SEEDS),"$(SEEDS)")
 
 bench-month: packages
-	env -u OPENBLAS_CORETYPE tools/server.sh bench/month.sh $(SEEDS)
+	env -u OPENBLAS_CORETYPE $(tools)/server.sh $(top)/bench/month.sh $(SEEDS)
 
 behaviour: packages
-	tools/behaviour.sh --docs
+	$(tools)/behaviour.sh --docs
 
 fuzz: packages
-	tools/fuzz.sh
+	$(tools)/fuzz.sh
 
 test-matrix:
-	tools/matrix.sh $(SUITES)
+	$(tools)/matrix.sh $(SUITES)
+
+test-deb:
+	$(tools)/test-deb.sh $(SUITES)
+
+deb:
+	$(tools)/deb.sh
+
+dist:
+	mkdir -p $(top)/build
+	git -C $(top) archive --format=zip --prefix=amad-$(EXTVERSION)/ -o build/amad-$(EXTVERSION).zip HEAD
 
 server: packages
-	tools/server.sh
+	$(tools)/server.sh
 
 export PG_CONFIG ACCEPT METHODS MINUTES SEED PART CASE CANCELS JOBS STATES
 
@@ -92,32 +113,38 @@ endif
 
 MODULE_big = amad
 EXTENSION = amad
-EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
-INSTALL_SQL = sql/amad--$(EXTVERSION).sql
+# An absolute path, because make would find an older file in the source tree
+INSTALL_SQL = $(CURDIR)/sql/amad--$(EXTVERSION).sql
 # Parts of the install script; each may use what is created by those before it
 SQL_PARTS = $(patsubst %,sql/%.sql,model rows measure score learn operate shards schedule watch incidents status metrics distribute amad)
 # The install scripts of earlier versions, as they were released, and the scripts that update them. A variable of PGXS;
 # override, because `make bench DATA=` passes its own DATA on to this make
-override DATA = $(sort $(filter-out $(INSTALL_SQL),$(wildcard sql/amad--*.sql)) $(wildcard sql/updates/amad--*--*.sql))
+override DATA := $(patsubst $(top)/%,%,$(sort $(wildcard $(top)/sql/amad--*.sql $(top)/sql/updates/amad--*--*.sql)))
+override DATA := $(filter-out %/amad--$(EXTVERSION).sql,$(DATA))
 DATA_built = $(INSTALL_SQL)
 SCRIPTS = tools/amad-notify
 
 # The wings of src (docs/architecture.md). Only those of core have folders of their own, and no file there
 # includes PostgreSQL's headers.
-CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c src/core/*/*.c)))
-PG_OBJS = $(patsubst %.c,%.o,$(sort $(filter-out src/core/%,$(wildcard src/*.c src/*/*.c))))
+SRCS := $(patsubst $(top)/%,%,$(sort $(wildcard $(patsubst %,$(top)/src/%.c,* */* */*/*))))
+CORE_OBJS = $(patsubst %.c,%.o,$(filter src/core/%,$(SRCS)))
+PG_OBJS = $(patsubst %.c,%.o,$(filter-out src/core/%,$(SRCS)))
 OBJS = $(PG_OBJS) $(CORE_OBJS)
-ALL_HEADERS = $(wildcard src/*.h src/*/*.h src/*/*/*.h)
+ALL_HEADERS = $(wildcard $(patsubst %,$(top)/src/%.h,* */* */*/*))
+# make would find the objects of the source tree and link them
+ifneq ($(if $(filter-out .,$(top)),$(wildcard $(top)/src/*.o)),)
+$(error the source tree has been built in: run "make clean" there first)
+endif
+$(shell mkdir -p sql $(sort $(dir $(SRCS))))
 
-# Link the serial OpenBLAS by its path. A threaded BLAS starts threads inside a backend as soon as it is
-# loaded, and all builds of Debian have the same SONAME, so the run path has to choose.
-MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
-BLAS_DIR := $(patsubst %/,%,$(dir $(firstword \
-	$(wildcard /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.so.0) \
-	$(wildcard /usr/lib/*/openblas-serial/libopenblas.so.0))))
-ifneq ($(BLAS_DIR),)
-BLAS_CFLAGS ?= $(addprefix -I,$(firstword $(wildcard $(patsubst /usr/lib/%,/usr/include/%,$(BLAS_DIR)))))
-BLAS_LIBS ?= -L$(BLAS_DIR) -l:libopenblas.so.0 -Wl,-rpath,$(BLAS_DIR)
+# Link the serial OpenBLAS statically, with hidden symbols. A threaded BLAS starts threads inside a backend as soon as
+# it is loaded, and all builds of Debian have the same SONAME, so that the system's choice of alternatives, or another
+# extension, could bring one in. Its LAPACK is Fortran.
+BLAS_A := $(firstword $(foreach dir,$(shell $(CC) -print-multiarch 2>/dev/null) *,\
+	$(wildcard /usr/lib/$(dir)/openblas-serial/libopenblas.a)))
+ifneq ($(BLAS_A),)
+BLAS_CFLAGS ?= -I$(patsubst /usr/lib/%/libopenblas.a,/usr/include/%,$(BLAS_A))
+BLAS_LIBS ?= $(BLAS_A) -Wl,--exclude-libs,libopenblas.a -l:libgfortran.so.5
 else
 BLAS_CFLAGS ?= $(shell pkg-config --cflags openblas 2>/dev/null)
 BLAS_LIBS ?= $(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)
@@ -126,6 +153,9 @@ endif
 WERROR ?= -Werror
 # PostgreSQL's headers and idioms (fcinfo, List cells, designated initialisers) cause these warnings
 WARNINGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# clang does not know some options and attributes in the flags and headers of a PostgreSQL that GCC has built
+WARNINGS += $(if $(findstring clang,$(shell $(CC) --version)),\
+	-Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes)
 # Loops outside the BLAS must be vectorised: no errno, no traps, fused multiply-add. PostgreSQL's extensions
 # of the language (wrapping integers, aliasing) and a frame pointer would cost a tenth of the speed.
 # Wide vectors are passed to inline functions only, so their ABI (psabi) does not matter.
@@ -138,13 +168,15 @@ CORE_CFLAGS = -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast \
 CORE_CFLAGS += $(shell $(CC) --param=avoid-fma-max-bits=0 -Werror -x c -E /dev/null >/dev/null 2>&1 && \
 	echo --param=avoid-fma-max-bits=0)
 
-PG_CPPFLAGS = -Isrc $(BLAS_CFLAGS)
+PG_CPPFLAGS = -I$(top)/src $(BLAS_CFLAGS)
 # PostgreSQL 16 and later define PGDLLEXPORT this way
 PG_CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CPPFLAGS += -DAMAD_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -std=gnu11 -fvisibility=hidden $(WARNINGS)
 SHLIB_LINK = $(BLAS_LIBS) -lm
-EXTRA_CLEAN = build sql/amad--$(EXTVERSION).sql
+REGRESS = smoke
+REGRESS_OPTS = --inputdir=$(top)/test/install --load-extension=amad
+EXTRA_CLEAN = build $(INSTALL_SQL)
 
 # JIT inlining needs clang and would not help: calls spend their time in matrix products
 override with_llvm = no
@@ -154,15 +186,15 @@ $(CORE_OBJS): override CFLAGS += $(CORE_CFLAGS)
 $(OBJS): $(ALL_HEADERS) Makefile
 
 $(INSTALL_SQL): $(SQL_PARTS) amad.control Makefile
-	cat $(SQL_PARTS) > $@
+	cat $(filter %.sql,$^) > $@
 
 # Unit tests of src/core: each test/unit/test_*.c is a program, with the other files of the folder linked in.
 # build/unit has the plain programs, build/asan those with sanitizers, which need objects of their own.
-UNIT_SRCS = $(sort $(wildcard test/unit/*.c))
-UNIT_NAMES = $(patsubst test/unit/%.c,%,$(filter test/unit/test_%,$(UNIT_SRCS)))
-UNIT_HELPERS = $(patsubst test/unit/%.c,%,$(filter-out test/unit/test_%,$(UNIT_SRCS)))
-UNIT_DEPS = $(ALL_HEADERS) $(wildcard test/unit/*.h) Makefile
-UNIT_CFLAGS = $(CFLAGS) $(CORE_CFLAGS) -Wno-missing-prototypes -Isrc -Itest/unit
+UNIT_SRCS = $(notdir $(basename $(sort $(wildcard $(top)/test/unit/*.c))))
+UNIT_NAMES = $(filter test_%,$(UNIT_SRCS))
+UNIT_HELPERS = $(filter-out test_%,$(UNIT_SRCS))
+UNIT_DEPS = $(ALL_HEADERS) $(wildcard $(top)/test/unit/*.h) Makefile
+UNIT_CFLAGS = $(CFLAGS) $(CORE_CFLAGS) -Wno-missing-prototypes -I$(top)/src -I$(top)/test/unit
 # PostgreSQL's -fwrapv is switched off so that integer overflows are reported
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-wrapv -g -Wno-error
 
@@ -187,7 +219,7 @@ $(UNIT_NAMES:%=build/asan/%): build/asan/%: build/asan/%.o $(UNIT_HELPERS:%=buil
 
 # The whole extension with sanitizers, for tools/private-server.sh. first.so is preloaded with libasan;
 # palloc.c replaces functions of the server (the heads of test/sanitize/*.c explain why).
-ASAN_WRAPPED = $(patsubst __wrap_%,%,$(shell grep -o '^__wrap_[A-Za-z0-9_]*' test/sanitize/palloc.c))
+ASAN_WRAPPED = $(patsubst __wrap_%,%,$(shell grep -o '^__wrap_[A-Za-z0-9_]*' $(top)/test/sanitize/palloc.c))
 ASAN_CPPFLAGS = $(CPPFLAGS) -U_FORTIFY_SOURCE
 
 asan-module: build/asan/amad.so build/asan/first.so

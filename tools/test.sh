@@ -110,15 +110,17 @@ run_regress() {
   rm -rf "$out"
 }
 
-# amad.control has the version; META.json must repeat it
+# amad.control has the version and debian/pgversions the oldest PostgreSQL; other files must repeat them
 test_version() {
-  local v
+  local v oldest
   v=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" amad.control)
-  if [ "$(grep -c "\"version\": \"$v\"" META.json)" = 2 ]; then
+  oldest=$(sed 's/+$//' debian/pgversions)
+  if [ "$(grep -c "\"version\": \"$v\"" META.json)" = 2 ] && grep -q "\"PostgreSQL\": \"$oldest.0.0\"" META.json &&
+    [[ $(grep -m 1 '^## ' CHANGELOG.md) =~ ^"## $v"( |$) ]] && head -n 1 debian/changelog | grep -q "^amad ($v-[0-9]*)"; then
     passed=$((passed + 1))
   else
     failed=$((failed + 1))
-    echo "META.json does not say version $v as amad.control does: FAILED"
+    echo "META.json, CHANGELOG.md or debian/changelog do not say version $v, or META.json not PostgreSQL $oldest: FAILED"
   fi
 }
 

@@ -81,7 +81,7 @@ watch_interval_units(const Interval *interval)
 	double		units = (double) interval->month * 30 * USECS_PER_DAY +
 		(double) interval->day * USECS_PER_DAY + interval->time;
 
-	return (int64) Max(0.0, Min(units, PG_INT64_MAX / 8));
+	return (int64) Max(0.0, Min(units, (double) (PG_INT64_MAX / 8)));
 }
 
 bool

@@ -3,8 +3,8 @@
  *	  The BLAS library: OpenBLAS, one thread.
  *
  * PostgreSQL's signal handlers must not run in a thread of BLAS, so only processes run in
- * parallel.  The Makefile links the serial build.  If another library has loaded a threaded
- * build into the process first, that one is limited to one thread.
+ * parallel.  On Debian, the Makefile links the serial build statically.  Elsewhere the library
+ * may be a threaded build, which is limited to one thread.
  */
 #include "postgres.h"
 #include "pg/compat.h"
