@@ -46,15 +46,30 @@ BEGIN
 				AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
 			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain(%s) RETURNS amad_result
 				AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
-			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain_anomalies(%s) RETURNS amad_result
-				AS 'MODULE_PATHNAME', 'amad_explain_anomalies' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
-			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain_anomalies(%s) IS
-				'as amad_explain, with what explains the severity for anomalies only, which is faster; OVER (ORDER BY ts)' $$, arguments);
 			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_score(%s) IS
 				'severity of a row, 1.0 at the threshold; null in warm-up and while pending; OVER (ORDER BY ts)' $$, arguments);
 			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain(%s) IS
 				'severity of a row with expected values, their bands, contributions and status; OVER (ORDER BY ts)' $$, arguments);
 		END LOOP;
+	END LOOP;
+END $do$;
+
+-- For each form of amad_explain.
+DO $do$
+DECLARE
+	f record;
+BEGIN
+	FOR f IN
+		SELECT pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments
+		FROM pg_catalog.pg_proc p
+		WHERE p.pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace
+			AND p.proname OPERATOR(pg_catalog.=) 'amad_explain'
+		ORDER BY 1
+	LOOP
+		EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain_anomalies(%s) RETURNS amad_result
+			AS 'MODULE_PATHNAME', 'amad_explain_anomalies' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, f.arguments);
+		EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain_anomalies(%s) IS
+			'as amad_explain, with what explains the severity for anomalies only, which is faster; OVER (ORDER BY ts)' $$, f.arguments);
 	END LOOP;
 END $do$;
 

@@ -14,9 +14,9 @@ BEGIN
 	FOR f IN
 		SELECT p.oid, p.proname, p.prosrc, p.procost, p.prorows
 		FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace = '@extschema@'::pg_catalog.regnamespace
-			AND p.proname IN ('amad_detect', 'amad_detect_bigint', 'amad_events', 'amad_events_bigint',
-				'amad_drift', 'amad_drift_bigint')
+		WHERE p.pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace
+			AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['amad_detect', 'amad_detect_bigint', 'amad_events',
+				'amad_events_bigint', 'amad_drift', 'amad_drift_bigint']::pg_catalog.name[])
 		ORDER BY p.proname
 	LOOP
 		name := f.proname OPERATOR(pg_catalog.||) '_on_shard';

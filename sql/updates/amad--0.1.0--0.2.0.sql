@@ -150,28 +150,19 @@ COMMENT ON AGGREGATE amad_pivot(metric text, value "any", ts "any", metrics text
 
 DO $do$
 DECLARE
-	model text;
-	ts text;
-	arguments text;
+	f record;
 BEGIN
-	FOREACH model IN ARRAY ARRAY['model_name text', 'model amad_model'] LOOP
-		FOREACH ts IN ARRAY ARRAY['ts "any"', 'series jsonb, ts timestamptz', 'series jsonb, ts timestamp',
-			'series jsonb, ts date', 'series jsonb, ts bigint']
-		LOOP
-			arguments := pg_catalog.format('%s, %s, VARIADIC features "any"', model, ts);
-			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_score(%s) RETURNS double precision
-				AS 'MODULE_PATHNAME', 'amad_score' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
-			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain(%s) RETURNS amad_result
-				AS 'MODULE_PATHNAME', 'amad_explain' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
-			EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain_anomalies(%s) RETURNS amad_result
-				AS 'MODULE_PATHNAME', 'amad_explain_anomalies' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, arguments);
-			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain_anomalies(%s) IS
-				'as amad_explain, with what explains the severity for anomalies only, which is faster; OVER (ORDER BY ts)' $$, arguments);
-			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_score(%s) IS
-				'severity of a row, 1.0 at the threshold; null in warm-up and while pending; OVER (ORDER BY ts)' $$, arguments);
-			EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain(%s) IS
-				'severity of a row with expected values, their bands, contributions and status; OVER (ORDER BY ts)' $$, arguments);
-		END LOOP;
+	FOR f IN
+		SELECT pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments
+		FROM pg_catalog.pg_proc p
+		WHERE p.pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace
+			AND p.proname OPERATOR(pg_catalog.=) 'amad_explain'
+		ORDER BY 1
+	LOOP
+		EXECUTE pg_catalog.format($$ CREATE FUNCTION amad_explain_anomalies(%s) RETURNS amad_result
+			AS 'MODULE_PATHNAME', 'amad_explain_anomalies' LANGUAGE C WINDOW STABLE PARALLEL SAFE COST 300 $$, f.arguments);
+		EXECUTE pg_catalog.format($$ COMMENT ON FUNCTION amad_explain_anomalies(%s) IS
+			'as amad_explain, with what explains the severity for anomalies only, which is faster; OVER (ORDER BY ts)' $$, f.arguments);
 	END LOOP;
 END $do$;
 
@@ -417,9 +408,9 @@ BEGIN
 	FOR f IN
 		SELECT p.oid, p.proname, p.prosrc, p.procost, p.prorows
 		FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace = '@extschema@'::pg_catalog.regnamespace
-			AND p.proname IN ('amad_detect', 'amad_detect_bigint', 'amad_events', 'amad_events_bigint',
-				'amad_drift', 'amad_drift_bigint')
+		WHERE p.pronamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace
+			AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['amad_detect', 'amad_detect_bigint', 'amad_events',
+				'amad_events_bigint', 'amad_drift', 'amad_drift_bigint']::pg_catalog.name[])
 		ORDER BY p.proname
 	LOOP
 		name := f.proname OPERATOR(pg_catalog.||) '_on_shard';
