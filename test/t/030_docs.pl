@@ -104,7 +104,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE readme TEMPLATE template0');
 run_page('README.md', 'readme');
 
 # What README.md shows is what its example gives: the clogged pump, and the column to look at
-my $events = q(SELECT string_agg(concat_ws(' ', series->>'device', top_features->0->>'feature', peak_severity > 2), ', ' ORDER BY peak_severity DESC)
+my $events = q(SELECT string_agg(concat_ws(' ', series->>'device', top_features->0->>'feature', peak_severity > 1.5), ', ' ORDER BY peak_severity DESC)
 	FROM amad_events('pumps', since => now() - interval '3 days', merge_gap => '1 hour', min_duration => '2 hours'));
 like($node->safe_psql('readme', $events), qr/^1 pressure t/, 'the first example finds the clogged pump');
 
