@@ -846,6 +846,22 @@ calibrate_passed_rows(const Model *m, const Dataset *d, double scale)
 		(m->plan.has_relations ? (d->series[0].key ? 3 : 2) * held_out : 0);
 }
 
+/* The steps of a training, but for the threshold of all rows. */
+static void
+calibrate_training(Calibration *c)
+{
+	find_own_series(c);
+	calibrate_means(c);
+	calibrate_incomplete(c);
+	calibrate_relations(c);
+	calibrate_season(c);
+	calibrate_raw(c);
+	calibrate_added_evidence(c);
+	calibrate_recurrence(c);
+	calibrate_levels(c);
+	calibrate_each_series(c, fit_threshold_runs, true);
+}
+
 void
 calibrate_model(Model *m, const Dataset *d)
 {
@@ -855,16 +871,7 @@ calibrate_model(Model *m, const Dataset *d)
 	create_series(m, d);
 	c = open_calibration(m, d, NULL);
 	c.stride = (d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS;
-	find_own_series(&c);
-	calibrate_means(&c);
-	calibrate_incomplete(&c);
-	calibrate_relations(&c);
-	calibrate_season(&c);
-	calibrate_raw(&c);
-	calibrate_added_evidence(&c);
-	calibrate_recurrence(&c);
-	calibrate_levels(&c);
-	calibrate_each_series(&c, fit_threshold_runs, true);
+	calibrate_training(&c);
 	fit_threshold(&c.rows, dataset_all_runs(d), &m->stats, NULL);
 	for (int i = 0; i < m->nseries; i++)
 	{
@@ -898,16 +905,7 @@ calibrate_series(Model *m, const Dataset *d, ModelStats *stats, SeriesSummary *s
 	c.stride = Max((d->nrows + ENOUGH_ROWS - 1) / ENOUGH_ROWS, 1);
 	c.stats[0] = stats;
 	c.summary = summary;
-	find_own_series(&c);
-	calibrate_means(&c);
-	calibrate_incomplete(&c);
-	calibrate_relations(&c);
-	calibrate_season(&c);
-	calibrate_raw(&c);
-	calibrate_added_evidence(&c);
-	calibrate_recurrence(&c);
-	calibrate_levels(&c);
-	calibrate_each_series(&c, fit_threshold_runs, true);
+	calibrate_training(&c);
 	summarize_scores(&c, SUMMARY_SCORE, false);
 	summarize_scores(&c, SUMMARY_SCORE_HELD_OUT, true);
 	return c.own[0];
