@@ -725,12 +725,8 @@ registry_value(Oid function, const RegistryEntry *entry)
 char *
 registry_value_query(Oid function, const RegistryEntry *entry)
 {
-	char	   *schema = get_namespace_name(get_func_namespace(function));
+	char	   *schema = function_schema(function);
 
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u was concurrently dropped", function)));
 	return psprintf("SELECT model FROM %s WHERE model_name OPERATOR(pg_catalog.=) %s AND owner "
 					"OPERATOR(pg_catalog.=) %s AND version OPERATOR(pg_catalog.=) %d",
 					quote_qualified_identifier(schema, MODELS_TABLE),

@@ -94,7 +94,7 @@ execute_owner_call(void *arg)
 static const char *
 name_function(const Refresh *r, const char *name)
 {
-	return quote_qualified_identifier(get_namespace_name(get_func_namespace(r->function)), name);
+	return quote_qualified_identifier(function_schema(r->function), name);
 }
 
 static TimestampTz

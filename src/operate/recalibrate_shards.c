@@ -279,16 +279,6 @@ take_shard_row(Datum *values, bool *nulls, void *arg)
 	MemoryContextSwitchTo(old);
 }
 
-static TupleDesc
-describe_result(void)
-{
-	TupleDesc	desc = CreateTemplateTupleDesc(COLUMNS);
-
-	for (int i = 0; i < COLUMNS; i++)
-		TupleDescInitEntry(desc, i + 1, NULL, column_types[i], -1, 0);
-	return desc;
-}
-
 static void
 add_new_series(RecalibratedShards *s)
 {
@@ -328,8 +318,8 @@ recalibrate_shards_run(RecalibratedShards *s, Model *model, struct varlena *valu
 {
 	s->model = model;
 	s->model_id = calibration_model_id(value);
-	shard_query_run(s->query, describe_result(), write_order(detect_source(s->query->detection)),
-					take_shard_row, s);
+	shard_query_run(s->query, shard_result_columns(COLUMNS, column_types),
+					write_order(detect_source(s->query->detection)), take_shard_row, s);
 	add_new_series(s);
 	recalibration_check_adopted(model, &s->result);
 	calibrate_check_scored(model, s->result.result.most);

@@ -8,7 +8,6 @@
 #include "postgres.h"
 #include "pg/compat.h"
 
-#include "access/tupdesc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -119,12 +118,6 @@ put_refresh_row(const RefreshRow *row, int range, void *arg)
 	rowset_add(&out->rowset, values, nulls);
 }
 
-static void
-put_bound(StringInfo out, const char *key, int64 value)
-{
-	json_put_string(out, key, psprintf(INT64_FORMAT, value));
-}
-
 /* [{"first": …, "until": …, "series": {…}}, …] */
 static Jsonb *
 write_ranges(const ScoreRange *ranges, int n)
@@ -136,8 +129,8 @@ write_ranges(const ScoreRange *ranges, int n)
 	for (int i = 0; i < n; i++)
 	{
 		appendStringInfoString(&text, i > 0 ? ", {" : "{");
-		put_bound(&text, "first", ranges[i].first);
-		put_bound(&text, "until", ranges[i].until);
+		json_put_exact(&text, "first", ranges[i].first);
+		json_put_exact(&text, "until", ranges[i].until);
 		if (ranges[i].condition)
 			json_put_json(&text, "series", JsonbToCString(NULL, &ranges[i].condition->root, -1));
 		appendStringInfoChar(&text, '}');
@@ -146,32 +139,20 @@ write_ranges(const ScoreRange *ranges, int n)
 	return json_to_jsonb(text.data);
 }
 
-static int64
-read_bound(JsonbContainer *object, const char *key)
-{
-	char	   *text = json_string_text(json_get(object, key));
-
-	if (text == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid range to be scored")));
-	return DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(text)));
-}
-
 static ScoreRange
 read_range(JsonbValue *value)
 {
 	JsonbContainer *object = value->type == jbvBinary ? value->val.binary.data : NULL;
 	JsonbValue *series;
+	ScoreRange	range = {.condition = NULL};
 
-	if (object == NULL || !JsonContainerIsObject(object))
+	if (object == NULL || !JsonContainerIsObject(object) ||
+		!json_exact(object, "first", &range.first) || !json_exact(object, "until", &range.until))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid range to be scored")));
 	series = json_get(object, "series");
-	return (ScoreRange){
-		.condition = series ? JsonbValueToJsonb(series) : NULL,
-		.first = read_bound(object, "first"),
-		.until = read_bound(object, "until"),
-	};
+	range.condition = series ? JsonbValueToJsonb(series) : NULL;
+	return range;
 }
 
 /* (ranges, shard, call, model) → their rows */
@@ -274,16 +255,6 @@ set_whole_range(Detection *detection, const ScoreRange *ranges, int n)
 					 series.len > 0 ? json_to_jsonb(series.data) : NULL);
 }
 
-static TupleDesc
-describe_columns(void)
-{
-	TupleDesc	desc = CreateTemplateTupleDesc(COLUMNS);
-
-	for (int i = 0; i < COLUMNS; i++)
-		TupleDescInitEntry(desc, i + 1, NULL, column_types[i], -1, 0);
-	return desc;
-}
-
 void
 refresh_score_ranges(Detection *detection, const ScoreRange *ranges, int n,
 					 void (*begin)(int range, void *arg), refresh_visit visit, void *arg)
@@ -308,7 +279,8 @@ refresh_score_ranges(Detection *detection, const ScoreRange *ranges, int n,
 		shards->values[0] = JsonbPGetDatum(write_ranges(ranges, n));
 		shards->nulls[0] = ' ';
 		set_whole_range(detection, ranges, n);
-		shard_query_run(shards, describe_columns(), " ORDER BY 1, 2", take_shard_row, &in);
+		shard_query_run(shards, shard_result_columns(COLUMNS, column_types), " ORDER BY 1, 2",
+						take_shard_row, &in);
 		begin_ranges(&in, n - 1);
 		return;
 	}

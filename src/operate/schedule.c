@@ -215,7 +215,7 @@ static char *
 add_timescaledb_job(const Schedulers *s, Oid function, const Watch *watch, const char *procedure,
 					const char *every)
 {
-	const char *schema = quote_identifier(get_namespace_name(get_func_namespace(function)));
+	const char *schema = quote_identifier(function_schema(function));
 	JobCall		call = {
 		.query = psprintf("SELECT %s.add_job(proc => $1::regproc,"
 						  " schedule_interval => $2::interval,"

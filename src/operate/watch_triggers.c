@@ -35,6 +35,7 @@
 
 #include "operate/change_log.h"
 #include "operate/watch_triggers.h"
+#include "pg/call_arguments.h"
 #include "pg/subtransaction.h"
 #include "pg/timestamps.h"
 #include "rows/relation.h"
@@ -83,7 +84,7 @@ relation_name(Relation rel)
 static Oid
 log_function(Oid function)
 {
-	char	   *schema = get_namespace_name(get_func_namespace(function));
+	char	   *schema = function_schema(function);
 
 	return LookupFuncName(list_make2(makeString(schema), makeString("amad_log_change")), 0, NULL,
 						  false);
@@ -189,8 +190,7 @@ create_triggers(Oid log, const Watch *w, const Source *s, Oid relation)
 	const bool	hypertable = is_hypertable(rel);
 	const bool	alters = !hypertable && has_privs_of_role(GetUserId(), rel->rd_rel->relowner);
 	char	   *id = watch_id_text(&w->id);
-	char	   *log_name = quote_qualified_identifier(get_namespace_name(get_func_namespace(log)),
-												get_func_name(log));
+	char	   *log_name = quote_qualified_identifier(function_schema(log), get_func_name(log));
 	char	   *name = relation_name(rel);
 	List	   *arguments = trigger_arguments(w, s, rel);
 	List	   *statements = NIL;

@@ -24,6 +24,18 @@ argument_is_null(FunctionCallInfo fcinfo, int number)
 }
 
 char *
+function_schema(Oid function)
+{
+	char	   *schema = get_namespace_name(get_func_namespace(function));
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u was concurrently dropped", function)));
+	return schema;
+}
+
+char *
 text_argument(FunctionCallInfo fcinfo, int number)
 {
 	return argument_is_null(fcinfo, number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));

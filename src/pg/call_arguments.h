@@ -14,6 +14,9 @@
  */
 extern bool argument_is_null(FunctionCallInfo fcinfo, int number);
 
+/* The name of the schema of a function.  ERROR if the function was dropped. */
+extern char *function_schema(Oid function);
+
 /* A text argument, or NULL; and one that must not be null or empty. */
 extern char *text_argument(FunctionCallInfo fcinfo, int number);
 extern char *required_text_argument(FunctionCallInfo fcinfo, int number, const char *name);

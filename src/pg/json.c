@@ -101,6 +101,12 @@ json_put_int(StringInfo out, const char *key, int64 value)
 }
 
 void
+json_put_exact(StringInfo out, const char *key, int64 value)
+{
+	json_put_string(out, key, psprintf(INT64_FORMAT, value));
+}
+
+void
 json_put_ints(StringInfo out, const char *key, int n, const int *values)
 {
 	json_key(out, key);
@@ -214,4 +220,15 @@ json_number(const JsonbValue *value, double otherwise)
 		return otherwise;
 	return DatumGetFloat8(
 		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+}
+
+bool
+json_exact(JsonbContainer *object, const char *key, int64 *value)
+{
+	char	   *text = json_string_text(json_get(object, key));
+
+	if (text == NULL)
+		return false;
+	*value = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(text)));
+	return true;
 }

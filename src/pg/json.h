@@ -13,6 +13,7 @@ extern void json_put_json(StringInfo out, const char *key, const char *json);
 extern void json_put_string(StringInfo out, const char *key, const char *value);	/* NULL: null */
 extern void json_put_strings(StringInfo out, const char *key, int n, char **values);
 extern void json_put_int(StringInfo out, const char *key, int64 value);
+extern void json_put_exact(StringInfo out, const char *key, int64 value);	/* as a string */
 extern void json_put_ints(StringInfo out, const char *key, int n, const int *values);
 
 /* Shortest text that reads back as the same double; null if it is not finite. */
@@ -37,6 +38,9 @@ extern JsonbValue *json_get(JsonbContainer *object, const char *key);
  * end.
  */
 extern char *json_next_member(JsonbIterator **iterator, JsonbValue *value);
+
+/* Reads what json_put_exact() has written; false if the key is missing or has no string. */
+extern bool json_exact(JsonbContainer *object, const char *key, int64 *value);
 
 /* The text of a string; NULL if the value is NULL or not a string. */
 extern char *json_string_text(const JsonbValue *value);

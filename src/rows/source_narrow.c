@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "pg/call_arguments.h"
 #include "pg/timestamps.h"
 #include "rows/pivot.h"
 #include "rows/relation.h"
@@ -261,7 +262,7 @@ append_groups(StringInfo out, const Source *s, const char *where, const char *or
 	const SourceSpec *spec = &s->spec;
 	const char *ts = ts_column(s);
 	const bool	all_rows = spec->all_metrics && spec->label_col == NULL;
-	const char *schema = get_namespace_name(get_func_namespace(spec->function));
+	const char *schema = function_schema(spec->function);
 	StringInfoData pivot;
 	int			n;
 

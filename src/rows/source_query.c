@@ -37,6 +37,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "pg/call_arguments.h"
 #include "pg/json.h"
 #include "pg/timestamps.h"
 #include "rows/source.h"
@@ -687,7 +688,7 @@ static char *
 read_sample(const Source *s, const SourceSample *sample, const char *rows)
 {
 	const char *series = join_series(s, "c");
-	const char *schema = get_namespace_name(get_func_namespace(s->spec.function));
+	const char *schema = function_schema(s->spec.function);
 	StringInfoData out;
 
 	if (schema == NULL)

@@ -35,6 +35,7 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
+#include "pg/call_arguments.h"
 #include "pg/citus.h"
 #include "pg/statements.h"
 #include "rows/relation.h"
@@ -100,14 +101,10 @@ source_is_sharded(const Source *s, const char **column)
 char *
 source_shards_query(const Source *s, const SourceRange *range, const char *column)
 {
-	char	   *schema = get_namespace_name(get_func_namespace(s->spec.function));
+	char	   *schema = function_schema(s->spec.function);
 	const char *first;
 	StringInfoData where;
 
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u was concurrently dropped", s->spec.function)));
 	first = quote_qualified_identifier(schema, "amad_first_call");
 	initStringInfo(&where);
 	source_append_range(&where, s, range);

@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 
 #include "model/registry.h"
+#include "pg/call_arguments.h"
 #include "score/detect_arguments.h"
 
 /* Arguments, in their order. */
@@ -198,7 +199,7 @@ Datum
 amad_detect_sql(PG_FUNCTION_ARGS)
 {
 	DetectSpec	spec = read_detect_arguments(fcinfo, ARG_SINCE, ARG_SOURCE, ARG_TIMESTAMP_COL);
-	char	   *schema = get_namespace_name(get_func_namespace(spec.function));
+	char	   *schema = function_schema(spec.function);
 	const Detection *detection;
 
 	spec.version = registry_version(fcinfo, ARG_VERSION);

@@ -40,13 +40,6 @@ static const char *const written_with[][2] = {
 
 /* ---- the object ---------------------------------------------------------------------------- */
 
-/* A number that may not be exact as a JSON number. */
-static void
-put_int64(StringInfo out, const char *key, int64 value)
-{
-	json_put_string(out, key, psprintf(INT64_FORMAT, value));
-}
-
 static void
 refuse_call(void)
 {
@@ -57,11 +50,11 @@ refuse_call(void)
 static int64
 read_int64(JsonbContainer *object, const char *key)
 {
-	char	   *text = json_string_text(json_get(object, key));
+	int64		value = 0;
 
-	if (text == NULL)
+	if (!json_exact(object, key, &value))
 		refuse_call();
-	return DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(text)));
+	return value;
 }
 
 static bool
@@ -88,9 +81,9 @@ put_span(StringInfo out, const DetectSpan *span)
 	appendStringInfoChar(out, '{');
 	json_put_json(out, "since", span->since ? "true" : "false");
 	if (span->has_begin)
-		put_int64(out, "begin", span->begin);
+		json_put_exact(out, "begin", span->begin);
 	if (span->has_end)
-		put_int64(out, "end", span->end);
+		json_put_exact(out, "end", span->end);
 	appendStringInfoChar(out, '}');
 }
 
@@ -123,8 +116,8 @@ put_incidents(StringInfo out, const List *incidents)
 
 		CHECK_FOR_INTERRUPTS();
 		appendStringInfoString(out, foreach_current_index(cell) > 0 ? ", {" : "{");
-		put_int64(out, "first", v->first);
-		put_int64(out, "last", v->last);
+		json_put_exact(out, "first", v->first);
+		json_put_exact(out, "last", v->last);
 		json_put_json(out, "integers", v->integers ? "true" : "false");
 		if (v->series)
 			json_put_json(out, "series", JsonbToCString(NULL, &v->series->root, -1));
@@ -253,11 +246,7 @@ shard_query_open_named(const Detection *detection, const char *name, int nargs)
 		!source_is_sharded(detect_source(detection), &column))
 		return NULL;
 	q = palloc0(sizeof(ShardQuery));
-	q->schema = get_namespace_name(get_func_namespace(function));
-	if (q->schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u was concurrently dropped", function)));
+	q->schema = function_schema(function);
 	q->detection = detection;
 	q->column = column;
 	q->variant = name;
@@ -361,6 +350,16 @@ shard_query_text(const ShardQuery *q)
 
 	AtEOXact_GUC(false, level);
 	return text;
+}
+
+TupleDesc
+shard_result_columns(int n, const Oid *types)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(n);
+
+	for (int i = 0; i < n; i++)
+		TupleDescInitEntry(desc, i + 1, NULL, types[i], -1, 0);
+	return desc;
 }
 
 void

@@ -46,6 +46,9 @@ extern ShardQuery *shard_query_open(FunctionCallInfo fcinfo, int nargs, const De
 /* The same for a variant of no function, NAME_on_shard; its arguments are null. */
 extern ShardQuery *shard_query_open_named(const Detection *detection, const char *name, int nargs);
 
+/* The row type with columns of these types. */
+extern TupleDesc shard_result_columns(int n, const Oid *types);
+
 /* Runs it and visits the rows, which must have the types of `desc`; order: of the query, or "". */
 extern void shard_query_run(const ShardQuery *query, TupleDesc desc, const char *order,
 							source_row_visit visit, void *arg);
