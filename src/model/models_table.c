@@ -247,7 +247,7 @@ lock_on_all_nodes(const Access *a)
 	char	   *statement = psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", a->name);
 	int			rc;
 
-	/* whatever the session has set, the lock goes to the other nodes */
+	/* the lock has to reach the other nodes, also if the session has turned propagation off */
 	set_citus("citus.enable_ddl_propagation");
 	rc = SPI_execute(statement, false, 0);
 	if (rc < 0)
